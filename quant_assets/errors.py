@@ -1,0 +1,103 @@
+"""Every error this platform raises on purpose.
+
+QuantError
+├── DataError
+│   ├── ContractViolation      a frame does not have the columns, dtypes or keys of its table
+│   ├── ConflictingRow         the same key stands already with another content
+│   ├── CalendarUnknown        a session outside the calendar's known range
+│   ├── CaptureUnreadable      a vendor file that cannot be opened or has no usable part
+│   └── LookbackExceeded       a kernel needs more history than its set declares
+├── ModelError
+│   ├── NoChampion             no promoted model is in force for the session
+│   └── TrainingRefused        too little data, or data that is not finite
+├── DecisionError
+│   ├── ReplayMismatch         a replayed decision differs from the stored one
+│   └── UnknownDecision        no stored decision has this id
+├── ExecutionError
+│   ├── DeliveryRefused        this book may not trade this decision set, and why
+│   ├── KillSwitchOn           nothing leaves while the switch is on
+│   ├── LeaseLost              another process became the account's writer
+│   ├── OrderRejected          the venue said no: definite
+│   └── OrderUncertain         the venue did not say: ask it, never resend blindly
+└── ConfigurationError         the deployment names something that is not there
+"""
+
+
+class QuantError(Exception):
+    """Root of the tree: what happened, what was there instead, what to do next."""
+
+
+class DataError(QuantError):
+    """Something is wrong with data that was read or is about to be written."""
+
+
+class ContractViolation(DataError):
+    """A frame does not satisfy the contract of the table it is meant for."""
+
+
+class ConflictingRow(DataError):
+    """The key of a row stands already, with other values."""
+
+
+class CalendarUnknown(DataError):
+    """A date lies outside the range for which sessions are known."""
+
+
+class CaptureUnreadable(DataError):
+    """A vendor's file cannot be read at all."""
+
+
+class LookbackExceeded(DataError):
+    """A feature reads further back than its declaration says."""
+
+
+class ModelError(QuantError):
+    """Training, promotion or scoring cannot go on."""
+
+
+class NoChampion(ModelError):
+    """No promoted model is in force."""
+
+
+class TrainingRefused(ModelError):
+    """The training set cannot carry a model."""
+
+
+class DecisionError(QuantError):
+    """A decision cannot be made or rebuilt."""
+
+
+class ReplayMismatch(DecisionError):
+    """The replayed decision is not the stored one."""
+
+
+class UnknownDecision(DecisionError):
+    """No decision with this id is stored."""
+
+
+class ExecutionError(QuantError):
+    """Something between a decision and the venue."""
+
+
+class DeliveryRefused(ExecutionError):
+    """The decision set may not be delivered to this book."""
+
+
+class KillSwitchOn(ExecutionError):
+    """The kill switch forbids sending."""
+
+
+class LeaseLost(ExecutionError):
+    """This process is no longer the one writer of the account."""
+
+
+class OrderRejected(ExecutionError):
+    """The venue refused the order: definite, nothing is working there."""
+
+
+class OrderUncertain(ExecutionError):
+    """It is not known whether the venue holds the order."""
+
+
+class ConfigurationError(QuantError):
+    """The deployment or the environment is inconsistent."""

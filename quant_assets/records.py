@@ -1,0 +1,199 @@
+"""The frozen records that cross stages. Frames carry the many; these carry the one."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+import polars as pl
+
+
+def content_id(*parts: object, length: int = 32) -> str:
+    """Hex SHA-256 of the parts' canonical JSON, cut to `length`: the same content has the same id anywhere."""
+    text = msgspec.json.encode(parts, order="deterministic")
+    return hashlib.sha256(text).hexdigest()[:length]
+
+
+def frame_hash(frame: pl.DataFrame) -> str:
+    """SHA-256 over the columns' names, dtypes and bits. Rows count in the order given: sort by the full key first."""
+    digest = hashlib.sha256()
+    for column in frame.iter_columns():
+        series = column.rechunk()
+        digest.update(f"{series.name}:{series.dtype}:{len(series)};".encode())
+        nulls = series.is_null()
+        if nulls.any():
+            digest.update(nulls.to_numpy().tobytes())
+        if series.dtype == pl.String or isinstance(series.dtype, pl.Decimal):
+            digest.update("\x1f".join(series.cast(pl.String).fill_null("").to_list()).encode())
+        else:
+            digest.update(series.to_physical().fill_null(0).to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+class Frozen(msgspec.Struct, frozen=True, kw_only=True):
+    """A record: immutable, built by keyword, readable as JSON."""
+
+
+class FeatureSnapshot(Frozen):
+    """What a dataset that feeds a model was, so that it can be rebuilt from this alone."""
+
+    dataset_version: str
+    feature_view: str
+    feature_version: str
+    as_of: datetime
+    known_at_cutoff: datetime
+    universe_id: str
+    corporate_actions_policy: str  # adjusted | unadjusted | split-only
+    survivorship_bias_guard: str
+    lookahead_bias_guard: str
+    timezone_policy: str  # exchange-local | UTC | settlement-local
+    assumed_known_at: bool = False
+
+
+class Capture(Frozen):
+    """One delivery of a vendor.
+
+    `prices`: symbol, session, open, high, low, close, volume, adj_close, file, line (parsed rows; adj_close may be null)
+    `listings`: symbol, name, sector (sector may be null), or None where the vendor sends none
+    `actions`: symbol, session (ex), kind, numerator, denominator, cash, value, file, line, or None where the vendor declares none
+    `malformed`: file, line, symbol, reason, content
+    """
+
+    source: str
+    label: date
+    location: str
+    sha256: str
+    known_at: datetime
+    assumed: bool
+    prices: pl.DataFrame
+    listings: pl.DataFrame | None
+    actions: pl.DataFrame | None
+    malformed: pl.DataFrame
+
+
+class Book(Frozen):
+    """An account that trades a strategy. Research books have no broker and can never be armed."""
+
+    name: str
+    strategy: str
+    account: str
+    capital: Decimal
+    currency: str = "USD"
+    broker: str = "research"
+    armed: bool = False
+    max_order_notional: Decimal = Decimal(1_000_000)
+    max_orders: int = 2_000
+
+    @property
+    def research(self) -> bool:
+        """Whether the book exists for research only."""
+        return self.broker == "research"
+
+
+class OrderState(StrEnum):
+    """Where an order stands; see `quant_assets.execution.outbox` for the transitions."""
+
+    PENDING = "PENDING"
+    SUBMITTING = "SUBMITTING"
+    UNKNOWN = "UNKNOWN"
+    HELD = "HELD"
+    ACKED = "ACKED"
+    PARTIAL = "PARTIAL"
+    FILLED = "FILLED"
+    CANCELED = "CANCELED"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing more can happen to the order."""
+        return self in {OrderState.FILLED, OrderState.CANCELED, OrderState.REJECTED, OrderState.EXPIRED}
+
+
+class Order(Frozen):
+    """An intent for the venue: `side` is +1 or -1, `quantity` whole shares, to be filled at the open of `session` or carried until `good_till`."""
+
+    client_order_id: str
+    book: str
+    strategy: str
+    decided: date
+    session: date
+    good_till: date
+    slot: str
+    sid: int
+    leg: str
+    symbol: str
+    side: int
+    quantity: int
+    reference_price: Decimal
+    decision_id: str
+
+
+class BrokerOrder(Frozen):
+    """An order as the venue reports it."""
+
+    client_order_id: str
+    broker_order_id: str
+    sid: int
+    side: int
+    quantity: int
+    filled: int
+    state: OrderState
+    reason: str = ""
+
+
+class Fill(Frozen):
+    """One execution as the venue reports it (drop copy). `arrival_price` is the market when the order could first trade, before costs."""
+
+    exec_id: str
+    client_order_id: str
+    session: date
+    sid: int
+    side: int
+    quantity: int
+    price: Decimal
+    fee: Decimal
+    arrival_price: Decimal
+    ts: datetime
+
+
+class Break(Frozen):
+    """A difference between two ledgers that nobody has explained yet."""
+
+    break_id: str
+    book: str
+    session: date
+    kind: str  # order | fill | position | cash
+    subject: str
+    ours: str
+    theirs: str
+
+
+class Provenance(Frozen):
+    """What is recorded beside a result and never hashed into an id."""
+
+    table_versions: Mapping[str, int]
+    commit: str
+    lock_hash: str
+    run_id: str
+
+
+class StageReport(Frozen):
+    """What a stage did: shown by the CLI, attached to the asset as metadata. `state`: done | empty | refused."""
+
+    stage: str
+    first: date
+    last: date
+    state: str
+    reason: str = ""
+    rows: int = 0
+    numbers: Mapping[str, float] = msgspec.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    links: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+    def metadata(self) -> dict[str, Any]:
+        """The report as flat, stable names."""
+        return {"state": self.state, "rows": self.rows, **({"reason": self.reason} if self.reason else {}), **self.numbers}
