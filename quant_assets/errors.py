@@ -88,7 +88,7 @@ class KillSwitchOn(ExecutionError):
 
 
 class LeaseLost(ExecutionError):
-    """This process is no longer the one writer of the account."""
+    """Another process has become the one writer of the account."""
 
 
 class OrderRejected(ExecutionError):

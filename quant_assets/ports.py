@@ -178,7 +178,9 @@ class Notifier(Protocol):
 class Progress(Protocol):
     """Called by long work after each piece."""
 
-    def __call__(self, done: int, total: int, what: str) -> None: ...
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """`done` pieces of `total` are finished; the next is `what`."""
+        ...
 
 
 def quiet(done: int, total: int, what: str) -> None:

@@ -33,11 +33,11 @@ def frame_hash(frame: pl.DataFrame) -> str:
     return digest.hexdigest()
 
 
-class Frozen(msgspec.Struct, frozen=True, kw_only=True):
-    """A record: immutable, built by keyword, readable as JSON."""
+class Frozen(msgspec.Struct, frozen=True):
+    """A record: immutable, readable as JSON."""
 
 
-class FeatureSnapshot(Frozen):
+class FeatureSnapshot(Frozen, frozen=True):
     """What a dataset that feeds a model was, so that it can be rebuilt from this alone."""
 
     dataset_version: str
@@ -53,7 +53,7 @@ class FeatureSnapshot(Frozen):
     assumed_known_at: bool = False
 
 
-class Capture(Frozen):
+class Capture(Frozen, frozen=True):
     """One delivery of a vendor.
 
     `prices`: symbol, session, open, high, low, close, volume, adj_close, file, line (parsed rows; adj_close may be null)
@@ -74,7 +74,7 @@ class Capture(Frozen):
     malformed: pl.DataFrame
 
 
-class Book(Frozen):
+class Book(Frozen, frozen=True):
     """An account that trades a strategy. Research books have no broker and can never be armed."""
 
     name: str
@@ -113,7 +113,7 @@ class OrderState(StrEnum):
         return self in {OrderState.FILLED, OrderState.CANCELED, OrderState.REJECTED, OrderState.EXPIRED}
 
 
-class Order(Frozen):
+class Order(Frozen, frozen=True):
     """An intent for the venue: `side` is +1 or -1, `quantity` whole shares, to be filled at the open of `session` or carried until `good_till`."""
 
     client_order_id: str
@@ -132,7 +132,7 @@ class Order(Frozen):
     decision_id: str
 
 
-class BrokerOrder(Frozen):
+class BrokerOrder(Frozen, frozen=True):
     """An order as the venue reports it."""
 
     client_order_id: str
@@ -145,7 +145,7 @@ class BrokerOrder(Frozen):
     reason: str = ""
 
 
-class Fill(Frozen):
+class Fill(Frozen, frozen=True):
     """One execution as the venue reports it (drop copy). `arrival_price` is the market when the order could first trade, before costs."""
 
     exec_id: str
@@ -160,7 +160,7 @@ class Fill(Frozen):
     ts: datetime
 
 
-class Break(Frozen):
+class Break(Frozen, frozen=True):
     """A difference between two ledgers that nobody has explained yet."""
 
     break_id: str
@@ -172,7 +172,7 @@ class Break(Frozen):
     theirs: str
 
 
-class Provenance(Frozen):
+class Provenance(Frozen, frozen=True):
     """What is recorded beside a result and never hashed into an id."""
 
     table_versions: Mapping[str, int]
@@ -181,7 +181,7 @@ class Provenance(Frozen):
     run_id: str
 
 
-class StageReport(Frozen):
+class StageReport(Frozen, frozen=True):
     """What a stage did: shown by the CLI, attached to the asset as metadata. `state`: done | empty | refused."""
 
     stage: str

@@ -7,7 +7,7 @@ import msgspec
 from quant_assets.records import Frozen, content_id
 
 
-class UniverseRule(Frozen):
+class UniverseRule(Frozen, frozen=True):
     """The `size` most liquid names (median dollar volume over `lookback` sessions, raw close ≥ `min_price`), chosen at each month's first session."""
 
     name: str = "liquid"
@@ -16,7 +16,7 @@ class UniverseRule(Frozen):
     min_price: float = 3.0
 
 
-class ModelRule(Frozen):
+class ModelRule(Frozen, frozen=True):
     """How the model is trained, validated and promoted.
 
     `validation` sessions at the end are held out behind `embargo` sessions, `min_sessions` are needed before them;
@@ -25,7 +25,16 @@ class ModelRule(Frozen):
 
     rounds: int = 200
     params: Mapping[str, float | int | str] = msgspec.field(
-        default_factory=lambda: {"objective": "regression", "num_leaves": 15, "learning_rate": 0.05, "min_data_in_leaf": 200, "feature_fraction": 0.8, "bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 10.0}
+        default_factory=lambda: {
+            "objective": "regression",
+            "num_leaves": 15,
+            "learning_rate": 0.05,
+            "min_data_in_leaf": 200,
+            "feature_fraction": 0.8,
+            "bagging_fraction": 0.8,
+            "bagging_freq": 1,
+            "lambda_l2": 10.0,
+        }
     )
     seed: int = 7
     threads: int = 2
@@ -35,7 +44,7 @@ class ModelRule(Frozen):
     tolerance: float = 2.0
 
 
-class Limits(Frozen):
+class Limits(Frozen, frozen=True):
     """What a decision set may ask for; anything beyond is NO_TRADE."""
 
     max_weight: float = 0.05
@@ -47,7 +56,7 @@ class Limits(Frozen):
     min_trade: float = 0.002  # of equity; smaller differences are not traded
 
 
-class Strategy(Frozen):
+class Strategy(Frozen, frozen=True):
     """`decide_minutes_before_open`: the knowledge cut of session t lies so long before the open of t+1, when its orders fill."""
 
     name: str

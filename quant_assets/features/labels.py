@@ -1,0 +1,88 @@
+"""Forward returns, filed under the session in which they become known.
+
+The label of session t runs from open(t+1), where an order decided at t fills, to open(t+1+h); it is known at the cut of
+t+1+h. Raw prices, times what the actions inside the window made of one share. A name that dies inside the window gets
+its last price or its delisting return: never a silent drop.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+import polars as pl
+
+from quant_assets.features.blocks import versions
+from quant_assets.market_data.calendars import Cuts
+from quant_assets.ports import Store
+from quant_assets.records import StageReport
+from quant_assets.tables import ACTIONS, BARS, LABELS
+
+GROWING = ("split", "dividend", "delisting")
+
+
+def _as_known(known: pl.DataFrame, wanted: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    """For each row of `wanted` (with `u`), the version of the same `by` in force at u; nothing where it is withdrawn."""
+    found = wanted.sort("u").join_asof(known.drop("late").sort("e"), left_on="u", right_on="e", by=by, strategy="backward", check_sortedness=False)
+    return found.filter(~pl.col("withdrawn")).drop("withdrawn", "e")
+
+
+def forward_returns(bars: pl.DataFrame, actions: pl.DataFrame, horizon: int, ends: pl.DataFrame) -> pl.DataFrame:
+    """Labels that become known at the positions in `ends` (column u).
+
+    `bars` (sid, open, close) and `actions` (sid, kind, numerator, denominator, cash, value) are `blocks.versions`.
+    Returns columns u, sid, value (simple return), died.
+    """
+    offsets = pl.DataFrame({"offset": range(-horizon, 1)}, schema={"offset": pl.Int32})
+    window = ends.select(pl.col("u").cast(pl.Int32)).join(offsets, how="cross").with_columns(i=pl.col("u") + pl.col("offset"))
+    prices = _as_known(bars, bars.select("sid", "i").unique().join(window, on="i"), ["sid", "i"]).sort("u", "sid", "i")
+    entry = prices.filter(pl.col("offset") == -horizon).select("u", "sid", entry="open")
+    exits = prices.with_columns(price=pl.when(pl.col("offset") == 0).then("open").otherwise("close"))
+    last = exits.drop_nulls("price").group_by("u", "sid", maintain_order=True).agg(pl.col("price").last(), last_offset=pl.col("offset").last())
+    kept = entry.join(last, on=["u", "sid"]).join(_growth(actions, window), on=["u", "sid"], how="left")
+    died = pl.col("delisting").is_not_null()
+    gone = pl.when(pl.col("last_offset") < 0).then(1.0 + pl.col("delisting").fill_null(0.0)).otherwise(1.0)
+    value = pl.col("price") * gone * pl.col("growth").fill_null(1.0) / pl.col("entry") - 1.0
+    income = pl.col("income").fill_null(0.0) / pl.col("entry")
+    return kept.select("u", "sid", value=value + income, died=died | (pl.col("last_offset") < 0)).filter(pl.col("value").is_finite()).sort("u", "sid")
+
+
+def _growth(actions: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
+    """What actions with ex inside (entry, exit] make of one share: columns u, sid, growth (splits), income (cash per share at entry), delisting (its return)."""
+    inside = window.filter(pl.col("offset") > pl.col("offset").min())
+    by = ["sid", "kind", "i"]
+    held = _as_known(actions, actions.select(by).unique().join(inside, on="i"), by).sort("u", "sid", "i", "kind")
+    ratio = pl.when(kind="split").then(pl.col("numerator") / pl.col("denominator")).otherwise(1.0)
+    shares = ratio.cum_prod().over("u", "sid")
+    # a dividend is paid on the shares held before its ex-session; "dividend" sorts before "split" within a session
+    paid = pl.when(kind="dividend").then(pl.col("cash").cast(pl.Float64) * shares).otherwise(0.0)
+    delisting = pl.when(kind="delisting").then(pl.col("value").fill_null(0.0))
+    rolled = held.with_columns(growth=shares, income=paid.cum_sum().over("u", "sid"), delisting=delisting.forward_fill().over("u", "sid"))
+    return rolled.unique(["u", "sid"], keep="last", maintain_order=True).select("u", "sid", "growth", "income", "delisting")
+
+
+def compute_labels(store: Store, cuts: Cuts, horizon: int, sessions: Sequence[date]) -> pl.DataFrame:
+    """Rows of LABELS that become known in `sessions`."""
+    calendar = cuts.calendar
+    first, last = calendar.shift(min(sessions), -horizon - 1), max(sessions)
+    located = cuts.frame(first, last)
+    bars = versions(store.read(BARS, as_of=cuts.of(last), first=first, last=last), located, ("open", "close"), ("sid",))
+    actions = store.read(ACTIONS, as_of=cuts.of(last), first=first, last=last).filter(pl.col("kind").is_in(GROWING))
+    moved = versions(actions, located, ("numerator", "denominator", "cash", "value"), ("sid", "kind"))
+    ends = located.filter(pl.col("session").is_in(sessions)).select(u="i", label_end="session", known_at="cut")
+    values = forward_returns(bars, moved, horizon, ends)
+    started = located.select("session", u=pl.col("i") + horizon + 1)
+    rows = values.join(ends, on="u").join(started.cast({"u": pl.Int32}), on="u").with_columns(horizon=pl.lit(horizon, dtype=pl.Int64))
+    return rows.select(*LABELS.schema).sort(LABELS.key)
+
+
+def publish_labels(store: Store, cuts: Cuts, horizon: int, sessions: Sequence[date]) -> StageReport:
+    """Compute and store; the same sessions again are a no-op."""
+    rows = compute_labels(store, cuts, horizon, sessions)
+    return StageReport(
+        stage="labels",
+        first=min(sessions),
+        last=max(sessions),
+        state="done" if rows.height else "empty",
+        reason="" if rows.height else "no label's window ends in these sessions with prices known",
+        rows=store.append(LABELS, rows),
+        numbers={"labels": rows.height, "died": float(rows["died"].sum())},
+    )
