@@ -1,0 +1,48 @@
+# Two commands on a fresh machine with git, make and python3 >= 3.11 (with venv): `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+LOCKED := $(BIN)/uv pip compile --all-extras --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench ui docs lock clean
+
+help: ## what can be done
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## install what requirements.lock pins into .venv (the others do it by themselves)
+
+$(READY): requirements.lock pyproject.toml infra/setup.py
+	@$(PYTHON) infra/setup.py
+	@touch $@
+
+demo: $(READY) ## the main job on a simulated market, from a vendor's rows to the report
+	@$(BIN)/quant demo
+
+ui: $(READY) ## the Dagster UI on these definitions
+	@$(BIN)/quant ui
+
+test: $(READY) ## the whole test suite
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(READY) ## ruff and basedpyright, as strict as CI
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/basedpyright
+
+format: $(READY) ## let ruff rewrite what it can
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: $(READY) ## seconds and memory of the stages
+	@$(BIN)/python bench/stages.py
+
+docs: $(READY) ## the pages that are made from the code
+	@$(BIN)/python docs/data_contracts.py > docs/data-contracts.md
+
+lock: $(READY) ## resolve the dependencies again and write requirements.lock
+	@$(LOCKED)
+
+clean: ## remove the environment and caches (state under .quant stays)
+	rm -rf .venv .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
