@@ -67,8 +67,8 @@ def check_interpreter() -> None:
             f"       Debian 12 has it as /usr/bin/python3; choose one with `make PYTHON=/usr/bin/python3 …`"
         )
     try:
-        import ensurepip  # noqa: F401  # Debian ships venv without it
-        import venv  # noqa: F401  # either may be missing
+        import ensurepip  # noqa: F401  # pyright: ignore[reportUnusedImport]  # Debian ships venv without it
+        import venv  # noqa: F401  # pyright: ignore[reportUnusedImport]  # either may be missing
     except ImportError as missing:
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         raise SystemExit(
@@ -78,9 +78,12 @@ def check_interpreter() -> None:
 
 def run(*command: str, environment: dict[str, str] | None = None) -> None:
     """Run, showing what it prints. Leaves with its exit code where it fails."""
-    done = subprocess.run(command, cwd=ROOT, env=environment, check=False)  # noqa: S603  # our own commands
-    if done.returncode:
-        raise SystemExit(f"setup: failed ({done.returncode}): {' '.join(command)}\n       The environment is incomplete; run the same make target again to go on.")
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  # our own commands
+        for line in process.stderr or ():
+            if not line.startswith((" + ", " - ", " ~ ")):  # uv's list of all packages; the downloads stay
+                print(f"  {line}", end="", flush=True)
+    if process.returncode:
+        raise SystemExit(f"setup: failed ({process.returncode}): {' '.join(command)}\n       The environment is incomplete; run the same make target again to go on.")
 
 
 def install() -> None:
