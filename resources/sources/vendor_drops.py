@@ -1,0 +1,92 @@
+"""A folder of daily drops `YYYYMMDD.tar.gz`, each with prices.csv, symbols.txt and reports.csv.
+
+prices.csv holds raw OHLCV and adj_close of the last two sessions, symbols.txt every listed security as
+`symbol TAB name`. The drop's name is the last session meant; when the crawl ran is told by the members' times.
+"""
+
+import hashlib
+import tarfile
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from io import BytesIO
+from pathlib import Path
+
+import polars as pl
+
+from quant_assets.errors import CaptureUnreadable
+from quant_assets.records import Capture
+from resources.sources.rows import LISTINGS, parse, typed
+
+MAX_MEMBER_BYTES = 256 * 1024 * 1024  # the largest real one has 2 MB; a bomb does not fill the memory
+SUFFIX = ".tar.gz"
+
+
+class VendorDrops:
+    """The MarketDataSource port on such a folder. It declares no actions; they are derived from raw against adjusted prices."""
+
+    name = "vendor_drops"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
+        """See the port. Files that are not named by a day are not drops."""
+        found = (_label(path) for path in self.folder.glob(f"*{SUFFIX}"))
+        return sorted(d for d in found if d and (first is None or d >= first) and (last is None or d <= last))
+
+    def fetch(self, label: date) -> Capture:
+        """See the port. Raises CaptureUnreadable where the archive is absent, broken, without prices.csv or too large."""
+        path = self.folder / f"{label:%Y%m%d}{SUFFIX}"
+        try:
+            packed = path.read_bytes()
+        except OSError as error:
+            raise CaptureUnreadable(f"{path}: {error.strerror}; the folder has drops for {len(self.labels())} days") from error
+        members, known_at = _members(packed, path)
+        if "prices.csv" not in members:
+            raise CaptureUnreadable(f"{path.name}: no prices.csv among {sorted(members)}")
+        prices, malformed = parse(members["prices.csv"], f"{path.name}/prices.csv")
+        listings, broken = _listings(members["symbols.txt"], f"{path.name}/symbols.txt") if "symbols.txt" in members else (None, malformed.clear())
+        return Capture(
+            source=self.name, label=label, location=str(path), sha256=hashlib.sha256(packed).hexdigest(), known_at=known_at, assumed=False,
+            prices=prices, listings=listings, actions=None, malformed=pl.concat([malformed, broken]),
+        )  # fmt: skip
+
+
+def _label(path: Path) -> date | None:
+    try:
+        return datetime.strptime(path.name.removesuffix(SUFFIX), "%Y%m%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        return None
+
+
+def _members(packed: bytes, path: Path) -> tuple[dict[str, str], datetime]:
+    """The text of each regular member, read in memory, and the latest of their times, UTC."""
+    texts: dict[str, str] = {}
+    latest = 0
+    try:
+        with tarfile.open(fileobj=BytesIO(packed), mode="r:gz") as archive:
+            for member in archive:
+                content = archive.extractfile(member) if member.isfile() else None
+                if content is None:
+                    continue
+                if member.size > MAX_MEMBER_BYTES:
+                    raise CaptureUnreadable(f"{path.name}: {member.name} has {member.size:,} bytes, the limit is {MAX_MEMBER_BYTES:,}")
+                texts[member.name.removeprefix("./")] = content.read().decode("utf-8", errors="replace")
+                latest = max(latest, int(member.mtime))
+    except (tarfile.TarError, OSError, EOFError, ValueError) as error:  # gzip says OSError or EOFError, zlib its own
+        raise CaptureUnreadable(f"{path.name}: not a readable tar.gz ({error}); fetch the drop again") from error
+    if not texts:
+        raise CaptureUnreadable(f"{path.name}: the archive is empty")
+    return texts, datetime.fromtimestamp(latest, UTC)
+
+
+def _listings(text: str, file: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Symbols with their names, the first mention of a symbol counting, and the lines that are none."""
+    lines = pl.DataFrame({"content": text.splitlines()}, schema={"content": pl.String}).with_row_index("line", offset=1).filter(pl.col("content").str.strip_chars() != "")
+    cells = pl.col("content").str.split("\t")
+    rows = lines.with_columns(
+        cells.list.get(0).str.strip_chars().alias("symbol"), cells.list.get(1, null_on_oob=True).str.strip_chars().alias("name"), pl.lit(None, pl.String).alias("sector"), pl.lit(file).alias("file")
+    )
+    good = (pl.col("symbol") != "") & pl.col("name").is_not_null() & (pl.col("name") != "")
+    broken = rows.filter(~good).with_columns(pl.lit("not `symbol TAB name`").alias("reason")).select("file", pl.col("line").cast(pl.Int64), "symbol", "reason", "content")
+    return typed(rows.filter(good).unique("symbol", keep="first", maintain_order=True), LISTINGS), broken
