@@ -1,0 +1,53 @@
+"""LightGBM, deterministic: the model is its text, and the text is all that is kept."""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from quant_assets.signals.strategy import ModelRule
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
+
+
+def fit(frame: pl.DataFrame, features: tuple[str, ...], rule: ModelRule) -> str:
+    """The text of a booster trained on column `target` of `frame`, rows in the order given. The same rows give the same text."""
+    import lightgbm as lgb
+
+    fixed = {"deterministic": True, "force_row_wise": True, "seed": rule.seed, "num_threads": rule.threads, "verbosity": -1}
+    data = lgb.Dataset(_matrix(frame, features), frame["target"].to_numpy(), feature_name=list(features), params=fixed)
+    return lgb.train({**rule.params, **fixed}, data, num_boost_round=rule.rounds).model_to_string()
+
+
+@lru_cache(maxsize=8)
+def load(text: str) -> "Booster":
+    """The booster of a model text. Raises lightgbm's error where the text is no model."""
+    import lightgbm as lgb
+
+    return lgb.Booster(model_str=text)
+
+
+def usable(text: str) -> bool:
+    """Whether `text` is a model that LightGBM reads."""
+    from lightgbm.basic import LightGBMError
+
+    try:
+        load(text)
+    except LightGBMError:
+        return False
+    return True
+
+
+def predict(text: str, frame: pl.DataFrame, threads: int) -> pl.Series:
+    """`score` of each row of `frame`, which has the model's features as columns. A row's score does not depend on the other rows."""
+    booster = load(text)
+    if frame.is_empty():
+        return pl.Series("score", [], dtype=pl.Float64)
+    return pl.Series("score", np.asarray(booster.predict(_matrix(frame, tuple(booster.feature_name())), num_threads=threads)), dtype=pl.Float64)
+
+
+def _matrix(frame: pl.DataFrame, features: tuple[str, ...]) -> np.ndarray:
+    """Rows × features; a null is NaN, which LightGBM takes as missing."""
+    return np.ascontiguousarray(frame.select(pl.col(f).cast(pl.Float64) for f in features).to_numpy())

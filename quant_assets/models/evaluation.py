@@ -1,0 +1,75 @@
+"""How good scores were: rank IC by session with its error, by month, and the spread between deciles."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from quant_assets.records import Frozen
+
+
+class Estimate(Frozen, frozen=True):
+    """A mean with its standard error; `t` = mean / error, 0 where nothing varies. `n` observations, `lags` autocovariances counted."""
+
+    mean: float
+    error: float
+    t: float
+    n: int
+    lags: int
+
+
+def rank_ic(frame: pl.DataFrame, score: str = "score", value: str = "value") -> pl.DataFrame:
+    """Columns session, ic, n: Spearman's correlation of `score` and `value` over the rows of each session, ascending.
+
+    Ties share the mean rank. Rows where either is missing do not count; sessions in which either is constant
+    have no IC and are left out. Sums of doubled ranks are whole numbers, so the order of rows changes no bit.
+    """
+    known = frame.filter(pl.all_horizontal(pl.col(score, value).is_not_null() & pl.col(score, value).is_not_nan()))
+    x, y = pl.col("x"), pl.col("y")
+    doubled = [(2 * pl.col(c).rank("average").over("session")).cast(pl.Int64).alias(a) for c, a in ((score, "x"), (value, "y"))]
+    sums = known.select("session", *doubled).group_by("session").agg(n=pl.len().cast(pl.Int64), x=x.sum(), y=y.sum(), xy=(x * y).sum(), xx=(x * x).sum(), yy=(y * y).sum())
+    n = pl.col("n")
+    vx, vy = ((n * pl.col(square) - pl.col(c) * pl.col(c)).cast(pl.Float64) for square, c in (("xx", "x"), ("yy", "y")))
+    ic = (n * pl.col("xy") - x * y).cast(pl.Float64) / (vx.sqrt() * vy.sqrt())
+    return sums.filter(vx > 0, vy > 0).select("session", ic=ic, n=n).sort("session")
+
+
+def newey_west(values: Sequence[float] | pl.Series, lags: int) -> Estimate:
+    """The mean of an autocorrelated series and its error: Var = (γ₀ + 2 Σ (1 − l/(L+1)) γ_l)/n, γ_l = Σ e_t e_{t−l} / n.
+
+    Newey & West (1987), Bartlett weights, L = `lags` (at most n − 1). Raises ValueError for fewer than two values or values not finite.
+    """
+    series = np.asarray(values, dtype=np.float64)
+    n = len(series)
+    if n < 2 or not np.isfinite(series).all():
+        raise ValueError(f"a standard error needs at least two finite values; there are {n}")
+    lags = min(lags, n - 1)
+    mean = math.fsum(series) / n
+    e = series - mean
+    gammas = [math.fsum(e[lag:] * e[: n - lag]) / n for lag in range(lags + 1)]
+    variance = gammas[0] + 2 * math.fsum((1 - lag / (lags + 1)) * gammas[lag] for lag in range(1, lags + 1))
+    error = math.sqrt(max(variance, 0.0) / n)
+    return Estimate(mean=mean, error=error, t=mean / error if error > 0 else 0.0, n=n, lags=lags)
+
+
+def ic_estimate(ics: pl.DataFrame, horizon: int) -> Estimate:
+    """The mean of `ic` with its Newey–West error at `horizon` − 1 lags: labels of neighbouring sessions overlap so far."""
+    return newey_west(ics.sort("session")["ic"], horizon - 1)
+
+
+def ic_by_month(ics: pl.DataFrame) -> pl.DataFrame:
+    """Columns month (its first day), ic (mean over its sessions), sessions; ascending."""
+    month = pl.col("session").dt.truncate("1mo")
+    return ics.sort("session").group_by(month.alias("month"), maintain_order=True).agg(ic=pl.col("ic").mean(), sessions=pl.len())
+
+
+def decile_spread(frame: pl.DataFrame, score: str = "score", value: str = "value", buckets: int = 10) -> pl.DataFrame:
+    """Columns session, spread: mean `value` of the tenth with the highest `score` minus that with the lowest, ascending.
+
+    Sessions with fewer rows than `buckets` are left out; ties go by sid.
+    """
+    ordered = frame.drop_nulls([score, value]).sort("session", score, "sid").with_columns(n=pl.len().over("session"), place=pl.int_range(pl.len()).over("session"))
+    bucket = pl.col("place") * buckets // pl.col("n")
+    low, high = (pl.col(value).filter(bucket == b).mean().over("session") for b in (0, buckets - 1))
+    return ordered.filter(pl.col("n") >= buckets).select("session", spread=high - low).unique("session").sort("session")

@@ -1,0 +1,149 @@
+"""Champions: which model may score, by which rule it came to that, and the lookup that scoring uses."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from quant_assets.errors import ModelError, NoChampion
+from quant_assets.features.drift import Reference
+from quant_assets.models.evaluation import ic_estimate, rank_ic
+from quant_assets.ports import Store
+from quant_assets.records import Frozen, content_id
+from quant_assets.tables import MODELS, PROMOTIONS
+
+RULE = "loads; finite, varying predictions; validation IC not below the champion's by more than the tolerance in standard errors"
+
+
+class Metrics(Frozen, frozen=True):
+    """What MODELS.metrics holds as JSON: rank IC out of sample with its Newey–West error and t over `ic_sessions`,
+    the mean decile spread of labels, the training rows and sessions, and the frozen reference for drift.
+    """
+
+    ic: float
+    ic_error: float
+    ic_t: float
+    ic_sessions: int
+    decile_spread: float
+    rows: int
+    sessions: int
+    drift: Reference
+
+
+class Model(Frozen, frozen=True):
+    """A stored model. `session`: its cut, the last session whose knowledge it has."""
+
+    session: date
+    strategy: str
+    model_id: str
+    text: str
+    feature_set: str
+    feature_version: str
+    rows: int
+    metrics: Metrics
+    snapshot: str
+    registry_version: str
+    known_at: datetime
+
+
+class Verdict(Frozen, frozen=True):
+    """The outcome of the rule, with its numbers. `difference` = candidate's mean IC − champion's over the `sessions` compared."""
+
+    promoted: bool
+    reason: str
+    champion: str | None = None
+    sessions: int = 0
+    candidate_ic: float | None = None
+    champion_ic: float | None = None
+    difference: float | None = None
+    error: float | None = None
+
+
+def judge(final: pl.Series | None, validated: pl.DataFrame, champion: Model | None, *, horizon: int, tolerance: float) -> Verdict:
+    """Whether a candidate becomes champion: a rule on numbers only.
+
+    `final`: the candidate's predictions on the rows of `validated`, None where its text is no model. `validated`:
+    columns session, sid, score (out of sample, by the validation fit), value (the label) and, where there is a
+    champion, champion (its scores of the same rows). Compared is the mean difference of the daily ICs, with its
+    own Newey–West error, over the sessions from the champion's cut on: what it was trained on does not judge it.
+    """
+    if broken := _broken(final):
+        return Verdict(promoted=False, reason=broken)
+    if champion is None:
+        return Verdict(promoted=True, reason="first champion")
+    unseen = validated.filter(pl.col("session") >= champion.session)
+    ours, theirs = rank_ic(unseen), rank_ic(unseen, score="champion")
+    both = ours.join(theirs, on="session", suffix="_champion").sort("session")
+    if both.height < 2:
+        return Verdict(promoted=False, reason="fewer than two sessions that the champion was not trained on", champion=champion.model_id, sessions=both.height)
+    gap = ic_estimate(both.select("session", ic=pl.col("ic") - pl.col("ic_champion")), horizon)
+    means = {c: float(np.mean(both[c].to_numpy())) for c in ("ic", "ic_champion")}
+    promoted = gap.mean >= -tolerance * gap.error
+    return Verdict(
+        promoted=promoted,
+        reason=f"validation IC {'not worse' if promoted else 'worse'} than the champion's by more than {tolerance:g} standard errors",
+        champion=champion.model_id,
+        sessions=both.height,
+        candidate_ic=means["ic"],
+        champion_ic=means["ic_champion"],
+        difference=gap.mean,
+        error=gap.error,
+    )
+
+
+def _broken(predictions: pl.Series | None) -> str:
+    """Why the predictions cannot be used; empty where they can."""
+    if predictions is None:
+        return "the model's text does not load"
+    if not predictions.is_finite().all():
+        return "predictions are not finite"
+    return "" if predictions.n_unique() > 1 else "predictions are constant"
+
+
+def champion(store: Store, strategy: str, session: date, as_of: datetime) -> Model:
+    """The model in force for `session`, as known by `as_of`. Raises NoChampion where none is."""
+    return champions(store, strategy, as_of).of(session, as_of)
+
+
+class Champions:
+    """The promotions of a strategy, and its models, as known at one time."""
+
+    def __init__(self, strategy: str, promotions: pl.DataFrame, models: pl.DataFrame) -> None:
+        self._strategy = strategy
+        self._promotions = promotions.filter("promoted").sort("session", "known_at", "model_id")
+        self._models = models
+        self._read: dict[tuple[date, str], Model] = {}
+
+    def of(self, session: date, as_of: datetime) -> Model:
+        """The model promoted last for `session` or before, as known by `as_of`.
+
+        Raises NoChampion where none is, ModelError where the text is not the one that was promoted.
+        """
+        standing = self._promotions.filter(pl.col("session") <= session, pl.col("known_at") <= as_of)
+        if standing.is_empty():
+            raise NoChampion(f"{self._strategy}: no model was promoted for {session} by {as_of:%Y-%m-%d %H:%M} UTC; retrain at a month end before it")
+        cut, model_id = standing.select("cut", "model_id").row(-1)
+        if (cut, model_id) not in self._read:
+            self._read[cut, model_id] = self._model(cut, model_id)
+        return self._read[cut, model_id]
+
+    def _model(self, cut: date, model_id: str) -> Model:
+        rows = self._models.filter(pl.col("session") == cut, pl.col("model_id") == model_id)
+        if rows.is_empty():
+            raise ModelError(f"{self._strategy}: model {model_id} cut {cut} was promoted and is not stored")
+        return model_of(rows.row(0, named=True))
+
+
+def champions(store: Store, strategy: str, as_of: datetime) -> Champions:
+    """All that was promoted by `as_of`, for lookups over a range of sessions."""
+    where = {"strategy": strategy}
+    return Champions(strategy, store.read(PROMOTIONS, as_of=as_of, where=where), store.read(MODELS, as_of=as_of, where=where))
+
+
+def model_of(row: Mapping[str, object]) -> Model:
+    """The record of a MODELS row. Raises ModelError where the text is not the one that the id names."""
+    if content_id(row["text"]) != row["model_id"]:
+        raise ModelError(f"the stored text of model {row['model_id']} has another content id; restore the table from a backup")
+    return msgspec.convert({**row, "metrics": msgspec.json.decode(str(row["metrics"]))}, Model)

@@ -1,0 +1,171 @@
+"""Retraining at a cut: validate out of sample, fit on all that is known, store, judge, promote."""
+
+import json
+import math
+from collections.abc import Sequence
+from datetime import date
+
+import msgspec
+import polars as pl
+
+from quant_assets.errors import NoChampion, TrainingRefused
+from quant_assets.features.drift import freeze
+from quant_assets.features.sets import FeatureSet
+from quant_assets.market_data.calendars import Calendar, Cuts
+from quant_assets.models.boosting import fit, predict, usable
+from quant_assets.models.evaluation import decile_spread, ic_estimate, rank_ic
+from quant_assets.models.promotion import RULE, Metrics, Model, Verdict, champion, judge, model_of
+from quant_assets.models.training_set import training_set
+from quant_assets.models.walk_forward import Fold, folds
+from quant_assets.ports import ModelRegistry, Notifier, Store
+from quant_assets.records import FeatureSnapshot, StageReport, content_id
+from quant_assets.signals.strategy import ModelRule, Strategy
+from quant_assets.tables import MODELS, PROMOTIONS
+
+STAGE = "models.retrain"
+
+
+def month_ends(calendar: Calendar, first: date, last: date) -> list[date]:
+    """The last session of each month that lies in [first, last]: when models are cut."""
+    return [s for s in calendar.between(first, last) if calendar.shift(s, 1).month != s.month]
+
+
+def retrain(
+    store: Store, registry: ModelRegistry, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, cut_session: date, *, first: date | None = None, notifier: Notifier | None = None
+) -> StageReport:
+    """Train on what was known at the cut of `cut_session` (features of sessions from `first` on); write MODELS, then PROMOTIONS.
+
+    A model of this strategy and cut that stands already is kept as it is, and judged if it was not yet. Too little
+    data, or data that is not finite, comes back as state `refused` with the reason, and `notifier` is told.
+    """
+    model = _stored(store, strategy, cut_session)
+    verdict = _standing(store, strategy, cuts, model) if model else None
+    try:
+        if model is None or verdict is None:
+            frame, snapshot = training_set(store, feature_set, strategy.horizon, cuts.of(cut_session), first, universe=strategy.universe.name)
+            validated = _validated(frame, feature_set.features, strategy.model, cuts)
+            model = model or _train(store, registry, feature_set, strategy, cuts, cut_session, frame, validated, snapshot)
+            verdict = _promote(store, registry, strategy, cuts, model, validated)
+    except TrainingRefused as error:
+        if notifier is not None:
+            notifier.notify("warning", f"{strategy.name}: no model was cut on {cut_session}", str(error))
+        return StageReport(stage=STAGE, first=cut_session, last=cut_session, state="refused", reason=str(error))
+    m = model.metrics
+    numbers = {"ic": m.ic, "ic_error": m.ic_error, "ic_t": m.ic_t, "ic_sessions": m.ic_sessions, "decile_spread": m.decile_spread, "sessions": m.sessions, "promoted": float(verdict.promoted)}
+    notes = (f"model {model.model_id}", f"{'promoted' if verdict.promoted else 'not promoted'}: {verdict.reason}")
+    return StageReport(stage=STAGE, first=cut_session, last=cut_session, state="done", rows=m.rows, numbers=numbers, notes=notes)
+
+
+def out_of_sample(frame: pl.DataFrame, features: tuple[str, ...], splits: Sequence[Fold], rule: ModelRule) -> pl.DataFrame:
+    """`frame`'s rows of all test sessions with `score`, each fold predicted by a model that saw its training sessions only; by session, sid."""
+    parts: list[pl.DataFrame] = []
+    for fold in splits:
+        train, test = fold.split(frame)
+        parts.append(test.with_columns(predict(fit(train, features, rule), test, rule.threads)))
+    return pl.concat(parts).sort("session", "sid")
+
+
+def walk_forward(frame: pl.DataFrame, cuts: Cuts, *, count: int, size: int, embargo: int) -> list[Fold]:
+    """The folds of a training set: its sessions, purged by when its labels became known."""
+    known = frame.group_by("session").agg(pl.col("label_known_at").max()).sort("session")
+    sessions: list[date] = known["session"].to_list()
+    return folds(sessions, dict(known.rows()), {s: cuts.of(s) for s in sessions}, count=count, size=size, embargo=embargo)
+
+
+def _validated(frame: pl.DataFrame, features: tuple[str, ...], rule: ModelRule, cuts: Cuts) -> pl.DataFrame:
+    """The rows of the validation sessions with their out-of-sample score. Raises TrainingRefused."""
+    _require_finite(frame, (*features, "target"))
+    splits = walk_forward(frame, cuts, count=1, size=rule.validation, embargo=rule.embargo)
+    before = len(splits[0].train) if splits else 0
+    if before < rule.min_sessions:
+        raise TrainingRefused(f"{before} sessions before the {rule.validation} of validation, {rule.min_sessions} are needed; publish features and labels further back")
+    return out_of_sample(frame, features, splits, rule)
+
+
+def _require_finite(frame: pl.DataFrame, columns: Sequence[str]) -> None:
+    bad = frame.select((~pl.col(c).is_finite()).sum() for c in columns).row(0, named=True)
+    if any(bad.values()):
+        raise TrainingRefused(f"values that are not finite (a missing one is null): { ({c: n for c, n in bad.items() if n}) }")
+
+
+def _metrics(frame: pl.DataFrame, features: tuple[str, ...], validated: pl.DataFrame, horizon: int) -> Metrics:
+    ics = rank_ic(validated)
+    if ics.height < 2:
+        raise TrainingRefused("the validation scores or labels do not vary within a session: there is nothing to judge the model by")
+    ic, spread = ic_estimate(ics, horizon), decile_spread(validated)["spread"]
+    return Metrics(
+        ic=ic.mean,
+        ic_error=ic.error,
+        ic_t=ic.t,
+        ic_sessions=ic.n,
+        decile_spread=math.fsum(spread) / max(len(spread), 1),
+        rows=frame.height,
+        sessions=frame["session"].n_unique(),
+        drift=freeze(frame, features),
+    )
+
+
+def _stored(store: Store, strategy: Strategy, cut_session: date) -> Model | None:
+    rows = store.read(MODELS, as_of=None, first=cut_session, last=cut_session, where={"strategy": strategy.name})
+    return model_of(rows.row(0, named=True)) if rows.height else None
+
+
+def _train(
+    store: Store,
+    registry: ModelRegistry,
+    feature_set: FeatureSet,
+    strategy: Strategy,
+    cuts: Cuts,
+    cut_session: date,
+    frame: pl.DataFrame,
+    validated: pl.DataFrame,
+    snapshot: FeatureSnapshot,
+) -> Model:
+    """Fit on everything, track, then keep: what is stored has a registry version. Raises TrainingRefused."""
+    metrics = _metrics(frame, feature_set.features, validated, strategy.horizon)
+    text = fit(frame, feature_set.features, strategy.model)
+    model_id, described = content_id(text), msgspec.json.encode(snapshot).decode()
+    params = {**strategy.model.params, "rounds": strategy.model.rounds, "seed": strategy.model.seed, "horizon": strategy.horizon}
+    numbers = {k: float(v) for k, v in msgspec.structs.asdict(metrics).items() if isinstance(v, int | float)}
+    version = registry.log(strategy=strategy.name, cut=cut_session, model_id=model_id, text=text, params=params, metrics=numbers, snapshot=described)
+    row = {
+        "session": cut_session, "strategy": strategy.name, "model_id": model_id, "text": text, "feature_set": feature_set.name,
+        "feature_version": feature_set.version, "rows": metrics.rows, "params": json.dumps(params, sort_keys=True), "metrics": msgspec.json.encode(metrics).decode(),
+        "snapshot": described, "registry_version": version, "known_at": cuts.of(cut_session),
+    }  # fmt: skip
+    store.append(MODELS, pl.DataFrame([row], schema=dict(MODELS.schema)))
+    return model_of(row)
+
+
+def _standing(store: Store, strategy: Strategy, cuts: Cuts, model: Model) -> Verdict | None:
+    session = cuts.calendar.shift(model.session, 1)
+    rows = store.read(PROMOTIONS, as_of=None, first=session, last=session, where={"strategy": strategy.name, "model_id": model.model_id})
+    return msgspec.json.decode(rows["detail"][0], type=Verdict) if rows.height else None
+
+
+def _promote(store: Store, registry: ModelRegistry, strategy: Strategy, cuts: Cuts, model: Model, validated: pl.DataFrame) -> Verdict:
+    """Judge and record, from the next session on. The alias moves first, so that a crash in between repeats it."""
+    verdict = _judged(store, strategy, cuts, model, validated)
+    if verdict.promoted:
+        registry.promote(strategy.name, model.registry_version)
+    row = {
+        "session": cuts.calendar.shift(model.session, 1), "strategy": strategy.name, "model_id": model.model_id, "cut": model.session, "promoted": verdict.promoted, "rule": RULE,
+        "detail": msgspec.json.encode(verdict).decode(), "by": "rule", "known_at": cuts.of(model.session),
+    }  # fmt: skip
+    store.append(PROMOTIONS, pl.DataFrame([row], schema=dict(PROMOTIONS.schema)))
+    return verdict
+
+
+def _judged(store: Store, strategy: Strategy, cuts: Cuts, model: Model, validated: pl.DataFrame) -> Verdict:
+    """The rule applied. A champion on another feature set or version cannot score any more, so it is no rival."""
+    threads = strategy.model.threads
+    final = predict(model.text, validated, threads) if usable(model.text) else None
+    try:
+        rival = champion(store, strategy.name, model.session, cuts.of(model.session))
+    except NoChampion:
+        rival = None
+    if rival is not None and (rival.feature_set, rival.feature_version) != (model.feature_set, model.feature_version):
+        rival = None
+    if rival is not None:
+        validated = validated.with_columns(predict(rival.text, validated, threads).alias("champion"))
+    return judge(final, validated, rival, horizon=strategy.horizon, tolerance=strategy.model.tolerance)

@@ -1,0 +1,43 @@
+"""The point-in-time training set: what was known by a cut-off, and the snapshot that says what it was."""
+
+from datetime import date, datetime
+
+import polars as pl
+
+from quant_assets.features.sets import FeatureSet
+from quant_assets.ports import Store
+from quant_assets.records import FeatureSnapshot, frame_hash
+from quant_assets.tables import CAPTURES, LABELS
+
+
+def training_set(store: Store, feature_set: FeatureSet, horizon: int, cutoff: datetime, first: date | None = None, *, universe: str = "") -> tuple[pl.DataFrame, FeatureSnapshot]:
+    """Published features with the labels known by `cutoff`, of sessions from `first` on, and their snapshot.
+
+    Columns session, sid, the features, value (the label, simple return over `horizon`), label_end, label_known_at,
+    target; sorted by (session, sid). target = (mean rank of the label in its session − ½) / rows − ½, which lies in
+    (−½, ½) and is centred in each session. Rows of which every feature is missing are left out.
+    """
+    key = ["session", "sid"]
+    features = list(feature_set.features)
+    rows = store.read(feature_set.table, as_of=cutoff, first=first, where={"version": feature_set.version}).select(*key, *features)
+    rows = rows.filter(~pl.all_horizontal(pl.col(features).is_null()))
+    labels = store.read(LABELS, as_of=cutoff, first=first, where={"horizon": horizon}).select(*key, "value", "label_end", label_known_at="known_at")
+    rank = pl.col("value").rank("average").over("session")
+    frame = rows.join(labels, on=key).sort(key).with_columns(target=(rank - 0.5) / pl.len().over("session") - 0.5)
+    return frame, _snapshot(store, feature_set, cutoff, frame, universe)
+
+
+def _snapshot(store: Store, feature_set: FeatureSet, cutoff: datetime, frame: pl.DataFrame, universe: str) -> FeatureSnapshot:
+    return FeatureSnapshot(
+        dataset_version=frame_hash(frame),
+        feature_view=feature_set.name,
+        feature_version=feature_set.version,
+        as_of=cutoff,
+        known_at_cutoff=cutoff,
+        universe_id=universe,
+        corporate_actions_policy="adjusted",
+        survivorship_bias_guard="members as known at each session's cut; a name that ends inside its label's window keeps its delisting return or last price",
+        lookahead_bias_guard="features frozen at their own cuts; labels and features with known_at ≤ known_at_cutoff only",
+        timezone_policy="UTC",
+        assumed_known_at=bool(store.read(CAPTURES, as_of=cutoff)["assumed"].any()),
+    )

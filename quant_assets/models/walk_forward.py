@@ -1,0 +1,44 @@
+"""Walk-forward splits over unique sessions, purged by knowledge time and embargoed.
+
+Splitting the rows of a panel would put one session on both sides; here whole sessions are split. A label may
+train a model only if it was known by the cut of the first test session, and `embargo` sessions earlier still
+(purging and embargo: López de Prado 2018, ch. 7, in the walk-forward direction only).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import pairwise
+
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The sessions to train on and those to test on, each ascending; training lies before the test."""
+
+    train: tuple[date, ...]
+    test: tuple[date, ...]
+
+    def split(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The rows of `frame` to train on and those to test on, in the order given."""
+        session = pl.col("session")
+        return frame.filter(session.is_in(self.train)), frame.filter(session.is_in(self.test))
+
+
+def folds(sessions: Sequence[date], label_known: Mapping[date, datetime], cuts: Mapping[date, datetime], *, count: int, size: int, embargo: int = 0) -> list[Fold]:
+    """The last `count` blocks of `size` sessions as tests, oldest first, each with all that may train before it.
+
+    `sessions`: unique and ascending. `label_known`: when the last label of a session became known.
+    `cuts`: the knowledge cut of each session. Fewer folds come back where the sessions do not suffice;
+    a fold's `train` may be empty.
+    """
+    if any(a >= b for a, b in pairwise(sessions)):
+        raise ValueError("sessions are not unique and ascending")
+    starts = range(len(sessions) - count * size, len(sessions), size)
+    return [Fold(_trainable(sessions[: max(start - embargo, 0) + 1], label_known, cuts), tuple(sessions[start : start + size])) for start in starts if start >= 0]
+
+
+def _trainable(sessions: Sequence[date], label_known: Mapping[date, datetime], cuts: Mapping[date, datetime]) -> tuple[date, ...]:
+    """The sessions whose labels are known by the cut of the last one."""
+    return tuple(s for s in sessions if label_known[s] <= cuts[sessions[-1]])
