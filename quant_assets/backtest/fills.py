@@ -1,0 +1,107 @@
+"""The one fill model: backtest, replay and the paper venue fill orders with this function and no other."""
+
+from collections.abc import Collection, Sequence
+from datetime import date, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from itertools import groupby
+
+import polars as pl
+
+from quant_assets.backtest.holdings import CENT, exact
+from quant_assets.records import Fill, Frozen, Order, OrderState, content_id
+
+PRICE = Decimal("0.0001")
+
+
+class FillModel(Frozen, frozen=True):
+    """What trading at the open costs: commission in currency per share with a minimum per order and session, slippage in basis points of the open, and the share of the session's volume that the book can be."""
+
+    commission_per_share: Decimal = Decimal("0.005")
+    min_commission: Decimal = Decimal("1.00")
+    slippage_bps: Decimal = Decimal(5)
+    participation: Decimal = Decimal("0.05")
+
+    def price(self, opened: Decimal, side: int) -> Decimal:
+        """The open moved against the order by the slippage, to 4 decimals."""
+        return (opened * (1 + side * self.slippage_bps / 10_000)).quantize(PRICE)
+
+    def fee(self, quantity: int) -> Decimal:
+        """The commission on `quantity` shares, in cents."""
+        return max(self.min_commission, self.commission_per_share * quantity).quantize(CENT, ROUND_HALF_UP)
+
+    def capacity(self, volume: int) -> int:
+        """The shares that can be traded in a session of this volume."""
+        return int(self.participation * volume)
+
+
+class Working(Frozen, frozen=True):
+    """An order at a venue and how much of it is filled. `key` is the venue's identity of it: the client order id, unless the venue holds two under one."""
+
+    key: str
+    order: Order
+    filled: int = 0
+
+    @property
+    def remaining(self) -> int:
+        """Shares still to be filled."""
+        return self.order.quantity - self.filled
+
+
+class Update(Frozen, frozen=True):
+    """What a session did to an order: `filled` counts from its beginning."""
+
+    key: str
+    state: OrderState
+    filled: int
+    reason: str = ""
+
+
+def match(working: Sequence[Working], bars: pl.DataFrame, splits: Collection[int], session: date, ts: datetime, model: FillModel) -> tuple[list[Fill], list[Update]]:
+    """The fills of `working` at the open of `session`, and what became of the orders that could trade in it.
+
+    `bars`: sid, open, volume as known at the session's cut. An order that is due fills at the open, up to the name's
+    participation cap, older orders first; the rest (all of it where there is no bar) carries until `good_till`, then
+    it is EXPIRED. Orders on a name in `splits` count old shares: EXPIRED with reason CORPORATE_ACTION. `ts`: the open, UTC.
+    """
+    market = {sid: (exact(o), int(v or 0)) for sid, o, v in bars.select("sid", "open", "volume").iter_rows() if o is not None and 0 < o < float("inf")}
+    due = sorted((w for w in working if w.order.session <= session), key=lambda w: (w.order.sid, w.order.decided, w.order.leg, w.key))
+    fills: list[Fill] = []
+    updates: list[Update] = []
+    for sid, group in groupby(due, key=lambda w: w.order.sid):
+        opened, volume = market.get(sid, (Decimal(0), 0))
+        room = 0 if sid in splits else model.capacity(volume)
+        for item in group:
+            quantity = min(item.remaining, room) if session <= item.order.good_till else 0
+            room -= quantity
+            if quantity:
+                fills.append(_fill(item, quantity, opened, session, ts, model))
+            update = _update(item, item.filled + quantity, session, split=sid in splits, traded=sid in market)
+            if quantity or update.state is OrderState.EXPIRED:
+                updates.append(update)
+    return fills, updates
+
+
+def _fill(item: Working, quantity: int, opened: Decimal, session: date, ts: datetime, model: FillModel) -> Fill:
+    order = item.order
+    return Fill(
+        exec_id=content_id("fill", item.key, session),
+        client_order_id=order.client_order_id,
+        session=session,
+        sid=order.sid,
+        side=order.side,
+        quantity=quantity,
+        price=model.price(opened, order.side),
+        fee=model.fee(quantity),
+        arrival_price=opened,
+        ts=ts,
+    )
+
+
+def _update(item: Working, filled: int, session: date, *, split: bool, traded: bool) -> Update:
+    if filled == item.order.quantity:
+        return Update(key=item.key, state=OrderState.FILLED, filled=filled)
+    if split:
+        return Update(key=item.key, state=OrderState.EXPIRED, filled=filled, reason="CORPORATE_ACTION")
+    if session >= item.order.good_till:
+        return Update(key=item.key, state=OrderState.EXPIRED, filled=filled, reason="PARTICIPATION" if traded else "NO_MARKET")
+    return Update(key=item.key, state=OrderState.PARTIAL, filled=filled)
