@@ -1,0 +1,110 @@
+"""What trading cost: implementation shortfall of each order against the price at which it was decided.
+
+Perold (1988), with s = ±1, decision price Pd, arrival price Pa, fill price p, end price Pe, Q shares ordered and F filled:
+delay s·F·(Pa−Pd) + trading s·F·(p−Pa) + opportunity s·(Q−F)·(Pe−Pd) + fees. The terms add up to the shortfall exactly.
+An order that works over several sessions has a row in each: delay, trading and fees of that session's fills, and the
+opportunity cost in the session in which it ended, to that session's close. The rows add up to Perold's figure of the order.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import polars as pl
+
+from quant_assets.backtest.holdings import TICK, exact
+from quant_assets.market_data.calendars import Cuts
+from quant_assets.ports import Store
+from quant_assets.records import Book, Frozen, OrderState, StageReport
+from quant_assets.tables import ACTIONS, BARS, COSTS, FILLS, ORDERS, in_force
+
+CARRIED = timedelta(days=10)  # how long the last close stands for a name without one
+
+
+class Shortfall(Frozen, frozen=True):
+    """The terms of one order in one session, in currency; positive is a cost."""
+
+    delay: Decimal
+    trading: Decimal
+    opportunity: Decimal
+    fees: Decimal
+
+    @property
+    def total(self) -> Decimal:
+        """Their sum."""
+        return self.delay + self.trading + self.opportunity + self.fees
+
+
+def shortfall(side: int, decision_price: Decimal, fills: Iterable[tuple[int, Decimal, Decimal, Decimal]], missed: int = 0, end_price: Decimal = Decimal(0)) -> Shortfall:
+    """The terms from fills (quantity, price, arrival price, fee) and the `missed` shares that were never filled, valued at `end_price`."""
+    delay = trading = fees = Decimal(0)
+    for quantity, price, arrival, fee in fills:
+        delay += side * quantity * (arrival - decision_price)
+        trading += side * quantity * (price - arrival)
+        fees += fee
+    return Shortfall(delay=delay, trading=trading, opportunity=side * missed * (end_price - decision_price), fees=fees)
+
+
+def session_costs(orders: pl.DataFrame, fills: pl.DataFrame, closes: Mapping[int, Decimal]) -> pl.DataFrame:
+    """COSTS rows of one session from its ORDERS and FILLS rows.
+
+    `closes` by sid in the shares the order was written in; an unfilled order in a name without one carries no opportunity
+    cost. Average prices are rounded to six decimals, the terms are exact. Orders that neither filled nor ended have no row.
+    """
+    of_order: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for fill in fills.sort("exec_id").iter_rows(named=True):
+        of_order[fill["client_order_id"]].append(fill)
+    rows = [_row(order, of_order[order["client_order_id"]], closes) for order in orders.iter_rows(named=True)]
+    return pl.DataFrame([r for r in rows if r is not None], schema=dict(COSTS.schema)).sort(COSTS.key)
+
+
+def _row(order: dict[str, Any], fills: list[dict[str, Any]], closes: Mapping[int, Decimal]) -> dict[str, Any] | None:
+    decision = exact(order["reference_price"])
+    missed = order["quantity"] - order["filled"] if OrderState(order["state"]).terminal else 0
+    if not fills and not missed:
+        return None
+    terms = shortfall(order["side"], decision, [(f["quantity"], f["price"], f["arrival_price"], f["fee"]) for f in fills], missed if order["sid"] in closes else 0, closes.get(order["sid"], decision))
+    filled = sum(f["quantity"] for f in fills)
+    shared = {c: order[c] for c in ("session", "book", "sid", "client_order_id", "side", "quantity", "known_at")}
+    prices = {"decision_price": decision, "arrival_price": _average(fills, "arrival_price"), "fill_price": _average(fills, "price")}
+    return shared | prices | {"filled": filled, "delay": terms.delay, "trading": terms.trading, "opportunity": terms.opportunity, "fees": terms.fees, "shortfall": terms.total}
+
+
+def _average(fills: list[dict[str, Any]], column: str) -> Decimal | None:
+    quantity = sum(f["quantity"] for f in fills)
+    return (sum((f["quantity"] * f[column] for f in fills), Decimal(0)) / quantity).quantize(TICK) if quantity else None
+
+
+def write_costs(store: Store, book: Book, cuts: Cuts, session: date) -> StageReport:
+    """Write the COSTS rows of `session` from its ORDERS and FILLS rows; a row that stands is left.
+
+    The end price is the last close known at the cut, restated to the shares of the order where a split went by since.
+    """
+    where = {"book": book.name}
+    orders = store.read(ORDERS, as_of=None, first=session, last=session, where=where)
+    fills = store.read(FILLS, as_of=None, first=session, last=session, where=where)
+    missed = orders.filter(pl.col("filled") < pl.col("quantity"))
+    rows = session_costs(orders, fills, _end_prices(store, missed, session, cuts.of(session)))
+    standing = store.read(COSTS, as_of=None, first=session, last=session, where=where)
+    written = store.append(COSTS, rows.join(standing, on="client_order_id", how="anti"))
+    numbers = {c: float(rows[c].sum()) for c in ("delay", "trading", "opportunity", "fees", "shortfall")}
+    return StageReport(stage="costs", first=session, last=session, state="done" if rows.height else "empty", rows=written, numbers=numbers)
+
+
+def _end_prices(store: Store, orders: pl.DataFrame, session: date, cut: datetime) -> dict[int, Decimal]:
+    """The last close by sid within `CARRIED` of the session, in the shares in which the order was written."""
+    if orders.is_empty():
+        return {}
+    sids = orders["sid"].implode()
+    bars = in_force(store.read(BARS, as_of=cut, first=session - CARRIED, last=session).filter(pl.col("sid").is_in(sids)), BARS)
+    actions = in_force(store.read(ACTIONS, as_of=cut, first=orders["decided"].min(), last=session, where={"kind": "split"}), ACTIONS)  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+    closes = {sid: (at, exact(close)) for sid, at, close in bars.filter(pl.col("close").is_finite()).select("sid", "session", "close").iter_rows()}
+    decided = dict(orders.select("sid", "decided").iter_rows())
+    ratio = dict.fromkeys(closes, Fraction(1))
+    for sid, ex, numerator, denominator in actions.select("sid", "session", "numerator", "denominator").iter_rows():
+        if sid in closes and decided[sid] < ex <= closes[sid][0]:
+            ratio[sid] *= Fraction(numerator, denominator)
+    return {sid: (close * ratio[sid].numerator / ratio[sid].denominator).quantize(TICK) for sid, (_, close) in closes.items()}
