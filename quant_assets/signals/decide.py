@@ -1,0 +1,119 @@
+"""Decisions: what each name of the universe should weigh, or why it is not traded."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+
+import msgspec
+import polars as pl
+
+from quant_assets.features.sets import FeatureSet
+from quant_assets.market_data.calendars import Cuts
+from quant_assets.ports import Progress, Store, quiet
+from quant_assets.records import Provenance, StageReport, content_id
+from quant_assets.signals.guardrails import NO_TRADE, TRADE, guardrails
+from quant_assets.signals.inputs import Stored, day, read
+from quant_assets.signals.strategy import Strategy
+from quant_assets.signals.weights import target_weights
+from quant_assets.tables import DECISIONS, UTC_MICROS
+
+STAGE = "signals.decide"
+
+
+def decide(
+    store: Store,
+    feature_set: FeatureSet,
+    strategy: Strategy,
+    cuts: Cuts,
+    sessions: Sequence[date],
+    *,
+    kill_switch: tuple[bool, str],
+    provenance: Provenance,
+    now: datetime,
+    late: bool = False,
+    progress: Progress = quiet,
+) -> StageReport:
+    """Write DECISIONS of `sessions`, each on what was known at its cut. What stands already is not written again.
+
+    `kill_switch`: whether it is on, and the reason given. `late`: the deadline passed with nothing ready, so that every
+    row is NO_TRADE. State `done` where anything may be traded, else `refused` with the reason most rows carry.
+    """
+    ordered = sorted(set(sessions))
+    stored = read(store, feature_set, strategy, cuts, ordered)
+    rows = decisions(stored, feature_set, strategy, cuts, ordered, kill_switch=kill_switch, late=late, progress=progress)
+    written = store.append(DECISIONS, _beside(rows, provenance, now))
+    return _report(rows, ordered, written)
+
+
+def decisions(
+    stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, sessions: Sequence[date], *, kill_switch: tuple[bool, str], late: bool = False, progress: Progress = quiet
+) -> pl.DataFrame:
+    """The content columns of DECISIONS for `sessions` (ascending), sorted by (session, sid): a pure function of what is given."""
+    days: list[pl.DataFrame] = []
+    for session in sessions:
+        progress(len(days), len(sessions), f"decide {session}")
+        days.append(day(stored, feature_set, strategy, cuts, session))
+    progress(len(days), len(sessions), "decide")
+    on, reason = kill_switch
+    rows = pl.concat(days).with_columns(kill_switch=pl.lit(on), kill_reason=pl.lit(reason), late=pl.lit(late))
+    judged = guardrails(_weighted(rows, strategy), strategy.limits)
+    opens = pl.DataFrame([(s, cuts.calendar.open(cuts.calendar.shift(s, 1))) for s in sessions], schema={"session": pl.Date, "valid_until": UTC_MICROS}, orient="row")
+    complete = judged.join(opens, on="session", maintain_order="left").with_columns(
+        pl.lit(strategy.name).alias("strategy"),
+        pl.lit(strategy.config_hash).alias("strategy_hash"),
+        pl.lit(feature_set.name).alias("feature_set"),
+        pl.lit(feature_set.version).alias("feature_version"),
+        pl.when(pl.col("verdict") == TRADE).then("target_weight").otherwise(0.0).alias("target_weight"),
+        pl.col("model_id").fill_null(""),
+        reference_price="close",
+        known_at="as_of",
+    )
+    return _identified(complete).select(*DECISIONS.content)
+
+
+def first_recorded(rows: pl.DataFrame) -> pl.DataFrame:
+    """Of DECISIONS rows, those of the set that each strategy and session recorded first, sorted by (strategy, session, sid)."""
+    by = ["strategy", "session"]
+    first = rows.sort(*by, "recorded_at", "decision_set_id").unique(by, keep="first", maintain_order=True)
+    return rows.join(first.select(*by, "decision_set_id"), on=[*by, "decision_set_id"], how="semi").sort(*by, "sid")
+
+
+def _weighted(rows: pl.DataFrame, strategy: Strategy) -> pl.DataFrame:
+    """Rank and target weight among the members that have a bar and a score."""
+    offered = pl.when(pl.col("member") & (pl.col("close") > 0)).then("score").alias("score")
+    ranked = target_weights(rows.select("session", "sid", offered), strategy.holdings, strategy.limits)
+    return rows.join(ranked.select("session", "sid", "rank", "target_weight"), on=["session", "sid"], maintain_order="left")
+
+
+def _identified(rows: pl.DataFrame) -> pl.DataFrame:
+    """decision_id per row, from what was read and how it is thought about; decision_set_id per session, from what came out."""
+    about = ("strategy", "strategy_hash", "session", "sid", "as_of", "inputs_hash", "model_id", "feature_set", "feature_version")
+    ids = pl.Series("decision_id", [content_id(*r) for r in rows.select(about).iter_rows()], dtype=pl.String)
+    named = rows.with_columns(ids)
+    outcome = named.partition_by("session", maintain_order=True)
+    sets = {d["session"][0]: content_id(d.select("decision_id", "verdict", "reason", "target_weight").rows()) for d in outcome}
+    return named.with_columns(decision_set_id=pl.col("session").replace_strict(sets, return_dtype=pl.String))
+
+
+def _beside(rows: pl.DataFrame, provenance: Provenance, now: datetime) -> pl.DataFrame:
+    """The rows with what is recorded beside them and never hashed."""
+    return rows.with_columns(
+        pl.lit(provenance.commit).alias("commit"),
+        pl.lit(provenance.lock_hash).alias("lock_hash"),
+        pl.lit(provenance.run_id).alias("run_id"),
+        table_versions=pl.lit(msgspec.json.encode(provenance.table_versions, order="deterministic").decode()),
+        recorded_at=pl.lit(now).cast(UTC_MICROS),
+    )
+
+
+def _report(rows: pl.DataFrame, sessions: Sequence[date], written: int) -> StageReport:
+    verdicts, reasons = (dict(rows[c].value_counts().sort("count", c, descending=[True, False]).iter_rows()) for c in ("verdict", "reason"))
+    traded = verdicts.get(TRADE, 0)
+    return StageReport(
+        stage=STAGE,
+        first=sessions[0],
+        last=sessions[-1],
+        state="done" if traded else "refused",
+        reason="" if traded else next(iter(reasons)),
+        rows=written,
+        numbers={"decisions": rows.height, "trade": traded, "no_trade": verdicts.get(NO_TRADE, 0), **{code.lower(): n for code, n in reasons.items()}},
+    )

@@ -1,0 +1,146 @@
+"""What a decision reads: for each session, the rows that were known at its cut, and one hash over them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import msgspec
+import polars as pl
+
+from quant_assets.errors import ModelError
+from quant_assets.features.blocks import ADJUSTING, quarter_start
+from quant_assets.features.drift import median_psi, psi
+from quant_assets.features.publish import anchors
+from quant_assets.features.sets import FeatureSet
+from quant_assets.market_data.calendars import Cuts
+from quant_assets.market_data.quality import session_hash
+from quant_assets.models.promotion import Champions, Model, champions
+from quant_assets.ports import Store
+from quant_assets.records import FeatureSnapshot, content_id, frame_hash
+from quant_assets.signals.strategy import Strategy
+from quant_assets.tables import ACTIONS, BARS, CAPTURES, SCORES, UNIVERSE, VERDICTS, in_force, known_by
+
+PRICES_READ = ("open", "close")
+ACTIONS_READ = ("numerator", "denominator", "cash")
+
+# How long a name that left the universe is still told to be sold.
+FORMER = timedelta(days=365)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The stored rows that the decisions of some sessions may read; `day` takes of them what a session's cut knew."""
+
+    bars: pl.DataFrame
+    actions: pl.DataFrame
+    intervals: pl.DataFrame
+    captures: pl.DataFrame
+    verdicts: pl.DataFrame
+    features: pl.DataFrame
+    scores: pl.DataFrame
+    anchors: Mapping[date, date]
+    champions: Champions
+
+
+def read(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, sessions: Sequence[date]) -> Stored:
+    """One read of each table, for all of `sessions` (ascending)."""
+    first, last = sessions[0], sessions[-1]
+    as_of = cuts.of(last)
+    starts = dict(anchors(store, feature_set, cuts, sessions).select("session", "anchor").iter_rows())
+    anchor, in_range = min(starts.values()), {"as_of": as_of, "first": first, "last": last}
+    return Stored(
+        bars=store.read(BARS, as_of=as_of, first=anchor, last=last),
+        actions=store.read(ACTIONS, as_of=as_of, first=anchor, last=last).filter(pl.col("kind").is_in(ADJUSTING)),
+        intervals=store.read(UNIVERSE, as_of=as_of, last=last, where={"universe": strategy.universe.name}),
+        captures=store.read(CAPTURES, as_of=as_of, last=last),
+        verdicts=store.read(VERDICTS, **in_range, where={"table": BARS.name}),
+        features=store.read(feature_set.table, **in_range, where={"version": feature_set.version}),
+        scores=store.read(SCORES, **in_range, where={"strategy": strategy.name}),
+        anchors=starts,
+        champions=champions(store, strategy.name, as_of),
+    )
+
+
+def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, session: date) -> pl.DataFrame:
+    """The rows that `guardrails` judges for `session`, without the switches, sorted by sid; with symbol, as_of, inputs_hash and snapshot.
+
+    One row per member and per former member; a single row with sid 0 where there are none. It depends on nothing
+    but the rows known at the session's cut.
+    """
+    cut = cuts.of(session)
+    of_session = pl.col("session") == session
+    names = _names(known_by(stored.intervals, cut), session)
+    today = in_force(known_by(stored.bars.filter(of_session), cut), BARS)
+    past = pl.col("session").is_between(stored.anchors[quarter_start(cuts.calendar, session)], session)
+    bars, actions = (
+        in_force(known_by(f.filter(past), cut).join(names, on="sid", how="semi"), t) for f, t in ((stored.bars, BARS), (stored.actions, ACTIONS))
+    )
+    verdict = _verdict(known_by(stored.verdicts.filter(of_session), cut), content := session_hash(today))
+    captures = known_by(stored.captures, cut)
+    model = _champion(stored, feature_set, cuts, session)
+    drift = median_psi(psi(model.metrics.drift, known_by(stored.features.filter(of_session), cut))) if model else None
+    scores = known_by(stored.scores.filter(of_session, pl.col("model_id") == (model.model_id if model else "")), cut)
+    inputs_hash = _hash(feature_set, names, bars, actions, content)
+    latest = bars.sort("sid", "session").unique("sid", keep="last", maintain_order=True)
+    rows = names.join(latest.select("sid", "symbol", close=pl.when(of_session).then("close")), on="sid", how="left").join(scores.select("sid", "score"), on="sid", how="left").sort("sid")
+    return rows.with_columns(
+        pl.lit(session).alias("session"),
+        pl.col("symbol").fill_null(""),
+        captured=pl.lit((captures["capture"] == session).any()),
+        content_hash=pl.lit(content),
+        released=pl.lit(verdict[0], dtype=pl.Boolean),
+        failed_rules=pl.lit(verdict[1]),
+        psi=pl.lit(drift, dtype=pl.Float64),
+        model_id=pl.lit(model.model_id if model else None, dtype=pl.String),
+        model_age=pl.lit(cuts.calendar.index(session) - cuts.calendar.index(model.session) if model else None, dtype=pl.Int64),
+        as_of=pl.lit(cut),
+        inputs_hash=pl.lit(inputs_hash),
+        snapshot=pl.lit(_snapshot(feature_set, strategy, names, inputs_hash, cut, assumed=bool(captures["assumed"].any()))),
+    )
+
+
+def _names(intervals: pl.DataFrame, session: date) -> pl.DataFrame:
+    """Columns sid, member: the members of the session, and those that were members within the year before it; sid 0 where there are none."""
+    recent = intervals.filter(pl.col("until") > session - FORMER)
+    names = recent.group_by("sid").agg(member=((pl.col("session") <= session) & (pl.col("until") > session)).any()).sort("sid")
+    return names if names.height else pl.DataFrame({"sid": [0], "member": [False]}, schema={"sid": pl.Int64, "member": pl.Boolean})
+
+
+def _verdict(verdicts: pl.DataFrame, content: str) -> tuple[bool | None, str]:
+    """Whether the rows with this content hash may be used (None: nobody judged them), and the rules that say no."""
+    judged = verdicts.filter(pl.col("content_hash") == content)
+    failed = judged.filter(pl.col("severity") == "error", ~pl.col("passed"))
+    return (failed.is_empty() if judged.height else None), ", ".join(failed["rule"])
+
+
+def _champion(stored: Stored, feature_set: FeatureSet, cuts: Cuts, session: date) -> Model | None:
+    """The model in force, where one is and it was trained on this version of the features."""
+    try:
+        model = stored.champions.of(session, cuts.of(session))
+    except ModelError:  # none promoted, or its text is damaged: MODEL_MISSING either way
+        return None
+    return model if (model.feature_set, model.feature_version) == (feature_set.name, feature_set.version) else None
+
+
+def _hash(feature_set: FeatureSet, names: pl.DataFrame, bars: pl.DataFrame, actions: pl.DataFrame, content: str) -> str:
+    """Identifies the rows read: keys and the values that count, sorted by key; the session's whole content by the hash its verdict goes by."""
+    columns = sorted({*feature_set.stored_columns, *PRICES_READ})
+    parts = (names, bars.select(*BARS.key, *columns), actions.select(*ACTIONS.key, *ACTIONS_READ))
+    return content_id(*(frame_hash(p) for p in parts), content)
+
+
+def _snapshot(feature_set: FeatureSet, strategy: Strategy, names: pl.DataFrame, inputs_hash: str, cut: datetime, *, assumed: bool) -> str:
+    described = FeatureSnapshot(
+        dataset_version=inputs_hash,
+        feature_view=feature_set.name,
+        feature_version=feature_set.version,
+        as_of=cut,
+        known_at_cutoff=cut,
+        universe_id=f"{strategy.universe.name}:{frame_hash(names)[:32]}",
+        corporate_actions_policy="adjusted",
+        survivorship_bias_guard="members as known at the cut; names that left within a year are sold, not dropped",
+        lookahead_bias_guard="rows with known_at ≤ known_at_cutoff only",
+        timezone_policy="UTC",
+        assumed_known_at=assumed,
+    )
+    return msgspec.json.encode(described).decode()
