@@ -37,18 +37,21 @@ class Desk:
         self.cuts = cuts
 
     def order(self, cid: str, sid: int, side: int, quantity: int, price: str = "10", session: date = D1) -> Order:
+        """A day order for the open."""
         return Order(
             client_order_id=cid, book="alpha", strategy="s", decided=self.cuts.calendar.shift(session, -1), session=session, good_till=session, slot="open", sid=sid, leg="1",
             symbol=f"S{sid}", side=side, quantity=quantity, reference_price=Decimal(price), decision_id=f"d-{cid}",
         )  # fmt: skip
 
     def fill(self, exec_id: str, cid: str, sid: int, side: int, quantity: int, price: str, fee: str = "1.00", arrival: str | None = None, session: date = D1) -> Fill:
+        """An execution at the open."""
         return Fill(
             exec_id=exec_id, client_order_id=cid, session=session, sid=sid, side=side, quantity=quantity, price=Decimal(price), fee=Decimal(fee),
             arrival_price=Decimal(arrival or price), ts=self.cuts.calendar.open(session),
         )  # fmt: skip
 
     def bars(self, closes: dict[date, dict[int, float]], known: dict[date, date] | None = None) -> pl.DataFrame:
+        """Bars whose every price is the close, known at their own cut or at that of another session."""
         rows = []
         for session, of in closes.items():
             at = self.cuts.of((known or {}).get(session, session))
@@ -62,6 +65,7 @@ class Desk:
         return pl.DataFrame(rows, schema=dict(BARS.schema))
 
     def action(self, sid: int, ex: date, kind: str, known: date | None = None, **values: object) -> pl.DataFrame:
+        """One corporate action, known at the cut of its ex-session or of another session."""
         at = self.cuts.of(known or ex)
         row = {
             "session": ex, "sid": sid, "kind": kind, "numerator": None, "denominator": None, "cash": None, "value": None, "origin": "declared", "confidence": 1.0, "withdrawn": False,

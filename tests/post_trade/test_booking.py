@@ -94,7 +94,7 @@ def test_book_session_carries_the_book_through_a_split_and_a_missing_bar(store, 
     for session in (D1, D2, D3):
         book_session(store, book, cuts, session, first)
     nav = store.read(NAV, as_of=None)
-    assert nav["pnl"].to_list() == [Decimal("-1.09"), Decimal("101"), Decimal("10")]
+    assert nav["pnl"].to_list() == [Decimal("-1.09"), Decimal(101), Decimal(10)]
     after = state(store, book, D3)
     assert (after.session, after.quantities, after.marks) == (D3, {1: 202, 2: 10}, {1: Decimal("5.5"), 2: Decimal(6)})
     assert store.read(JOURNAL, as_of=None)["amount"].sum() == after.cash == nav["cash"][-1]

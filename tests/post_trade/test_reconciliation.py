@@ -1,0 +1,130 @@
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from quant_assets.post_trade.booking import book_session
+from quant_assets.post_trade.reconciliation import OurSide, TheirSide, reconcile, reconcile_session
+from quant_assets.records import Break, BrokerOrder, OrderState
+from quant_assets.tables import BARS
+
+D1, D2 = date(2024, 1, 3), date(2024, 1, 4)
+
+
+@pytest.fixture
+def agreed(desk) -> tuple[OurSide, TheirSide]:
+    """Two ledgers that agree: one order filled, one rejected, one never sent, one for tomorrow that only we have."""
+    filled, refused, unsent = desk.order("c1", 1, 1, 100), desk.order("c2", 2, -1, 50), desk.order("c3", 3, 1, 10)
+    tomorrow = desk.order("c4", 1, -1, 10, session=D2)
+    fill = desk.fill("e1", "c1", 1, 1, 100, "10")
+    ours = OurSide(
+        orders=[(filled, OrderState.FILLED, 100), (refused, OrderState.REJECTED, 0), (unsent, OrderState.PENDING, 0), (tomorrow, OrderState.ACKED, 0)],
+        fills=[fill],
+        positions={1: 100},
+        cash=Decimal("98999.00"),
+    )
+    venue = [BrokerOrder(client_order_id=c, broker_order_id=f"b{c}", sid=s, side=d, quantity=q, filled=f, state=t) for c, s, d, q, f, t in (("c1", 1, 1, 100, 100, OrderState.FILLED), ("c2", 2, -1, 50, 0, OrderState.REJECTED))]  # fmt: skip
+    return ours, TheirSide(orders=venue, fills=[fill], positions={1: 100}, cash=Decimal(98999))
+
+
+def change(record: Any, **values: Any) -> Any:
+    return msgspec.structs.replace(record, **values)
+
+
+def at_venue(**values: Any) -> Callable[[OurSide, TheirSide], tuple[OurSide, TheirSide]]:
+    """The venue holds the first order differently."""
+    return lambda o, t: (o, change(t, orders=[change(t.orders[0], **values), *t.orders[1:]]))
+
+
+def in_fill(**values: Any) -> Callable[[OurSide, TheirSide], tuple[OurSide, TheirSide]]:
+    """The venue records the execution differently."""
+    return lambda o, t: (o, change(t, fills=[change(t.fills[0], **values)]))
+
+
+STRANGER = BrokerOrder(client_order_id="zz", broker_order_id="b9", sid=7, side=1, quantity=1, filled=0, state=OrderState.ACKED)
+SEEDED: dict[str, tuple[Callable[[OurSide, TheirSide], tuple[OurSide, TheirSide]], list[tuple[str, str]]]] = {
+    "order missing at the venue": (lambda o, t: (o, change(t, orders=t.orders[1:])), [("order", "c1")]),
+    "order unknown to us": (lambda o, t: (o, change(t, orders=[*t.orders, STRANGER])), [("order", "zz")]),
+    "client id held twice": (lambda o, t: (o, change(t, orders=[*t.orders, change(t.orders[0], broker_order_id="b8")])), [("order", "c1")]),
+    "state differs": (at_venue(state=OrderState.CANCELED), [("order", "c1")]),
+    "filled differs": (at_venue(filled=99), [("order", "c1")]),
+    "quantity differs": (at_venue(quantity=101), [("order", "c1")]),
+    "side differs": (at_venue(side=-1), [("order", "c1")]),
+    "venue holds what we never sent": (
+        lambda o, t: (o, change(t, orders=[*t.orders, BrokerOrder(client_order_id="c3", broker_order_id="b3", sid=3, side=1, quantity=10, filled=0, state=OrderState.ACKED)])),
+        [("order", "c3")],
+    ),
+    "fill missing at our side": (lambda o, t: (change(o, fills=[]), t), [("fill", "e1")]),
+    "fill missing at the venue": (lambda o, t: (o, change(t, fills=[])), [("fill", "e1")]),
+    "fill price differs": (in_fill(price=Decimal("10.01")), [("fill", "e1")]),
+    "fill fee differs": (in_fill(fee=Decimal("1.01")), [("fill", "e1")]),
+    "fill quantity differs": (in_fill(quantity=99), [("fill", "e1")]),
+    "fill of no order of ours": (lambda o, t: (change(o, orders=o.orders[1:]), change(t, orders=t.orders[1:])), [("fill", "e1")]),
+    "position differs": (lambda o, t: (o, change(t, positions={1: 99})), [("position", "1")]),
+    "position only there": (lambda o, t: (o, change(t, positions={1: 100, 5: -3})), [("position", "5")]),
+    "position only here": (lambda o, t: (o, change(t, positions={})), [("position", "1")]),
+    "cash differs by a cent": (lambda o, t: (o, change(t, cash=t.cash + Decimal("0.01"))), [("cash", "USD")]),
+    "two at once": (lambda o, t: (o, change(t, positions={}, cash=Decimal(0))), [("position", "1"), ("cash", "USD")]),
+}
+
+
+def test_agreeing_ledgers_have_no_break(book, agreed):
+    """Equal money in another scale, an unsent order and one for tomorrow are no differences."""
+    assert reconcile(book, D1, *agreed) == []
+
+
+@pytest.mark.parametrize("name", SEEDED)
+def test_each_seeded_difference_is_found_and_nothing_else(name, book, agreed):
+    """Exactly the seeded difference is reported."""
+    seed, expected = SEEDED[name]
+    assert [(b.kind, b.subject) for b in reconcile(book, D1, *seed(*agreed))] == expected
+
+
+def test_later_executions_wait_for_their_session(book, agreed, desk):
+    """A fill of tomorrow on one side is no break of today."""
+    ours, theirs = agreed
+    early = change(theirs, fills=[*theirs.fills, desk.fill("e2", "c4", 1, -1, 10, "10", session=D2)])
+    assert reconcile(book, D1, ours, early) == []
+
+
+def test_a_break_has_one_id_however_long_it_stands(book, agreed):
+    """The same difference has the same id on another day and at another level, a different difference another."""
+    ours, theirs = agreed
+    levels = ((D1, 100, 90), (D2, 50, 40), (D2, 50, 41))
+    found = [reconcile(book, d, change(ours, positions={1: q}), change(theirs, positions={1: p})) for d, q, p in levels]
+    ids = [b.break_id for breaks in found for b in breaks if b.kind == "position"]
+    assert ids[0] == ids[1] != ids[2]
+
+
+def memory_ledger(ours: OurSide) -> SimpleNamespace:
+    """The part of the Ledger port that reconciliation uses."""
+    opened: dict[str, Break] = {}
+    return SimpleNamespace(
+        orders=lambda _book: ours.orders,
+        fills=lambda _book: ours.fills,
+        open_break=lambda found: opened.setdefault(found.break_id, found) is found,
+        breaks=lambda _book: list(opened),
+    )
+
+
+def venue(theirs: TheirSide) -> SimpleNamespace:
+    """The part of the Broker port that reconciliation uses."""
+    return SimpleNamespace(orders=lambda: theirs.orders, executions=lambda: theirs.fills, positions=lambda: theirs.positions, cash=lambda: theirs.cash)
+
+
+def test_a_session_opens_each_break_once_and_tells_once(store, book, cuts, desk, agreed):
+    """Booked positions and the ledger are compared with the venue; run again, nothing is opened or said again."""
+    ours, theirs = agreed
+    store.append(BARS, desk.bars({D1: {1: 10.0}}))
+    book_session(store, book, cuts, D1, ours.fills)
+    said: list[str] = []
+    ledger, told = memory_ledger(ours), SimpleNamespace(notify=lambda severity, *_: said.append(severity))
+    assert reconcile_session(ledger, venue(theirs), store, book, D1, told).numbers["breaks_found"] == 0
+    wrong = venue(change(theirs, cash=Decimal(1)))
+    reports = [reconcile_session(ledger, wrong, store, book, D1, told) for _ in range(2)]
+    assert [(r.numbers["breaks_new"], r.numbers["breaks_open"]) for r in reports] == [(1, 1), (0, 1)]
+    assert said == ["critical"]
