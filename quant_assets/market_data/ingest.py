@@ -1,0 +1,138 @@
+"""Captures become bars, actions, listings and quarantine, in the order of their labels."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+
+import polars as pl
+
+from quant_assets.errors import CaptureUnreadable
+from quant_assets.market_data import actions, listings
+from quant_assets.market_data.calendars import Calendar
+from quant_assets.market_data.identity import REUSE_AFTER, Identified, identify
+from quant_assets.market_data.known import SAYS, Known
+from quant_assets.market_data.screening import screen
+from quant_assets.ports import MarketDataSource, Progress, Store, quiet
+from quant_assets.records import Capture, StageReport
+from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS, QUARANTINE
+
+CHUNK = 40  # captures per commit
+ORDER = (QUARANTINE, LISTINGS, ACTIONS, BARS, CAPTURES)  # a capture counts as taken in once its row in CAPTURES stands: last
+Absorbed = dict[str, pl.DataFrame]  # by table name
+
+
+def ingest(source: MarketDataSource, store: Store, cuts_latest: datetime | None, now: datetime, labels: Sequence[date], calendar: Calendar, progress: Progress = quiet) -> StageReport:
+    """Take in the captures of `labels`, ascending; those taken in before, byte for byte, are passed over.
+
+    `cuts_latest`: the latest cut that anything has read; what was declared known by then is known at `now`.
+    An unreadable capture is named in the report, which is then `refused`, and the others go on.
+    """
+    known = Known(store, source.name, calendar)
+    pending: list[Absorbed] = []
+    numbers = dict.fromkeys(("captures", "rows", "bars", "restated", "quarantined", "instruments", "actions"), 0.0)
+    unreadable: list[str] = []
+    todo = sorted(labels)
+    for i, label in enumerate(todo, 1):
+        try:
+            capture = source.fetch(label)
+        except CaptureUnreadable as error:
+            unreadable.append(f"{label}: {error}")
+            continue
+        if not known.has(capture):
+            moment = known_at(capture.known_at, cuts_latest, now, known.moment)
+            pending.append(absorb(known, capture, moment, calendar, numbers))
+        if len(pending) == CHUNK or i == len(todo):
+            _commit(store, known, pending)
+            pending.clear()
+        progress(i, len(todo), f"capture {label}")
+    if pending:
+        _commit(store, known, pending)
+    state = "refused" if unreadable else "done" if numbers["captures"] else "empty"
+    reason = f"{len(unreadable)} capture(s) unreadable" if unreadable else ""
+    first, last = (todo[0], todo[-1]) if todo else (now.date(), now.date())
+    return StageReport(stage="ingest", first=first, last=last, state=state, reason=reason, rows=int(numbers["bars"]), numbers=numbers, notes=tuple(unreadable))
+
+
+def known_at(declared: datetime, cuts_latest: datetime | None, now: datetime, before: datetime | None) -> datetime:
+    """When a capture is known: as declared, but at `now` where a cut has read past that, and after the capture taken in before it."""
+    moment = now if cuts_latest is not None and declared <= cuts_latest else declared
+    return moment if before is None or moment > before else before + timedelta(microseconds=1)
+
+
+def absorb(known: Known, capture: Capture, moment: datetime, calendar: Calendar, numbers: dict[str, float]) -> Absorbed:
+    """What one capture adds to each table, given what is known; `known` learns it, `numbers` count it."""
+    origin = {"source": capture.source, "capture": capture.label}
+    stamp = {"known_at": moment, "declared_known_at": capture.known_at}
+    day = calendar.on_or_before(capture.label)
+    rows, rejected = screen(capture, calendar)
+    sessions = rows["session"].unique().sort().to_list()
+    standing = pl.concat([known.days(day, day).clear(), *(known.day(s) for s in sessions)])
+    assigned = _identify(known, capture, rows, standing, day, calendar)
+    rows = rows.join(assigned.assigned.select("symbol", "sid"), on="symbol", maintain_order="left")
+
+    bars = _versions(rows, standing, assigned)
+    known.learn(BARS, bars)
+    changed = listings.changes(known, assigned, rows, standing, capture.listings, capture.label, calendar)
+    listed = changed.drop("event").with_columns(capture=pl.lit(capture.label), known_at=pl.lit(moment))
+    known.learn(LISTINGS, listed)
+    given, evidence, unexplained = _actions(known, capture, rows, calendar)
+    happened, wrong = listings.events(known, changed, given, rows)
+    news = pl.concat([actions.news(pl.concat([given, happened]), evidence, known.actions), wrong])
+    fresh = ((BARS, bars), (ACTIONS, news), (QUARANTINE, pl.concat([rejected, unexplained])))
+    stamped = {t.name: f.with_columns(**{k: pl.lit(v) for k, v in {**origin, **stamp}.items()}) for t, f in fresh}
+    known.learn(ACTIONS, stamped[ACTIONS.name])
+    quarantine = stamped[QUARANTINE.name]
+    taken = {**origin, "location": capture.location, "sha256": capture.sha256, "rows": capture.prices.height, "quarantined": quarantine.height, "assumed": capture.assumed, **stamp}
+    known.done(capture, moment)
+    restated = bars.join(standing, on=["sid", "session"], how="semi").height
+    for name, n in {"captures": 1, "rows": capture.prices.height, "bars": bars.height, "restated": restated, "quarantined": quarantine.height, "actions": news.height}.items():
+        numbers[name] += n
+    numbers["instruments"] += assigned.of("new", "replaced", "reused").height
+    frames = {**stamped, LISTINGS.name: listed, CAPTURES.name: pl.DataFrame([taken], schema=dict(CAPTURES.schema))}
+    return {t.name: frames[t.name].select(pl.col(c).cast(d) for c, d in t.schema.items()) for t in ORDER}
+
+
+def _identify(known: Known, capture: Capture, rows: pl.DataFrame, standing: pl.DataFrame, day: date, calendar: Calendar) -> Identified:
+    names = capture.listings
+    if names is not None:
+        # where a vendor lists a symbol under several names, the one it is known by counts, else the first by name
+        known_names = known.instruments.select("symbol", "name").unique().with_columns(held=pl.lit(value=True))
+        names = names.join(known_names, on=["symbol", "name"], how="left").sort("symbol", "held", "name", nulls_last=True).unique("symbol", keep="first", maintain_order=True).drop("held")
+    first: date = min(rows["session"].min() or day, day)  # pyright: ignore[reportArgumentType, reportAssignmentType]  # a Series' bounds are typed by no dtype
+    recent = known.days(calendar.shift(first, -REUSE_AFTER), day).filter(~pl.col("withdrawn"))["sid"].unique()
+    overlap = standing.filter(~pl.col("withdrawn")).select("sid", "session", "close")
+    return identify(rows, names, known.instruments, overlap, recent, known.last_session, capture.label, calendar)
+
+
+def _versions(rows: pl.DataFrame, standing: pl.DataFrame, assigned: Identified) -> pl.DataFrame:
+    """New versions of bars: rows that say something new, and the withdrawal of those filed under an instrument that a symbol does not mean any more."""
+    latest = standing.rename({c: f"was_{c}" for c in SAYS})
+    joined = rows.join(latest, on=["sid", "session"], how="left", maintain_order="left")
+    changed = pl.any_horizontal(pl.col(c).ne_missing(pl.col(f"was_{c}")) for c in SAYS) | pl.col("withdrawn")
+    new = joined.filter(changed).with_columns(withdrawn=pl.lit(value=False)).select(*rows.columns, "withdrawn")
+    replaced = rows.join(assigned.of("replaced").select("symbol", "old_sid"), on="symbol")
+    if replaced.is_empty():
+        return new
+    gone = standing.filter(~pl.col("withdrawn")).join(replaced.select("session", "file", "line", sid="old_sid"), on=["sid", "session"])
+    return pl.concat([new, gone.with_columns(adj_close=pl.lit(None, pl.Float64), withdrawn=pl.lit(value=True)).select(new.columns)])
+
+
+def _actions(known: Known, capture: Capture, rows: pl.DataFrame, calendar: Calendar) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """The capture's actions, the evidence they were derived from, and what could not be explained. A vendor that declares actions is taken at its word."""
+    evidence = actions.pairs(rows, calendar)
+    if capture.actions is None:
+        given, rejected = actions.derive(evidence)
+        return given, evidence, rejected
+    holders = known.instruments.sort("listed", "known_at", "sid").unique("symbol", keep="last").select("symbol", "sid")
+    given, rejected = actions.declared(capture.actions, holders)
+    return given, evidence.clear(), rejected
+
+
+def _commit(store: Store, known: Known, pending: Sequence[Absorbed]) -> None:
+    """Write what is pending, table by table in `ORDER`. Rows that an interrupted run left there already are recognised by their content, whatever it took for their time."""
+    for table in ORDER if pending else ():
+        rows = pl.concat([p[table.name] for p in pending])
+        if table.name in known.unfinished:
+            content = [c for c in table.schema if c != "known_at"]
+            rows = rows.join(known.unfinished[table.name], on=content, how="anti", nulls_equal=True)
+        store.append(table, rows)
+    known.committed()

@@ -1,0 +1,131 @@
+"""What the captures taken in so far have established: the state that ingest carries from capture to capture.
+
+It is read from the store and nowhere else, from rows of captures that were completed; so a range of captures
+in one call and each in a call of its own see the same state, and a capture that was interrupted while being
+written is judged again as if it had never begun.
+"""
+
+from datetime import date, datetime
+
+import polars as pl
+
+from quant_assets.market_data.calendars import Calendar
+from quant_assets.market_data.identity import REUSE_AFTER
+from quant_assets.ports import Store
+from quant_assets.records import Capture
+from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS, QUARANTINE, Table
+
+WINDOW = REUSE_AFTER + 5  # sessions held in memory between commits
+THIN = 0.8  # of the median row count of the sessions before: fewer rows say nothing about who is absent
+ABSENT_FOR = 3  # good sessions without a bar end a listing
+SAYS = ("symbol", "open", "high", "low", "close", "volume")  # what a bar says; a version that says the same is a no-op
+_BAR = ("sid", "session", *SAYS, "withdrawn")
+
+
+class Known:
+    """Instruments, actions and the bars of recent sessions, each in its latest version."""
+
+    def __init__(self, store: Store, source: str, calendar: Calendar) -> None:
+        self._store = store
+        self._calendar = calendar
+        captures = store.read(CAPTURES, as_of=None)
+        ours = captures.filter(pl.col("source") == source)
+        self.taken = set(ours.select("capture", "sha256").rows())
+        self.moment: datetime | None = ours["known_at"].max()  # pyright: ignore[reportAttributeAccessIssue]  # a Series' bounds are typed by no dtype
+        self._done = captures.select("source", "capture").unique()
+        self.unfinished: dict[str, pl.DataFrame] = {}
+        self.instruments = _latest(self._finished(LISTINGS, store.read(LISTINGS, as_of=None)), "sid")
+        self.actions = _latest(self._finished(ACTIONS, store.read(ACTIONS, as_of=None)), "sid", "session", "kind")
+        self._finished(QUARANTINE, store.read(QUARANTINE, as_of=None))
+        self._days: dict[date, pl.DataFrame] = {}
+        self._stored_until: date | None = None
+        self._read_window()
+
+    def _read_window(self) -> None:
+        if self._done.is_empty():
+            first = None
+        else:
+            last: date = self._done["capture"].max()  # pyright: ignore[reportAssignmentType]  # see above
+            first = self._calendar.shift(self._calendar.on_or_before(last), 1 - WINDOW)
+        bars = self._store.read(BARS, as_of=None, first=first)
+        self._stored_until = bars["session"].max()  # pyright: ignore[reportAttributeAccessIssue]  # see above
+        for (day,), rows in self._finished(BARS, bars).partition_by("session", as_dict=True).items():
+            self._days[day] = _latest(rows, "sid").select(_BAR)  # pyright: ignore[reportArgumentType]  # the key is a date
+        if first is not None and self._stored_until is not None:
+            for day in self._calendar.between(first, self._stored_until):
+                self._days.setdefault(day, _NO_BARS)
+
+    def _finished(self, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows of completed captures; the others are kept aside in `unfinished`."""
+        by = [c for c in ("source", "capture") if c in table.schema]
+        left = rows.join(self._done, on=by, how="anti")
+        if left.height:
+            self.unfinished[table.name] = pl.concat([self.unfinished.get(table.name, left.clear()), left]).unique()
+        return rows.join(self._done, on=by, how="semi")
+
+    def has(self, capture: Capture) -> bool:
+        """Whether exactly this delivery was completed before."""
+        return (capture.label, capture.sha256) in self.taken
+
+    def day(self, session: date) -> pl.DataFrame:
+        """The latest version of each bar of a session: sid, session, `SAYS`, withdrawn."""
+        if session not in self._days:
+            past = self._stored_until is not None and session <= self._stored_until
+            rows = self._finished(BARS, self._store.read(BARS, as_of=None, first=session, last=session)) if past else BARS.empty()
+            self._days[session] = _latest(rows, "sid").select(_BAR)
+        return self._days[session]
+
+    def days(self, first: date, last: date) -> pl.DataFrame:
+        """`day` for each session in [first, last]."""
+        return pl.concat([_NO_BARS, *(self.day(s) for s in self._calendar.between(first, last))])
+
+    def last_session(self, sid: int) -> date | None:
+        """The last session for which the instrument has a bar in force."""
+        held = [d for d in sorted(self._days, reverse=True) if self._days[d].filter((pl.col("sid") == sid) & ~pl.col("withdrawn")).height]
+        if held and held[0] in sorted(self._days)[-WINDOW:]:
+            return held[0]
+        stored = _latest(self._finished(BARS, self._store.read(BARS, as_of=None, where={"sid": sid})), "session").filter(~pl.col("withdrawn"))
+        return max([*held[:1], *(d for d in stored["session"].to_list() if d not in self._days)], default=None)
+
+    def absent(self, session: date) -> pl.Series:
+        """Sids listed but without a bar in the last `ABSENT_FOR` good sessions up to `session`; none where `session` itself is thin."""
+        sessions = self._calendar.between(self._calendar.shift(session, -REUSE_AFTER), session)
+        traded = {s: rows for s in sessions if (rows := self.day(s).filter(~pl.col("withdrawn"))).height}
+        enough = THIN * float(pl.Series([r.height for r in traded.values()], dtype=pl.Float64).median() or 0)  # pyright: ignore[reportArgumentType]  # a median of floats
+        good = [s for s, rows in traded.items() if rows.height >= enough][-ABSENT_FOR:]
+        listed = self.instruments.filter(pl.col("listed"))["sid"]
+        if len(good) < ABSENT_FOR or good[-1] != session:
+            return listed.clear()
+        seen = pl.concat([traded[s]["sid"] for s in good])
+        return listed.filter(~listed.is_in(seen.implode()))
+
+    def learn(self, table: Table, rows: pl.DataFrame) -> None:
+        """Take in new versions."""
+        if table is LISTINGS:
+            self.instruments = pl.concat([self.instruments, rows.select(self.instruments.columns)]).unique("sid", keep="last", maintain_order=True)
+        elif table is ACTIONS:
+            self.actions = pl.concat([self.actions, rows.select(self.actions.columns)]).unique(["sid", "session", "kind"], keep="last", maintain_order=True)
+        elif table is BARS:
+            for (day,), news in rows.select(_BAR).partition_by("session", as_dict=True).items():
+                kept = self.day(day).join(news, on="sid", how="anti")  # pyright: ignore[reportArgumentType]  # the key is a date
+                self._days[day] = pl.concat([kept, news])  # pyright: ignore[reportArgumentType]  # see above
+
+    def done(self, capture: Capture, moment: datetime) -> None:
+        """Mark a capture as absorbed."""
+        self.taken.add((capture.label, capture.sha256))
+        self.moment = moment
+
+    def committed(self) -> None:
+        """All that was learnt stands in the store: let go of old sessions."""
+        if self._days:
+            newest = max(self._days)
+            self._stored_until = max(newest, self._stored_until or newest)
+            for day in sorted(self._days)[:-WINDOW]:
+                del self._days[day]
+
+
+_NO_BARS = BARS.empty().select(_BAR)
+
+
+def _latest(rows: pl.DataFrame, *subject: str) -> pl.DataFrame:
+    return rows.sort(*subject, "known_at").unique(subject, keep="last", maintain_order=True)

@@ -1,0 +1,64 @@
+"""What of a capture may go on: rows that can be bars, and the rows that cannot, with the reason."""
+
+from datetime import date
+
+import polars as pl
+
+from quant_assets.errors import CalendarUnknown
+from quant_assets.market_data.calendars import Calendar
+from quant_assets.records import Capture
+
+PRICES = ("open", "high", "low", "close")
+CONTENT = ("symbol", "session", *PRICES, "volume", "adj_close")
+REJECTED = {"file": pl.String, "line": pl.Int64, "symbol": pl.String, "reason": pl.String, "content": pl.String}
+
+_OHLC_BROKEN = (pl.col("high") < pl.max_horizontal(PRICES)) | (pl.col("low") > pl.min_horizontal(PRICES))
+_NO_PRICE = pl.any_horizontal(pl.col(c).is_null() | ~pl.col(c).is_finite() | (pl.col(c) <= 0) for c in PRICES)
+
+
+def screen(capture: Capture, calendar: Calendar) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Clean rows (one per symbol and session; columns `CONTENT`, file, line) and rejected rows (columns `REJECTED`).
+
+    Identical duplicates collapse to the first. Rows that say different things about one symbol and
+    session are all rejected: nothing tells which is right. An `adj_close` that is no positive number is dropped from its row.
+    """
+    rows = capture.prices.select(*CONTENT, "file", "line")
+    valid = [s for s in rows["session"].unique().drop_nulls().to_list() if _trades(calendar, s)]
+    reason = (
+        pl.when(pl.col("symbol").fill_null("") == "")
+        .then(pl.lit("NO_SYMBOL"))
+        .when(~pl.col("session").is_in(valid).fill_null(value=False))
+        .then(pl.lit("NOT_A_SESSION"))
+        .when(pl.col("session") > capture.label)
+        .then(pl.lit("AFTER_LABEL"))
+        .when(_NO_PRICE)
+        .then(pl.lit("BAD_PRICE"))
+        .when(_OHLC_BROKEN)
+        .then(pl.lit("OHLC"))
+        .when(pl.col("volume").is_null() | (pl.col("volume") < 0))
+        .then(pl.lit("BAD_VOLUME"))
+    )
+    rows = rows.with_columns(reason=reason)
+    rejected = [rows.filter(pl.col("reason").is_not_null())]
+    rows = rows.filter(pl.col("reason").is_null())
+    clean = rows.unique(CONTENT, keep="first", maintain_order=True)
+    twice = clean.select("symbol", "session").is_duplicated()
+    if twice.any():
+        conflicting = clean.filter(twice).select("symbol", "session").unique()
+        rejected.append(rows.join(conflicting, on=["symbol", "session"], how="semi").with_columns(reason=pl.lit("CONFLICT")))
+        clean = clean.filter(~twice)
+    usable = pl.col("adj_close").is_finite() & (pl.col("adj_close") > 0)
+    return clean.drop("reason").with_columns(adj_close=pl.when(usable).then("adj_close")), _as_rejected(pl.concat(rejected), capture.malformed)
+
+
+def _trades(calendar: Calendar, day: date) -> bool:
+    try:
+        return calendar.is_session(day)
+    except CalendarUnknown:
+        return False
+
+
+def _as_rejected(rows: pl.DataFrame, malformed: pl.DataFrame) -> pl.DataFrame:
+    content = pl.concat_str(*(pl.col(c).cast(pl.String).fill_null("") for c in CONTENT), separator=",")
+    said = [rows.with_columns(content=content), malformed]
+    return pl.concat([f.select(pl.col(c).cast(t) for c, t in REJECTED.items()) for f in said]).unique(["file", "line", "reason"], keep="first", maintain_order=True)
