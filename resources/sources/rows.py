@@ -25,13 +25,28 @@ def parse(text: str, file: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     Returns (prices, malformed) with the columns of `PRICES` and `MALFORMED`, in the file's order. Every line that
     is not blank and not the header stands in exactly one of them.
     """
+    return check(split(lines(text), file, HEADER, dict(zip(FIELDS, HEADER.split(","), strict=True))))
+
+
+def lines(text: str) -> pl.DataFrame:
+    """Columns line (from 1) and content; without blank lines."""
+    frame = pl.DataFrame({"content": text.split("\n")}, schema={"content": pl.String}).with_row_index("line", offset=1)
+    return frame.with_columns(pl.col("line").cast(pl.Int64), pl.col("content").str.strip_chars_end("\r")).filter(pl.col("content").str.strip_chars() != "")
+
+
+def split(found: pl.DataFrame, file: str, header: str, names: Mapping[str, str | None]) -> pl.DataFrame:
+    """The lines without the header on line 1, with their fields as text: what `check` takes.
+
+    `header` is the file's first line, `names` says under which of its columns each of `FIELDS` stands (None: not given).
+    """
+    columns = header.split(",")
     content = pl.col("content")
-    lines = pl.DataFrame({"content": text.split("\n")}, schema={"content": pl.String}).with_row_index("line", offset=1).with_columns(content.str.strip_chars_end("\r"))
-    lines = lines.filter(content.str.strip_chars() != "", ~((pl.col("line") == 1) & (content == HEADER)))
     cells = content.str.split(",")
     count = cells.list.len()
-    shape = pl.when(content == HEADER).then(pl.lit("repeated header")).when(count != len(FIELDS)).then(pl.format("has {} fields instead of {}", count, pl.lit(len(FIELDS))))
-    return check(lines.with_columns(*(cells.list.get(i, null_on_oob=True).alias(f) for i, f in enumerate(FIELDS)), pl.lit(file).alias("file"), shape.alias("shape")))
+    shape = pl.when(content == header).then(pl.lit("repeated header")).when(count != len(columns)).then(pl.format("has {} fields instead of {}", count, pl.lit(len(columns))))
+    named = {f: names.get(f) for f in FIELDS}
+    fields = (pl.lit(None, pl.String).alias(f) if c is None else cells.list.get(columns.index(c), null_on_oob=True).alias(f) for f, c in named.items())
+    return found.filter(~((pl.col("line") == 1) & (content == header))).with_columns(*fields, pl.lit(file).alias("file"), shape.alias("shape"))
 
 
 def check(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
