@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import polars as pl
 
-from resources.sources.market import NEVER, Ints, Market, Paths, occurrences, paths
+from resources.sources.market import Floats, Ints, Market, Paths, occurrences, paths
 from resources.sources.rows import FIELDS, HEADER
 
 LAGS = 3  # a restatement comes at most so many sessions later
@@ -102,7 +102,7 @@ def price_file(m: Market, t: int) -> str:
             case "duplicate":
                 lines.append(lines[at])
             case "conflict":
-                lines.append(_edited(lines[at], close=lambda p: f"{float(p) * (1 + defect.size) + 0.01:.2f}"))
+                lines.append(_edited(lines[at], close=f"{market.prices['close'][defect.t, defect.i] * (1 + defect.size) + 0.01:.2f}"))
             case "malformed":
                 lines[at] = _broken(lines[at], defect.detail)
             case _:
@@ -136,7 +136,7 @@ def _lines(market: Paths, cells: Ints, t: int, wrong: dict[tuple[int, int], Defe
     return frame.select(pl.concat_str([pl.col(f).cast(pl.String).fill_null("") for f in FIELDS], separator=","))["symbol"].to_list()
 
 
-def _adjustment(market: Paths, s: Ints, i: Ints, t: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _adjustment(market: Paths, s: Ints, i: Ints, t: int) -> Floats:
     """The vendor's factor on each row: of the splits and dividends after its session, up to `t`."""
     factor = np.ones(len(s))
     for ex in range(max(1, t - LAGS), t + 1):
@@ -145,12 +145,8 @@ def _adjustment(market: Paths, s: Ints, i: Ints, t: int) -> np.ndarray[tuple[int
     return factor
 
 
-def _edited(line: str, **columns: object) -> str:
-    cells = line.split(",")
-    for column, edit in columns.items():
-        n = FIELDS.index(column)
-        cells[n] = edit(cells[n]) if callable(edit) else str(edit)
-    return ",".join(cells)
+def _edited(line: str, **cells: str) -> str:
+    return ",".join((dict(zip(FIELDS, line.split(","), strict=True)) | cells).values())
 
 
 def _broken(line: str, how: str) -> str:
@@ -166,18 +162,20 @@ def _broken(line: str, how: str) -> str:
             return f"<html><h1>503 Service Unavailable</h1>{cells['symbol']}</html>"
 
 
-def action_rows(market: Paths, t: int, ahead: int) -> list[tuple[int, int, str, int | None, int | None, float | None, float | None]]:
+Action = tuple[int, int, str, int | None, int | None, float | None, float | None]
+
+
+def action_rows(market: Paths, t: int, ahead: int) -> list[Action]:
     """What the capture of `t` says of actions, as (ex position, company, kind, numerator, denominator, cash, value): those that come in `ahead` sessions and those just passed."""
     names = market.names
     window = slice(max(0, t - 1), t + ahead + 1)
-    out: list[tuple[int, int, str, int | None, int | None, float | None, float | None]] = []
+    out: list[Action] = []
     for s, i in np.argwhere((market.numerator[window] != market.denominator[window]) & market.listed[t]).tolist():
         ex = window.start + s
         out.append((ex, i, "split", int(market.numerator[ex, i]), int(market.denominator[ex, i]), None, None))
     for s, i in np.argwhere((market.cash[window] > 0) & market.listed[t]).tolist():
         out.append((window.start + s, i, "dividend", None, None, float(market.cash[window.start + s, i]), None))
-    last = len(market.sessions) - 1
     announced = names.end - np.where(names.merged, ahead, 0)  # a failure is known when it has happened
-    for i in np.flatnonzero((names.end < min(NEVER, last + 1)) & (announced <= t) & (t <= names.end + 1) & (names.begin <= t)).tolist():
-        out.append((int(names.end[i]), i, "delisting", None, None, None, float(names.value[i])))
+    ending = (names.end < len(market.sessions)) & (announced <= t) & (t <= names.end + 1) & (names.begin <= t)
+    out += [(int(names.end[i]), i, "delisting", None, None, None, float(names.value[i])) for i in np.flatnonzero(ending).tolist()]
     return sorted(out, key=lambda row: row[:3])

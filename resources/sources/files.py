@@ -24,7 +24,7 @@ _RULE = re.compile(r"(?P<from>label|close)\+(?P<by>\d+)(?P<unit>[dhm])(@(?P<hour
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
-class ColumnMapping(Frozen):
+class ColumnMapping(Frozen, frozen=True):
     """Under which column of the file each field stands. `label`: the column that names the capture a row came in."""
 
     symbol: str = "symbol"

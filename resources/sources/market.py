@@ -138,9 +138,9 @@ def _names(m: Market, sessions: int) -> Names:
     renamed = random.permutation(settled)[: occurrences(m.symbol_changes, years, min(middle, 1) * len(settled))]
     changed[renamed] = random.integers(2, max(3, sessions - 2), len(renamed))
     merged = random.random(total) < 0.6
-    value = np.round(np.where(merged, random.uniform(0.0, 0.04, total), -random.uniform(0.2, 0.9, total)), 4)
+    value: Floats = np.where(merged, random.uniform(0.0, 0.04, total), -random.uniform(0.2, 0.9, total))
     return Names(
-        begin=begin, end=end, merged=merged, value=value, changed=changed, symbols=(first, second),
+        begin=begin, end=end, merged=merged, value=value.round(4), changed=changed, symbols=(first, second),
         titles=[f"{_WORDS[i % len(_WORDS)]} {_KINDS[i // len(_WORDS) % len(_KINDS)]} {i:04d} Inc" for i in range(total)],
         sectors=random.integers(0, len(SECTORS), total),
     )  # fmt: skip

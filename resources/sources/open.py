@@ -30,13 +30,13 @@ def open_source(declared: Mapping[str, Any], calendar: Calendar) -> MarketDataSo
             case "vendor_drops":
                 from resources.sources.vendor_drops import VendorDrops
 
-                return VendorDrops(Path(values.pop("folder"), **values).expanduser())
+                return VendorDrops(Path(values.pop("folder")).expanduser(), **values)
             case "files":
                 from resources.sources.files import ColumnMapping, Files
 
                 mapping = msgspec.convert(values.pop("mapping", {}), ColumnMapping)
-                paths = {k: Path(values.pop(k)).expanduser() for k in ("prices", "listings") if values.get(k)}
-                return Files(mapping=mapping, calendar=calendar, **{"known_at": "close+1h", **paths, **values})
+                listings = Path(values.pop("listings")).expanduser() if "listings" in values else None
+                return Files(Path(values.pop("prices")).expanduser(), mapping, calendar, known_at=values.pop("known_at", "close+1h"), listings=listings, **values)
             case _:
                 raise ConfigurationError(f"no source is of kind {kind!r}; there are simulated, vendor_drops and files")
     except (TypeError, KeyError, msgspec.ValidationError) as error:
