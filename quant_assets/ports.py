@@ -7,7 +7,7 @@ from typing import Protocol
 
 import polars as pl
 
-from quant_assets.records import Book, Break, BrokerOrder, Capture, Fill, Order, OrderState
+from quant_assets.records import Book, Break, BrokerOrder, Capture, Fill, Order, OrderState, Provenance
 from quant_assets.tables import Table
 
 
@@ -70,6 +70,18 @@ class Ledger(Protocol):
 
     def orders(self, book: str, states: Sequence[OrderState] | None = None) -> Sequence[tuple[Order, OrderState, int]]:
         """Orders with state and filled quantity, by client order id."""
+        ...
+
+    def since(self, client_order_id: str) -> datetime:
+        """When the last event of an order was recorded."""
+        ...
+
+    def lease(self, book: Book, seconds: float) -> int:
+        """Become or stay the one writer of the book's account; return the fencing token. Raises LeaseLost where another process is."""
+        ...
+
+    def release(self, book: Book) -> None:
+        """Let the next writer in without waiting."""
         ...
 
     def begin_submit(self, client_order_id: str) -> bool:
@@ -172,6 +184,14 @@ class Notifier(Protocol):
 
     def notify(self, severity: str, subject: str, body: str = "") -> None:
         """severity: info | warning | critical. Never raises: a broken channel is logged."""
+        ...
+
+
+class Stamp(Protocol):
+    """Says under what a result is made."""
+
+    def __call__(self, run_id: str) -> Provenance:
+        """Table versions, code commit and lock hash of this moment, beside the run's id."""
         ...
 
 
