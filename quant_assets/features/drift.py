@@ -45,9 +45,9 @@ def psi(reference: Reference, frame: pl.DataFrame) -> pl.DataFrame:
             rows.append((feature, None, None, None))
             continue
         now, then = _shares(_values(frame, feature), np.asarray(was.edges)), np.asarray(was.shares)
-        p, q = np.maximum(now, 0.5 / frame.height), np.maximum(then, 0.5 / reference.rows)
-        used = int(np.count_nonzero(now + then))
-        noise = (used - 1) * (1 / frame.height + 1 / reference.rows)
+        used = now + then > 0  # a bin that neither has says nothing
+        p, q = np.maximum(now[used], 0.5 / frame.height), np.maximum(then[used], 0.5 / reference.rows)
+        noise = (len(p) - 1) * (1 / frame.height + 1 / reference.rows)
         rows.append((feature, float(((p - q) * np.log(p / q)).sum()), noise, float(np.abs(np.cumsum(now - then)).max())))
     return pl.DataFrame(rows, schema={"feature": pl.String, "psi": pl.Float64, "noise": pl.Float64, "ks": pl.Float64}, orient="row")
 

@@ -15,7 +15,7 @@ from quant_assets.records import StageReport
 from quant_assets.signals.strategy import Strategy
 from quant_assets.tables import SCORES
 
-STAGE = "models.score"
+STAGE = "scores"
 
 
 def score(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, sessions: Sequence[date]) -> StageReport:
@@ -34,15 +34,14 @@ def score(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
     texts = {m.model_id: m.text for m in models.values()}
     scored = [part.with_columns(predict(texts[model_id], part, strategy.model.threads)) for (model_id,), part in rows.group_by("model_id", maintain_order=True)]
     written = pl.concat(scored).select("session", "sid", "score", "model_id", strategy=pl.lit(strategy.name), known_at="cut") if scored else SCORES.empty()
-    store.append(SCORES, written)
     return StageReport(
         stage=STAGE,
         first=first,
         last=last,
         state="done" if written.height else "empty",
         reason="" if written.height else (notes[0] if notes else "no features are published for these sessions"),
-        rows=written.height,
-        numbers={"sessions": written["session"].n_unique(), "models": len(scored), "unscored_rows": known.height - rows.height, "sessions_without_champion": len(notes)},
+        rows=store.append(SCORES, written),
+        numbers={"scores": written.height, "sessions": written["session"].n_unique(), "models": len(scored), "unscored_rows": known.height - rows.height, "sessions_without_champion": len(notes)},
         notes=notes,
     )
 

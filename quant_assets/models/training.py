@@ -22,7 +22,7 @@ from quant_assets.records import FeatureSnapshot, StageReport, content_id
 from quant_assets.signals.strategy import ModelRule, Strategy
 from quant_assets.tables import MODELS, PROMOTIONS
 
-STAGE = "models.retrain"
+STAGE = "models"
 
 
 def month_ends(calendar: Calendar, first: date, last: date) -> list[date]:

@@ -1,0 +1,55 @@
+"""3_models: champions cut at month ends, and the scores that they give each session."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from quant_assets.assets import OWNERS, merged, result, sessions_of
+from quant_assets.features.sets import feature_set
+from quant_assets.market_data.calendars import Cuts
+from quant_assets.models.scoring import score
+from quant_assets.models.training import retrain
+from quant_assets.ports import ModelRegistry, Notifier, Store
+from quant_assets.signals.strategy import Strategy
+
+GROUP = "3_models"
+RUNBOOK = "Runbook: a session without a champion is NO_TRADE(MODEL_MISSING); train with `quant backfill` or the job `retrain`."
+
+
+def build(sessions: dg.PartitionsDefinition[str], month_ends: dg.PartitionsDefinition[str], strategies: Sequence[Strategy]) -> Sequence[dg.AssetsDefinition]:
+    """The stage's assets: `champion` partitioned by `month_ends`, `scores` by `sessions`."""
+    inputs = sorted({f"features_{s.feature_set}" for s in strategies})
+
+    @dg.asset(
+        partitions_def=month_ends,
+        group_name=GROUP,
+        owners=OWNERS,
+        deps=[*inputs, "labels"],
+        kinds={"lightgbm", "mlflow"},
+        description=f"Trained on what was known at the month end's cut, validated walk-forward with purge and embargo, promoted by rule; used from the next session.\n\n{RUNBOOK}",
+    )
+    def champion(
+        context: dg.AssetExecutionContext,
+        store: dg.ResourceParam[Store],
+        registry: dg.ResourceParam[ModelRegistry],
+        cuts: dg.ResourceParam[Cuts],
+        notifier: dg.ResourceParam[Notifier],
+        strategies: dg.ResourceParam[Sequence[Strategy]],
+    ) -> dg.MaterializeResult[Any]:
+        cut = sessions_of(context)[-1]
+        return result(merged([retrain(store, registry, feature_set(s.feature_set), s, cuts, cut, notifier=notifier) for s in strategies]))
+
+    @dg.asset(
+        partitions_def=sessions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=GROUP,
+        owners=OWNERS,
+        deps=[*inputs, dg.AssetDep("champion", partition_mapping=dg.AllPartitionMapping())],
+        kinds={"lightgbm"},
+        description=f"The champion's score of each member, from the stored model text.\n\n{RUNBOOK}",
+    )
+    def scores(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts], strategies: dg.ResourceParam[Sequence[Strategy]]) -> dg.MaterializeResult[Any]:
+        return result(merged([score(store, feature_set(s.feature_set), s, cuts, sessions_of(context)) for s in strategies]))
+
+    return [champion, scores]

@@ -1,0 +1,201 @@
+"""Training sets, retraining and promotion, on a market whose truth is known."""
+
+import dataclasses
+import json
+from datetime import date, timedelta
+
+import msgspec
+import polars as pl
+import pytest
+
+from quant_assets.errors import ModelError, NoChampion
+from quant_assets.market_data.calendars import calendar
+from quant_assets.models.boosting import usable
+from quant_assets.models.promotion import champion, judge
+from quant_assets.models.training import month_ends, retrain
+from quant_assets.models.training_set import training_set
+from quant_assets.records import FeatureSnapshot, content_id
+from quant_assets.tables import CAPTURES, LABELS, MODELS, PROMOTIONS
+
+
+@pytest.fixture(scope="module")
+def planted(market):
+    """A market with a signal."""
+    return market(seed=1, signal=0.3)
+
+
+@pytest.fixture
+def store(planted, tmp_path):
+    """Its tables, stored."""
+    return planted.store(tmp_path)
+
+
+def ends(planted):
+    """The month ends by which enough is known."""
+    return month_ends(planted.cuts.calendar, planted.sessions[80], planted.sessions[-1])[:3]
+
+
+def test_month_ends_are_the_last_sessions():
+    """Good Friday and a weekend end move the month's end back."""
+    assert month_ends(calendar("XNYS"), date(2024, 3, 1), date(2024, 6, 27)) == [date(2024, 3, 28), date(2024, 4, 30), date(2024, 5, 31)]
+
+
+def test_training_set_holds_only_what_was_known(planted, store):
+    """Every row's label was known by the cut-off, every label known by then is there, and later rows change no bit."""
+    cutoff = planted.cuts.of(planted.sessions[60])
+    frame, snapshot = training_set(store, planted.feature_set, 5, cutoff)
+    assert frame["label_known_at"].max() == cutoff
+    assert frame["session"].max() == planted.sessions[60 - 6]
+    assert frame.height == planted.labels.filter(pl.col("known_at") <= cutoff).height
+    assert frame.equals(frame.sort("session", "sid"))
+    later = planted.labels.head(1).with_columns(session=planted.sessions[3], sid=pl.lit(999, dtype=pl.Int64), known_at=pl.lit(cutoff + timedelta(hours=1)).cast(pl.Datetime("us", "UTC")))
+    store.append(LABELS, later)
+    again, same = training_set(store, planted.feature_set, 5, cutoff)
+    assert again.equals(frame)
+    assert same == snapshot
+    assert training_set(store, planted.feature_set, 5, cutoff, planted.sessions[1])[1].dataset_version != snapshot.dataset_version
+
+
+def test_target_is_centred_in_each_session(planted, store):
+    """Ranks lie inside (−½, ½), are centred, and rise with the label; rows without any feature are left out."""
+    frame, _ = training_set(store, planted.feature_set, 5, planted.cuts.of(planted.sessions[40]))
+    by = frame.group_by("session").agg(pl.col("target").sum(), low=pl.col("target").min(), high=pl.col("target").max())
+    assert by["target"].abs().max() < 1e-12
+    assert (by["low"].min(), by["high"].max()) == pytest.approx((0.5 / 30 - 0.5, 0.5 - 0.5 / 30))
+    assert frame.select(pl.corr("value", "target", method="spearman").over("session")).to_series().min() == pytest.approx(1)
+
+
+def test_assumed_knowledge_is_stamped(planted, store):
+    """A capture whose knowledge time was assumed marks the snapshot."""
+    cutoff = planted.cuts.of(planted.sessions[60])
+    assert not training_set(store, planted.feature_set, 5, cutoff)[1].assumed_known_at
+    row = dict.fromkeys(CAPTURES.schema) | {"capture": planted.sessions[0], "source": "files", "sha256": "x", "assumed": True, "known_at": planted.cuts.of(planted.sessions[0])}
+    store.append(CAPTURES, pl.DataFrame([row], schema=dict(CAPTURES.schema)))
+    assert training_set(store, planted.feature_set, 5, cutoff)[1].assumed_known_at
+
+
+def test_retraining_is_recorded_once(planted, strategy, store, registry):
+    """Month ends train, promote and track; a rerun changes nothing, logs nothing and reports the same; another store gives the same text."""
+    reports = [retrain(store, registry, planted.feature_set, strategy, planted.cuts, s) for s in ends(planted)]
+    assert [r.state for r in reports] == ["done"] * 3
+    models, promotions = store.read(MODELS, as_of=None), store.read(PROMOTIONS, as_of=None)
+    assert models.height == promotions.height == len(registry.logged) == 3
+    assert all(r.numbers["ic"] > 0.2 and r.numbers["ic_t"] > 3 for r in reports)
+    for row in models.rows(named=True):
+        assert row["known_at"] == planted.cuts.of(row["session"])
+        assert row["model_id"] == content_id(row["text"])
+        snapshot = msgspec.json.decode(row["snapshot"], type=FeatureSnapshot)
+        rebuilt, _ = training_set(store, planted.feature_set, strategy.horizon, snapshot.known_at_cutoff, universe=strategy.universe.name)
+        assert (training_set(store, planted.feature_set, strategy.horizon, snapshot.known_at_cutoff)[1].dataset_version, rebuilt.height) == (snapshot.dataset_version, row["rows"])
+    assert [retrain(store, registry, planted.feature_set, strategy, planted.cuts, s) for s in ends(planted)] == reports
+    assert len(registry.logged) == 3
+    assert store.read(MODELS, as_of=None).equals(models)
+    assert store.read(PROMOTIONS, as_of=None).equals(promotions)
+
+
+def test_a_crash_before_the_promotion_is_completed(planted, strategy, tmp_path, registry):
+    """A model stored without its verdict is judged by the rerun, with the same result and no second registration."""
+    (cut, *_), undisturbed, crashed = ends(planted), planted.store(tmp_path / "a"), planted.store(tmp_path / "b")
+    retrain(undisturbed, registry, planted.feature_set, strategy, planted.cuts, cut)
+    crashed.append(MODELS, undisturbed.read(MODELS, as_of=None))
+    retrain(crashed, registry, planted.feature_set, strategy, planted.cuts, cut)
+    assert len(registry.logged) == 1
+    assert crashed.read(PROMOTIONS, as_of=None).equals(undisturbed.read(PROMOTIONS, as_of=None))
+
+
+def test_champion_from_the_next_session(planted, strategy, store, registry):
+    """A model is champion from the session after its cut on, and only as known."""
+    first, second, _ = ends(planted)
+    for cut in (first, second):
+        retrain(store, registry, planted.feature_set, strategy, planted.cuts, cut)
+    day = planted.cuts.calendar.shift(first, 1)
+    with pytest.raises(NoChampion):
+        champion(store, strategy.name, first, planted.cuts.of(first))
+    with pytest.raises(NoChampion):
+        champion(store, strategy.name, day, planted.cuts.of(planted.cuts.calendar.shift(first, -1)))
+    assert champion(store, strategy.name, day, planted.cuts.of(day)).session == first
+    assert champion(store, strategy.name, second, planted.cuts.of(second)).session == first
+    assert champion(store, strategy.name, planted.sessions[-1], planted.cuts.of(planted.sessions[-1])).session == second
+
+
+def test_an_altered_text_is_refused(planted, strategy, store, registry, tmp_path):
+    """A stored text that is not the one its id names never scores."""
+    cut = ends(planted)[0]
+    retrain(store, registry, planted.feature_set, strategy, planted.cuts, cut)
+    altered = planted.store(tmp_path / "altered")
+    altered.append(PROMOTIONS, store.read(PROMOTIONS, as_of=None))
+    altered.append(MODELS, store.read(MODELS, as_of=None).with_columns(pl.col("text") + "\n"))
+    with pytest.raises(ModelError, match="content id"):
+        champion(altered, strategy.name, planted.sessions[-1], planted.cuts.of(planted.sessions[-1]))
+
+
+class Told:
+    """A notifier that remembers."""
+
+    def __init__(self):
+        self.heard = []
+
+    def notify(self, severity, subject, body=""):
+        """See the port."""
+        self.heard.append((severity, subject, body))
+
+
+@pytest.mark.parametrize("broken", ["short", "infinite", "nan", "constant"])
+def test_bad_data_is_refused(planted, strategy, tmp_path, registry, broken):
+    """Too few sessions or values that are not finite leave no model, say why, and somebody is told."""
+    value = {"infinite": float("inf"), "nan": float("nan"), "constant": 0.0}.get(broken)
+    touched = {"short": (), "constant": planted.feature_set.features}.get(broken, ("f1",))
+    store = dataclasses.replace(planted, features=planted.features.with_columns(pl.lit(value, dtype=pl.Float64).alias(f) for f in touched)).store(tmp_path)
+    cut = planted.sessions[30] if broken == "short" else ends(planted)[0]
+    told = Told()
+    report = retrain(store, registry, planted.feature_set, strategy, planted.cuts, cut, notifier=told)
+    assert (report.state, store.version(MODELS), registry.logged) == ("refused", -1, [])
+    assert {"short": "needed", "constant": "do not vary"}.get(broken, "'f1'") in report.reason
+    assert told.heard == [("warning", f"{strategy.name}: no model was cut on {cut}", report.reason)]
+
+
+def validated(sessions, ours, theirs):
+    """Rows of `sessions` where a score's IC alternates around `ours` and the champion's around `theirs`."""
+    rows = []
+    for t, session in enumerate(sessions):
+        for sid in range(20):
+            order = (sid * 7 + t) % 20
+            rows.append((session, sid, float(sid), float(sid if ours else order), float(sid if theirs else (sid * 3 + t) % 20)))
+    return pl.DataFrame(rows, schema=["session", "sid", "value", "score", "champion"], orient="row")
+
+
+@pytest.mark.parametrize(("ours", "theirs", "promoted"), [(True, True, True), (True, False, True), (False, True, False)])
+def test_the_rule_compares_on_the_same_sessions(planted, strategy, store, registry, ours, theirs, promoted):
+    """An equal or better candidate is promoted, a clearly worse one is not; sessions that the champion trained on do not count."""
+    cut = ends(planted)[0]
+    retrain(store, registry, planted.feature_set, strategy, planted.cuts, cut)
+    rival = champion(store, strategy.name, planted.sessions[-1], planted.cuts.of(planted.sessions[-1]))
+    sessions = planted.cuts.calendar.between(planted.cuts.calendar.shift(cut, -5), planted.cuts.calendar.shift(cut, 9))
+    frame = validated(sessions, ours, theirs)
+    verdict = judge(frame["value"], frame, rival, horizon=5, tolerance=2.0)
+    assert (verdict.promoted, verdict.sessions) == (promoted, 10)
+    assert verdict.difference == pytest.approx(verdict.candidate_ic - verdict.champion_ic)
+
+
+def test_broken_candidates_are_not_promoted(planted):
+    """No text, predictions that are not finite or constant, or no unseen session: no champion."""
+    frame = validated(planted.sessions[:3], ours=True, theirs=True)
+    assert not usable("tree\nno model")
+    for final in (None, frame["value"] * float("nan"), frame["value"] * 0):
+        verdict = judge(final, frame, None, horizon=5, tolerance=2.0)
+        assert not verdict.promoted
+        assert verdict.reason
+    assert judge(frame["value"], frame, None, horizon=5, tolerance=2.0).promoted
+
+
+def test_a_verdict_against_is_recorded_and_keeps_the_champion(planted, strategy, store, registry):
+    """Where the tolerance cannot be met, the row says so with its numbers, the alias stays, and the old champion scores on."""
+    first, second, _ = ends(planted)
+    retrain(store, registry, planted.feature_set, strategy, planted.cuts, first)
+    strict = msgspec.structs.replace(strategy, model=msgspec.structs.replace(strategy.model, tolerance=-1e9))
+    report = retrain(store, registry, planted.feature_set, strict, planted.cuts, second)
+    assert (report.state, report.numbers["promoted"], len(registry.promoted)) == ("done", 0.0, 1)
+    detail = json.loads(store.read(PROMOTIONS, as_of=None).filter(~pl.col("promoted"))["detail"][0])
+    assert detail["sessions"] >= 10
+    assert detail["champion_ic"] > 0
+    assert champion(store, strategy.name, planted.sessions[-1], planted.cuts.of(planted.sessions[-1])).session == first
