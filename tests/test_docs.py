@@ -1,0 +1,39 @@
+"""The documents tell the truth about the tree and the tables."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "infra").rglob("*.md")])
+CONFIGURATION = sorted([*ROOT.glob("*.yaml"), ROOT / ".pre-commit-config.yaml", *(ROOT / "infra").rglob("*.yaml")])
+
+
+def test_the_data_contracts_are_current() -> None:
+    """docs/data-contracts.md says what quant_assets/tables.py declares; `make docs` writes it."""
+    printed = subprocess.run([sys.executable, "docs/data_contracts.py"], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True).stdout
+    assert (ROOT / "docs" / "data-contracts.md").read_text() == printed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link of a page names a file or folder that exists."""
+    links = re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_named_in_code_spans_exist(page: Path) -> None:
+    """A path of this repository that a page names stands in the tree."""
+    named = re.findall(r"`((?:quant_assets|resources|jobs|tests|docs|infra|bench)/[\w./-]+)`", page.read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("path", CONFIGURATION, ids=lambda path: path.name)
+def test_configuration_is_yaml(path: Path) -> None:
+    """Every configuration file parses."""
+    assert yaml.safe_load(path.read_text())
