@@ -10,13 +10,13 @@ from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Progress, Store, quiet
 from quant_assets.records import Provenance, StageReport, content_id
-from quant_assets.signals.guardrails import NO_TRADE, TRADE, guardrails
+from quant_assets.signals.guardrails import HAS_BAR, NO_TRADE, TRADE, guardrails
 from quant_assets.signals.inputs import Stored, day, read
 from quant_assets.signals.strategy import Strategy
 from quant_assets.signals.weights import target_weights
 from quant_assets.tables import DECISIONS, UTC_MICROS
 
-STAGE = "signals.decide"
+STAGE = "decisions"
 
 
 def decide(
@@ -79,7 +79,7 @@ def first_recorded(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _weighted(rows: pl.DataFrame, strategy: Strategy) -> pl.DataFrame:
     """Rank and target weight among the members that have a bar and a score."""
-    offered = pl.when(pl.col("member") & (pl.col("close") > 0)).then("score").alias("score")
+    offered = pl.when(pl.col("member") & HAS_BAR).then("score").alias("score")
     ranked = target_weights(rows.select("session", "sid", offered), strategy.holdings, strategy.limits)
     return rows.join(ranked.select("session", "sid", "rank", "target_weight"), on=["session", "sid"], maintain_order="left")
 

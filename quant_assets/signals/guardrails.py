@@ -38,6 +38,8 @@ REASONS: Mapping[str, str] = {
 }
 """Every reason a decision can carry, with its sentence; refusals in the order of the chain."""
 
+HAS_BAR = (pl.col("close").is_finite() & (pl.col("close") > 0)).fill_null(value=False)
+
 # Sums of equal weights miss max_gross by rounding only.
 ROUNDING = 1e-9
 
@@ -66,13 +68,13 @@ def chain(limits: Limits) -> tuple[Guard, ...]:
 
     weight, gross = pl.col("target_weight"), pl.col("gross")
     return (
-        guard("KILL_SWITCH", ~pl.col("kill_switch"), by=pl.col("kill_reason")),
+        guard("KILL_SWITCH", ~pl.col("kill_switch"), reason=pl.col("kill_reason")),
         guard("LATE", ~pl.col("late")),
         guard("DATA_MISSING", pl.col("captured")),
         guard("DATA_NO_MEMBERS", (of_members > 0) & pl.col("member").is_not_null(), members=of_members),
         guard("DATA_THIN", enough(pl.col("with_bar")), coverage=share(pl.col("with_bar")), minimum=limits.min_coverage, with_bar=pl.col("with_bar"), members=of_members),
         guard("DATA_NO_VERDICT", pl.col("released").is_not_null(), content_hash=pl.col("content_hash")),
-        guard("DATA_VERDICT_FAILED", pl.col("released"), rules=pl.col("failed_rules")),
+        guard("DATA_VERDICT_FAILED", pl.col("released"), rules=pl.col("failed_rules"), content_hash=pl.col("content_hash")),
         guard("DATA_NO_BAR", pl.col("has_bar"), close=pl.col("close")),
         # without a champion there is nothing to drift from: the model guards refuse, and say so
         guard("DRIFT_UNKNOWN", pl.col("model_id").is_null() | pl.col("psi").is_finite(), psi=pl.col("psi")),
@@ -111,7 +113,7 @@ def guardrails(rows: pl.DataFrame, limits: Limits) -> pl.DataFrame:
 def _counted(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows with what the session's members amount to."""
     known = rows.with_columns(
-        has_bar=(pl.col("close").is_finite() & (pl.col("close") > 0)).fill_null(value=False),
+        has_bar=HAS_BAR,
         has_score=pl.col("score").is_finite().fill_null(value=False),
     )
     tradable = pl.col("has_bar") & pl.col("has_score")
@@ -123,4 +125,4 @@ def _counted(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _json(numbers: Mapping[str, pl.Expr]) -> pl.Expr:
-    return pl.struct(**numbers).struct.json_encode() if numbers else pl.lit("{}")
+    return pl.struct(*(value.alias(name) for name, value in numbers.items())).struct.json_encode() if numbers else pl.lit("{}")

@@ -47,15 +47,15 @@ def read(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, 
     first, last = sessions[0], sessions[-1]
     as_of = cuts.of(last)
     starts = dict(anchors(store, feature_set, cuts, sessions).select("session", "anchor").iter_rows())
-    anchor, in_range = min(starts.values()), {"as_of": as_of, "first": first, "last": last}
+    anchor = min(starts.values())
     return Stored(
         bars=store.read(BARS, as_of=as_of, first=anchor, last=last),
         actions=store.read(ACTIONS, as_of=as_of, first=anchor, last=last).filter(pl.col("kind").is_in(ADJUSTING)),
         intervals=store.read(UNIVERSE, as_of=as_of, last=last, where={"universe": strategy.universe.name}),
         captures=store.read(CAPTURES, as_of=as_of, last=last),
-        verdicts=store.read(VERDICTS, **in_range, where={"table": BARS.name}),
-        features=store.read(feature_set.table, **in_range, where={"version": feature_set.version}),
-        scores=store.read(SCORES, **in_range, where={"strategy": strategy.name}),
+        verdicts=store.read(VERDICTS, as_of=as_of, first=first, last=last, where={"table": BARS.name}),
+        features=store.read(feature_set.table, as_of=as_of, first=first, last=last, where={"version": feature_set.version}),
+        scores=store.read(SCORES, as_of=as_of, first=first, last=last, where={"strategy": strategy.name}),
         anchors=starts,
         champions=champions(store, strategy.name, as_of),
     )
@@ -72,9 +72,7 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
     names = _names(known_by(stored.intervals, cut), session)
     today = in_force(known_by(stored.bars.filter(of_session), cut), BARS)
     past = pl.col("session").is_between(stored.anchors[quarter_start(cuts.calendar, session)], session)
-    bars, actions = (
-        in_force(known_by(f.filter(past), cut).join(names, on="sid", how="semi"), t) for f, t in ((stored.bars, BARS), (stored.actions, ACTIONS))
-    )
+    bars, actions = (in_force(known_by(f.filter(past), cut).join(names, on="sid", how="semi"), t) for f, t in ((stored.bars, BARS), (stored.actions, ACTIONS)))
     verdict = _verdict(known_by(stored.verdicts.filter(of_session), cut), content := session_hash(today))
     captures = known_by(stored.captures, cut)
     model = _champion(stored, feature_set, cuts, session)

@@ -9,19 +9,19 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+from quant_assets.market_data.quality import session_hash
 
 from quant_assets.features.drift import freeze
 from quant_assets.features.publish import publish
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.calendars import Cuts, calendar
-from quant_assets.market_data.quality import session_hash
 from quant_assets.models.boosting import fit
 from quant_assets.models.promotion import Metrics
 from quant_assets.models.scoring import score
 from quant_assets.records import Provenance, StageReport, content_id
 from quant_assets.signals.decide import decide
 from quant_assets.signals.strategy import Limits, ModelRule, Strategy, UniverseRule
-from quant_assets.tables import ACTIONS, BARS, CAPTURES, MODELS, PROMOTIONS, UNIVERSE, VERDICTS, Table
+from quant_assets.tables import ACTIONS, BARS, CAPTURES, DECISIONS, MODELS, PROMOTIONS, UNIVERSE, VERDICTS, Table, in_force
 from resources.store import DeltaStore
 
 CUTS = Cuts(calendar("XNYS"))
@@ -81,30 +81,62 @@ def bars() -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class Market:
-    """A store, and the calls that the tests repeat."""
+    """A store, the declarations it was filled with, and the calls that the tests repeat."""
 
     store: DeltaStore
+    days: Sequence[date] = tuple(DAYS)
+    cuts: Cuts = CUTS
+    features: FeatureSet = FEATURES
+    strategy: Strategy = STRATEGY
+    left: int = LEFT
+    joined: int = JOINED
+    may: date = MAY
+    provenance: Provenance = BESIDE
 
-    def verdicts(self, days: Sequence[date], *, passed: bool = True) -> None:
+    def decided(self, *days: date) -> pl.DataFrame:
+        """Decide these days; what stands then."""
+        self.decide(days)
+        return self.decisions(*days)
+
+    def decisions(self, *days: date) -> pl.DataFrame:
+        """What stands, of these days or of all."""
+        rows = self.store.read(DECISIONS, as_of=None)
+        return rows.filter(pl.col("session").is_in(days)) if days else rows
+
+    def add_bar(self, sid: int, session: date, close: float, known_at: datetime, **other: object) -> None:
+        """One more version of a bar."""
+        self.store.append(BARS, rows(BARS, [bar(sid, session, close, known_at, **other)]))
+
+    def add_action(self, sid: int, session: date, kind: str, known_at: datetime, **values: object) -> None:
+        """One corporate action."""
+        action = {"session": session, "sid": sid, "kind": kind, "origin": "declared", "withdrawn": False, "known_at": known_at, "declared_known_at": known_at}
+        self.store.append(ACTIONS, rows(ACTIONS, [action | values]))
+
+    def add_member(self, sid: int, session: date) -> None:
+        """One more member, from `session` to the end of May."""
+        self.store.append(UNIVERSE, rows(UNIVERSE, [{"session": session, "until": date(2016, 6, 1), "universe": "few", "sid": sid, "rank": sid, "dollar_volume": 1.0, "known_at": CUTS.of(session)}]))
+
+    def verdicts(self, days: Sequence[date], *, passed: bool = True, rule: str = "prices_positive", severity: str = "error") -> None:
         """Judge the sessions as they are known at their cuts."""
         written = []
         for day in days:
             content = session_hash(self.bars_known(day))
-            written.append({"session": day, "table": "bars", "content_hash": content, "rule": "prices_positive", "severity": "error", "passed": passed, "known_at": CUTS.of(day)})
+            written.append({"session": day, "table": "bars", "content_hash": content, "rule": rule, "severity": severity, "passed": passed, "known_at": CUTS.of(day)})
         self.store.append(VERDICTS, rows(VERDICTS, written))
 
     def bars_known(self, day: date) -> pl.DataFrame:
         """The session's bars in force at its cut."""
-        from quant_assets.tables import in_force
-
         return in_force(self.store.read(BARS, as_of=CUTS.of(day), first=day, last=day), BARS)
 
-    def captures(self, days: Sequence[date]) -> None:
-        """Captures that arrived in time."""
-        known = {d: CUTS.of(d) - timedelta(minutes=30) for d in days}
+    def captures(self, days: Sequence[date], *, late: bool = False) -> None:
+        """Captures that arrived in time, or not."""
+        known = {d: CUTS.of(d) + timedelta(minutes=30 if late else -30) for d in days}
         self.store.append(
             CAPTURES,
-            rows(CAPTURES, [{"capture": d, "source": "hand", "location": "", "sha256": str(d), "rows": 21, "quarantined": 0, "assumed": False, "known_at": k, "declared_known_at": k} for d, k in known.items()]),
+            rows(
+                CAPTURES,
+                [{"capture": d, "source": "hand", "location": "", "sha256": str(d), "rows": 21, "quarantined": 0, "assumed": False, "known_at": k, "declared_known_at": k} for d, k in known.items()],
+            ),
         )
 
     def champion(self) -> None:
@@ -127,14 +159,20 @@ class Market:
         """The champion's scores."""
         score(self.store, FEATURES, STRATEGY, CUTS, days)
 
-    def decide(self, days: Sequence[date], *, kill: tuple[bool, str] = (False, ""), strategy: Strategy = STRATEGY, **other: object) -> StageReport:
+    def decide(self, days: Sequence[date], *, kill: tuple[bool, str] = (False, ""), strategy: Strategy = STRATEGY, now: datetime = NOW) -> StageReport:
         """Decide with this market's provenance."""
-        return decide(self.store, FEATURES, strategy, CUTS, days, kill_switch=kill, provenance=BESIDE, now=NOW, **other)
+        return decide(self.store, FEATURES, strategy, CUTS, days, kill_switch=kill, provenance=BESIDE, now=now)
 
 
 def _universe() -> pl.DataFrame:
     months = [(DAYS[0], MAY, range(1, 21)), (MAY, date(2016, 6, 1), [*range(1, 20), JOINED])]
     return rows(UNIVERSE, [{"session": a, "until": b, "universe": "few", "sid": s, "rank": s, "dollar_volume": 1.0, "known_at": CUTS.of(a)} for a, b, sids in months for s in sids])
+
+
+@pytest.fixture
+def days() -> Sequence[date]:
+    """The market's sessions."""
+    return tuple(DAYS)
 
 
 @pytest.fixture
@@ -144,9 +182,7 @@ def build(tmp_path: Path) -> Callable[..., Market]:
     def make(name: str = "market", *, captures: Sequence[date] = DAYS, verdicts: Sequence[date] = DAYS, given: pl.DataFrame | None = None) -> Market:
         market = Market(DeltaStore(tmp_path / name))
         market.store.append(BARS, bars() if given is None else given)
-        split = {"session": DAYS[21], "sid": 5, "kind": "split", "numerator": 2, "denominator": 1, "origin": "declared", "withdrawn": False}
-        known = CUTS.of(DAYS[21]) - timedelta(minutes=30)
-        market.store.append(ACTIONS, rows(ACTIONS, [split | {"known_at": known, "declared_known_at": known}]))
+        market.add_action(5, DAYS[21], "split", CUTS.of(DAYS[21]) - timedelta(minutes=30), numerator=2, denominator=1)
         market.store.append(UNIVERSE, _universe())
         market.captures(captures)
         market.verdicts(verdicts)

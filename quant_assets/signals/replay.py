@@ -1,0 +1,136 @@
+"""Rebuild a stored decision from the store as of its cut, and show each field beside what was recorded."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from quant_assets.errors import ReplayMismatch, UnknownDecision
+from quant_assets.features.publish import compute
+from quant_assets.features.sets import FeatureSet
+from quant_assets.market_data.calendars import Cuts
+from quant_assets.models.boosting import predict
+from quant_assets.ports import Store
+from quant_assets.records import Frozen, Provenance
+from quant_assets.signals.decide import decisions
+from quant_assets.signals.inputs import read
+from quant_assets.signals.strategy import Strategy
+from quant_assets.tables import DECISIONS, MODELS, SCORES
+
+
+class Field(Frozen, frozen=True):
+    """One field of a decision: as stored, as replayed, and whether they are the same to the bit."""
+
+    name: str
+    stored: object
+    replayed: object
+
+    @property
+    def equal(self) -> bool:
+        """Whether both are the same value."""
+        return self.stored == self.replayed
+
+
+class Replay(Frozen, frozen=True):
+    """A decision rebuilt. `notes` say what about the code or its declarations has changed since."""
+
+    decision_id: str
+    strategy: str
+    session: date
+    sid: int
+    symbol: str
+    fields: tuple[Field, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def equal(self) -> bool:
+        """Whether every field came out as stored."""
+        return all(f.equal for f in self.fields)
+
+    def require_equal(self) -> None:
+        """Raises ReplayMismatch naming the fields that differ."""
+        if differ := [f"{f.name}: stored {f.stored!r}, replayed {f.replayed!r}" for f in self.fields if not f.equal]:
+            raise ReplayMismatch("; ".join([f"decision {self.decision_id} of {self.session} came out different", *differ, *self.notes]))
+
+
+def replay(
+    store: Store,
+    feature_set_lookup: Callable[[str], FeatureSet],
+    strategy_lookup: Callable[[str], Strategy],
+    cuts: Cuts,
+    decision_id: str,
+    provenance: Provenance,
+    *,
+    decision_set_id: str | None = None,
+) -> Replay:
+    """The decision with this id, rebuilt: features from bars, scores from the text of the model it cites, the guardrails with the switches as recorded.
+
+    Where several sets hold the id (the kill switch went on or off between two runs), `decision_set_id` names one, else
+    the first recorded is meant. What was published or scored is not read; what arrived after the cut changes nothing.
+    Raises UnknownDecision with the nearest ids where there is none.
+    """
+    stored_set, row = _stored(store, decision_id, decision_set_id)
+    session, strategy, feature_set = row["session"], strategy_lookup(row["strategy"]), feature_set_lookup(row["feature_set"])
+    features = compute(store, feature_set, strategy.universe.name, cuts, [session])
+    inputs = replace(read(store, feature_set, strategy, cuts, [session]), features=features, scores=_scores(store, strategy, feature_set, features, row["model_id"]))
+    kill_switch, late = _switches(stored_set)
+    rebuilt = decisions(inputs, feature_set, strategy, cuts, [session], kill_switch=kill_switch, late=late).filter(pl.col("sid") == row["sid"])
+    again = rebuilt.row(0, named=True) if rebuilt.height else dict.fromkeys(DECISIONS.content)
+    return Replay(
+        decision_id=decision_id,
+        strategy=row["strategy"],
+        session=session,
+        sid=row["sid"],
+        symbol=row["symbol"],
+        fields=tuple(Field(name=c, stored=row[c], replayed=again[c]) for c in DECISIONS.content),
+        notes=_notes(row, provenance, strategy, feature_set),
+    )
+
+
+def _stored(store: Store, decision_id: str, decision_set_id: str | None) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """The rows of the decision's set, and its own."""
+    which = {"decision_id": decision_id} | ({"decision_set_id": decision_set_id} if decision_set_id else {})
+    found = store.read(DECISIONS, as_of=None, where=which).sort("recorded_at", "decision_set_id")
+    if found.is_empty():
+        near = _nearest(store.read(DECISIONS, as_of=None)["decision_id"].unique().sort().to_list(), decision_id)
+        raise UnknownDecision(f"no decision has the id {decision_id!r}" + (f" in set {decision_set_id}" if decision_set_id else "") + f"; the nearest: {near or 'none is stored at all'}")
+    row = found.row(0, named=True)
+    of_set = store.read(DECISIONS, as_of=None, first=row["session"], last=row["session"], where={"decision_set_id": row["decision_set_id"]})
+    return of_set, row
+
+
+def _nearest(ids: list[str], wanted: str, count: int = 5) -> list[str]:
+    """Those that agree with `wanted` from the front in most characters."""
+    same = {i: next((n for n, (a, b) in enumerate(zip(i, wanted, strict=False)) if a != b), len(wanted)) for i in ids}
+    return sorted(ids, key=lambda i: (-same[i], i))[:count]
+
+
+def _scores(store: Store, strategy: Strategy, feature_set: FeatureSet, features: pl.DataFrame, model_id: str) -> pl.DataFrame:
+    """SCORES rows of the cited model on recomputed features, by the rule of `models.scoring`; none where none was cited."""
+    cited = store.read(MODELS, as_of=None, where={"strategy": strategy.name, "model_id": model_id})
+    if cited.is_empty():
+        return SCORES.empty()
+    columns = pl.col(feature_set.features)
+    rows = features.filter(~pl.all_horizontal(columns.is_null()), pl.all_horizontal(columns.is_finite().fill_null(value=True)))
+    scored = rows.with_columns(predict(cited["text"][0], rows, strategy.model.threads), model_id=pl.lit(model_id), strategy=pl.lit(strategy.name))
+    return scored.select(*SCORES.schema)
+
+
+def _switches(rows: pl.DataFrame) -> tuple[tuple[bool, str], bool]:
+    """Kill switch with its reason, and lateness, as the stored set recorded them."""
+    killed = rows.filter(reason="KILL_SWITCH")
+    reason = str(msgspec.json.decode(killed["detail"][0])["reason"]) if killed.height else ""
+    return (killed.height > 0, reason), (rows["reason"] == "LATE").any()
+
+
+def _notes(row: dict[str, Any], provenance: Provenance, strategy: Strategy, feature_set: FeatureSet) -> tuple[str, ...]:
+    now = {
+        "commit": provenance.commit,
+        "lock_hash": provenance.lock_hash,
+        "strategy_hash": strategy.config_hash,
+        "feature_version": feature_set.version,
+    }
+    return tuple(f"decided under {name} {row[name]}, replayed under {value}" for name, value in now.items() if row[name] != value)
