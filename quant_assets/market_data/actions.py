@@ -82,7 +82,9 @@ def derive(evidence: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     found = found.with_row_index("i")
     rounding = pl.col("cents").cast(pl.Float64) * 0.0051
     near = found.filter(pl.col("size") >= math.log(SMALLEST_SPLIT) - 1e-3).join(RATIOS, how="cross")
-    near = near.filter((pl.col("ratio") / pl.col("factor") - 1).abs() <= 1e-5 + rounding / pl.col("adjusted")).sort("i", "simplicity").unique("i", keep="first", maintain_order=True)
+    # within a cent's rounding some ratio of larger integers always fits a dividend
+    eligible = ~pl.col("cents") | (pl.min_horizontal("numerator", "denominator") == 1) | (pl.col("simplicity") <= 9)
+    near = near.filter(eligible & ((pl.col("ratio") / pl.col("factor") - 1).abs() <= 1e-5 + rounding / pl.col("adjusted"))).sort("i", "simplicity").unique("i", keep="first", maintain_order=True)
     found = found.join(near.select("i", "numerator", "denominator"), on="i", how="left", maintain_order="left")
 
     split = pl.col("numerator").is_not_null()

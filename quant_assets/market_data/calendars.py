@@ -23,10 +23,20 @@ class Calendar:
         self._closes = closes
         self._index = {s: i for i, s in enumerate(sessions)}
 
+    @property
+    def first(self) -> date:
+        """The first known session."""
+        return self._sessions[0]
+
+    @property
+    def last(self) -> date:
+        """The last known session; what lies after it is not known, whatever the weekday."""
+        return self._sessions[-1]
+
     def is_session(self, day: date) -> bool:
         """Whether the venue trades on `day`. Raises CalendarUnknown outside the known range."""
-        if not self._sessions[0] <= day <= self._sessions[-1]:
-            raise CalendarUnknown(f"{self.code}: {day} lies outside the known sessions {self._sessions[0]} to {self._sessions[-1]}; update exchange-calendars")
+        if not self.first <= day <= self.last:
+            raise CalendarUnknown(f"{self.code}: {day} lies outside the known sessions {self.first} to {self.last}; update exchange-calendars")
         return day in self._index
 
     def index(self, session: date) -> int:

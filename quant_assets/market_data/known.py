@@ -33,6 +33,7 @@ class Known:
         self.taken = set(ours.select("capture", "sha256").rows())
         self.moment: datetime | None = ours["known_at"].max()  # pyright: ignore[reportAttributeAccessIssue]  # a Series' bounds are typed by no dtype
         self._done = captures.select("source", "capture").unique()
+        self._absorbed: list[tuple[str, date]] = []
         self.unfinished: dict[str, pl.DataFrame] = {}
         self.instruments = _latest(self._finished(LISTINGS, store.read(LISTINGS, as_of=None)), "sid")
         self.actions = _latest(self._finished(ACTIONS, store.read(ACTIONS, as_of=None)), "sid", "session", "kind")
@@ -113,10 +114,13 @@ class Known:
     def done(self, capture: Capture, moment: datetime) -> None:
         """Mark a capture as absorbed."""
         self.taken.add((capture.label, capture.sha256))
+        self._absorbed.append((capture.source, capture.label))
         self.moment = moment
 
     def committed(self) -> None:
         """All that was learnt stands in the store: let go of old sessions."""
+        self._done = pl.concat([self._done, pl.DataFrame(self._absorbed, schema=self._done.schema, orient="row")]).unique()
+        self._absorbed.clear()
         if self._days:
             newest = max(self._days)
             self._stored_until = max(newest, self._stored_until or newest)

@@ -1,0 +1,65 @@
+"""1_market_data: captures become raw bars, actions, listings; sessions are judged; the universe is drawn."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from quant_assets.assets import OWNERS, merged, result, sessions_of
+from quant_assets.market_data.calendars import Cuts
+from quant_assets.market_data.ingest import ingest, pending
+from quant_assets.market_data.quality import gate
+from quant_assets.market_data.universe import update
+from quant_assets.ports import Clock, Ledger, MarketDataSource, Store
+from quant_assets.signals.strategy import Strategy
+from quant_assets.tables import ACTIONS, BARS, LISTINGS, QUARANTINE
+
+GROUP = "1_market_data"
+RUNBOOK = "Runbook: a missing or thin capture is `quant why SESSION`; refused rows are `quant quarantine list`."
+
+
+def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinition]:
+    """The stage's assets, partitioned by `sessions`."""
+    common: dict[str, Any] = {"partitions_def": sessions, "backfill_policy": dg.BackfillPolicy.single_run(), "group_name": GROUP}
+    described = {"bars": BARS, "actions": ACTIONS, "listings": LISTINGS, "quarantine": QUARANTINE}
+    specs = [dg.AssetSpec(name, description=f"{table.doc}\n\n{RUNBOOK}", owners=OWNERS, group_name=GROUP, kinds={"deltalake", "polars"}) for name, table in described.items()]
+
+    @dg.multi_asset(name="market_data", specs=specs, partitions_def=sessions, backfill_policy=dg.BackfillPolicy.single_run())
+    def market_data(
+        context: dg.AssetExecutionContext,
+        store: dg.ResourceParam[Store],
+        ledger: dg.ResourceParam[Ledger],
+        source: dg.ResourceParam[MarketDataSource],
+        cuts: dg.ResourceParam[Cuts],
+        clock: dg.ResourceParam[Clock],
+    ) -> Any:
+        days = sessions_of(context)
+        report = ingest(source, store, ledger.latest_cut(), clock.now(), pending(source, store, days[-1]), cuts.calendar)
+        for name, table in described.items():
+            column = "capture" if table is QUARANTINE else "session"
+            rows = store.read(table, as_of=cuts.of(days[-1]), first=days[0], last=days[-1])
+            yield result(
+                report, key=name, extra={"rows_of_sessions": rows.height, "instruments": rows["sid"].n_unique() if "sid" in rows.columns else rows[column].n_unique(), "version": store.version(table)}
+            )
+
+    @dg.asset(
+        **common,
+        deps=["bars"],
+        owners=OWNERS,
+        kinds={"polars"},
+        description=f"What the quality rules found on each session, stored by content hash: the data guardrail and delivery read these rows.\n\n{RUNBOOK}",
+    )
+    def verdicts(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts]) -> dg.MaterializeResult[Any]:
+        return result(gate(store, cuts, sessions_of(context)))
+
+    @dg.asset(
+        **common,
+        deps=["bars", "listings"],
+        owners=OWNERS,
+        kinds={"polars"},
+        description=f"The most liquid names, drawn at each month's first session as known at its cut; half-open intervals.\n\n{RUNBOOK}",
+    )
+    def universe(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts], strategies: dg.ResourceParam[Sequence[Strategy]]) -> dg.MaterializeResult[Any]:
+        return result(merged([update(store, cuts, s.universe, sessions_of(context)) for s in strategies]))
+
+    return [market_data, verdicts, universe]
