@@ -11,8 +11,8 @@ import pytest
 from quant_assets.errors import ModelError, NoChampion
 from quant_assets.market_data.calendars import calendar
 from quant_assets.models.boosting import usable
-from quant_assets.models.promotion import champion, judge
-from quant_assets.models.training import month_ends, retrain
+from quant_assets.models.promotion import champion, champions, judge
+from quant_assets.models.training import month_ends, retrain, walk_forward
 from quant_assets.models.training_set import training_set
 from quant_assets.records import FeatureSnapshot, content_id
 from quant_assets.tables import CAPTURES, LABELS, MODELS, PROMOTIONS
@@ -101,6 +101,43 @@ def test_a_crash_before_the_promotion_is_completed(planted, strategy, tmp_path, 
     retrain(crashed, registry, planted.feature_set, strategy, planted.cuts, cut)
     assert len(registry.logged) == 1
     assert crashed.read(PROMOTIONS, as_of=None).equals(undisturbed.read(PROMOTIONS, as_of=None))
+
+
+def test_the_same_rows_give_the_same_model(planted, strategy, tmp_path, registry):
+    """Two stores with the same content train the same text, though written in another order."""
+    cut, other = ends(planted)[0], dataclasses.replace(planted, features=planted.features.sample(fraction=1, shuffle=True, seed=1))
+    stores = [planted.store(tmp_path / "a"), other.store(tmp_path / "b")]
+    for store in stores:
+        retrain(store, registry, planted.feature_set, strategy, planted.cuts, cut)
+    one, two = (s.read(MODELS, as_of=None).drop("registry_version") for s in stores)
+    assert one.equals(two)
+
+
+def test_folds_of_a_training_set_are_purged_and_embargoed(planted, store):
+    """The labels that train a fold were known by the cut that lies the embargo before its first test session."""
+    frame, _ = training_set(store, planted.feature_set, 5, planted.cuts.of(planted.sessions[100]))
+    splits = walk_forward(frame, planted.cuts, count=3, size=10, embargo=2)
+    assert len(splits) == 3
+    for fold in splits:
+        train, test = fold.split(frame)
+        assert train["label_known_at"].max() == planted.cuts.of(planted.cuts.calendar.shift(test["session"].min(), -2))
+
+
+def test_a_late_promotion_does_not_reach_back(planted, strategy, store, registry):
+    """A promotion that a person made later holds from when it is known, in a lookup over a range too."""
+    first, second, _ = ends(planted)
+    retrain(store, registry, planted.feature_set, strategy, planted.cuts, first)
+    shift, last = planted.cuts.calendar.shift, planted.sessions[-1]
+    before, after = shift(first, 5), shift(second, 5)
+    model = champion(store, strategy.name, before, planted.cuts.of(before))
+    text = model.text + "\n"
+    late = {"model_id": content_id(text), "by": "ada"}
+    store.append(MODELS, store.read(MODELS, as_of=None).with_columns(text=pl.lit(text), model_id=pl.lit(late["model_id"])))
+    promotion = store.read(PROMOTIONS, as_of=None).with_columns(**{k: pl.lit(v) for k, v in late.items()}, known_at=pl.lit(planted.cuts.of(second)).cast(pl.Datetime("us", "UTC")))
+    store.append(PROMOTIONS, promotion)
+    in_range = champions(store, strategy.name, planted.cuts.of(last))
+    assert in_range.of(before, planted.cuts.of(before)) == champion(store, strategy.name, before, planted.cuts.of(before)) == model
+    assert in_range.of(after, planted.cuts.of(after)).model_id == late["model_id"]
 
 
 def test_champion_from_the_next_session(planted, strategy, store, registry):
