@@ -4,6 +4,8 @@ Money is decimal text and times are UTC text, so nothing is rounded. The SQL is 
 PostgreSQL can take its place. `order_events` and `audit` are only ever appended to.
 """
 
+import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -64,7 +66,7 @@ class SqliteLedger:
     def __init__(self, path: Path, clock: Callable[[], datetime] = _wall) -> None:
         self._db = Database(path, SCHEMA, VERSION)
         self._clock = clock
-        self._holder = uuid4().hex
+        self._holder = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex}"
         self._leases: dict[str, tuple[str, int]] = {}  # book -> account, token
 
     def note_cut(self, as_of: datetime) -> None:
@@ -142,7 +144,7 @@ class SqliteLedger:
         now = _wall()
         with self._db.transaction() as tx:
             held = tx.execute("SELECT holder, token, until FROM leases WHERE account = ?", (book.account,)).fetchone()
-            if held is not None and held["holder"] != self._holder and held["until"] > _utc(now):
+            if held is not None and held["holder"] != self._holder and held["until"] > _utc(now) and not _dead(held["holder"]):
                 raise LeaseLost(f"another process writes account {book.account} until {held['until']}; wait for it, or stop it")
             token = 1 if held is None else held["token"] + (held["holder"] != self._holder)
             values = (self._holder, token, _utc(now + timedelta(seconds=seconds)), book.account)
@@ -247,6 +249,20 @@ _BOUND = "SELECT decision_set_id FROM bindings WHERE book = ? AND strategy = ? A
 
 def _bound(found: Sequence[Row]) -> str | None:
     return found[0]["decision_set_id"] if found else None
+
+
+def _dead(holder: str) -> bool:
+    """Whether a process of this machine is gone; of another machine nothing is known, its lease has to run out."""
+    host, pid, _ = holder.split("/")
+    if host != socket.gethostname():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 def _one(tx: Connection, client_order_id: str) -> Row:

@@ -53,11 +53,17 @@ def due_actions(actions: pl.DataFrame, cuts: Cuts, session: date) -> pl.DataFram
 
     `actions` may hold any versions; sorted by ex-session, sid, kind.
     """
-    now, before = cuts.of(session), cuts.of(cuts.calendar.shift(session, -1))
-    standing = in_force(known_by(actions.filter(pl.col("session") <= session), now), ACTIONS)
-    new = standing.filter((pl.col("session") > cuts.calendar.shift(session, -1)) | (pl.col("known_at") > before))
-    keep = [not _booked(_versions(actions, row), cuts, session) for row in new.iter_rows(named=True)]
+    yesterday = cuts.calendar.shift(session, -1)
+    standing = in_force(known_by(actions.filter(pl.col("session") <= session), cuts.of(session)), ACTIONS)
+    new = standing.filter((pl.col("session") > yesterday) | (pl.col("known_at") > cuts.of(yesterday)))
+    keep = [row["session"] > yesterday or not _booked(_versions(actions, row), cuts, session) for row in new.iter_rows(named=True)]
     return new.filter(pl.Series(keep, dtype=pl.Boolean)).sort("session", "sid", "kind")
+
+
+def splits_ex(actions: pl.DataFrame, cuts: Cuts, session: date) -> set[int]:
+    """The sids with a split ex `session`, as known at its cut: orders on them count old shares."""
+    of_session = actions.filter(pl.col("session") == session, pl.col("kind") == "split")
+    return set(in_force(known_by(of_session, cuts.of(session)), ACTIONS)["sid"])
 
 
 def late_changes(actions: pl.DataFrame, cuts: Cuts, session: date) -> list[str]:

@@ -12,18 +12,18 @@ Whoever finds an order SUBMITTING or UNKNOWN did not see the answer, and asks th
 """
 
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 from quant_assets.errors import OrderRejected, OrderUncertain
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.ports import Broker, Ledger, Notifier
-from quant_assets.records import Book, Fill, Order, OrderState
+from quant_assets.records import Book, Order, OrderState
 
 _S = OrderState
 _ENDS = {_S.FILLED, _S.CANCELED, _S.REJECTED, _S.EXPIRED}
 TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
     _S.PENDING: frozenset({_S.SUBMITTING, _S.CANCELED, _S.EXPIRED}),
-    _S.SUBMITTING: frozenset({_S.ACKED, _S.REJECTED, _S.UNKNOWN}),
+    _S.SUBMITTING: frozenset({_S.ACKED, _S.PARTIAL, *_ENDS, _S.UNKNOWN}),
     _S.UNKNOWN: frozenset({_S.ACKED, _S.PARTIAL, *_ENDS, _S.PENDING, _S.HELD}),
     _S.HELD: frozenset({_S.ACKED, _S.PARTIAL, *_ENDS, _S.PENDING}),
     _S.ACKED: frozenset({_S.PARTIAL, *_ENDS}),
@@ -100,17 +100,3 @@ def pump(ledger: Ledger, broker: Broker, book: Book, *, now: datetime, calendar:
     """`recover`, then `send`; return how many orders the venue acknowledged. Any number of times, killed anywhere: each order arrives once."""
     recover(ledger, broker, book, now=now, settle_seconds=settle_seconds, notifier=notifier)
     return send(ledger, broker, book, now=now, calendar=calendar, notifier=notifier)
-
-
-def drop_copy(ledger: Ledger, broker: Broker, book: Book, first: date | None = None) -> list[Fill]:
-    """Bring the venue's record home: book its executions from session `first` on, move our orders to its states; return the executions that were new.
-
-    An order that the venue holds and we do not is left to reconciliation.
-    """
-    new = [fill for fill in broker.executions(first) if ledger.book_fill(book.name, fill)]
-    ours = {order.client_order_id: (state, filled) for order, state, filled in ledger.orders(book.name)}
-    for theirs in broker.orders():
-        state, filled = ours.get(theirs.client_order_id, (theirs.state, theirs.filled))
-        if (state, filled) != (theirs.state, theirs.filled) and allowed(state, theirs.state) and theirs.filled >= filled:
-            ledger.transition(theirs.client_order_id, theirs.state, filled=theirs.filled, broker_order_id=theirs.broker_order_id, reason=theirs.reason)
-    return new

@@ -1,0 +1,149 @@
+"""The session loop: a research book traded over a range, with the orders, fills and booking of the live path.
+
+Session D: the orders decided at D-1 go to the open of D, D's actions and fills are booked, the rest carries. The
+state after D is what the tables say of D, so that a range equals its days.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from quant_assets.backtest.fills import FillModel, Working, match
+from quant_assets.backtest.holdings import Holdings, due_actions, entitlements, late_changes, splits_ex
+from quant_assets.errors import ConfigurationError, DataError
+from quant_assets.execution.limits import within_limits
+from quant_assets.execution.orders import SLOT, orders_for
+from quant_assets.market_data.calendars import Cuts
+from quant_assets.ports import Progress, Store, quiet
+from quant_assets.post_trade.booking import book_day, deposit, order_rows, state
+from quant_assets.post_trade.costs import write_costs
+from quant_assets.records import Book, Fill, Order, OrderState, StageReport
+from quant_assets.signals.decide import first_recorded
+from quant_assets.signals.strategy import Strategy
+from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS, Table, in_force, known_by
+
+STAGE = "backtest"
+CHUNK = 63  # sessions read and written at once
+REALISTIC = FillModel()
+
+
+@dataclass
+class _Run:
+    """Where the loop stands: what is held and open after the last session, and the rows not written yet."""
+
+    store: Store
+    strategy: Strategy
+    book: Book
+    cuts: Cuts
+    model: FillModel
+    holdings: Holdings
+    working: list[Working]
+    begun: bool
+    evenings: dict[date, Mapping[int, int]] = field(default_factory=dict[date, Mapping[int, int]])
+    rows: dict[Table, list[pl.DataFrame]] = field(default_factory=dict[Table, list[pl.DataFrame]])
+    notes: list[str] = field(default_factory=list[str])
+
+
+def run(store: Store, strategy: Strategy, book: Book, cuts: Cuts, sessions: Sequence[date], model: FillModel = REALISTIC, progress: Progress = quiet) -> StageReport:
+    """Trade the stored decisions of `strategy` in `book` over consecutive `sessions` and write ORDERS, FILLS, POSITIONS, JOURNAL, PNL, NAV and COSTS.
+
+    Goes on from the last session booked; sessions booked already stay as they are. The first session of a book only
+    deposits its capital. Raises ConfigurationError for a book with a venue, DataError where sessions are left out.
+    """
+    if not book.research:
+        raise ConfigurationError(f"{book.name} trades at {book.broker}; only research books are simulated")
+    nav = store.read(NAV, as_of=None, where={"book": book.name})
+    due = [s for s in sorted(set(sessions)) if nav.is_empty() or s > nav["session"][-1]]
+    if not due:
+        return StageReport(stage=STAGE, first=min(sessions), last=max(sessions), state="done", notes=("all sessions were booked already",))
+    yesterday = cuts.calendar.shift(due[0], -1)
+    if due != cuts.calendar.between(due[0], due[-1]) or (nav.height and nav["session"][-1] != yesterday):
+        raise DataError(f"{book.name}: sessions are traded in order, none left out; booked up to {None if nav.is_empty() else nav['session'][-1]}, given {due[0]} to {due[-1]}")
+    begun = nav.height > 0
+    loop = _Run(store, strategy, book, cuts, model, state(store, book, yesterday), _open_orders(store, strategy, book, cuts, yesterday) if begun else [], begun)
+    written = 0
+    for start in range(0, len(due), CHUNK):
+        progress(start, len(due), f"trade {due[start]}")
+        written += _chunk(loop, due[start : start + CHUNK])
+    progress(len(due), len(due), "trade")
+    numbers = {"sessions": len(due), "equity": float(loop.holdings.equity), "names": len(loop.holdings.quantities), "open_orders": len(loop.working)}
+    return StageReport(stage=STAGE, first=due[0], last=due[-1], state="done", rows=written, numbers=numbers, notes=tuple(loop.notes))
+
+
+def _chunk(loop: _Run, sessions: Sequence[date]) -> int:
+    """Trade the sessions on one read of each table, then write; NAV last, for it says that a session is booked."""
+    store, cuts = loop.store, loop.cuts
+    first, last = sessions[0], sessions[-1]
+    bars = store.read(BARS, as_of=cuts.of(last), first=first, last=last).partition_by("session", as_dict=True)
+    actions = store.read(ACTIONS, as_of=cuts.of(last), last=last)
+    decided = store.read(DECISIONS, as_of=None, first=cuts.calendar.shift(first, -1), last=last, where={"strategy": loop.strategy.name})
+    decisions = first_recorded(decided).partition_by("session", as_dict=True)
+    for session in sessions:
+        of_session = in_force(known_by(bars.get((session,), BARS.empty()), cuts.of(session)), BARS)
+        before = decisions.get((cuts.calendar.shift(session, -1),), DECISIONS.empty())
+        _step(loop, session, of_session, known_by(actions, cuts.of(session)), before)
+    written = sum(store.append(table, pl.concat(loop.rows.pop(table))) for table in (ORDERS, FILLS, JOURNAL, PNL, POSITIONS))
+    # costs follow from orders and fills; before NAV, so that a session that counts as booked has them
+    written += sum(write_costs(store, loop.book, cuts, session).rows for session in sessions)
+    return written + store.append(NAV, pl.concat(loop.rows.pop(NAV)))
+
+
+def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, decisions: pl.DataFrame) -> None:
+    """One session: `decisions` are those of the session before, the rest is what was known at this session's cut."""
+    book, cuts, cut = loop.book, loop.cuts, loop.cuts.of(session)
+    if loop.begun:
+        wanted = orders_for(book, loop.strategy, decisions, loop.holdings, loop.working, session, cuts.calendar, {})
+        orders, refused = within_limits(book, wanted)
+        loop.working += [Working(key=o.client_order_id, order=o) for o in orders]
+        loop.notes += [f"{session}: {r.order.side * r.order.quantity} of sid {r.order.sid} was not sent: {r.reason}" for r in refused]
+    fills, updates = match(loop.working, bars, splits_ex(actions, cuts, session), session, cuts.calendar.open(session), loop.model)
+    due = due_actions(actions, cuts, session)
+    entitled = entitlements(due, cuts, lambda day: loop.evenings[day] if day in loop.evenings else state(loop.store, book, day).quantities)
+    day = book_day(book, loop.holdings, session, cut, due, entitled, fills, bars.select("sid", "close").filter(pl.col("close").is_finite()))
+    changed = {u.key: u for u in updates}
+    after = [(w.order, changed[w.key].state, changed[w.key].filled) if w.key in changed else (w.order, _standing(w), w.filled) for w in loop.working]
+    journal = day.journal if loop.begun else pl.concat([deposit(book, session, cut), day.journal])
+    frames = {ORDERS: order_rows(book, session, after, cut), FILLS: _fill_rows(loop, fills), JOURNAL: journal, PNL: day.pnl, POSITIONS: day.positions, NAV: day.nav}
+    for table, frame in frames.items():
+        loop.rows.setdefault(table, []).append(frame)
+    loop.notes += late_changes(actions, cuts, session)
+    loop.working = [Working(key=o.client_order_id, order=o, filled=filled) for o, s, filled in after if not s.terminal]
+    loop.evenings[session] = day.after.quantities
+    loop.holdings, loop.begun = day.after, True
+
+
+def _standing(item: Working) -> OrderState:
+    return OrderState.PARTIAL if item.filled else OrderState.ACKED
+
+
+def _fill_rows(loop: _Run, fills: Sequence[Fill]) -> pl.DataFrame:
+    """The fills as FILLS rows, known at the cut of their session."""
+    rows = [{c: getattr(f, c) for c in FILLS.schema if c not in {"book", "known_at"}} | {"book": loop.book.name, "known_at": loop.cuts.of(f.session)} for f in fills]
+    return FILLS.conform(pl.DataFrame(rows, schema=dict(FILLS.schema)))
+
+
+def _open_orders(store: Store, strategy: Strategy, book: Book, cuts: Cuts, session: date) -> list[Working]:
+    """The orders still open after `session`, from the ORDERS rows of that session."""
+    rows = store.read(ORDERS, as_of=None, first=session, last=session, where={"book": book.name})
+    still = rows.filter(pl.col("state").is_in([s.value for s in OrderState if not s.terminal])).sort("sid", "decided", "leg")
+    return [Working(key=row["client_order_id"], order=_order(row, strategy, cuts), filled=row["filled"]) for row in still.iter_rows(named=True)]
+
+
+def _order(row: Mapping[str, Any], strategy: Strategy, cuts: Cuts) -> Order:
+    """An order from its ORDERS row; what the row does not say follows from the session it was decided in. Nobody simulated asks for the symbol."""
+    decided: date = row["decided"]
+    session = cuts.calendar.shift(decided, 1)
+    given = {f: row[f] for f in ("client_order_id", "book", "strategy", "sid", "leg", "side", "quantity", "decision_id")}
+    derived = {
+        "decided": decided,
+        "session": session,
+        "good_till": cuts.calendar.shift(session, strategy.good_for_sessions - 1),
+        "slot": SLOT,
+        "symbol": "",
+        "reference_price": str(row["reference_price"]),
+    }
+    return msgspec.convert(given | derived, Order)

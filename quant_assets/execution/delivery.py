@@ -1,0 +1,143 @@
+"""Delivery: the decision set of a session becomes orders at a book's venue, once; or a refusal that says why.
+
+Any number of times and killed anywhere, the venue ends with the same orders. What triggers it is a hint.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+
+import polars as pl
+
+from quant_assets.backtest.fills import Working
+from quant_assets.backtest.holdings import Holdings
+from quant_assets.errors import DeliveryRefused, LeaseLost
+from quant_assets.execution.limits import within_limits
+from quant_assets.execution.orders import orders_for
+from quant_assets.execution.outbox import OPEN, recover, send
+from quant_assets.market_data.calendars import Cuts
+from quant_assets.market_data.quality import session_hash
+from quant_assets.ports import Broker, Ledger, Notifier, Store
+from quant_assets.post_trade.booking import state
+from quant_assets.records import Book, Order, OrderState, StageReport
+from quant_assets.signals.decide import first_recorded
+from quant_assets.signals.strategy import Strategy
+from quant_assets.tables import BARS, DECISIONS, LISTINGS, VERDICTS, in_force
+
+STAGE = "deliver"
+LEASE_SECONDS = 300.0
+
+
+def deliver(store: Store, ledger: Ledger, broker: Broker, book: Book, strategy: Strategy, cuts: Cuts, session: date, now: datetime, notifier: Notifier, *, settle_seconds: float = 0) -> StageReport:
+    """Send the orders of the decisions of `session`, and what an interrupted run left. State: done | empty (nothing to trade) | refused.
+
+    `settle_seconds`: how long an order that the venue does not show may still turn up there. Numbers: orders (of the set
+    that binds), sent, over_limit, unsure (the venue did not say yet), diverged.
+    """
+    try:
+        _tradable(book)
+        ledger.lease(book, LEASE_SECONDS)
+        try:
+            unsure = recover(ledger, broker, book, now=now, settle_seconds=settle_seconds, notifier=notifier)
+            decisions = _binding_set(store, ledger, book, strategy, session, notifier)
+            holdings = _clear(store, ledger, book, cuts, session, now, decisions)
+            # what an earlier run left is sent or expired first: it counts among the open orders
+            sent = send(ledger, broker, book, now=now, calendar=cuts.calendar, notifier=notifier)
+            over = _bind(store, ledger, book, strategy, cuts, decisions, holdings, notifier)
+            sent += send(ledger, broker, book, now=now, calendar=cuts.calendar, notifier=notifier)
+        finally:
+            ledger.release(book)
+    except (DeliveryRefused, LeaseLost) as refusal:
+        notifier.notify("warning", f"{book.name}: nothing delivered for {session}", str(refusal))
+        return StageReport(stage=STAGE, first=session, last=session, state="refused", reason=str(refusal))
+    orders = [(o, s) for o, s, _ in ledger.orders(book.name) if (o.strategy, o.decided) == (strategy.name, session)]
+    numbers = {
+        "orders": len(orders),
+        "sent": sent,
+        "over_limit": len(over),
+        "unsure": unsure + sum(s in {OrderState.UNKNOWN, OrderState.HELD} for _, s in orders),
+        "notional": float(sum(o.quantity * o.reference_price for o, _ in orders)),
+    }
+    reason = "" if orders else "the decisions ask for no trade" if not over else "every order is beyond the book's limits"
+    return StageReport(stage=STAGE, first=session, last=session, state="done" if orders else "empty", reason=reason, rows=len(orders), numbers=numbers, notes=tuple(over))
+
+
+def _tradable(book: Book) -> None:
+    if book.research:
+        raise DeliveryRefused(f"RESEARCH_BOOK: {book.name} has no venue")
+    if not book.armed:
+        raise DeliveryRefused(f"NOT_ARMED: {book.name} is not armed in the deployment")
+
+
+def _binding_set(store: Store, ledger: Ledger, book: Book, strategy: Strategy, session: date, notifier: Notifier) -> pl.DataFrame:
+    """The DECISIONS rows of the set that binds, or would: the first recorded. Every other one is DIVERGED: recorded, and somebody is told."""
+    rows = store.read(DECISIONS, as_of=None, first=session, last=session, where={"strategy": strategy.name})
+    if rows.is_empty():
+        raise DeliveryRefused(f"NO_DECISIONS: {strategy.name} has decided nothing for {session}")
+    about = (book.name, strategy.name, session)
+    bound = ledger.bound(*about)
+    chosen = first_recorded(rows)["decision_set_id"][0] if bound is None else bound
+    if bound is not None:
+        for other in sorted(set(rows["decision_set_id"]) - {bound}):
+            ledger.bind(*about, other, ())
+            notifier.notify("critical", f"{book.name}: DIVERGED for {session}", f"decision set {other} is not {bound}, which binds; it orders nothing. A person may look into why.")
+    decisions = rows.filter(pl.col("decision_set_id") == chosen)
+    if decisions.is_empty():
+        raise DeliveryRefused(f"DIVERGED: the set {chosen} binds for {session} but is not among the stored decisions")
+    return decisions
+
+
+def _clear(store: Store, ledger: Ledger, book: Book, cuts: Cuts, session: date, now: datetime, decisions: pl.DataFrame) -> Holdings:
+    """The holdings to trade from, where nothing stands in the way. Raises DeliveryRefused."""
+    on, why = ledger.kill_switch()
+    if on:
+        raise DeliveryRefused(f"KILL_SWITCH: {why}")
+    valid_until = decisions["valid_until"].min()
+    if not isinstance(valid_until, datetime) or now >= valid_until:
+        raise DeliveryRefused(f"EXPIRED: the decisions were valid until {valid_until}, it is {now}")
+    _released(store, cuts, session)
+    if broken := ledger.breaks(book.name):
+        raise DeliveryRefused(f"OPEN_BREAKS: {len(broken)} unexplained difference(s) with the venue, the first {broken[0]['break_id']}; `quant breaks list`")
+    holdings = state(store, book, session)
+    if holdings.session != session:
+        raise DeliveryRefused(f"NOT_BOOKED: {book.name} is booked up to {holdings.session}, the decisions are of {session}")
+    return holdings
+
+
+def _released(store: Store, cuts: Cuts, session: date) -> None:
+    """Raise DeliveryRefused unless the session's bars, as they stood at its cut, were judged and no error was found."""
+    cut = cuts.of(session)
+    content = session_hash(in_force(store.read(BARS, as_of=cut, first=session, last=session), BARS))
+    verdicts = store.read(VERDICTS, as_of=None, first=session, last=session, where={"table": BARS.name, "content_hash": content})
+    if verdicts.is_empty():
+        raise DeliveryRefused(f"NO_VERDICT: nobody judged the bars of {session} as they stand")
+    failed = verdicts.filter(pl.col("severity") == "error", ~pl.col("passed"))
+    if failed.height:
+        raise DeliveryRefused(f"DATA_FAILED: {', '.join(failed['rule'].sort())} on the bars of {session}")
+
+
+def _bind(store: Store, ledger: Ledger, book: Book, strategy: Strategy, cuts: Cuts, decisions: pl.DataFrame, holdings: Holdings, notifier: Notifier) -> list[str]:
+    """Commit the set and its orders together, unless one is bound; return a sentence for each order beyond the book's limits."""
+    session = holdings.session
+    if ledger.bound(book.name, strategy.name, session) is not None:
+        return []
+    working = [Working(key=o.client_order_id, order=o, filled=filled) for o, _, filled in ledger.orders(book.name, OPEN)]
+    symbols = _symbols(store, cuts.of(session), set(holdings.quantities) - set(decisions["sid"]))
+    wanted = orders_for(book, strategy, decisions, holdings, working, cuts.calendar.shift(session, 1), cuts.calendar, symbols)
+    orders, refused = within_limits(book, wanted)
+    ledger.bind(book.name, strategy.name, session, decisions["decision_set_id"][0], orders)
+    over = [f"{_words(r.order)}: {r.reason}" for r in refused]
+    if over:
+        notifier.notify("warning", f"{book.name}: {len(over)} order(s) beyond the book's limits were not sent", "\n".join(over))
+    return over
+
+
+def _symbols(store: Store, cut: datetime, sids: set[int]) -> dict[int, str]:
+    """What the instruments are called, as known at the cut."""
+    if not sids:
+        return {}
+    listed: Sequence[tuple[int, str]] = in_force(store.read(LISTINGS, as_of=cut), LISTINGS).sort("session").select("sid", "symbol").rows()
+    return {sid: symbol for sid, symbol in listed if sid in sids}
+
+
+def _words(order: Order) -> str:
+    return f"{'buy' if order.side > 0 else 'sell'} {order.quantity} {order.symbol}"
