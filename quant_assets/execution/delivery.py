@@ -15,7 +15,7 @@ from quant_assets.execution.limits import within_limits
 from quant_assets.execution.orders import orders_for
 from quant_assets.execution.outbox import OPEN, recover, send
 from quant_assets.market_data.calendars import Cuts
-from quant_assets.market_data.quality import session_hash
+from quant_assets.market_data.quality import released, session_hash
 from quant_assets.ports import Broker, Ledger, Notifier, Store
 from quant_assets.post_trade.booking import state
 from quant_assets.records import Book, Order, OrderState, StageReport
@@ -104,15 +104,13 @@ def _clear(store: Store, ledger: Ledger, book: Book, cuts: Cuts, session: date, 
 
 
 def _released(store: Store, cuts: Cuts, session: date) -> None:
-    """Raise DeliveryRefused unless the session's bars, as they stood at its cut, were judged and no error was found."""
+    """Raise DeliveryRefused unless the session's bars, as they stood at its cut, were judged and no blocking rule failed."""
     cut = cuts.of(session)
     content = session_hash(in_force(store.read(BARS, as_of=cut, first=session, last=session), BARS))
-    verdicts = store.read(VERDICTS, as_of=None, first=session, last=session, where={"table": BARS.name, "content_hash": content})
-    if verdicts.is_empty():
-        raise DeliveryRefused(f"NO_VERDICT: nobody judged the bars of {session} as they stand")
-    failed = verdicts.filter(pl.col("severity") == "error", ~pl.col("passed"))
-    if failed.height:
-        raise DeliveryRefused(f"DATA_FAILED: {', '.join(failed['rule'].sort())} on the bars of {session}")
+    verdicts = store.read(VERDICTS, as_of=None, first=session, last=session, where={"content_hash": content})
+    good, why = released(verdicts, session, content)
+    if not good:
+        raise DeliveryRefused(f"DATA: {why}")
 
 
 def _bind(store: Store, ledger: Ledger, book: Book, strategy: Strategy, cuts: Cuts, decisions: pl.DataFrame, holdings: Holdings, notifier: Notifier) -> list[str]:

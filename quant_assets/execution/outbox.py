@@ -12,12 +12,12 @@ Whoever finds an order SUBMITTING or UNKNOWN did not see the answer, and asks th
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from quant_assets.errors import OrderRejected, OrderUncertain
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.ports import Broker, Ledger, Notifier
-from quant_assets.records import Book, Order, OrderState
+from quant_assets.records import Book, Fill, Order, OrderState
 
 _S = OrderState
 _ENDS = {_S.FILLED, _S.CANCELED, _S.REJECTED, _S.EXPIRED}
@@ -100,3 +100,18 @@ def pump(ledger: Ledger, broker: Broker, book: Book, *, now: datetime, calendar:
     """`recover`, then `send`; return how many orders the venue acknowledged. Any number of times, killed anywhere: each order arrives once."""
     recover(ledger, broker, book, now=now, settle_seconds=settle_seconds, notifier=notifier)
     return send(ledger, broker, book, now=now, calendar=calendar, notifier=notifier)
+
+
+def drop_copy(ledger: Ledger, broker: Broker, book: Book, first: date | None = None) -> list[Fill]:
+    """Bring the venue's record home: book its executions from session `first` on, move our orders to its states; return the executions that were new.
+
+    What the state machine does not allow (an order of ours that never left, a second one under the same id) is left to reconciliation.
+    """
+    new = [fill for fill in broker.executions(first) if ledger.book_fill(book.name, fill)]
+    ours = {order.client_order_id: (state, filled) for order, state, filled in ledger.orders(book.name)}
+    for theirs in broker.orders():
+        state, filled = ours.pop(theirs.client_order_id, (_S.PENDING, 0))
+        news = (state, filled) != (theirs.state, theirs.filled) and theirs.filled >= filled
+        if news and state is not _S.PENDING and allowed(state, theirs.state):
+            ledger.transition(theirs.client_order_id, theirs.state, filled=theirs.filled, broker_order_id=theirs.broker_order_id, reason=theirs.reason)
+    return new
