@@ -133,7 +133,7 @@ QUARANTINE = Table(
     "quarantine",
     "Rows that were not let in: where they stand in the vendor's file, why, and what they say.",
     {**_ORIGIN, "symbol": pl.String, "reason": pl.String, "content": pl.String, **_KNOWN},
-    key=("source", "capture", "file", "line", "reason"),
+    key=("source", "capture", "file", "line", "reason", "known_at"),
     event="capture",
 )
 

@@ -17,18 +17,19 @@ from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS, QUARANTINE
 
 CHUNK = 40  # captures per commit
 ORDER = (QUARANTINE, LISTINGS, ACTIONS, BARS, CAPTURES)  # a capture counts as taken in once its row in CAPTURES stands: last
+COUNTED = ("captures", "rows", "bars", "restated", "quarantined", "instruments", "actions")
 Absorbed = dict[str, pl.DataFrame]  # by table name
 
 
 def ingest(source: MarketDataSource, store: Store, cuts_latest: datetime | None, now: datetime, labels: Sequence[date], calendar: Calendar, progress: Progress = quiet) -> StageReport:
-    """Take in the captures of `labels`, ascending; those taken in before, byte for byte, are passed over.
+    """Take in the captures of `labels`, ascending; those taken in before, byte for byte, and those that arrive after `now`, are passed over.
 
     `cuts_latest`: the latest cut that anything has read; what was declared known by then is known at `now`.
     An unreadable capture is named in the report, which is then `refused`, and the others go on.
     """
     known = Known(store, source.name, calendar)
-    pending: list[Absorbed] = []
-    numbers = dict.fromkeys(("captures", "rows", "bars", "restated", "quarantined", "instruments", "actions"), 0.0)
+    batch: list[Absorbed] = []
+    numbers: dict[str, float] = dict.fromkeys(COUNTED, 0.0)
     unreadable: list[str] = []
     todo = sorted(labels)
     for i, label in enumerate(todo, 1):
@@ -37,19 +38,25 @@ def ingest(source: MarketDataSource, store: Store, cuts_latest: datetime | None,
         except CaptureUnreadable as error:
             unreadable.append(f"{label}: {error}")
             continue
-        if not known.has(capture):
+        if capture.known_at <= now and not known.has(capture):
             moment = known_at(capture.known_at, cuts_latest, now, known.moment)
-            pending.append(absorb(known, capture, moment, calendar, numbers))
-        if len(pending) == CHUNK or i == len(todo):
-            _commit(store, known, pending)
-            pending.clear()
+            batch.append(absorb(known, capture, moment, calendar, numbers))
+        if len(batch) == CHUNK or i == len(todo):
+            _commit(store, known, batch)
+            batch.clear()
         progress(i, len(todo), f"capture {label}")
-    if pending:
-        _commit(store, known, pending)
+    if batch:
+        _commit(store, known, batch)
     state = "refused" if unreadable else "done" if numbers["captures"] else "empty"
     reason = f"{len(unreadable)} capture(s) unreadable" if unreadable else ""
     first, last = (todo[0], todo[-1]) if todo else (now.date(), now.date())
     return StageReport(stage="ingest", first=first, last=last, state=state, reason=reason, rows=int(numbers["bars"]), numbers=numbers, notes=tuple(unreadable))
+
+
+def pending(source: MarketDataSource, store: Store, last: date) -> list[date]:
+    """The labels up to `last` that the source has and of which no delivery was taken in yet, ascending."""
+    taken = set(store.read(CAPTURES, as_of=None, where={"source": source.name})["capture"].to_list())
+    return [label for label in source.labels(None, last) if label not in taken]
 
 
 def known_at(declared: datetime, cuts_latest: datetime | None, now: datetime, before: datetime | None) -> datetime:
@@ -127,9 +134,9 @@ def _actions(known: Known, capture: Capture, rows: pl.DataFrame, calendar: Calen
     return given, evidence.clear(), rejected
 
 
-def _commit(store: Store, known: Known, pending: Sequence[Absorbed]) -> None:
-    """Write what is pending, table by table in `ORDER`. Rows that an interrupted run left there already are recognised by their content, whatever it took for their time."""
-    for table in ORDER if pending else ():
+def _commit(store: Store, known: Known, batch: Sequence[Absorbed]) -> None:
+    """Write a batch, table by table in `ORDER`. Rows that an interrupted run left there already are recognised by their content, whatever it took for their time."""
+    for table in ORDER if batch else ():
         rows = pl.concat([p[table.name] for p in pending])
         if table.name in known.unfinished:
             content = [c for c in table.schema if c != "known_at"]

@@ -1,0 +1,68 @@
+"""The quality rules as a Great Expectations suite, with its data docs: the same measures on the same partition, another judge.
+
+It stands beside the gate and off the daily path: what may be traded on is decided by the stored verdicts.
+"""
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from quant_assets.market_data.quality import RULES, Rule
+
+if TYPE_CHECKING:
+    from great_expectations.data_context import AbstractDataContext
+
+SITE = "local"
+
+
+def validate(frame: pl.DataFrame, rules: Sequence[Rule] = RULES) -> dict[str, bool]:
+    """Whether each rule holds on a partition of `quality.partitions`, by the suite. Nothing is written."""
+    return _run(_context(None), frame, rules, name="bars", when=None)
+
+
+def data_docs(folder: Path, frame: pl.DataFrame, session: date, rules: Sequence[Rule] = RULES) -> tuple[Path, dict[str, bool]]:
+    """Validate one session's partition (see `quality.partitions`) and build the static pages under `folder`; the index page, and whether each rule holds.
+
+    The pages of sessions validated into the same folder before stay.
+    """
+    context = _context(folder)
+    found = _run(context, frame, rules, name="bars", when=session)
+    context.build_data_docs(site_names=[SITE])
+    return folder / "index.html", found
+
+
+def _context(folder: Path | None) -> "AbstractDataContext":
+    """A context that is silent, sends nothing anywhere, and keeps what `folder` is to show in it."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read at the first import
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults, ProgressBarsConfig
+
+    config = DataContextConfig(store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False), analytics_enabled=False, progress_bars=ProgressBarsConfig(globally=False))
+    if folder is not None:
+        backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder.absolute() / ".validations"), "filepath_suffix": ".json"}
+        config.stores[config.validation_results_store_name] = {"class_name": "ValidationResultsStore", "store_backend": backend}
+        site = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder.absolute())}
+        config.data_docs_sites = {SITE: {"class_name": "SiteBuilder", "show_how_to_buttons": False, "store_backend": site, "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"}}}
+    return gx.get_context(project_config=config, mode="ephemeral")
+
+
+def _run(context: "AbstractDataContext", frame: pl.DataFrame, rules: Sequence[Rule], *, name: str, when: date | None) -> dict[str, bool]:
+    import great_expectations as gx
+    import great_expectations.expectations as gxe
+
+    expectations = [
+        gxe.ExpectColumnMeanToBeBetween(column=r.name, **({"min_value": r.threshold} if r.at_least else {"max_value": r.threshold}), notes=r.question, meta={"severity": r.severity}) for r in rules
+    ]
+    suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=expectations))
+    batch = context.data_sources.add_pandas(name).add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
+    definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
+    measured = frame.select(r.measure.cast(pl.Float64).alias(r.name) for r in rules) if frame.height else pl.DataFrame(schema={r.name: pl.Float64 for r in rules})
+    run: dict[str, Any] = {}
+    if when is not None:
+        run["run_id"] = gx.RunIdentifier(run_name=str(when), run_time=datetime.combine(when, datetime.min.time(), UTC))
+    result = definition.run(batch_parameters={"dataframe": measured.to_pandas(use_pyarrow_extension_array=True)}, result_format="SUMMARY", **run)
+    return {str(r.expectation_config.kwargs["column"]): bool(r.success) for r in result.results if r.expectation_config is not None}
