@@ -37,3 +37,24 @@ def test_files_named_in_code_spans_exist(page: Path) -> None:
 def test_configuration_is_yaml(path: Path) -> None:
     """Every configuration file parses."""
     assert yaml.safe_load(path.read_text())
+
+
+def test_postgres_changes_the_storage_only() -> None:
+    """The Dagster instance on PostgreSQL is the embedded one in everything but where it keeps its records."""
+    embedded, postgres = (yaml.safe_load(path.read_text()) for path in (ROOT / "dagster.yaml", ROOT / "infra" / "dagster.postgres.yaml"))
+    assert (embedded.pop("storage").keys(), postgres.pop("storage").keys()) == ({"sqlite"}, {"postgres"})
+    assert embedded == postgres
+
+
+@pytest.mark.parametrize("port", [p for s in yaml.safe_load((ROOT / "infra" / "compose.yaml").read_text())["services"].values() for p in s.get("ports", [])])
+def test_what_knows_no_passwords_listens_on_loopback(port: str) -> None:
+    """No published port of the compose file is reachable from another machine."""
+    assert port.startswith("127.0.0.1:")
+
+
+def test_the_exit_codes_are_documented() -> None:
+    """The runbook has a line for every exit code that the command line can give."""
+    from jobs.live import Exit
+
+    documented = set(re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE))
+    assert {str(int(code)) for code in Exit} <= documented
