@@ -37,7 +37,7 @@ class ModelRule(Frozen, frozen=True):
         }
     )
     seed: int = 7
-    threads: int = 2
+    threads: int = 1  # a fit takes two seconds; more threads spin by the minute where cores are shared
     validation: int = 20
     embargo: int = 5
     min_sessions: int = 60
