@@ -74,7 +74,7 @@ def chain(limits: Limits) -> tuple[Guard, ...]:
         guard("DATA_NO_MEMBERS", (of_members > 0) & pl.col("member").is_not_null(), members=of_members),
         guard("DATA_THIN", enough(pl.col("with_bar")), coverage=share(pl.col("with_bar")), minimum=limits.min_coverage, with_bar=pl.col("with_bar"), members=of_members),
         guard("DATA_NO_VERDICT", pl.col("released").is_not_null(), content_hash=pl.col("content_hash")),
-        guard("DATA_VERDICT_FAILED", pl.col("released"), rules=pl.col("failed_rules"), content_hash=pl.col("content_hash")),
+        guard("DATA_VERDICT_FAILED", pl.col("released"), findings=pl.col("findings"), content_hash=pl.col("content_hash")),
         guard("DATA_NO_BAR", pl.col("has_bar"), close=pl.col("close")),
         # without a champion there is nothing to drift from: the model guards refuse, and say so
         guard("DRIFT_UNKNOWN", pl.col("model_id").is_null() | pl.col("psi").is_finite(), psi=pl.col("psi")),
@@ -94,7 +94,7 @@ def guardrails(rows: pl.DataFrame, limits: Limits) -> pl.DataFrame:
 
     Per row: session, sid, member (false: left the universe), close (raw; null without a bar), score, target_weight.
     The same in all rows of a session: kill_switch, kill_reason, late, captured (a capture of the session was known),
-    content_hash of its bars, released (null: no verdict), failed_rules, psi (median over features), model_id,
+    content_hash of its bars, released (null: no verdict), findings, psi (median over features), model_id,
     model_age (sessions). A refusal that rests on those is one for every row of the session.
     """
     counts = _counted(rows)

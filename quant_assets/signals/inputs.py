@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 import msgspec
 import polars as pl
@@ -13,7 +13,8 @@ from quant_assets.features.drift import median_psi, psi
 from quant_assets.features.publish import anchors
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.calendars import Cuts
-from quant_assets.market_data.quality import session_hash
+from quant_assets.market_data.quality import released, session_hash
+from quant_assets.market_data.universe import former_members, members
 from quant_assets.models.promotion import Champions, Model, champions
 from quant_assets.ports import Store
 from quant_assets.records import FeatureSnapshot, content_id, frame_hash
@@ -22,9 +23,6 @@ from quant_assets.tables import ACTIONS, BARS, CAPTURES, SCORES, UNIVERSE, VERDI
 
 PRICES_READ = ("open", "close")
 ACTIONS_READ = ("numerator", "denominator", "cash")
-
-# How long a name that left the universe is still told to be sold.
-FORMER = timedelta(days=365)
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,8 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
     today = in_force(known_by(stored.bars.filter(of_session), cut), BARS)
     past = pl.col("session").is_between(stored.anchors[quarter_start(cuts.calendar, session)], session)
     bars, actions = (in_force(known_by(f.filter(past), cut).join(names, on="sid", how="semi"), t) for f, t in ((stored.bars, BARS), (stored.actions, ACTIONS)))
-    verdict = _verdict(known_by(stored.verdicts.filter(of_session), cut), content := session_hash(today))
+    content = session_hash(today)
+    verdict = _verdict(known_by(stored.verdicts.filter(of_session), cut), session, content)
     captures = known_by(stored.captures, cut)
     model = _champion(stored, feature_set, cuts, session)
     drift = median_psi(psi(model.metrics.drift, known_by(stored.features.filter(of_session), cut))) if model else None
@@ -87,7 +86,7 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
         captured=pl.lit((captures["capture"] == session).any()),
         content_hash=pl.lit(content),
         released=pl.lit(verdict[0], dtype=pl.Boolean),
-        failed_rules=pl.lit(verdict[1]),
+        findings=pl.lit(verdict[1]),
         psi=pl.lit(drift, dtype=pl.Float64),
         model_id=pl.lit(model.model_id if model else None, dtype=pl.String),
         model_age=pl.lit(cuts.calendar.index(session) - cuts.calendar.index(model.session) if model else None, dtype=pl.Int64),
@@ -99,16 +98,15 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
 
 def _names(intervals: pl.DataFrame, session: date) -> pl.DataFrame:
     """Columns sid, member: the members of the session, and those that were members within the year before it; sid 0 where there are none."""
-    recent = intervals.filter(pl.col("until") > session - FORMER)
-    names = recent.group_by("sid").agg(member=((pl.col("session") <= session) & (pl.col("until") > session)).any()).sort("sid")
+    there, gone = members(intervals, [session]), former_members(intervals, [session])
+    names = pl.concat([there.with_columns(member=pl.lit(value=True)), gone.with_columns(member=pl.lit(value=False))]).select("sid", "member").sort("sid")
     return names if names.height else pl.DataFrame({"sid": [0], "member": [False]}, schema={"sid": pl.Int64, "member": pl.Boolean})
 
 
-def _verdict(verdicts: pl.DataFrame, content: str) -> tuple[bool | None, str]:
-    """Whether the rows with this content hash may be used (None: nobody judged them), and the rules that say no."""
-    judged = verdicts.filter(pl.col("content_hash") == content)
-    failed = judged.filter(pl.col("severity") == "error", ~pl.col("passed"))
-    return (failed.is_empty() if judged.height else None), ", ".join(failed["rule"])
+def _verdict(verdicts: pl.DataFrame, session: date, content: str) -> tuple[bool | None, str]:
+    """Whether the rows with this content hash may be used (None: nobody judged them), and the findings that forbid it."""
+    may, findings = released(verdicts, session, content)
+    return (may, findings) if content in verdicts["content_hash"] else (None, findings)
 
 
 def _champion(stored: Stored, feature_set: FeatureSet, cuts: Cuts, session: date) -> Model | None:

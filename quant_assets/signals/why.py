@@ -8,7 +8,7 @@ import polars as pl
 from quant_assets.ports import Store
 from quant_assets.signals.decide import first_recorded
 from quant_assets.signals.guardrails import REASONS
-from quant_assets.tables import BARS, CAPTURES, DECISIONS, VERDICTS
+from quant_assets.tables import CAPTURES, DECISIONS
 
 WHY = {
     "strategy": pl.String,
@@ -43,7 +43,5 @@ def _text(store: Store, reason: str, detail: str, session: date) -> str:
         arrived = store.read(CAPTURES, as_of=None, first=session, last=session)["known_at"].min()
         added = f"; it arrived {arrived:%Y-%m-%d %H:%M} UTC, too late" if arrived else "; it has not arrived since"
     if reason == "DATA_VERDICT_FAILED":
-        judged = {"table": BARS.name, "content_hash": json.loads(detail)["content_hash"]}
-        failed = store.read(VERDICTS, as_of=None, first=session, last=session, where=judged).filter(~pl.col("passed"))
-        added = "".join(f"; {r['rule']}: {r['message']} ({r['value']} against {r['threshold']})" for r in failed.iter_rows(named=True))
+        added = f": {json.loads(detail)['findings']}"
     return REASONS.get(reason, reason) + added

@@ -4,24 +4,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from shutil import copytree
 
 import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from quant_assets.market_data.quality import session_hash
 
 from quant_assets.features.drift import freeze
 from quant_assets.features.publish import publish
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.calendars import Cuts, calendar
+from quant_assets.market_data.quality import session_hash
 from quant_assets.models.boosting import fit
 from quant_assets.models.promotion import Metrics
 from quant_assets.models.scoring import score
 from quant_assets.records import Provenance, StageReport, content_id
 from quant_assets.signals.decide import decide
 from quant_assets.signals.strategy import Limits, ModelRule, Strategy, UniverseRule
-from quant_assets.tables import ACTIONS, BARS, CAPTURES, DECISIONS, MODELS, PROMOTIONS, UNIVERSE, VERDICTS, Table, in_force
+from quant_assets.tables import ACTIONS, BARS, CAPTURES, DECISIONS, MODELS, PROMOTIONS, UNIVERSE, VERDICTS, Table, in_force, known_by
 from resources.store import DeltaStore
 
 CUTS = Cuts(calendar("XNYS"))
@@ -116,12 +117,15 @@ class Market:
         """One more member, from `session` to the end of May."""
         self.store.append(UNIVERSE, rows(UNIVERSE, [{"session": session, "until": date(2016, 6, 1), "universe": "few", "sid": sid, "rank": sid, "dollar_volume": 1.0, "known_at": CUTS.of(session)}]))
 
-    def verdicts(self, days: Sequence[date], *, passed: bool = True, rule: str = "prices_positive", severity: str = "error") -> None:
+    def verdicts(self, days: Sequence[date], *, passed: bool = True, rule: str = "prices_positive", severity: str = "block") -> None:
         """Judge the sessions as they are known at their cuts."""
         written = []
+        standing = self.store.read(BARS, as_of=None)
         for day in days:
-            content = session_hash(self.bars_known(day))
-            written.append({"session": day, "table": "bars", "content_hash": content, "rule": rule, "severity": severity, "passed": passed, "known_at": CUTS.of(day)})
+            content = session_hash(in_force(known_by(standing.filter(session=day), CUTS.of(day)), BARS))
+            written.append(
+                {"session": day, "table": "bars", "content_hash": content, "rule": rule, "severity": severity, "passed": passed, "message": f"{rule} 3 (at most 2)", "known_at": CUTS.of(day)}
+            )
         self.store.append(VERDICTS, rows(VERDICTS, written))
 
     def bars_known(self, day: date) -> pl.DataFrame:
@@ -151,14 +155,6 @@ class Market:
         promoted = {"session": CUTS.calendar.shift(CUT_SESSION, 1), "cut": CUT_SESSION, "promoted": True, "rule": "", "detail": "", "by": "rule"}
         self.store.append(PROMOTIONS, rows(PROMOTIONS, [known | promoted]))
 
-    def publish(self, days: Sequence[date]) -> None:
-        """Features and, from the champion on, scores."""
-        publish(self.store, FEATURES, STRATEGY.universe.name, CUTS, days)
-
-    def score(self, days: Sequence[date]) -> None:
-        """The champion's scores."""
-        score(self.store, FEATURES, STRATEGY, CUTS, days)
-
     def decide(self, days: Sequence[date], *, kill: tuple[bool, str] = (False, ""), strategy: Strategy = STRATEGY, now: datetime = NOW) -> StageReport:
         """Decide with this market's provenance."""
         return decide(self.store, FEATURES, strategy, CUTS, days, kill_switch=kill, provenance=BESIDE, now=now)
@@ -175,20 +171,32 @@ def days() -> Sequence[date]:
     return tuple(DAYS)
 
 
+def _scored(folder: Path, given: pl.DataFrame) -> Market:
+    """A market up to its scores; no captures, no verdicts."""
+    market = Market(DeltaStore(folder))
+    market.store.append(BARS, given)
+    market.add_action(5, DAYS[21], "split", CUTS.of(DAYS[21]) - timedelta(minutes=30), numerator=2, denominator=1)
+    market.store.append(UNIVERSE, _universe())
+    publish(market.store, FEATURES, STRATEGY.universe.name, CUTS, DAYS)
+    market.champion()
+    score(market.store, FEATURES, STRATEGY, CUTS, DAYS)
+    return market
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The market that most tests begin with a copy of."""
+    return _scored(tmp_path_factory.mktemp("signals") / "market", bars()).store.root
+
+
 @pytest.fixture
-def build(tmp_path: Path) -> Callable[..., Market]:
-    """Builds markets in folders of their own; `captures` and `verdicts` name the sessions that have them."""
+def build(tmp_path: Path, template: Path) -> Callable[..., Market]:
+    """Builds markets in folders of their own; `captures` and `verdicts` name the sessions that have them, `given` are other bars."""
 
     def make(name: str = "market", *, captures: Sequence[date] = DAYS, verdicts: Sequence[date] = DAYS, given: pl.DataFrame | None = None) -> Market:
-        market = Market(DeltaStore(tmp_path / name))
-        market.store.append(BARS, bars() if given is None else given)
-        market.add_action(5, DAYS[21], "split", CUTS.of(DAYS[21]) - timedelta(minutes=30), numerator=2, denominator=1)
-        market.store.append(UNIVERSE, _universe())
+        market = Market(DeltaStore(copytree(template, tmp_path / name))) if given is None else _scored(tmp_path / name, given)
         market.captures(captures)
         market.verdicts(verdicts)
-        market.publish(DAYS)
-        market.champion()
-        market.score(DAYS)
         return market
 
     return make

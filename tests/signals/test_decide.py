@@ -146,14 +146,14 @@ def test_missing_captures_and_verdicts_refuse_their_sessions(build, days) -> Non
 
 
 def test_a_failed_verdict_refuses_and_a_warning_does_not(build, days) -> None:
-    """Severity error decides; the rules that failed are named."""
+    """Severity block decides; what the rules found is recorded."""
     market = build(verdicts=[])
     market.verdicts(days[20:21], passed=False)
-    market.verdicts(days[21:22], passed=False, rule="odd", severity="warning")
+    market.verdicts(days[21:22], passed=False, rule="odd", severity="warn")
     market.verdicts(days[21:22])
     out = of(market, days[20:22])
     assert set(out.filter(session=days[20])["reason"]) == {"DATA_VERDICT_FAILED"}
-    assert {json.loads(d)["rules"] for d in out.filter(session=days[20])["detail"]} == {"prices_positive"}
+    assert {json.loads(d)["findings"] for d in out.filter(session=days[20])["detail"]} == {"prices_positive 3 (at most 2)"}
     assert "SELECTED" in reasons(out.filter(session=days[21]))
 
 

@@ -16,7 +16,7 @@ LIMITS = Limits(max_weight=0.1, max_gross=1.0, min_members=5, min_coverage=0.8, 
 DAY = date(2016, 4, 1)
 ORDER = [g.code for g in chain(LIMITS)]
 FINE = {
-    "kill_switch": False, "kill_reason": "", "late": False, "captured": True, "content_hash": "abc", "released": True, "failed_rules": "",
+    "kill_switch": False, "kill_reason": "", "late": False, "captured": True, "content_hash": "abc", "released": True, "findings": "",
     "psi": 0.1, "model_id": "m", "model_age": 3,
 }  # fmt: skip
 TYPES = {"kill_switch": pl.Boolean, "late": pl.Boolean, "captured": pl.Boolean, "released": pl.Boolean, "psi": pl.Float64, "model_id": pl.String, "model_age": pl.Int64}
@@ -47,7 +47,7 @@ REFUSALS = [
     ("DATA_MISSING", {"captured": False}, EVERY, {}),
     ("DATA_THIN", only((1, 2, 3), "close", None), EVERY, {"coverage": 0.7, "minimum": 0.8, "with_bar": 7, "members": 10}),
     ("DATA_NO_VERDICT", {"released": None}, EVERY, {"content_hash": "abc"}),
-    ("DATA_VERDICT_FAILED", {"released": False, "failed_rules": "spread"}, EVERY, {"rules": "spread", "content_hash": "abc"}),
+    ("DATA_VERDICT_FAILED", {"released": False, "findings": "spread 3"}, EVERY, {"findings": "spread 3", "content_hash": "abc"}),
     ("DATA_NO_BAR", only((2, 11), "close", None), (2, 11), {"close": None}),
     ("DATA_NO_BAR", only((3,), "close", 0.0), (3,), {"close": 0.0}),
     ("DRIFT_UNKNOWN", {"psi": None}, EVERY, {"psi": None}),
