@@ -20,11 +20,11 @@ from quant_assets.market_data.calendars import Calendar
 from quant_assets.records import Capture, Frozen, content_id, frame_hash
 from resources.sources.rows import FIELDS, LISTINGS, check, lines, split, typed
 
-_RULE = re.compile(r"(?P<from>label|close)\+(?P<by>\d+)(?P<unit>[dhm])(@(?P<hour>\d\d):(?P<minute>\d\d))?")
+_RULE = re.compile(r"(?P<from>label|close)\+(?P<by>\d+)(?P<unit>[dhm])(@(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d))?")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
-class ColumnMapping(Frozen, frozen=True):
+class ColumnMapping(Frozen, frozen=True, forbid_unknown_fields=True):
     """Under which column of the file each field stands. `label`: the column that names the capture a row came in."""
 
     symbol: str = "symbol"
@@ -80,7 +80,7 @@ class Files:
         """When the capture became known, by the rule."""
         delay = timedelta(**{_UNITS[self._rule["unit"]]: int(self._rule["by"])})
         if self._rule["from"] == "close":
-            return self.calendar.close(self.calendar.on_or_after(label)) + delay
+            return (self.calendar.close(self.calendar.on_or_after(label)) + delay).astimezone(UTC)
         return datetime.combine(label + delay, time(int(self._rule["hour"]), int(self._rule["minute"])), UTC)
 
     @property

@@ -50,7 +50,7 @@ class SimulatedMarket:
     def _known_at(self, t: int, *, late: bool) -> datetime:
         label = paths(self.market).sessions[t]
         if late:
-            return self.market.calendar.open(self.market.calendar.shift(label, 1)) + LATE_BY
+            return (self.market.calendar.open(self.market.calendar.shift(label, 1)) + LATE_BY).astimezone(UTC)
         return datetime.combine(label + timedelta(days=1), DELIVERED, UTC)
 
     def _listings(self, t: int) -> pl.DataFrame:
