@@ -28,12 +28,10 @@ def score(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
     models, notes = _models(champions(store, strategy.name, cuts.of(last)), feature_set, cuts, sessions)
     published = store.read(feature_set.table, as_of=cuts.of(last), first=first, last=last, where={"version": feature_set.version})
     moments = pl.DataFrame([(s, cuts.of(s), m.model_id) for s, m in models.items()], schema={"session": pl.Date, "cut": pl.Datetime("us", "UTC"), "model_id": pl.String}, orient="row")
-    known = published.join(moments, on="session").filter(pl.col("known_at") <= pl.col("cut"))
-    features = feature_set.features
-    rows = known.filter(~pl.all_horizontal(pl.col(features).is_null()), pl.all_horizontal(pl.col(features).is_finite().fill_null(value=True))).sort("session", "sid")
+    known = published.join(moments, on="session").filter(pl.col("known_at") <= pl.col("cut")).with_columns(known_at="cut").sort("session", "sid")
     texts = {m.model_id: m.text for m in models.values()}
-    scored = [part.with_columns(predict(texts[model_id], part, strategy.model.threads)) for (model_id,), part in rows.group_by("model_id", maintain_order=True)]
-    written = pl.concat(scored).select("session", "sid", "score", "model_id", strategy=pl.lit(strategy.name), known_at="cut") if scored else SCORES.empty()
+    parts = [scored(feature_set, strategy, model_id, texts[model_id], rows) for (model_id,), rows in known.group_by("model_id", maintain_order=True)]
+    written = pl.concat([SCORES.empty(), *parts])
     return StageReport(
         stage=STAGE,
         first=first,
@@ -41,9 +39,16 @@ def score(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
         state="done" if written.height else "empty",
         reason="" if written.height else (notes[0] if notes else "no features are published for these sessions"),
         rows=store.append(SCORES, written),
-        numbers={"scores": written.height, "sessions": written["session"].n_unique(), "models": len(scored), "unscored_rows": known.height - rows.height, "sessions_without_champion": len(notes)},
+        numbers={"scores": written.height, "sessions": written["session"].n_unique(), "models": len(parts), "unscored_rows": known.height - written.height, "sessions_without_champion": len(notes)},
         notes=notes,
     )
+
+
+def scored(feature_set: FeatureSet, strategy: Strategy, model_id: str, text: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """SCORES rows of one model on `rows` of the feature set's table, in their order, without those that say nothing (no feature at all) or are not finite."""
+    columns = pl.col(feature_set.features)
+    sound = rows.filter(~pl.all_horizontal(columns.is_null()), pl.all_horizontal(columns.is_finite().fill_null(value=True)))
+    return sound.with_columns(predict(text, sound, strategy.model.threads), strategy=pl.lit(strategy.name), model_id=pl.lit(model_id)).select(*SCORES.schema)
 
 
 def _models(known: Champions, feature_set: FeatureSet, cuts: Cuts, sessions: Sequence[date]) -> tuple[dict[date, Model], tuple[str, ...]]:
