@@ -136,5 +136,5 @@ def test_the_original_drops_load(shared_data: Path) -> None:
     raw = ["open", "high", "low", "close", "volume"]
     keys = tripled.prices.group_by("symbol", "session").agg(pl.len(), raw=pl.struct(raw).n_unique(), all=pl.struct(*raw, "adj_close").n_unique())
     assert (keys["len"] == 3).sum() == 12_081  # of 12,087
-    assert (keys["raw"] > 1).sum() == 10
+    assert (keys["raw"] > 1).sum() == 8  # the other eleven differ in adj_close alone: ex-dividend sessions seen by the later pass
     assert (keys["all"] > 1).sum() == 19
