@@ -24,7 +24,7 @@ from quant_assets.post_trade.costs import write_costs
 from quant_assets.records import Book, Fill, Order, OrderState, StageReport
 from quant_assets.signals.decide import first_recorded
 from quant_assets.signals.strategy import Strategy
-from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS, Table, in_force, known_by
+from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS, in_force, known_by
 
 STAGE = "backtest"
 CHUNK = 63  # sessions read and written at once
@@ -44,7 +44,7 @@ class _Run:
     working: list[Working]
     begun: bool
     evenings: dict[date, Mapping[int, int]] = field(default_factory=dict[date, Mapping[int, int]])
-    rows: dict[Table, list[pl.DataFrame]] = field(default_factory=dict[Table, list[pl.DataFrame]])
+    rows: dict[str, list[pl.DataFrame]] = field(default_factory=dict[str, list[pl.DataFrame]])
     notes: list[str] = field(default_factory=list[str])
 
 
@@ -86,10 +86,10 @@ def _chunk(loop: _Run, sessions: Sequence[date]) -> int:
         of_session = in_force(known_by(bars.get((session,), BARS.empty()), cuts.of(session)), BARS)
         before = decisions.get((cuts.calendar.shift(session, -1),), DECISIONS.empty())
         _step(loop, session, of_session, known_by(actions, cuts.of(session)), before)
-    written = sum(store.append(table, pl.concat(loop.rows.pop(table))) for table in (ORDERS, FILLS, JOURNAL, PNL, POSITIONS))
+    written = sum(store.append(table, pl.concat(loop.rows.pop(table.name))) for table in (ORDERS, FILLS, JOURNAL, PNL, POSITIONS))
     # costs follow from orders and fills; before NAV, so that a session that counts as booked has them
     written += sum(write_costs(store, loop.book, cuts, session).rows for session in sessions)
-    return written + store.append(NAV, pl.concat(loop.rows.pop(NAV)))
+    return written + store.append(NAV, pl.concat(loop.rows.pop(NAV.name)))
 
 
 def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, decisions: pl.DataFrame) -> None:
@@ -97,8 +97,8 @@ def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, 
     book, cuts, cut = loop.book, loop.cuts, loop.cuts.of(session)
     if loop.begun:
         wanted = orders_for(book, loop.strategy, decisions, loop.holdings, loop.working, session, cuts.calendar, {})
-        orders, refused = within_limits(book, wanted)
-        loop.working += [Working(key=o.client_order_id, order=o) for o in orders]
+        within, refused = within_limits(book, wanted)
+        loop.working += [Working(key=o.client_order_id, order=o) for o in within]
         loop.notes += [f"{session}: {r.order.side * r.order.quantity} of sid {r.order.sid} was not sent: {r.reason}" for r in refused]
     fills, updates = match(loop.working, bars, splits_ex(actions, cuts, session), session, cuts.calendar.open(session), loop.model)
     due = due_actions(actions, cuts, session)
@@ -107,9 +107,9 @@ def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, 
     changed = {u.key: u for u in updates}
     after = [(w.order, changed[w.key].state, changed[w.key].filled) if w.key in changed else (w.order, _standing(w), w.filled) for w in loop.working]
     journal = day.journal if loop.begun else pl.concat([deposit(book, session, cut), day.journal])
-    frames = {ORDERS: order_rows(book, session, after, cut), FILLS: _fill_rows(loop, fills), JOURNAL: journal, PNL: day.pnl, POSITIONS: day.positions, NAV: day.nav}
-    for table, frame in frames.items():
-        loop.rows.setdefault(table, []).append(frame)
+    orders = order_rows(book, session, after, cut)
+    for table, frame in ((ORDERS, orders), (FILLS, _fill_rows(loop, fills)), (JOURNAL, journal), (PNL, day.pnl), (POSITIONS, day.positions), (NAV, day.nav)):
+        loop.rows.setdefault(table.name, []).append(frame)
     loop.notes += late_changes(actions, cuts, session)
     loop.working = [Working(key=o.client_order_id, order=o, filled=filled) for o, s, filled in after if not s.terminal]
     loop.evenings[session] = day.after.quantities

@@ -1,0 +1,132 @@
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quant_assets.backtest.holdings import Holdings, apply_actions, apply_fills, due_actions, entitlements, late_changes, mark, splits_ex
+from quant_assets.records import Fill
+from tests.execution.small_market import CUTS, SESSIONS, action, actions
+
+BEFORE, D = SESSIONS[2], SESSIONS[3]
+PRICES = st.decimals("0.01", "5000", places=4)
+SHARES = st.integers(-100_000, 100_000)
+
+
+def held(quantity: int, price: Decimal = Decimal(30), session: date = BEFORE) -> Holdings:
+    return Holdings(session=session, cash=Decimal(1_000), quantities={1: quantity} if quantity else {}, marks={1: price} if quantity else {})
+
+
+def filled(exec_id: str, side: int, quantity: int, price: Decimal, fee: Decimal, sid: int = 1) -> Fill:
+    return Fill(exec_id=exec_id, client_order_id="c", session=D, sid=sid, side=side, quantity=quantity, price=price, fee=fee, arrival_price=price, ts=CUTS.calendar.open(D))
+
+
+@given(SHARES, PRICES, st.integers(1, 50), st.integers(1, 50))
+def test_split_makes_no_profit(quantity, price, numerator, denominator):
+    """A split leaves equity as it was, up to the cent of cash in lieu and the sixth decimal of the mark; and no fraction of a share."""
+    before = held(quantity, price)
+    after, moved = apply_actions(before, actions(action(1, D, "split", numerator=numerator, denominator=denominator)), {(1, D): quantity})
+    rounding = Decimal("0.005") + (abs(quantity) * numerator // denominator + 1) * Decimal("0.0000005")
+    assert abs(after.equity - before.equity) <= rounding
+    assert abs(after.quantities.get(1, 0)) == abs(quantity) * numerator // denominator
+    assert after.cash - before.cash == sum((m.amount for m in moved), Decimal(0))
+
+
+@given(SHARES, st.decimals("0", "20", places=4), st.lists(st.tuples(st.sampled_from([-1, 1]), st.integers(1, 9_999), PRICES, st.decimals("0", "99", places=2)), max_size=6))
+def test_cash_changes_by_what_the_journal_says(quantity, dividend, trades):
+    """Actions and fills change cash by exactly the sum of the movements, and shares by exactly what was traded."""
+    before = held(quantity)
+    acted, first = apply_actions(before, actions(action(1, D, "dividend", cash=dividend)), {(1, D): quantity})
+    after, second = apply_fills(acted, [filled(f"e{n}", *trade, sid=1 + n % 2) for n, trade in enumerate(trades)])
+    assert after.cash - before.cash == sum((m.amount for m in [*first, *second]), Decimal(0))
+    assert sum(after.quantities.values()) == quantity + sum(side * n for side, n, *_ in trades)
+
+
+def test_short_pays_the_dividend():
+    """A short position is charged what a long one is paid."""
+    dividend = actions(action(1, D, "dividend", cash=Decimal("0.125")))
+    assert apply_actions(held(-101), dividend, {(1, D): -101})[1][0].amount == Decimal("-12.63")
+    assert apply_actions(held(101), dividend, {(1, D): 101})[1][0].amount == Decimal("12.63")
+
+
+def test_not_entitled_is_not_paid():
+    """Shares bought on the ex-session bring no dividend and do not split."""
+    due = actions(action(1, D, "dividend", cash=Decimal(1)), action(1, D, "split", numerator=2, denominator=1))
+    after, moved = apply_actions(held(100), due, {})
+    assert (after.quantities, moved) == ({1: 100}, [])
+
+
+def test_late_split_adds_the_missing_shares():
+    """A split that becomes known after its ex-session acts on the shares held before it, and leaves the mark, which is in new shares already."""
+    ex = SESSIONS[1]
+    after, _ = apply_actions(held(60), actions(action(1, ex, "split", D, numerator=3, denominator=1)), {(1, ex): 100})
+    assert after.quantities == {1: 260}
+    assert after.marks == {1: Decimal(30)}
+
+
+def test_dividend_after_a_split_booked_together():
+    """A dividend on new shares counts those that an earlier split, booked in the same call, brought."""
+    first, second = SESSIONS[1], SESSIONS[2]
+    due = actions(action(1, first, "split", D, numerator=2, denominator=1), action(1, second, "dividend", D, cash=Decimal(1)))
+    _, moved = apply_actions(held(100), due, {(1, first): 100, (1, second): 100})
+    assert [m.amount for m in moved] == [Decimal(200)]
+
+
+@pytest.mark.parametrize(("value", "proceeds"), [(-0.3, "2100.00"), (None, "3000.00"), (-1.0, None)])
+def test_delisting_turns_shares_into_cash(value, proceeds):
+    """A delisting pays all shares at the last mark times one plus its value, and nothing is held any more."""
+    after, moved = apply_actions(held(100), actions(action(1, D, "delisting", value=value)), {(1, D): 100})
+    assert (after.quantities, after.marks) == ({}, {})
+    assert [m.amount for m in moved] == ([Decimal(proceeds)] if proceeds else [])
+
+
+def test_mark_keeps_the_last_close():
+    """A name without a close keeps its mark; a new one is marked at the close."""
+    bought, _ = apply_fills(held(10), [filled("e", 1, 5, Decimal("7.5"), Decimal(1), sid=2)])
+    after = mark(bought, D, {2: 7.77})
+    assert after.marks == {1: Decimal(30), 2: Decimal("7.77")}
+    assert after.session == D
+
+
+class TestDue:
+    """Each action is booked in exactly one session."""
+
+    def booked(self, *rows: dict[str, object]) -> list[date]:
+        return [s for s in SESSIONS[1:] if due_actions(actions(*rows), CUTS, s).height]
+
+    def test_on_its_ex_session(self):
+        """Known in time: booked on the ex-session."""
+        assert self.booked(action(1, SESSIONS[4], "dividend", SESSIONS[1], cash=Decimal(1))) == [SESSIONS[4]]
+
+    def test_late(self):
+        """Known late: booked at the first cut that knows it."""
+        assert self.booked(action(1, SESSIONS[4], "dividend", SESSIONS[7], cash=Decimal(1))) == [SESSIONS[7]]
+
+    def test_withdrawn_before_ex(self):
+        """Withdrawn before it went ex: never."""
+        row = {"sid": 1, "ex": SESSIONS[4], "kind": "dividend", "cash": Decimal(1)}
+        assert self.booked(action(**row, known=SESSIONS[1]), action(**row, known=SESSIONS[2], withdrawn=True)) == []
+
+    def test_restated_withdrawn_and_back(self):
+        """Restated, withdrawn and reinstated after it was booked: once, and each change is a finding."""
+        row = {"sid": 1, "ex": SESSIONS[4], "kind": "dividend"}
+        versions = [action(**row, known=SESSIONS[k], cash=Decimal(k), withdrawn=k == 6) for k in (3, 5, 6, 8)]
+        assert self.booked(*versions) == [SESSIONS[4]]
+        assert [s for s in SESSIONS[1:] if late_changes(actions(*versions), CUTS, s)] == [SESSIONS[5], SESSIONS[6], SESSIONS[8]]
+
+    def test_withdrawn_before_any_cut_saw_it(self):
+        """A late action that was in force at no cut, and is reinstated, is booked then."""
+        row = {"sid": 1, "ex": SESSIONS[4], "kind": "dividend", "cash": Decimal(1)}
+        early = action(**row, known=SESSIONS[6]) | {"known_at": CUTS.calendar.open(SESSIONS[6])}
+        assert self.booked(early, action(**row, known=SESSIONS[6], withdrawn=True), action(**row, known=SESSIONS[8])) == [SESSIONS[8]]
+
+    def test_entitlement_is_the_evening_before_ex(self):
+        """Entitled are the shares held at the end of the session before the ex-session."""
+        due = actions(action(1, SESSIONS[4], "dividend", cash=Decimal(1)))
+        assert entitlements(due, CUTS, lambda day: {1: 7} if day == SESSIONS[3] else {1: 9}) == {(1, SESSIONS[4]): 7}
+
+    def test_splits_as_known(self):
+        """A split that the cut does not know yet ends no order."""
+        late = actions(action(1, SESSIONS[4], "split", SESSIONS[5], numerator=2, denominator=1), action(2, SESSIONS[4], "split", numerator=2, denominator=1))
+        assert splits_ex(late, CUTS, SESSIONS[4]) == {2}
