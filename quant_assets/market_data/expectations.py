@@ -14,7 +14,7 @@ import polars as pl
 from quant_assets.market_data.quality import RULES, Rule
 
 if TYPE_CHECKING:
-    from great_expectations.data_context import AbstractDataContext
+    from great_expectations.data_context.data_context.abstract_data_context import AbstractDataContext
 
 SITE = "local"
 
@@ -52,11 +52,13 @@ def _context(folder: Path | None) -> "AbstractDataContext":
 
 def _run(context: "AbstractDataContext", frame: pl.DataFrame, rules: Sequence[Rule], *, name: str, when: date | None) -> dict[str, bool]:
     import great_expectations as gx
-    import great_expectations.expectations as gxe
+    from great_expectations.expectations.core.expect_column_mean_to_be_between import ExpectColumnMeanToBeBetween
 
-    expectations = [
-        gxe.ExpectColumnMeanToBeBetween(column=r.name, **({"min_value": r.threshold} if r.at_least else {"max_value": r.threshold}), notes=r.question, meta={"severity": r.severity}) for r in rules
-    ]
+    def expected(rule: Rule) -> ExpectColumnMeanToBeBetween:
+        low, high = (rule.threshold, None) if rule.at_least else (None, rule.threshold)
+        return ExpectColumnMeanToBeBetween(column=rule.name, min_value=low, max_value=high, notes=rule.question, meta={"severity": rule.severity})
+
+    expectations = [expected(r) for r in rules]
     suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=expectations))
     batch = context.data_sources.add_pandas(name).add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))

@@ -60,8 +60,9 @@ def pending(source: MarketDataSource, store: Store, last: date) -> list[date]:
 
 
 def known_at(declared: datetime, cuts_latest: datetime | None, now: datetime, before: datetime | None) -> datetime:
-    """When a capture is known: as declared, but at `now` where a cut has read past that, and after the capture taken in before it."""
-    moment = now if cuts_latest is not None and declared <= cuts_latest else declared
+    """When a capture is known: as declared, but at arrival (`now`, and after the cut) where a cut has read past that, and after the capture taken in before it."""
+    behind = cuts_latest is not None and declared <= cuts_latest
+    moment = max(now, cuts_latest + timedelta(microseconds=1)) if cuts_latest and behind else declared
     return moment if before is None or moment > before else before + timedelta(microseconds=1)
 
 
@@ -137,7 +138,7 @@ def _actions(known: Known, capture: Capture, rows: pl.DataFrame, calendar: Calen
 def _commit(store: Store, known: Known, batch: Sequence[Absorbed]) -> None:
     """Write a batch, table by table in `ORDER`. Rows that an interrupted run left there already are recognised by their content, whatever it took for their time."""
     for table in ORDER if batch else ():
-        rows = pl.concat([p[table.name] for p in pending])
+        rows = pl.concat([p[table.name] for p in batch])
         if table.name in known.unfinished:
             content = [c for c in table.schema if c != "known_at"]
             rows = rows.join(known.unfinished[table.name], on=content, how="anti", nulls_equal=True)

@@ -37,15 +37,17 @@ class Captures:
         self.captures = captures
 
     def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
+        """The labels held."""
         return sorted(d for d in self.captures if (first is None or d >= first) and (last is None or d <= last))
 
     def fetch(self, label: date) -> Capture:
+        """The capture held."""
         return self.captures[label]
 
 
 @pytest.fixture(scope="session")
 def panel(shared_data: Path) -> Callable[..., Captures]:
-    """panel(first, last, symbols=None): the real captures with labels in [first, last], of all or some symbols."""
+    """Open `panel(first, last, symbols=None)`: the real captures with labels in [first, last], of all or some symbols."""
     folder = shared_data / "pystock"
     scan = pl.scan_parquet(folder / "prices_20150323_20160630.parquet").with_row_index("line", offset=1).with_columns(pl.col("line").cast(pl.Int64), file=pl.lit("prices.parquet"))
     listed = pl.read_parquet(folder / "listings_to_20160630.parquet")
@@ -68,7 +70,7 @@ def panel(shared_data: Path) -> Callable[..., Captures]:
 
 @pytest.fixture(scope="session")
 def capture() -> Callable[..., Capture]:
-    """capture(label, rows, names=None): rows are (symbol, session, close) or (symbol, session, close, adj_close), names symbol to company."""
+    """Build `capture(label, rows, names=None)`: rows are (symbol, session, close) or (symbol, session, close, adj_close), names symbol to company."""
 
     def make(label: date, rows: Sequence[tuple[object, ...]], names: Mapping[str, str] | None = None, **more: object) -> Capture:
         data = [(s, d, c, c, c, c, 1000, rest[0] if rest else c) for s, d, c, *rest in rows]
