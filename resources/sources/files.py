@@ -138,8 +138,8 @@ class Files:
         return found if "sector" in found.columns else found.with_columns(pl.lit(None, pl.String).alias("sector"))
 
     def _listed_at(self, label: date) -> pl.DataFrame | None:
-        """The listings of a capture, the latest begun of a symbol; when they will end is not told."""
+        """The listings of a capture; when they will end is not told. A symbol may stand under several names: the file keeps first and last captures only."""
         if self._listings is None:
             return None
         standing = self._listings.filter(pl.col("first_capture") <= label, pl.col("last_capture") >= label)
-        return typed(standing.sort("symbol", "first_capture", "name").unique("symbol", keep="last", maintain_order=True), LISTINGS)
+        return typed(standing, LISTINGS).sort("symbol", "name")

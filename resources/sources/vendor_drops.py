@@ -81,7 +81,7 @@ def _members(packed: bytes, path: Path) -> tuple[dict[str, str], datetime]:
 
 
 def _listings(text: str, file: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Symbols with their names, the first mention of a symbol counting, and the lines that are none."""
+    """Symbols with their names, each pair once, and the lines that are none."""
     lines = pl.DataFrame({"content": text.splitlines()}, schema={"content": pl.String}).with_row_index("line", offset=1).filter(pl.col("content").str.strip_chars() != "")
     cells = pl.col("content").str.split("\t")
     rows = lines.with_columns(
@@ -89,4 +89,4 @@ def _listings(text: str, file: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     )
     good = (pl.col("symbol") != "") & pl.col("name").is_not_null() & (pl.col("name") != "")
     broken = rows.filter(~good).with_columns(pl.lit("not `symbol TAB name`").alias("reason")).select("file", pl.col("line").cast(pl.Int64), "symbol", "reason", "content")
-    return typed(rows.filter(good).unique("symbol", keep="first", maintain_order=True), LISTINGS), broken
+    return typed(rows.filter(good).unique(["symbol", "name"], keep="first", maintain_order=True), LISTINGS), broken

@@ -72,9 +72,9 @@ def test_known_when_the_crawl_ended(tmp_path: Path) -> None:
     assert not capture.assumed
 
 
-def test_listings_keep_the_first_mention(tmp_path: Path) -> None:
-    """A symbol mentioned twice is listed once; a line that is no listing is malformed."""
-    capture = drop(tmp_path, f"{HEADER}\n{GOOD}\n", symbols="A\tAlder\nB\tBirch, Inc\nA\tAsh\njunk\n").fetch(DAY)
+def test_listings_collapse_repetitions(tmp_path: Path) -> None:
+    """A pair of symbol and name mentioned twice is listed once; a line that is no listing is malformed."""
+    capture = drop(tmp_path, f"{HEADER}\n{GOOD}\n", symbols="A\tAlder\nB\tBirch, Inc\nA\tAlder\njunk\n").fetch(DAY)
     assert capture.listings is not None
     assert capture.listings.rows() == [("A", "Alder", None), ("B", "Birch, Inc", None)]
     assert capture.malformed.select("line", "reason", "content").rows() == [(4, "not `symbol TAB name`", "junk")]
