@@ -58,3 +58,27 @@ def test_the_exit_codes_are_documented() -> None:
 
     documented = set(re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE))
     assert {str(int(code)) for code in Exit} <= documented
+
+
+BLOCKS = re.findall(r"```(python|yaml)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("code", [code for language, code in BLOCKS if language == "python" and "Workspace.open" not in code])
+def test_examples_of_code_fit_the_code(code: str) -> None:
+    """The README's declarations run against the modules as they are, and each is under twenty lines."""
+    exec(compile(code, "README.md", "exec"), {})  # noqa: S102  # our own page
+    assert len([line for line in code.splitlines() if line.strip()]) < 20
+
+
+def test_examples_of_deployments_fit_the_contract() -> None:
+    """The README's source opens, and its strategy is one."""
+    import msgspec
+
+    from quant_assets.market_data.calendars import calendar
+    from quant_assets.signals.strategy import Strategy
+    from resources.sources.open import open_source
+
+    declared = {key: value for language, code in BLOCKS if language == "yaml" for key, value in yaml.safe_load(code).items()}
+    assert open_source(declared["source"], calendar("XNYS")).name == "files"
+    (strategy,) = msgspec.convert(declared["strategies"], tuple[Strategy, ...])
+    assert strategy.limits.max_weight == 0.04
