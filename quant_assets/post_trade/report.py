@@ -1,0 +1,115 @@
+"""The morning page of a session and the full report of a range: one self-contained HTML file each, the same bytes for the same rows."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from quant_assets.ports import Store
+from quant_assets.post_trade import sections
+from quant_assets.post_trade.performance import curve, performance
+from quant_assets.post_trade.rendering import render, write
+from quant_assets.post_trade.sections import Breaks, Facts
+from quant_assets.post_trade.verdict import answers, overall
+from quant_assets.records import Book
+from quant_assets.tables import LABELS, SCORES
+
+NAMES, ORDERS_SHOWN, POSITIONS_SHOWN = 8, 15, 15
+
+
+def page_name(book: Book, session: date) -> str:
+    """The file name of a session's page."""
+    return f"{book.name}_{session}.html"
+
+
+def session_report(store: Store, breaks: Breaks, book: Book, session: date, *, folder: Path, notice: str = "") -> Path:
+    """Write the page of `session` to `folder` and return its path. `breaks` are the book's open ones, `notice` is printed on top."""
+    facts = sections.read(store, book, session, session)
+    nav = facts.history.sort("session")
+    line = curve(nav)
+    booked = facts.nav.height > 0
+    page = _common(facts, breaks, notice) | {
+        "session": session,
+        "today": {**nav.row(-1, named=True), **line.row(-1, named=True)} if booked else None,
+        "equity": line["equity"].to_list()[-60:],
+        "since": float(nav["equity"][-1] / book.capital) - 1 if booked else None,
+        "sessions": nav.height,
+        "orders": sections.orders(facts, ORDERS_SHOWN),
+        "positions": sections.positions(facts, POSITIONS_SHOWN),
+        "position_count": facts.positions.height,
+    }
+    return write(folder / page_name(book, session), render("session.html.j2", page))
+
+
+def range_report(store: Store, book: Book, first: date, last: date, *, folder: Path, notice: str = "", breaks: Breaks = ()) -> Path:
+    """Write the report of [first, last], with plots, to `folder` and return its path. Labels are those known at the last cut."""
+    from quant_assets.post_trade import charts
+
+    facts = sections.read(store, book, first, last)
+    line = curve(facts.nav)
+    days = line.join(facts.nav.select("session", "fees", "names"), on="session").rows(named=True)
+    ic, estimate = _ic(store, facts)
+    drawn = charts.specs(facts, line, ic) if days else {}
+    page = _common(facts, breaks, notice) | {
+        "first": first,
+        "last": last,
+        "figures": performance(facts.nav, facts.costs),
+        "months": _months(line),
+        "days": [d | {"page": name if (folder / (name := page_name(book, d["session"]))).exists() else ""} for d in days],
+        "sessions": len(days),
+        "ic": estimate,
+        "charts": drawn,
+        "bundle": charts.bundle() if drawn else "",
+    }
+    return write(folder / f"{book.name}_{first}_{last}.html", render("range.html.j2", page))
+
+
+def _common(facts: Facts, breaks: Breaks, notice: str) -> dict[str, Any]:
+    found = answers(facts, breaks)
+    best, worst, by_sector = sections.pnl(facts, NAMES)
+    states = sections.order_states(facts)
+    return {
+        "book": facts.book,
+        "cut": facts.cut,
+        "notice": notice,
+        "answers": found,
+        "overall": overall(found),
+        "best": best,
+        "worst": worst,
+        "sectors": by_sector,
+        "pnl_rows": facts.pnl.height,
+        "pnl_parts": sections.parts(facts),
+        "states": [s | {"text": f"{s['count']:,} {s['state'].lower()}"} for s in states],
+        "order_count": sum(s["count"] for s in states),
+        "costs": sections.costs(facts),
+        "reasons": sections.reasons(facts),
+        "decision_count": facts.decisions.height,
+        "failed": sections.failed_rules(facts),
+        "quarantined": sections.quarantined(facts),
+        "captures": facts.captures.height,
+        "rules": facts.verdicts.height,
+        "breaks": breaks,
+        "ids": sections.ids(facts),
+        "snapshots": sections.snapshots(facts),
+        "assumed": sections.assumed(facts),
+    }
+
+
+def _ic(store: Store, facts: Facts) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """The IC of each session (session, ic, n) against the labels of the shortest horizon stored, and its mean with Newey–West error."""
+    from quant_assets.models.evaluation import ic_estimate, rank_ic
+
+    scores = store.read(SCORES, as_of=facts.cut, first=facts.first, last=facts.last, where={"strategy": facts.book.strategy})
+    labels = store.read(LABELS, as_of=facts.cut, first=facts.first)
+    horizon = int(labels["horizon"].min() or 1)  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+    both = scores.join(labels.filter(pl.col("horizon") == horizon).select("session", "sid", "value"), on=["session", "sid"]).sort("session", "sid", "model_id")
+    ic = rank_ic(both)
+    unknown = {"mean": None, "error": None, "t": None, "n": ic.height}
+    return ic, msgspec.structs.asdict(ic_estimate(ic, horizon)) if ic.height > 1 else unknown
+
+
+def _months(line: pl.DataFrame) -> list[dict[str, Any]]:
+    month = pl.col("session").dt.truncate("1mo").alias("month")
+    return line.group_by(month, maintain_order=True).agg(sessions=pl.len(), pnl=pl.col("pnl").sum(), **{"return": (1 + pl.col("return")).product() - 1}).rows(named=True)

@@ -1,0 +1,173 @@
+"""What a page says: the frames of a book's sessions, read once as of one cut, and what each section shows of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from quant_assets.ports import Store
+from quant_assets.post_trade.performance import BPS, pnl_by_name, pnl_by_sector, sectors
+from quant_assets.records import Book
+from quant_assets.signals.guardrails import REASONS, TRADE
+from quant_assets.tables import CAPTURES, COSTS, DECISIONS, LISTINGS, NAV, ORDERS, PNL, POSITIONS, QUARANTINE, VERDICTS, Table
+
+Row = dict[str, Any]
+Breaks = Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Rows of one book and its strategy in [first, last] as known at `cut`; `history` is NAV from the book's beginning."""
+
+    book: Book
+    first: date
+    last: date
+    cut: datetime | None
+    history: pl.DataFrame
+    pnl: pl.DataFrame
+    positions: pl.DataFrame
+    orders: pl.DataFrame
+    costs: pl.DataFrame
+    decisions: pl.DataFrame
+    other_sets: int
+    verdicts: pl.DataFrame
+    quarantine: pl.DataFrame
+    captures: pl.DataFrame
+    listings: pl.DataFrame
+
+    @property
+    def nav(self) -> pl.DataFrame:
+        """NAV rows of the range."""
+        return self.history.filter(pl.col("session") >= self.first)
+
+
+def read(store: Store, book: Book, first: date, last: date) -> Facts:
+    """Read what the pages show. The cut is the one at which `last` was booked (None: it is not booked, then all there is counts)."""
+    history = store.read(NAV, as_of=None, last=last, where={"book": book.name})
+    booked = history.filter(pl.col("session") == last)
+    cut: datetime | None = booked["known_at"][0] if booked.height else None
+
+    def rows(table: Table, **where: str | int) -> pl.DataFrame:
+        return store.read(table, as_of=cut, first=first, last=last, where=where)
+
+    decisions = rows(DECISIONS, strategy=book.strategy)
+    bound = decisions.sort("session", "recorded_at", "decision_set_id").unique("session", keep="first", maintain_order=True).select("session", "decision_set_id")
+    return Facts(
+        book=book,
+        first=first,
+        last=last,
+        cut=cut,
+        history=history,
+        pnl=rows(PNL, book=book.name),
+        positions=store.read(POSITIONS, as_of=cut, first=last, last=last, where={"book": book.name}),
+        orders=rows(ORDERS, book=book.name),
+        costs=rows(COSTS, book=book.name),
+        decisions=decisions.join(bound, on=["session", "decision_set_id"], how="semi"),
+        other_sets=decisions["decision_set_id"].n_unique() - bound.height,
+        verdicts=_latest_verdicts(rows(VERDICTS)),
+        quarantine=rows(QUARANTINE),
+        captures=rows(CAPTURES),
+        listings=store.read(LISTINGS, as_of=cut),
+    )
+
+
+def _latest_verdicts(verdicts: pl.DataFrame) -> pl.DataFrame:
+    by = ["table", "session", "rule"]
+    return verdicts.sort(*by, "known_at", "content_hash").unique(by, keep="last", maintain_order=True)
+
+
+def names(facts: Facts) -> pl.DataFrame:
+    """sid, symbol, sector: from the listings, else the symbol under which it was decided."""
+    decided = facts.decisions.sort("session", "sid").unique("sid", keep="last", maintain_order=True).select("sid", decided="symbol")
+    both = sectors(facts.listings).join(decided, on="sid", how="full", coalesce=True)
+    return both.select("sid", symbol=pl.coalesce("symbol", "decided"), sector=pl.col("sector").fill_null("unknown"))
+
+
+def _named(frame: pl.DataFrame, facts: Facts) -> pl.DataFrame:
+    return frame.join(names(facts), on="sid", how="left", maintain_order="left").with_columns(pl.col("symbol").fill_null(pl.col("sid").cast(pl.String)), pl.col("sector").fill_null("unknown"))
+
+
+def pnl(facts: Facts, top: int) -> tuple[list[Row], list[Row], list[Row]]:
+    """The best names, the worst (best of them first), and the sectors."""
+    by_name = pnl_by_name(facts.pnl, facts.listings).drop("symbol", "sector")
+    named = _named(by_name, facts)
+    widest = float(named["total"].abs().max() or 0) or 1.0  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+    sized = named.with_columns(width=pl.col("total").cast(pl.Float64).abs() / widest * 100)
+    best, worst = sized.filter(pl.col("total") > 0).head(top), sized.filter(pl.col("total") < 0).tail(top)
+    of_sector = pnl_by_sector(named.select("sid", "symbol", "sector", "holding", "trading", "income", "fees", "total"))
+    widest = float(of_sector["total"].abs().max() or 0) or 1.0  # pyright: ignore[reportArgumentType]  # as above
+    return best.rows(named=True), worst.rows(named=True), of_sector.with_columns(width=pl.col("total").cast(pl.Float64).abs() / widest * 100).rows(named=True)
+
+
+def parts(facts: Facts) -> Row:
+    """The parts of P&L over the range."""
+    return {c: facts.pnl[c].sum() for c in ("holding", "trading", "income", "fees", "total")}
+
+
+def positions(facts: Facts, top: int) -> list[Row]:
+    """The largest positions after `last`, with their share of equity."""
+    equity = float(facts.nav["equity"][-1]) if facts.nav.height else 0.0
+    rows = _named(facts.positions, facts).with_columns(value=pl.col("value").cast(pl.Float64), size=pl.col("value").cast(pl.Float64).abs())
+    return rows.with_columns(weight=pl.col("value") / (equity or 1.0)).sort("size", "sid", descending=[True, False]).head(top).rows(named=True)
+
+
+def orders(facts: Facts, top: int) -> list[Row]:
+    """Orders with their costs; those that did not fill whole first, then the dearest."""
+    columns = ["session", "client_order_id", "fill_price", "arrival_price", "shortfall"]
+    rows = _named(facts.orders, facts).join(facts.costs.select(columns), on=["session", "client_order_id"], how="left", maintain_order="left")
+    money = pl.col("shortfall").cast(pl.Float64)
+    rows = rows.with_columns(bps=money / (pl.col("quantity") * pl.col("reference_price")) * BPS, whole=pl.col("filled") == pl.col("quantity"), size=money.abs().fill_null(0.0))
+    return rows.sort("whole", "size", "client_order_id", descending=[False, True, False]).head(top).rows(named=True)
+
+
+def costs(facts: Facts) -> Row:
+    """The terms of the shortfall over the range, in currency and in bps of the value filled at decision prices."""
+    terms = {c: float(facts.costs[c].sum()) for c in ("delay", "trading", "opportunity", "fees", "shortfall")}
+    traded = float((facts.costs["filled"] * facts.costs["decision_price"].cast(pl.Float64)).sum())
+    return {"terms": terms, "bps": {c: v / traded * BPS if traded else None for c, v in terms.items()}, "traded": traded}
+
+
+def reasons(facts: Facts) -> list[Row]:
+    """How many decisions carry each reason, with its sentence; what trades first."""
+    counted = facts.decisions.group_by("verdict", "reason").agg(count=pl.len().cast(pl.Int64), sessions=pl.col("session").n_unique().cast(pl.Int64))
+    rows = counted.with_columns(trades=pl.col("verdict") == TRADE).sort("trades", "count", "reason", descending=[True, True, False])
+    return [r | {"meaning": REASONS.get(r["reason"], "")} for r in rows.iter_rows(named=True)]
+
+
+def order_states(facts: Facts) -> list[Row]:
+    """How the orders of the range last stood: state, count."""
+    last = facts.orders.sort("session").unique("client_order_id", keep="last", maintain_order=True)
+    return last.group_by("state").agg(count=pl.len().cast(pl.Int64)).sort("count", "state", descending=[True, False]).rows(named=True)
+
+
+def quarantined(facts: Facts) -> list[Row]:
+    """Rows not let in, by reason, with one example."""
+    sample = pl.concat_str(pl.col("file"), pl.lit(":"), pl.col("line").cast(pl.String), pl.lit(" "), pl.col("symbol").fill_null(""))
+    return facts.quarantine.sort(QUARANTINE.key).group_by("reason").agg(count=pl.len().cast(pl.Int64), example=sample.first()).sort("count", "reason", descending=[True, False]).rows(named=True)
+
+
+def failed_rules(facts: Facts) -> list[Row]:
+    """Quality rules that failed."""
+    return facts.verdicts.filter(~pl.col("passed")).sort("session", "severity", "rule").rows(named=True)
+
+
+def snapshots(facts: Facts) -> list[Row]:
+    """What the decisions of `last` rest on: the distinct feature snapshots as key and value."""
+    last = facts.decisions.filter(pl.col("session") == facts.last)
+    texts = last["snapshot"].drop_nulls().unique().sort()
+    return [msgspec.json.decode(t) for t in texts if t.startswith("{")]
+
+
+def ids(facts: Facts) -> list[tuple[str, str]]:
+    """The identities behind the decisions of the range: what to ask the store for."""
+    columns = {"decision set": "decision_set_id", "model": "model_id", "features": "feature_set", "feature version": "feature_version", "strategy": "strategy_hash"}
+    found = {label: [v for v in facts.decisions.sort("session")[c].unique(maintain_order=True) if v] for label, c in columns.items()}
+    return [(label, ", ".join(values) if len(values) <= 3 else f"{len(values)}, the last {values[-1]}") for label, values in found.items() if values]
+
+
+def assumed(facts: Facts) -> bool:
+    """Whether any of the data's knowledge times was stated by us instead of the source."""
+    return bool(facts.captures["assumed"].any()) or any(s.get("assumed_known_at") for s in snapshots(facts))

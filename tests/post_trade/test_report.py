@@ -1,0 +1,129 @@
+import re
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from quant_assets.post_trade import rendering, sections
+from quant_assets.post_trade.report import range_report, session_report
+from quant_assets.post_trade.verdict import answers, overall
+from quant_assets.records import Book
+from quant_assets.tables import VERDICTS
+from resources.store import DeltaStore
+from tests.post_trade.invented import trade
+
+DAYS = [date(2024, 1, d) for d in (3, 4, 5, 8, 9)]
+BREAK = {"break_id": "b1", "session": "2024-01-08", "kind": "cash", "subject": "<script>alert(1)</script>", "ours": "1", "theirs": "2"}
+
+
+@pytest.fixture(scope="module")
+def traded(tmp_path_factory, cuts) -> tuple[DeltaStore, Book]:
+    """A book that traded six names for five sessions."""
+    store = DeltaStore(tmp_path_factory.mktemp("traded"))
+    book = Book(name="alpha", strategy="s", account="A1", capital=Decimal(100_000), broker="paper", armed=True)
+    trade(store, book, cuts, DAYS, 6)
+    return store, book
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def test_session_page_is_self_contained_and_the_same_bytes_again(traded, tmp_path):
+    """No external resource is named, and a second run writes the same page."""
+    store, book = traded
+    pages = [session_report(store, [], book, DAYS[3], folder=tmp_path / n, notice="Simulated market.") for n in "ab"]
+    first, second = (text_of(p) for p in pages)
+    assert first == second
+    assert not re.search(r"""(src|href)=["']?(https?:)?//|@import|url\(""", first)
+    assert "Monday 8 January 2024" in first
+    assert "Simulated market." in first
+    assert "2024-01-09 14:15 UTC" in first
+    assert "<script" not in first
+    assert len(first) < 60_000
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["alpha_2024-01-08.html"]
+
+
+def test_session_page_shows_the_figures_of_the_store(traded, tmp_path):
+    """Equity and P&L on the page are those of the NAV row."""
+    store, book = traded
+    nav = sections.read(store, book, DAYS[3], DAYS[3]).nav.row(0, named=True)
+    page = text_of(session_report(store, [], book, DAYS[3], folder=tmp_path))
+    for value in (rendering.number(nav["equity"]), rendering.number(nav["pnl"], 0, signed=True), rendering.number(nav["pnl"], 2, signed=True)):
+        assert value in page
+
+
+def test_an_open_break_makes_the_page_not_fine_and_is_escaped(traded, tmp_path):
+    """The verdict is on top, and what a venue wrote cannot become markup."""
+    store, book = traded
+    page = text_of(session_report(store, [BREAK], book, DAYS[3], folder=tmp_path))
+    assert "Not fine" in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script>alert" not in page
+
+
+def test_a_session_that_is_not_booked_says_so(traded, tmp_path):
+    """A page can be made of nothing, and says in words what is missing."""
+    store, book = traded
+    page = text_of(session_report(store, [], book, date(2024, 1, 10), folder=tmp_path))
+    for words in ("Not fine", "2024-01-10 is not booked", "No quality verdict is stored for 2024-01-10", "None was made", "No order was due"):
+        assert words in page
+
+
+def test_range_report_carries_one_script_and_every_plot(traded, tmp_path):
+    """The plots are inline, drawn by one library that the page carries; a second run writes the same bytes."""
+    store, book = traded
+    session_report(store, [], book, DAYS[1], folder=tmp_path)
+    pages = [text_of(range_report(store, book, DAYS[0], DAYS[-1], folder=tmp_path, notice="Simulated market.")) for _ in range(2)]
+    page = pages[0]
+    assert pages[0] == pages[1]
+    for name in ("equity", "exposure", "turnover", "costs", "names", "sectors", "ic"):
+        assert f'id="chart-{name}"' in page
+    outside = re.sub(r"<script>.*?</script>", "<script></script>", page, flags=re.DOTALL)
+    assert outside.count("<script></script>") == outside.count("<script") == 2
+    assert not re.search(r"""<(script|link|img)[^>]+(src|href)=""", outside)
+    assert '<a href="alpha_2024-01-04.html">2024-01-04</a>' in page
+    assert "Newey–West" in page
+
+
+def test_range_report_of_nothing_is_said_in_words(store, book, tmp_path):
+    """An empty range has a page without plots."""
+    page = text_of(range_report(store, book, DAYS[0], DAYS[-1], folder=tmp_path))
+    assert "No session of this range is booked" in page
+    assert "vegaEmbed" not in page
+
+
+def test_the_verdict_follows_the_worst_answer(traded):
+    """Fine, a remark, not fine: by failed rules and breaks; each answer has its words."""
+    store, book = traded
+    fine = sections.read(store, book, DAYS[3], DAYS[3])
+    assert overall(answers(fine, [])).level == "ok"
+    assert overall(answers(sections.read(store, book, DAYS[4], DAYS[4]), [])).level == "warn"
+    assert overall(answers(fine, [BREAK])).text == "Reconciliation needs somebody now."
+
+
+def test_what_became_known_after_the_cut_does_not_change_the_page(store, book, cuts, tmp_path):
+    """A verdict that is found later leaves a past session's page as it was."""
+    trade(store, book, cuts, DAYS[:2], 3)
+    before = text_of(session_report(store, [], book, DAYS[0], folder=tmp_path))
+    standing = store.read(VERDICTS, as_of=None, first=DAYS[0], last=DAYS[0])
+    store.append(VERDICTS, standing.with_columns(content_hash=pl.lit("later"), passed=pl.lit(value=False), known_at=pl.lit(cuts.of(DAYS[1]))))
+    assert text_of(session_report(store, [], book, DAYS[0], folder=tmp_path)) == before
+
+
+@pytest.mark.parametrize(
+    ("value", "options", "text"),
+    [
+        (1234567.891, {"places": 2}, "1,234,567.89"),
+        (Decimal("-0.004"), {"places": 2}, "0.00"),
+        (-5, {}, "−5"),
+        (5, {"signed": True, "unit": " bps"}, "+5 bps"),
+        (None, {}, "–"),
+        (float("nan"), {}, "–"),
+    ],
+)
+def test_numbers_are_written_as_on_a_desk(value, options, text):
+    """Thousands, a true minus, no sign on zero, a dash for what is not known."""
+    assert rendering.number(value, **options) == text
