@@ -102,7 +102,8 @@ def price_file(m: Market, t: int) -> str:
             case "duplicate":
                 lines.append(lines[at])
             case "conflict":
-                lines.append(_edited(lines[at], close=f"{market.prices['close'][defect.t, defect.i] * (1 + defect.size) + 0.01:.2f}"))
+                close = market.prices["close"][defect.t, defect.i] * (1 + defect.size) + 0.01
+                lines.append(_edited(lines[at], close=f"{close:.2f}", high=f"{max(close, market.prices['high'][defect.t, defect.i]):.2f}"))
             case "malformed":
                 lines[at] = _broken(lines[at], defect.detail)
             case _:

@@ -58,6 +58,12 @@ def test_every_row_arrives_under_a_listed_symbol() -> None:
     assert companies(LIVELY).height == sum(c.prices.height for c in captured(LIVELY))
 
 
+def test_prices_of_a_session_fit_together() -> None:
+    """Open and close lie within low and high, in the truth and in whatever the vendor sends, wrong or right."""
+    for frame in (SimulatedMarket(LIVELY).truth.bars, *(c.prices for c in captured(LIVELY))):
+        assert frame.select((pl.col("low") <= pl.min_horizontal("open", "close")).all(), (pl.col("high") >= pl.max_horizontal("open", "close")).all()).row(0) == (True, True)
+
+
 def test_each_event_happens_where_its_rate_is_above_zero() -> None:
     """A market with all rates above zero has one of everything, so that a test may rely on it."""
     truth = SimulatedMarket(LIVELY).truth
