@@ -35,13 +35,13 @@ class DeltaStore:
             return -1
         from deltalake import DeltaTable
 
-        return DeltaTable(self.path(table), without_files=True).version()
+        return DeltaTable(self.path(table)).version()
 
     def read(
         self, table: Table, *, as_of: datetime | None, first: date | None = None, last: date | None = None, where: Mapping[str, str | int] | None = None, version: int | None = None
     ) -> pl.DataFrame:
         """See the port. `version` reads the table as it stood after that commit."""
-        if version is not None and version < 0 or not self.exists(table):
+        if (version is not None and version < 0) or not self.exists(table):
             return table.empty()
         scan = pl.scan_delta(str(self.path(table)), version=version)
         event = pl.col(table.event)
