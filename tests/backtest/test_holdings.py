@@ -93,6 +93,7 @@ class TestDue:
     """Each action is booked in exactly one session."""
 
     def booked(self, *rows: dict[str, object]) -> list[date]:
+        """The sessions in which any of these is due."""
         return [s for s in SESSIONS[1:] if due_actions(actions(*rows), CUTS, s).height]
 
     def test_on_its_ex_session(self):

@@ -1,5 +1,6 @@
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -75,7 +76,7 @@ def test_equity_is_what_the_journal_and_pnl_say(ranged):
     assert nav["cash"].to_list() == [sum(journal.filter(pl.col("session") <= s)["amount"], Decimal(0)) for s in nav["session"]]
     by_name = {s: sum(ranged["pnl"].filter(pl.col("session") == s)["total"], Decimal(0)) for s in nav["session"]}
     equity = [RESEARCH.capital, *nav["equity"]]
-    assert list(by_name.values()) == [b - a for a, b in zip(equity, equity[1:], strict=False)]
+    assert list(by_name.values()) == [b - a for a, b in pairwise(equity)]
 
 
 def test_the_first_recorded_set_is_traded(ranged, tmp_path: Path):

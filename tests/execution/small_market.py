@@ -37,7 +37,8 @@ class Told:
         self.subjects: list[str] = []
 
     def notify(self, severity: str, subject: str, body: str = "") -> None:
-        self.subjects.append(subject)
+        """Remember it as one text."""
+        self.subjects.append(f"{severity}: {subject} {body}")
 
 
 def bars() -> pl.DataFrame:
@@ -48,7 +49,7 @@ def bars() -> pl.DataFrame:
             if (sid == 3 and i in {5, 6}) or (sid == 6 and i >= 9):
                 continue
             price = 20 + 7 * sid + (i * (sid + 3) * 37 % 23) / 10
-            price /= {1: 1.5 if i >= 8 else 1, 2: 2 if i >= 6 else 1}.get(sid, 1)
+            price /= {1: 4 / 3 if i >= 8 else 1, 2: 2 if i >= 6 else 1}.get(sid, 1)
             opened, close = round(price, 2), round(price * (1 + (i * sid % 5 - 2) / 100), 2)
             rows.append(
                 {
@@ -75,7 +76,7 @@ def actions(*rows: dict[str, object]) -> pl.DataFrame:
 
 
 ACTED = actions(
-    action(1, SESSIONS[8], "split", numerator=3, denominator=2),
+    action(1, SESSIONS[8], "split", numerator=4, denominator=3),
     action(2, SESSIONS[6], "split", SESSIONS[8], numerator=2, denominator=1),  # known two sessions late
     action(4, SESSIONS[5], "dividend", cash=Decimal("0.337")),
     action(7, SESSIONS[4], "dividend", SESSIONS[7], cash=Decimal("1.1")),
