@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from quant_assets.assets import OWNERS, merged, result, sessions_of
+from quant_assets.assets import OWNERS, merged, result, sessions_of, staged
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.ingest import ingest, pending
 from quant_assets.market_data.quality import gate
@@ -20,7 +20,6 @@ RUNBOOK = "Runbook: a missing or thin capture is `quant why SESSION`; refused ro
 
 def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinition]:
     """The stage's assets, partitioned by `sessions`."""
-    common: dict[str, Any] = {"partitions_def": sessions, "backfill_policy": dg.BackfillPolicy.single_run(), "group_name": GROUP}
     described = {"bars": BARS, "actions": ACTIONS, "listings": LISTINGS, "quarantine": QUARANTINE}
     specs = [dg.AssetSpec(name, description=f"{table.doc}\n\n{RUNBOOK}", owners=OWNERS, group_name=GROUP, kinds={"deltalake", "polars"}) for name, table in described.items()]
 
@@ -39,11 +38,12 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
             column = "capture" if table is QUARANTINE else "session"
             rows = store.read(table, as_of=cuts.of(days[-1]), first=days[0], last=days[-1])
             yield result(
-                report, key=name, extra={"rows_of_sessions": rows.height, "instruments": rows["sid"].n_unique() if "sid" in rows.columns else rows[column].n_unique(), "version": store.version(table)}
+                report, key=name, extra={"rows_of_sessions": rows.height, "distinct": rows["sid"].n_unique() if "sid" in rows.columns else rows[column].n_unique(), "version": store.version(table)}
             )
 
-    @dg.asset(
-        **common,
+    @staged(
+        GROUP,
+        sessions,
         deps=["bars"],
         owners=OWNERS,
         kinds={"polars"},
@@ -52,8 +52,9 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
     def verdicts(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts]) -> dg.MaterializeResult[Any]:
         return result(gate(store, cuts, sessions_of(context)))
 
-    @dg.asset(
-        **common,
+    @staged(
+        GROUP,
+        sessions,
         deps=["bars", "listings"],
         owners=OWNERS,
         kinds={"polars"},

@@ -8,9 +8,9 @@ import dagster as dg
 import polars as pl
 
 from quant_assets.market_data.calendars import Cuts
-from quant_assets.market_data.quality import RULES, session_hash
+from quant_assets.market_data.quality import RULES, partitions
 from quant_assets.ports import Store
-from quant_assets.tables import BARS, VERDICTS, in_force
+from quant_assets.tables import BARS, VERDICTS
 
 
 def _sessions(context: dg.AssetCheckExecutionContext) -> list[date]:
@@ -25,7 +25,7 @@ def build(docs: Path) -> Sequence[dg.AssetChecksDefinition]:
     specs = [dg.AssetCheckSpec(rule.name, asset="bars", description=rule.question, additional_deps=["verdicts"]) for rule in RULES]
 
     @dg.multi_asset_check(name="quality", specs=specs)
-    def quality(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts]) -> Iterable[dg.AssetCheckResult]:
+    def quality(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> Iterable[dg.AssetCheckResult]:
         asked = _sessions(context)
         stored = store.read(VERDICTS, as_of=None, first=asked[0], last=asked[-1], where={"table": "bars"})
         for rule in RULES:
@@ -39,9 +39,9 @@ def build(docs: Path) -> Sequence[dg.AssetChecksDefinition]:
     def great_expectations(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts]) -> dg.AssetCheckResult:
         from quant_assets.market_data.expectations import data_docs
 
-        day = _sessions(context)[-1]
-        bars = in_force(store.read(BARS, as_of=cuts.of(day), first=day, last=day), BARS)
-        page, passed = data_docs(docs, bars, day)
-        return dg.AssetCheckResult(passed=all(passed.values()), severity=dg.AssetCheckSeverity.WARN, metadata={"data_docs": dg.MetadataValue.path(str(page)), "content_hash": session_hash(bars)})
+        asked = _sessions(context) or store.read(BARS, as_of=None)["session"].unique().sort().to_list()
+        ((day, rows),) = partitions(store, cuts, asked[-1:])
+        page, passed = data_docs(docs, rows, day)
+        return dg.AssetCheckResult(passed=all(passed.values()), severity=dg.AssetCheckSeverity.WARN, metadata={"data_docs": dg.MetadataValue.path(str(page)), "session": day.isoformat()})
 
     return [quality, great_expectations]

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from quant_assets.assets import OWNERS, merged, result, sessions_of
+from quant_assets.assets import merged, result, sessions_of, staged
 from quant_assets.features.sets import feature_set
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.models.scoring import score
@@ -21,10 +21,10 @@ def build(sessions: dg.PartitionsDefinition[str], month_ends: dg.PartitionsDefin
     """The stage's assets: `champion` partitioned by `month_ends`, `scores` by `sessions`."""
     inputs = sorted({f"features_{s.feature_set}" for s in strategies})
 
-    @dg.asset(
-        partitions_def=month_ends,
-        group_name=GROUP,
-        owners=OWNERS,
+    @staged(
+        GROUP,
+        month_ends,
+        each=True,
         deps=[*inputs, "labels"],
         kinds={"lightgbm", "mlflow"},
         description=f"Trained on what was known at the month end's cut, validated walk-forward with purge and embargo, promoted by rule; used from the next session.\n\n{RUNBOOK}",
@@ -40,11 +40,9 @@ def build(sessions: dg.PartitionsDefinition[str], month_ends: dg.PartitionsDefin
         cut = sessions_of(context)[-1]
         return result(merged([retrain(store, registry, feature_set(s.feature_set), s, cuts, cut, notifier=notifier) for s in strategies]))
 
-    @dg.asset(
-        partitions_def=sessions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
-        owners=OWNERS,
+    @staged(
+        GROUP,
+        sessions,
         deps=[*inputs, dg.AssetDep("champion", partition_mapping=dg.AllPartitionMapping())],
         kinds={"lightgbm"},
         description=f"The champion's score of each member, from the stored model text.\n\n{RUNBOOK}",

@@ -1,0 +1,289 @@
+"""`quant …`: a thin layer over the same functions that the daemon's jobs call. State lives under $QUANT_HOME (.quant)."""
+
+import json
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from quant_assets.errors import QuantError
+
+app = typer.Typer(
+    name="quant",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Research and trading from the same assets. Start with [bold]quant demo[/]; then [bold]quant today[/] says what is due.",
+)
+run_app = typer.Typer(no_args_is_help=True, help="Run what is due.")
+breaks_app = typer.Typer(no_args_is_help=True, help="Differences between our ledger and the venue's record.")
+quarantine_app = typer.Typer(no_args_is_help=True, help="Vendor rows that were not let in.")
+switch_app = typer.Typer(no_args_is_help=True, help="Stop and release all sending, at once.")
+app.add_typer(run_app, name="run")
+app.add_typer(breaks_app, name="breaks")
+app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(switch_app, name="kill-switch")
+
+Day = Annotated[str | None, typer.Option(metavar="YYYY-MM-DD")]
+By = Annotated[str, typer.Option("--by", help="Who does this; it is recorded.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON for a script.")]
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a date; write YYYY-MM-DD") from error
+
+
+def _workspace() -> Any:
+    from resources.workspace import Workspace
+
+    return Workspace.open()
+
+
+@app.command()
+def demo(fresh: Annotated[bool, typer.Option("--fresh", help="Throw the demo's home away first.")] = False) -> None:
+    """A simulated market, from its first row to the report, with a delivery killed in mid-send. Under three minutes."""
+    from jobs.demo import tell
+
+    tell(fresh=fresh)
+
+
+@app.command()
+def ingest(last: Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="Up to this capture; default: all that have arrived.")] = None) -> None:
+    """Take in the captures that have arrived and were not taken in yet."""
+    from jobs.console import progress, show
+    from resources.day import arrive, only_run
+
+    ws = _workspace()
+    with progress() as tick, only_run(ws.home):
+        until = _day(last) or ws.span[1] or ws.cuts.calendar.last
+        now = ws.cuts.of(until) if ws.deployment.clock == "session" else ws.clock.now()
+        reports = list(arrive(ws, until, now, tick))
+    show(reports)
+
+
+@run_app.command("daily")
+def run_daily(
+    session: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Up to this session; default: up to the last one due (the next one in a historical run).")] = None, as_json: AsJson = False
+) -> None:
+    """Data, decisions, orders, reports: each session that is due, in order. Running it again changes nothing.
+
+    Exit codes: 0 done, 10 done and nothing to trade, 20 a delivery was refused (quant why SESSION), 1 failed.
+    """
+    from jobs.console import say, steps
+    from jobs.live import due, outcome
+    from jobs.live import run_daily as run
+
+    ws = _workspace()
+    sessions = due(ws, _day(session))
+    if not sessions:
+        say("Nothing is due. `quant today` shows the last session; the next one is due at its decision time.")
+        raise typer.Exit(0)
+    from jobs.execute import runner
+
+    with runner(ws) as started:
+        ran = steps(run(started, sessions), as_json=as_json)
+    raise typer.Exit(int(outcome(ran)))
+
+
+@app.command()
+def backfill(first: Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD")] = None, last: Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD")] = None) -> None:
+    """History, features, models at month ends and decisions of a range, traded in the research books. It sends nothing."""
+    from jobs.console import steps
+    from jobs.execute import runner
+    from jobs.live import run_backfill
+
+    ws = _workspace()
+    begin, end = ws.span
+    sessions = ws.cuts.calendar
+    until = sessions.on_or_before(_day(last) or (sessions.shift(ws.deployment.start, -1) if end else ws.cuts.due(ws.clock.now())))
+    with runner(ws) as started:
+        steps(run_backfill(started, sessions.on_or_after(_day(first) or begin), until), as_json=False)
+
+
+@app.command()
+def backtest(
+    book: str = "research", first: Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD")] = None, last: Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD")] = None
+) -> None:
+    """The backfill of a range, then its full report."""
+    backfill(first, last)
+    report(book, None, first, last)
+
+
+@app.command()
+def report(
+    book: str = "paper",
+    session: Day = None,
+    first: Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD")] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD")] = None,
+) -> None:
+    """Write the page of a session (--session) or the full report of a range (--from, --to), and say where it is."""
+    from jobs.console import say
+    from quant_assets.post_trade.report import range_report, session_report
+
+    ws = _workspace()
+    found, breaks = ws.deployment.book(book), ws.ledger.breaks(book)
+    if day := _day(session):
+        page = session_report(ws.store, breaks, found, day, folder=ws.reports, notice=ws.notice)
+    else:
+        begin, end = ws.booked(found)
+        page = range_report(ws.store, found, _day(first) or begin, _day(last) or end, folder=ws.reports, notice=ws.notice, breaks=breaks)
+    say(f"[bold]{page}[/]")
+
+
+@app.command()
+def today(session: Day = None, as_json: AsJson = False) -> None:
+    """What is due, done or blocked, and the next command. Exit code 20 where somebody has to act."""
+    from jobs.console import statuses
+    from resources.day import status
+
+    ws = _workspace()
+    answers = status(ws, _day(session) or ws.latest())
+    statuses(answers, _day(session) or ws.latest(), as_json=as_json)
+    raise typer.Exit(0 if all(a.fine for a in answers) else 20)
+
+
+@app.command()
+def why(session: str, as_json: AsJson = False) -> None:
+    """Why a session came out as it did: decisions by reason, and what refused them."""
+    from jobs.console import frame
+    from quant_assets.signals.why import why as explain
+
+    ws, day = _workspace(), _day(session) or date.min
+    for strategy in ws.deployment.strategies:
+        frame(explain(ws.store, strategy.name, day), "json" if as_json else "table", title=f"{strategy.name} {session}")
+
+
+@app.command()
+def sql(
+    query: str,
+    as_of: Annotated[str | None, typer.Option("--as-of", help="Knowledge time, ISO 8601, UTC; default now.")] = None,
+    output: Annotated[str, typer.Option("--format", help="table, csv, json or parquet")] = "table",
+) -> None:
+    """Ask the tables: `bars` shows the rows in force as of a time, `history.bars` every version."""
+    from jobs.console import frame
+
+    moment = datetime.fromisoformat(as_of).replace(tzinfo=UTC) if as_of else datetime.now(UTC)
+    answer = _workspace().sql(query, as_of=moment)
+    frame(answer, output, title=f"as of {moment:%Y-%m-%d %H:%M:%S} UTC")
+
+
+@app.command()
+def replay(decision_id: str, as_json: AsJson = False) -> None:
+    """Rebuild a decision from the stored versions as of its cut, and show that each field is equal. Exit code 1 where one is not."""
+    from jobs.console import replayed
+    from quant_assets.features.sets import feature_set
+    from quant_assets.signals.replay import replay as rebuild
+    from resources.day import provenance
+
+    ws = _workspace()
+    answer = rebuild(ws.store, feature_set, ws.deployment.strategy, ws.cuts, decision_id, provenance(ws))
+    replayed(answer, as_json=as_json)
+    raise typer.Exit(0 if answer.equal else 1)
+
+
+@app.command()
+def trace(exec_id: str, as_json: AsJson = False) -> None:
+    """Walk a fill back: to its order, decision, model and features, and to the lines of the vendor's files."""
+    from jobs.console import traced
+    from quant_assets.post_trade.lineage import walk_back
+
+    ws = _workspace()
+    traced(walk_back(ws.store, exec_id, features=ws.feature_set_of(ws.deployment.strategies[0]).table), as_json=as_json)
+
+
+@quarantine_app.command("list")
+def quarantine_list(limit: int = 50, as_json: AsJson = False) -> None:
+    """The rows that were not let in: file, line, reason, and what they say."""
+    from jobs.console import frame
+
+    rows = _workspace().sql(f"select capture, file, line, symbol, reason, content from history.quarantine order by capture desc, file, line limit {int(limit)}")
+    frame(rows, "json" if as_json else "table", title="quarantine, newest first")
+
+
+@breaks_app.command("list")
+def breaks_list(everything: Annotated[bool, typer.Option("--all", help="Resolved ones too.")] = False, as_json: AsJson = False) -> None:
+    """Open breaks, oldest first. An open break blocks its book's next delivery."""
+    import polars as pl
+
+    from jobs.console import frame
+
+    frame(pl.DataFrame(list(_workspace().ledger.breaks(open_only=not everything))), "json" if as_json else "table", title="breaks")
+
+
+@breaks_app.command("resolve")
+def breaks_resolve(break_id: str, by: By, reason: Reason) -> None:
+    """Close a break that somebody has explained."""
+    from jobs.console import say
+
+    _workspace().ledger.resolve_break(break_id, by=by, reason=reason)
+    say(f"Break {break_id} is resolved by {by}.")
+
+
+def _switch(*, on: bool, by: str, reason: str) -> None:
+    from jobs.console import say
+
+    ws = _workspace()
+    ws.ledger.set_kill_switch(on, by=by, reason=reason)
+    ws.notifier.notify("critical", f"The kill switch is {'ON' if on else 'off'}, by {by}", reason)
+    say("The kill switch is [bold red]ON[/]: nothing leaves." if on else "The kill switch is [bold green]off[/].")
+
+
+@switch_app.command("on")
+def switch_on(by: By, reason: Reason) -> None:
+    """Nothing leaves from now on."""
+    _switch(on=True, by=by, reason=reason)
+
+
+@switch_app.command("off")
+def switch_off(by: By, reason: Reason) -> None:
+    """Sending is allowed again."""
+    _switch(on=False, by=by, reason=reason)
+
+
+@switch_app.command("status")
+def switch_status(as_json: AsJson = False) -> None:
+    """Whether it is on, and why. Exit code 20 where it is on."""
+    from jobs.console import say
+
+    on, reason = _workspace().ledger.kill_switch()
+    say(json.dumps({"on": on, "reason": reason}) if as_json else f"The kill switch is {'[bold red]ON[/]: ' + reason if on else '[bold green]off[/]'}.")
+    raise typer.Exit(20 if on else 0)
+
+
+@app.command()
+def ui(port: int = 3000) -> None:
+    """The Dagster UI on this home, on loopback; Ctrl-C ends it."""
+    import os
+    import subprocess
+
+    from jobs.console import say
+    from jobs.execute import dagster_home
+    from resources.workspace import home
+
+    folder = dagster_home(home())
+    say(f"http://127.0.0.1:{port}  (home {home()}; Ctrl-C ends it)")
+    command = [sys.executable, "-m", "dagster", "dev", "--module-name", "jobs.definitions", "--host", "127.0.0.1", "--port", str(port)]
+    environment = {**os.environ, "QUANT_HOME": str(home()), "DAGSTER_HOME": str(folder)}
+    raise typer.Exit(subprocess.call(command, cwd=Path(__file__).parents[1], env=environment))  # noqa: S603  # our own interpreter on our own module
+
+
+def main() -> None:
+    """The entry point: our own errors are one clear line, everything else keeps its traceback."""
+    try:
+        app()
+    except QuantError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201  # the CLI speaks to a person
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("Stopped. Run the same command again: it goes on from what is stored.", file=sys.stderr)  # noqa: T201
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""What Dagster loads: everything of one workspace, merged."""
+
+import warnings
+
+import dagster as dg
+
+from jobs import daily, post_trade, research, sensors
+from jobs.resources import build as resources
+from quant_assets.assets import month_end_partitions, session_partitions
+from quant_assets.backtest import assets as backtest_assets
+from quant_assets.execution import assets as execution_assets
+from quant_assets.features import assets as features_assets
+from quant_assets.market_data import assets as market_data_assets
+from quant_assets.market_data import checks as market_data_checks
+from quant_assets.models import assets as models_assets
+from quant_assets.models.training import month_ends
+from quant_assets.post_trade import assets as post_trade_assets
+from quant_assets.signals import assets as signals_assets
+from quant_assets.today import assets as today_assets
+from quant_assets.today import checks as today_checks
+from resources.workspace import Workspace
+
+# backfill policies are what makes a range one run; a job of assets with different ones takes the strictest, as meant
+warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", message="Asset job .* materializes assets with varying BackfillPolicies")
+
+
+def build(ws: Workspace) -> dg.Definitions:
+    """Assets, checks, jobs, schedules, sensors and resources of a workspace."""
+    calendar, strategies = ws.cuts.calendar, ws.deployment.strategies
+    first, last = ws.span
+    sessions = session_partitions(calendar, first, last)
+    ends = month_end_partitions(month_ends(calendar, first, last or calendar.shift(calendar.last, -1)))
+    feature_sets = list({s.feature_set: ws.feature_set_of(s) for s in strategies}.values())
+    names = [f"features_{f.name}" for f in feature_sets]
+    run_daily, deliver, day_status, data_docs = daily.jobs(sessions, names)
+    history, retrain, run_research = research.jobs(sessions, ends, names)
+    (after_delivery,) = post_trade.jobs(sessions)
+    month_end_keys = set(ends.get_partition_keys())
+    start = ws.deployment.start.isoformat()
+
+    def live(key: str) -> bool:
+        return key >= start  # what lies before is history: nothing of it is ever sent
+
+    return dg.Definitions(
+        assets=[
+            *market_data_assets.build(sessions),
+            *features_assets.build(sessions, feature_sets, strategies),
+            *models_assets.build(sessions, ends, strategies),
+            *signals_assets.build(sessions),
+            *execution_assets.build(sessions),
+            *post_trade_assets.build(sessions, ws.reports, ws.notice),
+            *backtest_assets.build(sessions, ws.reports, ws.notice),
+            *today_assets.build(sessions),
+        ],
+        asset_checks=[*market_data_checks.build(ws.reports / "data_docs"), *today_checks.build()],
+        jobs=[run_daily, deliver, after_delivery, day_status, data_docs, history, retrain, run_research],
+        schedules=[daily.schedule(ws.cuts, run_daily)],
+        sensors=[
+            sensors.follows("decisions", deliver, "new_decisions", wanted=live),
+            sensors.follows("orders", after_delivery, "orders_delivered", wanted=live),
+            sensors.follows("report", day_status, "report_published"),
+            sensors.follows("labels", retrain, "month_end_labels", wanted=month_end_keys.__contains__),
+        ],
+        resources=resources(ws),
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The definitions of the workspace in $QUANT_HOME."""
+    return build(Workspace.open())

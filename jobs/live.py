@@ -1,0 +1,88 @@
+"""The daily run and the range backfill, as the CLI starts them: the daemon's jobs, in this process, in order."""
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from quant_assets.errors import ConfigurationError
+from quant_assets.models.training import month_ends
+from quant_assets.records import Frozen
+from quant_assets.tables import DECISIONS
+from resources.day import only_run
+
+if TYPE_CHECKING:
+    from jobs.execute import Runner
+    from resources.workspace import Workspace
+
+
+class Exit(IntEnum):
+    """What the process tells its caller. Documented in docs/operations.md."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    NOTHING_TO_TRADE = 10
+    BLOCKED = 20
+
+
+class Step(Frozen, frozen=True):
+    """A job that has run: its assets' metadata by name."""
+
+    job: str
+    session: date
+    assets: Mapping[str, Mapping[str, object]]
+
+
+def done(ws: "Workspace", session: date) -> bool:
+    """Whether the session was decided and every traded book has its page."""
+    pages = [p.name for p in ws.reports.glob(f"*{session}*.html")]
+    decided = ws.store.read(DECISIONS, as_of=None, first=session, last=session).height > 0
+    return decided and all(any(b.name in p for p in pages) for b in ws.books(live=True))
+
+
+def due(ws: "Workspace", session: date | None) -> list[date]:
+    """The sessions to run, in order: from the first one not done to `session`, or to the last whose decision time has come.
+
+    In a historical run without `session`: just the next one. A session that is done already is run again only where it is named.
+    """
+    calendar, start = ws.cuts.calendar, ws.deployment.start
+    if session is not None and ws.deployment.clock == "system" and ws.cuts.of(session) > ws.clock.now():
+        raise ConfigurationError(f"the decision time of {session} is {ws.cuts.of(session):%Y-%m-%d %H:%M} UTC: what decides before it would not see what arrives until then")
+    if session is not None and session < start:
+        raise ConfigurationError(f"{session} lies before {start}, the first session traded day by day; use `quant backfill` for history")
+    _, end = ws.span
+    last = session or end or ws.cuts.due(ws.clock.now())
+    missing = [s for s in calendar.between(start, last) if not done(ws, s)]
+    if session is None and ws.deployment.clock == "session":
+        return missing[:1]
+    return missing or ([session] if session else [])
+
+
+def run_daily(runner: "Runner", sessions: list[date]) -> Iterator[Step]:
+    """Daily → (month end: retrain) → deliver → post_trade → today, session after session."""
+    ws = runner.ws
+    ends = set(month_ends(ws.cuts.calendar, sessions[0], sessions[-1])) if sessions else set[date]()
+    with only_run(ws.home):
+        for session in sessions:
+            for job in ("daily", *(("retrain",) if session in ends else ()), "deliver", "post_trade", "today"):
+                yield Step(job, session, runner.session(job, session))
+
+
+def run_backfill(runner: "Runner", first: date, last: date) -> Iterator[Step]:
+    """History of the range, a model at each month end in it, then scores, decisions and research books in one run."""
+    ws = runner.ws
+    with only_run(ws.home):
+        yield Step("history", last, runner.range("history", first, last))
+        for cut in month_ends(ws.cuts.calendar, first, last):
+            yield Step("retrain", cut, runner.session("retrain", cut))
+        yield Step("research", last, runner.range("research", first, last))
+
+
+def outcome(steps: list[Step]) -> Exit:
+    """The exit code of daily steps: BLOCKED where a delivery was refused, NOTHING_TO_TRADE where none of the sessions had an order."""
+    delivered = [s.assets.get("orders", {}) for s in steps if s.job == "deliver"]
+    if any(d.get("state") == "refused" for d in delivered):
+        return Exit.BLOCKED
+    orders = sum(float(str(d.get("orders", d.get("sent", 0)))) for d in delivered)
+    return Exit.DONE if orders or not delivered else Exit.NOTHING_TO_TRADE

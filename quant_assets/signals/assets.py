@@ -1,0 +1,44 @@
+"""4_signals: one decision for each instrument and session: trade, or NO_TRADE and why."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from quant_assets.assets import merged, result, sessions_of, staged
+from quant_assets.features.sets import feature_set
+from quant_assets.market_data.calendars import Cuts
+from quant_assets.ports import Clock, Ledger, Stamp, Store
+from quant_assets.signals.decide import decide
+from quant_assets.signals.strategy import Strategy
+from quant_assets.tables import DECISIONS
+
+GROUP = "4_signals"
+
+
+def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinition]:
+    """The stage's assets, partitioned by `sessions`."""
+
+    @staged(
+        GROUP,
+        sessions,
+        deps=["scores", "universe", "verdicts"],
+        kinds={"polars"},
+        description=f"{DECISIONS.doc}\n\nRunbook: `quant why SESSION` counts the refusals and says what to do; `quant replay DECISION_ID` rebuilds one.",
+    )
+    def decisions(
+        context: dg.AssetExecutionContext,
+        store: dg.ResourceParam[Store],
+        ledger: dg.ResourceParam[Ledger],
+        cuts: dg.ResourceParam[Cuts],
+        clock: dg.ResourceParam[Clock],
+        stamp: dg.ResourceParam[Stamp],
+        strategies: dg.ResourceParam[Sequence[Strategy]],
+    ) -> dg.MaterializeResult[Any]:
+        days = sessions_of(context)
+        ledger.note_cut(cuts.of(days[-1]))
+        switch = ledger.kill_switch()
+        reports = [decide(store, feature_set(s.feature_set), s, cuts, days, kill_switch=switch, provenance=stamp(context.run_id), now=clock.now()) for s in strategies]
+        return result(merged(reports))
+
+    return [decisions]

@@ -1,0 +1,157 @@
+"""Whether today is fine: for each stage of a session what is due, done or blocked, why, and the next command."""
+
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, timedelta
+
+import polars as pl
+
+from quant_assets.errors import NoChampion
+from quant_assets.market_data.calendars import Cuts
+from quant_assets.market_data.quality import released, session_hash
+from quant_assets.models.promotion import champion
+from quant_assets.ports import Ledger, Store
+from quant_assets.records import Book, Frozen, OrderState
+from quant_assets.signals.strategy import Strategy
+from quant_assets.tables import BARS, CAPTURES, DECISIONS, NAV, VERDICTS, in_force
+
+HEARTBEAT_AGE = timedelta(hours=26)
+
+
+class Status(Frozen, frozen=True):
+    """The answer to one question. `state`: done | due | waiting | blocked; `fine` is false where somebody has to act."""
+
+    name: str
+    question: str
+    state: str
+    fine: bool
+    answer: str
+    next_command: str = ""
+
+
+class Day(Frozen, frozen=True):
+    """What is asked about: a session, seen at `now`."""
+
+    session: date
+    now: datetime
+    cut: datetime
+    deadline: datetime
+
+    @property
+    def due(self) -> bool:
+        """Whether the session's decision time has come."""
+        return self.now >= self.cut
+
+
+def day_status(
+    store: Store, ledger: Ledger, cuts: Cuts, strategies: Sequence[Strategy], books: Sequence[Book], session: date, *, now: datetime, reports: Sequence[str], heartbeat: datetime | None
+) -> list[Status]:
+    """The questions of `session` with their answers, in flow order. `books`: those that are traded; `reports`: pages published; `heartbeat`: the last run's."""
+    day = Day(session, now, cuts.of(session), cuts.calendar.open(cuts.calendar.shift(session, 1)))
+    return [
+        _data(store, day),
+        *(_model(store, day, s, cuts) for s in strategies),
+        *(_decided(store, day, s) for s in strategies),
+        *(_orders(ledger, day, b) for b in books),
+        *(_booked(store, day, b) for b in books),
+        _breaks(ledger, books),
+        _switch(ledger),
+        *(_report(day, b, reports) for b in books),
+        _heartbeat(day, heartbeat),
+    ]
+
+
+def _run(day: Day) -> str:
+    return f"quant run daily --session {day.session}"
+
+
+def _answer(name: str, question: str, day: Day, *, done: bool, answer: str, missing: str, command: Callable[[Day], str] = _run) -> Status:
+    """done, or else due (with the command) once the decision time has come, and waiting before."""
+    if done:
+        return Status(name, question, "done", fine=True, answer=answer)
+    if not day.due:
+        return Status(name, question, "waiting", fine=True, answer=f"due at {day.cut:%Y-%m-%d %H:%M} UTC")
+    return Status(name, question, "due", fine=False, answer=missing, next_command=command(day))
+
+
+def _data(store: Store, day: Day) -> Status:
+    question = "Is the session's data complete and released?"
+    bars = in_force(store.read(BARS, as_of=day.cut, first=day.session, last=day.session), BARS)
+    captured = store.read(CAPTURES, as_of=day.cut, first=day.session, last=day.session).height
+    ok, reason = released(store.read(VERDICTS, as_of=None, first=day.session, last=day.session), day.session, session_hash(bars))
+    if bars.height and not ok:
+        return Status("data", question, "blocked", fine=False, answer=f"{bars.height:,} bars, refused: {reason}", next_command=f"quant why {day.session}")
+    return _answer("data", question, day, done=bool(bars.height and captured), answer=f"{bars.height:,} bars, released", missing="no capture was known at the decision time")
+
+
+def _model(store: Store, day: Day, strategy: Strategy, cuts: Cuts) -> Status:
+    question = f"Is {strategy.name}'s model current?"
+    try:
+        model = champion(store, strategy.name, day.session, day.cut)
+    except NoChampion as error:
+        return Status(f"model_{strategy.name}", question, "due", fine=False, answer=str(error), next_command=f"quant backfill --to {cuts.calendar.shift(day.session, -1)}")
+    age = cuts.calendar.index(day.session) - cuts.calendar.index(model.session)
+    fine = age <= strategy.limits.max_model_age
+    return Status(
+        f"model_{strategy.name}",
+        question,
+        "done" if fine else "due",
+        fine=fine,
+        answer=f"cut {model.session}, {age} sessions old, validation IC {model.metrics.ic:+.3f}",
+        next_command="" if fine else "quant backfill",
+    )
+
+
+def _decided(store: Store, day: Day, strategy: Strategy) -> Status:
+    rows = store.read(DECISIONS, as_of=None, first=day.session, last=day.session, where={"strategy": strategy.name})
+    counts = ", ".join(f"{r['reason'] or r['verdict']} {r['n']:,}" for r in rows.group_by("verdict", "reason").agg(n=pl.len()).sort("verdict", "reason", descending=True).iter_rows(named=True))
+    return _answer(f"decisions_{strategy.name}", f"Did {strategy.name} decide by {day.deadline:%H:%M} UTC?", day, done=rows.height > 0, answer=counts, missing="not decided")
+
+
+def _orders(ledger: Ledger, day: Day, book: Book) -> Status:
+    name, question = f"orders_{book.name}", f"Are {book.name}'s orders delivered and none held?"
+    if not book.armed:
+        return Status(name, question, "done", fine=True, answer="the book is not armed")
+    of_day = [(s, o) for o, s, _ in ledger.orders(book.name) if o.decided == day.session]
+    held = [o.client_order_id for s, o in of_day if s in {OrderState.HELD, OrderState.UNKNOWN}]
+    if held:
+        return Status(
+            name, question, "blocked", fine=False, answer=f"{len(held)} order(s) of unknown fate: {', '.join(held[:3])}", next_command="ask the venue, then see docs/operations.md, 'An order is HELD'"
+        )
+    waiting = sum(s in {OrderState.PENDING, OrderState.SUBMITTING} for s, _ in of_day)
+    bound = ledger.bound(book.name, book.strategy, day.session) is not None
+    return _answer(name, question, day, done=bound and not waiting, answer=f"{len(of_day)} orders delivered", missing=f"{waiting} order(s) wait to be sent" if bound else "no decision set is bound")
+
+
+def _booked(store: Store, day: Day, book: Book) -> Status:
+    nav = store.read(NAV, as_of=None, first=day.session, last=day.session, where={"book": book.name})
+    answer = f"equity {float(nav['equity'][0]):,.2f}, P&L {float(nav['pnl'][0]):+,.2f}" if nav.height else ""
+    return _answer(f"booked_{book.name}", f"Are {book.name}'s positions and cash booked?", day, done=nav.height > 0, answer=answer, missing="the session is not booked")
+
+
+def _breaks(ledger: Ledger, books: Sequence[Book]) -> Status:
+    found = [b for book in books for b in ledger.breaks(book.name)]
+    question = "Do our ledger and the venue agree?"
+    if not found:
+        return Status("breaks", question, "done", fine=True, answer="no open breaks")
+    return Status("breaks", question, "blocked", fine=False, answer=f"{len(found)} open break(s); their books trade no more", next_command="quant breaks list")
+
+
+def _switch(ledger: Ledger) -> Status:
+    on, reason = ledger.kill_switch()
+    question = "Is the kill switch off?"
+    return Status(
+        "kill_switch", question, "blocked" if on else "done", fine=not on, answer=f"ON: {reason}" if on else "off", next_command="quant kill-switch off --by NAME --reason TEXT" if on else ""
+    )
+
+
+def _report(day: Day, book: Book, reports: Sequence[str]) -> Status:
+    done = any(book.name in r and day.session.isoformat() in r for r in reports)
+    return _answer(f"report_{book.name}", f"Is {book.name}'s morning page published?", day, done=done, answer="published", missing="no page", command=lambda d: f"quant report --session {d.session}")
+
+
+def _heartbeat(day: Day, beat: datetime | None) -> Status:
+    question = "Did a run finish lately?"
+    if beat is None:
+        return Status("heartbeat", question, "waiting", fine=not day.due, answer="no run has finished yet", next_command="quant run daily")
+    fine = day.now - beat <= HEARTBEAT_AGE or beat >= day.cut
+    return Status("heartbeat", question, "done" if fine else "due", fine=fine, answer=f"last at {beat:%Y-%m-%d %H:%M} UTC", next_command="" if fine else "quant run daily")

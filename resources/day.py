@@ -1,0 +1,125 @@
+"""The order of a day, and of a range: which stage follows which. The Dagster assets call the same stages.
+
+A day of session D happens at D's decision time, before the next open:
+
+    ingest → verdicts → fills → book → reconcile → universe → features → labels → (month end: train) → scores
+           → decisions → orders for the next open → costs → report
+"""
+
+import os
+import subprocess
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from quant_assets.errors import ConfigurationError
+from quant_assets.execution.delivery import deliver
+from quant_assets.features.labels import publish_labels
+from quant_assets.features.publish import publish
+from quant_assets.market_data.ingest import ingest, pending
+from quant_assets.market_data.quality import gate
+from quant_assets.market_data.universe import update
+from quant_assets.models.scoring import score
+from quant_assets.models.training import month_ends, retrain
+from quant_assets.ports import Progress, quiet
+from quant_assets.post_trade.booking import book_session
+from quant_assets.post_trade.costs import write_costs
+from quant_assets.post_trade.drop_copy import collect
+from quant_assets.post_trade.reconciliation import reconcile_session
+from quant_assets.post_trade.report import session_report
+from quant_assets.records import Book, Provenance, StageReport, content_id
+from quant_assets.signals.decide import decide
+from quant_assets.tables import BARS, DECISIONS
+from quant_assets.today.status import Status, day_status
+from resources.telemetry import heartbeat, read_heartbeat
+
+if TYPE_CHECKING:
+    from resources.workspace import Workspace
+
+Reports = Iterator[StageReport]
+
+
+def provenance(ws: "Workspace", run_id: str = "") -> Provenance:
+    """What is recorded beside results: table versions, code commit, hash of the lock file, run."""
+    root = Path(__file__).parents[1]
+    asked = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S603, S607  # git is found on PATH, or there is none and the commit is unknown
+    lock = root / "requirements.lock"
+    return Provenance(
+        table_versions={t.name: ws.store.version(t) for t in (BARS, DECISIONS)},
+        commit=asked.stdout.strip() or os.environ.get("QUANT_COMMIT", "unknown"),
+        lock_hash=content_id(lock.read_text()) if lock.exists() else "unknown",
+        run_id=run_id,
+    )
+
+
+def arrive(ws: "Workspace", last: date, now: datetime, progress: Progress = quiet) -> Reports:
+    """Take in every capture up to `last` that has arrived by `now` and was not taken in yet."""
+    yield ingest(ws.source, ws.store, ws.ledger.latest_cut(), now, pending(ws.source, ws.store, last), ws.cuts.calendar, progress)
+
+
+def derive(ws: "Workspace", sessions: Sequence[date], now: datetime, progress: Progress = quiet, run_id: str = "") -> Reports:
+    """Verdicts, universe, features, labels, models, scores and decisions of consecutive sessions, by range or by day."""
+    yield gate(ws.store, ws.cuts, sessions)
+    ws.ledger.note_cut(ws.cuts.of(max(sessions)))
+    for strategy in ws.deployment.strategies:
+        features = ws.feature_set_of(strategy)
+        yield update(ws.store, ws.cuts, strategy.universe, sessions)
+        yield publish(ws.store, features, strategy.universe.name, ws.cuts, sessions, progress)
+        yield publish_labels(ws.store, ws.cuts, strategy.horizon, sessions)
+        for cut in month_ends(ws.cuts.calendar, min(sessions), max(sessions)):
+            yield retrain(ws.store, ws.registry, features, strategy, ws.cuts, cut, notifier=ws.notifier)
+        yield score(ws.store, features, strategy, ws.cuts, sessions)
+        yield decide(ws.store, features, strategy, ws.cuts, sessions, kill_switch=ws.ledger.kill_switch(), provenance=provenance(ws, run_id), now=now)
+
+
+def settle(ws: "Workspace", book: Book, session: date) -> Reports:
+    """What the venue did in `session`, booked and reconciled."""
+    broker = ws.brokers.open(book)
+    broker.sync(session)
+    yield collect(ws.store, ws.ledger, broker, book, ws.cuts, session)
+    yield book_session(ws.store, book, ws.cuts, session, ws.ledger.fills(book.name))
+    yield reconcile_session(ws.ledger, broker, ws.store, book, session, ws.notifier)
+
+
+@contextmanager
+def only_run(home: Path, seconds: float = 30) -> Generator[None]:
+    """Holds the home's lock: two runs never write to one home. Raises ConfigurationError where another run keeps it."""
+    home.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(home / ".run.lock", timeout=seconds, is_singleton=True):
+            yield
+    except Timeout as error:
+        raise ConfigurationError(f"another run works on {home} and did not finish within {seconds:g} s; wait for it, or stop it (its lock goes with its process)") from error
+
+
+def status(ws: "Workspace", session: date, now: datetime | None = None) -> list[Status]:
+    """The questions of the day and their answers. In a historical run, seen from just before the next open unless `now` is given."""
+    beat = read_heartbeat(ws.home / "heartbeat.json")
+    seen = now or (ws.cuts.of(session) if ws.deployment.clock == "session" else ws.clock.now())
+    pages = [p.name for p in ws.reports.glob(f"*{session}*.html")]
+    return day_status(ws.store, ws.ledger, ws.cuts, ws.deployment.strategies, ws.books(live=True), session, now=seen, reports=pages, heartbeat=beat.ts if beat else None)
+
+
+def run_day(ws: "Workspace", session: date, progress: Progress = quiet, run_id: str = "") -> Reports:
+    """One live session from its capture to the orders for the next open and the page. A historical run's clock stands at the decision time."""
+    now = ws.cuts.of(session) if ws.deployment.clock == "session" else ws.clock.now()
+    yield from arrive(ws, session, now, progress)
+    for book in ws.books(live=True):
+        yield from settle(ws, book, session)
+    yield from derive(ws, [session], now, progress, run_id)
+    for book in ws.books(live=True):
+        yield deliver(ws.store, ws.ledger, ws.brokers.open(book), book, ws.strategy_of(book), ws.cuts, session, now, ws.notifier)
+        yield write_costs(ws.store, book, ws.cuts, session)
+        session_report(ws.store, ws.ledger.breaks(book.name), book, session, folder=ws.reports, notice=ws.notice)
+    heartbeat(ws.home / "heartbeat.json", now=now, session=session, state="done")
+
+
+def research(ws: "Workspace", book: Book, sessions: Sequence[date], progress: Progress = quiet) -> Reports:
+    """Trade the stored decisions of a range in a research book, by the one fill model."""
+    from quant_assets.backtest.loop import run
+
+    yield run(ws.store, ws.strategy_of(book), book, ws.cuts, sessions, progress=progress)

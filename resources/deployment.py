@@ -1,0 +1,55 @@
+"""The deployment file: what runs here."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from quant_assets.errors import ConfigurationError
+from quant_assets.records import Book, Frozen
+from quant_assets.signals.strategy import Strategy
+
+DEFAULT = Path(__file__).with_name("deployment.yaml")
+
+
+class Deployment(Frozen, frozen=True):
+    """One source, the strategies, the books. `clock`: session (a historical paper run) or system. `start`: the first session traded day by day."""
+
+    source: dict[str, Any]
+    strategies: tuple[Strategy, ...]
+    books: tuple[Book, ...]
+    start: date
+    clock: str = "system"
+    calendar: str = "XNYS"
+
+    def strategy(self, name: str) -> Strategy:
+        """The strategy of that name. Raises ConfigurationError listing those that exist."""
+        return _named(self.strategies, name, "strategy")
+
+    def book(self, name: str) -> Book:
+        """The book of that name. Raises ConfigurationError listing those that exist."""
+        return _named(self.books, name, "book")
+
+
+T = TypeVar("T", Strategy, Book)
+
+
+def _named(among: tuple[T, ...], name: str, what: str) -> T:
+    for one in among:
+        if one.name == name:
+            return one
+    raise ConfigurationError(f"no {what} is named {name!r}; the deployment has {sorted(o.name for o in among)}")
+
+
+def load(path: Path) -> Deployment:
+    """The deployment in a YAML file. Raises ConfigurationError naming the field that is wrong."""
+    try:
+        found = msgspec.yaml.decode(path.read_bytes(), type=Deployment, strict=False)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    for book in found.books:
+        found.strategy(book.strategy)
+        if book.research and book.armed:
+            raise ConfigurationError(f"{path}: book {book.name!r} is a research book and cannot be armed; name a broker")
+    return found

@@ -1,0 +1,193 @@
+"""Everything of one deployment, opened: the adapters behind the ports, and the data for a notebook.
+
+>>> from resources.workspace import Workspace
+>>> ws = Workspace.open()
+>>> ws.features("price_volume", first, last)
+>>> ws.sql("select symbol, close from bars where session = date '2025-06-02' order by close desc limit 5")
+"""
+
+import os
+from datetime import UTC, date, datetime
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+
+from quant_assets.errors import ConfigurationError
+from quant_assets.features.sets import FeatureSet, feature_set
+from quant_assets.market_data.calendars import Cuts, calendar
+from quant_assets.ports import Brokers, Clock, Ledger, MarketDataSource, ModelRegistry, Notifier
+from quant_assets.records import Book, FeatureSnapshot
+from quant_assets.signals.strategy import Strategy
+from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, LISTINGS, NAV, in_force
+from resources.deployment import DEFAULT, Deployment, load
+from resources.store import DeltaStore
+
+
+def home() -> Path:
+    """The folder where state lives: $QUANT_HOME, or .quant in the current folder."""
+    return Path(os.environ.get("QUANT_HOME", ".quant")).absolute()
+
+
+class Workspace:
+    """A home folder and its deployment. Adapters open when first used."""
+
+    def __init__(self, home: Path, deployment: Deployment, clock: Clock | None = None) -> None:
+        self.home = home
+        self.deployment = deployment
+        self.store = DeltaStore(home / "tables")
+        self._clock = clock
+
+    @classmethod
+    def open(cls, folder: Path | None = None, deployment: Path | None = None) -> "Workspace":
+        """The workspace of a folder. The deployment: the file given, $QUANT_DEPLOYMENT, the home's deployment.yaml, or the default simulated one."""
+        where = (folder or home()).absolute()
+        named = deployment or (Path(os.environ["QUANT_DEPLOYMENT"]) if "QUANT_DEPLOYMENT" in os.environ else None)
+        own = where / "deployment.yaml"
+        return cls(where, load(named or (own if own.exists() else DEFAULT)))
+
+    @cached_property
+    def cuts(self) -> Cuts:
+        """The knowledge cuts of the deployment's sessions; all its strategies decide at the same time."""
+        minutes = {s.decide_minutes_before_open for s in self.deployment.strategies}
+        if len(minutes) != 1:
+            raise ConfigurationError(f"the strategies of one deployment decide at one time; found {sorted(minutes)} minutes before the open. Use one deployment for each.")
+        return Cuts(calendar(self.deployment.calendar), minutes.pop())
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The wall, or in a historical run the session's own decision time (set by `at`)."""
+        from resources.clock import SessionClock, SystemClock
+
+        if self._clock is not None:
+            return self._clock
+        return SystemClock() if self.deployment.clock == "system" else SessionClock(self.cuts.of(self.cuts.calendar.shift(self.deployment.start, -1)))
+
+    @cached_property
+    def source(self) -> MarketDataSource:
+        """The market data source that the deployment names."""
+        from resources.sources.open import open_source
+
+        return open_source(self.deployment.source, calendar(self.deployment.calendar))
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The operational database."""
+        from resources.ledger import SqliteLedger
+
+        self.home.mkdir(parents=True, exist_ok=True)
+        return SqliteLedger(self.home / "ledger.sqlite")
+
+    @cached_property
+    def notifier(self) -> Notifier:
+        """The log in the home folder, and the webhook of QUANT_WEBHOOK_URL where it is set."""
+        from resources.notifier import Fanout, LogNotifier, WebhookNotifier
+
+        log = LogNotifier(self.home / "notifications.jsonl")
+        return Fanout((log, WebhookNotifier())) if os.environ.get("QUANT_WEBHOOK_URL") else log
+
+    @cached_property
+    def registry(self) -> ModelRegistry:
+        """Where training is tracked."""
+        from resources.registry import MlflowRegistry
+
+        return MlflowRegistry(self.home / "mlflow")
+
+    @cached_property
+    def brokers(self) -> Brokers:
+        """Opens the venue of a book."""
+        from resources.brokers.desk import BrokerDesk
+
+        return BrokerDesk(self.home / "brokers", self.market, self.cuts)
+
+    @property
+    def span(self) -> tuple[date, date | None]:
+        """The first session of the deployment's data, and the last where its source ends."""
+        first, last = self.deployment.source.get("first"), self.deployment.source.get("last")
+        labels = self.source.labels() if first is None else ()
+        begins = first or (labels[0] if labels else self.deployment.start)
+        ends = last or (labels[-1] if labels and self.deployment.clock == "session" else None)
+        sessions = self.cuts.calendar
+        return sessions.on_or_after(begins), sessions.on_or_before(ends) if ends else None
+
+    @property
+    def reports(self) -> Path:
+        """Where pages are written."""
+        return self.home / "reports"
+
+    @property
+    def notice(self) -> str:
+        """What every page must say of the data."""
+        return "The market is simulated: no price here was ever traded." if self.deployment.source.get("kind") == "simulated" else ""
+
+    def market(self, session: date) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """What the paper venue trades on: the session's bars and all actions up to it, as known at its cut."""
+        as_of = self.cuts.of(session)
+        bars = in_force(self.store.read(BARS, as_of=as_of, first=session, last=session), BARS)
+        return bars, self.store.read(ACTIONS, as_of=as_of, last=session)
+
+    def books(self, *, live: bool) -> list[Book]:
+        """The books with a broker, or those for research."""
+        return [b for b in self.deployment.books if b.research is not live]
+
+    def latest(self) -> date:
+        """The session that an operator asks about: the last one whose decision time has come; in a historical run the last one decided."""
+        if self.deployment.clock == "system":
+            return self.cuts.due(self.clock.now())
+        decided = self.store.read(DECISIONS, as_of=None, first=self.deployment.start)
+        return decided["session"].max() if decided.height else self.deployment.start  # pyright: ignore[reportReturnType]  # a Series' bounds are typed by no dtype
+
+    def booked(self, book: Book) -> tuple[date, date]:
+        """The first and the last session booked. Raises ConfigurationError where there is none."""
+        nav = self.store.read(NAV, as_of=None, where={"book": book.name})
+        if nav.is_empty():
+            raise ConfigurationError(f"nothing was booked for {book.name!r} yet; run `quant {'backfill' if book.research else 'run daily'}` first")
+        return nav["session"][0], nav["session"][-1]
+
+    def strategy_of(self, book: Book) -> Strategy:
+        """The strategy that a book trades."""
+        return self.deployment.strategy(book.strategy)
+
+    def feature_set_of(self, strategy: Strategy) -> FeatureSet:
+        """The feature set that a strategy reads."""
+        return feature_set(strategy.feature_set)
+
+    # for notebooks ------------------------------------------------------------------------------------------------
+
+    def bars(self, first: date, last: date, *, as_of: datetime | None = None) -> pl.DataFrame:
+        """Raw daily bars in force as of a time (default: now)."""
+        return in_force(self.store.read(BARS, as_of=as_of or datetime.now(UTC), first=first, last=last), BARS)
+
+    def features(self, name: str, first: date, last: date) -> pl.DataFrame:
+        """The published values of a feature set: session, sid, the features, known_at."""
+        return self.store.read(feature_set(name).table, as_of=None, first=first, last=last)
+
+    def training_set(self, strategy: str, *, as_of: date) -> tuple[pl.DataFrame, FeatureSnapshot]:
+        """What the strategy's model may learn from at the cut of session `as_of`, and the snapshot that identifies it."""
+        from quant_assets.models.training_set import training_set
+
+        declared = self.deployment.strategy(strategy)
+        return training_set(self.store, feature_set(declared.feature_set), declared.horizon, self.cuts.of(as_of), universe=declared.universe.name)
+
+    def decisions(self, strategy: str, first: date, last: date) -> pl.DataFrame:
+        """The stored decisions of a strategy."""
+        return self.store.read(DECISIONS, as_of=None, first=first, last=last, where={"strategy": strategy})
+
+    def backtest(self, book: str, first: date, last: date) -> pl.DataFrame:
+        """Trade a research book over the sessions and return its NAV; the same functions as the daily run."""
+        from resources.day import research
+
+        research(self, self.deployment.book(book), self.cuts.calendar.between(first, last))
+        return self.store.read(NAV, as_of=None, first=first, last=last, where={"book": book})
+
+    def fills(self, book: str) -> pl.DataFrame:
+        """The executions of a book, with the symbol of the time."""
+        listed = in_force(self.store.read(LISTINGS, as_of=None), LISTINGS).sort("session").select("sid", "session", "symbol")
+        filled = self.store.read(FILLS, as_of=None, where={"book": book}).sort("session")
+        return filled.join_asof(listed, on="session", by="sid", check_sortedness=False)
+
+    def sql(self, query: str, *, as_of: datetime | None = None) -> pl.DataFrame:
+        """A query over all tables: `bars` shows the rows in force as of a time (default: now), `history.bars` every version."""
+        from resources.queries import run
+
+        return run(self.store, query, as_of or datetime.now(UTC))
