@@ -149,6 +149,7 @@ class Home:
     """A store, a ledger and a venue in one folder."""
 
     def __init__(self, root: Path, sessions: Sequence[date] = SESSIONS) -> None:
+        self.root = root
         fresh = not (root / "tables").exists()
         self.store = stored(root / "tables", sessions) if fresh else DeltaStore(root / "tables")
         self.ledger: Ledger = SqliteLedger(root / "ledger.sqlite")

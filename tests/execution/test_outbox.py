@@ -1,0 +1,206 @@
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from quant_assets.errors import OrderRejected, OrderUncertain
+from quant_assets.execution.outbox import TRANSITIONS, drop_copy, pump
+from quant_assets.records import BrokerOrder, Fill, Order, OrderState
+from resources.ledger import SqliteLedger
+from tests.execution.small_market import CUTS, PAPER, SESSIONS, Told
+
+D = SESSIONS[1]
+NOW = CUTS.of(D)
+S = OrderState
+
+
+class Venue:
+    """A venue that answers as told: `on_submit` and `on_find` may raise before or after what they do."""
+
+    name = "told"
+
+    def __init__(self) -> None:
+        self.held: list[BrokerOrder] = []
+        self.fills: list[Fill] = []
+        self.on_submit: Callable[[Order], None] = lambda _: None
+        self.on_answer: Callable[[Order], None] = lambda _: None
+        self.on_find: Callable[[str], None] = lambda _: None
+
+    def sync(self, session: date) -> None:
+        """Nothing to do."""
+
+    def submit(self, order: Order) -> str:
+        """Accept, unless told to break before or after."""
+        self.on_submit(order)
+        self.held.append(BrokerOrder(client_order_id=order.client_order_id, broker_order_id=f"B{len(self.held)}", sid=order.sid, side=order.side, quantity=order.quantity, filled=0, state=S.ACKED))
+        self.on_answer(order)
+        return self.held[-1].broker_order_id
+
+    def find(self, client_order_id: str) -> BrokerOrder | None:
+        """What is held."""
+        self.on_find(client_order_id)
+        return next((h for h in self.held if h.client_order_id == client_order_id), None)
+
+    def orders(self) -> list[BrokerOrder]:
+        """All orders."""
+        return self.held
+
+    def executions(self, first: date | None = None) -> list[Fill]:
+        """All fills."""
+        return [f for f in self.fills if first is None or f.session >= first]
+
+    def positions(self) -> dict[int, int]:
+        """None."""
+        return {}
+
+    def cash(self) -> Decimal:
+        """None."""
+        return Decimal(0)
+
+
+class Desk:
+    """An outbox with three orders, its venue, and a hand on the clock."""
+
+    def __init__(self, path: Path) -> None:
+        self.now = NOW
+        self.ledger = SqliteLedger(path, clock=lambda: self.now)
+        self.venue = Venue()
+        self.told = Told()
+        made = [self.order(sid, side) for sid, side in ((1, 1), (2, -1), (3, 1))]
+        self.ledger.bind(PAPER.name, "hand", D, "set", made)
+
+    def order(self, sid: int, side: int) -> Order:
+        """An order for the next open."""
+        following = CUTS.calendar.shift(D, 1)
+        return Order(
+            client_order_id=f"c{sid}", book=PAPER.name, strategy="hand", decided=D, session=following, good_till=following, slot="open", sid=sid, leg="exit", symbol="S", side=side, quantity=10,
+            reference_price=Decimal(10), decision_id="d",
+        )  # fmt: skip
+
+    def pump(self, settle_seconds: float = 0, now: datetime | None = None) -> int:
+        """One turn."""
+        return pump(self.ledger, self.venue, PAPER, now=now or self.now, calendar=CUTS.calendar, notifier=self.told, settle_seconds=settle_seconds)
+
+    def states(self) -> list[OrderState]:
+        """By sid."""
+        return [s for _, s, _ in self.ledger.orders(PAPER.name)]
+
+    def arrived(self) -> list[str]:
+        """Client ids at the venue, in order of arrival."""
+        return [h.client_order_id for h in self.venue.held]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path / "ledger.sqlite")
+
+
+def broken(error: Exception, of: str = "c1") -> Callable[[object], None]:
+    def act(about: object) -> None:
+        if (about.client_order_id if isinstance(about, Order) else about) == of:
+            raise error
+
+    return act
+
+
+def test_the_machine_is_closed():
+    """Every state that is not an end has a way on, and an end has none."""
+    assert set(TRANSITIONS) == {s for s in S if not s.terminal}
+    assert all(TRANSITIONS.values())
+
+
+def test_sent_once_sales_first(desk):
+    """Each pending order is sent once, sales first; again sends nothing."""
+    assert desk.pump() == 3
+    assert desk.arrived() == ["c2", "c1", "c3"]
+    assert desk.pump() == 0
+    assert desk.states() == [S.ACKED] * 3
+    assert len(desk.arrived()) == 3
+
+
+def test_kill_switch(desk):
+    """With the switch on nothing leaves; off again, all of it."""
+    desk.ledger.set_kill_switch(on=True, by="ops", reason="drill")
+    assert desk.pump() == 0
+    assert (desk.arrived(), desk.states()) == ([], [S.PENDING] * 3)
+    desk.ledger.set_kill_switch(on=False, by="ops", reason="over")
+    assert desk.pump() == 3
+
+
+def test_switched_in_between(desk):
+    """The switch is read for each order: what is behind it when it turns on stays."""
+    desk.venue.on_answer = lambda _: desk.ledger.set_kill_switch(on=True, by="ops", reason="now")
+    assert desk.pump() == 1
+    assert desk.arrived() == ["c2"]
+
+
+def test_rejected_is_definite(desk):
+    """A refusal ends the order and is told; nothing is sent again."""
+    desk.venue.on_submit = broken(OrderRejected("no"))
+    assert desk.pump() == 2
+    assert desk.states() == [S.REJECTED, S.ACKED, S.ACKED]
+    assert any("rejected" in t for t in desk.told.subjects)
+    assert desk.pump() == 0
+
+
+@pytest.mark.parametrize("error", [OrderUncertain("timeout"), ConnectionError("gone"), ValueError("a bug of the adapter")])
+def test_uncertain_after_accept_is_found(desk, error):
+    """The venue took it and the answer was lost: it is found there, not sent again."""
+    desk.venue.on_answer = broken(error)
+    desk.pump()
+    assert desk.states()[0] is S.UNKNOWN
+    assert desk.pump(settle_seconds=60) == 0
+    assert desk.states() == [S.ACKED] * 3
+    assert sorted(desk.arrived()) == ["c1", "c2", "c3"]
+
+
+def test_uncertain_and_absent_waits_for_the_settle_window(desk):
+    """The venue shows nothing: asked again until the window has passed, only then sent again."""
+    desk.venue.on_submit = broken(OrderUncertain("timeout"))
+    desk.pump()
+    desk.venue.on_submit = lambda _: None
+    desk.now += timedelta(seconds=59)
+    assert desk.pump(settle_seconds=60) == 0
+    assert desk.states()[0] is S.UNKNOWN
+    desk.now += timedelta(seconds=1)
+    assert desk.pump(settle_seconds=60) == 1
+    assert sorted(desk.arrived()) == ["c1", "c2", "c3"]
+
+
+def test_what_cannot_be_proven_is_held(desk):
+    """Where the venue cannot say after the window, a person decides; nothing is sent meanwhile."""
+    desk.venue.on_submit = broken(OrderUncertain("timeout"))
+    desk.venue.on_find = broken(OrderUncertain("no such query"))
+    desk.pump()
+    desk.pump()
+    assert desk.states()[0] is S.HELD
+    assert any("held" in t for t in desk.told.subjects)
+    assert (desk.pump(), len(desk.arrived())) == (0, 2)
+
+
+def test_crash_between_commit_and_send(desk):
+    """An order that was committed as SUBMITTING and never sent goes out once."""
+    desk.ledger.begin_submit("c1")
+    assert desk.pump() == 3
+    assert sorted(desk.arrived()) == ["c1", "c2", "c3"]
+
+
+def test_never_after_its_open(desk):
+    """What was not sent before its open expires unsent."""
+    assert desk.pump(now=CUTS.calendar.open(CUTS.calendar.shift(D, 1))) == 0
+    assert (desk.states(), desk.arrived()) == ([S.EXPIRED] * 3, [])
+
+
+def test_drop_copy(desk):
+    """The venue's record becomes ours once; an order we never sent and a second one under an id are left for reconciliation."""
+    desk.pump()
+    held = {h.client_order_id: h for h in desk.venue.held}
+    fill = Fill(exec_id="e1", client_order_id="c1", session=D, sid=1, side=1, quantity=4, price=Decimal(10), fee=Decimal(1), arrival_price=Decimal(10), ts=NOW)
+    report = BrokerOrder(client_order_id="c1", broker_order_id="B", sid=1, side=1, quantity=10, filled=4, state=S.PARTIAL)
+    desk.venue.held = [report, held["c2"], held["c3"], held["c3"], BrokerOrder(client_order_id="x", broker_order_id="B", sid=1, side=1, quantity=10, filled=0, state=S.FILLED)]
+    desk.venue.fills = [fill]
+    assert drop_copy(desk.ledger, desk.venue, PAPER) == [fill]
+    assert drop_copy(desk.ledger, desk.venue, PAPER) == []
+    assert [(s, n) for _, s, n in desk.ledger.orders(PAPER.name)] == [(S.PARTIAL, 4), (S.ACKED, 0), (S.ACKED, 0)]
