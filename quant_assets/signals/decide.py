@@ -26,7 +26,7 @@ def decide(
     cuts: Cuts,
     sessions: Sequence[date],
     *,
-    kill_switch: tuple[bool, str],
+    kill_switch: tuple[bool | None, str],
     provenance: Provenance,
     now: datetime,
     late: bool = False,
@@ -34,7 +34,7 @@ def decide(
 ) -> StageReport:
     """Write DECISIONS of `sessions`, each on what was known at its cut. What stands already is not written again.
 
-    `kill_switch`: whether it is on, and the reason given. `late`: the deadline passed with nothing ready, so that every
+    `kill_switch`: whether it is on (None: unknown, which refuses), and the reason given. `late`: the deadline passed with nothing ready, so that every
     row is NO_TRADE. State `done` where anything may be traded, else `refused` with the reason most rows carry.
     """
     ordered = sorted(set(sessions))
@@ -45,7 +45,7 @@ def decide(
 
 
 def decisions(
-    stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, sessions: Sequence[date], *, kill_switch: tuple[bool, str], late: bool = False, progress: Progress = quiet
+    stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, sessions: Sequence[date], *, kill_switch: tuple[bool | None, str], late: bool = False, progress: Progress = quiet
 ) -> pl.DataFrame:
     """The content columns of DECISIONS for `sessions` (ascending), sorted by (session, sid): a pure function of what is given."""
     days: list[pl.DataFrame] = []
@@ -54,7 +54,7 @@ def decisions(
         days.append(day(stored, feature_set, strategy, cuts, session))
     progress(len(days), len(sessions), "decide")
     on, reason = kill_switch
-    rows = pl.concat(days).with_columns(kill_switch=pl.lit(on), kill_reason=pl.lit(reason), late=pl.lit(late))
+    rows = pl.concat(days).with_columns(kill_switch=pl.lit(on, dtype=pl.Boolean), kill_reason=pl.lit(reason), late=pl.lit(late))
     judged = guardrails(_weighted(rows, strategy), strategy.limits)
     opens = pl.DataFrame([(s, cuts.calendar.open(cuts.calendar.shift(s, 1))) for s in sessions], schema={"session": pl.Date, "valid_until": UTC_MICROS}, orient="row")
     complete = judged.join(opens, on="session", maintain_order="left").with_columns(

@@ -12,7 +12,7 @@ from quant_assets.errors import ReplayMismatch, UnknownDecision
 from quant_assets.features.publish import compute
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.calendars import Cuts
-from quant_assets.models.boosting import predict
+from quant_assets.models.scoring import scored
 from quant_assets.ports import Store
 from quant_assets.records import Frozen, Provenance
 from quant_assets.signals.decide import decisions
@@ -109,14 +109,11 @@ def _nearest(ids: list[str], wanted: str, count: int = 5) -> list[str]:
 
 
 def _scores(store: Store, strategy: Strategy, feature_set: FeatureSet, features: pl.DataFrame, model_id: str) -> pl.DataFrame:
-    """SCORES rows of the cited model on recomputed features, by the rule of `models.scoring`; none where none was cited."""
+    """SCORES rows of the cited model on recomputed features; none where none was cited."""
     cited = store.read(MODELS, as_of=None, where={"strategy": strategy.name, "model_id": model_id})
     if cited.is_empty():
         return SCORES.empty()
-    columns = pl.col(feature_set.features)
-    rows = features.filter(~pl.all_horizontal(columns.is_null()), pl.all_horizontal(columns.is_finite().fill_null(value=True)))
-    scored = rows.with_columns(predict(cited["text"][0], rows, strategy.model.threads), model_id=pl.lit(model_id), strategy=pl.lit(strategy.name))
-    return scored.select(*SCORES.schema)
+    return scored(feature_set, strategy, model_id, cited["text"][0], features)
 
 
 def _switches(rows: pl.DataFrame) -> tuple[tuple[bool, str], bool]:

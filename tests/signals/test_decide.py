@@ -188,6 +188,21 @@ def test_unpublished_features_leave_drift_unknown(market, days) -> None:
     assert reasons(out) == {"DRIFT_UNKNOWN": 21}
 
 
+def test_a_name_that_cannot_trade_takes_no_place(market, days) -> None:
+    """The best score without a bar of the session is refused, and the five places go to names that can be traded."""
+    inputs = read(market.store, market.features, market.strategy, market.cuts, [days[20]])
+    best = inputs.scores.filter(sid=1).with_columns(sid=pl.lit(7, dtype=pl.Int64), score=pl.lit(9.0))
+    out = decisions(replace(inputs, scores=pl.concat([inputs.scores, best])), market.features, market.strategy, market.cuts, [days[20]], kill_switch=QUIET)
+    assert out.filter(sid=7).select("reason", "score", "rank", "target_weight").row(0) == ("DATA_NO_BAR", 9.0, None, 0.0)
+    assert out.filter(reason="SELECTED")["rank"].sort().to_list() == [1, 2, 3, 4, 5]
+
+
+def test_an_unknown_kill_switch_refuses(market, days) -> None:
+    """Where the switch could not be read, it counts as on."""
+    inputs = read(market.store, market.features, market.strategy, market.cuts, [days[25]])
+    assert reasons(decisions(inputs, market.features, market.strategy, market.cuts, [days[25]], kill_switch=(None, ""))) == {"KILL_SWITCH": 21}
+
+
 def test_a_session_without_members_is_one_row_with_a_reason(build) -> None:
     """A row of sid 0, NO_TRADE: a day on which nothing could be decided is recorded too."""
     market = build()
