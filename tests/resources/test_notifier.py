@@ -17,12 +17,16 @@ class Hook(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Record and answer."""
-        self.server.seen.append((self.path, dict(self.headers), json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+        self.server.seen.append((self.path, dict(self.headers), json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"null")))
         self.send_response(int(self.path.rsplit("/", 1)[1]))
         if self.path.endswith("302"):
+            self.send_header("Location", self.path.replace("302", "200"))
+        if self.path.endswith("303"):
             self.send_header("Location", "file:///etc/hostname")
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    do_GET = do_POST  # noqa: N815  # what a followed redirect would ask with; the base class names it so
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it so
         """Nothing on stderr."""
@@ -76,7 +80,7 @@ def test_a_webhook_is_posted_json(hook: HTTPServer, monkeypatch: pytest.MonkeyPa
     assert not (tmp_path / "n.jsonl").exists()
 
 
-@pytest.mark.parametrize(("answer", "why"), [("500", "HTTP 500"), ("404", "HTTP 404"), ("302", "HTTP 302")])
+@pytest.mark.parametrize(("answer", "why"), [("500", "HTTP 500"), ("404", "HTTP 404"), ("302", "HTTP 302"), ("303", "HTTP 303")])
 def test_a_webhook_that_refuses_falls_back_without_telling_the_secret(hook: HTTPServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str, why: str) -> None:
     """An error or a redirect raises nothing and is not followed; the message is logged, the address is not."""
     monkeypatch.setenv("QUANT_WEBHOOK_URL", f"http://127.0.0.1:{hook.server_port}/s3cret/{answer}")

@@ -20,6 +20,10 @@ SPAN = {"first": date(2024, 1, 2), "last": date(2024, 12, 31), "calendar": XNYS}
 QUIET = dict.fromkeys(("splits", "payers", "delistings", "listings", "symbol_changes", "reuses", "halts", "restatements", "duplicates", "conflicts", "malformed", "late", "missing", "thin"), 0.0)
 LIVELY = Market(**SPAN, names=60, seed=3, splits=0.2, delistings=0.1, listings=0.1, symbol_changes=0.1, halts=0.2, restatements=2e-3, conflicts=1e-3, malformed=1e-3)
 
+CARELESS = Market(
+    **{**SPAN, "last": date(2024, 6, 28)}, names=30, seed=5, delistings=1.5, listings=1.0, symbol_changes=0.5, halts=1.0, restatements=1e-2, conflicts=1e-2, malformed=1e-2, missing=0.15, thin=0.15
+)
+
 
 @cache
 def captured(market: Market) -> tuple[Capture, ...]:
@@ -45,10 +49,11 @@ def test_same_configuration_same_bits() -> None:
     assert other.fetch(other.labels()[0]).sha256 != before[0][0]
 
 
-def test_the_last_word_of_the_vendor_is_the_truth() -> None:
+@pytest.mark.parametrize("market", [LIVELY, CARELESS], ids=["lively", "careless"])
+def test_the_last_word_of_the_vendor_is_the_truth(market: Market) -> None:
     """Whatever is late, missing, thin, wrong or malformed: the last row captured of each company and session is the true bar, and every true bar arrives."""
-    truth = SimulatedMarket(LIVELY).truth.bars.sort("company", "session")
-    last = companies(LIVELY).sort("company", "session", "label", "line").unique(["company", "session"], keep="last", maintain_order=True)
+    truth = SimulatedMarket(market).truth.bars.sort("company", "session")
+    last = companies(market).sort("company", "session", "label", "line").unique(["company", "session"], keep="last", maintain_order=True)
     columns = ["company", "session", "open", "high", "low", "close", "volume"]
     assert last.select(columns).equals(truth.select(columns))
 
@@ -266,12 +271,14 @@ def test_the_twin_without_signal_predicts_nothing() -> None:
 
 
 def test_the_twin_is_the_same_market_but_for_the_signal() -> None:
-    """Volumes are equal to the share; prices differ by the drift alone."""
+    """Volumes are equal to the share; log prices differ by k times the surges of the five sessions before, to the cent's rounding."""
     on, off = (paths(Market(**SPAN, seed=1, signal=s, **QUIET)) for s in (0.05, 0.0))
     assert np.array_equal(on.volume, off.volume)
     assert off.strength == 0.0
-    drift = np.diff(np.log(on.prices["close"] / off.prices["close"]), axis=0)
-    assert 0 < np.abs(drift).mean() < 0.002
+    drift = np.diff(np.log(on.prices["close"] / off.prices["close"]), axis=0)[5:]
+    planted = on.strength * sum(on.surge[5 - lag + 1 : len(on.surge) - lag] for lag in range(1, 6))
+    assert np.abs(drift - planted).max() < 0.02 / min(on.prices["close"].min(), off.prices["close"].min()) * 2
+    assert np.corrcoef(drift.ravel(), planted.ravel())[0, 1] > 0.9
 
 
 # opening --------------------------------------------------------------------------------------------------------------
