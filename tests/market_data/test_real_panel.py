@@ -58,12 +58,12 @@ def test_starbucks_splits(april: DeltaStore) -> None:
 
 
 def test_a_symbol_change_keeps_the_instrument(april: DeltaStore) -> None:
-    """ONNN becomes ON on 2015-04-06 under the same company name: one instrument, and an action that says so."""
+    """ONNN becomes ON under the same company name: one instrument, and an action that says so, from the first capture whose rows of ON do not conflict."""
     listings = april.read(LISTINGS, as_of=None).filter(pl.col("name") == "ON Semiconductor Corporation").sort("session")
     assert listings["symbol"].to_list() == ["ONNN", "ON"]
     assert listings["sid"].n_unique() == 1
     change = april.read(ACTIONS, as_of=None, where={"kind": "symbol_change"})
-    assert change.select("sid", "capture").rows() == [(listings["sid"][0], date(2015, 4, 6))]
+    assert change.select("sid", "capture").rows() == [(listings["sid"][0], date(2015, 4, 7))]
 
 
 def test_the_original_drop_has_nineteen_conflicts(shared_data: Path, tmp_path: Path) -> None:

@@ -1,0 +1,154 @@
+"""Which instrument a symbol means, case by case."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from quant_assets.market_data.calendars import calendar
+from quant_assets.market_data.identity import content_sid
+from quant_assets.market_data.ingest import ingest
+from quant_assets.tables import ACTIONS, BARS, LISTINGS, in_force
+from resources.store import DeltaStore
+
+XNYS = calendar("XNYS")
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+START = date(2016, 3, 7)
+FILL = {f"F{i}": f"Filler {i}" for i in range(4)}  # names that are always there, so that no capture is thin
+Day = Mapping[str, tuple[str | None, float]]  # symbol to company and close
+
+
+@pytest.fixture
+def store(tmp_path: Path, capture: Callable[..., Any], captures: Any) -> Callable[..., DeltaStore]:
+    """Play days (one capture each, with that session and the one before, as both stand that day) and return the store."""
+
+    def play(days: Sequence[Day], *, names: bool = True, actions: Mapping[int, pl.DataFrame] | None = None) -> DeltaStore:
+        held = {}
+        for i, day in enumerate(days):
+            label = XNYS.shift(START, i)
+            rows = [(s, label, 10.0) for s in FILL] + [(s, label, close) for s, (_, close) in day.items()]
+            if i:
+                rows += [(s, XNYS.shift(label, -1), close) for s, (_, close) in days[i - 1].items() if s in day]
+            listed = FILL | {s: n for s, (n, _) in day.items()}
+            held[label] = capture(label, rows, listed if names else None, actions=(actions or {}).get(i))
+        opened = DeltaStore(tmp_path)
+        source = captures(held)
+        ingest(source, opened, None, NOW, source.labels(), XNYS)
+        return opened
+
+    return play
+
+
+def sids(store: DeltaStore, symbol: str) -> list[int]:
+    bars = in_force(store.read(BARS, as_of=None), BARS).filter(pl.col("symbol") == symbol).sort("session")
+    return bars["sid"].unique(maintain_order=True).to_list()
+
+
+def test_an_id_is_content(store: Callable[..., DeltaStore]) -> None:
+    """The sid follows from the symbol and the first capture's label, and fits a double exactly."""
+    opened = store([{"AA": ("Alpha", 10.0)}])
+    assert sids(opened, "AA") == [content_sid("AA", START)]
+    assert 0 < content_sid("AA", START) < 2**52
+
+
+def test_a_new_name_alone_is_the_same_instrument(store: Callable[..., DeltaStore]) -> None:
+    """A company that changes its name while its closes agree stays; the listing records the new name."""
+    opened = store([{"AA": ("Alpha", 10.0)}, {"AA": ("Omega", 10.1)}])
+    assert len(sids(opened, "AA")) == 1
+    assert opened.read(LISTINGS, as_of=None).filter(pl.col("symbol") == "AA").sort("known_at")["name"].to_list() == ["Alpha", "Omega"]
+
+
+def test_another_close_alone_is_a_restatement(store: Callable[..., DeltaStore], capture: Callable[..., Any], captures: Any, tmp_path: Path) -> None:
+    """A close restated by a fifth under the same name is a new version of the same instrument's bar."""
+    after = XNYS.shift(START, 1)
+    source = captures({START: capture(START, [("AA", START, 10.0)], {"AA": "Alpha"}), after: capture(after, [("AA", START, 12.0), ("AA", after, 12.0)], {"AA": "Alpha"})})
+    opened = DeltaStore(tmp_path)
+    ingest(source, opened, None, NOW, source.labels(), XNYS)
+    assert opened.read(BARS, as_of=None, first=START, last=START)["sid"].n_unique() == 1
+
+
+def test_a_vanished_symbol_is_continued_by_name(store: Callable[..., DeltaStore]) -> None:
+    """A new symbol with the name of one that has gone is the same instrument, spelling aside; an action tells."""
+    opened = store([{"AA": ("Alpha Inc.", 10.0)}, {"AA": ("Alpha Inc.", 10.1)}, {"NEW": ("ALPHA INC", 10.2)}])
+    assert sids(opened, "NEW") == sids(opened, "AA") == [content_sid("AA", START)]
+    assert opened.read(ACTIONS, as_of=None)["kind"].to_list() == ["symbol_change"]
+
+
+def test_a_delisting_turns_out_to_be_a_symbol_change(store: Callable[..., DeltaStore]) -> None:
+    """Where the new symbol comes after the delisting was derived, the delisting is withdrawn."""
+    opened = store([{"AA": ("Alpha", 10.0)}, *[{}] * 3, {"NEW": ("Alpha", 10.2)}])
+    assert sids(opened, "NEW") == [content_sid("AA", START)]
+    assert opened.read(ACTIONS, as_of=None).sort("known_at", "withdrawn").select("kind", "withdrawn").rows() == [("delisting", False), ("symbol_change", False), ("delisting", True)]
+    assert opened.read(LISTINGS, as_of=None).filter(pl.col("sid") == content_sid("AA", START)).sort("known_at")["listed"].to_list() == [True, False, True]
+
+
+def test_share_classes_are_not_merged(store: Callable[..., DeltaStore]) -> None:
+    """Two classes under one name: a third symbol continues neither while both are there, and the one that vanished afterwards."""
+    both = {"GA": ("Twins", 10.0), "GB": ("Twins", 20.0)}
+    opened = store([both, both | {"GC": ("Twins", 20.0)}])
+    assert len({*sids(opened, "GA"), *sids(opened, "GB"), *sids(opened, "GC")}) == 3
+
+
+def test_of_two_classes_renamed_each_finds_its_own(store: Callable[..., DeltaStore], capture: Callable[..., Any], captures: Any, tmp_path: Path) -> None:
+    """Both classes change their symbols on one day: the closes of the common session tell which is which."""
+    after, names = XNYS.shift(START, 1), {"OA": "Twins", "OB": "Twins"}
+    source = captures(
+        {
+            START: capture(START, [("OA", START, 10.0), ("OB", START, 20.0)], names),
+            after: capture(after, [("NA", START, 10.0), ("NA", after, 10.1), ("NB", START, 20.0), ("NB", after, 20.1)], {"NA": "Twins", "NB": "Twins"}),
+        }
+    )
+    opened = DeltaStore(tmp_path)
+    ingest(source, opened, None, NOW, source.labels(), XNYS)
+    assert sids(opened, "NA") == [content_sid("OA", START)]
+    assert sids(opened, "NB") == [content_sid("OB", START)]
+
+
+def test_a_ticker_comes_back_as_somebody_else(store: Callable[..., DeltaStore]) -> None:
+    """After more than twenty sessions under another name it is another instrument; under its own name the same, and its delisting is withdrawn."""
+    opened = store([{"AA": ("Alpha", 10.0), "BB": ("Beta", 10.0)}, *[{}] * 21, {"AA": ("Somebody", 50.0), "BB": ("Beta", 11.0)}])
+    assert len(sids(opened, "AA")) == 2
+    assert len(sids(opened, "BB")) == 1
+    delisted = in_force(opened.read(ACTIONS, as_of=None), ACTIONS).filter(pl.col("kind") == "delisting")
+    assert delisted["sid"].to_list() == [content_sid("AA", START)]
+
+
+def test_without_names_a_long_gap_is_a_reuse(store: Callable[..., DeltaStore]) -> None:
+    """Where the vendor lists nothing, a delisted symbol that comes back after more than twenty sessions is another instrument, after fewer the same."""
+    opened = store([{"AA": (None, 10.0), "BB": (None, 10.0)}, *[{}] * 10, {"BB": (None, 10.0)}, *[{}] * 10, {"AA": (None, 50.0), "BB": (None, 10.0)}], names=False)
+    assert (len(sids(opened, "AA")), len(sids(opened, "BB"))) == (2, 1)
+
+
+def test_a_listed_name_without_trades_is_not_delisted(store: Callable[..., DeltaStore], capture: Callable[..., Any], captures: Any, tmp_path: Path) -> None:
+    """A halted name that the vendor still lists keeps its listing; two absent sessions are too few in any case."""
+    labels = [XNYS.shift(START, i) for i in range(6)]
+    held = {d: capture(d, [(s, d, 10.0) for s in FILL] + ([("AA", d, 10.0)] if i == 0 else []), FILL | {"AA": "Alpha"}) for i, d in enumerate(labels)}
+    opened = DeltaStore(tmp_path)
+    ingest(captures(held), opened, None, NOW, labels, XNYS)
+    assert opened.read(ACTIONS, as_of=None).is_empty()
+
+
+def test_a_declared_delisting_stands_alone(store: Callable[..., DeltaStore]) -> None:
+    """Where the vendor declares the delisting with its proceeds, none is derived, and the name is listed no more."""
+    ex = XNYS.shift(START, 1)
+    said = pl.DataFrame(
+        [("AA", ex, "delisting", None, None, None, -0.3, "actions.csv", 2)],
+        schema={
+            "symbol": pl.String,
+            "session": pl.Date,
+            "kind": pl.String,
+            "numerator": pl.Int64,
+            "denominator": pl.Int64,
+            "cash": pl.Decimal(38, 6),
+            "value": pl.Float64,
+            "file": pl.String,
+            "line": pl.Int64,
+        },
+        orient="row",
+    )
+    opened = store([{"AA": ("Alpha", 10.0)}, *[{}] * 4], actions={0: said.clear(), 1: said, 2: said, 3: said.clear(), 4: said.clear()})
+    assert opened.read(ACTIONS, as_of=None).select("session", "kind", "value", "origin", "confidence").rows() == [(ex, "delisting", -0.3, "declared", 1.0)]
+    assert opened.read(LISTINGS, as_of=None).filter(pl.col("symbol") == "AA").sort("known_at")["listed"].to_list() == [True, False]
