@@ -45,7 +45,6 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
         GROUP,
         sessions,
         deps=["bars"],
-        owners=OWNERS,
         kinds={"polars"},
         description=f"What the quality rules found on each session, stored by content hash: the data guardrail and delivery read these rows.\n\n{RUNBOOK}",
     )
@@ -56,7 +55,6 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
         GROUP,
         sessions,
         deps=["bars", "listings"],
-        owners=OWNERS,
         kinds={"polars"},
         description=f"The most liquid names, drawn at each month's first session as known at its cut; half-open intervals.\n\n{RUNBOOK}",
     )

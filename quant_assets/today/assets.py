@@ -21,7 +21,7 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
     @staged(
         GROUP,
         sessions,
-        backfill_policy=dg.BackfillPolicy.multi_run(1),
+        each=True,
         description="What is due, done or blocked in the session, and the next command.\n\nRunbook: `quant today` prints the same; each check asks one question.",
     )
     def day_status(context: dg.AssetExecutionContext, status: dg.ResourceParam[Questions]) -> dg.MaterializeResult[Any]:
