@@ -42,6 +42,10 @@ class Runner:
         """Run a job for a range of partitions, in one run."""
         return self._execute(job, {"dagster/asset_partition_range_start": first.isoformat(), "dagster/asset_partition_range_end": last.isoformat()})
 
+    def check(self, job: str) -> None:
+        """Run a job of checks, which has no partitions."""
+        self._execute(job, {})
+
     def _execute(self, job: str, tags: dict[str, str]) -> dict[str, dict[str, object]]:
         definition = self.definitions.resolve_job_def(job)
         partition = tags.get("dagster/partition")

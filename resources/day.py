@@ -7,6 +7,7 @@ A day of session D happens at D's decision time, before the next open:
 """
 
 import os
+import shutil
 import subprocess
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -46,11 +47,12 @@ Reports = Iterator[StageReport]
 def provenance(ws: "Workspace", run_id: str = "") -> Provenance:
     """What is recorded beside results: table versions, code commit, hash of the lock file, run."""
     root = Path(__file__).parents[1]
-    asked = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S603, S607  # git is found on PATH, or there is none and the commit is unknown
+    git = shutil.which("git")
+    asked = subprocess.run([git, "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip() if git else ""  # noqa: S603  # git, on our own folder
     lock = root / "requirements.lock"
     return Provenance(
         table_versions={t.name: ws.store.version(t) for t in (BARS, DECISIONS)},
-        commit=asked.stdout.strip() or os.environ.get("QUANT_COMMIT", "unknown"),
+        commit=asked or os.environ.get("QUANT_COMMIT", "unknown"),
         lock_hash=content_id(lock.read_text()) if lock.exists() else "unknown",
         run_id=run_id,
     )
@@ -61,8 +63,8 @@ def arrive(ws: "Workspace", last: date, now: datetime, progress: Progress = quie
     yield ingest(ws.source, ws.store, ws.ledger.latest_cut(), now, pending(ws.source, ws.store, last), ws.cuts.calendar, progress)
 
 
-def derive(ws: "Workspace", sessions: Sequence[date], now: datetime, progress: Progress = quiet, run_id: str = "") -> Reports:
-    """Verdicts, universe, features, labels, models, scores and decisions of consecutive sessions, by range or by day."""
+def derive(ws: "Workspace", sessions: Sequence[date], now: datetime, progress: Progress = quiet, run_id: str = "", cut_at: Sequence[date] | None = None) -> Reports:
+    """Verdicts, universe, features, labels, models, scores and decisions of consecutive sessions, by range or by day. Models are cut at month ends, or `cut_at`."""
     yield gate(ws.store, ws.cuts, sessions)
     ws.ledger.note_cut(ws.cuts.of(max(sessions)))
     for strategy in ws.deployment.strategies:
@@ -70,7 +72,7 @@ def derive(ws: "Workspace", sessions: Sequence[date], now: datetime, progress: P
         yield update(ws.store, ws.cuts, strategy.universe, sessions)
         yield publish(ws.store, features, strategy.universe.name, ws.cuts, sessions, progress)
         yield publish_labels(ws.store, ws.cuts, strategy.horizon, sessions)
-        for cut in month_ends(ws.cuts.calendar, min(sessions), max(sessions)):
+        for cut in month_ends(ws.cuts.calendar, min(sessions), max(sessions)) if cut_at is None else cut_at:
             yield retrain(ws.store, ws.registry, features, strategy, ws.cuts, cut, notifier=ws.notifier)
         yield score(ws.store, features, strategy, ws.cuts, sessions)
         yield decide(ws.store, features, strategy, ws.cuts, sessions, kill_switch=ws.ledger.kill_switch(), provenance=provenance(ws, run_id), now=now)

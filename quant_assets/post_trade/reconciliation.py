@@ -12,6 +12,7 @@ from decimal import Decimal
 from quant_assets.ports import Broker, Ledger, Notifier, Store
 from quant_assets.post_trade.booking import state
 from quant_assets.records import Book, Break, BrokerOrder, Fill, Frozen, Order, OrderState, StageReport, content_id
+from quant_assets.tables import NAV
 
 # In these states we have the venue's word that it holds the order; in the others an order may never have left.
 _AT_VENUE = frozenset({OrderState.ACKED, OrderState.PARTIAL, OrderState.FILLED})
@@ -107,8 +108,20 @@ def _plain(amount: Decimal) -> str:
 def reconcile_session(ledger: Ledger, broker: Broker, store: Store, book: Book, session: date, notifier: Notifier) -> StageReport:
     """Compare the book's ledger and booked holdings with the venue's record after `session`, open each break once, tell somebody of the new ones.
 
-    The venue must be synchronised to `session` and the session booked.
+    The venue must be synchronised to `session` and the session booked. Once a later session is booked nothing is compared:
+    the venue tells how it stands, not how it stood.
     """
+    booked = store.read(NAV, as_of=None, first=session, where={"book": book.name})["session"]
+    if booked.len() and booked[-1] > session:
+        reason = f"{booked[-1]} is booked: the venue's record has moved on from {session}, which was compared when it was the last"
+        return StageReport(
+            stage="reconcile",
+            first=session,
+            last=session,
+            state="done",
+            reason=reason,
+            numbers={"breaks_found": 0, "breaks_new": 0, "breaks_open": len(ledger.breaks(book.name)), "orders_compared": 0, "fills_compared": 0},
+        )
     holdings = state(store, book, session)
     ours = OurSide(orders=ledger.orders(book.name), fills=ledger.fills(book.name), positions={s: q for s, q in holdings.quantities.items() if q}, cash=holdings.cash)
     theirs = TheirSide(orders=broker.orders(), fills=broker.executions(), positions=broker.positions(), cash=broker.cash())

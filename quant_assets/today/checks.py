@@ -24,7 +24,7 @@ def build() -> Sequence[dg.AssetChecksDefinition]:
     """One multi-check on `day_status`."""
     specs = [dg.AssetCheckSpec(name, asset="day_status", description=question) for name, question in NAMES.items()]
 
-    @dg.multi_asset_check(name="today", specs=specs)
+    @dg.multi_asset_check(name="day_questions", specs=specs)
     def today(context: dg.AssetCheckExecutionContext, status: dg.ResourceParam[Questions]) -> Iterable[dg.AssetCheckResult]:
         answers = status(date.fromisoformat(context.run.tags["dagster/partition"]))
         for name in NAMES:

@@ -1,0 +1,248 @@
+"""The demo: a story on a simulated market that proves itself. `quant demo` tells it; run again, it changes nothing.
+
+As a module it is the story's other processes: `twin FOLDER` evaluates the same market without its signal, and
+`interrupted SESSION` delivers a session and is killed in mid-send.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import polars as pl
+
+from jobs.console import console, say
+from quant_assets.errors import ConfigurationError
+from quant_assets.models.evaluation import Estimate, ic_estimate, rank_ic
+from quant_assets.models.training import month_ends
+from quant_assets.records import Order
+from quant_assets.tables import DECISIONS, FILLS, LABELS, PROMOTIONS, QUARANTINE, SCORES
+from resources.day import arrive, derive, only_run
+from resources.deployment import DEFAULT, load
+from resources.workspace import Workspace, home
+
+if TYPE_CHECKING:
+    from jobs.execute import Runner
+
+MODELS = 3  # month ends before the first live session at which a champion is cut
+LIVE = 4  # sessions traded day by day
+KILLED_AFTER = 7  # orders that reach the venue before the process is killed
+
+
+def tell(*, fresh: bool) -> None:
+    """Tell the story in the home folder. Raises ConfigurationError where the home has a deployment of its own."""
+    where = home()
+    if (where / "deployment.yaml").exists() or "QUANT_DEPLOYMENT" in os.environ:
+        raise ConfigurationError(f"{where} has a deployment of its own; tell the demo elsewhere: QUANT_HOME=.quant-demo quant demo")
+    if fresh:
+        shutil.rmtree(where, ignore_errors=True)
+    ws, started = Workspace(where, load(DEFAULT)), time.monotonic()
+    console.rule("[bold]quant-assets: from a vendor's rows to a report on what was traded")
+    say("[yellow]The market is simulated: no price below was ever traded.[/] Vendor defects, corporate actions and a predictive signal of known strength are planted in it.\n")
+    twin = subprocess.Popen([sys.executable, "-m", "jobs.demo", "twin", str(where / "twin")], stdout=subprocess.PIPE)  # noqa: S603  # our own module
+    try:
+        from jobs.execute import runner
+
+        with only_run(ws.home), runner(ws) as running:
+            _data(running)
+            _model(running, twin)
+            for n, session in enumerate(_live(ws)):
+                _day(running, session, interrupted=n == 1)
+            _close(running)
+    finally:
+        twin.kill()
+        twin.wait()
+    _next(ws)
+    say(f"\nTold in {time.monotonic() - started:.0f} s. Tell it again: the same decision ids, no new order.")
+
+
+def _live(ws: Workspace) -> list[date]:
+    calendar = ws.cuts.calendar
+    return calendar.between(ws.deployment.start, calendar.shift(ws.deployment.start, LIVE - 1))
+
+
+def _cuts(ws: Workspace) -> list[date]:
+    """The month ends at which the demo's champions are cut."""
+    first, _ = ws.span
+    return month_ends(ws.cuts.calendar, first, ws.cuts.calendar.shift(ws.deployment.start, -1))[-MODELS - 1 :]
+
+
+def _heading(text: str) -> None:
+    say(f"\n[bold cyan]{text}[/]")
+
+
+def _data(running: "Runner") -> None:
+    ws = running.ws
+    first, until = ws.span[0], ws.cuts.calendar.shift(ws.deployment.start, -1)
+    _heading("1  Data in")
+    with console.status(f"captures, verdicts, universe, features and labels of {first} to {until}, in one run"):
+        made = running.range("history", first, until)
+    bars, features = made["bars"], made["features_price_volume"]
+    refused = ws.store.read(QUARANTINE, as_of=None).group_by("reason").len().sort("len", descending=True)
+    taken = ws.sql("select count(*) captures, sum(rows) rows from captures").row(0)
+    say(f"   {taken[0]:,} captures with {taken[1]:,} rows; {ws.sql('select count(*) from bars').item():,} bars of {ws.sql('select count(distinct sid) from bars').item()} instruments in force.")
+    say("   Quarantined, with file, line and reason: " + ", ".join(f"{r} {n}" for r, n in refused.iter_rows()) + ".")
+    say(f"   Sessions whose data the rules refused: {made['verdicts']['blocked']:.0f}. Feature values published: {features['values']:,.0f}.")
+    if bars["state"] == "empty":
+        say("   Nothing of it was new.")
+
+
+def _model(running: "Runner", twin: "subprocess.Popen[bytes]") -> None:
+    ws, cuts = running.ws, _cuts(running.ws)
+    _heading("2  Models, out of sample")
+    for cut in cuts:
+        with console.status(f"training on what was known on {cut}"):
+            running.session("retrain", cut)
+    after, until = ws.cuts.calendar.shift(cuts[0], 1), ws.cuts.calendar.shift(ws.deployment.start, -1)
+    with console.status(f"scores, decisions and the research book of {after} to {until}, in one run"):
+        running.range("research", after, until)
+    promoted = ws.store.read(PROMOTIONS, as_of=None).filter("promoted").height
+    judged = judge(ws)
+    with console.status("the same market without its signal"):
+        out, _ = twin.communicate()
+    without = msgspec.json.decode(out, type=Estimate)
+    say(f"   {len(cuts)} models cut at month ends, {promoted} promoted to champion by rule.")
+    say(f"   Rank IC out of sample: [bold]{judged.mean:+.3f}[/] ± {judged.error:.3f} (t {judged.t:+.1f}, {judged.n} sessions). Planted: {ws.deployment.source['signal']:+.3f}.")
+    say(f"   The zero-signal twin:  [bold]{without.mean:+.3f}[/] ± {without.error:.3f} (t {without.t:+.1f}). A leak would show here.")
+
+
+def judge(ws: Workspace) -> Estimate:
+    """The rank IC of the stored scores against the labels that became known after them."""
+    labels = ws.store.read(LABELS, as_of=None).select("session", "sid", "value")
+    scored = ws.store.read(SCORES, as_of=None).join(labels, on=["session", "sid"])
+    return ic_estimate(rank_ic(scored), ws.deployment.strategies[0].horizon)
+
+
+def _day(running: "Runner", session: date, *, interrupted: bool) -> None:
+    ws = running.ws
+    _heading(f"3  {session}, live" + (", and its delivery is killed in mid-send" if interrupted else ""))
+    with console.status("data, fills, positions, reconciliation, features, scores, decisions"):
+        daily = running.session("daily", session)
+    counts = {k.upper(): int(float(str(v))) for k, v in daily["decisions"].items() if k not in {"decisions", "rows", "trade", "no_trade"} and isinstance(v, (int, float)) and v}
+    say("   Decisions: " + ", ".join(f"{k} {n}" for k, n in sorted(counts.items(), key=lambda kv: -kv[1])) + ".")
+    book = daily["positions"]
+    say(f"   Fills booked: {daily['fills']['fills']:.0f}. Equity {book['equity']:,.2f}, P&L {book['pnl']:+,.2f}. Breaks: {daily['reconciliation']['breaks_open']:.0f}.")
+    if interrupted:
+        _interrupt(ws, session)
+    with console.status("orders for the next open"):
+        orders = running.session("deliver", session)["orders"]
+    say(f"   Orders of the session: {orders.get('orders', 0):.0f}, sent now: {orders.get('sent', 0):.0f}." + _counted(ws, session))
+    running.session("post_trade", session)
+    running.session("today", session)
+
+
+def _interrupt(ws: Workspace, session: date) -> None:
+    """Deliver in another process, which is killed after some orders have reached the venue."""
+    environment = {**os.environ, "QUANT_HOME": str(ws.home)}
+    with console.status("another process delivers, and is killed"):
+        ended = subprocess.run([sys.executable, "-m", "jobs.demo", "interrupted", session.isoformat()], check=False, env=environment, stdout=subprocess.DEVNULL)  # noqa: S603  # our own module
+    if ended.returncode == -signal.SIGKILL:
+        say(f"   [red]kill -9[/] after {KILLED_AFTER} orders: the venue holds {_at_venue(ws, session).total()} of them, our ledger has acknowledgements for {KILLED_AFTER - 1}.")
+    else:
+        say("   Everything had been delivered before: there was nothing to kill.")
+
+
+def _at_venue(ws: Workspace, session: date) -> Counter[str]:
+    """How often the venue holds each of our client order ids of the session."""
+    (book,) = ws.books(live=True)
+    ours = {o.client_order_id for o, _, _ in ws.ledger.orders(book.name) if o.decided == session}
+    return Counter(o.client_order_id for o in ws.brokers.open(book).orders() if o.client_order_id in ours)
+
+
+def _counted(ws: Workspace, session: date) -> str:
+    (book,) = ws.books(live=True)
+    ours = {o.client_order_id for o, _, _ in ws.ledger.orders(book.name) if o.decided == session}
+    held = _at_venue(ws, session)
+    return f" Counted at the venue: {held.total()} orders, [bold]{sum(n - 1 for n in held.values())} doubled, {len(ours - set(held))} lost[/]."
+
+
+def _close(running: "Runner") -> None:
+    _heading("4  The page")
+    with console.status("the quality suite and its data docs"):
+        running.check("data_docs")
+    ws = running.ws
+    for page in sorted(ws.reports.glob("*.html"))[-3:]:
+        say(f"   {page}")
+
+
+def _next(ws: Workspace) -> None:
+    decided = ws.store.read(DECISIONS, as_of=None, first=ws.deployment.start).filter(pl.col("reason") == "SELECTED")
+    fills = ws.store.read(FILLS, as_of=None, where={"book": "paper"})
+    _heading("Try next")
+    session = _live(ws)[-1]
+    commands: Mapping[str, str] = {
+        "make ui": "the asset graph and the day's status",
+        "quant today": "what is due, done or blocked",
+        f"quant replay {decided['decision_id'][-1]}": "a decision, rebuilt to the bit",
+        **({f"quant trace {fills['exec_id'][-1]}": "a fill, walked back to the vendor's lines"} if fills.height else {}),
+        f"quant why {session}": "decisions by reason",
+        'quant sql "select reason, count(*) n from quarantine group by all order by n desc"': "any table, as of any time",
+        "quant run daily": "the next session",
+        "quant kill-switch on --by YOU --reason drill": "nothing leaves any more",
+    }
+    for command, text in commands.items():
+        say(f"   [bold]{command}[/]  [dim]{text}[/]")
+
+
+class _Unregistered:
+    """The twin's model registry: its models are thrown away."""
+
+    def log(self, **_: Any) -> str:
+        return "unregistered"
+
+    def promote(self, strategy: str, registry_version: str) -> None:
+        pass
+
+
+def _twin(folder: Path) -> None:
+    """Evaluate the market without its signal, and print the estimate as JSON."""
+    with_signal = load(DEFAULT)
+    deployment = msgspec.structs.replace(with_signal, source={**with_signal.source, "signal": 0.0})
+    ws = Workspace(folder, deployment)
+    ws.registry = _Unregistered()
+    first, until = ws.span[0], ws.cuts.calendar.shift(deployment.start, -1)
+    now = ws.cuts.of(until)
+    if ws.store.read(SCORES, as_of=None).is_empty():
+        list(arrive(ws, until, now))
+        list(derive(ws, ws.cuts.calendar.between(first, until), now, cut_at=_cuts(ws)))
+    sys.stdout.buffer.write(msgspec.json.encode(judge(ws)))
+
+
+def _interrupted(session: date) -> None:
+    """Deliver a session; die as in a power cut once the venue has accepted some orders."""
+    from quant_assets.execution.delivery import deliver
+    from resources.brokers.paper import PaperBroker
+
+    accepted = 0
+    submit = PaperBroker.submit
+
+    def submit_and_die(self: PaperBroker, order: Order) -> str:
+        nonlocal accepted
+        answer = submit(self, order)
+        accepted += 1
+        if accepted == KILLED_AFTER:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+
+    PaperBroker.submit = submit_and_die
+    ws = Workspace.open()
+    for book in ws.books(live=True):
+        deliver(ws.store, ws.ledger, ws.brokers.open(book), book, ws.strategy_of(book), ws.cuts, session, ws.cuts.of(session), ws.notifier)
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["twin", folder]:
+            _twin(Path(folder))
+        case ["interrupted", session]:
+            _interrupted(date.fromisoformat(session))
+        case _:
+            raise SystemExit("usage: python -m jobs.demo twin FOLDER | interrupted SESSION")
