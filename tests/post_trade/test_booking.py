@@ -78,6 +78,15 @@ def test_parts_of_pnl_by_hand(desk):
     check_sums(before, day)
 
 
+def test_a_split_without_a_bar_makes_no_pnl_on_what_is_sold_at_the_mark(desk):
+    """The carried mark is restated with the split before it values the session's trades."""
+    before = Holdings(session=D1, cash=Decimal(0), quantities={1: 100}, marks={1: Decimal(10)})
+    split = desk.action(1, D2, "split", numerator=2, denominator=1)
+    sold = [desk.fill("e1", "c1", 1, -1, 200, "5", fee="0", session=D2)]
+    row = book_day(BOOK, before, D2, CUTS.of(D2), split, {(1, D2): 100}, sold, closes({})).pnl.row(0, named=True)
+    assert (row["holding"], row["trading"], row["total"]) == (0, 0, 0)
+
+
 def test_short_book_has_negative_short_value(desk):
     """Short positions count negatively in short_value and in equity."""
     before = Holdings(session=D1, cash=Decimal(1000), quantities={1: -10}, marks={1: Decimal(10)})

@@ -87,8 +87,9 @@ def test_each_seeded_difference_is_found_and_nothing_else(name, book, agreed):
 def test_later_executions_wait_for_their_session(book, agreed, desk):
     """A fill of tomorrow on one side is no break of today."""
     ours, theirs = agreed
-    early = change(theirs, fills=[*theirs.fills, desk.fill("e2", "c4", 1, -1, 10, "10", session=D2)])
-    assert reconcile(book, D1, ours, early) == []
+    late = desk.fill("e2", "c4", 1, -1, 10, "10", session=D2)
+    assert reconcile(book, D1, ours, change(theirs, fills=[*theirs.fills, late])) == []
+    assert reconcile(book, D1, change(ours, fills=[*ours.fills, late]), theirs) == []
 
 
 def test_a_break_has_one_id_however_long_it_stands(book, agreed):
@@ -128,3 +129,13 @@ def test_a_session_opens_each_break_once_and_tells_once(store, book, cuts, desk,
     reports = [reconcile_session(ledger, wrong, store, book, D1, told) for _ in range(2)]
     assert [(r.numbers["breaks_new"], r.numbers["breaks_open"]) for r in reports] == [(1, 1), (0, 1)]
     assert said == ["critical"]
+
+
+def test_a_past_session_is_not_compared_with_todays_venue(store, book, cuts, agreed):
+    """Run again for a session that others followed, reconciliation opens nothing."""
+    ours, theirs = agreed
+    for session in (D1, D2):
+        book_session(store, book, cuts, session, ours.fills)
+    report = reconcile_session(memory_ledger(ours), venue(change(theirs, positions={})), store, book, D1, SimpleNamespace())
+    assert report.numbers["breaks_found"] == 0
+    assert "moved on" in report.reason
