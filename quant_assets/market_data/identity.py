@@ -66,7 +66,10 @@ def identify(
     silent = symbols.filter(pl.col("sid").is_not_null() & ~pl.col("sid").is_in(recent.implode()))
     other = silent.filter(pl.when(pl.col("name").is_null() | pl.col("old_name").is_null()).then(~pl.col("listed")).otherwise(renamed))
     reused = {s for s, sid, first in other.select("symbol", "sid", "first").iter_rows() if _gap(calendar, last_session(sid), first) > REUSE_AFTER}
-    continued = _continued(symbols.filter(pl.col("sid").is_null()), rows, listed_as, instruments, overlap, last_session, label)
+    # a symbol that means another instrument now leaves its old one free to be found under a new symbol
+    alive = held.filter(pl.col("symbol").is_in(pl.concat([rows["symbol"], listed_as["symbol"]]).implode()) & ~pl.col("symbol").is_in([*replaced, *reused]))
+    gone = instruments.join(alive, on="sid", how="anti").select("sid", same=normal("name"))
+    continued = _continued(symbols.filter(pl.col("sid").is_null()), rows, gone, overlap, last_session, label)
 
     event = (
         pl.when(pl.col("symbol").is_in(list(replaced)))
@@ -89,9 +92,8 @@ def _gap(calendar: Calendar, last: date | None, first: date) -> int:
     return 0 if last is None else calendar.index(first) - calendar.index(last)
 
 
-def _continued(new: pl.DataFrame, rows: pl.DataFrame, names: pl.DataFrame, instruments: pl.DataFrame, overlap: pl.DataFrame, last_session: Callable[[int], date | None], label: date) -> dict[str, int]:
-    """Symbol to the sid it continues: same name, the old symbol gone from the capture, unambiguous both ways."""
-    gone = instruments.join(pl.concat([rows.select("symbol"), names.select("symbol")]), on="symbol", how="anti").select("sid", same=normal("name"))
+def _continued(new: pl.DataFrame, rows: pl.DataFrame, gone: pl.DataFrame, overlap: pl.DataFrame, last_session: Callable[[int], date | None], label: date) -> dict[str, int]:
+    """Symbol to the sid it continues: the same name, gone from the capture under its old symbol, unambiguous both ways."""
     pairs = new.select("symbol", same=normal("name")).drop_nulls().filter(pl.col("same") != "").join(gone, on="same")
     pairs = pairs.filter(pl.Series([(last := last_session(sid)) is not None and last >= label - CONTINUES_WITHIN for sid in pairs["sid"].to_list()], dtype=pl.Boolean))
     both = pairs.join(rows.select("symbol", "session", "close"), on="symbol").join(overlap.rename({"close": "was"}), on=["sid", "session"])

@@ -120,6 +120,7 @@ def _versions(rows: pl.DataFrame, standing: pl.DataFrame, assigned: Identified) 
     replaced = rows.join(assigned.of("replaced").select("symbol", "old_sid"), on="symbol")
     if replaced.is_empty():
         return new
+    standing = standing.join(rows, on=["sid", "session"], how="anti")  # unless it is filed under that instrument again, by its new symbol
     gone = standing.filter(~pl.col("withdrawn")).join(replaced.select("session", "file", "line", sid="old_sid"), on=["sid", "session"])
     return pl.concat([new, gone.with_columns(adj_close=pl.lit(None, pl.Float64), withdrawn=pl.lit(value=True)).select(new.columns)])
 

@@ -44,7 +44,8 @@ def changes(known: Known, assigned: Identified, rows: pl.DataFrame, standing: pl
 
 
 def _ended(known: Known, assigned: Identified, names: pl.DataFrame | None, label: date, calendar: Calendar) -> pl.DataFrame:
-    over = assigned.of("replaced", "reused")["old_sid"]
+    moved = assigned.of("continued")["sid"]
+    over = assigned.of("replaced", "reused").filter(~pl.col("old_sid").is_in(moved.implode()))["old_sid"]
     day = calendar.on_or_before(label)
     absent = known.instruments.filter(pl.col("sid").is_in(known.absent(day).implode())) if day == label else known.instruments.clear()
     if names is not None:

@@ -11,6 +11,7 @@ import pytest
 from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.identity import content_sid
 from quant_assets.market_data.ingest import ingest
+from quant_assets.market_data.known import Known
 from quant_assets.tables import ACTIONS, BARS, LISTINGS, in_force
 from resources.store import DeltaStore
 
@@ -90,6 +91,50 @@ def test_share_classes_are_not_merged(store: Callable[..., DeltaStore]) -> None:
     both = {"GA": ("Twins", 10.0), "GB": ("Twins", 20.0)}
     opened = store([both, both | {"GC": ("Twins", 20.0)}])
     assert len({*sids(opened, "GA"), *sids(opened, "GB"), *sids(opened, "GC")}) == 3
+
+
+def test_an_ambiguous_name_continues_nothing(store: Callable[..., DeltaStore]) -> None:
+    """Where two of one name have gone and no common session tells which, a third symbol is a new instrument."""
+    opened = store([{"GA": ("Twins", 10.0), "GB": ("Twins", 20.0)}, {}, {"GC": ("Twins", 20.0)}])
+    assert sids(opened, "GC") == [content_sid("GC", XNYS.shift(START, 2))]
+
+
+def test_a_company_moves_on_while_its_symbol_is_taken(capture: Callable[..., Any], captures: Any, tmp_path: Path) -> None:
+    """AA becomes BB on the day on which AA begins to mean another company: the old instrument goes on as BB and is neither withdrawn nor delisted."""
+    after = XNYS.shift(START, 1)
+    source = captures(
+        {
+            START: capture(START, [("AA", START, 10.0)], {"AA": "Alpha"}),
+            after: capture(after, [("AA", START, 55.0), ("AA", after, 56.0), ("BB", START, 10.0), ("BB", after, 10.1)], {"AA": "Other", "BB": "Alpha"}),
+        }
+    )
+    opened = DeltaStore(tmp_path)
+    ingest(source, opened, None, NOW, source.labels(), XNYS)
+    assert sids(opened, "BB") == [content_sid("AA", START)]
+    assert sids(opened, "AA") == [content_sid("AA", after)]
+    assert opened.read(ACTIONS, as_of=None)["kind"].to_list() == ["symbol_change"]
+    assert not opened.read(BARS, as_of=None)["withdrawn"].any()
+
+
+def test_a_withdrawn_row_can_come_back(capture: Callable[..., Any], captures: Any, tmp_path: Path) -> None:
+    """A first capture delivered again after its symbol had changed hands puts the old instrument's bar in force again."""
+    after, day = XNYS.shift(START, 1), ("AA", START, 10.0)
+    opened = DeltaStore(tmp_path)
+    for held in (
+        {START: capture(START, [day], {"AA": "Alpha"}), after: capture(after, [("AA", START, 55.0), ("AA", after, 56.0)], {"AA": "Other"})},
+        {START: capture(START, [day, ("BB", START, 1.0)], {"AA": "Alpha", "BB": "Beta"})},
+    ):
+        ingest(captures(held), opened, None, NOW, sorted(held), XNYS)
+    versions = opened.read(BARS, as_of=None, first=START, last=START, where={"sid": content_sid("AA", START)}).sort("known_at")
+    assert versions.select("close", "withdrawn").rows() == [(10.0, False), (10.0, True), (10.0, False)]
+
+
+def test_the_last_session_is_found_wherever_it_lies(store: Callable[..., DeltaStore]) -> None:
+    """An instrument's last bar before the window is found in the store, also when an older session is in memory already."""
+    opened = store([{"AA": ("Alpha", 10.0)}] * 3 + [{}] * 30)
+    known = Known(opened, "test", XNYS)
+    known.day(START)
+    assert known.last_session(content_sid("AA", START)) == XNYS.shift(START, 2)
 
 
 def test_of_two_classes_renamed_each_finds_its_own(store: Callable[..., DeltaStore], capture: Callable[..., Any], captures: Any, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 
 from quant_assets.errors import CaptureUnreadable
 from quant_assets.market_data.calendars import Cuts, calendar
-from quant_assets.market_data.ingest import ingest, known_at
+from quant_assets.market_data.ingest import ingest, known_at, pending
 from quant_assets.records import Capture
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS, QUARANTINE, Table, in_force
 from resources.store import DeltaStore
@@ -77,6 +77,30 @@ def test_a_range_of_captures_equals_one_call_each(tmp_path: Path, week: Any) -> 
     assert_same(everything(at_once), everything(one_by_one))
 
 
+def test_what_a_long_run_committed_it_knows(tmp_path: Path, capture: Callable[..., Capture], captures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A range that commits in many pieces finds an instrument's last bar among them: a ticker that comes back after a gap is another instrument, as day by day."""
+    days = [XNYS.shift(MONDAY, i) for i in range(30)]
+    held = {d: capture(d, [("FF", d, 10.0)] + ([("AA", d, 10.0)] if i in (0, 29) else []), {"FF": "Filler"} | ({"AA": f"Name {i}"} if i in (0, 29) else {})) for i, d in enumerate(days)}
+    monkeypatch.setattr("quant_assets.market_data.ingest.CHUNK", 2)
+    at_once, in_two = DeltaStore(tmp_path / "a"), DeltaStore(tmp_path / "b")
+    take(at_once, captures(held))
+    monkeypatch.setattr("quant_assets.market_data.ingest.CHUNK", 40)
+    for part in (days[:29], days[29:]):
+        take(in_two, captures(held), *part)
+    assert_same(everything(at_once), everything(in_two))
+    assert at_once.read(BARS, as_of=None, where={"symbol": "AA"})["sid"].n_unique() == 2
+
+
+def test_what_has_not_arrived_waits(tmp_path: Path, week: Any) -> None:
+    """A capture whose time has not come is left pending, and taken in when it has."""
+    store = DeltaStore(tmp_path)
+    early = week.fetch(TUESDAY).known_at - timedelta(seconds=1)
+    take(store, week, now=early)
+    assert pending(week, store, WEDNESDAY) == [TUESDAY, WEDNESDAY]
+    take(store, week, *pending(week, store, WEDNESDAY))
+    assert pending(week, store, WEDNESDAY) == []
+
+
 def test_taking_in_again_adds_nothing(tmp_path: Path, week: Any) -> None:
     """The same captures a second time leave every table at the version it had."""
     store = DeltaStore(tmp_path)
@@ -100,7 +124,7 @@ def test_a_killed_write_heals(tmp_path: Path, week: Any, undisturbed: dict[str, 
     killed = DeltaStore(tmp_path)
     cut = CUTS.of(WEDNESDAY)
     dies = Breaks(killed, after)
-    with pytest.raises(InterruptedError):
+    with pytest.raises(InterruptedError):  # noqa: PT012  # which call dies depends on `after`
         for label in week.labels():
             take(dies, week, label, cuts_latest=cut)
     for label in week.labels():

@@ -19,14 +19,14 @@ from resources.store import DeltaStore
 XNYS = calendar("XNYS")
 CUTS = Cuts(XNYS)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-RULE = UniverseRule(name="top", size=3, lookback=4, min_price=3.0)
+RULE = UniverseRule(name="top", size=3, lookback=8, min_price=3.0)
 DAYS = XNYS.between(date(2016, 3, 21), date(2016, 5, 6))
-# by close (volume is 1000 throughout): F is below the price floor, E stops on 2016-04-25, D overtakes C in April
+# by close (volume is 1000 throughout): F is below the price floor, E stops on 2016-04-27, D overtakes C in April
 CLOSES = {"A": 40.0, "B": 30.0, "C": 20.0, "D": 10.0, "E": 50.0, "F": 2.0}
 
 
 def close(symbol: str, day: date) -> float | None:
-    if symbol == "E" and day > date(2016, 4, 25):
+    if symbol == "E" and day > date(2016, 4, 27):
         return None
     return 25.0 if symbol == "D" and day >= date(2016, 4, 4) else CLOSES[symbol]
 
@@ -35,6 +35,9 @@ def close(symbol: str, day: date) -> float | None:
 def store(capture: Callable[..., Any], captures: Any, tmp_path_factory: pytest.TempPathFactory) -> DeltaStore:
     """Seven weeks of six names."""
     held = {d: capture(d, [(s, d, c) for s in CLOSES if (c := close(s, d)) is not None], {s: s for s in CLOSES if close(s, d) is not None}) for d in DAYS}
+    monday = date(2016, 4, 4)
+    restated = [("C", d, 99.0) for d in XNYS.between(date(2016, 3, 31), date(2016, 4, 1))]  # known behind the cut of 2016-04-01
+    held[monday] = capture(monday, restated + [(s, monday, close(s, monday)) for s in CLOSES], {s: s for s in CLOSES})
     opened = DeltaStore(tmp_path_factory.mktemp("universe"))
     ingest(captures(held), opened, None, NOW, DAYS, XNYS)
     return opened
@@ -71,9 +74,9 @@ def test_the_most_liquid_are_drawn_monthly(store: DeltaStore, tmp_path: Path) ->
     """From the session that completes the lookback, then at each month's first: by median dollar volume, above the price floor, listed."""
     drawn = draw(store, tmp_path, DAYS)
     rows = drawn.read(UNIVERSE, as_of=None)
-    assert rows.select("session", "until").unique().sort("session").rows() == [(date(2016, 3, 24), date(2016, 4, 1)), (date(2016, 4, 1), date(2016, 5, 2)), (date(2016, 5, 2), date(2016, 6, 1))]
+    assert rows.select("session", "until").unique().sort("session").rows() == [(date(2016, 3, 31), date(2016, 4, 1)), (date(2016, 4, 1), date(2016, 5, 2)), (date(2016, 5, 2), date(2016, 6, 1))]
     by_day = symbols(drawn, universe.members(rows, DAYS))
-    assert [by_day.get(d) for d in (DAYS[2], DAYS[3], date(2016, 4, 1), date(2016, 4, 29), date(2016, 5, 2))] == [None, "ABE", "ABE", "ABE", "ABD"]
+    assert [by_day.get(d) for d in (DAYS[6], DAYS[7], date(2016, 4, 1), date(2016, 4, 29), date(2016, 5, 2))] == [None, "ABE", "ABE", "ABE", "ABD"]
     assert rows.select((pl.col("known_at") == pl.col("session").map_elements(CUTS.of, return_dtype=pl.Datetime("us", "UTC"))).all()).item()
 
 
@@ -107,7 +110,7 @@ def test_former_members_are_remembered_for_a_year(store: DeltaStore, tmp_path: P
 
 def test_ties_go_to_the_smaller_sid(store: DeltaStore, capture: Callable[..., Any], captures: Any, tmp_path: Path) -> None:
     """Equal dollar volumes are ranked by sid."""
-    days = DAYS[:4]
+    days = DAYS[:8]
     held = {d: capture(d, [(s, d, 10.0) for s in "VWXYZ"]) for d in days}
     opened = DeltaStore(tmp_path)
     ingest(captures(held), opened, None, NOW, days, XNYS)
