@@ -1,11 +1,12 @@
-from datetime import date
+from datetime import date, timedelta
 
+import polars as pl
 import pytest
 
 from quant_assets.errors import UnknownDecision
 from quant_assets.post_trade.booking import record_fills
 from quant_assets.post_trade.lineage import walk_back
-from quant_assets.tables import FILLS
+from quant_assets.tables import BARS, FILLS
 from tests.post_trade.invented import trade
 
 DAYS = [date(2024, 1, d) for d in (3, 4, 5)]
@@ -14,6 +15,8 @@ DAYS = [date(2024, 1, d) for d in (3, 4, 5)]
 def test_every_fill_walks_back_to_the_vendors_rows(store, book, cuts):
     """Each execution ends at bars of its own name with file and line, none known after the decision's cut."""
     trade(store, book, cuts, DAYS, 4)
+    bars = store.read(BARS, as_of=None)
+    store.append(BARS, bars.with_columns(pl.col("close") + 1, line=pl.lit(77), known_at=pl.lit(cuts.of(DAYS[-1]) + timedelta(days=1))))  # restated behind every cut
     fills = store.read(FILLS, as_of=None)
     assert fills.height
     for fill in fills.iter_rows(named=True):
