@@ -18,14 +18,14 @@ from pathlib import Path
 
 import polars as pl
 
-from quant_assets.features.sets import feature_set
 from quant_assets.features.publish import anchors, as_versions
+from quant_assets.features.sets import feature_set
 from quant_assets.models.evaluation import ic_estimate, rank_ic
 from quant_assets.post_trade.report import range_report
 from quant_assets.records import Book, StageReport
 from quant_assets.signals.replay import replay
 from quant_assets.signals.strategy import ModelRule, Strategy, UniverseRule
-from quant_assets.tables import ACTIONS, BARS, CAPTURES, COSTS, DECISIONS, FILLS, JOURNAL, LABELS, LISTINGS, NAV, PNL, POSITIONS, PROMOTIONS, MODELS, QUARANTINE, SCORES, UNIVERSE, VERDICTS, Table, in_force
+from quant_assets.tables import ACTIONS, BARS, CAPTURES, COSTS, DECISIONS, FILLS, JOURNAL, LABELS, LISTINGS, MODELS, NAV, PNL, POSITIONS, PROMOTIONS, QUARANTINE, SCORES, UNIVERSE, VERDICTS, in_force
 from resources.day import arrive, derive, provenance, research, run_day
 from resources.deployment import Deployment
 from resources.workspace import Workspace
@@ -67,17 +67,20 @@ def compare(one: Workspace, other: Workspace) -> dict[str, tuple[int, int]]:
     found = {}
     for table in daily:
         frames = [w.store.read(table, as_of=None, first=BEGIN, last=LAST).select(table.content) for w in (one, other)]
-        found[table.name] = (frames[0].height, differing(*frames, list(table.key)))
+        found[table.name] = (frames[0].height, differing(frames[0], frames[1]))
     for table in (FILLS, POSITIONS, JOURNAL, PNL, NAV, COSTS):
         ours = one.store.read(table, as_of=None, first=FIRST, last=LAST, where={"book": "research"})
         live = other.store.read(table, as_of=None, first=FIRST, last=LAST, where={"book": "paper"})
         drop = [c for c in ("book", "exec_id", "client_order_id", "reference", "known_at") if c in table.schema]
         frames = [f.drop(drop).sort(pl.all()) for f in (ours, live)]
-        found[f"{table.name} (range book against live book)"] = (frames[0].height, frames[0].height + frames[1].height - 2 * frames[0].join(frames[1], on=frames[0].columns, how="semi", nulls_equal=True).height)
+        found[f"{table.name} (range book against live book)"] = (
+            frames[0].height,
+            frames[0].height + frames[1].height - 2 * frames[0].join(frames[1], on=frames[0].columns, how="semi", nulls_equal=True).height,
+        )
     return found
 
 
-def differing(one: pl.DataFrame, other: pl.DataFrame, key: list[str]) -> int:
+def differing(one: pl.DataFrame, other: pl.DataFrame) -> int:
     """Rows that are not in both frames with the same bits."""
     return one.join(other, on=one.columns, how="anti", nulls_equal=True).height + other.join(one, on=one.columns, how="anti", nulls_equal=True).height
 
@@ -152,25 +155,34 @@ def tell(ws: Workspace, orders: Counter[str]) -> None:
     """The figures of the run."""
     store = ws.store
     captures, bars = store.read(CAPTURES, as_of=None), store.read(BARS, as_of=None)
-    print(f"captures {captures.height}, rows {captures['rows'].sum():,}, versions of bars {bars.height:,}, restatements {bars.height - bars.select('sid', 'session').n_unique():,}, instruments {bars['sid'].n_unique():,}")
+    print(
+        f"captures {captures.height}, rows {captures['rows'].sum():,}, versions of bars {bars.height:,}, restatements {bars.height - bars.select('sid', 'session').n_unique():,}, instruments {bars['sid'].n_unique():,}"
+    )
     print("quarantined: " + ", ".join(f"{r} {n:,}" for r, n in store.read(QUARANTINE, as_of=None).group_by("reason").len().sort("len", descending=True).iter_rows()))
     actions = in_force(store.read(ACTIONS, as_of=None), ACTIONS)
     print("actions: " + ", ".join(f"{k} {n:,}" for k, n in actions.group_by("kind").len().sort("kind").iter_rows()))
     sbux = store.read(LISTINGS, as_of=None).filter(pl.col("symbol") == "SBUX")["sid"].unique()
-    print("SBUX: " + ", ".join(f"{a['kind']} {a['numerator']}:{a['denominator']} ex {a['session']}" for a in actions.filter(pl.col("sid").is_in(sbux.implode()) & (pl.col("kind") == "split")).iter_rows(named=True)))
+    print(
+        "SBUX: "
+        + ", ".join(
+            f"{a['kind']} {a['numerator']}:{a['denominator']} ex {a['session']}" for a in actions.filter(pl.col("sid").is_in(sbux.implode()) & (pl.col("kind") == "split")).iter_rows(named=True)
+        )
+    )
     cb = store.read(LISTINGS, as_of=None).filter(pl.col("symbol") == "CB").select("sid", "session", "name", "listed").sort("session")
     print(f"CB: {cb['sid'].n_unique()} instruments: {cb.rows()}")
     print(f"vintages started, by cause: {vintages(ws)}")
     scores, labels = store.read(SCORES, as_of=None, first=FIRST), store.read(LABELS, as_of=None)
     judged = ic_estimate(rank_ic(scores.join(labels.select("session", "sid", "value"), on=["session", "sid"])), STRATEGY.horizon)
-    print(f"out-of-sample rank IC {judged.mean:+.4f} ± {judged.error:.4f} (Newey-West), t {judged.t:+.2f}, {judged.sessions} sessions")
+    print(f"out-of-sample rank IC {judged.mean:+.4f} ± {judged.error:.4f} (Newey-West), t {judged.t:+.2f}, {judged.n} sessions")
     decisions = store.read(DECISIONS, as_of=None, first=FIRST)
     print("decisions: " + ", ".join(f"{r} {n:,}" for r, n in decisions.group_by("reason").len().sort("len", descending=True).iter_rows()))
     sent = ws.ledger.orders("paper")
     print(f"orders {len(sent):,}: " + ", ".join(f"{s} {n:,}" for s, n in Counter(s.value for _, s, _ in sent).items()) + f"; fills {len(ws.ledger.fills('paper')):,}; breaks {orders['breaks_found']}")
     nav, costs = store.read(NAV, as_of=None, where={"book": "paper"}), store.read(COSTS, as_of=None, where={"book": "paper"})
-    net, fees = nav["pnl"].sum(), nav["fees"].sum()
-    print(f"P&L gross of fees {net + fees:,.2f}, fees {fees:,.2f}, net {net:,.2f}; shortfall {costs['shortfall'].sum():,.2f} (delay {costs['delay'].sum():,.2f}, trading {costs['trading'].sum():,.2f}, opportunity {costs['opportunity'].sum():,.2f})")
+    net, fees = (float(nav[c].sum()) for c in ("pnl", "fees"))
+    print(
+        f"P&L gross of fees {net + fees:,.2f}, fees {fees:,.2f}, net {net:,.2f}; shortfall {costs['shortfall'].sum():,.2f} (delay {costs['delay'].sum():,.2f}, trading {costs['trading'].sum():,.2f}, opportunity {costs['opportunity'].sum():,.2f})"
+    )
 
 
 if __name__ == "__main__":
