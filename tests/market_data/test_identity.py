@@ -176,6 +176,16 @@ def test_a_listed_name_without_trades_is_not_delisted(store: Callable[..., Delta
     assert opened.read(ACTIONS, as_of=None).is_empty()
 
 
+def test_thin_captures_say_nothing_about_absence(capture: Callable[..., Any], captures: Any, tmp_path: Path) -> None:
+    """Three captures that lack half of the names delist nobody; three good ones do."""
+    labels = [XNYS.shift(START, i) for i in range(9)]
+    present = [[*FILL, "AA"]] * 3 + [["F0", "F1"]] * 3 + [[*FILL]] * 3
+    held = {d: capture(d, [(s, d, 10.0) for s in there]) for d, there in zip(labels, present, strict=True)}
+    opened = DeltaStore(tmp_path)
+    ingest(captures(held), opened, None, NOW, labels, XNYS)
+    assert opened.read(ACTIONS, as_of=None).select("session", "kind", "capture").rows() == [(labels[3], "delisting", labels[8])]
+
+
 def test_a_declared_delisting_stands_alone(store: Callable[..., DeltaStore]) -> None:
     """Where the vendor declares the delisting with its proceeds, none is derived, and the name is listed no more."""
     ex = XNYS.shift(START, 1)

@@ -36,7 +36,7 @@ def store(capture: Callable[..., Any], captures: Any, tmp_path_factory: pytest.T
     """Seven weeks of six names."""
     held = {d: capture(d, [(s, d, c) for s in CLOSES if (c := close(s, d)) is not None], {s: s for s in CLOSES if close(s, d) is not None}) for d in DAYS}
     monday = date(2016, 4, 4)
-    restated = [("C", d, 99.0) for d in XNYS.between(date(2016, 3, 31), date(2016, 4, 1))]  # known behind the cut of 2016-04-01
+    restated = [("C", d, 99.0) for d in XNYS.between(DAYS[3], date(2016, 4, 1))]  # known behind the cut of 2016-04-01
     held[monday] = capture(monday, restated + [(s, monday, close(s, monday)) for s in CLOSES], {s: s for s in CLOSES})
     opened = DeltaStore(tmp_path_factory.mktemp("universe"))
     ingest(captures(held), opened, None, NOW, DAYS, XNYS)
