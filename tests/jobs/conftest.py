@@ -1,0 +1,70 @@
+"""Homes of the small deployment that are made once for a whole test run, also where several workers share it, and copied by tests."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from resources.day import research
+from tests.jobs.small import CUTS, FIRST, LIVE, RESEARCH, START, live, ranged, workspace
+
+Make = Callable[[Path], None]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Make], Path]:
+    """`once(name, make)`: the folder `name`, filled by `make` by whichever worker comes first. Nobody may write to it afterwards."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder(name: str, make: Make) -> Path:
+        home, done = root / name, root / f"{name}.done"
+        with FileLock(root / f"{name}.lock"):
+            if not done.exists():
+                make(home)
+                done.touch()
+        return home
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared(once) -> Path:
+    """History up to the day before the live start."""
+    return once("prepared", lambda home: ranged(workspace(home), CUTS.calendar.between(FIRST, CUTS.calendar.shift(START, -1))))
+
+
+@pytest.fixture
+def home(prepared: Path, tmp_path: Path) -> Path:
+    """A copy of `prepared` of one's own."""
+    return Path(shutil.copytree(prepared, tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def by_day(once, prepared: Path) -> Path:
+    """`LIVE` day by day in both books; beside it, the home as it was before each session, by its date."""
+
+    def make(home: Path) -> None:
+        shutil.copytree(prepared, home)
+        ws = workspace(home)
+        for session in LIVE:
+            shutil.copytree(home, home.with_name(f"{home.name}-{session}"))
+            live(ws, [session])
+            list(research(ws, RESEARCH, [session]))
+
+    return once("by_day", make)
+
+
+@pytest.fixture(scope="session")
+def by_range(once) -> Path:
+    """History and `LIVE` in one call for each stage, then traded in the research book."""
+
+    def make(home: Path) -> None:
+        ws = workspace(home)
+        ranged(ws, CUTS.calendar.between(FIRST, LIVE[-1]))
+        list(research(ws, RESEARCH, LIVE))
+
+    return once("by_range", make)

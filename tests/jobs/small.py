@@ -1,0 +1,85 @@
+"""A small deployment on the simulated market, with everything in it that goes wrong, run by plain functions; and what of its state must not depend on how it came to be."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from quant_assets.features.sets import feature_set
+from quant_assets.market_data.calendars import Cuts, calendar
+from quant_assets.records import Book, StageReport
+from quant_assets.signals.strategy import Limits, ModelRule, Strategy, UniverseRule
+from quant_assets.tables import CORE, COSTS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS, Table
+from resources.day import arrive, derive, run_day
+from resources.deployment import Deployment
+from resources.workspace import Workspace
+
+CUTS = Cuts(calendar("XNYS"))
+FIRST, LAST, START = date(2024, 1, 2), date(2024, 6, 28), date(2024, 5, 21)
+LIVE = CUTS.calendar.between(START, date(2024, 6, 10))
+SOURCE: dict[str, Any] = {
+    "kind": "simulated", "first": FIRST, "last": LAST, "names": 24, "seed": 60, "signal": 0.1, "splits": 1.0, "payers": 1.0, "delistings": 0.5, "listings": 0.6, "symbol_changes": 0.6, "halts": 1.0,
+    "restatements": 0.02, "duplicates": 0.003, "conflicts": 0.002, "malformed": 0.003, "late": 0.025, "missing": 0.02, "thin": 0.02,
+}  # fmt: skip
+STRATEGY = Strategy(
+    name="small",
+    universe=UniverseRule(name="small", size=16, lookback=10, min_price=1.0),
+    model=ModelRule(rounds=20, params={"objective": "regression", "num_leaves": 7, "learning_rate": 0.1, "min_data_in_leaf": 10}, validation=10, min_sessions=25),
+    limits=Limits(max_weight=0.2, min_members=5, max_psi=9.0, min_coverage=0.8),
+    holdings=8,
+)
+RESEARCH = Book(name="research", strategy="small", account="R", capital=Decimal(250_000))
+PAPER = Book(name="paper", strategy="small", account="P", capital=Decimal(250_000), broker="paper", armed=True)
+FEATURES = feature_set(STRATEGY.feature_set)
+TABLES = (*CORE, FEATURES.table)
+POST_TRADE = (ORDERS, FILLS, POSITIONS, JOURNAL, PNL, NAV, COSTS)
+DERIVED = tuple(t for t in TABLES if t not in POST_TRADE)
+NAMED_AFTER_THE_BOOK = ("book", "client_order_id", "exec_id", "reference")
+
+
+class Registry:
+    """A registry that keeps nothing: the stored text is what counts."""
+
+    def log(self, **_: object) -> str:
+        """See the port."""
+        return "1"
+
+    def promote(self, *_: object) -> None:
+        """See the port."""
+
+
+def deployment(*, source: dict[str, Any] = SOURCE, strategy: Strategy = STRATEGY, start: date = START) -> Deployment:
+    """The small deployment, or one with another source, strategy or start."""
+    return Deployment(source=source, strategies=(strategy,), books=(RESEARCH, PAPER), start=start, clock="session")
+
+
+def workspace(home: Path, declared: Deployment | None = None) -> Workspace:
+    """A workspace on `home` that does without a model registry."""
+    ws = Workspace(home, declared or deployment())
+    ws.__dict__["registry"] = Registry()
+    return ws
+
+
+def ranged(ws: Workspace, sessions: Sequence[date]) -> list[StageReport]:
+    """Everything up to the decisions of `sessions`, in one call for each stage."""
+    now = ws.cuts.of(sessions[-1])
+    return [*arrive(ws, sessions[-1], now), *derive(ws, sessions, now)]
+
+
+def live(ws: Workspace, sessions: Iterable[date]) -> list[StageReport]:
+    """`sessions` day by day, through outbox and venue."""
+    return [r for s in sessions for r in run_day(ws, s)]
+
+
+def content(ws: Workspace, table: Table) -> pl.DataFrame:
+    """All rows of a table, without what is recorded beside them."""
+    return ws.store.read(table, as_of=None).select(table.content).sort(pl.all())
+
+
+def of_book(ws: Workspace, table: Table, book: Book) -> pl.DataFrame:
+    """A book's rows without its name, and without the ids in which that is hashed."""
+    rows = content(ws, table).filter(pl.col("book") == book.name)
+    return rows.drop(c for c in NAMED_AFTER_THE_BOOK if c in rows.columns).sort(pl.all())
