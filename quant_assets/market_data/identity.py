@@ -41,6 +41,7 @@ def identify(
     instruments: pl.DataFrame,
     overlap: pl.DataFrame,
     recent: pl.Series,
+    delisted: pl.DataFrame,
     last_session: Callable[[int], date | None],
     label: date,
     calendar: Calendar,
@@ -49,10 +50,11 @@ def identify(
 
     `names`: symbol, name, sector as listed in this capture (None: the vendor lists nothing); `instruments`: the state of each
     sid (sid, symbol, name, sector, listed, session, known_at); `overlap`: sid, session, close in force before this capture,
-    for the sessions in it; `recent`: sids with a bar in the last `REUSE_AFTER` sessions; `last_session(sid)`: its last bar.
+    for the sessions in it; `recent`: sids with a bar in the last `REUSE_AFTER` sessions;
+    `delisted`: sid, ended, as the vendor declared; `last_session(sid)`: its last bar.
 
     A symbol keeps its instrument unless its name changed and a session known before now closes elsewhere (replaced), or it
-    comes back under another name after a long gap (reused). A new symbol continues an instrument of the same name whose
+    comes back under another name after a long gap or a declared delisting (reused). A new symbol continues an instrument of the same name whose
     symbol has just vanished, if the closes of their common sessions agree; of share classes only the one that vanished.
     """
     listed_as = names if names is not None else pl.DataFrame(schema={"symbol": pl.String, "name": pl.String, "sector": pl.String})
@@ -64,8 +66,10 @@ def identify(
     moved = symbols.filter(renamed).join(rows.select("symbol", "session", "close"), on="symbol").join(overlap.rename({"close": "was"}), on=["sid", "session"])
     replaced = set(moved.filter((pl.col("close") / pl.col("was") - 1).abs() > SAME_CLOSE)["symbol"].to_list())
     silent = symbols.filter(pl.col("sid").is_not_null() & ~pl.col("sid").is_in(recent.implode()))
-    other = silent.filter(pl.when(pl.col("name").is_null() | pl.col("old_name").is_null()).then(~pl.col("listed")).otherwise(renamed))
-    reused = {s for s, sid, first in other.select("symbol", "sid", "first").iter_rows() if _gap(calendar, last_session(sid), first) > REUSE_AFTER}
+    nameless = pl.col("name").is_null() | pl.col("old_name").is_null()
+    other = silent.filter(pl.when(nameless).then(~pl.col("listed")).otherwise(renamed))
+    dead = symbols.join(delisted, on="sid").filter((pl.col("first") >= pl.col("ended")) & (nameless | renamed))
+    reused = set(dead["symbol"].to_list()) | {s for s, sid, first in other.select("symbol", "sid", "first").iter_rows() if _gap(calendar, last_session(sid), first) > REUSE_AFTER}
     # a symbol that means another instrument now leaves its old one free to be found under a new symbol
     alive = held.filter(pl.col("symbol").is_in(pl.concat([rows["symbol"], listed_as["symbol"]]).implode()) & ~pl.col("symbol").is_in([*replaced, *reused]))
     gone = instruments.join(alive, on="sid", how="anti").select("sid", same=normal("name"))

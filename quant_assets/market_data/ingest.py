@@ -108,7 +108,9 @@ def _identify(known: Known, capture: Capture, rows: pl.DataFrame, standing: pl.D
     first: date = min(rows["session"].min() or day, day)  # pyright: ignore[reportArgumentType, reportAssignmentType]  # a Series' bounds are typed by no dtype
     recent = known.days(calendar.shift(first, -REUSE_AFTER), day).filter(~pl.col("withdrawn"))["sid"].unique()
     overlap = standing.filter(~pl.col("withdrawn")).select("sid", "session", "close")
-    return identify(rows, names, known.instruments, overlap, recent, known.last_session, capture.label, calendar)
+    declared = (pl.col("kind") == "delisting") & (pl.col("origin") == "declared") & ~pl.col("withdrawn")
+    delisted = known.actions.filter(declared).group_by("sid").agg(ended=pl.col("session").max())
+    return identify(rows, names, known.instruments, overlap, recent, delisted, known.last_session, capture.label, calendar)
 
 
 def _versions(rows: pl.DataFrame, standing: pl.DataFrame, assigned: Identified) -> pl.DataFrame:

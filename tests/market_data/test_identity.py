@@ -186,24 +186,35 @@ def test_thin_captures_say_nothing_about_absence(capture: Callable[..., Any], ca
     assert opened.read(ACTIONS, as_of=None).select("session", "kind", "capture").rows() == [(labels[3], "delisting", labels[8])]
 
 
+def delisting(symbol: str, ex: date) -> pl.DataFrame:
+    """What a vendor declares."""
+    schema = {
+        "symbol": pl.String,
+        "session": pl.Date,
+        "kind": pl.String,
+        "numerator": pl.Int64,
+        "denominator": pl.Int64,
+        "cash": pl.Decimal(38, 6),
+        "value": pl.Float64,
+        "file": pl.String,
+        "line": pl.Int64,
+    }
+    return pl.DataFrame([(symbol, ex, "delisting", None, None, None, -0.3, "actions.csv", 2)], schema=schema, orient="row")
+
+
+@pytest.mark.parametrize("names", [True, False])
+def test_a_ticker_may_be_taken_days_after_a_declared_delisting(store: Callable[..., DeltaStore], names: bool) -> None:
+    """Where the vendor declared the end, a bar under that symbol a few sessions later is of another instrument, unless it bears the old name."""
+    ex = XNYS.shift(START, 1)
+    both = pl.concat([delisting("AA", ex), delisting("BB", ex)])
+    said = dict.fromkeys(range(4), both.clear()) | {1: both}
+    opened = store([{"AA": ("Alpha", 10.0), "BB": ("Beta", 10.0)}, {}, {}, {"AA": ("Other", 44.0), "BB": ("Beta", 10.0)}], names=names, actions=said)
+    assert (len(sids(opened, "AA")), len(sids(opened, "BB"))) == (2, 1 if names else 2)
+
+
 def test_a_declared_delisting_stands_alone(store: Callable[..., DeltaStore]) -> None:
     """Where the vendor declares the delisting with its proceeds, none is derived, and the name is listed no more."""
-    ex = XNYS.shift(START, 1)
-    said = pl.DataFrame(
-        [("AA", ex, "delisting", None, None, None, -0.3, "actions.csv", 2)],
-        schema={
-            "symbol": pl.String,
-            "session": pl.Date,
-            "kind": pl.String,
-            "numerator": pl.Int64,
-            "denominator": pl.Int64,
-            "cash": pl.Decimal(38, 6),
-            "value": pl.Float64,
-            "file": pl.String,
-            "line": pl.Int64,
-        },
-        orient="row",
-    )
+    ex, said = XNYS.shift(START, 1), delisting("AA", XNYS.shift(START, 1))
     opened = store([{"AA": ("Alpha", 10.0)}, *[{}] * 4], actions={0: said.clear(), 1: said, 2: said, 3: said.clear(), 4: said.clear()})
     assert opened.read(ACTIONS, as_of=None).select("session", "kind", "value", "origin", "confidence").rows() == [(ex, "delisting", -0.3, "declared", 1.0)]
     assert opened.read(LISTINGS, as_of=None).filter(pl.col("symbol") == "AA").sort("known_at")["listed"].to_list() == [True, False]
