@@ -39,7 +39,7 @@ def _joined(words: list[str]) -> str:
 def _data(facts: Facts) -> Answer:
     judged = facts.verdicts["session"].unique()
     failed = facts.verdicts.filter(~pl.col("passed"))
-    errors = failed.filter(pl.col("severity") == "error")
+    errors = failed.filter(pl.col("severity") == "block")
     missing = facts.nav.filter(~pl.col("session").is_in(judged.implode()))["session"]
     if judged.is_empty() or missing.len():
         absent = f"{missing[0]}" if missing.len() == 1 else f"{missing.len()} sessions" if missing.len() else f"{facts.last}"

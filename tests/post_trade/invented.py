@@ -56,7 +56,7 @@ def trade(store: DeltaStore, book: Book, cuts: Cuts, sessions: Sequence[date], n
                     "table": "bars",
                     "content_hash": f"h{i}",
                     "rule": r,
-                    "severity": "warning" if r == "jumps" else "error",
+                    "severity": "warn" if r == "jumps" else "block",
                     "passed": not (r == "jumps" and i % 9 == 4),
                     "value": 0.5,
                     "threshold": 0.4,
