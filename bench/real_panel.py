@@ -1,6 +1,6 @@
 """The real run: a vendor's real captures, three champions, 62 sessions traded on paper, by range and day by day, compared to the bit.
 
-    make real-run            (or: python bench/real_panel.py HOME)
+    make real-run            (or: python -m bench.real_panel HOME)
 
 It needs the real market data (QUANT_SHARED_DATA, or ../shared/data). The universe of that panel was chosen with
 hindsight: the run proves the machinery, it does not judge the strategy.
