@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import dagster as dg
@@ -11,7 +11,7 @@ from quant_assets.ports import Clock, Store
 from quant_assets.records import Provenance
 from quant_assets.today.status import Status
 from resources.clock import SessionClock
-from resources.day import only_run, provenance, status
+from resources.day import late, only_run, provenance, status
 from resources.telemetry import heartbeat
 from resources.workspace import Workspace
 
@@ -43,6 +43,9 @@ def build(ws: Workspace) -> dict[str, Any]:
     def beat(session: date) -> None:
         heartbeat(ws.home / "heartbeat.json", now=ws.cuts.of(session) if ws.deployment.clock == "session" else ws.clock.now(), session=session, state="done")
 
+    def is_late(sessions: Sequence[date], now: datetime) -> bool:
+        return late(ws, sessions, now)
+
     def stamp(run_id: str) -> Provenance:
         return provenance(ws, run_id)
 
@@ -62,4 +65,5 @@ def build(ws: Workspace) -> dict[str, Any]:
         "stamp": stamp,
         "status": asked,
         "beat": beat,
+        "late": is_late,
     }

@@ -66,6 +66,7 @@ def arrive(ws: "Workspace", last: date, now: datetime, progress: Progress = quie
 def derive(ws: "Workspace", sessions: Sequence[date], now: datetime, progress: Progress = quiet, run_id: str = "", cut_at: Sequence[date] | None = None) -> Reports:
     """Verdicts, universe, features, labels, models, scores and decisions of consecutive sessions, by range or by day. Models are cut at month ends, or `cut_at`."""
     yield gate(ws.store, ws.cuts, sessions)
+    is_late = late(ws, sessions, now)
     ws.ledger.note_cut(ws.cuts.of(max(sessions)))
     for strategy in ws.deployment.strategies:
         features = ws.feature_set_of(strategy)
@@ -75,7 +76,17 @@ def derive(ws: "Workspace", sessions: Sequence[date], now: datetime, progress: P
         for cut in month_ends(ws.cuts.calendar, min(sessions), max(sessions)) if cut_at is None else cut_at:
             yield retrain(ws.store, ws.registry, features, strategy, ws.cuts, cut, notifier=ws.notifier)
         yield score(ws.store, features, strategy, ws.cuts, sessions)
-        yield decide(ws.store, features, strategy, ws.cuts, sessions, kill_switch=ws.ledger.kill_switch(), provenance=provenance(ws, run_id), now=now)
+        yield decide(ws.store, features, strategy, ws.cuts, sessions, kill_switch=ws.ledger.kill_switch(), provenance=provenance(ws, run_id), now=now, late=is_late)
+
+
+def late(ws: "Workspace", sessions: Sequence[date], now: datetime) -> bool:
+    """Whether a live session comes to be decided only after the open that it was to trade; somebody is told. What was decided in time stays so on a rerun."""
+    session = max(sessions)
+    live = ws.deployment.clock == "system" and len(sessions) == 1 and session >= ws.deployment.start
+    if not live or now < ws.cuts.calendar.open(ws.cuts.calendar.shift(session, 1)) or ws.store.read(DECISIONS, as_of=None, first=session, last=session).height:
+        return False
+    ws.notifier.notify("critical", f"{session} was not decided before its open: NO_TRADE(LATE)", "see docs/operations.md, LATE")
+    return True
 
 
 def settle(ws: "Workspace", book: Book, session: date) -> Reports:

@@ -1,6 +1,7 @@
 """4_signals: one decision for each instrument and session: trade, or NO_TRADE and why."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
 from typing import Any
 
 import dagster as dg
@@ -34,11 +35,12 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
         clock: dg.ResourceParam[Clock],
         stamp: dg.ResourceParam[Stamp],
         strategies: dg.ResourceParam[Sequence[Strategy]],
+        late: dg.ResourceParam[Callable[[Sequence[date], datetime], bool]],
     ) -> dg.MaterializeResult[Any]:
         days = sessions_of(context)
         ledger.note_cut(cuts.of(days[-1]))
-        switch = ledger.kill_switch()
-        reports = [decide(store, feature_set(s.feature_set), s, cuts, days, kill_switch=switch, provenance=stamp(context.run_id), now=clock.now()) for s in strategies]
+        switch, is_late = ledger.kill_switch(), late(days, clock.now())
+        reports = [decide(store, feature_set(s.feature_set), s, cuts, days, kill_switch=switch, provenance=stamp(context.run_id), now=clock.now(), late=is_late) for s in strategies]
         return result(merged(reports))
 
     return [decisions]
