@@ -66,7 +66,7 @@ def compare(one: Workspace, other: Workspace) -> dict[str, tuple[int, int]]:
     daily = (CAPTURES, BARS, ACTIONS, LISTINGS, QUARANTINE, VERDICTS, UNIVERSE, feature_set(STRATEGY.feature_set).table, LABELS, MODELS, PROMOTIONS, SCORES, DECISIONS)
     found = {}
     for table in daily:
-        frames = [w.store.read(table, as_of=None, first=BEGIN, last=LAST).select(table.content) for w in (one, other)]
+        frames = [w.store.read(table, as_of=None, last=LAST).select(table.content) for w in (one, other)]
         found[table.name] = (frames[0].height, differing(frames[0], frames[1]))
     for table in (FILLS, POSITIONS, JOURNAL, PNL, NAV, COSTS):
         ours = one.store.read(table, as_of=None, first=FIRST, last=LAST, where={"book": "research"})

@@ -1,9 +1,7 @@
 """`quant …`: a thin layer over the same functions that the daemon's jobs call. State lives under $QUANT_HOME (.quant)."""
 
-import json
 import sys
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -37,6 +35,15 @@ def _day(text: str | None) -> date | None:
         return date.fromisoformat(text) if text else None
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is not a date; write YYYY-MM-DD") from error
+
+
+def _moment(text: str | None) -> datetime:
+    """A time in UTC, now where none is named."""
+    try:
+        at = datetime.fromisoformat(text) if text else datetime.now(UTC)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a time; write YYYY-MM-DDTHH:MM, in UTC unless it names its offset") from error
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _workspace() -> Any:
@@ -123,17 +130,18 @@ def report(
     last: Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD")] = None,
 ) -> None:
     """Write the page of a session (--session) or the full report of a range (--from, --to), and say where it is."""
-    from jobs.console import say
+    from jobs.console import say, working
     from quant_assets.post_trade.report import range_report, session_report
 
-    ws = _workspace()
-    found, breaks = ws.deployment.book(book), ws.ledger.breaks(book)
-    if day := _day(session):
-        page = session_report(ws.store, breaks, found, day, folder=ws.reports, notice=ws.notice)
-    else:
-        begin, end = ws.booked(found)
-        page = range_report(ws.store, found, _day(first) or begin, _day(last) or end, folder=ws.reports, notice=ws.notice, breaks=breaks)
-    say(f"[bold]{page}[/]")
+    ws, day, since, until = _workspace(), _day(session), _day(first), _day(last)
+    with working("writing the page"):
+        found, breaks = ws.deployment.book(book), ws.ledger.breaks(book)
+        if day:
+            page = session_report(ws.store, breaks, found, day, folder=ws.reports, notice=ws.notice)
+        else:
+            begin, end = ws.booked(found)
+            page = range_report(ws.store, found, since or begin, until or end, folder=ws.reports, notice=ws.notice, breaks=breaks)
+    say(str(page))
 
 
 @app.command()
@@ -151,12 +159,19 @@ def today(session: Day = None, as_json: AsJson = False) -> None:
 @app.command()
 def why(session: str, as_json: AsJson = False) -> None:
     """Why a session came out as it did: decisions by reason, and what refused them."""
-    from jobs.console import frame
+    import polars as pl
+
+    from jobs.console import explained, frame, working
     from quant_assets.signals.why import why as explain
 
     ws, day = _workspace(), _day(session) or date.min
-    for strategy in ws.deployment.strategies:
-        frame(explain(ws.store, strategy.name, day), "json" if as_json else "table", title=f"{strategy.name} {session}")
+    with working("reading the decisions", quiet=as_json):
+        answers = {s.name: explain(ws.store, s.name, day) for s in ws.deployment.strategies}
+    if as_json:
+        frame(pl.concat(answers.values()), "json")
+        return
+    for strategy, rows in answers.items():
+        explained(rows, f"{strategy} {day}")
 
 
 @app.command()
@@ -166,23 +181,25 @@ def sql(
     output: Annotated[str, typer.Option("--format", help="table, csv, json or parquet")] = "table",
 ) -> None:
     """Ask the tables: `bars` shows the rows in force as of a time, `history.bars` every version."""
-    from jobs.console import frame
+    from jobs.console import frame, working
 
-    moment = datetime.fromisoformat(as_of).replace(tzinfo=UTC) if as_of else datetime.now(UTC)
-    answer = _workspace().sql(query, as_of=moment)
+    moment = _moment(as_of)
+    with working("reading the tables", quiet=output != "table"):
+        answer = _workspace().sql(query, as_of=moment)
     frame(answer, output, title=f"as of {moment:%Y-%m-%d %H:%M:%S} UTC")
 
 
 @app.command()
 def replay(decision_id: str, as_json: AsJson = False) -> None:
     """Rebuild a decision from the stored versions as of its cut, and show that each field is equal. Exit code 1 where one is not."""
-    from jobs.console import replayed
+    from jobs.console import replayed, working
     from quant_assets.features.sets import feature_set
     from quant_assets.signals.replay import replay as rebuild
     from resources.day import provenance
 
     ws = _workspace()
-    answer = rebuild(ws.store, feature_set, ws.deployment.strategy, ws.cuts, decision_id, provenance(ws))
+    with working("rebuilding the decision", quiet=as_json):
+        answer = rebuild(ws.store, feature_set, ws.deployment.strategy, ws.cuts, decision_id, provenance(ws))
     replayed(answer, as_json=as_json)
     raise typer.Exit(0 if answer.equal else 1)
 
@@ -219,10 +236,10 @@ def breaks_list(everything: Annotated[bool, typer.Option("--all", help="Resolved
 @breaks_app.command("resolve")
 def breaks_resolve(break_id: str, by: By, reason: Reason) -> None:
     """Close a break that somebody has explained."""
-    from jobs.console import say
+    from jobs.console import escape, say
 
     _workspace().ledger.resolve_break(break_id, by=by, reason=reason)
-    say(f"Break {break_id} is resolved by {by}.")
+    say(f"Break {escape(break_id)} is resolved by {escape(by)}.")
 
 
 def _switch(*, on: bool, by: str, reason: str) -> None:
@@ -249,10 +266,13 @@ def switch_off(by: By, reason: Reason) -> None:
 @switch_app.command("status")
 def switch_status(as_json: AsJson = False) -> None:
     """Whether it is on, and why. Exit code 20 where it is on."""
-    from jobs.console import say
+    from jobs import console
 
     on, reason = _workspace().ledger.kill_switch()
-    say(json.dumps({"on": on, "reason": reason}) if as_json else f"The kill switch is {'[bold red]ON[/]: ' + reason if on else '[bold green]off[/]'}.")
+    if as_json:
+        console.as_json({"on": on, "reason": reason})
+    else:
+        console.say(f"The kill switch is {'[bold red]ON[/]: ' + console.escape(reason) if on else '[bold green]off[/]'}.")
     raise typer.Exit(20 if on else 0)
 
 
@@ -270,7 +290,7 @@ def ui(port: int = 3000) -> None:
     say(f"http://127.0.0.1:{port}  (home {home()}; Ctrl-C ends it)")
     command = [sys.executable, "-m", "dagster", "dev", "--module-name", "jobs.definitions", "--host", "127.0.0.1", "--port", str(port)]
     environment = {**os.environ, "QUANT_HOME": str(home()), "DAGSTER_HOME": str(folder)}
-    raise typer.Exit(subprocess.call(command, cwd=Path(__file__).parents[1], env=environment))  # noqa: S603  # our own interpreter on our own module
+    raise typer.Exit(subprocess.call(command, cwd=folder, env=environment))  # noqa: S603  # our own interpreter on our own module
 
 
 def main() -> None:
