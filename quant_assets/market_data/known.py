@@ -128,7 +128,7 @@ class Known:
                 del self._days[day]
 
 
-_NO_BARS = BARS.empty().select(_BAR)
+_NO_BARS = pl.DataFrame(schema={c: BARS.schema[c] for c in _BAR})  # no query at import: it would start the threads that a forked process then waits for
 
 
 def _latest(rows: pl.DataFrame, *subject: str) -> pl.DataFrame:
