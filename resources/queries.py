@@ -34,6 +34,8 @@ def run(store: DeltaStore, query: str, as_of: datetime) -> pl.DataFrame:
             con.execute(f'create view history."{name}" as select * from all_{name}')
             con.execute(f'create view main."{name}" as select * from now_{name}')
         try:
-            return con.sql(query).pl()
+            answer = con.sql(query)
+            return pl.DataFrame() if answer is None else answer.pl()  # None: the statement asks nothing
         except duckdb.Error as error:
-            raise ConfigurationError(f"{error}\nThe tables are {', '.join(sorted(tables(store)))}; history.<table> shows every version.") from error
+            told = " ".join(str(error).partition("\nLINE ")[0].split())
+            raise ConfigurationError(f"{told}; the tables are {', '.join(sorted(tables(store)))}; history.<table> shows every version") from error
