@@ -24,26 +24,29 @@ app.add_typer(breaks_app, name="breaks")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(switch_app, name="kill-switch")
 
-Day = Annotated[str | None, typer.Option(metavar="YYYY-MM-DD")]
-By = Annotated[str, typer.Option("--by", help="Who does this; it is recorded.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON for a script.")]
 
-
-def _day(text: str | None) -> date | None:
+def _day(text: str) -> date:
     try:
-        return date.fromisoformat(text) if text else None
+        return date.fromisoformat(text)
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is not a date; write YYYY-MM-DD") from error
 
 
-def _moment(text: str | None) -> datetime:
-    """A time in UTC, now where none is named."""
+def _moment(text: str) -> datetime:
     try:
-        at = datetime.fromisoformat(text) if text else datetime.now(UTC)
+        at = datetime.fromisoformat(text)
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is not a time; write YYYY-MM-DDTHH:MM, in UTC unless it names its offset") from error
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+DAY: dict[str, Any] = {"metavar": "YYYY-MM-DD", "parser": _day}
+Day = Annotated[date | None, typer.Option(**DAY)]
+From = Annotated[date | None, typer.Option("--from", **DAY)]
+To = Annotated[date | None, typer.Option("--to", **DAY)]
+By = Annotated[str, typer.Option("--by", help="Who does this; it is recorded.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON for a script.")]
 
 
 def _workspace() -> Any:
@@ -61,24 +64,22 @@ def demo(fresh: Annotated[bool, typer.Option("--fresh", help="Throw the demo's h
 
 
 @app.command()
-def ingest(last: Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="Up to this capture; default: all that have arrived.")] = None) -> None:
-    """Take in the captures that have arrived and were not taken in yet."""
+def ingest(last: To = None) -> None:
+    """Take in the captures that have arrived and were not taken in yet, up to one where it is named."""
     from jobs.console import progress, show
     from resources.day import arrive, only_run
 
     ws = _workspace()
     with progress() as tick, only_run(ws.home):
-        until = _day(last) or ws.span[1] or ws.cuts.calendar.last
+        until = last or ws.span[1] or ws.cuts.calendar.last
         now = ws.cuts.of(until) if ws.deployment.clock == "session" else ws.clock.now()
         reports = list(arrive(ws, until, now, tick))
     show(reports)
 
 
 @run_app.command("daily")
-def run_daily(
-    session: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Up to this session; default: up to the last one due (the next one in a historical run).")] = None, as_json: AsJson = False
-) -> None:
-    """Data, decisions, orders, reports: each session that is due, in order. Running it again changes nothing.
+def run_daily(session: Day = None, as_json: AsJson = False) -> None:
+    """Data, decisions, orders, reports: each session that is due, in order, up to the one named, or else to the last one due (in a historical run, to the next one). Running it again changes nothing.
 
     Exit codes: 0 done, 10 done and nothing to trade, 20 a delivery was refused (quant why SESSION), 1 failed.
     """
@@ -87,7 +88,7 @@ def run_daily(
     from jobs.live import run_daily as run
 
     ws = _workspace()
-    sessions = due(ws, _day(session))
+    sessions = due(ws, session)
     if not sessions:
         say("Nothing is due. `quant today` shows the last session; the next one is due at its decision time.")
         raise typer.Exit(0)
@@ -99,7 +100,7 @@ def run_daily(
 
 
 @app.command()
-def backfill(first: Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD")] = None, last: Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD")] = None) -> None:
+def backfill(first: From = None, last: To = None) -> None:
     """History, features, models at month ends and decisions of a range, traded in the research books. It sends nothing."""
     from jobs.console import steps
     from jobs.execute import runner
@@ -108,39 +109,32 @@ def backfill(first: Annotated[str | None, typer.Option("--from", metavar="YYYY-M
     ws = _workspace()
     begin, end = ws.span
     sessions = ws.cuts.calendar
-    until = sessions.on_or_before(_day(last) or (sessions.shift(ws.deployment.start, -1) if end else ws.cuts.due(ws.clock.now())))
+    until = sessions.on_or_before(last or (sessions.shift(ws.deployment.start, -1) if end else ws.cuts.due(ws.clock.now())))
     with runner(ws) as started:
-        steps(run_backfill(started, sessions.on_or_after(_day(first) or begin), until), as_json=False)
+        steps(run_backfill(started, sessions.on_or_after(first or begin), until), as_json=False)
 
 
 @app.command()
-def backtest(
-    book: str = "research", first: Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD")] = None, last: Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD")] = None
-) -> None:
+def backtest(book: str = "research", first: From = None, last: To = None) -> None:
     """The backfill of a range, then its full report."""
     backfill(first, last)
     report(book, None, first, last)
 
 
 @app.command()
-def report(
-    book: str = "paper",
-    session: Day = None,
-    first: Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD")] = None,
-    last: Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD")] = None,
-) -> None:
+def report(book: str = "paper", session: Day = None, first: From = None, last: To = None) -> None:
     """Write the page of a session (--session) or the full report of a range (--from, --to), and say where it is."""
     from jobs.console import say, working
     from quant_assets.post_trade.report import range_report, session_report
 
-    ws, day, since, until = _workspace(), _day(session), _day(first), _day(last)
+    ws = _workspace()
     with working("writing the page"):
         found, breaks = ws.deployment.book(book), ws.ledger.breaks(book)
-        if day:
-            page = session_report(ws.store, breaks, found, day, folder=ws.reports, notice=ws.notice)
+        if session:
+            page = session_report(ws.store, breaks, found, session, folder=ws.reports, notice=ws.notice)
         else:
             begin, end = ws.booked(found)
-            page = range_report(ws.store, found, since or begin, until or end, folder=ws.reports, notice=ws.notice, breaks=breaks)
+            page = range_report(ws.store, found, first or begin, last or end, folder=ws.reports, notice=ws.notice, breaks=breaks)
     say(str(page))
 
 
@@ -151,39 +145,34 @@ def today(session: Day = None, as_json: AsJson = False) -> None:
     from resources.day import status
 
     ws = _workspace()
-    answers = status(ws, _day(session) or ws.latest())
-    statuses(answers, _day(session) or ws.latest(), as_json=as_json)
+    day = session or ws.latest()
+    answers = status(ws, day)
+    statuses(answers, day, as_json=as_json)
     raise typer.Exit(0 if all(a.fine for a in answers) else 20)
 
 
 @app.command()
-def why(session: str, as_json: AsJson = False) -> None:
+def why(session: Annotated[date, typer.Argument(metavar="SESSION", parser=_day)], as_json: AsJson = False) -> None:
     """Why a session came out as it did: decisions by reason, and what refused them."""
-    import polars as pl
-
-    from jobs.console import explained, frame, working
+    from jobs.console import explained, working
     from quant_assets.signals.why import why as explain
 
-    ws, day = _workspace(), _day(session) or date.min
+    ws = _workspace()
     with working("reading the decisions", quiet=as_json):
-        answers = {s.name: explain(ws.store, s.name, day) for s in ws.deployment.strategies}
-    if as_json:
-        frame(pl.concat(answers.values()), "json")
-        return
-    for strategy, rows in answers.items():
-        explained(rows, f"{strategy} {day}")
+        answers = {s.name: explain(ws.store, s.name, session) for s in ws.deployment.strategies}
+    explained(answers, session, as_json=as_json)
 
 
 @app.command()
 def sql(
     query: str,
-    as_of: Annotated[str | None, typer.Option("--as-of", help="Knowledge time, ISO 8601, UTC; default now.")] = None,
+    as_of: Annotated[datetime | None, typer.Option("--as-of", metavar="TIME", parser=_moment, help="Knowledge time, ISO 8601, UTC; default now.")] = None,
     output: Annotated[str, typer.Option("--format", help="table, csv, json or parquet")] = "table",
 ) -> None:
     """Ask the tables: `bars` shows the rows in force as of a time, `history.bars` every version."""
     from jobs.console import frame, working
 
-    moment = _moment(as_of)
+    moment = as_of or datetime.now(UTC)
     with working("reading the tables", quiet=output != "table"):
         answer = _workspace().sql(query, as_of=moment)
     frame(answer, output, title=f"as of {moment:%Y-%m-%d %H:%M:%S} UTC")
@@ -266,13 +255,10 @@ def switch_off(by: By, reason: Reason) -> None:
 @switch_app.command("status")
 def switch_status(as_json: AsJson = False) -> None:
     """Whether it is on, and why. Exit code 20 where it is on."""
-    from jobs import console
+    from jobs.console import switch
 
     on, reason = _workspace().ledger.kill_switch()
-    if as_json:
-        console.as_json({"on": on, "reason": reason})
-    else:
-        console.say(f"The kill switch is {'[bold red]ON[/]: ' + console.escape(reason) if on else '[bold green]off[/]'}.")
+    switch(reason, on=on, as_json=as_json)
     raise typer.Exit(20 if on else 0)
 
 

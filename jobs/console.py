@@ -2,14 +2,17 @@
 
 import json
 import sys
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from quant_assets.errors import ConfigurationError
 from quant_assets.ports import Progress
@@ -19,22 +22,40 @@ if TYPE_CHECKING:
     import polars as pl
 
     from jobs.live import Step
-    from quant_assets.signals.replay import Replay
+    from quant_assets.post_trade.lineage import Step as Station
+    from quant_assets.signals.replay import Field, Replay
     from quant_assets.today.status import Status
 
 console = Console(soft_wrap=False)
 COLOURS = {"done": "green", "empty": "yellow", "refused": "red", "due": "yellow", "waiting": "dim", "blocked": "red"}
 SHOWN = 12  # numbers of an asset on one line
+ROWS = 200  # of a table for a person
+WHOLE = 32  # characters that are never broken over lines: an id
+FOLDED = 24  # the least width of a column that is
+STATIONS = 5  # rows of a step on the way back
 
 
 def say(text: str) -> None:
-    """One line to a person."""
+    """One line to a person, in Rich's markup: `escape` what somebody else wrote."""
     console.print(text, highlight=False, soft_wrap=True)
 
 
-def as_json(value: Any) -> None:
-    """One JSON document to a script."""
+def switch(reason: str, *, on: bool, as_json: bool) -> None:
+    """Whether the kill switch is on, and why."""
+    if as_json:
+        _json({"on": on, "reason": reason})
+    else:
+        say(f"The kill switch is [bold red]ON[/]: {escape(reason)}." if on else "The kill switch is [bold green]off[/].")
+
+
+def _json(value: object) -> None:
+    """One document on a line, to a script."""
     sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
+
+
+def working(what: str, *, quiet: bool = False) -> AbstractContextManager[object]:
+    """A spinner on stderr while something is worked out; none on a pipe, and none where `quiet`."""
+    return nullcontext() if quiet else Console(stderr=True).status(f"{what} …")
 
 
 @contextmanager
@@ -60,9 +81,9 @@ def _numbers(numbers: Iterable[tuple[str, object]]) -> str:
 def show(reports: Sequence[StageReport]) -> None:
     """A line for each stage."""
     for r in reports:
-        say(f"[{COLOURS.get(r.state, 'white')}]{r.state:8}[/] {r.stage:22} {_numbers(r.numbers.items())} {r.reason}")
+        say(f"[{COLOURS.get(r.state, 'white')}]{r.state:8}[/] {r.stage:22} {_numbers(r.numbers.items())} {escape(r.reason)}")
         for note in r.notes[:5]:
-            say(f"           {note}")
+            say(f"           {escape(note)}")
 
 
 def steps(ran: "Iterable[Step]", *, as_json: bool) -> "list[Step]":
@@ -73,12 +94,12 @@ def steps(ran: "Iterable[Step]", *, as_json: bool) -> "list[Step]":
         for step in ran:
             out.append(step)
             if as_json:
-                sys.stdout.write(msgspec.json.encode(step, enc_hook=str).decode() + "\n")
+                _json(step)
                 continue
             say(f"[bold]{step.session} {step.job}[/]")
             for name, metadata in step.assets.items():
                 state = str(metadata.get("state", "done"))
-                say(f"  [{COLOURS.get(state, 'white')}]{state:8}[/] {name:24} {_numbers((k, v) for k, v in metadata.items() if k != 'state' and not k.startswith('dagster'))}")
+                say(f"  [{COLOURS.get(state, 'white')}]{state:8}[/] {name:24} {escape(_numbers((k, v) for k, v in metadata.items() if k != 'state' and not k.startswith('dagster')))}")
     return out
 
 
@@ -88,55 +109,123 @@ def frame(rows: "pl.DataFrame", output: str, *, title: str = "") -> None:
         case "csv":
             rows.write_csv(sys.stdout)
         case "json":
-            as_json(rows.to_dicts())
+            _json(rows.to_dicts())
         case "parquet":
             rows.write_parquet(sys.stdout.buffer)
         case "table":
-            table = Table(title=f"{title} ({rows.height:,} rows)", title_justify="left")
-            for name, dtype in rows.schema.items():
-                table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
-            for row in rows.head(200).iter_rows():
-                table.add_row(*("" if v is None else f"{v:,.6g}" if isinstance(v, float) else str(v) for v in row))
-            console.print(table)
+            say(f"[italic]{escape(title)} ({rows.height:,} rows{f', the first {ROWS}' if rows.height > ROWS else ''})[/]")
+            _grid({name: dtype.is_numeric() for name, dtype in rows.schema.items()}, [[_cell(v) for v in row] for row in rows.head(ROWS).iter_rows()])
         case _:
             raise ConfigurationError(f"no format is named {output!r}; there are table, csv, json and parquet")
 
 
-def statuses(answers: "Sequence[Status]", session: date, *, as_json: bool) -> None:
-    """The questions of the day and their answers."""
-    if as_json:
-        sys.stdout.write(json.dumps({"session": session.isoformat(), "fine": all(a.fine for a in answers), "stages": [msgspec.to_builtins(a) for a in answers]}) + "\n")
+def _cell(value: object) -> str:
+    return "" if value is None else f"{value:,.6g}" if isinstance(value, float) else str(value)
+
+
+def _grid(columns: Mapping[str, bool], rows: Sequence[Sequence[str]]) -> None:
+    """The rows as a table of the columns (name, whether to align right), in which no id is broken; where that is too wide, a block for each row."""
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    if sum(w if w <= WHOLE else FOLDED for w in widths) + 3 * len(widths) + 1 > console.width:  # 3: a line and a space on both sides
+        for row in rows:
+            console.rule(style="dim")
+            _pairs(zip(columns, row, strict=True))
         return
-    fine = all(a.fine for a in answers)
-    table = Table(title=f"Session {session}: " + ("[bold green]fine[/]" if fine else "[bold red]somebody has to act[/]"), title_justify="left")
-    for column in ("question", "state", "answer", "next command"):
-        table.add_column(column, overflow="fold")
-    for a in answers:
-        table.add_row(a.question, f"[{COLOURS.get(a.state, 'white')}]{a.state}[/]", a.answer, a.next_command)
+    table = Table()
+    for (name, right), width in zip(columns.items(), widths, strict=True):
+        table.add_column(name, justify="right" if right else "left", no_wrap=width <= WHOLE, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
     console.print(table)
+
+
+def _pairs(values: Iterable[tuple[str, "str | Text"]]) -> None:
+    """Names and values, one below the other."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in values:
+        grid.add_row(name, Text(value) if isinstance(value, str) else value)
+    console.print(grid)
+
+
+def statuses(answers: "Sequence[Status]", session: date, *, as_json: bool) -> None:
+    """The questions of the day and their answers, then the commands to give next, each on a line that can be copied."""
+    if as_json:
+        _json({"session": session, "fine": all(a.fine for a in answers), "stages": answers})
+        return
+    say(f"Session {session}: " + ("[bold green]fine[/]" if all(a.fine for a in answers) else "[bold red]somebody has to act[/]"))
+    table = Table("question", "state", "answer")
+    for a in answers:
+        table.add_row(Text(a.question), Text(a.state, style=COLOURS.get(a.state, "white")), Text(a.answer))
+    console.print(table)
+    if commands := list(dict.fromkeys(a.next_command for a in answers if a.next_command)):
+        say("Next:")
+    for command in commands:
+        say(f"  [bold]{escape(command)}[/]")
+
+
+def explained(answers: "Mapping[str, pl.DataFrame]", session: date, *, as_json: bool) -> None:
+    """The reasons of a session for each strategy, with the numbers behind them."""
+    if as_json:
+        _json([row for rows in answers.values() for row in rows.to_dicts()])
+        return
+    for strategy, rows in answers.items():
+        sets = ", ".join(rows["decision_set_id"].unique(maintain_order=True))
+        say(f"[bold]{escape(strategy)} {session}[/]: " + (f"{rows['names'].sum()} names, decision set {sets}" if sets else "nothing was decided"))
+        _reasons(rows)
+
+
+def _reasons(rows: "pl.DataFrame") -> None:
+    for r in rows.iter_rows(named=True):
+        weight = f", weight {r['target_weight']:.4g}" if r["target_weight"] else ""
+        say(f"{r['names']:6,}  [bold]{r['reason']}[/] ({r['verdict']}{weight})")
+        _indented(r["text"], 8)
+        _indented(_flat(r["detail"]), 8, style="dim")
+
+
+def _indented(text: str, by: int, style: str = "") -> None:
+    if text:
+        console.print(Padding(Text(text, style=style), (0, 0, 0, by), expand=False))
+
+
+def _flat(value: object) -> str:
+    """A value in words: a JSON object is its names and values."""
+    found: Any = json.loads(value) if isinstance(value, str) and value.startswith("{") else value
+    if not isinstance(found, dict):
+        return str(found)
+    said = [f"{k} {v}" for k, v in found.items() if v is not None]
+    return ", ".join(said) if max(map(len, said), default=0) <= WHOLE else "\n".join(said)
 
 
 def replayed(answer: "Replay", *, as_json: bool) -> None:
-    """Each field of a decision, stored and rebuilt."""
+    """Each field of a decision: its value, or where they differ the one stored and the one rebuilt."""
     if as_json:
-        sys.stdout.write(msgspec.json.encode({"equal": answer.equal, **msgspec.to_builtins(answer, enc_hook=str)}, enc_hook=str).decode() + "\n")
+        _json({"equal": answer.equal, **msgspec.structs.asdict(answer)})
         return
-    table = Table(title=f"{answer.decision_id}  {answer.symbol}  {answer.session}", title_justify="left")
-    for column in ("field", "stored", "replayed", "equal"):
-        table.add_column(column, overflow="fold")
-    for f in answer.fields:
-        table.add_row(f.name, str(f.stored), str(f.replayed), "[green]yes[/]" if f.equal else "[bold red]NO[/]")
-    console.print(table)
+    say(f"[bold]{answer.decision_id}[/]  {escape(answer.symbol)}  {answer.session}")
+    _pairs((f.name, _both(f)) for f in answer.fields)
     for note in answer.notes:
-        say(note)
+        say(escape(note))
     say("[bold green]Equal to the bit.[/]" if answer.equal else "[bold red]The replay differs.[/]")
 
 
-def traced(walked: Sequence[Any], *, as_json: bool) -> None:
-    """The steps of a walk from a fill to the vendor's lines."""
+def _both(field: "Field") -> Text:
+    if field.equal:
+        return Text(_flat(field.stored))
+    return Text(f"stored   {field.stored}\nreplayed {field.replayed}", style="bold red")
+
+
+def traced(walked: "Sequence[Station]", *, as_json: bool) -> None:
+    """The steps of a walk from a fill to the vendor's lines; of many rows the first."""
     if as_json:
-        sys.stdout.write(msgspec.json.encode([msgspec.to_builtins(s, enc_hook=str) for s in walked], enc_hook=str).decode() + "\n")
+        _json(walked)
         return
     for step in walked:
-        values = msgspec.to_builtins(step, enc_hook=str)
-        say("[bold]→[/] " + "  ".join(f"{k} {v}" for k, v in values.items()))
+        say(f"[bold]→ {step.table}[/]  {step.meaning}" + ("" if step.rows else ": none"))
+        for row in step.rows[:STATIONS]:
+            at = f"{row['file']}:{row['line']}  " if "file" in row else ""
+            told = {k: said for k, v in row.items() if k not in {"file", "line"} and (said := _cell(v)) and not said.startswith("{")}
+            _indented(at + ", ".join(f"{k} {v}" for k, v in told.items()), 4)
+        if len(step.rows) > STATIONS:
+            say(f"    and {len(step.rows) - STATIONS} more; --json has them all")
