@@ -35,7 +35,7 @@ def run(store: DeltaStore, query: str, as_of: datetime) -> pl.DataFrame:
             con.execute(f'create view main."{name}" as select * from now_{name}')
         try:
             answer = con.sql(query)
-            return pl.DataFrame() if answer is None else answer.pl()  # None: the statement asks nothing
+            return pl.DataFrame() if answer is None else answer.pl()  # pyright: ignore[reportUnnecessaryComparison]  # a statement that asks nothing gives None
         except duckdb.Error as error:
             told = " ".join(str(error).partition("\nLINE ")[0].split())
             raise ConfigurationError(f"{told}; the tables are {', '.join(sorted(tables(store)))}; history.<table> shows every version") from error
