@@ -1,7 +1,7 @@
 """The daily run: a session's data, what was traded, features, scores and decisions; in one process, in coarse steps."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -19,14 +19,14 @@ DAILY = ("bars", "actions", "listings", "quarantine", "verdicts", "fills", "posi
 HEAVY = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("bars"), "great_expectations"))
 
 
-def jobs(sessions: dg.PartitionsDefinition[str], features: Sequence[str]) -> "list[AssetJob]":
+def jobs(features: Sequence[str]) -> "list[AssetJob]":
     """daily; deliver; today (day_status), which stays apart so that it tells of a day on which the others failed; data_docs."""
-    options: dict[str, Any] = {"partitions_def": sessions, "executor_def": dg.in_process_executor}
+    executor = dg.in_process_executor
     return [
-        dg.define_asset_job("daily", dg.AssetSelection.assets(*DAILY, *features) - HEAVY, description="One session, from its capture to its decisions.", **options),
-        dg.define_asset_job("deliver", dg.AssetSelection.assets("orders"), description="Decisions become orders for the next open, exactly once.", **options),
-        dg.define_asset_job("today", dg.AssetSelection.assets("day_status"), description="Is today fine?", **options),
-        dg.define_asset_job("data_docs", HEAVY, executor_def=dg.in_process_executor, description="The Great Expectations suite on the last session, and its data docs."),
+        dg.define_asset_job("daily", dg.AssetSelection.assets(*DAILY, *features) - HEAVY, description="One session, from its capture to its decisions.", executor_def=executor),
+        dg.define_asset_job("deliver", dg.AssetSelection.assets("orders"), description="Decisions become orders for the next open, exactly once.", executor_def=executor),
+        dg.define_asset_job("today", dg.AssetSelection.assets("day_status"), description="Is today fine?", executor_def=executor),
+        dg.define_asset_job("data_docs", HEAVY, executor_def=executor, description="The Great Expectations suite on the last session, and its data docs."),
     ]
 
 

@@ -33,9 +33,9 @@ def build(ws: Workspace) -> dg.Definitions:
     ends = month_end_partitions(month_ends(calendar, first, last or calendar.shift(calendar.last, -1)))
     feature_sets = list({s.feature_set: ws.feature_set_of(s) for s in strategies}.values())
     names = [f"features_{f.name}" for f in feature_sets]
-    run_daily, deliver, day_status, data_docs = daily.jobs(sessions, names)
-    history, retrain, run_research = research.jobs(sessions, ends, names)
-    (after_delivery,) = post_trade.jobs(sessions)
+    run_daily, deliver, day_status, data_docs = daily.jobs(names)
+    history, retrain, run_research = research.jobs(names)
+    (after_delivery,) = post_trade.jobs()
     month_end_keys = set(ends.get_partition_keys())
     start = ws.deployment.start.isoformat()
 

@@ -8,10 +8,8 @@ if TYPE_CHECKING:  # what define_asset_job returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
 
 
-def jobs(sessions: dg.PartitionsDefinition[str]) -> "list[AssetJob]":
+def jobs() -> "list[AssetJob]":
     """post_trade."""
     return [
-        dg.define_asset_job(
-            "post_trade", dg.AssetSelection.assets("costs", "report"), partitions_def=sessions, executor_def=dg.in_process_executor, description="What the session's trading cost, and its page."
-        ),
+        dg.define_asset_job("post_trade", dg.AssetSelection.assets("costs", "report"), executor_def=dg.in_process_executor, description="What the session's trading cost, and its page."),
     ]

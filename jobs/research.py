@@ -14,21 +14,16 @@ HISTORY = ("bars", "actions", "listings", "quarantine", "verdicts", "universe", 
 RESEARCH = ("scores", "decisions", "research_books_traded", "research_report")
 
 
-def jobs(sessions: dg.PartitionsDefinition[str], month_ends: dg.PartitionsDefinition[str], features: Sequence[str]) -> "list[AssetJob]":
+def jobs(features: Sequence[str]) -> "list[AssetJob]":
     """History (a range), retrain (a month end), research (a range)."""
     executor = dg.in_process_executor
     return [
         dg.define_asset_job(
             "history",
             dg.AssetSelection.assets(*HISTORY, *features) - HEAVY,
-            partitions_def=sessions,
             executor_def=executor,
             description="Captures, verdicts, universe, features and labels of a range.",
         ),
-        dg.define_asset_job(
-            "retrain", dg.AssetSelection.assets("champion"), partitions_def=month_ends, executor_def=executor, description="A model on what was known at a month end, promoted by rule."
-        ),
-        dg.define_asset_job(
-            "research", dg.AssetSelection.assets(*RESEARCH), partitions_def=sessions, executor_def=executor, description="Decisions of a range, traded in research books. It sends nothing."
-        ),
+        dg.define_asset_job("retrain", dg.AssetSelection.assets("champion"), executor_def=executor, description="A model on what was known at a month end, promoted by rule."),
+        dg.define_asset_job("research", dg.AssetSelection.assets(*RESEARCH), executor_def=executor, description="Decisions of a range, traded in research books. It sends nothing."),
     ]
