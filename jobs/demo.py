@@ -55,7 +55,7 @@ def tell(*, fresh: bool) -> None:
             _data(running)
             _model(running, twin)
             for n, session in enumerate(_live(ws)):
-                _day(running, session, interrupted=n == 1)
+                _day(running, 3 + n, session, interrupted=n == 1)
             _close(running)
     finally:
         twin.kill()
@@ -115,15 +115,16 @@ def _model(running: "Runner", twin: "subprocess.Popen[bytes]") -> None:
 
 
 def judge(ws: Workspace) -> Estimate:
-    """The rank IC of the stored scores against the labels that became known after them."""
+    """The rank IC of the stored scores of history against the labels that became known after them."""
     labels = ws.store.read(LABELS, as_of=None).select("session", "sid", "value")
-    scored = ws.store.read(SCORES, as_of=None).join(labels, on=["session", "sid"])
+    history = ws.cuts.calendar.shift(ws.deployment.start, -1)
+    scored = ws.store.read(SCORES, as_of=None, last=history).join(labels, on=["session", "sid"])
     return ic_estimate(rank_ic(scored), ws.deployment.strategies[0].horizon)
 
 
-def _day(running: "Runner", session: date, *, interrupted: bool) -> None:
+def _day(running: "Runner", number: int, session: date, *, interrupted: bool) -> None:
     ws = running.ws
-    _heading(f"3  {session}, live" + (", and its delivery is killed in mid-send" if interrupted else ""))
+    _heading(f"{number}  {session}, live" + (", and its delivery is killed in mid-send" if interrupted else ""))
     with console.status("data, fills, positions, reconciliation, features, scores, decisions"):
         daily = running.session("daily", session)
     counts = {k.upper(): int(float(str(v))) for k, v in daily["decisions"].items() if k not in {"decisions", "rows", "trade", "no_trade"} and isinstance(v, (int, float)) and v}
@@ -165,7 +166,7 @@ def _counted(ws: Workspace, session: date) -> str:
 
 
 def _close(running: "Runner") -> None:
-    _heading("4  The page")
+    _heading(f"{3 + LIVE}  The pages")
     with console.status("the quality suite and its data docs"):
         running.check("data_docs")
     ws = running.ws
@@ -188,7 +189,9 @@ def _next(ws: Workspace) -> None:
         "quant run daily": "the next session",
         "quant kill-switch on --by YOU --reason drill": "nothing leaves any more",
     }
-    for command, text in commands.items():
+    installed = os.path.relpath(sys.argv[0]) if shutil.which("quant") is None else "quant"
+    for told, text in commands.items():
+        command = told.replace("quant ", f"{installed} ", 1) if told.startswith("quant ") else told
         say(f"   [bold]{command}[/]  [dim]{text}[/]")
 
 
