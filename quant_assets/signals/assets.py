@@ -40,7 +40,7 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
         days = sessions_of(context)
         ledger.note_cut(cuts.of(days[-1]))
         switch, is_late = ledger.kill_switch(), late(days, clock.now())
-        reports = [decide(store, feature_set(s.feature_set), s, cuts, days, kill_switch=switch, provenance=stamp(context.run_id), now=clock.now(), late=is_late) for s in strategies]
+        reports = [decide(store, feature_set(s.feature_set), s, cuts, days, kill_switch=switch, provenance=stamp(context.run.run_id), now=clock.now(), late=is_late) for s in strategies]
         return result(merged(reports))
 
     return [decisions]
