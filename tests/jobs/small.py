@@ -1,5 +1,6 @@
 """A small deployment on the simulated market, with everything in it that goes wrong, run by plain functions; and what of its state must not depend on how it came to be."""
 
+import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
@@ -10,7 +11,7 @@ import polars as pl
 
 from quant_assets.features.sets import feature_set
 from quant_assets.market_data.calendars import Cuts, calendar
-from quant_assets.records import Book, StageReport
+from quant_assets.records import Book, StageReport, frame_hash
 from quant_assets.signals.strategy import Limits, ModelRule, Strategy, UniverseRule
 from quant_assets.tables import CORE, COSTS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS, Table
 from resources.day import arrive, derive, run_day
@@ -83,3 +84,25 @@ def of_book(ws: Workspace, table: Table, book: Book) -> pl.DataFrame:
     """A book's rows without its name, and without the ids in which that is hashed."""
     rows = content(ws, table).filter(pl.col("book") == book.name)
     return rows.drop(c for c in NAMED_AFTER_THE_BOOK if c in rows.columns).sort(pl.all())
+
+
+WALL = {"at", "seen_at", "bound_at", "opened_at"}  # when it was really done
+
+
+def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """All that a database says, but for when it was written."""
+    with sqlite3.connect(path) as db:
+        names = [n for (n,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'") if n not in {"leases", "order_events", "audit"}]
+        columns = {n: [c[1] for c in db.execute(f"PRAGMA table_info({n})") if c[1] not in WALL] for n in names}
+        return {n: sorted(db.execute(f"SELECT {', '.join(c)} FROM {n}")) for n, c in columns.items()}
+
+
+def outcome(ws: Workspace) -> dict[str, object]:
+    """All that must not depend on where a process died."""
+    found: dict[str, object] = {}
+    for table in TABLES:
+        frame = content(ws, table)
+        found[table.name] = frame_hash(frame.filter(frame["book"] != RESEARCH.name) if "book" in frame.columns else frame)
+    for database in ("ledger.sqlite", f"brokers/{PAPER.account}.sqlite"):
+        found |= {f"{database} {name}": said for name, said in rows(ws.home / database).items()}
+    return found | {"pages": sorted(p.name for p in ws.reports.iterdir()), "heartbeat": (ws.home / "heartbeat.json").read_text()}
