@@ -1,0 +1,266 @@
+"""What Dagster loads: which assets, checks, jobs and triggers there are, when they fire, and that a day run through them is the day itself."""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import groupby
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import pytest
+
+from jobs import sensors
+from jobs.execute import Runner, runner
+from jobs.live import Exit, Step, outcome, run_daily
+from quant_assets.assets import month_end_partitions, session_partitions
+from quant_assets.errors import CalendarUnknown
+from quant_assets.models.training import month_ends
+from quant_assets.records import frame_hash
+from quant_assets.tables import VERDICTS
+from resources.workspace import Workspace
+from tests.jobs.small import CUTS, FIRST, LAST, LIVE, PAPER, START, TABLES, content, workspace
+
+GROUPS = {
+    "0_today": ["day_status"],
+    "1_market_data": ["actions", "bars", "listings", "quarantine", "universe", "verdicts"],
+    "2_features": ["features_price_volume", "labels"],
+    "3_models": ["champion", "scores"],
+    "4_signals": ["decisions"],
+    "5_execution": ["fills", "orders"],
+    "6_post_trade": ["costs", "positions", "reconciliation", "report"],
+    "9_research": ["research_books_traded", "research_report"],
+}
+CHECKS = {
+    "bars": ["captured", "coverage", "great_expectations", "no_duplicates", "ohlc_valid", "outliers", "quarantined", "stale", "zero_volume"],
+    "day_status": ["booked", "breaks", "data", "decisions", "heartbeat", "kill_switch", "model", "orders", "report"],
+}
+JOBS = {  # and their steps; market_data makes bars, actions, listings and quarantine
+    "daily": ["decisions", "features_price_volume", "fills", "labels", "market_data", "positions", "quality", "reconciliation", "scores", "universe", "verdicts"],
+    "data_docs": ["bars_great_expectations"],
+    "deliver": ["orders"],
+    "history": ["features_price_volume", "labels", "market_data", "quality", "universe", "verdicts"],
+    "post_trade": ["costs", "report"],
+    "research": ["decisions", "research_books_traded", "research_report", "scores"],
+    "retrain": ["champion"],
+    "today": ["day_questions", "day_status"],
+}
+SENSORS = {"month_end_labels": "retrain", "new_decisions": "deliver", "orders_delivered": "post_trade", "report_published": "today"}
+SCHEDULES = {"daily_at_decision_time": ("daily", "15 9 * * 1-5", "America/New_York")}
+
+THIN, TRADED = LIVE[:2]
+
+
+@dataclass
+class Ran:
+    """Two days run through Dagster in one process, the second one twice."""
+
+    ws: Workspace
+    runner: Runner
+    thin: list[Step]
+    traded: list[Step]
+    again: list[Step]
+    checks: Mapping[date, Mapping[str, bool]]  # by session and check
+    before: object
+    after: object
+
+
+def stands(ws: Workspace) -> object:
+    """All that a rerun must not change: the rows and versions of the tables, our orders and fills, the venue's orders."""
+    tables = {t.name: (ws.store.version(t), frame_hash(content(ws, t))) for t in TABLES}
+    return tables, ws.ledger.orders(PAPER.name), ws.ledger.fills(PAPER.name), ws.brokers.open(PAPER).orders()
+
+
+def checked(instance: dg.DagsterInstance) -> dict[str, bool]:
+    """Whether each check passed when it was last asked."""
+    keys = [dg.AssetCheckKey(dg.AssetKey(asset), name) for asset, names in CHECKS.items() for name in names]
+    latest = {k.name: instance.get_latest_asset_check_evaluation_record(k) for k in keys}
+    return {name: record.status.value == "SUCCEEDED" for name, record in latest.items() if record}
+
+
+@pytest.fixture(scope="module")
+def ran(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
+    ws = workspace(Path(shutil.copytree(prepared, tmp_path_factory.mktemp("dagster") / "home")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_HOME", "")  # set by what follows, and put back after it
+        with runner(ws) as started:
+            thin = list(run_daily(started, [THIN]))
+            of_thin = checked(started.instance)
+            traded = list(run_daily(started, [TRADED]))
+            of_traded, before = checked(started.instance), stands(ws)
+            again = list(run_daily(started, [TRADED]))
+            yield Ran(ws, started, thin, traded, again, {THIN: of_thin, TRADED: of_traded}, before, stands(ws))
+
+
+@pytest.fixture(scope="module")
+def repository(ran: Ran) -> dg.RepositoryDefinition:
+    return ran.runner.definitions.get_repository_def()
+
+
+def test_every_asset_is_in_its_group(repository: dg.RepositoryDefinition) -> None:
+    """The groups, numbered in the order of the flow, and their assets; each with an owner and a runbook."""
+    nodes = sorted((n for n in repository.asset_graph.asset_nodes if n.is_materializable), key=lambda n: (n.group_name, n.key.to_user_string()))
+    assert {group: [n.key.to_user_string() for n in of_group] for group, of_group in groupby(nodes, key=lambda n: n.group_name)} == GROUPS
+    for node in nodes:
+        assert node.owners == ["team:quant"]
+        assert "Runbook: " in (node.description or ""), node.key
+
+
+def test_every_check_asks_its_question(repository: dg.RepositoryDefinition) -> None:
+    """The checks of the data and of the day."""
+    keys = sorted(repository.asset_graph.asset_check_keys)
+    assert {asset: [k.name for k in of_asset] for asset, of_asset in groupby(keys, key=lambda k: k.asset_key.to_user_string())} == CHECKS
+
+
+def test_every_job_has_its_steps(repository: dg.RepositoryDefinition) -> None:
+    """The jobs, and what runs in each: Great Expectations only in its own, and nothing that sends in what may run over a range."""
+    assert {j.name: sorted(n.name for n in j.nodes) for j in repository.get_all_jobs() if not j.name.startswith("__")} == JOBS
+
+
+def test_every_trigger_starts_its_job(repository: dg.RepositoryDefinition) -> None:
+    """The sensors and the schedule, what they start and when."""
+    assert {s.name: s.job.name for s in repository.sensor_defs} == SENSORS
+    assert {s.name: (s.job.name, s.cron_schedule, s.execution_timezone) for s in repository.schedule_defs} == SCHEDULES
+
+
+def test_partitions_are_the_sessions(repository: dg.RepositoryDefinition) -> None:
+    """Every session of the span is a partition and nothing else is; models are cut at its month ends."""
+    graph = repository.asset_graph
+    sessions = [s.isoformat() for s in CUTS.calendar.between(FIRST, LAST)]
+    assert not {"2024-01-15", "2024-02-19", "2024-03-29", "2024-05-27", "2024-06-19"} & set(sessions)
+    for node in graph.asset_nodes:
+        keys = node.partitions_def.get_partition_keys() if node.partitions_def else None
+        assert keys == ([s.isoformat() for s in month_ends(CUTS.calendar, FIRST, LAST)] if node.key == dg.AssetKey("champion") else sessions), node.key
+
+
+def test_partitions_without_an_end_follow_the_calendar() -> None:
+    """Over years with holidays, and days on which the venue closed for mourning or a storm, every key is a session; past the calendar's known end there is none."""
+    calendar = CUTS.calendar
+    open_ended = session_partitions(calendar, date(2012, 1, 3), None)
+    known = [s.isoformat() for s in calendar.between(date(2012, 1, 3), calendar.last)]
+    assert open_ended.get_partition_keys(current_time=datetime(2026, 1, 2, 12, tzinfo=UTC)) == [k for k in known if k <= "2026-01-02"]
+    assert open_ended.get_partition_keys(current_time=datetime(calendar.last.year + 2, 1, 3, tzinfo=UTC)) == known
+    assert month_end_partitions(month_ends(calendar, FIRST, LAST)).get_partition_keys() == ["2024-01-31", "2024-02-29", "2024-03-28", "2024-04-30", "2024-05-31", "2024-06-28"]
+
+
+def test_past_the_calendar_nothing_is_a_session() -> None:
+    """A date that the calendar does not know is an error, whatever its weekday."""
+    beyond = date(CUTS.calendar.last.year + 1, 3, 3)
+    for ask in (CUTS.of, CUTS.calendar.is_session, lambda d: CUTS.calendar.between(FIRST, d), lambda d: session_partitions(CUTS.calendar, FIRST, d)):
+        with pytest.raises(CalendarUnknown):
+            ask(beyond)
+
+
+def tick(ran: Ran, repository: dg.RepositoryDefinition, day: date) -> tuple[str | None, list[str | None]]:
+    """What the schedule says on a day at 9:15 in New York: why it skips, or the sessions that it asks for."""
+    at = datetime.combine(day, time(9, 15), ZoneInfo("America/New_York"))
+    context = dg.build_schedule_context(instance=ran.runner.instance, scheduled_execution_time=at, repository_def=repository)
+    asked = repository.get_schedule_def("daily_at_decision_time").evaluate_tick(context)
+    requests = asked.run_requests or []
+    assert [r.run_key for r in requests] == [f"daily {r.partition_key}" for r in requests]
+    return asked.skip_message, [r.partition_key for r in requests]
+
+
+def test_the_schedule_names_the_session_that_is_due(ran: Ran, repository: dg.RepositoryDefinition) -> None:
+    """On a Monday morning that is Friday's, after a long weekend too."""
+    assert tick(ran, repository, date(2024, 5, 20)) == (None, ["2024-05-17"])
+    assert tick(ran, repository, date(2024, 5, 28))[1][-1] == "2024-05-24"
+
+
+@pytest.mark.parametrize(("day", "before"), [(date(2024, 5, 27), "2024-05-23"), (date(2024, 6, 19), "2024-06-17")])
+def test_the_schedule_skips_holidays(day: date, before: str, ran: Ran, repository: dg.RepositoryDefinition) -> None:
+    """On a weekday without a session it starts nothing, and says why."""
+    why, sessions = tick(ran, repository, day)
+    assert sessions == []
+    assert "does not open today" in (why or "")
+    assert before in (why or "")
+
+
+def test_the_schedule_catches_up_in_order(ran: Ran, repository: dg.RepositoryDefinition) -> None:
+    """Two sessions were decided; those missed since then come first, oldest first."""
+    assert tick(ran, repository, date(2024, 5, 30)) == (None, ["2024-05-23", "2024-05-24", "2024-05-28", "2024-05-29"])
+
+
+def test_the_schedule_fails_where_the_calendar_ends(ran: Ran, repository: dg.RepositoryDefinition) -> None:
+    """Past the known sessions the tick is an error that says so, not a weekday's run."""
+    with pytest.raises(dg.DagsterError, match="daily_at_decision_time") as failed:
+        tick(ran, repository, CUTS.calendar.last + timedelta(days=7))
+    assert isinstance(failed.value.__cause__, CalendarUnknown)
+
+
+def seen(repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, name: str, cursor: str | None) -> tuple[list[str | None], str | None]:
+    """The partitions that a sensor asks for after a cursor, and its next cursor."""
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, repository_def=repository)
+    found = repository.get_sensor_def(name).evaluate_tick(context)
+    return [r.partition_key for r in found.run_requests or []], found.cursor
+
+
+@pytest.mark.parametrize("batch", [100, 2, 1])
+def test_the_sensor_sees_every_event(batch: int, repository: dg.RepositoryDefinition, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three events between two ticks are three deliveries, also where they do not fit into one tick; each is seen once."""
+    monkeypatch.setattr(sensors, "BATCH", batch)
+    sessions = [s.isoformat() for s in LIVE[:3]]
+    with dg.DagsterInstance.ephemeral() as instance:
+        for session in sessions:
+            instance.report_runless_asset_event(dg.AssetMaterialization("decisions", partition=session))
+        cursor, found = None, []
+        for _ in range(4):
+            new, cursor = seen(repository, instance, "new_decisions", cursor)
+            found += new
+        assert found == sessions
+        instance.report_runless_asset_event(dg.AssetMaterialization("decisions", partition=sessions[0]))
+        again, _ = seen(repository, instance, "new_decisions", cursor)
+        assert again == sessions[:1]
+
+
+def test_history_is_never_delivered(repository: dg.RepositoryDefinition) -> None:
+    """Decisions of sessions before the start of the deployment are seen and start nothing; the session of the start does. Labels of month ends only train."""
+    eve = CUTS.calendar.shift(START, -1)
+    with dg.DagsterInstance.ephemeral() as instance:
+        for session in (eve, START, date(2024, 5, 31)):
+            for asset in ("decisions", "labels"):
+                instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=session.isoformat()))
+        assert seen(repository, instance, "new_decisions", None)[0] == [START.isoformat(), "2024-05-31"]
+        assert seen(repository, instance, "month_end_labels", None)[0] == ["2024-05-31"]
+
+
+def test_a_day_materialises_every_asset(ran: Ran) -> None:
+    """The four jobs of a day, one after the other, make each asset once, with its state and its numbers."""
+    assert [s.job for s in ran.traded] == ["daily", "deliver", "post_trade", "today"]
+    made = [name for s in ran.traded for name in s.assets]
+    assert sorted(made) == sorted({name for of_group in GROUPS.values() for name in of_group} - {"champion", "research_books_traded", "research_report"})
+    metadata = {name: m for s in ran.traded for name, m in s.assets.items()}
+    page, status = metadata.pop("report"), metadata.pop("day_status")
+    for name, said in metadata.items():
+        assert said["state"] in {"done", "empty", "refused"}, name
+        assert isinstance(said["rows"], int | float), name
+    assert metadata["bars"]["rows_of_sessions"] == 27
+    assert metadata["decisions"]["decisions"] == 24
+    assert metadata["orders"]["sent"] == metadata["orders"]["orders"] == len(ran.ws.ledger.orders(PAPER.name)) == 8
+    assert Path(str(page["report_paper"])).read_text().startswith("<!")
+    assert status["fine"] is True
+    assert outcome(ran.traded) == Exit.DONE
+
+
+def test_a_day_run_again_changes_nothing(ran: Ran) -> None:
+    """No row, no version, no order, no second order at the venue; and the jobs still say what stands."""
+    assert ran.before == ran.after
+    assert max(Counter(o.client_order_id for o in ran.ws.brokers.open(PAPER).orders()).values()) == 1
+    orders = ran.again[1].assets["orders"]
+    assert (orders["orders"], orders["sent"]) == (8, 0)
+    assert outcome(ran.again) == Exit.DONE
+
+
+def test_a_failed_verdict_shows_and_blocks(ran: Ran) -> None:
+    """Each check of the bars shows what the stored verdict says; where one failed nothing is delivered, and the exit code says so."""
+    for session, passed in ran.checks.items():
+        stored = content(ran.ws, VERDICTS).filter(session=session, table="bars")
+        assert {rule: passed[rule] for rule in stored["rule"]} == dict(stored.select("rule", "passed").iter_rows())
+    assert ran.checks[THIN]["coverage"] is False
+    assert ran.checks[THIN]["data"] is False
+    assert all(ran.checks[TRADED].values())
+    assert ran.thin[1].assets["orders"]["state"] == "refused"
+    assert outcome(ran.thin) == Exit.BLOCKED
+    assert [o for o, _, _ in ran.ws.ledger.orders(PAPER.name) if o.decided == THIN] == []
