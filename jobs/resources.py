@@ -16,6 +16,9 @@ from resources.telemetry import heartbeat
 from resources.workspace import Workspace
 
 
+QUEUED_SECONDS = 900.0  # a daemon's run waits for the one before it: sessions missed are caught up in order
+
+
 def _session(context: dg.InitResourceContext) -> date | None:
     """The run's session: its partition, or the end of its range."""
     tags: Mapping[str, str] = context.run.tags if context.run else {}
@@ -29,7 +32,7 @@ def build(ws: Workspace) -> dict[str, Any]:
     @dg.resource(description="The tables; a run holds the home's lock while it lives, so that no two write at once.")
     @contextmanager
     def store(_: dg.InitResourceContext) -> Generator[Store]:
-        with only_run(ws.home):
+        with only_run(ws.home, seconds=QUEUED_SECONDS):
             yield ws.store
 
     @dg.resource(description="The wall clock, or the session's decision time in a historical run.")
