@@ -27,7 +27,7 @@ def at_append(table: Table, *, before: bool) -> Callable[[], None]:
 
 def torn(table: Table) -> Callable[[], None]:
     """Die inside the write of `table`, leaving what a writer leaves that did not come to its commit: a data file, half of one, and a commit under its temporary name."""
-    real = DeltaStore._commit  # pyright: ignore[reportPrivateUsage]  # the place where a process would die
+    real = DeltaStore._commit
 
     def commit(self: DeltaStore, to: Table, rows: Any) -> None:
         if to.name != table.name:
@@ -47,7 +47,7 @@ def torn(table: Table) -> Callable[[], None]:
         return die()
 
     def patch() -> None:
-        DeltaStore._commit = commit  # pyright: ignore[reportPrivateUsage]
+        DeltaStore._commit = commit
 
     return patch
 

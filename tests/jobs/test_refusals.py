@@ -53,7 +53,7 @@ def said(ws: Workspace, session: date) -> tuple[set[str], str]:
 def test_bad_captures_are_no_trade(by_day: Path, kind: str, reason: str, text: str):
     """A session whose capture the vendor lost, sent late or sent thin is NO_TRADE for every name, with that reason, and nothing of it was ordered."""
     ws = workspace(by_day)
-    plan = ws.source.truth.captures.filter(pl.col("label").is_between(LIVE[0], LIVE[-1]), pl.col("kind") == kind)  # pyright: ignore[reportAttributeAccessIssue]  # the simulated source knows its plan
+    plan = ws.source.truth.captures.filter(pl.col("label").is_between(LIVE[0], LIVE[-1]), pl.col("kind") == kind)
     assert plan.height == 1
     session = plan["label"][0]
     rows = ws.store.read(DECISIONS, as_of=None, first=session, last=session)
@@ -129,7 +129,7 @@ def test_kill_switch_after_the_decisions(before: Before, monkeypatch: pytest.Mon
     decided = day.derive
 
     def then_switched_on(*given: object, **named: object) -> object:
-        yield from decided(*given, **named)  # pyright: ignore[reportArgumentType]  # as given
+        yield from decided(*given, **named)
         ws.ledger.set_kill_switch(on=True, by="ops", reason="drill")
 
     with monkeypatch.context() as patch:
