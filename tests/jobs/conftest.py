@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from rich.console import Console
 
 from resources.day import research
-from tests.jobs.small import CUTS, FIRST, LIVE, RESEARCH, START, live, ranged, workspace
+from tests.jobs.commands import Quant, answered, declare
+from tests.jobs.small import CUTS, FIRST, LIVE, RESEARCH, START, deployment, live, ranged, workspace
 
 Make = Callable[[Path], None]
 
@@ -68,3 +70,39 @@ def by_range(once) -> Path:
         list(research(ws, RESEARCH, LIVE))
 
     return once("by_range", make)
+
+
+@pytest.fixture(scope="session")
+def operated(once, prepared: Path) -> Path:
+    """A home that the command line opens, after its first four live sessions."""
+
+    def make(home: Path) -> None:
+        shutil.copytree(prepared, home)
+        declare(home, deployment())
+        live(workspace(home), LIVE[:4])
+
+    return once("operated", make)
+
+
+@pytest.fixture
+def own(operated: Path, tmp_path: Path) -> Path:
+    """A copy of `operated` of one's own."""
+    return Path(shutil.copytree(operated, tmp_path / "home"))
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[[Path], Quant]:
+    """`at(home)("today", "--json")` runs the command line on a home, on a terminal of 80 columns."""
+
+    def on(home: Path) -> Quant:
+        monkeypatch.setenv("QUANT_HOME", str(home))
+        monkeypatch.setattr("jobs.console.console", Console(width=80))
+        return lambda *argv: answered(argv, monkeypatch, capfdbinary)
+
+    return on
+
+
+@pytest.fixture
+def quant(operated: Path, at: Callable[[Path], Quant]) -> Quant:
+    """The command line on `operated`, for commands that write nothing."""
+    return at(operated)
