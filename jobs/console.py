@@ -60,11 +60,12 @@ def working(what: str, *, quiet: bool = False) -> AbstractContextManager[object]
 
 @contextmanager
 def progress() -> Generator[Progress]:
-    """A bar on stderr with what is being done and how long it still takes."""
+    """A bar on stderr with what is being done and how long it still takes; none on a pipe."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    with Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+    stderr = Console(stderr=True)
+    with Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         task = bar.add_task("…", total=None)
 
         def tick(done: int, total: int, what: str) -> None:
