@@ -15,7 +15,6 @@ from resources.day import late, only_run, provenance, status
 from resources.telemetry import heartbeat
 from resources.workspace import Workspace
 
-
 QUEUED_SECONDS = 900.0  # a daemon's run waits for the one before it: sessions missed are caught up in order
 
 
