@@ -64,12 +64,17 @@ def demo(fresh: Annotated[bool, typer.Option("--fresh", help="Throw the demo's h
 
 
 @app.command()
-def ingest(last: To = None) -> None:
-    """Take in the captures that have arrived and were not taken in yet, up to one where it is named."""
+def ingest(
+    last: To = None,
+    known_at: Annotated[str | None, typer.Option("--known-at", metavar="RULE", help="When the rows of a file without knowledge times are assumed to be known, such as close+1h.")] = None,
+) -> None:
+    """Take in the captures that have arrived and were not taken in yet, up to one where it is named. An assumed knowledge time is stamped ASSUMED wherever the data is used."""
     from jobs.console import progress, show
     from resources.day import arrive, only_run
 
     ws = _workspace()
+    if known_at:
+        ws.assume(known_at)
     with progress() as tick, only_run(ws.home):
         until = last or ws.span[1] or ws.cuts.calendar.last
         now = ws.cuts.of(until) if ws.deployment.clock == "session" else ws.clock.now()

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
 import polars as pl
 
 from quant_assets.errors import ConfigurationError
@@ -45,6 +46,13 @@ class Workspace:
         named = deployment or (Path(os.environ["QUANT_DEPLOYMENT"]) if "QUANT_DEPLOYMENT" in os.environ else None)
         own = where / "deployment.yaml"
         return cls(where, load(named or (own if own.exists() else DEFAULT)))
+
+    def assume(self, known_at: str) -> None:
+        """Read the deployment's file under this rule of knowledge times instead of its own. Raises ConfigurationError where the source is no file."""
+        source = self.deployment.source
+        if source.get("kind") != "files":
+            raise ConfigurationError(f"the source of kind {source.get('kind')!r} says itself when its rows were known; --known-at is for files")
+        self.deployment = msgspec.structs.replace(self.deployment, source={**source, "known_at": known_at})
 
     @cached_property
     def cuts(self) -> Cuts:
