@@ -185,7 +185,7 @@ class Workspace:
         """Trade a research book over the sessions and return its NAV; the same functions as the daily run."""
         from resources.day import research
 
-        research(self, self.deployment.book(book), self.cuts.calendar.between(first, last))
+        list(research(self, self.deployment.book(book), self.cuts.calendar.between(first, last)))
         return self.store.read(NAV, as_of=None, first=first, last=last, where={"book": book})
 
     def fills(self, book: str) -> pl.DataFrame:

@@ -1,0 +1,59 @@
+"""What a notebook gets from `Workspace` is what the platform itself uses."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from quant_assets.records import frame_hash
+from quant_assets.tables import BARS, FILLS, NAV
+from resources.day import research
+from resources.workspace import Workspace
+from tests.jobs.commands import FILLED, TRADED
+from tests.jobs.small import CUTS, LIVE, PAPER, RESEARCH, STRATEGY, content, of_book
+
+DAYS = LIVE[:4]
+
+
+@pytest.fixture
+def ws(own: Path) -> Workspace:
+    return Workspace.open(own)
+
+
+def test_bars_are_those_known_then(ws: Workspace) -> None:
+    """Today one row a name and session; as of a cut none that was known later, and the one that was restated since as it stood."""
+    now, then = ws.bars(LIVE[0], TRADED), ws.bars(LIVE[0], TRADED, as_of=CUTS.of(TRADED))
+    assert not now.select("sid", "session").is_duplicated().any()
+    assert then["known_at"].max() <= CUTS.of(TRADED)  # pyright: ignore[reportOperatorIssue]
+    versions = content(ws, BARS).sort("sid", "session", "known_at").filter(pl.col("close").n_unique().over("sid", "session") > 1)
+    sid, session, close, known = versions.select("sid", "session", "close", "known_at").row(0)
+    assert ws.bars(session, session, as_of=known).filter(sid=sid)["close"].item() == close != ws.bars(session, session).filter(sid=sid)["close"].item()
+    assert ws.sql(f"select count(*) as n from bars where session = date '{TRADED}'").item() == now.filter(session=TRADED).height
+
+
+def test_features_decisions_and_training_set(ws: Workspace) -> None:
+    """Published values, stored decisions, and what a model may learn from at a cut: nothing whose label was known later."""
+    assert set(ws.features(STRATEGY.feature_set, TRADED, TRADED)["sid"]) <= set(ws.decisions(STRATEGY.name, TRADED, TRADED)["sid"])
+    rows, snapshot = ws.training_set(STRATEGY.name, as_of=TRADED)
+    assert rows.height > 500
+    assert rows["label_known_at"].max() <= snapshot.known_at_cutoff == CUTS.of(TRADED)  # pyright: ignore[reportOperatorIssue]
+
+
+def test_backtest_trades_the_range(ws: Workspace) -> None:
+    """The NAV of the research book over the sessions: what the platform's own research writes, and again it writes nothing."""
+    nav = ws.backtest(RESEARCH.name, DAYS[0], DAYS[-1])
+    assert nav["session"].to_list() == DAYS
+    assert nav["equity"].n_unique() > 1
+    assert of_book(ws, NAV, RESEARCH).equals(of_book(ws, NAV, PAPER))
+    version = ws.store.version(NAV)
+    assert frame_hash(ws.backtest(RESEARCH.name, DAYS[0], DAYS[-1])) == frame_hash(nav)
+    list(research(ws, RESEARCH, DAYS))
+    assert ws.store.version(NAV) == version
+
+
+def test_fills_carry_the_symbol_of_the_time(ws: Workspace) -> None:
+    """Every execution once, under the symbol that its order had."""
+    fills = ws.fills(PAPER.name)
+    assert fills.height == content(ws, FILLS).height > 0
+    symbols = {o.client_order_id: o.symbol for o, _, _ in ws.ledger.orders(PAPER.name)}
+    assert fills.filter(session=FILLED)["symbol"].to_list() == [symbols[c] for c in fills.filter(session=FILLED)["client_order_id"]]
