@@ -55,14 +55,14 @@ def result(report: StageReport, *, key: str | None = None, extra: Mapping[str, A
 
 
 def merged(reports: Sequence[StageReport]) -> StageReport:
-    """Reports of one stage, one for each book or strategy, as one: numbers add up, reasons are listed."""
+    """Reports of one stage, one for each book or strategy, as one: numbers add up, reasons are listed; refused where any was."""
     names = sorted({k for r in reports for k in r.numbers})
     states = {r.state for r in reports}
     return StageReport(
         stage=reports[0].stage,
         first=min(r.first for r in reports),
         last=max(r.last for r in reports),
-        state=states.pop() if len(states) == 1 else "done",
+        state="refused" if "refused" in states else states.pop() if len(states) == 1 else "done",
         reason="; ".join(r.reason for r in reports if r.reason),
         rows=sum(r.rows for r in reports),
         numbers={k: sum(r.numbers.get(k, 0.0) for r in reports) for k in names},

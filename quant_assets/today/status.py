@@ -51,7 +51,7 @@ def day_status(
         _data(store, day),
         *(_model(store, day, s, cuts) for s in strategies),
         *(_decided(store, day, s) for s in strategies),
-        *(_orders(ledger, day, b) for b in books),
+        *(_orders(store, ledger, day, b) for b in books),
         *(_booked(store, day, b) for b in books),
         _breaks(ledger, books),
         _switch(ledger),
@@ -80,7 +80,13 @@ def _data(store: Store, day: Day) -> Status:
     ok, reason = released(store.read(VERDICTS, as_of=None, first=day.session, last=day.session), day.session, session_hash(bars))
     if bars.height and not ok:
         return Status("data", question, "blocked", fine=False, answer=f"{bars.height:,} bars, refused: {reason}", next_command=f"quant why {day.session}")
+    if day.due and not captured and _decisions(store, day).height:
+        return Status("data", question, "blocked", fine=False, answer="no capture was known at the decision time: nothing may trade", next_command=f"quant why {day.session}")
     return _answer("data", question, day, done=bool(bars.height and captured), answer=f"{bars.height:,} bars, released", missing="no capture was known at the decision time")
+
+
+def _decisions(store: Store, day: Day, **where: str) -> pl.DataFrame:
+    return store.read(DECISIONS, as_of=None, first=day.session, last=day.session, where=where)
 
 
 def _model(store: Store, day: Day, strategy: Strategy, cuts: Cuts) -> Status:
@@ -102,12 +108,12 @@ def _model(store: Store, day: Day, strategy: Strategy, cuts: Cuts) -> Status:
 
 
 def _decided(store: Store, day: Day, strategy: Strategy) -> Status:
-    rows = store.read(DECISIONS, as_of=None, first=day.session, last=day.session, where={"strategy": strategy.name})
+    rows = _decisions(store, day, strategy=strategy.name)
     counts = ", ".join(f"{r['reason'] or r['verdict']} {r['n']:,}" for r in rows.group_by("verdict", "reason").agg(n=pl.len()).sort("verdict", "reason", descending=True).iter_rows(named=True))
     return _answer(f"decisions_{strategy.name}", f"Did {strategy.name} decide by {day.deadline:%H:%M} UTC?", day, done=rows.height > 0, answer=counts, missing="not decided")
 
 
-def _orders(ledger: Ledger, day: Day, book: Book) -> Status:
+def _orders(store: Store, ledger: Ledger, day: Day, book: Book) -> Status:
     name, question = f"orders_{book.name}", f"Are {book.name}'s orders delivered and none held?"
     if not book.armed:
         return Status(name, question, "done", fine=True, answer="the book is not armed")
@@ -118,6 +124,9 @@ def _orders(ledger: Ledger, day: Day, book: Book) -> Status:
             name, question, "blocked", fine=False, answer=f"{len(held)} order(s) of unknown fate: {', '.join(held[:3])}", next_command="ask the venue, then see docs/operations.md, 'An order is HELD'"
         )
     waiting = sum(s in {OrderState.PENDING, OrderState.SUBMITTING} for s, _ in of_day)
+    decided = _decisions(store, day, strategy=book.strategy)
+    if decided.height and decided.filter(verdict="TRADE").is_empty():
+        return Status(name, question, "done", fine=True, answer="nothing may trade, so nothing was ordered")
     bound = ledger.bound(book.name, book.strategy, day.session) is not None
     return _answer(name, question, day, done=bound and not waiting, answer=f"{len(of_day)} orders delivered", missing=f"{waiting} order(s) wait to be sent" if bound else "no decision set is bound")
 
