@@ -1,7 +1,7 @@
 """Decisions: what each name of the universe should weigh, or why it is not traded."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import msgspec
 import polars as pl
@@ -40,7 +40,7 @@ def decide(
     ordered = sorted(set(sessions))
     stored = read(store, feature_set, strategy, cuts, ordered)
     rows = decisions(stored, feature_set, strategy, cuts, ordered, kill_switch=kill_switch, late=late, progress=progress)
-    written = store.append(DECISIONS, _beside(rows, provenance, now))
+    written = store.append(DECISIONS, _beside(rows, provenance, _after_those_recorded(store, strategy, ordered, now)))
     return _report(rows, ordered, written)
 
 
@@ -92,6 +92,12 @@ def _identified(rows: pl.DataFrame) -> pl.DataFrame:
     outcome = named.partition_by("session", maintain_order=True)
     sets = {d["session"][0]: content_id(d.select("decision_id", "verdict", "reason", "target_weight").rows()) for d in outcome}
     return named.with_columns(decision_set_id=pl.col("session").replace_strict(sets, return_dtype=pl.String))
+
+
+def _after_those_recorded(store: Store, strategy: Strategy, sessions: Sequence[date], now: datetime) -> datetime:
+    """`now`, or a moment after the last set recorded: the clock of a historical run stands still, and the first set must stay the first."""
+    last = store.read(DECISIONS, as_of=None, first=sessions[0], last=sessions[-1], where={"strategy": strategy.name})["recorded_at"].max()
+    return max(now, last + timedelta(microseconds=1)) if isinstance(last, datetime) else now
 
 
 def _beside(rows: pl.DataFrame, provenance: Provenance, now: datetime) -> pl.DataFrame:

@@ -121,6 +121,9 @@ def test_kill_switch_before_the_day(before: Before):
     ws.ledger.set_kill_switch(on=False, by="ops", reason="over")
     live(ws, [GOOD])
     assert sent(ws, GOOD) == 0
+    recorded = ws.store.read(DECISIONS, as_of=None, first=GOOD, last=GOOD).select("recorded_at", "reason").unique().sort("recorded_at")
+    assert recorded["reason"][0] == "KILL_SWITCH"
+    assert recorded["recorded_at"].n_unique() == 2
 
 
 def test_kill_switch_after_the_decisions(before: Before, monkeypatch: pytest.MonkeyPatch):
