@@ -8,7 +8,7 @@ import pytest
 from quant_assets.records import frame_hash
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, JOURNAL, LISTINGS, MODELS, NAV, POSITIONS, QUARANTINE, Table
 from resources.workspace import Workspace
-from tests.jobs.small import DERIVED, LIVE, PAPER, POST_TRADE, RESEARCH, content, of_book, workspace
+from tests.jobs.small import CUTS, DERIVED, LIVE, PAPER, POST_TRADE, RESEARCH, content, of_book, workspace
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,10 @@ def test_the_days_hold_what_goes_wrong(days: Workspace):
     assert content(days, QUARANTINE).filter(pl.col("capture") >= LIVE[0]).height > 1
     assert content(days, MODELS).filter(since).height == 1
     assert {"SELECTED", "LEFT_UNIVERSE", "DATA_NO_BAR", "DATA_THIN", "DATA_MISSING"} <= set(content(days, DECISIONS).filter(since)["reason"])
-    held = of_book(days, JOURNAL, PAPER)
-    assert {"trade", "fee", "deposit", "dividend", "cash_in_lieu"} <= set(held["kind"])
+    assert {"trade", "fee", "deposit", "dividend"} <= set(of_book(days, JOURNAL, PAPER)["kind"])
+    splits = content(days, ACTIONS).filter(since, pl.col("kind") == "split").select("sid", "session")
+    evenings = splits.with_columns(pl.col("session").map_elements(lambda ex: CUTS.calendar.shift(ex, -1), return_dtype=pl.Date))
+    assert evenings.join(of_book(days, POSITIONS, PAPER), on=["sid", "session"]).height > 0
 
 
 @pytest.mark.parametrize("table", DERIVED, ids=lambda t: t.name)
