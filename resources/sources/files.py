@@ -83,9 +83,15 @@ class Files:
             return (self.calendar.close(self.calendar.on_or_after(label)) + delay).astimezone(UTC)
         return datetime.combine(label + delay, time(int(self._rule["hour"]), int(self._rule["minute"])), UTC)
 
-    @property
+    @cached_property
     def _names(self) -> dict[str, str | None]:
-        return {f: getattr(self.mapping, f) for f in FIELDS}
+        """The file's column by field; an adj_close under that very name is used though no one named it, for without it there are no actions."""
+        named = {f: getattr(self.mapping, f) for f in FIELDS}
+        return {**named, "adj_close": named["adj_close"] or ("adj_close" if "adj_close" in self._present else None)}
+
+    @cached_property
+    def _present(self) -> list[str]:
+        return self._header.split(",") if self._header else list(pl.read_parquet_schema(self.prices))
 
     @cached_property
     def _header(self) -> str:
@@ -98,15 +104,15 @@ class Files:
     @cached_property
     def _rows(self) -> pl.DataFrame:
         """All rows by label and line: fields as they are typed (Parquet), or line and content (CSV)."""
-        wanted = {**{f: c for f, c in self._names.items() if c is not None}, **({"label": self.mapping.label} if self.mapping.label else {})}
         try:
-            present = self._header.split(",") if self._header else pl.read_parquet_schema(self.prices)
+            present = self._present
+            wanted = {**{f: c for f, c in self._names.items() if c is not None}, **({"label": self.mapping.label} if self.mapping.label else {})}
             if missing := [c for c in wanted.values() if c not in present]:
-                raise ConfigurationError(f"{self.prices}: columns {missing} of the mapping are not in the file, which has {list(present)}")
+                raise ConfigurationError(f"{self.prices}: columns {missing} of the mapping are not in the file, which has {present}")
             when = wanted.get("label", wanted["session"])
             if self._header:
                 found = lines(self.prices.read_text(encoding="utf-8", errors="replace")).filter(~((pl.col("line") == 1) & (pl.col("content") == self._header)))
-                label = pl.col("content").str.split(",").list.get(list(present).index(when), null_on_oob=True).str.to_date("%Y-%m-%d", strict=False)
+                label = pl.col("content").str.split(",").list.get(present.index(when), null_on_oob=True).str.to_date("%Y-%m-%d", strict=False)
             else:
                 found = pl.read_parquet(self.prices, columns=sorted(set(wanted.values())))
                 label = pl.col(when).str.to_date("%Y-%m-%d", strict=False) if found.schema[when] == pl.String else pl.col(when).cast(pl.Date)

@@ -28,6 +28,14 @@ def files(folder: Path, data: pl.DataFrame, mapping: ColumnMapping = BY_LABEL, k
     return Files(folder / "p.parquet", mapping, XNYS, known_at=known_at, listings=listings)
 
 
+def test_an_adjusted_close_is_used_though_no_one_named_it(tmp_path: Path) -> None:
+    """A mapping that forgets adj_close does not silently lose the corporate actions."""
+    forgetful = ColumnMapping(session="date", label="captured_on")
+    named, unnamed = (files(tmp_path, frame(), mapping).fetch(date(2015, 4, 2)) for mapping in (BY_LABEL, forgetful))
+    assert unnamed.prices["adj_close"].to_list() == [1.5, 1.4]
+    assert unnamed.sha256 == named.sha256
+
+
 def test_rows_go_with_their_label_and_keep_their_line(tmp_path: Path) -> None:
     """A capture holds the rows of its label in the file's order, with the row numbers of the file."""
     source = files(tmp_path, frame())
