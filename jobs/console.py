@@ -74,9 +74,14 @@ def progress() -> Generator[Progress]:
         yield tick
 
 
+def _number(value: object) -> str:
+    """As a person reads it: cents where there is money to show, few digits where there are few."""
+    return f"{value:,.2f}" if isinstance(value, float) and abs(value) >= 1_000 else f"{value:,.6g}" if isinstance(value, float) else str(value)
+
+
 def _numbers(numbers: Iterable[tuple[str, object]]) -> str:
-    shown = [f"{k} {v:,.6g}" if isinstance(v, float) else f"{k} {v}" for k, v in numbers if isinstance(v, (int, float, str)) and not isinstance(v, bool) and v != ""]
-    return ", ".join(shown[:SHOWN])
+    one_line = [(k, v) for k, v in numbers if isinstance(v, (int, float, str)) and not isinstance(v, bool) and v != "" and "\n" not in str(v)]
+    return ", ".join(f"{k} {_number(v)}" for k, v in one_line[:SHOWN])
 
 
 def show(reports: Sequence[StageReport]) -> None:
