@@ -28,13 +28,17 @@ LEASE_SECONDS = 300.0
 
 
 def deliver(store: Store, ledger: Ledger, broker: Broker, book: Book, strategy: Strategy, cuts: Cuts, session: date, now: datetime, notifier: Notifier, *, settle_seconds: float = 0) -> StageReport:
-    """Send the orders of the decisions of `session`, and what an interrupted run left. State: done | empty (nothing to trade) | refused.
+    """Send the orders of the decisions of `session`, and what an interrupted run left. State: done | empty (nothing to trade, or the book is not armed) | refused.
 
     `settle_seconds`: how long an order that the venue does not show may still turn up there. Numbers: orders (of the set
     that binds), sent, over_limit, unsure (the venue did not say yet), diverged.
     """
+    if not book.armed and not book.research:
+        # as declared, every day: nobody has to act on it
+        return StageReport(stage=STAGE, first=session, last=session, state="empty", reason=f"NOT_ARMED: {book.name} is not armed in the deployment", numbers={"orders": 0, "sent": 0})
     try:
-        _tradable(book)
+        if book.research:
+            raise DeliveryRefused(f"RESEARCH_BOOK: {book.name} has no venue")  # noqa: TRY301  # one place reports every refusal
         ledger.lease(book, LEASE_SECONDS)
         try:
             unsure = recover(ledger, broker, book, now=now, settle_seconds=settle_seconds, notifier=notifier)
@@ -59,13 +63,6 @@ def deliver(store: Store, ledger: Ledger, broker: Broker, book: Book, strategy: 
     }
     reason = "" if orders else "the decisions ask for no trade" if not over else "every order is beyond the book's limits"
     return StageReport(stage=STAGE, first=session, last=session, state="done" if orders else "empty", reason=reason, rows=len(orders), numbers=numbers, notes=tuple(over))
-
-
-def _tradable(book: Book) -> None:
-    if book.research:
-        raise DeliveryRefused(f"RESEARCH_BOOK: {book.name} has no venue")
-    if not book.armed:
-        raise DeliveryRefused(f"NOT_ARMED: {book.name} is not armed in the deployment")
 
 
 def _binding_set(store: Store, ledger: Ledger, book: Book, strategy: Strategy, session: date, notifier: Notifier) -> pl.DataFrame:

@@ -67,8 +67,11 @@ def test_research_book(home):
 
 
 def test_not_armed(home):
-    """A book that is not armed sends nothing."""
-    refused(home, "NOT_ARMED", armed=False)
+    """A book that is not armed sends nothing and says why; as that was declared, nobody is called."""
+    report = home.deliver(D, msgspec.structs.replace(PAPER, armed=False))
+    assert (report.state, report.reason.split(":")[0]) == ("empty", "NOT_ARMED")
+    assert home.told.subjects == []
+    assert (home.broker.orders(), home.ledger.orders(PAPER.name)) == ([], [])
 
 
 def test_kill_switch(home):
