@@ -18,6 +18,7 @@ from pathlib import Path
 
 import polars as pl
 
+from quant_assets.contract import in_force
 from quant_assets.features.publish import anchors, as_versions
 from quant_assets.features.sets import feature_set
 from quant_assets.models.evaluation import ic_estimate, rank_ic
@@ -25,7 +26,7 @@ from quant_assets.post_trade.report import range_report
 from quant_assets.records import Book, StageReport
 from quant_assets.signals.replay import replay
 from quant_assets.signals.strategy import ModelRule, Strategy, UniverseRule
-from quant_assets.tables import ACTIONS, BARS, CAPTURES, COSTS, DECISIONS, FILLS, JOURNAL, LABELS, LISTINGS, MODELS, NAV, PNL, POSITIONS, PROMOTIONS, QUARANTINE, SCORES, UNIVERSE, VERDICTS, in_force
+from quant_assets.tables import ACTIONS, BARS, CAPTURES, COSTS, DECISIONS, FILLS, JOURNAL, LABELS, LISTINGS, MODELS, NAV, PNL, POSITIONS, PROMOTIONS, QUARANTINE, SCORES, UNIVERSE, VERDICTS
 from resources.day import arrive, derive, provenance, research, run_day
 from resources.deployment import Deployment
 from resources.workspace import Workspace

@@ -1,6 +1,7 @@
 """Prints docs/data-contracts.md from the tables that the code declares. `make docs` writes it; a test holds it current."""
 
-from quant_assets.tables import CORE, Table, feature_table
+from quant_assets.contract import Table
+from quant_assets.tables import CORE, feature_table
 
 HEAD = """\
 # Data contracts

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import polars as pl
 
+from quant_assets.contract import Table
 from quant_assets.records import Book, Break, BrokerOrder, Capture, Fill, Order, OrderState, Provenance
-from quant_assets.tables import Table
 
 
 class Clock(Protocol):
@@ -20,7 +20,7 @@ class Clock(Protocol):
 
 
 class MarketDataSource(Protocol):
-    """A vendor of daily captures."""
+    """A vendor of captures: of daily bars with what belongs to them, or of any other dataset."""
 
     name: str
 

@@ -58,8 +58,11 @@ class Capture(Frozen, frozen=True):
 
     `prices`: symbol, session, open, high, low, close, volume, adj_close, file, line (parsed rows; adj_close may be null)
     `listings`: symbol, name, sector (sector may be null), or None where the vendor sends none
-    `actions`: symbol, session (ex), kind, numerator, denominator, cash, value, file, line, or None where the vendor declares none
+    `actions`: symbol, session (ex), kind, numerator, denominator, cash, value, counterpart, file, line, or None where the vendor declares none
     `malformed`: file, line, symbol, reason, content
+    `dataset`: what the delivery is of. Where it is not of bars, `prices` is empty and says nothing about anybody's absence.
+    `others`: rows of other datasets by name: the dataset's own columns (typed, or text as it stands in the file), file, line, and optionally
+    known_at (UTC, where rows were known at different times), content (what the line says) and withdrawn
     """
 
     source: str
@@ -72,6 +75,8 @@ class Capture(Frozen, frozen=True):
     listings: pl.DataFrame | None
     actions: pl.DataFrame | None
     malformed: pl.DataFrame
+    dataset: str = "bars"
+    others: Mapping[str, pl.DataFrame] = msgspec.field(default_factory=dict)
 
 
 class Book(Frozen, frozen=True):

@@ -1,84 +1,10 @@
-"""The contract of every stored table: columns, dtypes, key, event column, and what a row means.
-
-A stored row has an event time (the column named by ``event``) and ``known_at`` (UTC). A table's
-``key`` identifies a row for good; a restatement is another row whose key differs in ``known_at``.
-``subject`` is the key without knowledge time: of the rows of one subject known at a cut, the one
-with the latest ``known_at`` is in force, and a ``withdrawn`` one in force means that there is none.
-Columns in ``beside`` are recorded with a row but do not make it another row (run ids, commits).
-"""
+"""The contract of every stored table: what a row means, its columns, its key. `contract.py` says what these words mean."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
 
 import polars as pl
 
-from quant_assets.errors import ContractViolation
-
-UTC_MICROS = pl.Datetime("us", "UTC")
-MONEY = pl.Decimal(38, 6)  # wide enough that sums over a book never overflow
-
-Schema = Mapping[str, pl.DataType | type[pl.DataType]]
-
-
-@dataclass(frozen=True)
-class Table:
-    """One stored table. ``schema`` is in stored order and does not contain the partition column."""
-
-    name: str
-    doc: str
-    schema: Schema
-    key: tuple[str, ...]
-    event: str = "session"
-    beside: tuple[str, ...] = ()
-    units: Mapping[str, str] = field(default_factory=dict[str, str])
-
-    @property
-    def subject(self) -> tuple[str, ...]:
-        """The key without knowledge time: what a row is about."""
-        return tuple(c for c in self.key if c != "known_at")
-
-    @property
-    def content(self) -> tuple[str, ...]:
-        """The columns whose values make a row what it is."""
-        return tuple(c for c in self.schema if c not in self.beside)
-
-    def empty(self) -> pl.DataFrame:
-        """A frame of this table with no rows."""
-        return pl.DataFrame(schema=dict(self.schema))
-
-    def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """`frame` in stored column order, dtypes cast losslessly, sorted by key.
-
-        Raises ContractViolation naming missing and unexpected columns, nulls in the key,
-        or keys that occur twice.
-        """
-        missing = [c for c in self.schema if c not in frame.columns]
-        unexpected = [c for c in frame.columns if c not in self.schema]
-        if missing or unexpected:
-            raise ContractViolation(f"{self.name}: missing columns {missing}, unexpected columns {unexpected}; the contract is {list(self.schema)}")
-        try:
-            out = frame.select(pl.col(c).cast(t, strict=True) for c, t in self.schema.items())
-        except pl.exceptions.PolarsError as error:
-            raise ContractViolation(f"{self.name}: {error}; the contract is {dict(self.schema)}, the frame has {dict(frame.schema)}") from error
-        if any(out[c].null_count() for c in self.key):
-            raise ContractViolation(f"{self.name}: null in key column(s) {[c for c in self.key if out[c].null_count()]}")
-        if out.select(self.key).is_duplicated().any():
-            twice = out.filter(out.select(self.key).is_duplicated()).select(self.key).unique().head(3).rows()
-            raise ContractViolation(f"{self.name}: key {self.key} occurs more than once, for example {twice}")
-        return out.sort(self.key)
-
-
-def known_by(frame: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
-    """The rows of `frame` whose ``known_at`` is not after `as_of`."""
-    return frame.filter(pl.col("known_at") <= as_of)
-
-
-def in_force(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
-    """Of the rows given, the latest known of each subject, without the withdrawn, sorted by subject."""
-    latest = frame.sort(*table.subject, "known_at").unique(table.subject, keep="last", maintain_order=True)
-    return latest.filter(~pl.col("withdrawn")) if "withdrawn" in table.schema else latest
-
+from quant_assets.contract import MONEY, UTC_MICROS, Schema, Table
 
 _KNOWN: Schema = {"known_at": UTC_MICROS}
 _DECLARED: Schema = {"known_at": UTC_MICROS, "declared_known_at": UTC_MICROS}
@@ -86,8 +12,8 @@ _ORIGIN: Schema = {"source": pl.String, "capture": pl.Date, "file": pl.String, "
 
 CAPTURES = Table(
     "captures",
-    "What arrived from a vendor, and when. `assumed` marks a knowledge time that was stated by us, not by the source.",
-    {"capture": pl.Date, "source": pl.String, "location": pl.String, "sha256": pl.String, "rows": pl.Int64, "quarantined": pl.Int64, "assumed": pl.Boolean, **_DECLARED},
+    "What arrived from a vendor, of which dataset, and when. `assumed` marks a knowledge time that was stated by us, not by the source.",
+    {"capture": pl.Date, "source": pl.String, "dataset": pl.String, "location": pl.String, "sha256": pl.String, "rows": pl.Int64, "quarantined": pl.Int64, "assumed": pl.Boolean, **_DECLARED},
     key=("source", "capture", "sha256"),
     event="capture",
     beside=("location", "known_at"),
@@ -106,10 +32,11 @@ BARS = Table(
 
 ACTIONS = Table(
     "actions",
-    "Corporate actions by ex-session. split: `numerator` shares after for `denominator` before. dividend: `cash` per share held before the ex-session. "
-    "delisting: the first session without trading; `value` is the return from the last close to the proceeds. symbol_change: nothing to book.",
+    "Corporate actions by ex-session. split, stock_dividend: `numerator` shares after for `denominator` before. dividend: `cash` per share held before the ex-session. "
+    "spin_off: `value` is the worth of what one share held before receives, `numerator` shares of `counterpart` for `denominator`. "
+    "merger: `cash` per share and `numerator` shares of `counterpart` for `denominator` held. delisting: the first session without trading; `value` is the return from the last close to the proceeds. symbol_change: nothing to book.",
     {
-        "session": pl.Date, "sid": pl.Int64, "kind": pl.String, "numerator": pl.Int64, "denominator": pl.Int64, "cash": MONEY, "value": pl.Float64,
+        "session": pl.Date, "sid": pl.Int64, "kind": pl.String, "numerator": pl.Int64, "denominator": pl.Int64, "cash": MONEY, "value": pl.Float64, "counterpart": pl.String,
         "origin": pl.String, "confidence": pl.Float64, "withdrawn": pl.Boolean, **_ORIGIN, **_DECLARED,
     },
     key=("sid", "session", "kind", "known_at"),
@@ -131,11 +58,22 @@ UNIVERSE = Table(
 
 QUARANTINE = Table(
     "quarantine",
-    "Rows that were not let in: where they stand in the vendor's file, why, and what they say.",
-    {**_ORIGIN, "symbol": pl.String, "reason": pl.String, "content": pl.String, **_KNOWN},
+    "Rows of a capture meant for `dataset` that were not let in: where they stand in the vendor's file, why, and what they say. "
+    "`state`: held, until a person releases or drops the row (`by`, `note`), which is a later row.",
+    {**_ORIGIN, "dataset": pl.String, "symbol": pl.String, "reason": pl.String, "content": pl.String, "state": pl.String, "by": pl.String, "note": pl.String, **_KNOWN},
     key=("source", "capture", "file", "line", "reason", "known_at"),
     event="capture",
 )
+
+DATA_FINDINGS = Table(
+    "data_findings",
+    "What a rule found on one row that is in `table`: `row` is the row's own subject, `found` the value that is suspicious and `expected` the one that would not be.",
+    {
+        "session": pl.Date, "table": pl.String, "rule": pl.String, "severity": pl.String, "symbol": pl.String, "row": pl.String,
+        "found": pl.Float64, "expected": pl.Float64, "message": pl.String, **_KNOWN,
+    },
+    key=("table", "rule", "session", "row", "known_at"),
+)  # fmt: skip
 
 VERDICTS = Table(
     "verdicts",
@@ -263,9 +201,105 @@ COSTS = Table(
     key=("book", "session", "client_order_id"),
 )  # fmt: skip
 
+
+def _dataset(name: str, doc: str, columns: Schema, key: tuple[str, ...], *, event: str = "session", units: Mapping[str, str] | None = None) -> Table:
+    """A table of what a vendor says, every version: its columns, and beside them where each row came from and when it was known."""
+    return Table(name, doc, {**columns, "withdrawn": pl.Boolean, **_ORIGIN, **_DECLARED}, key=(*key, "known_at"), event=event, units=units or {})
+
+
+_PRICES: Schema = dict.fromkeys(("open", "high", "low", "close"), pl.Float64)
+
+INTRADAY_BARS = _dataset(
+    "intraday_bars",
+    "Raw bars of `seconds` length by their start in UTC: shares by the minute, crypto and FX also by the day. A bar is known at its end at the earliest.",
+    {"ts": UTC_MICROS, "venue": pl.String, "symbol": pl.String, "seconds": pl.Int32, **_PRICES, "volume": pl.Float64},
+    key=("venue", "symbol", "seconds", "ts"), event="ts", units={"ts": "start, UTC", "volume": "base units; null where a venue has none (FX)"},
+)  # fmt: skip
+
+TRADES = _dataset(
+    "trades",
+    "Single trades as the venue printed them.",
+    {"ts": UTC_MICROS, "venue": pl.String, "symbol": pl.String, "trade_id": pl.String, "price": pl.Float64, "quantity": pl.Float64, "side": pl.Int64},
+    key=("venue", "symbol", "ts", "trade_id"), event="ts", units={"side": "+1 the buyer took, -1 the seller took, 0 not told"},
+)  # fmt: skip
+
+ANNOUNCEMENTS = _dataset(
+    "announcements",
+    "Corporate actions as a vendor of reference data announced them, by ex-session, in its own words and terms; `actions` holds what they mean for an instrument.",
+    {
+        "session": pl.Date, "event_id": pl.String, "symbol": pl.String, "venue": pl.String, "kind": pl.String, "status": pl.String, "numerator": pl.Float64,
+        "denominator": pl.Float64, "cash": pl.Float64, "currency": pl.String, "factor": pl.Float64,
+    },
+    key=("event_id", "symbol", "venue", "session"), units={"cash": "currency per share"},
+)  # fmt: skip
+
+SECURITIES = _dataset(
+    "securities",
+    "The security master as vendors give it: from `session` on, `symbol` on `venue` has these identifiers, name and status.",
+    {"session": pl.Date, "symbol": pl.String, "venue": pl.String, "name": pl.String, "kind": pl.String, "currency": pl.String, "isin": pl.String, "figi": pl.String, "status": pl.String},
+    key=("venue", "symbol", "session"),
+)
+
+INDEX_MEMBERS = _dataset(
+    "index_members",
+    "From `session` on, `symbol` is a member of the index (with this weight, where told), or no longer one.",
+    {"session": pl.Date, "index": pl.String, "symbol": pl.String, "member": pl.Boolean, "weight": pl.Float64},
+    key=("index", "symbol", "session"), units={"weight": "share of the index"},
+)  # fmt: skip
+
+SECTORS = _dataset(
+    "sectors",
+    "From `session` on, `symbol` is classified so under the scheme.",
+    {"session": pl.Date, "scheme": pl.String, "symbol": pl.String, "sector": pl.String, "industry": pl.String},
+    key=("scheme", "symbol", "session"),
+)
+
+BORROW_RATES = _dataset(
+    "borrow_rates",
+    "What borrowing a share costs, and how many can be had.",
+    {"session": pl.Date, "symbol": pl.String, "rate": pl.Float64, "available": pl.Int64},
+    key=("symbol", "session"), units={"rate": "a year, as a fraction", "available": "shares"},
+)  # fmt: skip
+
+FX_RATES = _dataset(
+    "fx_rates",
+    "How many units of `quote` one unit of `base` costs, at the day's fix.",
+    {"session": pl.Date, "base": pl.String, "quote": pl.String, "rate": pl.Float64},
+    key=("base", "quote", "session"),
+)
+
+REFERENCE_RATES = _dataset(
+    "reference_rates",
+    "Interest rates by curve and tenor: bills and bonds, policy rates, funding.",
+    {"session": pl.Date, "curve": pl.String, "tenor": pl.String, "rate": pl.Float64},
+    key=("curve", "tenor", "session"), units={"rate": "a year, as a fraction"},
+)  # fmt: skip
+
+FACTOR_RETURNS = _dataset(
+    "factor_returns",
+    "Returns of a factor model's portfolios over the period that ends with `session`.",
+    {"session": pl.Date, "model": pl.String, "factor": pl.String, "period": pl.String, "value": pl.Float64},
+    key=("model", "factor", "period", "session"), units={"value": "simple return"},
+)  # fmt: skip
+
+FILINGS = _dataset(
+    "filings",
+    "One number of a company's filing for the period that ends with `session`. `known_at` is the acceptance; an amendment is another version.",
+    {"session": pl.Date, "symbol": pl.String, "form": pl.String, "fiscal_year": pl.String, "fiscal_period": pl.String, "amended": pl.Boolean, "item": pl.String, "value": pl.Float64},
+    key=("symbol", "form", "item", "session"), units={"value": "as reported: currency, or currency per share"},
+)  # fmt: skip
+
+ECONOMIC_SERIES = _dataset(
+    "economic_series",
+    "An economic time series, every vintage: its value for the period of `session`, as published by `known_at`.",
+    {"session": pl.Date, "series": pl.String, "value": pl.Float64},
+    key=("series", "session"),
+)
+
 CORE = (
-    CAPTURES, BARS, ACTIONS, LISTINGS, UNIVERSE, QUARANTINE, VERDICTS, ANCHORS, LABELS, MODELS, PROMOTIONS, SCORES, DECISIONS,
+    CAPTURES, BARS, ACTIONS, LISTINGS, UNIVERSE, QUARANTINE, DATA_FINDINGS, VERDICTS, ANCHORS, LABELS, MODELS, PROMOTIONS, SCORES, DECISIONS,
     ORDERS, FILLS, POSITIONS, JOURNAL, PNL, NAV, COSTS,
+    INTRADAY_BARS, TRADES, ANNOUNCEMENTS, SECURITIES, INDEX_MEMBERS, SECTORS, BORROW_RATES, FX_RATES, REFERENCE_RATES, FACTOR_RETURNS, FILINGS, ECONOMIC_SERIES,
 )  # fmt: skip
 
 

@@ -5,8 +5,9 @@ from datetime import datetime
 
 import polars as pl
 
+from quant_assets.contract import Table, in_force
 from quant_assets.errors import ConfigurationError
-from quant_assets.tables import CORE, Table, in_force
+from quant_assets.tables import CORE
 from resources.store import DeltaStore
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import polars as pl
 from filelock import FileLock
 
+from quant_assets.contract import Table
 from quant_assets.errors import ConflictingRow
-from quant_assets.tables import Table
 
 
 class DeltaStore:

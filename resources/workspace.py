@@ -14,13 +14,14 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
+from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.sets import FeatureSet, feature_set
 from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.ports import Brokers, Clock, Ledger, MarketDataSource, ModelRegistry, Notifier
 from quant_assets.records import Book, FeatureSnapshot
 from quant_assets.signals.strategy import Strategy
-from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, LISTINGS, NAV, in_force
+from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, LISTINGS, NAV
 from resources.deployment import DEFAULT, Deployment, load
 from resources.store import DeltaStore
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from quant_assets.tables import CORE, UTC_MICROS, Table
+from quant_assets.contract import UTC_MICROS, Table
+from quant_assets.tables import CORE
 
 REPOSITORY = Path(__file__).parents[1]
 FLOORS = ("quant_assets", "resources", "jobs")  # from the ground up

@@ -10,9 +10,10 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import polars as pl
 
+from quant_assets.contract import in_force, known_by
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.records import Fill, Frozen
-from quant_assets.tables import ACTIONS, in_force, known_by
+from quant_assets.tables import ACTIONS
 
 CENT = Decimal("0.01")
 TICK = Decimal("0.000001")  # the scale of MONEY: what is in memory is what is stored

@@ -14,6 +14,7 @@ import polars as pl
 
 from quant_assets.backtest.fills import FillModel, Working, match
 from quant_assets.backtest.holdings import Holdings, due_actions, entitlements, late_changes, splits_ex
+from quant_assets.contract import in_force, known_by
 from quant_assets.errors import ConfigurationError, DataError
 from quant_assets.execution.limits import within_limits
 from quant_assets.execution.orders import SLOT, orders_for
@@ -24,7 +25,7 @@ from quant_assets.post_trade.costs import write_costs
 from quant_assets.records import Book, Fill, Order, OrderState, StageReport
 from quant_assets.signals.decide import first_recorded
 from quant_assets.signals.strategy import Strategy
-from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS, in_force, known_by
+from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS
 
 STAGE = "backtest"
 CHUNK = 63  # sessions read and written at once

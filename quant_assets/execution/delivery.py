@@ -10,6 +10,7 @@ import polars as pl
 
 from quant_assets.backtest.fills import Working
 from quant_assets.backtest.holdings import Holdings
+from quant_assets.contract import in_force
 from quant_assets.errors import DeliveryRefused, LeaseLost
 from quant_assets.execution.limits import within_limits
 from quant_assets.execution.orders import orders_for
@@ -21,7 +22,7 @@ from quant_assets.post_trade.booking import state
 from quant_assets.records import Book, Order, OrderState, StageReport
 from quant_assets.signals.decide import first_recorded
 from quant_assets.signals.strategy import Strategy
-from quant_assets.tables import BARS, DECISIONS, LISTINGS, VERDICTS, in_force
+from quant_assets.tables import BARS, DECISIONS, LISTINGS, VERDICTS
 
 STAGE = "deliver"
 LEASE_SECONDS = 300.0

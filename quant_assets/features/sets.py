@@ -6,8 +6,9 @@ from functools import cached_property
 
 import polars as pl
 
+from quant_assets.contract import Table
 from quant_assets.errors import ConfigurationError
-from quant_assets.tables import Table, feature_table
+from quant_assets.tables import feature_table
 
 Kernel = Callable[[pl.DataFrame], pl.DataFrame]
 """Per-name features: a panel sorted by (series, i), one row per session of each series (halted sessions are

@@ -10,15 +10,16 @@ import math
 
 import polars as pl
 
+from quant_assets.contract import MONEY
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.screening import REJECTED
-from quant_assets.tables import ACTIONS, MONEY
+from quant_assets.tables import ACTIONS
 
 SAME = 2e-6  # a ratio nearer to one is no action: adjusted and raw come with six decimals at best
 SMALLEST_SPLIT = 1.1  # nearer to one, a ratio of integers cannot be told from a dividend
 LARGE = math.log(1.25)  # from here on the open shows whether the vendor's factor is in the price yet
-COLUMNS = ("session", "sid", "kind", "numerator", "denominator", "cash", "value", "origin", "confidence", "file", "line")
-SAYS = ("numerator", "denominator", "cash", "value", "withdrawn")  # what an action says; a version that says the same is a no-op
+COLUMNS = ("session", "sid", "kind", "numerator", "denominator", "cash", "value", "counterpart", "origin", "confidence", "file", "line")
+SAYS = ("numerator", "denominator", "cash", "value", "counterpart", "withdrawn")  # what an action says; a version that says the same is a no-op
 
 
 def _simple_ratios() -> pl.DataFrame:
@@ -94,7 +95,7 @@ def derive(evidence: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     sure = pl.when(pl.col("size") >= LARGE).then(0.5 + 0.5 * pl.col("agreement").clip(0, 1).fill_null(0)).otherwise(1 - (rounding / pl.col("amount")).clip(0, 0.5))
     sure = pl.when("unseen").then(0.5).otherwise(pl.when(pl.col("move").is_null()).then(0.5).otherwise(sure.fill_null(0.75)))
     actions = found.filter(explained & (split | (pl.col("amount") > 0))).select(
-        "session", "sid", "kind", "numerator", "denominator", cash=pl.col("amount").cast(MONEY), value=pl.lit(None, dtype=pl.Float64),
+        "session", "sid", "kind", "numerator", "denominator", cash=pl.col("amount").cast(MONEY), value=pl.lit(None, dtype=pl.Float64), counterpart=pl.lit(None, dtype=pl.String),
         origin=pl.lit("derived"), confidence=sure.round(3), file="file", line="line",
     )  # fmt: skip
     content = pl.concat_str(pl.lit("factor "), pl.col("factor").round(6), pl.lit(" before "), pl.col("session"), pl.lit(": close "), "before", pl.lit(", adjusted "), "adjusted")

@@ -6,8 +6,8 @@ from functools import cache
 
 import polars as pl
 
+from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import CalendarUnknown
-from quant_assets.tables import UTC_MICROS
 
 # The span for which exchange_calendars is asked; its own bound on future years is about one.
 FIRST_YEAR = 2005

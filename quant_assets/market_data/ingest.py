@@ -86,10 +86,20 @@ def absorb(known: Known, capture: Capture, moment: datetime, calendar: Calendar,
     happened, wrong = listings.events(known, changed, given, rows)
     news = pl.concat([actions.news(pl.concat([given, happened]), evidence, known.actions), wrong])
     fresh = ((BARS, bars), (ACTIONS, news), (QUARANTINE, pl.concat([rejected, unexplained])))
-    stamped = {t.name: f.with_columns(**{k: pl.lit(v) for k, v in {**origin, **stamp}.items()}) for t, f in fresh}
+    held = {"dataset": capture.dataset, "state": "held", "by": None, "note": None}
+    stamped = {t.name: f.with_columns(**{k: pl.lit(v) for k, v in {**origin, **stamp, **(held if t is QUARANTINE else {})}.items()}) for t, f in fresh}
     known.learn(ACTIONS, stamped[ACTIONS.name])
     quarantine = stamped[QUARANTINE.name]
-    taken = {**origin, "location": capture.location, "sha256": capture.sha256, "rows": capture.prices.height, "quarantined": quarantine.height, "assumed": capture.assumed, **stamp}
+    taken = {
+        **origin,
+        "dataset": capture.dataset,
+        "location": capture.location,
+        "sha256": capture.sha256,
+        "rows": capture.prices.height,
+        "quarantined": quarantine.height,
+        "assumed": capture.assumed,
+        **stamp,
+    }
     known.done(capture, moment)
     restated = bars.join(standing, on=["sid", "session"], how="semi").height
     for name, n in {"captures": 1, "rows": capture.prices.height, "bars": bars.height, "restated": restated, "quarantined": quarantine.height, "actions": news.height}.items():

@@ -9,11 +9,12 @@ from datetime import date, datetime
 
 import polars as pl
 
+from quant_assets.contract import Table
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.identity import REUSE_AFTER
 from quant_assets.ports import Store
 from quant_assets.records import Capture
-from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS, QUARANTINE, Table
+from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS, QUARANTINE
 
 WINDOW = REUSE_AFTER + 5  # sessions held in memory between commits
 THIN = 0.8  # of the median row count of the sessions before: fewer rows say nothing about who is absent

@@ -70,7 +70,7 @@ def events(known: Known, changed: pl.DataFrame, given: pl.DataFrame, rows: pl.Da
     )
     ended = changed.filter(pl.col("event") == "ended").join(declared.filter(pl.col("kind") == "delisting"), on="sid", how="anti")
     ended = ended.with_columns(file=pl.lit(None, pl.String), line=pl.lit(None, pl.Int64), kind=pl.lit("delisting"), value=pl.lit(0.0), confidence=DELISTING_CONFIDENCE)
-    nothing = {c: pl.lit(None, ACTIONS.schema[c]) for c in ("numerator", "denominator", "cash")}
+    nothing = {c: pl.lit(None, ACTIONS.schema[c]) for c in ("numerator", "denominator", "cash", "counterpart")}
     happened = pl.concat([f.with_columns(**nothing, origin=pl.lit("derived")).select(pl.col(c).cast(ACTIONS.schema[c]) for c in COLUMNS) for f in (moved, ended)])
     alive = changed.filter(pl.col("event").is_in(["relisted", "continued"]))
     wrong = known.actions.filter((pl.col("kind") == "delisting") & (pl.col("origin") == "derived") & ~pl.col("withdrawn")).join(alive, on="sid", how="semi")

@@ -9,10 +9,11 @@ from datetime import date
 
 import polars as pl
 
+from quant_assets.contract import in_force, known_by
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Store
 from quant_assets.records import StageReport, frame_hash
-from quant_assets.tables import ACTIONS, BARS, CAPTURES, QUARANTINE, VERDICTS, in_force, known_by
+from quant_assets.tables import ACTIONS, BARS, CAPTURES, QUARANTINE, VERDICTS
 
 HISTORY = 20  # sessions that say how many rows are normal
 JUDGED = ("session", "sid", "symbol", "open", "high", "low", "close", "volume")
@@ -117,8 +118,8 @@ def partitions(store: Store, cuts: Cuts, sessions: Sequence[date]) -> Iterator[t
         was = in_force(known_by(bars.get((before,), BARS.empty()), cut), BARS).select("sid", *(pl.col(c).alias(f"{c}_before") for c in PRICES))
         acted = in_force(known_by(actions.filter(pl.col("session") == session), cut), ACTIONS)["sid"]
         counts = [n for s in calendar.between(calendar.shift(session, -HISTORY), before) if (n := known[s].height)]
-        came = known_by(captures.filter(pl.col("capture") == session), cut)
-        refused = known_by(quarantine.filter(pl.col("capture") == session), cut).height
+        came = known_by(captures.filter((pl.col("capture") == session) & (pl.col("dataset") == BARS.name)), cut)
+        refused = in_force(known_by(quarantine.filter((pl.col("capture") == session) & (pl.col("dataset") == BARS.name)), cut), QUARANTINE).height
         rows = known[session].select(JUDGED).join(was, on="sid", how="left", maintain_order="left")
         usual = float(pl.Series(counts, dtype=pl.Float64).median() or 0) if counts else float(rows.height)  # pyright: ignore[reportArgumentType]  # a median of floats
         yield (

@@ -5,11 +5,12 @@ from datetime import date
 
 import polars as pl
 
+from quant_assets.contract import in_force, known_by
 from quant_assets.market_data.calendars import Calendar, Cuts
 from quant_assets.ports import Store
 from quant_assets.records import StageReport
 from quant_assets.signals.strategy import UniverseRule
-from quant_assets.tables import BARS, LISTINGS, UNIVERSE, in_force, known_by
+from quant_assets.tables import BARS, LISTINGS, UNIVERSE
 
 
 def update(store: Store, cuts: Cuts, rule: UniverseRule, sessions: Sequence[date]) -> StageReport:

@@ -39,5 +39,5 @@ def _snapshot(store: Store, feature_set: FeatureSet, cutoff: datetime, frame: pl
         survivorship_bias_guard="members as known at each session's cut; a name that ends inside its label's window keeps its delisting return or last price",
         lookahead_bias_guard="features frozen at their own cuts; labels and features with known_at ≤ known_at_cutoff only",
         timezone_policy="UTC",
-        assumed_known_at=bool(store.read(CAPTURES, as_of=cutoff)["assumed"].any()),
+        assumed_known_at=bool(store.read(CAPTURES, as_of=cutoff, where={"dataset": "bars"})["assumed"].any()),
     )

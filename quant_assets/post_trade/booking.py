@@ -8,11 +8,12 @@ from typing import Any
 import polars as pl
 
 from quant_assets.backtest.holdings import Holdings, Movement, apply_actions, apply_fills, due_actions, entitlements, exact, late_changes, mark
+from quant_assets.contract import Table, in_force
 from quant_assets.errors import DataError
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Store
 from quant_assets.records import Book, Fill, Frozen, Order, OrderState, StageReport
-from quant_assets.tables import ACTIONS, BARS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS, Table, in_force
+from quant_assets.tables import ACTIONS, BARS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS
 
 _ZERO = Decimal(0)
 

@@ -16,10 +16,11 @@ from typing import Any
 import polars as pl
 
 from quant_assets.backtest.holdings import TICK, exact
+from quant_assets.contract import in_force
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Store
 from quant_assets.records import Book, Frozen, OrderState, StageReport
-from quant_assets.tables import ACTIONS, BARS, COSTS, FILLS, ORDERS, in_force
+from quant_assets.tables import ACTIONS, BARS, COSTS, FILLS, ORDERS
 
 CARRIED = timedelta(days=10)  # how long the last close stands for a name without one
 

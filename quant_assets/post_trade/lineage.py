@@ -5,11 +5,12 @@ from typing import Any
 
 import polars as pl
 
+from quant_assets.contract import Table, in_force
 from quant_assets.errors import UnknownDecision
 from quant_assets.ports import Store
 from quant_assets.records import Frozen
 from quant_assets.signals.decide import first_recorded
-from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, MODELS, ORDERS, PROMOTIONS, SCORES, Table, in_force
+from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, MODELS, ORDERS, PROMOTIONS, SCORES
 
 # A year and a quarter covers a block and the lookback before it.
 REACH = timedelta(days=456)

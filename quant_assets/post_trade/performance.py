@@ -5,8 +5,9 @@ from math import sqrt
 
 import polars as pl
 
+from quant_assets.contract import in_force
 from quant_assets.records import Frozen
-from quant_assets.tables import LISTINGS, in_force
+from quant_assets.tables import LISTINGS
 
 SESSIONS_PER_YEAR = 252
 BPS = 10_000

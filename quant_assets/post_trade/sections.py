@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from quant_assets.contract import Table
 from quant_assets.ports import Store
 from quant_assets.post_trade.performance import BPS, pnl_by_name, pnl_by_sector, sectors
 from quant_assets.records import Book
 from quant_assets.signals.guardrails import REASONS, TRADE
-from quant_assets.tables import CAPTURES, COSTS, DECISIONS, LISTINGS, NAV, ORDERS, PNL, POSITIONS, QUARANTINE, VERDICTS, Table
+from quant_assets.tables import CAPTURES, COSTS, DECISIONS, LISTINGS, NAV, ORDERS, PNL, POSITIONS, QUARANTINE, VERDICTS
 
 Row = dict[str, Any]
 Breaks = Sequence[Mapping[str, str]]

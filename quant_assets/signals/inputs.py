@@ -7,6 +7,7 @@ from datetime import date, datetime
 import msgspec
 import polars as pl
 
+from quant_assets.contract import in_force, known_by
 from quant_assets.errors import ModelError
 from quant_assets.features.blocks import ADJUSTING, quarter_start
 from quant_assets.features.drift import median_psi, psi
@@ -19,7 +20,7 @@ from quant_assets.models.promotion import Champions, Model, champions
 from quant_assets.ports import Store
 from quant_assets.records import FeatureSnapshot, content_id, frame_hash
 from quant_assets.signals.strategy import Strategy
-from quant_assets.tables import ACTIONS, BARS, CAPTURES, SCORES, UNIVERSE, VERDICTS, in_force, known_by
+from quant_assets.tables import ACTIONS, BARS, CAPTURES, SCORES, UNIVERSE, VERDICTS
 
 PRICES_READ = ("open", "close")
 ACTIONS_READ = ("numerator", "denominator", "cash")
@@ -50,7 +51,7 @@ def read(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, 
         bars=store.read(BARS, as_of=as_of, first=anchor, last=last),
         actions=store.read(ACTIONS, as_of=as_of, first=anchor, last=last).filter(pl.col("kind").is_in(ADJUSTING)),
         intervals=store.read(UNIVERSE, as_of=as_of, last=last, where={"universe": strategy.universe.name}),
-        captures=store.read(CAPTURES, as_of=as_of, last=last),
+        captures=store.read(CAPTURES, as_of=as_of, last=last, where={"dataset": BARS.name}),
         verdicts=store.read(VERDICTS, as_of=as_of, first=first, last=last, where={"table": BARS.name}),
         features=store.read(feature_set.table, as_of=as_of, first=first, last=last, where={"version": feature_set.version}),
         scores=store.read(SCORES, as_of=as_of, first=first, last=last, where={"strategy": strategy.name}),

@@ -40,7 +40,7 @@ def _text(store: Store, reason: str, detail: str, session: date) -> str:
     """The reason's sentence, and what the store adds to it today."""
     added = ""
     if reason == "DATA_MISSING":
-        arrived = store.read(CAPTURES, as_of=None, first=session, last=session)["known_at"].min()
+        arrived = store.read(CAPTURES, as_of=None, first=session, last=session, where={"dataset": "bars"})["known_at"].min()
         added = f"; it arrived {arrived:%Y-%m-%d %H:%M} UTC, too late" if arrived else "; it has not arrived since"
     if reason == "DATA_VERDICT_FAILED":
         added = f": {json.loads(detail)['findings']}"

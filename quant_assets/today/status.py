@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
+from quant_assets.contract import in_force
 from quant_assets.errors import NoChampion
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.quality import released, session_hash
@@ -12,7 +13,7 @@ from quant_assets.models.promotion import champion
 from quant_assets.ports import Ledger, Store
 from quant_assets.records import Book, Frozen, OrderState
 from quant_assets.signals.strategy import Strategy
-from quant_assets.tables import BARS, CAPTURES, DECISIONS, NAV, VERDICTS, in_force
+from quant_assets.tables import BARS, CAPTURES, DECISIONS, NAV, VERDICTS
 
 HEARTBEAT_AGE = timedelta(hours=26)
 
@@ -76,7 +77,7 @@ def _answer(name: str, question: str, day: Day, *, done: bool, answer: str, miss
 def _data(store: Store, day: Day) -> Status:
     question = "Is the session's data complete and released?"
     bars = in_force(store.read(BARS, as_of=day.cut, first=day.session, last=day.session), BARS)
-    captured = store.read(CAPTURES, as_of=day.cut, first=day.session, last=day.session).height
+    captured = store.read(CAPTURES, as_of=day.cut, first=day.session, last=day.session, where={"dataset": "bars"}).height
     ok, reason = released(store.read(VERDICTS, as_of=None, first=day.session, last=day.session), day.session, session_hash(bars))
     if bars.height and not ok:
         return Status("data", question, "blocked", fine=False, answer=f"{bars.height:,} bars, refused: {reason}", next_command=f"quant why {day.session}")

@@ -9,7 +9,7 @@ PRICES = {
     "volume": pl.Int64, "adj_close": pl.Float64, "file": pl.String, "line": pl.Int64,
 }  # fmt: skip
 ACTIONS = {
-    "symbol": pl.String, "session": pl.Date, "kind": pl.String, "numerator": pl.Int64, "denominator": pl.Int64, "cash": pl.Decimal(38, 6), "value": pl.Float64,
+    "symbol": pl.String, "session": pl.Date, "kind": pl.String, "numerator": pl.Int64, "denominator": pl.Int64, "cash": pl.Decimal(38, 6), "value": pl.Float64, "counterpart": pl.String,
     "file": pl.String, "line": pl.Int64,
 }  # fmt: skip
 LISTINGS = {"symbol": pl.String, "name": pl.String, "sector": pl.String}

@@ -61,7 +61,7 @@ class SimulatedMarket:
     def _actions(self, t: int, file: str) -> pl.DataFrame:
         market = paths(self.market)
         rows = [
-            (market.symbol(i, t), market.sessions[ex], kind, numerator, denominator, None if cash is None else f"{cash:.2f}", value, file, line)
+            (market.symbol(i, t), market.sessions[ex], kind, numerator, denominator, None if cash is None else f"{cash:.2f}", value, None, file, line)
             for line, (ex, i, kind, numerator, denominator, cash, value) in enumerate(action_rows(market, t, DECLARED_AHEAD), start=2)
         ]
         return pl.DataFrame(rows, schema={**ACTIONS, "cash": pl.String}, orient="row").with_columns(pl.col("cash").cast(ACTIONS["cash"]))

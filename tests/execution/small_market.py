@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from quant_assets.contract import in_force
 from quant_assets.execution.delivery import deliver
 from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.market_data.quality import session_hash
@@ -17,7 +18,7 @@ from quant_assets.post_trade.drop_copy import collect
 from quant_assets.post_trade.reconciliation import reconcile_session
 from quant_assets.records import Book, StageReport, content_id
 from quant_assets.signals.strategy import Strategy
-from quant_assets.tables import ACTIONS, BARS, DECISIONS, VERDICTS, in_force
+from quant_assets.tables import ACTIONS, BARS, DECISIONS, VERDICTS
 from resources.brokers.desk import BrokerDesk
 from resources.ledger import SqliteLedger
 from resources.store import DeltaStore

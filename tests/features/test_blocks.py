@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from quant_assets.contract import MONEY, UTC_MICROS
 from quant_assets.features.blocks import ADJUSTING, Block, evaluate, versions
 from quant_assets.features.price_volume import PRICE_VOLUME
 from quant_assets.market_data.calendars import Cuts, calendar
-from quant_assets.tables import MONEY, UTC_MICROS
 
 CUTS = Cuts(calendar("XNYS"))
 

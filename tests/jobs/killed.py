@@ -10,7 +10,8 @@ from typing import Any
 import deltalake  # noqa: F401  # imported once, in the server that the processes are forked from
 import lightgbm  # noqa: F401
 
-from quant_assets.tables import BARS, CAPTURES, COSTS, DECISIONS, FILLS, NAV, PNL, PROMOTIONS, SCORES, Table
+from quant_assets.contract import Table
+from quant_assets.tables import BARS, CAPTURES, COSTS, DECISIONS, FILLS, NAV, PNL, PROMOTIONS, SCORES
 from resources import day
 from resources.brokers import paper
 from resources.brokers.paper import PaperBroker

@@ -9,11 +9,12 @@ from typing import Any
 
 import polars as pl
 
+from quant_assets.contract import Table
 from quant_assets.features.sets import feature_set
 from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.records import Book, StageReport, frame_hash
 from quant_assets.signals.strategy import Limits, ModelRule, Strategy, UniverseRule
-from quant_assets.tables import CORE, COSTS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS, Table
+from quant_assets.tables import CORE, COSTS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS
 from resources.day import arrive, derive, run_day
 from resources.deployment import Deployment
 from resources.workspace import Workspace

@@ -7,9 +7,10 @@ import msgspec
 import polars as pl
 import pytest
 
+from quant_assets.contract import Table
 from quant_assets.records import frame_hash
 from quant_assets.signals.strategy import Strategy
-from quant_assets.tables import ACTIONS, BARS, JOURNAL, Table
+from quant_assets.tables import ACTIONS, BARS, JOURNAL
 from resources.day import research
 from resources.workspace import Workspace
 from tests.jobs.small import CUTS, DERIVED, PAPER, POST_TRADE, RESEARCH, STRATEGY, content, deployment, live, of_book, ranged, workspace

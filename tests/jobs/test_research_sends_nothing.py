@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from quant_assets.tables import DECISIONS, NAV, in_force
+from quant_assets.contract import in_force
+from quant_assets.tables import DECISIONS, NAV
 from resources.day import research
 from tests.jobs.small import CUTS, PAPER, RESEARCH, START, ranged, workspace
 

@@ -8,11 +8,13 @@ from typing import Any
 import polars as pl
 import pytest
 
+from quant_assets.contract import in_force
 from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.identity import content_sid
 from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.known import Known
-from quant_assets.tables import ACTIONS, BARS, LISTINGS, in_force
+from quant_assets.tables import ACTIONS, BARS, LISTINGS
+from resources.sources.rows import ACTIONS as DECLARED
 from resources.store import DeltaStore
 
 XNYS = calendar("XNYS")
@@ -188,18 +190,8 @@ def test_thin_captures_say_nothing_about_absence(capture: Callable[..., Any], ca
 
 def delisting(symbol: str, ex: date) -> pl.DataFrame:
     """What a vendor declares."""
-    schema = {
-        "symbol": pl.String,
-        "session": pl.Date,
-        "kind": pl.String,
-        "numerator": pl.Int64,
-        "denominator": pl.Int64,
-        "cash": pl.Decimal(38, 6),
-        "value": pl.Float64,
-        "file": pl.String,
-        "line": pl.Int64,
-    }
-    return pl.DataFrame([(symbol, ex, "delisting", None, None, None, -0.3, "actions.csv", 2)], schema=schema, orient="row")
+    row = {"symbol": symbol, "session": ex, "kind": "delisting", "value": -0.3, "file": "actions.csv", "line": 2}
+    return pl.DataFrame([dict.fromkeys(DECLARED) | row], schema=DECLARED)
 
 
 @pytest.mark.parametrize("names", [True, False])

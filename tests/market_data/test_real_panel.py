@@ -9,10 +9,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from quant_assets.contract import in_force
 from quant_assets.market_data import quality
 from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.market_data.ingest import ingest
-from quant_assets.tables import ACTIONS, BARS, LISTINGS, QUARANTINE, VERDICTS, in_force
+from quant_assets.tables import ACTIONS, BARS, LISTINGS, QUARANTINE, VERDICTS
 from resources.sources.vendor_drops import VendorDrops
 from resources.store import DeltaStore
 

@@ -69,7 +69,7 @@ def test_assumed_knowledge_is_stamped(planted, store):
     """A capture whose knowledge time was assumed marks the snapshot."""
     cutoff = planted.cuts.of(planted.sessions[60])
     assert not training_set(store, planted.feature_set, 5, cutoff)[1].assumed_known_at
-    row = dict.fromkeys(CAPTURES.schema) | {"capture": planted.sessions[0], "source": "files", "sha256": "x", "assumed": True, "known_at": planted.cuts.of(planted.sessions[0])}
+    row = dict.fromkeys(CAPTURES.schema) | {"capture": planted.sessions[0], "dataset": "bars", "source": "files", "sha256": "x", "assumed": True, "known_at": planted.cuts.of(planted.sessions[0])}
     store.append(CAPTURES, pl.DataFrame([row], schema=dict(CAPTURES.schema)))
     assert training_set(store, planted.feature_set, 5, cutoff)[1].assumed_known_at
 

@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from quant_assets.contract import Table
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.post_trade.booking import book_session, record_fills, record_orders
 from quant_assets.post_trade.costs import write_costs
 from quant_assets.records import Book, FeatureSnapshot, Fill, Order, OrderState
-from quant_assets.tables import BARS, CAPTURES, DECISIONS, LABELS, LISTINGS, MODELS, QUARANTINE, SCORES, VERDICTS, Table
+from quant_assets.tables import BARS, CAPTURES, DECISIONS, LABELS, LISTINGS, MODELS, QUARANTINE, SCORES, VERDICTS
 from resources.store import DeltaStore
 
 SECTORS = ("Energy", "Financials", "Health care", "Industrials", "Technology")
@@ -45,8 +46,8 @@ def trade(store: DeltaStore, book: Book, cuts: Cuts, sessions: Sequence[date], n
             for s, c in close.items()
         ]
         put(BARS, [stamp | origin | b for b in bars], session)
-        put(CAPTURES, [{"capture": session, "source": "invented", "location": "x", "sha256": f"{i}", "rows": names, "quarantined": 1, "assumed": False}], session)
-        put(QUARANTINE, [origin | {"line": 99, "symbol": "BAD", "reason": "BAD_PRICE" if i % 3 else "CONFLICT", "content": "-1"}], session)
+        put(CAPTURES, [{"capture": session, "dataset": "bars", "source": "invented", "location": "x", "sha256": f"{i}", "rows": names, "quarantined": 1, "assumed": False}], session)
+        put(QUARANTINE, [origin | {"line": 99, "symbol": "BAD", "reason": "BAD_PRICE" if i % 3 else "CONFLICT", "content": "-1", "dataset": "bars", "state": "held"}], session)
         rules = ("coverage", "duplicates", "jumps", "ohlc", "volume")
         put(
             VERDICTS,

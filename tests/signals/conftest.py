@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from quant_assets.contract import Table, in_force, known_by
 from quant_assets.features.drift import freeze
 from quant_assets.features.publish import publish
 from quant_assets.features.sets import FeatureSet
@@ -22,7 +23,7 @@ from quant_assets.models.scoring import score
 from quant_assets.records import Provenance, StageReport, content_id
 from quant_assets.signals.decide import decide
 from quant_assets.signals.strategy import Limits, ModelRule, Strategy, UniverseRule
-from quant_assets.tables import ACTIONS, BARS, CAPTURES, DECISIONS, MODELS, PROMOTIONS, UNIVERSE, VERDICTS, Table, in_force, known_by
+from quant_assets.tables import ACTIONS, BARS, CAPTURES, DECISIONS, MODELS, PROMOTIONS, UNIVERSE, VERDICTS
 from resources.store import DeltaStore
 
 CUTS = Cuts(calendar("XNYS"))
@@ -139,7 +140,10 @@ class Market:
             CAPTURES,
             rows(
                 CAPTURES,
-                [{"capture": d, "source": "hand", "location": "", "sha256": str(d), "rows": 21, "quarantined": 0, "assumed": False, "known_at": k, "declared_known_at": k} for d, k in known.items()],
+                [
+                    {"capture": d, "dataset": "bars", "source": "hand", "location": "", "sha256": str(d), "rows": 21, "quarantined": 0, "assumed": False, "known_at": k, "declared_known_at": k}
+                    for d, k in known.items()
+                ],
             ),
         )
 
