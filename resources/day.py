@@ -65,12 +65,13 @@ def arrive(ws: "Workspace", last: date, now: datetime, progress: Progress = quie
 
 def derive(ws: "Workspace", sessions: Sequence[date], now: datetime, progress: Progress = quiet, run_id: str = "", cut_at: Sequence[date] | None = None) -> Reports:
     """Verdicts, universe, features, labels, models, scores and decisions of consecutive sessions, by range or by day. Models are cut at month ends, or `cut_at`."""
+    for strategy in ws.deployment.strategies:
+        yield update(ws.store, ws.cuts, strategy.universe, sessions)
     yield gate(ws.store, ws.cuts, sessions)
     is_late = late(ws, sessions, now)
     ws.ledger.note_cut(ws.cuts.of(max(sessions)))
     for strategy in ws.deployment.strategies:
         features = ws.feature_set_of(strategy)
-        yield update(ws.store, ws.cuts, strategy.universe, sessions)
         yield publish(ws.store, features, strategy.universe.name, ws.cuts, sessions, progress)
         yield publish_labels(ws.store, ws.cuts, strategy.horizon, sessions)
         for cut in month_ends(ws.cuts.calendar, min(sessions), max(sessions)) if cut_at is None else cut_at:

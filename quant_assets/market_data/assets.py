@@ -44,21 +44,21 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
     @staged(
         GROUP,
         sessions,
-        deps=["bars"],
-        kinds={"polars"},
-        description=f"What the quality rules found on each session, stored by content hash: the data guardrail and delivery read these rows.\n\n{RUNBOOK}",
-    )
-    def verdicts(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts]) -> dg.MaterializeResult[Any]:
-        return result(gate(store, cuts, sessions_of(context)))
-
-    @staged(
-        GROUP,
-        sessions,
         deps=["bars", "listings"],
         kinds={"polars"},
         description=f"The most liquid names, drawn at each month's first session as known at its cut; half-open intervals.\n\n{RUNBOOK}",
     )
     def universe(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts], strategies: dg.ResourceParam[Sequence[Strategy]]) -> dg.MaterializeResult[Any]:
         return result(merged([update(store, cuts, s.universe, sessions_of(context)) for s in strategies]))
+
+    @staged(
+        GROUP,
+        sessions,
+        deps=["bars", "universe"],
+        kinds={"polars"},
+        description=f"What the quality rules found on each session, stored by content hash: the data guardrail and delivery read these rows.\n\n{RUNBOOK}",
+    )
+    def verdicts(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts]) -> dg.MaterializeResult[Any]:
+        return result(gate(store, cuts, sessions_of(context)))
 
     return [market_data, verdicts, universe]

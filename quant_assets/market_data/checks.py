@@ -8,7 +8,8 @@ import dagster as dg
 import polars as pl
 
 from quant_assets.market_data.calendars import Cuts
-from quant_assets.market_data.quality import RULES, partitions
+from quant_assets.market_data.partitions import partitions
+from quant_assets.market_data.quality import RULES
 from quant_assets.ports import Store
 from quant_assets.tables import BARS, VERDICTS
 
@@ -40,8 +41,8 @@ def build(docs: Path) -> Sequence[dg.AssetChecksDefinition]:
         from quant_assets.market_data.expectations import data_docs
 
         asked = _sessions(context) or store.read(BARS, as_of=None)["session"].unique().sort().to_list()
-        ((day, rows),) = partitions(store, cuts, asked[-1:])
-        page, passed = data_docs(docs, rows, day)
-        return dg.AssetCheckResult(passed=all(passed.values()), severity=dg.AssetCheckSeverity.WARN, metadata={"data_docs": dg.MetadataValue.path(str(page)), "session": day.isoformat()})
+        (part,) = partitions(store, cuts, asked[-1:])
+        page, passed = data_docs(docs, part.rows, part.session)
+        return dg.AssetCheckResult(passed=all(passed.values()), severity=dg.AssetCheckSeverity.WARN, metadata={"data_docs": dg.MetadataValue.path(str(page)), "session": part.session.isoformat()})
 
     return [quality, great_expectations]

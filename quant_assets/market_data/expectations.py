@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from quant_assets.market_data.quality import RULES, Rule
+from quant_assets.market_data.quality import RULES
+from quant_assets.market_data.rules import Rule, measured
 
 if TYPE_CHECKING:
     from great_expectations.data_context.data_context.abstract_data_context import AbstractDataContext
@@ -20,12 +21,12 @@ SITE = "local"
 
 
 def validate(frame: pl.DataFrame, rules: Sequence[Rule] = RULES) -> dict[str, bool]:
-    """Whether each rule holds on a partition of `quality.partitions`, by the suite. Nothing is written."""
+    """Whether each rule holds on a partition of `partitions`, by the suite. Nothing is written."""
     return _run(_context(None), frame, rules, name="bars", when=None)
 
 
 def data_docs(folder: Path, frame: pl.DataFrame, session: date, rules: Sequence[Rule] = RULES) -> tuple[Path, dict[str, bool]]:
-    """Validate one session's partition (see `quality.partitions`) and build the static pages under `folder`; the index page, and whether each rule holds.
+    """Validate one session's partition (see `partitions`) and build the static pages under `folder`; the index page, and whether each rule holds.
 
     The pages of sessions validated into the same folder before stay.
     """
@@ -62,9 +63,9 @@ def _run(context: "AbstractDataContext", frame: pl.DataFrame, rules: Sequence[Ru
     suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=expectations))
     batch = context.data_sources.add_pandas(name).add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
-    measured = frame.select(r.measure.cast(pl.Float64).alias(r.name) for r in rules) if frame.height else pl.DataFrame(schema={r.name: pl.Float64 for r in rules})
+    shares = measured(frame, rules).cast(pl.Float64) if frame.height else pl.DataFrame(schema={r.name: pl.Float64 for r in rules})
     run: dict[str, Any] = {}
     if when is not None:
         run["run_id"] = gx.RunIdentifier(run_name=str(when), run_time=datetime.combine(when, datetime.min.time(), UTC))
-    result = definition.run(batch_parameters={"dataframe": measured.to_pandas(use_pyarrow_extension_array=True)}, result_format="SUMMARY", **run)
+    result = definition.run(batch_parameters={"dataframe": shares.to_pandas(use_pyarrow_extension_array=True)}, result_format="SUMMARY", **run)
     return {str(r.expectation_config.kwargs["column"]): bool(r.success) for r in result.results if r.expectation_config is not None}

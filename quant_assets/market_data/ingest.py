@@ -2,22 +2,26 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from functools import partial
 
 import polars as pl
 
+from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import CaptureUnreadable
 from quant_assets.market_data import actions, listings
 from quant_assets.market_data.calendars import Calendar
+from quant_assets.market_data.datasets import DATASETS, dataset
 from quant_assets.market_data.identity import REUSE_AFTER, Identified, identify
 from quant_assets.market_data.known import SAYS, Known
+from quant_assets.market_data.observations import Observations, Stamp
 from quant_assets.market_data.screening import screen
 from quant_assets.ports import MarketDataSource, Progress, Store, quiet
 from quant_assets.records import Capture, StageReport
-from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS, QUARANTINE
+from quant_assets.tables import ACTIONS, BARS, CAPTURES, DATA_FINDINGS, LISTINGS, QUARANTINE, VERDICTS
 
-CHUNK = 40  # captures per commit
-ORDER = (QUARANTINE, LISTINGS, ACTIONS, BARS, CAPTURES)  # a capture counts as taken in once its row in CAPTURES stands: last
-COUNTED = ("captures", "rows", "bars", "restated", "quarantined", "instruments", "actions")
+CHUNK, ROWS = 40, 2_000_000  # captures, or rows, per commit
+ORDER = (QUARANTINE, DATA_FINDINGS, VERDICTS, *(d.table for d in DATASETS), LISTINGS, ACTIONS, BARS, CAPTURES)  # a capture counts as taken in once its row in CAPTURES stands: last
+COUNTED = ("captures", "rows", "bars", "restated", "quarantined", "instruments", "actions", "observed", "repeated")
 Absorbed = dict[str, pl.DataFrame]  # by table name
 
 
@@ -28,6 +32,7 @@ def ingest(source: MarketDataSource, store: Store, cuts_latest: datetime | None,
     An unreadable capture is named in the report, which is then `refused`, and the others go on.
     """
     known = Known(store, source.name, calendar)
+    others = Observations(store)
     batch: list[Absorbed] = []
     numbers: dict[str, float] = dict.fromkeys(COUNTED, 0.0)
     unreadable: list[str] = []
@@ -40,17 +45,17 @@ def ingest(source: MarketDataSource, store: Store, cuts_latest: datetime | None,
             continue
         if capture.known_at <= now and not known.has(capture):
             moment = known_at(capture.known_at, cuts_latest, now, known.moment)
-            batch.append(absorb(known, capture, moment, calendar, numbers))
-        if len(batch) == CHUNK or i == len(todo):
-            _commit(store, known, batch)
+            absorbed = absorb(known, capture, moment, calendar, numbers) if capture.dataset == BARS.name else arrived(known, capture, moment, numbers)
+            batch.append(observe(others, capture, absorbed, partial(effective, cuts_latest=cuts_latest, now=now), numbers))
+        if len(batch) == CHUNK or sum(f.height for b in batch for f in b.values()) > ROWS:
+            _commit(store, known, others, batch)
             batch.clear()
         progress(i, len(todo), f"capture {label}")
-    if batch:
-        _commit(store, known, batch)
+    _commit(store, known, others, batch)
     state = "refused" if unreadable else "done" if numbers["captures"] else "empty"
     reason = f"{len(unreadable)} capture(s) unreadable" if unreadable else ""
     first, last = (todo[0], todo[-1]) if todo else (now.date(), now.date())
-    return StageReport(stage="ingest", first=first, last=last, state=state, reason=reason, rows=int(numbers["bars"]), numbers=numbers, notes=tuple(unreadable))
+    return StageReport(stage="ingest", first=first, last=last, state=state, reason=reason, rows=int(numbers["bars"] + numbers["observed"]), numbers=numbers, notes=tuple(unreadable))
 
 
 def pending(source: MarketDataSource, store: Store, last: date) -> list[date]:
@@ -90,23 +95,52 @@ def absorb(known: Known, capture: Capture, moment: datetime, calendar: Calendar,
     stamped = {t.name: f.with_columns(**{k: pl.lit(v) for k, v in {**origin, **stamp, **(held if t is QUARANTINE else {})}.items()}) for t, f in fresh}
     known.learn(ACTIONS, stamped[ACTIONS.name])
     quarantine = stamped[QUARANTINE.name]
-    taken = {
-        **origin,
-        "dataset": capture.dataset,
-        "location": capture.location,
-        "sha256": capture.sha256,
-        "rows": capture.prices.height,
-        "quarantined": quarantine.height,
-        "assumed": capture.assumed,
-        **stamp,
-    }
-    known.done(capture, moment)
     restated = bars.join(standing, on=["sid", "session"], how="semi").height
-    for name, n in {"captures": 1, "rows": capture.prices.height, "bars": bars.height, "restated": restated, "quarantined": quarantine.height, "actions": news.height}.items():
+    for name, n in {"bars": bars.height, "restated": restated, "actions": news.height, "instruments": assigned.of("new", "replaced", "reused").height}.items():
         numbers[name] += n
-    numbers["instruments"] += assigned.of("new", "replaced", "reused").height
-    frames = {**stamped, LISTINGS.name: listed, CAPTURES.name: pl.DataFrame([taken], schema=dict(CAPTURES.schema))}
-    return {t.name: frames[t.name].select(pl.col(c).cast(d) for c, d in t.schema.items()) for t in ORDER}
+    frames = {**stamped, DATA_FINDINGS.name: _turned_away(quarantine), LISTINGS.name: listed}
+    conformed = {t.name: frames[t.name].select(pl.col(c).cast(d) for c, d in t.schema.items()) for t in ORDER if t.name in frames}
+    return conformed | arrived(known, capture, moment, numbers, refused=quarantine.height)
+
+
+def arrived(known: Known, capture: Capture, moment: datetime, numbers: dict[str, float], *, refused: int = 0) -> Absorbed:
+    """The capture's own row, with `refused` of its rows in quarantine; `known` marks it as absorbed."""
+    taken = {
+        "source": capture.source, "capture": capture.label, "dataset": capture.dataset, "location": capture.location, "sha256": capture.sha256, "rows": capture.prices.height,
+        "quarantined": refused, "assumed": capture.assumed, "known_at": moment, "declared_known_at": capture.known_at,
+    }  # fmt: skip
+    known.done(capture, moment)
+    for name, n in {"captures": 1, "rows": capture.prices.height, "quarantined": refused}.items():
+        numbers[name] += n
+    return {CAPTURES.name: pl.DataFrame([taken], schema=dict(CAPTURES.schema))}
+
+
+def observe(others: Observations, capture: Capture, absorbed: Absorbed, stamp: Stamp, numbers: dict[str, float]) -> Absorbed:
+    """`absorbed`, and what the capture says of other datasets; its own row counts their rows too."""
+    for name, rows in sorted(capture.others.items()):
+        taken = others.take(dataset(name), capture, stamp)
+        absorbed = absorbed | {t: pl.concat([absorbed[t], f]) if t in absorbed else f for t, f in taken.frames.items()}
+        refused = taken.frames[QUARANTINE.name].height
+        own = absorbed[CAPTURES.name].with_columns(rows=pl.col("rows") + rows.height, quarantined=pl.col("quarantined") + refused)
+        absorbed[CAPTURES.name] = own
+        for counted, n in {"rows": rows.height, "quarantined": refused, "observed": taken.frames[name].height, "repeated": taken.repeated}.items():
+            numbers[counted] += n
+    return absorbed
+
+
+def effective(declared: pl.Expr, *, cuts_latest: datetime | None, now: datetime) -> pl.Expr:
+    """When rows are known: as declared, but at arrival where a cut has read past that; see `known_at`."""
+    if cuts_latest is None:
+        return declared
+    return pl.when(declared <= cuts_latest).then(pl.lit(max(now, cuts_latest + timedelta(microseconds=1)), UTC_MICROS)).otherwise(declared)
+
+
+def _turned_away(quarantine: pl.DataFrame) -> pl.DataFrame:
+    """The refused rows of a capture as findings: the rule is the reason, the row is where it stands."""
+    return quarantine.select(
+        session="capture", table="dataset", rule="reason", severity=pl.lit("refuse"), symbol="symbol", row=pl.struct("file", "line").struct.json_encode(),
+        found=pl.lit(None, pl.Float64), expected=pl.lit(None, pl.Float64), message="content", known_at="known_at",
+    )  # fmt: skip
 
 
 def _identify(known: Known, capture: Capture, rows: pl.DataFrame, standing: pl.DataFrame, day: date, calendar: Calendar) -> Identified:
@@ -148,12 +182,16 @@ def _actions(known: Known, capture: Capture, rows: pl.DataFrame, calendar: Calen
     return given, evidence.clear(), rejected
 
 
-def _commit(store: Store, known: Known, batch: Sequence[Absorbed]) -> None:
+def _commit(store: Store, known: Known, others: Observations, batch: Sequence[Absorbed]) -> None:
     """Write a batch, table by table in `ORDER`. Rows that an interrupted run left there already are recognised by their content, whatever it took for their time."""
     for table in ORDER if batch else ():
-        rows = pl.concat([p[table.name] for p in batch])
+        parts = [p[table.name] for p in batch if table.name in p]
+        if not parts:
+            continue
+        rows = pl.concat(parts)
         if table.name in known.unfinished:
             content = [c for c in table.schema if c != "known_at"]
             rows = rows.join(known.unfinished[table.name], on=content, how="anti", nulls_equal=True)
         store.append(table, rows)
     known.committed()
+    others.committed()

@@ -17,6 +17,7 @@ from jobs.execute import Runner, runner
 from jobs.live import Exit, Step, outcome, run_daily
 from quant_assets.assets import month_end_partitions, session_partitions
 from quant_assets.errors import CalendarUnknown
+from quant_assets.market_data.quality import RULES
 from quant_assets.models.training import month_ends
 from quant_assets.records import frame_hash
 from quant_assets.tables import VERDICTS
@@ -34,7 +35,7 @@ GROUPS = {
     "9_research": ["research_books_traded", "research_report"],
 }
 CHECKS = {
-    "bars": ["captured", "coverage", "great_expectations", "no_duplicates", "ohlc_valid", "outliers", "quarantined", "stale", "zero_volume"],
+    "bars": sorted(["great_expectations", *(r.name for r in RULES)]),
     "day_status": ["booked", "breaks", "data", "decisions", "heartbeat", "kill_switch", "model", "orders", "report"],
 }
 JOBS = {  # and their steps; market_data makes bars, actions, listings and quarantine

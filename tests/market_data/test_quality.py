@@ -1,5 +1,6 @@
 """The gate, its rules, and their second judge."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -13,7 +14,9 @@ from quant_assets.contract import in_force
 from quant_assets.market_data import quality
 from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.market_data.ingest import ingest
-from quant_assets.tables import BARS, VERDICTS
+from quant_assets.market_data.partitions import partitions
+from quant_assets.market_data.rules import findings
+from quant_assets.tables import BARS, DATA_FINDINGS, VERDICTS
 from resources.store import DeltaStore
 
 XNYS = calendar("XNYS")
@@ -58,8 +61,8 @@ def test_no_row_means_no(store: DeltaStore) -> None:
 
 def test_a_range_of_verdicts_equals_its_days(store: DeltaStore) -> None:
     """Judged together or one by one, in any order and again, the verdicts are the same rows."""
-    together = pl.concat(quality.verdict(d, rows, CUTS) for d, rows in quality.partitions(store, CUTS, DAYS))
-    alone = pl.concat(quality.verdict(d, rows, CUTS) for day in DAYS for d, rows in quality.partitions(store, CUTS, [day]))
+    together = pl.concat(quality.verdict(p.session, p.rows, CUTS) for p in partitions(store, CUTS, DAYS))
+    alone = pl.concat(quality.verdict(p.session, p.rows, CUTS) for day in DAYS for p in partitions(store, CUTS, [day]))
     assert_frame_equal(together, alone, check_exact=True)
     quality.gate(store, CUTS, DAYS)
     version = store.version(VERDICTS)
@@ -81,7 +84,7 @@ def partition(**columns: Any) -> pl.DataFrame:
     n = 100
     base = pl.DataFrame({"sid": range(n), "symbol": [f"S{i}" for i in range(n)]}).with_columns(
         session=pl.lit(FIRST), open=10.0, high=11.0, low=9.0, close=10.5, volume=pl.lit(100, pl.Int64), open_before=10.2, high_before=11.0, low_before=9.0, close_before=10.0,
-        acted=pl.lit(value=False), captured=pl.lit(value=True), usual_rows=100.0, quarantined_share=0.0,
+        volume_before=pl.lit(90, pl.Int64), split_ratio=pl.lit(None, pl.Float64), dividend=pl.lit(None, pl.Float64), gap_share=0.0, uncovered_share=0.0, acted=pl.lit(value=False), captured=pl.lit(value=True), usual_rows=100.0, quarantined_share=0.0,
     )  # fmt: skip
     few, first = columns.pop("rows", 1), pl.int_range(pl.len())
     return base.with_columns(pl.when(first < few).then(pl.lit(v)).otherwise(pl.col(c)).alias(c) for c, v in columns.items())
@@ -95,20 +98,46 @@ BROKEN = {
     "no_duplicates": partition(symbol="S5"),
     "zero_volume": partition(volume=0, rows=3),
     "stale": partition(open_before=10.0, close_before=10.5, rows=11),
-    "outliers": partition(close_before=5.0),
+    "outliers": partition(close_before=5.5),
+    "cross_section": partition(close=13.0, high=13.0, rows=3),
+    "unit": partition(close_before=1050.0),
+    "split_missed": partition(open=5.0, low=5.0),
+    "split_absent": partition(split_ratio=0.5, acted=True),
+    "dividend": partition(dividend=3.0, acted=True),
+    "gaps": partition(gap_share=0.03, rows=100),
+    "universe_coverage": partition(uncovered_share=0.3, rows=100),
 }
+ALSO = {"unit": ["outliers"]}  # what is a hundred times too small has moved by more than half, too
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_each_rule_finds_its_fault_only(name: str) -> None:
-    """Sound rows pass every rule; each fault fails the one rule that asks for it."""
+    """Sound rows pass every rule; each fault fails the one rule that asks for it, and where single rows are wrong, they are the findings."""
     assert quality.verdict(FIRST, partition(), CUTS)["passed"].all()
-    assert quality.verdict(FIRST, BROKEN[name], CUTS).filter(~pl.col("passed"))["rule"].to_list() == [name]
+    assert findings(BARS, partition(), quality.RULES, NOW).is_empty()
+    assert sorted(quality.verdict(FIRST, BROKEN[name], CUTS).filter(~pl.col("passed"))["rule"].to_list()) == sorted([name, *ALSO.get(name, [])])
+    found = findings(BARS, BROKEN[name], quality.RULES, NOW).filter(pl.col("rule") == name)
+    by_row = next(r for r in quality.RULES if r.name == name).severity != "block" or name in {"ohlc_valid", "no_duplicates", "stale", "unit"}
+    assert (found.height > 0) == (by_row and name != "gaps")
+    assert all(json.loads(row)["sid"] in range(11) for row in found["row"])
+
+
+def test_all_rules_are_tried() -> None:
+    """Every rule of the gate has a fault that fails it."""
+    assert sorted(BROKEN) == sorted(r.name for r in quality.RULES)
+
+
+def test_a_gap_is_a_finding_on_the_name_that_is_missing(store: DeltaStore) -> None:
+    """A listed name that traded the session before and has no bar is found by its own key, as known at the cut."""
+    quality.gate(store, CUTS, DAYS)
+    gaps = store.read(DATA_FINDINGS, as_of=None, where={"rule": "gaps"})
+    assert gaps.select("session", "symbol").sort("symbol").rows() == [(DAYS[2], f"N{i}") for i in range(3, 10)]
+    assert gaps["known_at"].unique().to_list() == [CUTS.of(DAYS[2])]
 
 
 def test_a_move_with_an_action_is_no_outlier() -> None:
     """A name that halves on its split day is not questioned."""
-    assert quality.verdict(FIRST, partition(close_before=30.0, acted=True), CUTS)["passed"].all()
+    assert quality.verdict(FIRST, partition(close_before=30.0, split_ratio=1 / 3, acted=True), CUTS)["passed"].all()
 
 
 def test_great_expectations_judges_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

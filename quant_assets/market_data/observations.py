@@ -1,0 +1,192 @@
+"""What a capture says of a dataset becomes new versions, quarantined rows, findings and verdicts.
+
+A row that says what the version known before it says is nothing new. Standing rows come from the store and from
+captures that wait to be committed, so captures one by one and many in one call leave the same rows.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import polars as pl
+
+from quant_assets.contract import UTC_MICROS, Table
+from quant_assets.errors import CalendarUnknown, ContractViolation
+from quant_assets.market_data.calendars import calendar
+from quant_assets.market_data.datasets import Dataset
+from quant_assets.market_data.rules import findings, verdicts
+from quant_assets.ports import Store
+from quant_assets.records import Capture, frame_hash
+from quant_assets.tables import DATA_FINDINGS, QUARANTINE, VERDICTS
+
+OPTIONAL = ("content", "known_at", "withdrawn")  # what a capture's rows may have beside the dataset's columns, file and line
+Stamp = Callable[[pl.Expr], pl.Expr]  # from the declared to the effective knowledge time
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one capture adds, by table; and how many of its rows said nothing new."""
+
+    frames: Mapping[str, pl.DataFrame]
+    repeated: int
+
+
+class Observations:
+    """The standing rows of datasets, with what was taken in and is not committed yet."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: dict[str, list[pl.DataFrame]] = {}
+
+    def take(self, dataset: Dataset, capture: Capture, stamp: Stamp) -> Taken:
+        """What the rows of `dataset` in a capture add. Raises ContractViolation where the vendor's columns are not the contract's."""
+        clean, refused = screen(dataset, capture)
+        origin = {"source": capture.source, "capture": capture.label}
+        stamped = clean.with_columns(**{k: pl.lit(v) for k, v in origin.items()}, known_at=stamp(pl.col("declared_known_at")))
+        news = versions(dataset, stamped, self._standing(dataset.table, stamped, timedelta(0)))
+        judged = [r for r in dataset.rules if r.severity != "refuse"]
+        rows = self._with_before(dataset, news) if any(c.endswith("_before") for r in judged for c in r.reads) else news
+        moment = pl.select(stamp(pl.lit(capture.known_at, UTC_MICROS))).item()
+        held = {**origin, "dataset": dataset.name, "state": "held", "by": None, "note": None, "known_at": moment}
+        refused = _conforming(QUARANTINE, refused.with_columns(**{k: pl.lit(v) for k, v in held.items()}))
+        doors = refused.select(
+            session=pl.col("capture"), table=pl.col("dataset"), rule=pl.col("reason"), severity=pl.lit("refuse"), symbol="symbol",
+            row=pl.struct("file", "line").struct.json_encode(), found=pl.lit(None), expected=pl.lit(None), message=pl.col("content"), known_at="known_at",
+        )  # fmt: skip
+        found = pl.concat([findings(dataset.table, rows, judged, pl.col("known_at")), _conforming(DATA_FINDINGS, doors)])
+        frames = {
+            QUARANTINE.name: refused, DATA_FINDINGS.name: found, dataset.name: news,
+            VERDICTS.name: verdicts(dataset.table, rows, judged, session=capture.label, content_hash=frame_hash(news), known_at=moment) if news.height else VERDICTS.empty(),
+        }  # fmt: skip
+        for name, frame in frames.items():
+            self._waiting.setdefault(name, []).append(frame)
+        return Taken(frames, clean.height - news.height)
+
+    def committed(self) -> None:
+        """All that was taken in stands in the store."""
+        self._waiting.clear()
+
+    def _standing(self, table: Table, rows: pl.DataFrame, back: timedelta) -> pl.DataFrame:
+        if rows.is_empty():
+            return table.empty()
+        first, last = (_day(rows[table.event].min()), _day(rows[table.event].max()))
+        return pl.concat([self._store.read(table, as_of=None, first=first - back, last=last), *self._waiting.get(table.name, ())])
+
+    def _with_before(self, dataset: Dataset, news: pl.DataFrame) -> pl.DataFrame:
+        """`news` with each value of the entity's event before, as known with them."""
+        table = dataset.table
+        values = [c for c in dataset.says if c != "withdrawn"]
+        known = pl.concat([self._standing(table, news, dataset.remembers), news]).sort(*table.subject, "known_at").unique(table.subject, keep="last", maintain_order=True)
+        before = known.sort(*dataset.entity, table.event).with_columns(pl.col(c).shift(1).over(dataset.entity).alias(f"{c}_before") for c in values)
+        return news.join(before.select(*table.subject, *(f"{c}_before" for c in values)), on=table.subject, how="left", maintain_order="left")
+
+
+def screen(dataset: Dataset, capture: Capture) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Clean rows (the dataset's columns, withdrawn, file, line, declared_known_at) and refused ones (file, line, symbol, reason, content).
+
+    Text is read as the contract's types. Identical rows collapse to the first; rows that say different things about one
+    subject at one time are all refused, for nothing tells which is right.
+    """
+    rows = capture.others[dataset.name]
+    missing = [c for c in (*dataset.columns, "file", "line") if c not in rows.columns]
+    unexpected = [c for c in rows.columns if c not in (*dataset.columns, "file", "line", *OPTIONAL)]
+    if missing or unexpected:
+        raise ContractViolation(
+            f"{capture.source}, capture {capture.label}: the vendor's columns are {rows.columns}, the contract of {dataset.name} is {list(dataset.columns)}; "
+            f"missing {missing}, unexpected {unexpected}. Correct the feed's mapping, or the contract in quant_assets/tables.py"
+        )
+    table = dataset.table
+    text = pl.concat_str([pl.col(c).cast(pl.String).fill_null("") for c in dataset.columns], separator=",")
+    known = pl.col("known_at").cast(UTC_MICROS) if "known_at" in rows.columns else pl.lit(capture.known_at, UTC_MICROS)
+    prepared = rows.select(
+        *(pl.col(c).alias(f"given {c}") for c in dataset.columns), *(_typed(c, rows.schema[c], table.schema[c]) for c in dataset.columns),
+        withdrawn=pl.col("withdrawn").cast(pl.Boolean) if "withdrawn" in rows.columns else pl.lit(value=False),
+        content=pl.col("content") if "content" in rows.columns else text, file="file", line=pl.col("line").cast(pl.Int64), declared_known_at=known,
+    )  # fmt: skip
+    faults = [*_faults(dataset, prepared), *((r.name, r.measure) for r in dataset.rules if r.severity == "refuse")]
+    reason = pl.coalesce(pl.when(fault.fill_null(value=False)).then(pl.lit(name)) for name, fault in faults)
+    judged = prepared.with_columns(reason=reason)
+    good = judged.filter(pl.col("reason").is_null())
+    good = good.unique([*dataset.columns, "withdrawn", "declared_known_at"], keep="first", maintain_order=True)
+    twice = good.select(*table.subject, "declared_known_at").is_duplicated()
+    refused = pl.concat([judged.filter(pl.col("reason").is_not_null()), good.filter(twice).with_columns(reason=pl.lit("CONFLICT"))])
+    symbol = pl.col("given symbol").cast(pl.String) if "symbol" in dataset.columns else pl.lit(None, pl.String)
+    return good.filter(~twice).select(*dataset.columns, "withdrawn", "file", "line", "declared_known_at"), refused.select("file", "line", "reason", "content", symbol=symbol)
+
+
+def versions(dataset: Dataset, rows: pl.DataFrame, standing: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the dataset's table: those that say something else than the version known before them. A withdrawal of what is not there is nothing."""
+    table = dataset.table
+    given = rows.select(table.schema.keys())
+    there = standing.select(*table.subject, "known_at", *(pl.col(c).alias(f"{c} there") for c in dataset.says))
+    said_otherwise = pl.col("withdrawn there").is_not_null() & pl.any_horizontal(pl.col(c).ne_missing(pl.col(f"{c} there")) for c in dataset.says)
+    while (clash := given.join(there, on=[*table.subject, "known_at"], how="left", maintain_order="left").select(said_otherwise).to_series()).any():
+        given = given.with_columns(known_at=pl.col("known_at") + pl.duration(microseconds=pl.lit(clash.cast(pl.Int64))))  # two versions of one moment: in the order of their captures
+    tied = pl.int_range(pl.len()).over(*table.subject, "known_at")  # what arrives behind one cut is all known at once: in the order declared
+    given = given.sort(*table.subject, "declared_known_at").with_columns(known_at=pl.col("known_at") + pl.duration(microseconds=tied))
+    both = pl.concat([standing.select(given.columns).with_columns(new=pl.lit(value=False)), given.with_columns(new=pl.lit(value=True))])
+    both = both.sort(*table.subject, "known_at", "new", nulls_last=True)
+    first = pl.int_range(pl.len()).over(table.subject) == 0
+    differs = pl.any_horizontal(pl.col(c).ne_missing(pl.col(c).shift(1).over(table.subject)) for c in dataset.says)
+    return both.filter(pl.col("new") & pl.when(first).then(~pl.col("withdrawn")).otherwise(differs)).drop("new")
+
+
+def _typed(column: str, given: pl.DataType, wanted: pl.DataType | type[pl.DataType]) -> pl.Expr:
+    text = pl.col(column).cast(pl.String).str.strip_chars()
+    match given == pl.String, wanted:
+        case True, pl.Date:
+            return text.str.to_date("%Y-%m-%d", strict=False).alias(column)
+        case True, pl.Datetime():
+            return text.str.to_datetime(strict=False, time_unit="us", time_zone="UTC").alias(column)
+        case True, pl.Boolean:
+            return text.str.to_lowercase().replace_strict({"true": True, "1": True, "false": False, "0": False}, default=None, return_dtype=pl.Boolean).alias(column)
+        case True, pl.String:
+            return pl.when(text != "").then(text).alias(column)
+        case _:
+            return pl.col(column).cast(wanted, strict=False).alias(column)
+
+
+def _faults(dataset: Dataset, rows: pl.DataFrame) -> list[tuple[str, pl.Expr]]:
+    table, kind = dataset.table, dataset.table.schema
+    out: list[tuple[str, pl.Expr]] = []
+    for column in dataset.columns:
+        given = pl.col(f"given {column}").is_not_null() & (pl.col(f"given {column}").cast(pl.String).str.strip_chars() != "")
+        out.append((f"{column} is no {_word(kind[column])}", given & pl.col(column).is_null()))
+        if kind[column] == pl.Float64:
+            out.append((f"{column} is not finite", ~pl.col(column).is_finite()))
+        if column in table.subject:
+            out.append((f"no {column}", pl.col(column).is_null()))
+    over = dataset.ends if dataset.ends is not None else pl.col(table.event).cast(UTC_MICROS)
+    out.append(("known before it happened", over > pl.col("declared_known_at") + dataset.ahead))
+    if dataset.sessions is not None:
+        venue = dataset.sessions
+        trades = [d for d in rows[table.event].cast(pl.Date).unique().drop_nulls().to_list() if _trades(venue, d)]
+        out.append(("NOT_A_SESSION", ~pl.col(table.event).cast(pl.Date).is_in(trades)))
+    return out
+
+
+def _trades(venue: str, day: date) -> bool:
+    try:
+        return calendar(venue).is_session(day)
+    except CalendarUnknown:
+        return False
+
+
+def _word(dtype: pl.DataType | type[pl.DataType]) -> str:
+    match dtype:
+        case pl.Date:
+            return "date YYYY-MM-DD"
+        case pl.Datetime():
+            return "time, UTC"
+        case pl.Boolean:
+            return "truth value"
+        case _:
+            return "number"
+
+
+def _day(value: object) -> date:
+    return pl.Series([value]).cast(pl.Date).item()
+
+
+def _conforming(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.select(pl.col(c).cast(t) for c, t in table.schema.items())
