@@ -2,10 +2,13 @@
 
 import sys
 from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from jobs.commands.data import findings_app, quarantine_app, repair
+from jobs.commands.desk import breaks_app, switch_app
+from jobs.commands.options import AsJson, Day, From, To, day, moment, workspace
 from quant_assets.errors import QuantError
 
 app = typer.Typer(
@@ -16,43 +19,12 @@ app = typer.Typer(
     help="Research and trading from the same assets. Start with [bold]quant demo[/]; then [bold]quant today[/] says what is due.",
 )
 run_app = typer.Typer(no_args_is_help=True, help="Run what is due.")
-breaks_app = typer.Typer(no_args_is_help=True, help="Differences between our ledger and the venue's record.")
-quarantine_app = typer.Typer(no_args_is_help=True, help="Vendor rows that were not let in.")
-switch_app = typer.Typer(no_args_is_help=True, help="Stop and release all sending, at once.")
 app.add_typer(run_app, name="run")
 app.add_typer(breaks_app, name="breaks")
 app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(findings_app, name="findings")
 app.add_typer(switch_app, name="kill-switch")
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not a date; write YYYY-MM-DD") from error
-
-
-def _moment(text: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not a time; write YYYY-MM-DDTHH:MM, in UTC unless it names its offset") from error
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-DAY: dict[str, Any] = {"metavar": "YYYY-MM-DD", "parser": _day}
-Day = Annotated[date | None, typer.Option(**DAY)]
-From = Annotated[date | None, typer.Option("--from", **DAY)]
-To = Annotated[date | None, typer.Option("--to", **DAY)]
-By = Annotated[str, typer.Option("--by", help="Who does this; it is recorded.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON for a script.")]
-
-
-def _workspace() -> Any:
-    from resources.workspace import Workspace
-
-    return Workspace.open()
+app.command()(repair)
 
 
 @app.command()
@@ -72,7 +44,7 @@ def ingest(
     from jobs.console import progress, show
     from resources.day import arrive, only_run
 
-    ws = _workspace()
+    ws = workspace()
     if known_at:
         ws.assume(known_at)
     with progress() as tick, only_run(ws.home):
@@ -92,7 +64,7 @@ def run_daily(session: Day = None, as_json: AsJson = False) -> None:
     from jobs.live import due, outcome
     from jobs.live import run_daily as run
 
-    ws = _workspace()
+    ws = workspace()
     sessions = due(ws, session)
     if not sessions:
         say("Nothing is due. `quant today` shows the last session; the next one is due at its decision time.")
@@ -111,7 +83,7 @@ def backfill(first: From = None, last: To = None) -> None:
     from jobs.execute import runner
     from jobs.live import run_backfill
 
-    ws = _workspace()
+    ws = workspace()
     begin, end = ws.span
     sessions = ws.cuts.calendar
     until = sessions.on_or_before(last or (sessions.shift(ws.deployment.start, -1) if end else ws.cuts.due(ws.clock.now())))
@@ -132,7 +104,7 @@ def report(book: str = "paper", session: Day = None, first: From = None, last: T
     from jobs.console import say, working
     from quant_assets.post_trade.report import range_report, session_report
 
-    ws = _workspace()
+    ws = workspace()
     with working("writing the page"):
         found, breaks = ws.deployment.book(book), ws.ledger.breaks(book)
         if session:
@@ -149,7 +121,7 @@ def today(session: Day = None, as_json: AsJson = False) -> None:
     from jobs.console import statuses
     from resources.day import status
 
-    ws = _workspace()
+    ws = workspace()
     day = session or ws.latest()
     answers = status(ws, day)
     statuses(answers, day, as_json=as_json)
@@ -157,12 +129,12 @@ def today(session: Day = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def why(session: Annotated[date, typer.Argument(metavar="SESSION", parser=_day)], as_json: AsJson = False) -> None:
+def why(session: Annotated[date, typer.Argument(metavar="SESSION", parser=day)], as_json: AsJson = False) -> None:
     """Why a session came out as it did: decisions by reason, and what refused them."""
     from jobs.console import explained, working
     from quant_assets.signals.why import why as explain
 
-    ws = _workspace()
+    ws = workspace()
     with working("reading the decisions", quiet=as_json):
         answers = {s.name: explain(ws.store, s.name, session) for s in ws.deployment.strategies}
     explained(answers, session, as_json=as_json)
@@ -171,7 +143,7 @@ def why(session: Annotated[date, typer.Argument(metavar="SESSION", parser=_day)]
 @app.command()
 def sql(
     query: str,
-    as_of: Annotated[datetime | None, typer.Option("--as-of", metavar="TIME", parser=_moment, help="Knowledge time, ISO 8601, UTC; default now.")] = None,
+    as_of: Annotated[datetime | None, typer.Option("--as-of", metavar="TIME", parser=moment, help="Knowledge time, ISO 8601, UTC; default now.")] = None,
     output: Annotated[str, typer.Option("--format", help="table, csv, json or parquet")] = "table",
 ) -> None:
     """Ask the tables: `bars` shows the rows in force as of a time, `history.bars` every version."""
@@ -179,7 +151,7 @@ def sql(
 
     moment = as_of or datetime.now(UTC)
     with working("reading the tables", quiet=output != "table"):
-        answer = _workspace().sql(query, as_of=moment)
+        answer = workspace().sql(query, as_of=moment)
     frame(answer, output, title=f"as of {moment:%Y-%m-%d %H:%M:%S} UTC")
 
 
@@ -191,7 +163,7 @@ def replay(decision_id: str, as_json: AsJson = False) -> None:
     from quant_assets.signals.replay import replay as rebuild
     from resources.day import provenance
 
-    ws = _workspace()
+    ws = workspace()
     with working("rebuilding the decision", quiet=as_json):
         answer = rebuild(ws.store, feature_set, ws.deployment.strategy, ws.cuts, decision_id, provenance(ws))
     replayed(answer, as_json=as_json)
@@ -204,67 +176,8 @@ def trace(exec_id: str, as_json: AsJson = False) -> None:
     from jobs.console import traced
     from quant_assets.post_trade.lineage import walk_back
 
-    ws = _workspace()
+    ws = workspace()
     traced(walk_back(ws.store, exec_id, features=ws.feature_set_of(ws.deployment.strategies[0]).table), as_json=as_json)
-
-
-@quarantine_app.command("list")
-def quarantine_list(limit: int = 50, as_json: AsJson = False) -> None:
-    """The rows that were not let in: file, line, reason, and what they say."""
-    from jobs.console import frame
-
-    rows = _workspace().sql(f"select capture, file, line, symbol, reason, content from history.quarantine order by capture desc, file, line limit {int(limit)}")
-    frame(rows, "json" if as_json else "table", title="quarantine, newest first")
-
-
-@breaks_app.command("list")
-def breaks_list(everything: Annotated[bool, typer.Option("--all", help="Resolved ones too.")] = False, as_json: AsJson = False) -> None:
-    """Open breaks, oldest first. An open break blocks its book's next delivery."""
-    import polars as pl
-
-    from jobs.console import frame
-
-    frame(pl.DataFrame(list(_workspace().ledger.breaks(open_only=not everything))), "json" if as_json else "table", title="breaks")
-
-
-@breaks_app.command("resolve")
-def breaks_resolve(break_id: str, by: By, reason: Reason) -> None:
-    """Close a break that somebody has explained."""
-    from jobs.console import escape, say
-
-    _workspace().ledger.resolve_break(break_id, by=by, reason=reason)
-    say(f"Break {escape(break_id)} is resolved by {escape(by)}.")
-
-
-def _switch(*, on: bool, by: str, reason: str) -> None:
-    from jobs.console import say
-
-    ws = _workspace()
-    ws.ledger.set_kill_switch(on, by=by, reason=reason)
-    ws.notifier.notify("critical", f"The kill switch is {'ON' if on else 'off'}, by {by}", reason)
-    say("The kill switch is [bold red]ON[/]: nothing leaves." if on else "The kill switch is [bold green]off[/].")
-
-
-@switch_app.command("on")
-def switch_on(by: By, reason: Reason) -> None:
-    """Nothing leaves from now on."""
-    _switch(on=True, by=by, reason=reason)
-
-
-@switch_app.command("off")
-def switch_off(by: By, reason: Reason) -> None:
-    """Sending is allowed again."""
-    _switch(on=False, by=by, reason=reason)
-
-
-@switch_app.command("status")
-def switch_status(as_json: AsJson = False) -> None:
-    """Whether it is on, and why. Exit code 20 where it is on."""
-    from jobs.console import switch
-
-    on, reason = _workspace().ledger.kill_switch()
-    switch(reason, on=on, as_json=as_json)
-    raise typer.Exit(20 if on else 0)
 
 
 @app.command()

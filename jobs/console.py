@@ -155,6 +155,17 @@ def _pairs(values: Iterable[tuple[str, "str | Text"]]) -> None:
     console.print(grid)
 
 
+def one(row: "Mapping[str, object]", why: str, others: "pl.DataFrame", *, as_json: bool, title: str) -> None:
+    """A row, name by name, a sentence about it, and the rows beside it."""
+    if as_json:
+        _json({**row, "explanation": why, "others": others.to_dicts()})
+        return
+    _pairs((k, str(v)) for k, v in row.items() if v is not None)
+    say(escape(why))
+    if others.height:
+        frame(others, "table", title=title)
+
+
 def statuses(answers: "Sequence[Status]", session: date, *, as_json: bool) -> None:
     """The questions of the day and their answers, then the commands to give next, each on a line that can be copied."""
     if as_json:

@@ -1,0 +1,126 @@
+"""`quant quarantine …`, `quant findings …` and `quant repair`: what a person sees and does about bad data; every act is on record."""
+
+from datetime import date
+from typing import Annotated
+
+import typer
+
+from jobs.commands.options import DAY, AsJson, By, Day, Reason, workspace
+
+quarantine_app = typer.Typer(no_args_is_help=True, help="Vendor rows that were not let in.")
+findings_app = typer.Typer(no_args_is_help=True, help="Rows that are in, and look wrong.")
+RowId = Annotated[str, typer.Argument(metavar="ID", help="As `quant quarantine list` shows it; its beginning will do.")]
+
+
+@quarantine_app.command("list")
+def quarantine_list(
+    limit: int = 50,
+    everything: Annotated[bool, typer.Option("--all", help="Released and dropped ones too.")] = False,
+    by_reason: Annotated[bool, typer.Option("--by-reason", help="Count them by dataset and reason.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The rows that were not let in, newest first: id, file, line, reason, and what they say."""
+    import polars as pl
+
+    from jobs.console import frame
+    from quant_assets.market_data.repairs import listed
+    from quant_assets.tables import QUARANTINE
+
+    rows = listed(workspace().store.read(QUARANTINE, as_of=None), states=("held", "released", "dropped") if everything else ("held",))
+    shown = (
+        rows.group_by("dataset", "reason", "state").agg(rows=pl.len(), first=pl.col("capture").min(), last=pl.col("capture").max()).sort("rows", "dataset", "reason", descending=[True, False, False])
+        if by_reason
+        else rows.head(limit).select("id", "capture", "dataset", "file", "line", "symbol", "reason", "content", *(("state", "by", "note") if everything else ()))
+    )
+    frame(shown, "json" if as_json else "table", title=f"quarantine, newest first; {rows.height:,} in all")
+
+
+@quarantine_app.command("show")
+def quarantine_show(row_id: RowId, as_json: AsJson = False) -> None:
+    """One row: what it says, why it is held, and what stands beside it."""
+    from jobs.console import one
+    from quant_assets.market_data.repairs import explained, find
+
+    ws = workspace()
+    row = find(ws.store, row_id)
+    why, others = explained(row, ws.store)
+    one(row, why, others, as_json=as_json, title="others of this name in the capture")
+
+
+@quarantine_app.command("release")
+def quarantine_release(row_id: RowId, by: By, reason: Reason) -> None:
+    """Let a row in as it stands, known from now on: past decisions keep what they saw."""
+    from jobs.console import escape, say
+    from quant_assets.market_data.repairs import release
+    from resources.day import only_run
+
+    ws = workspace()
+    with only_run(ws.home):
+        written = release(ws.store, ws.ledger, row_id, by=by, reason=reason, now=ws.clock.now())
+    say(f"Released by {escape(by)}: {escape(written)}. `quant restatement list` shows what it changes.")
+
+
+@quarantine_app.command("drop")
+def quarantine_drop(row_id: RowId, by: By, reason: Reason) -> None:
+    """Leave a row out for good; it stays on record."""
+    from jobs.console import escape, say
+    from quant_assets.market_data.repairs import drop
+    from resources.day import only_run
+
+    ws = workspace()
+    with only_run(ws.home):
+        drop(ws.store, ws.ledger, row_id, by=by, reason=reason, now=ws.clock.now())
+    say(f"Row {escape(row_id)} is dropped by {escape(by)}.")
+
+
+@findings_app.command("list")
+def findings_list(
+    rule: Annotated[str | None, typer.Option("--rule", help="Only of this rule.")] = None,
+    table: Annotated[str | None, typer.Option("--table", help="Only of this table.")] = None,
+    session: Day = None,
+    by_rule: Annotated[bool, typer.Option("--by-rule", help="Count them by table and rule.")] = False,
+    limit: int = 50,
+    as_json: AsJson = False,
+) -> None:
+    """What the rules found on single rows, newest first; refused rows are among them."""
+    import polars as pl
+
+    from jobs.console import frame
+    from quant_assets.contract import in_force
+    from quant_assets.tables import DATA_FINDINGS
+
+    where: dict[str, str | int] = {k: v for k, v in {"rule": rule, "table": table}.items() if v}
+    rows = in_force(workspace().store.read(DATA_FINDINGS, as_of=None, first=session, last=session, where=where), DATA_FINDINGS)
+    shown = (
+        rows.group_by("table", "rule", "severity").agg(rows=pl.len(), first=pl.col("session").min(), last=pl.col("session").max()).sort("rows", "table", "rule", descending=[True, False, False])
+        if by_rule
+        else rows.sort("session", "table", "rule", "row", descending=[True, False, False, False]).head(limit).select(pl.exclude("known_at"))
+    )
+    frame(shown, "json" if as_json else "table", title=f"findings, newest first; {rows.height:,} in all")
+
+
+def repair(
+    symbol: str,
+    session: Annotated[date, typer.Argument(**DAY)],
+    by: By,
+    reason: Reason,
+    values: Annotated[list[str] | None, typer.Option("--set", metavar="COLUMN=VALUE", help="open, high, low, close or volume; again for more.")] = None,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="There should be no bar at all.")] = False,
+) -> None:
+    """Put a daily bar right: a new row, known from now on. Past decisions keep what they saw; a vendor that repeats its error changes nothing."""
+    from jobs.console import frame
+    from quant_assets.market_data.repairs import repair as put_right
+    from resources.day import only_run
+
+    if bool(values) == withdraw:
+        raise typer.BadParameter("say either what to set (--set close=12.34) or --withdraw")
+    try:
+        numbers = {column: float(value) for column, _, value in (v.partition("=") for v in values or ())}
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; write --set close=12.34") from error
+    ws = workspace()
+    with only_run(ws.home):
+        was, now = put_right(ws.store, ws.ledger, symbol, session, numbers, by=by, reason=reason, now=ws.clock.now())
+    import polars as pl
+
+    frame(pl.concat([was, now]).select("symbol", "session", "open", "high", "low", "close", "volume", "withdrawn", "source", "file", "line", "known_at"), "table", title="was, is")

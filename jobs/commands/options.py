@@ -1,0 +1,42 @@
+"""What commands take: dates, times, who does it and why; and the workspace that they open."""
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from resources.workspace import Workspace
+
+
+def day(text: str) -> date:
+    """A date. Raises BadParameter with the form it wants."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a date; write YYYY-MM-DD") from error
+
+
+def moment(text: str) -> datetime:
+    """A time, UTC. Raises BadParameter with the form it wants."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a time; write YYYY-MM-DDTHH:MM, in UTC unless it names its offset") from error
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+DAY: dict[str, Any] = {"metavar": "YYYY-MM-DD", "parser": day}
+Day = Annotated[date | None, typer.Option(**DAY)]
+From = Annotated[date | None, typer.Option("--from", **DAY)]
+To = Annotated[date | None, typer.Option("--to", **DAY)]
+By = Annotated[str, typer.Option("--by", help="Who does this; it is recorded.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON for a script.")]
+
+
+def workspace() -> "Workspace":
+    """The workspace of $QUANT_HOME."""
+    from resources.workspace import Workspace
+
+    return Workspace.open()

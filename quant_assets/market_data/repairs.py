@@ -1,0 +1,152 @@
+"""What a person does to data: release or drop a quarantined row, or put a wrong row right. Nothing is edited: each act is a later row, and on record.
+
+A repaired row has the source `repair`. Ingest compares what a vendor sends with what that vendor said before, so a vendor
+that repeats its error changes nothing, and one that corrects it is believed again.
+"""
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+
+import polars as pl
+
+from quant_assets.contract import Table, in_force
+from quant_assets.errors import ContractViolation, DataError
+from quant_assets.market_data.datasets import dataset
+from quant_assets.market_data.ingest import known_at
+from quant_assets.market_data.screening import CONTENT
+from quant_assets.ports import Ledger, Store
+from quant_assets.records import content_id
+from quant_assets.tables import BARS, QUARANTINE
+
+REPAIR = "repair"
+NEAR = timedelta(days=45)  # around a row, where its symbol must have meant an instrument
+REASONS = {
+    "CONFLICT": "The capture says different things about one name and session; nothing tells which is right. Release the right row, drop the others.",
+    "NOT_A_SESSION": "The venue did not trade on that day. Drop it, unless the calendar is wrong.",
+    "AFTER_LABEL": "The row is about a day after the capture's own.",
+    "BAD_PRICE": "A price is missing, not finite or not positive.",
+    "OHLC": "The high is not the highest price, or the low not the lowest.",
+    "BAD_VOLUME": "The volume is missing or negative.",
+    "NO_SYMBOL": "The row does not say which name it is about.",
+    "UNEXPLAINED_FACTOR": "Raw and adjusted close moved apart in a way that no split or dividend explains. It is evidence, not a row: drop it once somebody knows why.",
+    "UNKNOWN_SYMBOL": "The vendor declares an action for a symbol that no instrument has.",
+}
+
+
+def listed(quarantine: pl.DataFrame, *, states: tuple[str, ...] = ("held",)) -> pl.DataFrame:
+    """The rows in force with one of these states, newest capture first, each with the `id` under which a person acts on it."""
+    rows = in_force(quarantine, QUARANTINE).filter(pl.col("state").is_in(states)).sort(["capture", "file", "line"], descending=[True, False, False])
+    ids = [content_id(*map(str, key), length=12) for key in rows.select(QUARANTINE.subject).iter_rows()]
+    return rows.with_columns(pl.Series("id", ids, dtype=pl.String)).select("id", pl.exclude("id"))
+
+
+def find(store: Store, row_id: str) -> Mapping[str, object]:
+    """The quarantined row of that id, in its latest state. Raises DataError where there is none."""
+    rows = listed(store.read(QUARANTINE, as_of=None), states=("held", "released", "dropped")).filter(pl.col("id").str.starts_with(row_id))
+    if rows.height != 1:
+        raise DataError(f"{rows.height or 'no'} quarantined row(s) have an id that starts with {row_id!r}; `quant quarantine list` shows them")
+    return rows.row(0, named=True)
+
+
+def explained(row: Mapping[str, object], store: Store) -> tuple[str, pl.DataFrame]:
+    """Why a row is held, in words; and what stands near it: rows in force of its name, and others of the quarantine with the same name and capture."""
+    reason = str(row["reason"])
+    quarantine = listed(store.read(QUARANTINE, as_of=None), states=("held", "released", "dropped"))
+    others = quarantine.filter(pl.col("symbol") == row["symbol"], pl.col("capture") == row["capture"], pl.col("id") != row["id"])
+    return REASONS.get(reason, f"The vendor's row breaks the contract of {row['dataset']}: {reason}."), others.select("id", "file", "line", "reason", "content", "state")
+
+
+def release(store: Store, ledger: Ledger, row_id: str, *, by: str, reason: str, now: datetime) -> str:
+    """Let a held row in, known from now on. Returns what was written. Raises DataError where the row is not held, ContractViolation where what it says is no row of its table."""
+    row = _held(store, row_id)
+    moment = known_at(now, ledger.latest_cut(), now, None)
+    table = BARS if row["dataset"] == BARS.name else dataset(str(row["dataset"])).table
+    written = _bar(store, row, moment) if table is BARS else _observation(table, row, moment)
+    ledger.audit("release quarantined row", str(row["id"]), by=by, reason=reason)
+    store.append(table, written)
+    _close(store, row, "released", by, reason, moment)
+    return f"{table.name}: " + ", ".join(f"{k} {v}" for k, v in written.row(0, named=True).items() if k in (*table.subject, "close", "value", "rate"))
+
+
+def drop(store: Store, ledger: Ledger, row_id: str, *, by: str, reason: str, now: datetime) -> None:
+    """Say that a held row stays out for good. Raises DataError where it is not held."""
+    row = _held(store, row_id)
+    ledger.audit("drop quarantined row", str(row["id"]), by=by, reason=reason)
+    _close(store, row, "dropped", by, reason, known_at(now, ledger.latest_cut(), now, None))
+
+
+def repair(store: Store, ledger: Ledger, symbol: str, session: date, values: Mapping[str, float | int], *, by: str, reason: str, now: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Put a bar right: the row in force and the one that takes its place from now on. No values withdraw it.
+
+    Raises DataError where no bar is in force or nothing would change, ContractViolation where the new row is no possible bar.
+    """
+    standing = in_force(store.read(BARS, as_of=None, first=session, last=session), BARS).filter(pl.col("symbol") == symbol)
+    if standing.height != 1:
+        raise DataError(f"{symbol!r} has no bar in force for {session}; `quant sql` shows what there is, and a missing row comes with a later capture")
+    if unknown := set(values) - {"open", "high", "low", "close", "volume"}:
+        raise DataError(f"a bar has open, high, low, close and volume; {sorted(unknown)} cannot be set")
+    new = standing.with_columns(pl.lit(v).cast(BARS.schema[c]).alias(c) for c, v in values.items())
+    if values and new.equals(standing):
+        raise DataError(f"the bar of {symbol!r} for {session} says that already; nothing to repair")
+    _possible(new, f"{symbol} {session}")
+    moment = known_at(now, ledger.latest_cut(), now, None)
+    origin = {"source": REPAIR, "capture": now.date(), "file": f"by {by}", "line": None}
+    ledger.audit("repair bar", f"{symbol} {session}", by=by, reason=reason)
+    new = new.with_columns(pl.lit(v).cast(BARS.schema[c]).alias(c) for c, v in origin.items()).with_columns(
+        withdrawn=pl.lit(value=not values), known_at=pl.lit(moment), declared_known_at=pl.lit(now), adj_close=pl.lit(None, pl.Float64)
+    )
+    store.append(BARS, new)
+    return standing, new
+
+
+def _held(store: Store, row_id: str) -> Mapping[str, object]:
+    row = find(store, row_id)
+    if row["state"] != "held":
+        raise DataError(f"row {row['id']} was {row['state']} by {row['by']} already: {row['note']}")
+    return row
+
+
+def _close(store: Store, row: Mapping[str, object], state: str, by: str, note: str, moment: datetime) -> None:
+    later = {**{c: row[c] for c in QUARANTINE.schema}, "state": state, "by": by, "note": note, "known_at": moment}
+    store.append(QUARANTINE, pl.DataFrame([later], schema=dict(QUARANTINE.schema)))
+
+
+def _parsed(table: Table, row: Mapping[str, object], columns: tuple[str, ...]) -> pl.DataFrame:
+    """What the row's content says, typed by the contract."""
+    cells = str(row["content"]).split(",")
+    if len(cells) != len(columns):
+        raise ContractViolation(f"row {row['id']} says {row['content']!r}, which is no row of {table.name} ({', '.join(columns)}); drop it, and repair what it should have said")
+    text = pl.DataFrame({c: [v.strip() or None] for c, v in zip(columns, cells, strict=True)}, schema=dict.fromkeys(columns, pl.String))
+    try:
+        return text.select(pl.col(c).str.to_date() if table.schema[c] == pl.Date else pl.col(c).str.to_datetime(time_zone="UTC") if c == "ts" else pl.col(c).cast(table.schema[c]) for c in columns)
+    except pl.exceptions.PolarsError as error:
+        raise ContractViolation(f"row {row['id']} says {row['content']!r}: {error}; drop it, and repair what it should have said") from error
+
+
+def _origin(row: Mapping[str, object], moment: datetime) -> dict[str, pl.Expr]:
+    return {c: pl.lit(row[c]) for c in ("source", "capture", "file", "line")} | {"withdrawn": pl.lit(value=False), "known_at": pl.lit(moment), "declared_known_at": pl.lit(row["known_at"])}
+
+
+def _bar(store: Store, row: Mapping[str, object], moment: datetime) -> pl.DataFrame:
+    said = _parsed(BARS, row, CONTENT)
+    _possible(said, f"row {row['id']}")
+    session: date = said["session"].item()
+    near = in_force(store.read(BARS, as_of=None, first=session - NEAR, last=session + NEAR), BARS).filter(pl.col("symbol") == said["symbol"].item())
+    if near.is_empty():
+        raise DataError(f"{said['symbol'].item()!r} means no instrument around {session}; it gets one when a capture has a good row of it")
+    closest = near.with_columns(away=(pl.col("session") - session).abs()).sort("away", "session")["sid"].item(0)
+    return said.with_columns(**_origin(row, moment), sid=pl.lit(closest)).select(pl.col(c).cast(t) for c, t in BARS.schema.items())
+
+
+def _observation(table: Table, row: Mapping[str, object], moment: datetime) -> pl.DataFrame:
+    said = _parsed(table, row, dataset(table.name).columns)
+    return table.conform(said.with_columns(**_origin(row, moment)).select(*table.schema))
+
+
+def _possible(bar: pl.DataFrame, which: str) -> None:
+    prices = ("open", "high", "low", "close")
+    high, low = pl.max_horizontal(prices), pl.min_horizontal(prices)
+    if not bar.select(
+        (pl.sum_horizontal(pl.col(c).is_null().cast(pl.Int8) for c in (*prices, "volume")) == 0) & (low > 0) & (pl.col("high") == high) & (pl.col("low") == low) & (pl.col("volume") >= 0)
+    ).item():
+        raise ContractViolation(f"{which}: {bar.select(*prices, 'volume').row(0, named=True)} is no possible bar (positive prices, high the highest, low the lowest, volume not negative)")
