@@ -1,7 +1,8 @@
 """Prints docs/data-contracts.md from the tables that the code declares. `make docs` writes it; a test holds it current."""
 
 from quant_assets.contract import Table
-from quant_assets.tables import CORE, feature_table
+from quant_assets.market_data.datasets import contracts
+from quant_assets.tables import feature_table
 
 HEAD = """\
 # Data contracts
@@ -33,4 +34,4 @@ def role(table: Table, column: str) -> str:
 
 
 if __name__ == "__main__":
-    print(page((*CORE, feature_table("SET", ("each_feature_of_the_set",)))), end="")
+    print(page((*contracts(), feature_table("SET", ("each_feature_of_the_set",)))), end="")

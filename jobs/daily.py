@@ -16,17 +16,22 @@ CATCH_UP = 10  # sessions that a schedule asks for again; more than that is `qua
 
 DAILY = ("bars", "actions", "listings", "quarantine", "verdicts", "fills", "positions", "reconciliation", "universe", "labels", "scores", "decisions")
 # Great Expectations takes seconds to import: its suite runs in a job of its own, after the day
-HEAVY = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("bars"), "great_expectations"))
+HEAVY = "great_expectations"
 
 
-def jobs(features: Sequence[str]) -> "list[AssetJob]":
+def heavy(fed: Sequence[str]) -> dg.AssetSelection:
+    """The suites of the bars and of each dataset that a feed brings."""
+    return dg.AssetSelection.checks(*(dg.AssetCheckKey(dg.AssetKey(name), HEAVY) for name in ("bars", *fed)))
+
+
+def jobs(derived: Sequence[str], fed: Sequence[str]) -> "list[AssetJob]":
     """daily; deliver; today (day_status), which stays apart so that it tells of a day on which the others failed; data_docs."""
     executor = dg.in_process_executor
     return [
-        dg.define_asset_job("daily", dg.AssetSelection.assets(*DAILY, *features) - HEAVY, description="One session, from its capture to its decisions.", executor_def=executor),
+        dg.define_asset_job("daily", dg.AssetSelection.assets(*DAILY, *fed, *derived) - heavy(fed), description="One session, from its capture to its decisions.", executor_def=executor),
         dg.define_asset_job("deliver", dg.AssetSelection.assets("orders"), description="Decisions become orders for the next open, exactly once.", executor_def=executor),
         dg.define_asset_job("today", dg.AssetSelection.assets("day_status"), description="Is today fine?", executor_def=executor),
-        dg.define_asset_job("data_docs", HEAVY, executor_def=executor, description="The Great Expectations suite on the last session, and its data docs."),
+        dg.define_asset_job("data_docs", heavy(fed), executor_def=executor, description="The Great Expectations suites on the last session, and their data docs."),
     ]
 
 

@@ -12,6 +12,7 @@ from quant_assets.execution import assets as execution_assets
 from quant_assets.features import assets as features_assets
 from quant_assets.market_data import assets as market_data_assets
 from quant_assets.market_data import checks as market_data_checks
+from quant_assets.market_data.datasets import dataset
 from quant_assets.models import assets as models_assets
 from quant_assets.models.training import month_ends
 from quant_assets.post_trade import assets as post_trade_assets
@@ -33,8 +34,9 @@ def build(ws: Workspace) -> dg.Definitions:
     ends = month_end_partitions(month_ends(calendar, first, last or calendar.shift(calendar.last, -1)))
     feature_sets = list({s.feature_set: ws.feature_set_of(s) for s in strategies}.values())
     names = [f"features_{f.name}" for f in feature_sets]
-    run_daily, deliver, day_status, data_docs = daily.jobs(names)
-    history, retrain, run_research = research.jobs(names)
+    fed = [dataset(name) for name in ws.feeds]
+    run_daily, deliver, day_status, data_docs = daily.jobs(names, list(ws.feeds))
+    history, retrain, run_research = research.jobs(names, list(ws.feeds))
     (after_delivery,) = post_trade.jobs()
     month_end_keys = set(ends.get_partition_keys())
     start = ws.deployment.start.isoformat()
@@ -44,7 +46,7 @@ def build(ws: Workspace) -> dg.Definitions:
 
     return dg.Definitions(
         assets=[
-            *market_data_assets.build(sessions),
+            *market_data_assets.build(sessions, fed),
             *features_assets.build(sessions, feature_sets, strategies),
             *models_assets.build(sessions, ends, strategies),
             *signals_assets.build(sessions),
@@ -53,7 +55,7 @@ def build(ws: Workspace) -> dg.Definitions:
             *backtest_assets.build(sessions, ws.reports, ws.notice),
             *today_assets.build(sessions),
         ],
-        asset_checks=[*market_data_checks.build(ws.reports / "data_docs"), *today_checks.build()],
+        asset_checks=[*market_data_checks.build(ws.reports / "data_docs", fed), *today_checks.build()],
         jobs=[run_daily, deliver, after_delivery, day_status, data_docs, history, retrain, run_research],
         schedules=[daily.schedule(ws.cuts, run_daily)],
         sensors=[

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from jobs.daily import HEAVY
+from jobs.daily import heavy
 
 if TYPE_CHECKING:  # what define_asset_job returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
@@ -14,13 +14,13 @@ HISTORY = ("bars", "actions", "listings", "quarantine", "verdicts", "universe", 
 RESEARCH = ("scores", "decisions", "research_books_traded", "research_report")
 
 
-def jobs(features: Sequence[str]) -> "list[AssetJob]":
+def jobs(derived: Sequence[str], fed: Sequence[str]) -> "list[AssetJob]":
     """History (a range), retrain (a month end), research (a range)."""
     executor = dg.in_process_executor
     return [
         dg.define_asset_job(
             "history",
-            dg.AssetSelection.assets(*HISTORY, *features) - HEAVY,
+            dg.AssetSelection.assets(*HISTORY, *fed, *derived) - heavy(fed),
             executor_def=executor,
             description="Captures, verdicts, universe, features and labels of a range.",
         ),

@@ -57,6 +57,7 @@ def build(ws: Workspace) -> dict[str, Any]:
         "clock": clock,
         "ledger": ws.ledger,
         "source": ws.source,
+        "feeds": ws.feeds,
         "cuts": ws.cuts,
         "brokers": ws.brokers,
         "registry": ws.registry,

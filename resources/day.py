@@ -60,7 +60,8 @@ def provenance(ws: "Workspace", run_id: str = "") -> Provenance:
 
 def arrive(ws: "Workspace", last: date, now: datetime, progress: Progress = quiet) -> Reports:
     """Take in every capture up to `last` that has arrived by `now` and was not taken in yet."""
-    yield ingest(ws.source, ws.store, ws.ledger.latest_cut(), now, pending(ws.source, ws.store, last), ws.cuts.calendar, progress)
+    for source in (ws.source, *(f for of_dataset in ws.feeds.values() for f in of_dataset)):
+        yield ingest(source, ws.store, ws.ledger.latest_cut(), now, pending(source, ws.store, last), ws.cuts.calendar, progress)
 
 
 def derive(ws: "Workspace", sessions: Sequence[date], now: datetime, progress: Progress = quiet, run_id: str = "", cut_at: Sequence[date] | None = None) -> Reports:

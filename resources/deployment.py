@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from quant_assets.errors import ConfigurationError
+from quant_assets.market_data.datasets import dataset
 from quant_assets.records import Book, Frozen
 from quant_assets.signals.strategy import Strategy
 
@@ -14,7 +15,7 @@ DEFAULT = Path(__file__).with_name("deployment.yaml")
 
 
 class Deployment(Frozen, frozen=True):
-    """One source, the strategies, the books. `clock`: session (a historical paper run) or system. `start`: the first session traded day by day."""
+    """One source of daily bars, the feeds of other datasets, the strategies, the books. `clock`: session (a historical paper run) or system. `start`: the first session traded day by day."""
 
     source: dict[str, Any]
     strategies: tuple[Strategy, ...]
@@ -22,6 +23,7 @@ class Deployment(Frozen, frozen=True):
     start: date
     clock: str = "system"
     calendar: str = "XNYS"
+    feeds: tuple[dict[str, Any], ...] = ()
 
     def strategy(self, name: str) -> Strategy:
         """The strategy of that name. Raises ConfigurationError listing those that exist."""
@@ -48,6 +50,10 @@ def load(path: Path) -> Deployment:
         found = msgspec.yaml.decode(path.read_bytes(), type=Deployment, strict=False)
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from error
+    for feed in found.feeds:
+        if "dataset" not in feed:
+            raise ConfigurationError(f"{path}: a feed says of which dataset it is (dataset: fx_rates); this one has {sorted(feed)}")
+        dataset(str(feed["dataset"]))
     for book in found.books:
         found.strategy(book.strategy)
         if book.research and book.armed:

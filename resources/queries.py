@@ -7,7 +7,7 @@ import polars as pl
 
 from quant_assets.contract import Table, in_force
 from quant_assets.errors import ConfigurationError
-from quant_assets.tables import CORE
+from quant_assets.market_data.datasets import contracts
 from resources.store import DeltaStore
 
 
@@ -16,7 +16,7 @@ def tables(store: DeltaStore) -> dict[str, Table]:
     from quant_assets.features.sets import feature_set
 
     published = [feature_set(p.name.removeprefix("features_")).table for p in sorted(store.root.glob("features_*")) if p.is_dir()]
-    return {t.name: t for t in (*CORE, *published)}
+    return {t.name: t for t in (*contracts(), *published)}
 
 
 def run(store: DeltaStore, query: str, as_of: datetime) -> pl.DataFrame:

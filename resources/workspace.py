@@ -80,6 +80,16 @@ class Workspace:
         return open_source(self.deployment.source, calendar(self.deployment.calendar))
 
     @cached_property
+    def feeds(self) -> dict[str, list[MarketDataSource]]:
+        """The sources of other datasets that the deployment names, by dataset."""
+        from resources.sources.open import open_source
+
+        found: dict[str, list[MarketDataSource]] = {}
+        for declared in self.deployment.feeds:
+            found.setdefault(str(declared["dataset"]), []).append(open_source(declared, calendar(self.deployment.calendar)))
+        return found
+
+    @cached_property
     def ledger(self) -> Ledger:
         """The operational database."""
         from resources.ledger import SqliteLedger
@@ -168,8 +178,9 @@ class Workspace:
         return in_force(self.store.read(BARS, as_of=as_of or datetime.now(UTC), first=first, last=last), BARS)
 
     def features(self, name: str, first: date, last: date) -> pl.DataFrame:
-        """The published values of a feature set: session, sid, the features, known_at."""
-        return self.store.read(feature_set(name).table, as_of=None, first=first, last=last)
+        """The published values of a feature set in force now: session, sid, the features, known_at."""
+        table = feature_set(name).table
+        return in_force(self.store.read(table, as_of=None, first=first, last=last), table)
 
     def training_set(self, strategy: str, *, as_of: date) -> tuple[pl.DataFrame, FeatureSnapshot]:
         """What the strategy's model may learn from at the cut of session `as_of`, and the snapshot that identifies it."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from quant_assets.contract import UTC_MICROS, Table
-from quant_assets.tables import CORE
+from quant_assets.market_data.datasets import contracts
 
 REPOSITORY = Path(__file__).parents[1]
 FLOORS = ("quant_assets", "resources", "jobs")  # from the ground up
@@ -165,7 +165,7 @@ def test_no_drawers() -> None:
     none([str(p.relative_to(REPOSITORY)) for p in SOURCES if DRAWERS & {part.removesuffix(".py") for part in p.relative_to(REPOSITORY).parts}])
 
 
-@pytest.mark.parametrize("table", CORE, ids=lambda table: table.name)
+@pytest.mark.parametrize("table", contracts(), ids=lambda table: table.name)
 def test_every_table_keeps_the_laws(table: Table) -> None:
     """A table says what a row means, has its key and event column stored, and knows when each row was known."""
     assert table.doc.endswith(".")
@@ -178,4 +178,4 @@ def test_every_table_keeps_the_laws(table: Table) -> None:
 
 def test_table_names_are_unique() -> None:
     """One name, one contract."""
-    assert len({table.name for table in CORE}) == len(CORE)
+    assert len({table.name for table in contracts()}) == len(contracts())

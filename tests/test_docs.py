@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -61,6 +62,14 @@ def test_the_exit_codes_are_documented() -> None:
 
 
 BLOCKS = re.findall(r"```(python|yaml)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+def declared_in_readme(name: str) -> Any:
+    """What the README's example of that name declares."""
+    (code,) = (code for language, code in BLOCKS if language == "python" and f"{name} = " in code)
+    declared: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), declared)  # noqa: S102  # our own page
+    return declared[name]
 
 
 @pytest.mark.parametrize("code", [code for language, code in BLOCKS if language == "python" and "Workspace.open" not in code])

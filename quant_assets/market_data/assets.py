@@ -1,12 +1,13 @@
 """1_market_data: captures become raw bars, actions, listings; sessions are judged; the universe is drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from quant_assets.assets import OWNERS, merged, result, sessions_of, staged
 from quant_assets.market_data.calendars import Cuts
+from quant_assets.market_data.datasets import Dataset
 from quant_assets.market_data.ingest import ingest, pending
 from quant_assets.market_data.quality import gate
 from quant_assets.market_data.universe import update
@@ -18,8 +19,8 @@ GROUP = "1_market_data"
 RUNBOOK = "Runbook: a missing or thin capture is `quant why SESSION`; refused rows are `quant quarantine list`."
 
 
-def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinition]:
-    """The stage's assets, partitioned by `sessions`."""
+def build(sessions: dg.PartitionsDefinition[str], fed: Sequence[Dataset] = ()) -> Sequence[dg.AssetsDefinition]:
+    """The stage's assets, partitioned by `sessions`: the daily bars with what belongs to them, and each dataset that a feed brings."""
     described = {"bars": BARS, "actions": ACTIONS, "listings": LISTINGS, "quarantine": QUARANTINE}
     specs = [dg.AssetSpec(name, description=f"{table.doc}\n\n{RUNBOOK}", owners=OWNERS, group_name=GROUP, kinds={"deltalake", "polars"}) for name, table in described.items()]
 
@@ -44,7 +45,7 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
     @staged(
         GROUP,
         sessions,
-        deps=["bars", "listings"],
+        deps=["bars", "listings", *(d.name for d in fed)],
         kinds={"polars"},
         description=f"The most liquid names, drawn at each month's first session as known at its cut; half-open intervals.\n\n{RUNBOOK}",
     )
@@ -61,4 +62,24 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
     def verdicts(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts]) -> dg.MaterializeResult[Any]:
         return result(gate(store, cuts, sessions_of(context)))
 
-    return [market_data, verdicts, universe]
+    return [market_data, verdicts, universe, *(observed(sessions, d) for d in fed)]
+
+
+def observed(sessions: dg.PartitionsDefinition[str], dataset: Dataset) -> dg.AssetsDefinition:
+    """The asset of a declared dataset: everything that its feeds have and that was not taken in yet."""
+
+    @staged(GROUP, sessions, name=dataset.name, kinds={"deltalake", "polars"}, description=f"{dataset.table.doc}\n\n{RUNBOOK}")
+    def asset(
+        context: dg.AssetExecutionContext,
+        store: dg.ResourceParam[Store],
+        ledger: dg.ResourceParam[Ledger],
+        feeds: dg.ResourceParam[Mapping[str, Sequence[MarketDataSource]]],
+        cuts: dg.ResourceParam[Cuts],
+        clock: dg.ResourceParam[Clock],
+    ) -> dg.MaterializeResult[Any]:
+        days = sessions_of(context)
+        reports = [ingest(feed, store, ledger.latest_cut(), clock.now(), pending(feed, store, days[-1]), cuts.calendar) for feed in feeds[dataset.name]]
+        rows = store.read(dataset.table, as_of=cuts.of(days[-1]), first=days[0], last=days[-1])
+        return result(merged(reports), extra={"rows_of_sessions": rows.height, "version": store.version(dataset.table)})
+
+    return asset

@@ -16,6 +16,7 @@ from quant_assets.market_data.rules import Rule
 from quant_assets.tables import (
     ANNOUNCEMENTS,
     BORROW_RATES,
+    CORE,
     ECONOMIC_SERIES,
     FACTOR_RETURNS,
     FILINGS,
@@ -62,6 +63,11 @@ class Dataset:
     def entity(self) -> tuple[str, ...]:
         """What has a value at each event: the subject without the event."""
         return tuple(c for c in self.table.subject if c != self.table.event)
+
+    @property
+    def judging(self) -> tuple[Rule, ...]:
+        """The rules on rows that were let in."""
+        return tuple(r for r in self.rules if r.severity != "refuse")
 
     @property
     def says(self) -> tuple[str, ...]:
@@ -128,9 +134,14 @@ DATASETS: Sequence[Dataset] = (
 )  # fmt: skip
 
 
-def dataset(name: str, among: Sequence[Dataset] = DATASETS) -> Dataset:
+def dataset(name: str) -> Dataset:
     """The dataset of that name. Raises ConfigurationError listing those that exist."""
-    for one in among:
+    for one in DATASETS:
         if one.name == name:
             return one
-    raise ConfigurationError(f"no dataset is named {name!r}; there are {', '.join(d.name for d in among)}, and the bars of `source`")
+    raise ConfigurationError(f"no dataset is named {name!r}; there are {', '.join(d.name for d in DATASETS)}, and the bars of `source`")
+
+
+def contracts() -> tuple[Table, ...]:
+    """Every table: those of the platform, and those of the datasets."""
+    return (*CORE, *(d.table for d in DATASETS))

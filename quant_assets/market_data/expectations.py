@@ -25,13 +25,13 @@ def validate(frame: pl.DataFrame, rules: Sequence[Rule] = RULES) -> dict[str, bo
     return _run(_context(None), frame, rules, name="bars", when=None)
 
 
-def data_docs(folder: Path, frame: pl.DataFrame, session: date, rules: Sequence[Rule] = RULES) -> tuple[Path, dict[str, bool]]:
-    """Validate one session's partition (see `partitions`) and build the static pages under `folder`; the index page, and whether each rule holds.
+def data_docs(folder: Path, frame: pl.DataFrame, session: date, rules: Sequence[Rule] = RULES, *, name: str = "bars") -> tuple[Path, dict[str, bool]]:
+    """Validate one session's rows of the dataset `name` (see `partitions`, `observations.judged`) and build the static pages under `folder`; the index page, and whether each rule holds.
 
     The pages of sessions validated into the same folder before stay.
     """
     context = _context(folder)
-    found = _run(context, frame, rules, name="bars", when=session)
+    found = _run(context, frame, rules, name=name, when=session)
     context.build_data_docs(site_names=[SITE])
     return folder / "index.html", found
 

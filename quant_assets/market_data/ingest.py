@@ -6,11 +6,11 @@ from functools import partial
 
 import polars as pl
 
-from quant_assets.contract import UTC_MICROS
+from quant_assets.contract import UTC_MICROS, Table
 from quant_assets.errors import CaptureUnreadable
-from quant_assets.market_data import actions, listings
+from quant_assets.market_data import actions, datasets, listings
 from quant_assets.market_data.calendars import Calendar
-from quant_assets.market_data.datasets import DATASETS, dataset
+from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.identity import REUSE_AFTER, Identified, identify
 from quant_assets.market_data.known import SAYS, Known
 from quant_assets.market_data.observations import Observations, Stamp
@@ -20,7 +20,6 @@ from quant_assets.records import Capture, StageReport
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, DATA_FINDINGS, LISTINGS, QUARANTINE, VERDICTS
 
 CHUNK, ROWS = 40, 2_000_000  # captures, or rows, per commit
-ORDER = (QUARANTINE, DATA_FINDINGS, VERDICTS, *(d.table for d in DATASETS), LISTINGS, ACTIONS, BARS, CAPTURES)  # a capture counts as taken in once its row in CAPTURES stands: last
 COUNTED = ("captures", "rows", "bars", "restated", "quarantined", "instruments", "actions", "observed", "repeated")
 Absorbed = dict[str, pl.DataFrame]  # by table name
 
@@ -55,7 +54,7 @@ def ingest(source: MarketDataSource, store: Store, cuts_latest: datetime | None,
     state = "refused" if unreadable else "done" if numbers["captures"] else "empty"
     reason = f"{len(unreadable)} capture(s) unreadable" if unreadable else ""
     first, last = (todo[0], todo[-1]) if todo else (now.date(), now.date())
-    return StageReport(stage="ingest", first=first, last=last, state=state, reason=reason, rows=int(numbers["bars"] + numbers["observed"]), numbers=numbers, notes=tuple(unreadable))
+    return StageReport(stage=f"ingest {source.name}", first=first, last=last, state=state, reason=reason, rows=int(numbers["bars"] + numbers["observed"]), numbers=numbers, notes=tuple(unreadable))
 
 
 def pending(source: MarketDataSource, store: Store, last: date) -> list[date]:
@@ -99,7 +98,7 @@ def absorb(known: Known, capture: Capture, moment: datetime, calendar: Calendar,
     for name, n in {"bars": bars.height, "restated": restated, "actions": news.height, "instruments": assigned.of("new", "replaced", "reused").height}.items():
         numbers[name] += n
     frames = {**stamped, DATA_FINDINGS.name: _turned_away(quarantine), LISTINGS.name: listed}
-    conformed = {t.name: frames[t.name].select(pl.col(c).cast(d) for c, d in t.schema.items()) for t in ORDER if t.name in frames}
+    conformed = {t.name: frames[t.name].select(pl.col(c).cast(d) for c, d in t.schema.items()) for t in _order() if t.name in frames}
     return conformed | arrived(known, capture, moment, numbers, refused=quarantine.height)
 
 
@@ -183,8 +182,8 @@ def _actions(known: Known, capture: Capture, rows: pl.DataFrame, calendar: Calen
 
 
 def _commit(store: Store, known: Known, others: Observations, batch: Sequence[Absorbed]) -> None:
-    """Write a batch, table by table in `ORDER`. Rows that an interrupted run left there already are recognised by their content, whatever it took for their time."""
-    for table in ORDER if batch else ():
+    """Write a batch, table by table in `_order`. Rows that an interrupted run left there already are recognised by their content, whatever it took for their time."""
+    for table in _order() if batch else ():
         parts = [p[table.name] for p in batch if table.name in p]
         if not parts:
             continue
@@ -195,3 +194,8 @@ def _commit(store: Store, known: Known, others: Observations, batch: Sequence[Ab
         store.append(table, rows)
     known.committed()
     others.committed()
+
+
+def _order() -> tuple[Table, ...]:
+    """A capture counts as taken in once its row in CAPTURES stands: last."""
+    return (QUARANTINE, DATA_FINDINGS, VERDICTS, *(d.table for d in datasets.DATASETS), LISTINGS, ACTIONS, BARS, CAPTURES)

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from quant_assets.contract import UTC_MICROS, Table
+from quant_assets.contract import UTC_MICROS, Table, in_force
 from quant_assets.errors import CalendarUnknown, ContractViolation
 from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.datasets import Dataset
@@ -19,7 +19,7 @@ from quant_assets.ports import Store
 from quant_assets.records import Capture, frame_hash
 from quant_assets.tables import DATA_FINDINGS, QUARANTINE, VERDICTS
 
-OPTIONAL = ("content", "known_at", "withdrawn")  # what a capture's rows may have beside the dataset's columns, file and line
+OPTIONAL = ("content", "fault", "known_at", "withdrawn")  # what a capture's rows may have beside the dataset's columns, file and line
 Stamp = Callable[[pl.Expr], pl.Expr]  # from the declared to the effective knowledge time
 
 
@@ -44,8 +44,8 @@ class Observations:
         origin = {"source": capture.source, "capture": capture.label}
         stamped = clean.with_columns(**{k: pl.lit(v) for k, v in origin.items()}, known_at=stamp(pl.col("declared_known_at")))
         news = versions(dataset, stamped, self._standing(dataset.table, stamped, timedelta(0)))
-        judged = [r for r in dataset.rules if r.severity != "refuse"]
-        rows = self._with_before(dataset, news) if any(c.endswith("_before") for r in judged for c in r.reads) else news
+        rules = dataset.judging
+        rows = self.with_before(dataset, news)
         moment = pl.select(stamp(pl.lit(capture.known_at, UTC_MICROS))).item()
         held = {**origin, "dataset": dataset.name, "state": "held", "by": None, "note": None, "known_at": moment}
         refused = _conforming(QUARANTINE, refused.with_columns(**{k: pl.lit(v) for k, v in held.items()}))
@@ -53,14 +53,14 @@ class Observations:
             session=pl.col("capture"), table=pl.col("dataset"), rule=pl.col("reason"), severity=pl.lit("refuse"), symbol="symbol",
             row=pl.struct("file", "line").struct.json_encode(), found=pl.lit(None), expected=pl.lit(None), message=pl.col("content"), known_at="known_at",
         )  # fmt: skip
-        found = pl.concat([findings(dataset.table, rows, judged, pl.col("known_at")), _conforming(DATA_FINDINGS, doors)])
+        found = pl.concat([findings(dataset.table, rows, rules, pl.col("known_at")), _conforming(DATA_FINDINGS, doors)])
         frames = {
             QUARANTINE.name: refused, DATA_FINDINGS.name: found, dataset.name: news,
-            VERDICTS.name: verdicts(dataset.table, rows, judged, session=capture.label, content_hash=frame_hash(news), known_at=moment) if news.height else VERDICTS.empty(),
+            VERDICTS.name: verdicts(dataset.table, rows, rules, session=capture.label, content_hash=frame_hash(news), known_at=moment) if news.height else VERDICTS.empty(),
         }  # fmt: skip
         for name, frame in frames.items():
             self._waiting.setdefault(name, []).append(frame)
-        return Taken(frames, clean.height - news.height)
+        return Taken(frames, capture.others[dataset.name].height - refused.height - news.height)
 
     def committed(self) -> None:
         """All that was taken in stands in the store."""
@@ -72,8 +72,10 @@ class Observations:
         first, last = (_day(rows[table.event].min()), _day(rows[table.event].max()))
         return pl.concat([self._store.read(table, as_of=None, first=first - back, last=last), *self._waiting.get(table.name, ())])
 
-    def _with_before(self, dataset: Dataset, news: pl.DataFrame) -> pl.DataFrame:
-        """`news` with each value of the entity's event before, as known with them."""
+    def with_before(self, dataset: Dataset, news: pl.DataFrame) -> pl.DataFrame:
+        """`news` with each value of the entity's event before, as known with them, where a rule looks at it."""
+        if not any(c.endswith("_before") for r in dataset.judging for c in r.reads):
+            return news
         table = dataset.table
         values = [c for c in dataset.says if c != "withdrawn"]
         known = pl.concat([self._standing(table, news, dataset.remembers), news]).sort(*table.subject, "known_at").unique(table.subject, keep="last", maintain_order=True)
@@ -81,11 +83,17 @@ class Observations:
         return news.join(before.select(*table.subject, *(f"{c}_before" for c in values)), on=table.subject, how="left", maintain_order="left")
 
 
+def judged(dataset: Dataset, store: Store, day: date) -> pl.DataFrame:
+    """The rows in force of a day, with the values before them: what the dataset's rules look at."""
+    rows = in_force(store.read(dataset.table, as_of=None, first=day, last=day), dataset.table)
+    return Observations(store).with_before(dataset, rows)
+
+
 def screen(dataset: Dataset, capture: Capture) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Clean rows (the dataset's columns, withdrawn, file, line, declared_known_at) and refused ones (file, line, symbol, reason, content).
 
     Text is read as the contract's types. Identical rows collapse to the first; rows that say different things about one
-    subject at one time are all refused, for nothing tells which is right.
+    subject at one time are all refused, for nothing tells which is right. A row whose `fault` is given is refused for that.
     """
     rows = capture.others[dataset.name]
     missing = [c for c in (*dataset.columns, "file", "line") if c not in rows.columns]
@@ -101,15 +109,16 @@ def screen(dataset: Dataset, capture: Capture) -> tuple[pl.DataFrame, pl.DataFra
     prepared = rows.select(
         *(pl.col(c).alias(f"given {c}") for c in dataset.columns), *(_typed(c, rows.schema[c], table.schema[c]) for c in dataset.columns),
         withdrawn=pl.col("withdrawn").cast(pl.Boolean) if "withdrawn" in rows.columns else pl.lit(value=False),
-        content=pl.col("content") if "content" in rows.columns else text, file="file", line=pl.col("line").cast(pl.Int64), declared_known_at=known,
+        content=pl.coalesce(pl.col("content"), text) if "content" in rows.columns else text, fault=pl.col("fault") if "fault" in rows.columns else pl.lit(None, pl.String), file="file", line=pl.col("line").cast(pl.Int64), declared_known_at=known,
     )  # fmt: skip
     faults = [*_faults(dataset, prepared), *((r.name, r.measure) for r in dataset.rules if r.severity == "refuse")]
-    reason = pl.coalesce(pl.when(fault.fill_null(value=False)).then(pl.lit(name)) for name, fault in faults)
+    reason = pl.coalesce("fault", *(pl.when(fault.fill_null(value=False)).then(pl.lit(name)) for name, fault in faults))
     judged = prepared.with_columns(reason=reason)
     good = judged.filter(pl.col("reason").is_null())
     good = good.unique([*dataset.columns, "withdrawn", "declared_known_at"], keep="first", maintain_order=True)
     twice = good.select(*table.subject, "declared_known_at").is_duplicated()
     refused = pl.concat([judged.filter(pl.col("reason").is_not_null()), good.filter(twice).with_columns(reason=pl.lit("CONFLICT"))])
+    refused = refused.unique(["file", "line", "reason", "content"], keep="first", maintain_order=True)  # a line may make several rows
     symbol = pl.col("given symbol").cast(pl.String) if "symbol" in dataset.columns else pl.lit(None, pl.String)
     return good.filter(~twice).select(*dataset.columns, "withdrawn", "file", "line", "declared_known_at"), refused.select("file", "line", "reason", "content", symbol=symbol)
 
@@ -158,6 +167,7 @@ def _faults(dataset: Dataset, rows: pl.DataFrame) -> list[tuple[str, pl.Expr]]:
             out.append((f"no {column}", pl.col(column).is_null()))
     over = dataset.ends if dataset.ends is not None else pl.col(table.event).cast(UTC_MICROS)
     out.append(("known before it happened", over > pl.col("declared_known_at") + dataset.ahead))
+    out.append(("no known_at", pl.col("declared_known_at").is_null()))
     if dataset.sessions is not None:
         venue = dataset.sessions
         trades = [d for d in rows[table.event].cast(pl.Date).unique().drop_nulls().to_list() if _trades(venue, d)]

@@ -12,7 +12,6 @@ import polars as pl
 from quant_assets.contract import Table
 from quant_assets.features.sets import feature_set
 from quant_assets.market_data.calendars import Cuts, calendar
-from quant_assets.market_data.datasets import DATASETS
 from quant_assets.records import Book, StageReport, frame_hash
 from quant_assets.signals.strategy import Limits, ModelRule, Strategy, UniverseRule
 from quant_assets.tables import CORE, COSTS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS
@@ -39,8 +38,7 @@ PAPER = Book(name="paper", strategy="small", account="P", capital=Decimal(250_00
 FEATURES = feature_set(STRATEGY.feature_set)
 TABLES = (*CORE, FEATURES.table)
 POST_TRADE = (ORDERS, FILLS, POSITIONS, JOURNAL, PNL, NAV, COSTS)
-FED = tuple(d.table for d in DATASETS)  # what only feeds bring
-DERIVED = tuple(t for t in TABLES if t not in (*POST_TRADE, *FED))
+DERIVED = tuple(t for t in TABLES if t not in POST_TRADE)
 NAMED_AFTER_THE_BOOK = ("book", "client_order_id", "exec_id", "reference")
 
 
