@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from quant_assets.contract import in_force
 from quant_assets.ports import Store
 from quant_assets.post_trade import sections
 from quant_assets.post_trade.performance import curve, performance
@@ -88,6 +89,7 @@ def _common(facts: Facts, breaks: Breaks, notice: str) -> dict[str, Any]:
         "decision_count": facts.decisions.height,
         "failed": sections.failed_rules(facts),
         "quarantined": sections.quarantined(facts),
+        "suspicious": sections.suspicious(facts),
         "captures": facts.captures.height,
         "rules": facts.verdicts.height,
         "breaks": breaks,
@@ -102,7 +104,7 @@ def _ic(store: Store, facts: Facts) -> tuple[pl.DataFrame, dict[str, Any]]:
     from quant_assets.models.evaluation import ic_estimate, rank_ic
 
     scores = store.read(SCORES, as_of=facts.cut, first=facts.first, last=facts.last, where={"strategy": facts.book.strategy})
-    labels = store.read(LABELS, as_of=facts.cut, first=facts.first)
+    labels = in_force(store.read(LABELS, as_of=facts.cut, first=facts.first), LABELS).drop_nulls("value")
     horizon = int(labels["horizon"].min() or 1)  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
     both = scores.join(labels.filter(pl.col("horizon") == horizon).select("session", "sid", "value"), on=["session", "sid"]).sort("session", "sid", "model_id")
     ic = rank_ic(both)

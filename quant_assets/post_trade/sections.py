@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from quant_assets.contract import Table
+from quant_assets.contract import Table, in_force
 from quant_assets.ports import Store
 from quant_assets.post_trade.performance import BPS, pnl_by_name, pnl_by_sector, sectors
 from quant_assets.records import Book
 from quant_assets.signals.guardrails import REASONS, TRADE
-from quant_assets.tables import CAPTURES, COSTS, DECISIONS, LISTINGS, NAV, ORDERS, PNL, POSITIONS, QUARANTINE, VERDICTS
+from quant_assets.tables import CAPTURES, COSTS, DATA_FINDINGS, DECISIONS, LISTINGS, NAV, ORDERS, PNL, POSITIONS, QUARANTINE, VERDICTS
 
 Row = dict[str, Any]
 Breaks = Sequence[Mapping[str, str]]
@@ -36,6 +36,7 @@ class Facts:
     other_sets: int
     verdicts: pl.DataFrame
     quarantine: pl.DataFrame
+    findings: pl.DataFrame
     captures: pl.DataFrame
     listings: pl.DataFrame
 
@@ -69,7 +70,8 @@ def read(store: Store, book: Book, first: date, last: date) -> Facts:
         decisions=decisions.join(bound, on=["session", "decision_set_id"], how="semi"),
         other_sets=decisions["decision_set_id"].n_unique() - bound.height,
         verdicts=_latest_verdicts(rows(VERDICTS)),
-        quarantine=rows(QUARANTINE),
+        quarantine=in_force(rows(QUARANTINE), QUARANTINE).filter(pl.col("state") == "held"),
+        findings=in_force(rows(DATA_FINDINGS), DATA_FINDINGS).filter(pl.col("severity") != "refuse"),
         captures=rows(CAPTURES),
         listings=store.read(LISTINGS, as_of=cut),
     )
@@ -148,6 +150,14 @@ def quarantined(facts: Facts) -> list[Row]:
     """Rows not let in, by reason, with one example."""
     sample = pl.concat_str(pl.col("file"), pl.lit(":"), pl.col("line").cast(pl.String), pl.lit(" "), pl.col("symbol").fill_null(""))
     return facts.quarantine.sort(QUARANTINE.key).group_by("reason").agg(count=pl.len().cast(pl.Int64), example=sample.first()).sort("count", "reason", descending=[True, False]).rows(named=True)
+
+
+def suspicious(facts: Facts) -> list[Row]:
+    """Rows that are in and look wrong, by table and rule, with one example."""
+    sample = pl.format("{} {}: {}", pl.col("symbol").fill_null(pl.col("row")), pl.col("session"), pl.col("found").round_sig_figs(5).cast(pl.String).fill_null(""))
+    expected = pl.format(", not {}", pl.col("expected").round_sig_figs(5)).fill_null("")
+    counted = facts.findings.sort(DATA_FINDINGS.key).group_by("table", "rule").agg(count=pl.len().cast(pl.Int64), example=(sample + expected).first())
+    return counted.sort("count", "table", "rule", descending=[True, False, False]).rows(named=True)
 
 
 def failed_rules(facts: Facts) -> list[Row]:

@@ -10,7 +10,7 @@ from quant_assets.post_trade import rendering, sections
 from quant_assets.post_trade.report import range_report, session_report
 from quant_assets.post_trade.verdict import answers, overall
 from quant_assets.records import Book
-from quant_assets.tables import VERDICTS
+from quant_assets.tables import DATA_FINDINGS, VERDICTS
 from resources.store import DeltaStore
 from tests.post_trade.invented import trade
 
@@ -44,6 +44,18 @@ def test_session_page_is_self_contained_and_the_same_bytes_again(traded, tmp_pat
     assert "<script" not in first
     assert len(first) < 60_000
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["alpha_2024-01-08.html"]
+
+
+def test_the_page_shows_what_looks_wrong(cuts, tmp_path):
+    """A finding stands on the page with its rule, what it is and what it should be; refused rows are counted in the quarantine only."""
+    store, book = DeltaStore(tmp_path / "tables"), Book(name="alpha", strategy="s", account="A1", capital=Decimal(100_000), broker="paper", armed=True)
+    trade(store, book, cuts, DAYS[:1], 6)
+    blank = {"session": DAYS[0], "table": "bars", "symbol": "SYM1", "row": "{}", "found": 10_512.0, "expected": 105.12, "message": "?", "known_at": cuts.of(DAYS[0])}
+    rows = [blank | {"rule": "unit", "severity": "block"}, blank | {"rule": "CONFLICT", "severity": "refuse"}]
+    store.append(DATA_FINDINGS, pl.DataFrame(rows, schema=dict(DATA_FINDINGS.schema)))
+    page = text_of(session_report(store, [], book, DAYS[0], folder=tmp_path))
+    assert "SYM1 2024-01-03: 10512.0, not 105.12" in page.replace("10,512.0", "10512.0")
+    assert page.count(">CONFLICT<") == 1
 
 
 def test_session_page_shows_the_figures_of_the_store(traded, tmp_path):
