@@ -121,7 +121,7 @@ def test_the_symbol_that_changed_hands(panel: Callable[..., Any], tmp_path: Path
     """In the real panel CB is old Chubb; the capture of 2016-01-15 shows that on the 14th it was another instrument already: what was asked before it stays answered as then."""
     store = DeltaStore(tmp_path)
     days = XNYS.between(date(2016, 1, 4), date(2016, 1, 22))
-    ingest(panel(days[0], days[-1], ["CB", "ACE", "XOM", "MSFT"]), store, None, NOW, days, XNYS)
+    ingest(panel(days[0], days[-1], ["CB", "ACE", "AAPL", "MSFT", "IACI", "GOOG", "XOM", "GE"]), store, None, NOW, days, XNYS)
     held, bars = store.read(LISTINGS, as_of=None), store.read(BARS, as_of=None).filter(pl.col("symbol") == "CB")
     rows = pl.DataFrame({"symbol": ["CB", "CB", "cb ", "ACE", "ACE"], "session": [date(2016, 1, d) for d in (13, 14, 19, 13, 19)]})
     old, new = (bars.filter((pl.col("session") == date(2016, 1, 14)) & (pl.col("close") == c))["sid"][0] for c in (127.260002, 111.019997))
