@@ -1,4 +1,4 @@
-"""Who may be traded: the most liquid names, as known when each month began."""
+"""Who may be traded: the most liquid of the eligible names, as known when each month began. `membership.Membership` answers who was a member."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -7,10 +7,12 @@ import polars as pl
 
 from quant_assets.contract import in_force, known_by
 from quant_assets.market_data.calendars import Calendar, Cuts
+from quant_assets.market_data.membership import Membership
+from quant_assets.market_data.securities import resolve
 from quant_assets.ports import Store
 from quant_assets.records import StageReport
-from quant_assets.signals.strategy import UniverseRule
-from quant_assets.tables import BARS, LISTINGS, UNIVERSE
+from quant_assets.signals.strategy import Eligibility, UniverseRule
+from quant_assets.tables import BARS, INDEX_MEMBERS, LISTINGS, SECTORS, UNIVERSE
 
 
 def update(store: Store, cuts: Cuts, rule: UniverseRule, sessions: Sequence[date]) -> StageReport:
@@ -19,7 +21,9 @@ def update(store: Store, cuts: Cuts, rule: UniverseRule, sessions: Sequence[date
     One begins at each month's first session and ends before the next month's; the very first one, at the session that
     completes `rule.lookback` sessions of data. Membership is decided from what is known at the cut of its first session.
     """
-    standing = store.read(UNIVERSE, as_of=None, where={"universe": rule.name}).select("session", "until").unique().rows()
+    if not sessions:
+        return StageReport(stage="universe", first=date.min, last=date.min, state="empty", numbers={"members": 0, "written": 0})
+    standing = store.read(UNIVERSE, as_of=cuts.of(max(sessions)), where={"universe": rule.name}).select("session", "until").unique().rows()
     written = names = 0
     for session in sorted(sessions):
         monthly = is_first_of_month(cuts.calendar, session)
@@ -32,8 +36,7 @@ def update(store: Store, cuts: Cuts, rule: UniverseRule, sessions: Sequence[date
         names = chosen.height
         if names:
             standing.append((session, next_month(cuts.calendar, session)))
-    first, last = (min(sessions), max(sessions)) if sessions else (date.min, date.min)
-    return StageReport(stage="universe", first=first, last=last, state="done" if written else "empty", rows=written, numbers={"members": names, "written": written})
+    return StageReport(stage="universe", first=min(sessions), last=max(sessions), state="done" if written else "empty", rows=written, numbers={"members": names, "written": written})
 
 
 def is_first_of_month(calendar: Calendar, session: date) -> bool:
@@ -56,16 +59,36 @@ def _enough(store: Store, cuts: Cuts, rule: UniverseRule, session: date) -> bool
 def select(store: Store, cuts: Cuts, rule: UniverseRule, session: date) -> pl.DataFrame:
     """The members from `session` on (rows of UNIVERSE): the `rule.size` listed names with the largest median of close × volume over `rule.lookback` sessions, ties by sid.
 
-    A name needs bars in half of these sessions and a last close of `rule.min_price`, all as known at the cut of `session`.
+    A name needs bars in half of these sessions, a last close of `rule.min_price`, and what `rule.eligible` asks for, all as known at the cut of `session`.
     """
     cut = cuts.of(session)
     bars = in_force(store.read(BARS, as_of=cut, first=cuts.calendar.shift(session, 1 - rule.lookback), last=session), BARS)
     turnover = bars.sort("sid", "session").group_by("sid", maintain_order=True).agg(bars=pl.len(), close=pl.col("close").last(), dollar_volume=(pl.col("close") * pl.col("volume")).median())
-    listed = known_by(store.read(LISTINGS, as_of=cut), cut).sort("sid", "known_at").unique("sid", keep="last", maintain_order=True).filter("listed")
+    listings = known_by(store.read(LISTINGS, as_of=cut), cut)
+    listed = listings.sort("sid", "known_at").unique("sid", keep="last", maintain_order=True).filter("listed")
     liquid = turnover.filter((pl.col("bars") * 2 >= rule.lookback) & (pl.col("close") >= rule.min_price)).join(listed.select("sid"), on="sid", how="semi")
+    if isinstance(rule.eligible, Eligibility):
+        liquid = liquid.filter(pl.col("dollar_volume") >= rule.eligible.min_dollar_volume).join(_eligible(store, cuts, rule.eligible, listings, listed, session), on="sid", how="semi")
     chosen = liquid.sort(["dollar_volume", "sid"], descending=[True, False]).head(rule.size).with_row_index("rank", offset=1)
     fixed = {"session": session, "until": next_month(cuts.calendar, session), "universe": rule.name, "known_at": cut}
     return UNIVERSE.conform(chosen.with_columns(**{k: pl.lit(v) for k, v in fixed.items()}).select(*UNIVERSE.schema))
+
+
+def _eligible(store: Store, cuts: Cuts, asked: Eligibility, listings: pl.DataFrame, listed: pl.DataFrame, session: date) -> pl.DataFrame:
+    """The sids of the `listed` names of which everything that `asked` wants is known at the session's cut."""
+    cut, names = cuts.of(session), listed.select("sid", "sector")
+    if asked.min_sessions:
+        since = listings.filter("listed").group_by("sid").agg(pl.col("session").min())
+        names = names.join(since.filter(pl.col("session") <= cuts.calendar.shift(session, 1 - asked.min_sessions)), on="sid", how="semi")
+    if asked.index:
+        told = [Membership.of_index(store.read(INDEX_MEMBERS, as_of=cut, where={"index": index})).at([session], cuts) for index in asked.index]
+        names = names.join(resolve(pl.concat(told).select("session", symbol="who"), listings, cut), on="sid", how="semi")
+    if asked.sector_scheme:
+        told = in_force(store.read(SECTORS, as_of=cut, last=session, where={"scheme": asked.sector_scheme}), SECTORS)
+        latest = told.sort("session", "symbol").unique("symbol", keep="last", maintain_order=True).select("symbol", "sector", session=pl.lit(session))
+        sectors = resolve(latest, listings, cut).unique("sid", keep="last", maintain_order=True)
+        names = names.drop("sector").join(sectors.select("sid", "sector"), on="sid", how="left")
+    return names.filter(~pl.col("sector").is_in(asked.exclude_sectors)).select("sid") if asked.exclude_sectors else names.select("sid")
 
 
 def members(universe: pl.DataFrame, sessions: Sequence[date]) -> pl.DataFrame:

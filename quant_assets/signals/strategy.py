@@ -7,13 +7,27 @@ import msgspec
 from quant_assets.records import Frozen, content_id
 
 
+class Eligibility(Frozen, frozen=True, omit_defaults=True):
+    """What a name must satisfy beside price and liquidity, all as known at the cut. What is not known of a name makes it ineligible where it is asked for."""
+
+    index: tuple[str, ...] = ()  # a member of one of these indices
+    min_sessions: int = 0  # listed for so many sessions that we know of
+    min_dollar_volume: float = 0.0  # median over the rule's lookback
+    exclude_sectors: tuple[str, ...] = ()
+    sector_scheme: str = ""  # whose sectors these are (table `sectors`); "": the listing's own
+
+
 class UniverseRule(Frozen, frozen=True):
-    """The `size` most liquid names (median dollar volume over `lookback` sessions, raw close ≥ `min_price`), chosen at each month's first session."""
+    """The `size` most liquid names (median dollar volume over `lookback` sessions, raw close ≥ `min_price`), chosen at each month's first session.
+
+    `eligible`: further conditions. Unset it is no part of the declaration, so a strategy without conditions keeps its hash and its decisions their ids.
+    """
 
     name: str = "liquid"
     size: int = 500
     lookback: int = 20
     min_price: float = 3.0
+    eligible: Eligibility | msgspec.UnsetType = msgspec.UNSET
 
 
 class ModelRule(Frozen, frozen=True):

@@ -5,15 +5,17 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from quant_assets.contract import Table
 from quant_assets.market_data import universe
 from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.market_data.ingest import ingest
-from quant_assets.signals.strategy import UniverseRule
-from quant_assets.tables import BARS, UNIVERSE
+from quant_assets.signals.strategy import Eligibility, Strategy, UniverseRule
+from quant_assets.tables import BARS, INDEX_MEMBERS, LISTINGS, SECTORS, UNIVERSE
 from resources.store import DeltaStore
 
 XNYS = calendar("XNYS")
@@ -116,3 +118,81 @@ def test_ties_go_to_the_smaller_sid(store: DeltaStore, capture: Callable[..., An
     ingest(captures(held), opened, None, NOW, days, XNYS)
     chosen = universe.select(opened, CUTS, RULE, days[-1]).sort("rank")["sid"].to_list()
     assert chosen == sorted(opened.read(BARS, as_of=None)["sid"].unique().to_list())[:3]
+
+
+def told(table: Table, *rows: dict[str, object]) -> pl.DataFrame:
+    """Rows of a dataset, known at `known_at`."""
+    origin = {"withdrawn": False, "source": "test", "capture": date(2016, 1, 1), "file": "f", "line": 1}
+    return table.conform(pl.DataFrame([{**dict.fromkeys(table.schema), **origin, "declared_known_at": r["known_at"], **r} for r in rows], schema=dict(table.schema)))
+
+
+def at(month: int, day: int, hour: int = 0) -> datetime:
+    return datetime(2016, month, day, hour, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def described(store: DeltaStore) -> DeltaStore:
+    """The same weeks, with an index and sectors: some of it known only after the cut of 2016-05-02, which is 2016-05-03 13:15."""
+    late, early, session = at(5, 3, 14), at(5, 3, 12), date(2016, 5, 2)
+    members = [
+        ("a", date(2016, 1, 1), True, at(1, 2)),
+        ("C", date(2016, 1, 1), True, at(1, 2)),
+        ("C", session, False, late),
+        ("D", date(2016, 4, 1), True, at(4, 1)),
+        ("D", session, False, early),
+        ("B", session, True, late),
+    ]
+    store.append(INDEX_MEMBERS, told(INDEX_MEMBERS, *({"index": "big", "symbol": s, "session": d, "member": m, "known_at": k} for s, d, m, k in members)))
+    store.append(
+        INDEX_MEMBERS,
+        told(
+            INDEX_MEMBERS,
+            {"index": "small", "symbol": "F", "session": session, "member": True, "known_at": early},
+            {"index": "small", "symbol": "B", "session": session, "member": True, "known_at": early},
+        ),
+    )
+    sectors = [
+        ("A", date(2016, 1, 1), "Banks", at(1, 2)),
+        ("B", date(2016, 1, 1), "Banks", at(1, 2)),
+        ("A", session, "Steel", early),
+        ("D", date(2016, 1, 1), "Steel", at(1, 2)),
+        ("D", session, "Banks", late),
+    ]
+    store.append(SECTORS, told(SECTORS, *({"scheme": "s", "symbol": s, "session": d, "sector": x, "known_at": k} for s, d, x, k in sectors)))
+    return store
+
+
+@pytest.mark.parametrize(
+    ("eligible", "members"),
+    [
+        (Eligibility(), "ABD"),
+        (Eligibility(index=("big",)), "AC"),  # B's entry and C's exit are not known yet, D's exit is; the vendor writes a
+        (Eligibility(index=("big", "small")), "ABC"),  # one of them is enough; F stays below the price floor
+        (Eligibility(index=("nobody's",)), ""),
+        (Eligibility(min_dollar_volume=26_000.0), "AB"),
+        (Eligibility(exclude_sectors=("Banks",), sector_scheme="s"), "AD"),  # A is steel by now, D still is; of C nothing is known
+        (Eligibility(exclude_sectors=("Banks",)), ""),  # the listings say nothing about sectors
+        (Eligibility(index=("big",), exclude_sectors=("Steel",), sector_scheme="s"), ""),
+    ],
+)
+def test_only_the_eligible_are_drawn(described: DeltaStore, eligible: Eligibility, members: str) -> None:
+    """Index, liquidity and sector as known at the cut; what is unknown of a name keeps it out where it is asked for."""
+    chosen = universe.select(described, CUTS, msgspec.structs.replace(RULE, eligible=eligible), date(2016, 5, 2))
+    assert symbols(described, chosen.select("session", "sid")).get(date(2016, 5, 2), "") == members
+
+
+def test_a_name_must_have_been_listed_long_enough(described: DeltaStore) -> None:
+    """Of the sessions that we know of, today's counts: with as many as there were since the first listing all are drawn, with one more none."""
+    first = described.read(LISTINGS, as_of=None)["session"].min()
+    age = len(XNYS.between(first, date(2016, 5, 2)))  # type: ignore[arg-type]
+    drawn = [universe.select(described, CUTS, msgspec.structs.replace(RULE, eligible=Eligibility(min_sessions=n)), date(2016, 5, 2)).height for n in (age, age + 1)]
+    assert drawn == [3, 0]
+
+
+def test_a_rule_without_conditions_is_declared_as_before() -> None:
+    """Conditions that are not set are no part of what a strategy's hash covers; those that are, are, and without their defaults."""
+    assert msgspec.to_builtins(UniverseRule()) == {"name": "liquid", "size": 500, "lookback": 20, "min_price": 3.0}
+    indexed = UniverseRule(eligible=Eligibility(index=("sp500",)))
+    assert msgspec.to_builtins(indexed)["eligible"] == {"index": ("sp500",)}
+    assert msgspec.json.decode(msgspec.json.encode(indexed), type=UniverseRule) == indexed
+    assert Strategy(name="s", universe=indexed).config_hash != Strategy(name="s").config_hash
