@@ -1,0 +1,268 @@
+"""Bars and trades of a crypto exchange, through ccxt; any exchange that it knows, with public data and no credentials.
+
+A capture is a UTC day of all symbols of the feed. It is taken in whole or not at all, when the day is over by this
+machine's clock and by the exchange's, so an unfinished bar is never delivered. Exchanges do not say when a row could
+first be known: a bar is taken to be known at its end and a trade at its time, which is ASSUMED.
+"""
+
+import difflib
+import math
+import re
+import time as wall
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import polars as pl
+
+from quant_assets.contract import UTC_MICROS
+from quant_assets.errors import CaptureUnreadable, ConfigurationError
+from quant_assets.ports import Clock, Progress, quiet
+from quant_assets.records import Capture, Frozen, content_id, frame_hash
+from resources.sources.pages import Pages, plain
+from resources.sources.plan import Plan
+from resources.sources.retry import Pause, Retry, persist
+from resources.sources.rows import MALFORMED, PRICES
+
+DAY = 86_400_000  # ms
+HOUR = 3_600_000  # the window that some exchanges put around a question for trades; a quiet one says nothing about the next
+_BARS = {"ts": pl.Int64, **dict.fromkeys(("open", "high", "low", "close", "volume"), pl.Float64)}
+_TRADES = {"ts": pl.Int64, "trade_id": pl.String, "price": pl.Float64, "quantity": pl.Float64, "side": pl.Int64}
+_SIDES = {"buy": 1, "sell": -1}
+
+
+class ExchangeFeed(Frozen, frozen=True, forbid_unknown_fields=True):
+    """What to fetch. `exchange`: ccxt's id of it. `symbols`: as ccxt writes them (BTC/USDT). `first`: the first day wanted.
+
+    `bar`: 1s to 1d, a length that divides the day. `page`: rows asked at once, by default what ccxt knows of the exchange.
+    `api`: an address under which the exchange is reached instead of its own (a proxy, a test server). `options`: ccxt's.
+    `name`: of the source; by default the exchange and the bar.
+    """
+
+    exchange: str
+    symbols: tuple[str, ...]
+    first: date
+    dataset: Literal["intraday_bars", "trades"] = "intraday_bars"
+    bar: str = "1m"
+    page: int | None = None
+    api: str | None = None
+    options: dict[str, Any] | None = None
+    name: str | None = None
+
+    @property
+    def what(self) -> str:
+        """The bar, or trades."""
+        return self.bar if self.dataset == "intraday_bars" else "trades"
+
+
+class Exchange:
+    """The MarketDataSource port on one exchange. What it answered is kept below `cache`; `progress` counts the minutes of a capture's days."""
+
+    def __init__(self, feed: ExchangeFeed, cache: Path, clock: Clock, *, retry: Retry | None = None, pause: Pause | None = None, progress: Progress = quiet) -> None:
+        """Raises ConfigurationError on a feed without symbols or with a bar that does not divide the day."""
+        self.feed = feed
+        self.name = feed.name or f"{feed.exchange}_{feed.what}"
+        self.seconds = _seconds(feed.bar)
+        self.clock = clock
+        self.progress = progress
+        self._pages = Pages(cache)
+        self._retry = retry or Retry()
+        self._pause = pause or Pause()
+        self._asked = -math.inf
+        self._bars = feed.dataset == "intraday_bars"
+        if not feed.symbols:
+            raise ConfigurationError(f"{self.name}: the feed names no symbols; give some as ccxt writes them, like BTC/USDT")
+
+    def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
+        """See the port: the UTC days from the feed's first that are over."""
+        begin, over = max(self.feed.first, first or self.feed.first), self.clock.now().date() - timedelta(days=1)
+        end = min(over, last or over)
+        return [begin + timedelta(days=n) for n in range((end - begin).days + 1)]
+
+    def plan(self, first: date | None = None, last: date | None = None) -> Plan:
+        """What fetching these days would ask for. Nothing is asked yet."""
+        labels = self.labels(first, last)
+        lacking = [(day, symbol) for day in labels for symbol in self.feed.symbols if not self._pages.has(self._file(symbol, day))]
+        a_day = math.ceil(DAY / 1000 / self.seconds / self._page) if self._bars else DAY // HOUR
+        requests = len(lacking) * a_day + len({day for day, _ in lacking}) + bool(lacking)  # with the clock of each day and the markets
+        kept = len(labels) - len({day for day, _ in lacking})
+        note = f"at least: a page holds {self._page} trades, and a busy hour has more" if self.feed.dataset == "trades" else ""
+        return Plan(self.name, tuple(labels), kept, requests, requests * self._client.rateLimit / 1000, note)
+
+    def fetch(self, label: date) -> Capture:
+        """See the port. Raises CaptureUnreadable: on a day before the feed's first or not over yet, or where the exchange does not answer."""
+        if label < self.feed.first or label >= self.clock.now().date():
+            raise CaptureUnreadable(f"{self.name}: no capture of {label}; there is one of each UTC day from {self.feed.first} that is over")
+        if any(not self._pages.has(self._file(s, label)) for s in self.feed.symbols):
+            self._ready(label)
+        parts = [self._rows(self._day(n, symbol, label), symbol, label) for n, symbol in enumerate(self.feed.symbols)]
+        rows = pl.concat(parts)
+        return Capture(
+            source=self.name, label=label, location=f"{self.feed.exchange} {self.feed.what}", sha256=content_id(self.feed.dataset, str(label), frame_hash(rows), length=64),
+            known_at=datetime.combine(label, time(), UTC) + timedelta(days=1), assumed=True, prices=pl.DataFrame(schema=PRICES), listings=None, actions=None,
+            malformed=pl.DataFrame(schema=MALFORMED), dataset=self.feed.dataset, others={self.feed.dataset: rows},
+        )  # fmt: skip
+
+    def _rows(self, day: pl.DataFrame, symbol: str, label: date) -> pl.DataFrame:
+        """What the port calls rows: the dataset's columns, file, line, known_at."""
+        start = pl.from_epoch("ts", "ms").dt.replace_time_zone("UTC").cast(UTC_MICROS)
+        bars = self._bars
+        length = [pl.lit(self.seconds, pl.Int32).alias("seconds")] if bars else []
+        given = [c for c in day.columns if c != "ts"]
+        numbered = day.with_row_index("line", offset=1).with_columns(pl.col("line").cast(pl.Int64), ts=start)
+        origin = {"file": pl.lit(self._file(symbol, label)), "known_at": pl.col("ts") + pl.duration(seconds=self.seconds if bars else 0)}
+        return numbered.select("ts", pl.lit(self.feed.exchange).alias("venue"), pl.lit(symbol).alias("symbol"), *length, *given, "line", **origin)
+
+    def _day(self, n: int, symbol: str, label: date) -> pl.DataFrame:
+        """The rows of symbol number `n` on a day, by time: from the cache, or page by page from where an interrupted run stopped."""
+        file = self._file(symbol, label)
+        if (kept := self._pages.whole(file)) is not None:
+            return kept
+        start = int(datetime.combine(label, time(), UTC).timestamp()) * 1000
+        pages = self._pages.pages(file)
+        since = self._after(pages[-1], start) if pages else start
+        while since < start + DAY:
+            done = (n * DAY + since - start) // 60_000
+            self.progress(done, len(self.feed.symbols) * DAY // 60_000, f"{file}, page {len(pages) + 1}")
+            page, since = self._next(symbol, since, start, pages)
+            if page.height:
+                self._pages.keep(file, len(pages), page)
+                pages.append(page)
+        rows = pl.concat([pl.DataFrame(schema=self._schema), *pages]).unique(maintain_order=True).sort("ts", maintain_order=True)
+        self._pages.finish(file, rows)
+        return rows
+
+    def _next(self, symbol: str, since: int, start: int, pages: list[pl.DataFrame]) -> tuple[pl.DataFrame, int]:
+        """One page's new rows of the day from `since`, and from where to ask on."""
+        step = self.seconds * 1000
+        bars = self._bars
+        limit = min(self._page, (start + DAY - since) // step + 1) if bars else self._page  # one more, for those that repeat the row before
+        answer = self._ask(f"{symbol} {self.feed.what} from {_iso(since)}", lambda: self._page_of(symbol, since, limit))
+        new = answer.filter(pl.col("ts").is_between(since, start + DAY - 1))
+        latest, earliest = answer["ts"].max(), answer["ts"].min()
+        if not bars and answer.height >= limit and latest == since:
+            raise CaptureUnreadable(f"{self.name}: {limit} trades of {symbol} or more in the millisecond {_iso(since)}: the rest cannot be asked for. Set a larger `page` in the feed")
+        if not bars:  # asked again from the last trade's millisecond, for more may stand in it
+            new = new.join(_since(pages, since), on="trade_id", how="anti")
+        if new.height:
+            return new, self._after(new, start)
+        now = self.clock.now().timestamp() * 1000
+        if not pages and isinstance(earliest, int) and isinstance(latest, int) and earliest >= start + DAY and latest >= now - 2 * max(step, 60_000):
+            raise CaptureUnreadable(
+                f"{self.name}: asked for {symbol} from {_iso(since)}, it sent its latest rows, from {_iso(earliest)}: it gives no such history. Set `first` in the feed to a later day"
+            )
+        return new, since + (limit * step if bars else HOUR)
+
+    def _after(self, page: pl.DataFrame, start: int) -> int:
+        """From where to ask after a page."""
+        last = int(page["ts"].max() or start)  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+        return last + self.seconds * 1000 if self._bars else last
+
+    def _page_of(self, symbol: str, since: int, limit: int) -> pl.DataFrame:
+        if self._bars:
+            return pl.DataFrame(self._client.fetch_ohlcv(symbol, self.feed.bar, since, limit), schema=_BARS, orient="row").sort("ts", maintain_order=True)
+        trades = self._client.fetch_trades(symbol, since, limit)
+        if any(t["id"] is None for t in trades):
+            raise CaptureUnreadable(f"{self.name}: it gives trades of {symbol} no ids, so two that are alike could not be told apart; take bars of it instead")
+        rows = [(t["timestamp"], str(t["id"]), t["price"], t["amount"], _SIDES.get(t["side"], 0)) for t in trades]
+        return pl.DataFrame(rows, schema=_TRADES, orient="row").sort("ts", maintain_order=True)
+
+    def _ready(self, label: date) -> None:
+        """The symbols exist, and the day is over where the exchange is."""
+        markets = self._ask("markets", self._client.load_markets)
+        for symbol in self.feed.symbols:
+            if symbol not in markets:
+                close = difflib.get_close_matches(symbol, markets, n=3, cutoff=0.5)
+                raise CaptureUnreadable(
+                    f"{self.name}: no market {symbol}; there are {len(markets)}, for example {close or sorted(markets)[:3]}. Correct the feed; what was captured of it before stays"
+                )
+        if self._client.has["fetchTime"]:
+            theirs = self._ask("clock", self._client.fetch_time)
+            if theirs < (end := int(datetime.combine(label, time(), UTC).timestamp()) * 1000 + DAY):
+                raise CaptureUnreadable(f"{self.name}: {label} is not over: its own clock says {_iso(theirs)}. Run again {(end - theirs) / 1000:,.0f} s later, and look at this machine's clock")
+
+    def _ask(self, what: str, ask: Callable[[], Any]) -> Any:
+        import ccxt
+
+        return persist(ask, f"{self.name}: {what}", self._retry, self._pause, (ccxt.BaseError,), self._again)
+
+    def _again(self, error: Exception) -> float | None:
+        """Network and limits pass: after as many seconds as the exchange says. What it refuses, it refuses again."""
+        import ccxt
+
+        if not isinstance(error, ccxt.OperationFailed):
+            return None
+        headers = self._client.last_response_headers or {} if isinstance(error, ccxt.DDoSProtection | ccxt.RateLimitExceeded) else {}
+        seconds = next((v for k, v in headers.items() if k.lower() == "retry-after"), "0")
+        return float(seconds) if seconds.isdigit() else self._retry.longest  # the header may also be a date, which nobody sends here
+
+    @cached_property
+    def _client(self) -> Any:
+        """The client; it keeps its weights of requests, and waits as we do."""
+        try:
+            import ccxt
+        except ImportError as error:
+            raise ConfigurationError(f"{self.name}: ccxt is not installed; install quant-assets[crypto]") from error
+        feed = self.feed
+        if feed.exchange not in ccxt.exchanges:
+            raise ConfigurationError(f"ccxt knows no exchange {feed.exchange!r}; near are {difflib.get_close_matches(feed.exchange, ccxt.exchanges, n=3)}")
+        defaults = {"defaultType": "spot", "fetchMarkets": {"types": ["spot"]}}
+        client = getattr(ccxt, feed.exchange)({"options": {**defaults, **(feed.options or {})}})
+        client.has["fetchCurrencies"] = False  # needs credentials at some, and nothing here needs it
+        client.throttle = self._throttle
+        if feed.api:
+            client.urls["api"] = _elsewhere(client.urls["api"], feed.api)
+        if feed.dataset == "intraday_bars" and feed.bar not in (client.timeframes or {}):
+            raise ConfigurationError(f"{self.name}: {feed.exchange} has no bars of {feed.bar}; it has {list(client.timeframes or {})}")
+        return client
+
+    @cached_property
+    def _page(self) -> int:
+        method = "fetchOHLCV" if self._bars else "fetchTrades"
+        return self.feed.page or int(self._client.feature_value_by_type("spot", None, method, "limit", 100) or 100)
+
+    @property
+    def _schema(self) -> dict[str, Any]:
+        return _BARS if self._bars else _TRADES
+
+    def _throttle(self, cost: float | None = None) -> None:
+        """The client's own limiter, with a pause that can be replaced: `rateLimit` ms per unit of weight between requests."""
+        lacking = self._client.rateLimit / 1000 * (1 if cost is None else cost) - (self._pause.monotonic() - self._asked)
+        if lacking > 0:
+            self._pause.sleep(lacking)
+        self._asked = self._pause.monotonic()
+
+    def _file(self, symbol: str, label: date) -> str:
+        return f"{self.feed.exchange}/{plain(symbol)}/{self.feed.what}/{label}"
+
+
+def _seconds(bar: str) -> int:
+    found = re.fullmatch(r"([1-9]\d*)([smhd])", bar)
+    seconds = int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]] if found else 0
+    if not seconds or 86400 % seconds:
+        raise ConfigurationError(f"bar {bar!r} is not a length that divides the day, like 1m, 15m, 1h or 1d")
+    return seconds
+
+
+def _since(pages: list[pl.DataFrame], since: int) -> pl.DataFrame:
+    """The trades kept that are not before `since`."""
+    held = pl.DataFrame(schema=_TRADES)
+    for page in reversed(pages):
+        held = pl.concat([held, page.filter(pl.col("ts") >= since)])
+        if page["ts"][0] < since:
+            break
+    return held
+
+
+def _elsewhere(urls: Any, api: str) -> Any:
+    """The client's addresses, with `api` in place of scheme and host."""
+    if isinstance(urls, dict):
+        return {k: _elsewhere(v, api) for k, v in urls.items()}
+    return api.rstrip("/") + urlsplit(urls).path
+
+
+def _iso(ms: int) -> str:
+    return wall.strftime("%Y-%m-%dT%H:%M:%S", wall.gmtime(ms / 1000)) + f".{ms % 1000:03}Z"

@@ -1,0 +1,66 @@
+"""What a vendor answered, kept on disk: page by page while a request runs, as one file when it is whole.
+
+A run that was interrupted finds its finished pages again; a request that is whole is never asked again. The folder is
+the vendor's own word, to which the `file` and `line` of a stored row lead back: keep it with the tables. Whoever wants
+a request to be asked again deletes its file.
+"""
+
+import os
+from pathlib import Path
+
+import polars as pl
+
+
+class Pages:
+    """Frames by the name of their request, as `binance/BTC-USDT/1m/2024-05-01`, below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def whole(self, name: str) -> pl.DataFrame | None:
+        """All rows of a request that was finished, else None."""
+        path = self.folder / f"{name}.parquet"
+        return pl.read_parquet(path) if path.exists() else None
+
+    def has(self, name: str) -> bool:
+        """Whether the request was finished."""
+        return (self.folder / f"{name}.parquet").exists()
+
+    def pages(self, name: str) -> list[pl.DataFrame]:
+        """The pages kept of a request that is not finished, in their order."""
+        return [pl.read_parquet(p) for p in sorted(self._unfinished(name).glob("*.parquet"))]
+
+    def keep(self, name: str, number: int, page: pl.DataFrame) -> None:
+        """Keep page `number` (from 0) of a request."""
+        _write(page, self._unfinished(name) / f"{number:06}.parquet")
+
+    def finish(self, name: str, rows: pl.DataFrame) -> None:
+        """The request is whole: keep `rows` as its answer instead of its pages."""
+        _write(rows, self.folder / f"{name}.parquet")
+        for path in self._unfinished(name).glob("*"):
+            path.unlink()
+        if self._unfinished(name).is_dir():
+            self._unfinished(name).rmdir()
+
+    def below(self, name: str) -> list[str]:
+        """The last parts of the names of finished requests directly below `name`, sorted."""
+        return sorted(p.name.removesuffix(".parquet") for p in (self.folder / name).glob("*.parquet"))
+
+    def _unfinished(self, name: str) -> Path:
+        return self.folder / f"{name}.pages"
+
+
+def plain(symbol: str) -> str:
+    """A symbol as part of a request's name: BTC-USDT for BTC/USDT, BTC-USDT_USDT for BTC/USDT:USDT, BRK.B for BRK B."""
+    return symbol.translate(str.maketrans({"/": "-", ":": "_", " ": ".", "\\": "-"})).lstrip(".")
+
+
+def _write(frame: pl.DataFrame, path: Path) -> None:
+    """Whole or not at all, also when the machine dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        frame.write_parquet(file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -1,0 +1,25 @@
+"""What a source would fetch, before it fetches anything."""
+
+from datetime import date
+
+from quant_assets.records import Frozen
+
+
+class Plan(Frozen, frozen=True):
+    """A dry run: the labels to fetch, how many requests that takes and about how long the vendor's limits make it last.
+
+    `kept`: of the labels, those that stand whole in the cache and cost nothing. `seconds`: by the vendor's rate limit alone,
+    without the time its answers take. `note`: what the numbers do not say.
+    """
+
+    source: str
+    labels: tuple[date, ...]
+    kept: int
+    requests: int
+    seconds: float
+    note: str = ""
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        span = f"{self.labels[0]} to {self.labels[-1]}, {len(self.labels)} labels ({self.kept} in the cache already)" if self.labels else "nothing"
+        return f"{self.source}: {span}; {self.requests} requests, about {self.seconds:,.0f} s{'; ' + self.note if self.note else ''}"
