@@ -62,7 +62,7 @@ class Capture(Frozen, frozen=True):
     `malformed`: file, line, symbol, reason, content
     `dataset`: what the delivery is of. Where it is not of bars, `prices` is empty and says nothing about anybody's absence.
     `others`: rows of other datasets by name: the dataset's own columns (typed, or text as it stands in the file), file, line, and optionally
-    known_at (UTC, where rows were known at different times), content (what the line says) and withdrawn
+    known_at (UTC, where rows were known at different times), withdrawn, fault (why the row cannot be read; null where it can) and content (what such a row's line says)
     """
 
     source: str
