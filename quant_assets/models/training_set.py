@@ -4,6 +4,7 @@ from datetime import date, datetime
 
 import polars as pl
 
+from quant_assets.contract import in_force
 from quant_assets.features.sets import FeatureSet
 from quant_assets.ports import Store
 from quant_assets.records import FeatureSnapshot, frame_hash
@@ -19,9 +20,11 @@ def training_set(store: Store, feature_set: FeatureSet, horizon: int, cutoff: da
     """
     key = ["session", "sid"]
     features = list(feature_set.features)
-    rows = store.read(feature_set.table, as_of=cutoff, first=first, where={"version": feature_set.version}).select(*key, *features)
+    rows = in_force(store.read(feature_set.table, as_of=cutoff, first=first, where={"version": feature_set.version}), feature_set.table).select(*key, *features)
     rows = rows.filter(~pl.all_horizontal(pl.col(features).is_null()))
-    labels = store.read(LABELS, as_of=cutoff, first=first, where={"horizon": horizon}).select(*key, "value", "label_end", label_known_at="known_at")
+    # a rebuilt label has a later known_at; purging goes by when its window's end was known first
+    stored = store.read(LABELS, as_of=cutoff, first=first, where={"horizon": horizon}).with_columns(label_known_at=pl.col("known_at").min().over(LABELS.subject))
+    labels = in_force(stored, LABELS).drop_nulls("value").select(*key, "value", "label_end", "label_known_at")
     rank = pl.col("value").rank("average").over("session")
     frame = rows.join(labels, on=key).sort(key).with_columns(target=(rank - 0.5) / pl.len().over("session") - 0.5)
     return frame, _snapshot(store, feature_set, cutoff, frame, universe)

@@ -76,7 +76,7 @@ def replay(
     session, strategy, feature_set = row["session"], strategy_lookup(row["strategy"]), feature_set_lookup(row["feature_set"])
     features = compute(store, feature_set, strategy.universe.name, cuts, [session])
     inputs = replace(read(store, feature_set, strategy, cuts, [session]), features=features, scores=_scores(store, strategy, feature_set, features, row["model_id"]))
-    kill_switch, late = _switches(stored_set)
+    kill_switch, late = switches(stored_set)
     rebuilt = decisions(inputs, feature_set, strategy, cuts, [session], kill_switch=kill_switch, late=late).filter(pl.col("sid") == row["sid"])
     again = rebuilt.row(0, named=True) if rebuilt.height else dict.fromkeys(DECISIONS.content)
     return Replay(
@@ -116,8 +116,8 @@ def _scores(store: Store, strategy: Strategy, feature_set: FeatureSet, features:
     return scored(feature_set, strategy, model_id, cited["text"][0], features)
 
 
-def _switches(rows: pl.DataFrame) -> tuple[tuple[bool, str], bool]:
-    """Kill switch with its reason, and lateness, as the stored set recorded them."""
+def switches(rows: pl.DataFrame) -> tuple[tuple[bool, str], bool]:
+    """Kill switch with its reason, and lateness, as the stored set (its DECISIONS rows) recorded them."""
     killed = rows.filter(reason="KILL_SWITCH")
     reason = str(msgspec.json.decode(killed["detail"][0])["reason"]) if killed.height else ""
     return (killed.height > 0, reason), (rows["reason"] == "LATE").any()

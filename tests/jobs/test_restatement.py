@@ -1,0 +1,247 @@
+"""What a restatement would have changed: the overlay computes what a home computes in which the value was right from the start, to the bit; and what was decided stays."""
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from jobs.commands.restatement import restatement_app
+from quant_assets.contract import Table, in_force
+from quant_assets.features.sets import feature_set
+from quant_assets.market_data.ingest import ingest
+from quant_assets.market_data.restatements import Selection, as_if_known, seen
+from quant_assets.models.training_set import training_set
+from quant_assets.ports import MarketDataSource, Store
+from quant_assets.records import Capture, frame_hash
+from quant_assets.signals.replay import replay
+from quant_assets.tables import DECISIONS, FILLS, JOURNAL, LABELS, LISTINGS, MODELS, NAV, ORDERS, PNL, POSITIONS, PROMOTIONS, SCORES, UNIVERSE, VERDICTS
+from resources.counterfactual import rederive, retrade
+from resources.day import derive, provenance, research
+from resources.overlay import Overlay
+from resources.restatements import Radius, blast_radius, rebuild
+from resources.workspace import Workspace
+from tests.jobs.commands import declare
+from tests.jobs.small import CUTS, FEATURES, LIVE, PAPER, RESEARCH, STRATEGY, TABLES, ranged, workspace
+
+DAY, ARRIVED = LIVE[1], LIVE[4]
+"""The session restated, and the one after whose cut the restatement comes."""
+DERIVED = (UNIVERSE, VERDICTS, FEATURES.table, LABELS, MODELS, PROMOTIONS, SCORES, DECISIONS)
+MEANT = Selection(first=DAY, last=DAY, since=CUTS.of(ARRIVED))
+TRADED = (ORDERS, FILLS, POSITIONS, JOURNAL, PNL, NAV)
+
+
+class Corrected:
+    """The simulated vendor, who says of one name on `DAY` that open and close were a quarter higher: in the first delivery, or once the name is known in those after `since`."""
+
+    name = "simulated"
+
+    def __init__(self, source: MarketDataSource, symbol: str, *, since: datetime | None = None) -> None:
+        self._source = source
+        self._symbol = symbol
+        self._since = since
+
+    def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
+        """See the port."""
+        return self._source.labels(first, last)
+
+    def fetch(self, label: date) -> Capture:
+        """See the port."""
+        capture = self._source.fetch(label)
+        if self._since and capture.known_at <= self._since:
+            return capture
+        return corrected(capture, self._symbol)
+
+
+def corrected(capture: Capture, symbol: str, known_at: datetime | None = None) -> Capture:
+    """The capture with the row as it should have been."""
+    meant = (pl.col("symbol") == symbol) & (pl.col("session") == DAY)
+    prices = capture.prices.with_columns(pl.when(meant).then((pl.col(c) * 1.25).round(2)).otherwise(c).alias(c) for c in ("open", "high", "low", "close", "adj_close"))
+    fields = {f: getattr(capture, f) for f in capture.__struct_fields__}
+    return Capture(**fields | {"prices": prices, "sha256": f"corrected {capture.sha256}", "known_at": known_at or capture.known_at})
+
+
+class Again:
+    """One delivery more: `DAY`'s capture with the row corrected, declared an hour after `ARRIVED`'s cut."""
+
+    name = "simulated"
+
+    def __init__(self, source: MarketDataSource, symbol: str) -> None:
+        self._source = source
+        self._symbol = symbol
+
+    def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
+        """See the port."""
+        return [s for s in (DAY,) if (first or s) <= s <= (last or s)]
+
+    def fetch(self, label: date) -> Capture:
+        """See the port."""
+        return corrected(self._source.fetch(label), self._symbol, CUTS.of(ARRIVED) + timedelta(hours=1))
+
+
+def symbol_of(ws: Workspace) -> str:
+    """The second member of `DAY` that has a bar."""
+    members = in_force(ws.store.read(UNIVERSE, as_of=CUTS.of(DAY)), UNIVERSE).filter(pl.col("session") <= DAY, pl.col("until") > DAY)
+    bars = ws.source.fetch(DAY).prices.filter(session=DAY)
+    listed = in_force(ws.store.read(LISTINGS, as_of=CUTS.of(DAY)), LISTINGS).join(members, on="sid", how="semi")
+    return listed.join(bars, on="symbol", how="semi").sort("sid")["symbol"][1]
+
+
+@pytest.fixture(scope="module")
+def right(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """`LIVE` decided and traded in the research book on deliveries that were right from the start."""
+    ws = workspace(Path(shutil.copytree(prepared, tmp_path_factory.mktemp("right") / "home")))
+    ws.__dict__["source"] = Corrected(ws.source, symbol_of(ws))
+    ranged(ws, LIVE)
+    list(research(ws, RESEARCH, LIVE))
+    return ws
+
+
+@pytest.fixture(scope="module")
+def restated(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The same, but that the row of `DAY` was wrong until after `ARRIVED`. Nobody may write to it."""
+    ws = workspace(Path(shutil.copytree(prepared, tmp_path_factory.mktemp("restated") / "home")))
+    source, symbol, known = ws.source, symbol_of(ws), LIVE.index(ARRIVED) + 1
+    ranged(ws, LIVE[:known])
+    report = ingest(Again(source, symbol), ws.store, ws.ledger.latest_cut(), CUTS.of(ARRIVED) + timedelta(hours=2), [DAY], CUTS.calendar)
+    assert report.numbers["restated"] == 1
+    ws.__dict__["source"] = Corrected(source, symbol, since=CUTS.of(ARRIVED))
+    ranged(ws, LIVE[known:])
+    list(research(ws, RESEARCH, LIVE))
+    return ws
+
+
+@pytest.fixture(scope="module")
+def overlay(restated: Workspace) -> Overlay:
+    """What would have been on `restated`, derived and traded."""
+    as_if = as_if_known(restated.store, CUTS, MEANT)
+    span = seen(CUTS, as_if)
+    assert span == (DAY, ARRIVED)
+    store, sessions = rederive(restated, as_if, *span, str)
+    assert sessions == LIVE[LIVE.index(DAY) :]
+    retrade(restated, store, RESEARCH, DAY)
+    return store
+
+
+@pytest.fixture(scope="module")
+def radius(restated: Workspace) -> Radius:
+    """The radius on `restated`, which it leaves as it is."""
+    before = counts(restated)
+    found = blast_radius(restated, MEANT)
+    assert counts(restated) == before
+    return found
+
+
+@pytest.fixture
+def own(restated: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of `restated` to write to."""
+    return workspace(Path(shutil.copytree(restated.home, tmp_path / "home")))
+
+
+def counts(ws: Workspace) -> Mapping[str, int]:
+    """Rows by table."""
+    return {t.name: ws.store.read(t, as_of=None).height for t in TABLES}
+
+
+def content(store: Store, table: Table) -> pl.DataFrame:
+    """All rows, without what is recorded beside them."""
+    return store.read(table, as_of=None).select(table.content).sort(table.key)
+
+
+@pytest.mark.parametrize("table", [*DERIVED, *TRADED], ids=lambda t: t.name)
+def test_what_would_have_been_is_what_is_where_the_row_was_right(right: Workspace, overlay: Overlay, table: Table):
+    """Every derived row over the overlay, from verdicts to P&L, has the bits of a home in which the restated value had come in the first delivery."""
+    assert frame_hash(content(overlay, table)) == frame_hash(content(right.store, table))
+
+
+@pytest.mark.parametrize("table", [FEATURES.table, LABELS, MODELS, SCORES, DECISIONS, FILLS, NAV], ids=lambda t: t.name)
+def test_the_restatement_matters(right: Workspace, restated: Workspace, table: Table):
+    """The comparison above is worth something: the stored rows are others."""
+    assert frame_hash(content(restated.store, table)) != frame_hash(content(right.store, table))
+
+
+def test_nothing_restated_nothing_differs(restated: Workspace):
+    """Without a change the same functions over the same sessions give the stored rows, to the bit."""
+    store, sessions = rederive(restated, {}, DAY, ARRIVED, str)
+    retrade(restated, store, RESEARCH, DAY)
+    assert sessions
+    for table in (*DERIVED, *TRADED):
+        assert frame_hash(content(store, table)) == frame_hash(content(restated.store, table)), table.name
+
+
+def test_a_change_that_no_cut_missed_has_no_radius(restated: Workspace):
+    """Where nothing is selected, nothing is computed and nothing would differ."""
+    found = blast_radius(restated, Selection(since=CUTS.of(LIVE[-1])))
+    assert (found.empty, found.sessions, found.changes.height) == (True, 0, 0)
+
+
+def test_the_radius_is_the_difference_of_the_two_homes(right: Workspace, restated: Workspace, radius: Radius):
+    """Decisions, trades and P&L that the radius names are those in which the wrong home and the right one differ."""
+    says = ["session", "sid", "verdict", "reason", "target_weight"]
+    was, would = (ws.store.read(DECISIONS, as_of=None).select(says) for ws in (restated, right))
+    assert radius.decisions.select(says).drop_nulls("verdict").sort(says).equals(was.join(would, on=says, how="anti", nulls_equal=True).sort(says))
+    assert set(radius.decisions["session"]) <= set(LIVE[1:5])
+    nav = {name: ws.store.read(NAV, as_of=None, where={"book": RESEARCH.name})["equity"][-1] for name, ws in (("was", restated), ("would", right))}
+    of_book = radius.pnl.filter(book=RESEARCH.name)
+    assert of_book["pnl_would"].sum() - of_book["pnl"].sum() == nav["would"] - nav["was"] != 0
+    assert radius.trades.filter(pl.col("shares").ne_missing(pl.col("shares_would"))).height > 0
+    ranks = radius.features.filter(pl.col("feature").str.starts_with("rank_"))
+    assert ranks["names"].max() > 1  # what one name's row does to the ranks of the others
+    assert radius.sentence.startswith("Had the 1 change(s) been known in time, ")
+
+
+def test_rebuilt_values_are_new_knowledge(own: Workspace, right: Workspace):
+    """Research that reads as of later sees the right values; what reads as of before reads the old bits; a second time writes nothing."""
+    before, later = CUTS.of(LIVE[-1]), CUTS.of(LIVE[-1]) + timedelta(days=1)
+    old = {cut: training_set(own.store, FEATURES, STRATEGY.horizon, cut)[0] for cut in (CUTS.of(ARRIVED), before)}
+    first, again = (rebuild(own, MEANT, by="ann", reason="late correction", now=before) for _ in range(2))
+    assert [r.rows > 0 for r in first] == [True, True]
+    assert [r.rows for r in again] == [0, 0]
+    assert all(frame_hash(training_set(own.store, FEATURES, STRATEGY.horizon, cut)[0]) == frame_hash(rows) for cut, rows in old.items())
+    newer = training_set(own.store, FEATURES, STRATEGY.horizon, later)[0]
+    assert newer.select("session", "sid", "label_known_at").equals(old[before].select("session", "sid", "label_known_at"))
+    wanted = right.store.read(FEATURES.table, as_of=None).join(newer, on=["session", "sid"], how="semi").select("session", "sid", *FEATURES.features).sort("session", "sid")
+    assert frame_hash(newer.select(wanted.columns)) == frame_hash(wanted)
+    assert not newer.select(wanted.columns).equals(old[before].select(wanted.columns))
+    published = own.features(FEATURES.name, DAY, DAY)
+    assert published["known_at"].max() > before
+    assert published.select("sid").is_unique().all()
+
+
+def test_after_a_rebuild_the_past_stays(own: Workspace):
+    """The decisions of the session restated replay equal, a rerun writes nothing, nothing is ordered, and the act is on record."""
+    decided, venue = own.store.read(DECISIONS, as_of=None), own.brokers.open(PAPER).orders()
+    reports = rebuild(own, MEANT, by="ann", reason="late correction", now=CUTS.of(LIVE[-1]))
+    rows = counts(own)
+    assert own.store.read(DECISIONS, as_of=None).equals(decided)
+    for decision in decided.filter(pl.col("session").is_in([DAY, ARRIVED]), rank=1)["decision_id"]:
+        replay(own.store, feature_set, own.deployment.strategy, CUTS, decision, provenance(own)).require_equal()
+    list(derive(own, [DAY], CUTS.of(DAY)))
+    assert counts(own) == rows
+    assert list(own.brokers.open(PAPER).orders()) == list(venue) == []
+    assert own.ledger.orders(PAPER.name) == []
+    with sqlite3.connect(own.home / "ledger.sqlite") as db:
+        assert db.execute("SELECT count(*) FROM audit WHERE act = 'rebuild'").fetchone() == (1,)
+    assert sum(r.rows for r in reports) > 0
+
+
+def test_the_commands(own: Workspace, monkeypatch: pytest.MonkeyPatch):
+    """`list` names the row, `show` prints the sentence and, asked to, rebuilds; without a choice, or without who and why, it says what is missing."""
+    declare(own.home, own.deployment)
+    monkeypatch.setenv("QUANT_HOME", str(own.home))
+    since = f"--since={CUTS.of(ARRIVED):%Y-%m-%dT%H:%M}"
+    (change,) = json.loads(CliRunner().invoke(restatement_app, ["list", str(DAY), since, "--json"]).stdout)
+    assert (change["kind"], change["session"]) == ("restated", str(DAY))
+    assert json.loads(change["new"])["close"] > json.loads(change["old"])["close"]
+    shown = CliRunner().invoke(restatement_app, ["show", str(DAY), since, "--symbol", change["symbol"], "--rebuild", "--by", "ann", "--reason", "late", "--json"])
+    answer = json.loads(shown.stdout)
+    assert answer["empty"] is False
+    assert answer["decisions"]
+    assert own.features(FEATURES.name, DAY, DAY)["known_at"].max() > CUTS.of(LIVE[-1])
+    for argv in (["show"], ["show", str(DAY), "--rebuild"], ["show", "--symbol", "NOBODY"]):
+        assert CliRunner().invoke(restatement_app, argv).exit_code == 2
