@@ -5,24 +5,26 @@ whose cut knows it, on the shares that were held before its ex-session; what was
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 import polars as pl
 
 from quant_assets.contract import in_force, known_by
+from quant_assets.market_data.adjustment import SPLITS
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.records import Fill, Frozen
 from quant_assets.tables import ACTIONS
 
 CENT = Decimal("0.01")
 TICK = Decimal("0.000001")  # the scale of MONEY: what is in memory is what is stored
-# Of one ex-session: income is per old share, then the shares change, then they end.
-_ORDER = {"dividend": 0, "split": 1, "symbol_change": 2, "delisting": 3}
+Action = Mapping[str, Any]  # a row of ACTIONS
 
 
 class Movement(Frozen, frozen=True):
-    """A movement of cash, a row of the journal: kind is trade | fee | dividend | delisting | cash_in_lieu | deposit."""
+    """A movement of cash, a row of the journal: kind is trade | fee | dividend | spin_off | merger | delisting | cash_in_lieu | deposit; or transfer, of worth from name to name."""
 
     sid: int
     kind: str
@@ -62,8 +64,8 @@ def due_actions(actions: pl.DataFrame, cuts: Cuts, session: date) -> pl.DataFram
 
 
 def splits_ex(actions: pl.DataFrame, cuts: Cuts, session: date) -> set[int]:
-    """The sids with a split ex `session`, as known at its cut: orders on them count old shares."""
-    of_session = actions.filter(pl.col("session") == session, pl.col("kind") == "split")
+    """The sids with a split or stock dividend ex `session`, as known at its cut: orders on them count old shares."""
+    of_session = actions.filter(pl.col("session") == session, pl.col("kind").is_in(SPLITS))
     return set(in_force(known_by(of_session, cuts.of(session)), ACTIONS)["sid"])
 
 
@@ -102,39 +104,129 @@ def entitlements(due: pl.DataFrame, cuts: Cuts, held: Callable[[date], Mapping[i
     return {(sid, ex): dates[ex].get(sid, 0) for sid, ex in due.select("sid", "session").iter_rows()}
 
 
-def apply_actions(holdings: Holdings, actions: pl.DataFrame, entitled: Mapping[tuple[int, date], int]) -> tuple[Holdings, list[Movement]]:
+def apply_actions(holdings: Holdings, actions: pl.DataFrame, entitled: Mapping[tuple[int, date], int], sids: Mapping[str, int] | None = None) -> tuple[Holdings, list[Movement]]:
     """The holdings after `actions` (ACTIONS rows in force, as `due_actions` returns them) and the cash they moved.
 
-    `entitled`: shares by (sid, ex-session) at the end of the session before ex; missing counts as 0. A split turns them into
-    numerator/denominator as many, the part of a share that is left is paid at the mark in new shares. Dividends are paid
-    (by shorts: charged) to the cent. A delisting pays all shares left at the last mark × (1 + value). A mark that is older
-    than a split is restated with it, so that a split alone makes no P&L.
+    `entitled`: shares by (sid, ex-session) at the end of the session before ex; missing counts as 0. `sids`: who trades under a
+    symbol, for what a spin-off or merger hands out. By kind:
+
+    - split, stock_dividend: shares become numerator/denominator as many; the part of a share that is left is paid at the mark.
+    - dividend: paid (by shorts: charged) to the cent.
+    - spin_off: numerator/denominator shares of the counterpart, at its mark or else what the terms say it is worth, the part
+      of a share in cash; all of `value` in cash where nobody trades under that symbol or the terms name no shares.
+    - merger: all shares left become cash and shares of the counterpart in the same way, valued so that the last mark holds.
+    - delisting: all shares left are paid at the last mark × (1 + value).
+
+    A mark older than a split or spin-off is restated with it, so that neither makes P&L. Shares that come from another name
+    are journalled as a `transfer` of their worth, out of the one name and into the other, which sums to zero.
     """
-    quantities, marks, cash = dict(holdings.quantities), dict(holdings.marks), holdings.cash
-    gained: dict[int, list[tuple[date, int]]] = {}
-    moved: list[Movement] = []
-    rows = sorted(actions.iter_rows(named=True), key=lambda a: (a["session"], _ORDER[a["kind"]], a["sid"]))
-    for action in rows:
-        sid, ex, kind = action["sid"], action["session"], action["kind"]
-        # shares that an earlier split brought, booked in this same call, are not in the record of that evening
-        shares = entitled.get((sid, ex), 0) + sum(n for at, n in gained.get(sid, []) if at < ex)
-        mark = marks.get(sid, Decimal(0))
-        if kind == "dividend":
-            moved.append(Movement(sid=sid, kind=kind, reference=str(ex), amount=_cents(action["cash"] * shares)))
-        elif kind == "split":
-            numerator, denominator = action["numerator"], action["denominator"]
-            if ex > holdings.session and sid in marks:
-                mark = marks[sid] = (mark * denominator / numerator).quantize(TICK)
-            whole = abs(shares) * numerator // denominator * (1 if shares > 0 else -1)
-            left = Decimal(shares * numerator - whole * denominator) / denominator
-            moved.append(Movement(sid=sid, kind="cash_in_lieu", reference=str(ex), amount=_cents(left * mark)))
-            quantities[sid] = quantities.get(sid, 0) + whole - shares
-            gained.setdefault(sid, []).append((ex, whole - shares))
-        elif kind == "delisting":
-            proceeds = quantities.pop(sid, 0) * mark * (1 + Decimal(str(action["value"] or 0.0)))
-            moved.append(Movement(sid=sid, kind=kind, reference=str(ex), amount=_cents(proceeds)))
-    moved = [m for m in moved if m.amount]
-    return _held(holdings.session, cash + _total(moved), quantities, marks), moved
+    account = _Account(holdings.session, dict(holdings.quantities), dict(holdings.marks), entitled, sids or {})
+    for action in sorted(actions.iter_rows(named=True), key=lambda a: (a["session"], _ORDER[a["kind"]], a["sid"])):
+        if book := _BOOKED[action["kind"]]:
+            book(account, action)
+    moved = [m for m in account.moved if m.amount]
+    return _held(holdings.session, holdings.cash + _total(moved), account.quantities, account.marks), moved
+
+
+@dataclass
+class _Account:
+    """Shares and marks while actions change them. `gained`: shares that an action of this call brought, by name, which no evening's record has yet."""
+
+    session: date
+    quantities: dict[int, int]
+    marks: dict[int, Decimal]
+    entitled: Mapping[tuple[int, date], int]
+    sids: Mapping[str, int]
+    gained: dict[int, list[tuple[date, int]]] = field(default_factory=dict[int, list[tuple[date, int]]])
+    moved: list[Movement] = field(default_factory=list[Movement])
+
+    def before(self, action: Action, *, with_ex: bool = False) -> int:
+        """The shares that the action is about; with those gained on the ex-session itself where ratios multiply."""
+        sid, ex = action["sid"], action["session"]
+        return self.entitled.get((sid, ex), 0) + sum(n for at, n in self.gained.get(sid, []) if at < ex or (with_ex and at == ex))
+
+    def add(self, sid: int, ex: date, shares: int) -> None:
+        """Shares that came (or went: negative) with an action."""
+        self.quantities[sid] = self.quantities.get(sid, 0) + shares
+        self.gained.setdefault(sid, []).append((ex, shares))
+
+    def pay(self, action: Action, amount: Decimal, kind: str = "") -> None:
+        """Cash to the cent, under the action's own kind or another."""
+        ex = action["session"]
+        self.moved.append(Movement(sid=action["sid"], kind=kind or action["kind"], reference=f"{action['kind']} {ex}" if kind else str(ex), amount=_cents(amount)))
+
+    def hand_out(self, action: Action, shares: int, implied: Decimal) -> Decimal:
+        """numerator/denominator of the counterpart's shares for each of `shares`, at its mark or else the price implied, which is returned; the part of a share in cash."""
+        sid, ex, child = action["sid"], action["session"], self.sids[action["counterpart"]]
+        whole, left = _ratio(shares, action)
+        price = self.marks.setdefault(child, implied.quantize(TICK))
+        self.add(child, ex, whole)
+        self.pay(action, left * price, "cash_in_lieu")
+        reference = f"{action['kind']} {ex} {sid} to {child}"
+        self.moved += [Movement(sid=s, kind="transfer", reference=reference, amount=sign * whole * price) for s, sign in ((sid, 1), (child, -1))]
+        return price
+
+    def receivable(self, action: Action) -> bool:
+        """Whether the action hands out shares of a name that we know."""
+        return bool(action["numerator"] and action["denominator"]) and action["counterpart"] in self.sids
+
+    def restate(self, action: Action, mark: Decimal) -> None:
+        """A mark from before the ex-session, in the terms after it."""
+        if action["session"] > self.session and action["sid"] in self.marks:
+            self.marks[action["sid"]] = mark.quantize(TICK)
+
+
+def _dividend(account: _Account, action: Action) -> None:
+    account.pay(action, (action["cash"] or 0) * Decimal(account.before(action)))
+
+
+def _split(account: _Account, action: Action) -> None:
+    shares = account.before(action, with_ex=True)
+    whole, left = _ratio(shares, action)
+    account.restate(action, account.marks.get(action["sid"], Decimal(0)) * action["denominator"] / action["numerator"])
+    account.pay(action, left * account.marks.get(action["sid"], Decimal(0)), "cash_in_lieu")
+    account.add(action["sid"], action["session"], whole - shares)
+
+
+def _spin_off(account: _Account, action: Action) -> None:
+    shares, worth = account.before(action), exact(action["value"] or 0.0)
+    if account.receivable(action):
+        numerator, denominator = action["numerator"], action["denominator"]
+        price = account.hand_out(action, shares, worth * denominator / numerator)
+        worth = worth or price * numerator / denominator
+    else:
+        account.pay(action, shares * worth)
+    account.restate(action, max(account.marks.get(action["sid"], Decimal(0)) - worth, Decimal(0)))
+
+
+def _merger(account: _Account, action: Action) -> None:
+    cash = action["cash"] or Decimal(0)
+    shares = account.quantities.pop(action["sid"], 0)
+    worth = account.marks.get(action["sid"], Decimal(0)) * (1 + exact(action["value"] or 0.0))
+    if account.receivable(action):
+        account.pay(action, shares * cash)
+        account.hand_out(action, shares, max(worth - cash, Decimal(0)) * action["denominator"] / action["numerator"])
+    else:
+        account.pay(action, shares * (worth if action["counterpart"] or action["cash"] is None else cash))
+
+
+def _delisting(account: _Account, action: Action) -> None:
+    shares = account.quantities.pop(action["sid"], 0)
+    account.pay(action, shares * account.marks.get(action["sid"], Decimal(0)) * (1 + Decimal(str(action["value"] or 0.0))))
+
+
+# Of one ex-session: what is paid is per old share, then the shares change, then they end.
+_BOOKED: dict[str, Callable[[_Account, Action], None] | None] = {
+    "dividend": _dividend, "spin_off": _spin_off, "split": _split, "stock_dividend": _split, "symbol_change": None, "merger": _merger, "delisting": _delisting,
+}  # fmt: skip
+_ORDER = {kind: place for place, kind in enumerate(_BOOKED)}
+
+
+def _ratio(shares: int, action: Action) -> tuple[int, Decimal]:
+    """`shares` × numerator/denominator: the whole ones, towards zero, and what is left."""
+    numerator, denominator = action["numerator"], action["denominator"]
+    whole = abs(shares) * numerator // denominator * (1 if shares > 0 else -1)
+    return whole, Decimal(shares * numerator - whole * denominator) / denominator
 
 
 def apply_fills(holdings: Holdings, fills: Sequence[Fill]) -> tuple[Holdings, list[Movement]]:

@@ -29,14 +29,16 @@ class Booked(Frozen, frozen=True):
 
 
 def book_day(book: Book, before: Holdings, session: date, known_at: datetime, actions: pl.DataFrame, entitled: Mapping[tuple[int, date], int], fills: Sequence[Fill], closes: pl.DataFrame) -> Booked:
-    """Carry `before` through the session: `actions` (as `due_actions` gives them), then `fills`, then the marks at `closes` (sid, close).
+    """Carry `before` through the session: `actions` (as `due_actions` gives them), then `fills`, then the marks at `closes` (sid, close; and symbol, by which the shares that a spin-off or merger hands out are found).
 
     P&L by name is holding (yesterday's shares, from mark to mark, through splits and delistings) + trading (from fill to
-    mark) + income (dividends, cash in lieu, delisting proceeds) + fees (≤ 0) = total, and the totals add up to the change
-    of equity exactly. A name without a close keeps its last mark. In NAV, `short_value` is ≤ 0, `fees` ≥ 0, `traded` the
+    mark) + income (dividends, cash in lieu, proceeds of mergers and delistings) + fees (≤ 0) = total, and the totals add up to the change
+    of equity exactly. A name that hands out shares of another is credited with their worth, and the other begins at it. A name
+    without a close keeps its last mark. In NAV, `short_value` is ≤ 0, `fees` ≥ 0, `traded` the
     value of all fills.
     """
-    acted, action_cash = apply_actions(before, actions, entitled)
+    sids = dict(closes.select("symbol", "sid").iter_rows()) if "symbol" in closes.columns else {}
+    acted, action_cash = apply_actions(before, actions, entitled, sids)
     filled, fill_cash = apply_fills(acted, fills)
     prices = {sid: close for sid, close in closes.select("sid", "close").iter_rows() if close is not None}
     after = mark(filled, session, prices)
@@ -66,7 +68,7 @@ def _pnl(before: Holdings, after: Holdings, moved: Sequence[Movement], fills: Se
     for sid in sorted({*before.quantities, *after.quantities, *(m.sid for m in moved)}):
         cash = [m for m in moved if m.sid == sid]
         fees = sum((m.amount for m in cash if m.kind == "fee"), _ZERO)
-        income = sum((m.amount for m in cash if m.kind not in {"fee", "trade"}), _ZERO)
+        income = sum((m.amount for m in cash if m.kind not in {"fee", "trade", "transfer"}), _ZERO)
         trading = sum((f.side * f.quantity * (last[sid] - f.price) for f in fills if f.sid == sid), _ZERO)
         value = (h.quantities.get(sid, 0) * h.marks.get(sid, _ZERO) for h in (after, before))
         total = next(value) - next(value) + sum((m.amount for m in cash), _ZERO)
@@ -100,9 +102,9 @@ def state(store: Store, book: Book, session: date) -> Holdings:
 
 
 def closes_of(store: Store, session: date, cut: datetime) -> pl.DataFrame:
-    """The closes of `session` as known at `cut`: sid, close (raw); names without a close are left out."""
+    """The closes of `session` as known at `cut`: sid, symbol, close (raw); names without a close are left out."""
     bars = in_force(store.read(BARS, as_of=cut, first=session, last=session), BARS)
-    return bars.select("sid", "close").filter(pl.col("close").is_finite())
+    return bars.select("sid", "symbol", "close").filter(pl.col("close").is_finite())
 
 
 def book_session(store: Store, book: Book, cuts: Cuts, session: date, fills: Sequence[Fill]) -> StageReport:

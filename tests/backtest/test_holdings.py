@@ -22,11 +22,11 @@ def filled(exec_id: str, side: int, quantity: int, price: Decimal, fee: Decimal,
     return Fill(exec_id=exec_id, client_order_id="c", session=D, sid=sid, side=side, quantity=quantity, price=price, fee=fee, arrival_price=price, ts=CUTS.calendar.open(D))
 
 
-@given(SHARES, PRICES, st.integers(1, 50), st.integers(1, 50))
-def test_split_makes_no_profit(quantity, price, numerator, denominator):
-    """A split leaves equity as it was, up to the cent of cash in lieu and the sixth decimal of the mark; and no fraction of a share."""
+@given(SHARES, PRICES, st.integers(1, 50), st.integers(1, 50), st.sampled_from(["split", "stock_dividend"]))
+def test_split_makes_no_profit(quantity, price, numerator, denominator, kind):
+    """A split or stock dividend leaves equity as it was, up to the cent of cash in lieu and the sixth decimal of the mark; and no fraction of a share."""
     before = held(quantity, price)
-    after, moved = apply_actions(before, actions(action(1, D, "split", numerator=numerator, denominator=denominator)), {(1, D): quantity})
+    after, moved = apply_actions(before, actions(action(1, D, kind, numerator=numerator, denominator=denominator)), {(1, D): quantity})
     rounding = Decimal("0.005") + (abs(quantity) * numerator // denominator + 1) * Decimal("0.0000005")
     assert abs(after.equity - before.equity) <= rounding
     assert abs(after.quantities.get(1, 0)) == abs(quantity) * numerator // denominator
@@ -41,6 +41,85 @@ def test_cash_changes_by_what_the_journal_says(quantity, dividend, trades):
     after, second = apply_fills(acted, [filled(f"e{n}", *trade, sid=1 + n % 2) for n, trade in enumerate(trades)])
     assert after.cash - before.cash == sum((m.amount for m in [*first, *second]), Decimal(0))
     assert sum(after.quantities.values()) == quantity + sum(side * n for side, n, *_ in trades)
+
+
+RATIO = {"numerator": st.integers(1, 50), "denominator": st.integers(1, 50)}
+
+
+@given(SHARES, PRICES, st.booleans(), st.fixed_dictionaries(RATIO), st.decimals("0", "1", places=3), st.sampled_from(["spin_off", "merger"]), st.booleans())
+def test_what_another_company_takes_over_keeps_its_worth(quantity, price, known, ratio, part, kind, held_already):
+    """Whatever part of a price a spin-off hands out or a merger pays in cash, equity stays at unchanged total value up to the cent and the sixth decimal of the marks, and each share is accounted for."""
+    cash = (price * part).quantize(Decimal("0.0001"))
+    worth = cash if kind == "spin_off" else price - cash
+    terms = {"value": float(worth)} if kind == "spin_off" else {"cash": cash}
+    theirs = (worth * ratio["denominator"] / ratio["numerator"]).quantize(Decimal("0.000001"))
+    before = held(quantity, price)
+    if held_already:
+        before = Holdings(session=BEFORE, cash=before.cash, quantities=before.quantities | {2: 5}, marks=before.marks | {2: theirs})
+    after, moved = apply_actions(before, actions(action(1, D, kind, counterpart="S2", **ratio, **terms)), {(1, D): quantity}, {"S2": 2} if known else {})
+    whole = abs(quantity) * ratio["numerator"] // ratio["denominator"] * (1 if quantity > 0 else -1) * known
+    assert after.quantities.get(2, 0) - 5 * held_already == whole
+    assert after.quantities.get(1, 0) == (quantity if kind == "spin_off" else 0)
+    assert abs(after.equity - before.equity) <= Decimal("0.01") + (abs(whole) + 1) * Decimal("0.0000005")
+    assert sum((m.amount for m in moved if m.kind == "transfer"), Decimal(0)) == 0
+    assert after.cash - before.cash == sum((m.amount for m in moved), Decimal(0))
+    assert not [m for m in moved if known and m.kind == "cash_in_lieu" and abs(m.amount) > abs(theirs) + Decimal("0.005")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "terms", "sids", "shares", "marks", "paid"),
+    [
+        # 3 shares of S2 for 7 of S1: 42 of 100 are whole, 6/7 of one is paid at 14
+        ("spin_off", {"value": 6.0, "numerator": 3, "denominator": 7}, {"S2": 2}, {1: 100, 2: 42}, {1: 24, 2: 14}, {"cash_in_lieu": "12.00"}),
+        ("spin_off", {"value": 6.0, "numerator": 3, "denominator": 7}, {}, {1: 100}, {1: 24}, {"spin_off": "600.00"}),
+        ("spin_off", {"value": 6.0}, {"S2": 2}, {1: 100}, {1: 24}, {"spin_off": "600.00"}),
+        ("spin_off", {"numerator": 1, "denominator": 2}, {"S2": 2}, {1: 100, 2: 50}, {1: 30, 2: 0}, {}),  # worth unknown: the day's close will say
+        ("merger", {"cash": Decimal("31.5")}, {}, {}, {}, {"merger": "3150.00"}),
+        ("merger", {"cash": Decimal(9), "numerator": 3, "denominator": 7}, {"S2": 2}, {2: 42}, {2: 49}, {"merger": "900.00", "cash_in_lieu": "42.00"}),
+        ("merger", {"numerator": 3, "denominator": 7}, {"S2": 2}, {2: 42}, {2: 70}, {"cash_in_lieu": "60.00"}),
+        ("merger", {"cash": Decimal(9), "numerator": 3, "denominator": 7}, {}, {}, {}, {"merger": "3000.00"}),
+        ("merger", {"value": 0.1}, {}, {}, {}, {"merger": "3300.00"}),
+        ("symbol_change", {}, {}, {1: 100}, {1: 30}, {}),
+    ],
+)
+def test_what_is_handed_out(kind, terms, sids, shares, marks, paid):
+    """100 shares marked at 30 through a spin-off or merger of S2: the shares and marks after, and what was paid in cash; for shorts the same with the other sign."""
+    acted = actions(action(1, D, kind, **{"counterpart": "S2" if "denominator" in terms else None} | terms))
+    for side in (1, -1):
+        after, moved = apply_actions(held(100 * side), acted, {(1, D): 100 * side}, sids)
+        assert after.quantities == {sid: n * side for sid, n in shares.items()}
+        assert after.marks == {sid: Decimal(m) for sid, m in marks.items()}
+        assert {m.kind: m.amount for m in moved if m.kind != "transfer"} == {k: Decimal(amount) * side for k, amount in paid.items()}
+
+
+def test_actions_of_one_session_are_booked_in_their_order():
+    """A dividend and a spin-off are per old share, split and stock dividend multiply, a merger takes all that is then held and leaves nothing to the delisting."""
+    one = {"ex": D, "sid": 1}
+    due = actions(
+        action(**one, kind="delisting", value=-0.5),
+        action(**one, kind="stock_dividend", numerator=11, denominator=10),
+        action(**one, kind="split", numerator=2, denominator=1),
+        action(**one, kind="spin_off", value=3.0, numerator=1, denominator=4, counterpart="S2"),
+        action(**one, kind="dividend", cash=Decimal("0.5")),
+    )
+    before = held(10)
+    after, moved = apply_actions(before, due.filter(due["kind"] != "delisting"), {(1, D): 10}, {"S2": 2})
+    assert (after.quantities, after.marks) == ({1: 22, 2: 2}, {1: Decimal("12.272727"), 2: Decimal(12)})
+    assert sorted((m.kind, m.amount) for m in moved) == [("cash_in_lieu", 6), ("dividend", 5), ("transfer", -24), ("transfer", 24)]
+    ended, paid = apply_actions(before, actions(*due.to_dicts(), action(**one, kind="merger", cash=Decimal(13))), {(1, D): 10}, {"S2": 2})
+    assert ended.quantities == {2: 2}
+    assert [m.amount for m in paid if m.kind in {"merger", "delisting"}] == [Decimal(286)]
+    assert len({(m.kind, m.sid, m.reference) for m in paid}) == len(paid)  # the journal's key
+
+
+def test_a_late_spin_off_acts_on_the_shares_of_its_evening():
+    """A spin-off that becomes known later hands out shares for what was held before its ex-session and leaves the mark, which is ex already; a later split of what was received counts it."""
+    first, second = SESSIONS[1], SESSIONS[2]
+    spun = action(1, first, "spin_off", D, value=6.0, numerator=1, denominator=2, counterpart="S2")
+    split = action(2, second, "split", D, numerator=3, denominator=1)
+    after, _ = apply_actions(held(60), actions(spun, split), {(1, first): 100}, {"S2": 2})
+    assert after.quantities == {1: 60, 2: 150}
+    assert after.marks[1] == Decimal(30)
 
 
 def test_short_pays_the_dividend():
@@ -131,3 +210,4 @@ class TestDue:
         """A split that the cut does not know yet ends no order."""
         late = actions(action(1, SESSIONS[4], "split", SESSIONS[5], numerator=2, denominator=1), action(2, SESSIONS[4], "split", numerator=2, denominator=1))
         assert splits_ex(late, CUTS, SESSIONS[4]) == {2}
+        assert splits_ex(actions(action(3, SESSIONS[4], "stock_dividend", numerator=21, denominator=20)), CUTS, SESSIONS[4]) == {3}

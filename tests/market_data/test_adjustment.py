@@ -214,7 +214,7 @@ def test_an_ex_session_without_a_bar() -> None:
 )
 def test_the_last_return_is_what_holders_got(rows, last) -> None:
     """A declared delisting or merger ends the series with its return, after a split and a dividend too; where nobody said what was paid, it ends with the last price."""
-    raw = bars({1: [100.0, 50.0, 50.0], 2: [30.0] * 5})
+    raw = bars({1: [100.0, 50.0, 50.0], 2: [30.0, 30.0, 30.0, 31.0, 32.0]})
     acted = actions(action("split", D[1], numerator=2, denominator=1), *rows)
     for policy in ("adjusted", "total-return"):
         out = adjusted(raw, acted, policy, D[4])

@@ -47,24 +47,27 @@ fills = st.lists(st.tuples(sids, st.sampled_from([1, -1]), st.integers(1, 10**5)
     ]
 )
 actions = st.dictionaries(
-    st.tuples(sids, st.sampled_from(["split", "dividend", "delisting"])), st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(0, 500), st.floats(-1, 1).map(lambda x: round(x, 4)))
+    st.tuples(sids, st.sampled_from(["split", "stock_dividend", "dividend", "spin_off", "merger", "delisting"])),
+    st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(0, 500), st.floats(-1, 1).map(lambda x: round(x, 4))),
 )
 
 
 @settings(max_examples=150, deadline=None)
-@given(before=holdings, traded=fills, acts=actions, close=st.dictionaries(sids, prices))
-def test_booked_days_add_up(before, traded, acts, close):
+@given(before=holdings, traded=fills, acts=actions, close=st.dictionaries(sids, prices), named=st.booleans())
+def test_booked_days_add_up(before, traded, acts, close, named):
     """For any day the P&L of the names adds up to the change of equity, and cash and values to equity, exactly."""
     at = CUTS.of(D2)
     rows = [
         {
-            "session": D2, "sid": sid, "kind": kind, "numerator": n, "denominator": d, "cash": Decimal(c) / 100, "value": v, "origin": "declared", "confidence": 1.0, "withdrawn": False,
+            "session": D2, "sid": sid, "kind": kind, "numerator": n, "denominator": d, "cash": Decimal(c) / 100, "value": abs(v) if kind == "spin_off" else v, "counterpart": f"S{sid % 5 + 1}", "origin": "declared", "confidence": 1.0, "withdrawn": False,
             "source": "x", "capture": D2, "file": "f", "line": 1, "known_at": at, "declared_known_at": at,
         }
         for (sid, kind), (n, d, c, v) in acts.items()
     ]  # fmt: skip
     entitled = {(sid, D2): q for sid, q in before.quantities.items()}
-    check_sums(before, book_day(BOOK, before, D2, at, pl.DataFrame(rows, schema=dict(ACTIONS.schema)), entitled, traded, closes(close)))
+    of = closes(close)
+    of = of.with_columns(symbol=pl.format("S{}", "sid")) if named else of
+    check_sums(before, book_day(BOOK, before, D2, at, pl.DataFrame(rows, schema=dict(ACTIONS.schema)), entitled, traded, of))
 
 
 def test_parts_of_pnl_by_hand(desk):
@@ -85,6 +88,22 @@ def test_a_split_without_a_bar_makes_no_pnl_on_what_is_sold_at_the_mark(desk):
     sold = [desk.fill("e1", "c1", 1, -1, 200, "5", fee="0", session=D2)]
     row = book_day(BOOK, before, D2, CUTS.of(D2), split, {(1, D2): 100}, sold, closes({})).pnl.row(0, named=True)
     assert (row["holding"], row["trading"], row["total"]) == (0, 0, 0)
+
+
+def test_a_spin_off_is_no_loss_of_the_parent(store, book, cuts, desk):
+    """From the store alone: the parent is credited with what it hands out, the child begins at its worth and earns from there; the journal's transfers sum to zero."""
+    store.append(BARS, desk.bars({D1: {1: 30.0}, D2: {1: 25.0, 2: 13.0}, D3: {1: 25.0}}))
+    spun = desk.action(1, D2, "spin_off", value=6.0, numerator=1, denominator=2, counterpart="S2")
+    store.append(ACTIONS, pl.concat([spun, desk.action(2, D3, "merger", cash=Decimal(15))]))
+    for session in (D1, D2, D3):
+        book_session(store, book, cuts, session, [desk.fill("e1", "c1", 1, 1, 101, "30", fee="0")])
+    pnl = {(r["session"], r["sid"]): (r["holding"], r["income"]) for r in store.read(PNL, as_of=None).iter_rows(named=True)}
+    # S1 goes from 24 to 25 on 101 shares, 6 of it paid for half a share; S2 from 12 to 13, then sold for 15
+    assert pnl == {(D1, 1): (0, 0), (D2, 1): (95, 6), (D2, 2): (50, 0), (D3, 1): (0, 0), (D3, 2): (-650, 750)}
+    assert state(store, book, D3).quantities == {1: 101}
+    journal = store.read(JOURNAL, as_of=None)
+    assert journal.filter(pl.col("kind") == "transfer").sort("sid").select("sid", "amount").rows() == [(1, Decimal(600)), (2, Decimal(-600))]
+    assert journal["amount"].sum() == state(store, book, D3).cash
 
 
 def test_short_book_has_negative_short_value(desk):
