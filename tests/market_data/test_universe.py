@@ -1,6 +1,8 @@
 """Who is a member, and since when that was known."""
 
-from collections.abc import Callable, Sequence
+import ast
+import re
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ from quant_assets.contract import Table
 from quant_assets.market_data import universe
 from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.market_data.ingest import ingest
+from quant_assets.market_data.membership import Membership
 from quant_assets.signals.strategy import Eligibility, Strategy, UniverseRule
 from quant_assets.tables import BARS, INDEX_MEMBERS, LISTINGS, SECTORS, UNIVERSE
 from resources.store import DeltaStore
 
+REPOSITORY = Path(__file__).parents[2]
 XNYS = calendar("XNYS")
 CUTS = Cuts(XNYS)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -77,7 +81,7 @@ def test_the_most_liquid_are_drawn_monthly(store: DeltaStore, tmp_path: Path) ->
     drawn = draw(store, tmp_path, DAYS)
     rows = drawn.read(UNIVERSE, as_of=None)
     assert rows.select("session", "until").unique().sort("session").rows() == [(date(2016, 3, 31), date(2016, 4, 1)), (date(2016, 4, 1), date(2016, 5, 2)), (date(2016, 5, 2), date(2016, 6, 1))]
-    by_day = symbols(drawn, universe.members(rows, DAYS))
+    by_day = symbols(drawn, Membership.of_universe(rows).at(DAYS, CUTS).rename({"who": "sid"}))
     assert [by_day.get(d) for d in (DAYS[6], DAYS[7], date(2016, 4, 1), date(2016, 4, 29), date(2016, 5, 2))] == [None, "ABE", "ABE", "ABE", "ABD"]
     assert rows.select((pl.col("known_at") == pl.col("session").map_elements(CUTS.of, return_dtype=pl.Datetime("us", "UTC"))).all()).item()
 
@@ -107,7 +111,7 @@ def test_former_members_are_remembered_for_a_year(store: DeltaStore, tmp_path: P
     """E left in May: a former member from then on, for the twelve months after its interval ended; while a member it is not a former one."""
     rows = draw(store, tmp_path, DAYS).read(UNIVERSE, as_of=None)
     asked = [date(2016, 4, 29), date(2016, 5, 6), date(2017, 5, 1), date(2017, 5, 2)]
-    assert symbols(store, universe.former_members(rows, asked)) == {date(2016, 5, 6): "E", date(2017, 5, 1): "ABDE", date(2017, 5, 2): "ABD"}
+    assert symbols(store, Membership.of_universe(rows).former(asked, CUTS).rename({"who": "sid"})) == {date(2016, 5, 6): "E", date(2017, 5, 1): "ABDE", date(2017, 5, 2): "ABD"}
 
 
 def test_ties_go_to_the_smaller_sid(store: DeltaStore, capture: Callable[..., Any], captures: Any, tmp_path: Path) -> None:
@@ -196,3 +200,30 @@ def test_a_rule_without_conditions_is_declared_as_before() -> None:
     assert msgspec.to_builtins(indexed)["eligible"] == {"index": ("sp500",)}
     assert msgspec.json.decode(msgspec.json.encode(indexed), type=UniverseRule) == indexed
     assert Strategy(name="s", universe=indexed).config_hash != Strategy(name="s").config_hash
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Every function and method of the platform, with the place where it stands."""
+    for path in sorted(p for floor in ("quant_assets", "resources", "jobs") for p in (REPOSITORY / floor).rglob("*.py")):
+        yield from ((f"{path.relative_to(REPOSITORY)}:{n.lineno} {n.name}", n) for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef))
+
+
+@pytest.mark.xfail(strict=True, reason="features and decisions still ask `universe.members`, which takes no cut; they move to `Membership`")
+def test_nobody_can_be_asked_for_members_without_a_cut() -> None:
+    """A function that tells members takes a cut, or the cuts of its sessions: today's members of a past session cannot be asked for."""
+    telling = re.compile(r"(^|_)(members?|constituents?)($|_)")
+    without = [
+        where
+        for where, f in functions()
+        if telling.search(f.name) and not f.name.startswith("_") and not {"Cuts", "datetime"} & {ast.unparse(a.annotation) for a in (*f.args.args, *f.args.kwonlyargs) if a.annotation}
+    ]
+    assert not without, without
+
+
+def test_nobody_reads_members_as_of_no_time() -> None:
+    """Whoever reads a universe or an index names the cut up to which it may be known."""
+    reads = [(where, call) for where, f in functions() for call in ast.walk(f) if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "read" and call.args]
+    of_members = [(where, call) for where, call in reads if ast.unparse(call.args[0]) in {"UNIVERSE", "INDEX_MEMBERS"}]
+    assert len(of_members) >= 5
+    endless = [where for where, call in of_members if any(k.arg == "as_of" and ast.unparse(k.value) == "None" for k in call.keywords)]
+    assert not endless, endless
