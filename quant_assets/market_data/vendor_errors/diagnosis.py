@@ -45,12 +45,12 @@ def diagnose(bars: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _usual_move(rows: pl.DataFrame) -> pl.DataFrame:
-    """`_usual` by symbol: robust daily volatility of the closes that moved at all; and `_per_usual`, one over it: where a joined column is one value repeated, Polars divides by it with other last bits than elsewhere."""
+    """`_per_usual` by symbol: one over the robust daily volatility of the closes that moved at all. Inverted here, for where a joined column is one value repeated, Polars divides by it with other last bits than elsewhere."""
     close = pl.when(pl.col("close") > 0).then(pl.col("close"))
     move = rows.select("symbol", _move=(close / close.forward_fill().shift()).log().abs().over("symbol")).filter(pl.col("_move").is_between(0, levels.MOVE, closed="none"))
     usual = move.group_by("symbol").agg(_usual=(NORMAL * pl.col("_move").median()).clip(CALMEST))
-    names = rows.select("symbol").unique(maintain_order=True).join(usual, on="symbol", how="left", maintain_order="left").with_columns(pl.col("_usual").fill_null(CALMEST))
-    return names.with_columns(_per_usual=1 / pl.col("_usual"))
+    names = rows.select("symbol").unique(maintain_order=True).join(usual, on="symbol", how="left", maintain_order="left")
+    return names.select("symbol", _per_usual=1 / pl.col("_usual").fill_null(CALMEST))
 
 
 def _mendable() -> pl.Expr:

@@ -17,7 +17,6 @@ GLITCH = 10.0  # a slipped decimal point; believed only where it is undone soon,
 MOVE = 0.5  # how far, in logs, a day's own move may take a break from its ratio: -40 % to +65 %
 UNTRADABLE = math.log(5)  # 58 of 805,166 daily moves of 2,668 US names go beyond: all but a few are splits, new listings or errors
 SMALLEST_SPLIT = math.log(1.2)  # nearer to one, a break cannot be told from a bad day
-QUIET = 5.0  # a break is at least this many times the name's usual move
 NEAR = 15  # sessions by which vendors miss the ex-session of a split they declare
 SOON = 10  # sessions within which a passing error is over
 ODDS = 1e-3  # of a move of the right size near a declared split, or of a hundredfold, one in a thousand is a vendor's before anything is known of its shape
@@ -29,7 +28,7 @@ SERIES = (*PRICES, "adj_close")
 def restored(bars: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """`bars` with every row on its name's level in force, findings by row (`_row` and the columns of `diagnosis.FINDINGS`), and breaks that nothing explains (`_row`, symbol, `_ratio`).
 
-    `bars`: sorted by symbol and session, with `_row`, the usual move `_usual` and its inverse `_per_usual`.
+    `bars`: sorted by symbol and session, with `_row` and `_per_usual`, one over the usual daily move.
     """
     seen = _moves(bars)
     breaks = _breaks(seen)
@@ -81,7 +80,7 @@ def _moves(bars: pl.DataFrame) -> pl.DataFrame:
 def _breaks(seen: pl.DataFrame) -> pl.DataFrame:
     """The breaks: `_kind` (unit, split, or gap where nothing explains it), `_step`, the log ratio it stands for (gap: zero), and `_sure`, the log odds."""
     size, split = pl.col("_move").abs(), pl.col("_ratio").log().abs()
-    moved = seen.filter(size > pl.max_horizontal(QUIET * pl.col("_usual"), SMALLEST_SPLIT / 2)).with_columns(_split_misfit=(size - split).abs())
+    moved = seen.filter(size > SMALLEST_SPLIT / 2).with_columns(_split_misfit=(size - split).abs())
     units = [math.log(u) for u in (GLITCH, *UNITS)]
     moved = moved.with_columns(_unit=pl.coalesce(pl.when((size - u).abs() < MOVE).then(pl.lit(u)) for u in units))
     as_split = (pl.col("_split_misfit") < split / 2) & ((pl.col("_split_misfit") < (size - pl.col("_unit")).abs() + 1e-9) | pl.col("_unit").is_null())

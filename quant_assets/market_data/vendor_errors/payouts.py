@@ -102,7 +102,7 @@ def _weighed(paid: pl.DataFrame) -> pl.DataFrame:
     """Choose each payment's amount: as declared, as the step says, or off by a unit, the day's split or a later break; say so where the step is another."""
     y, step = pl.col("_y"), pl.col("_step")
     none = (step.abs() <= NOTHING + 4 * pl.col("_noise")) & ~_same(step, y)
-    with_gains = (pl.col("capital_gains") > 0) & (pl.col("capital_gains") <= pl.col("dividend")) & _same(step, y + pl.col("capital_gains") / pl.col("_prev"))
+    with_gains = (pl.col("capital_gains") > 0) & _same(step, y + pl.col("capital_gains") / pl.col("_prev"))
     agree = step.is_null() | _same(step, y) | with_gains
     split = pl.when((pl.col("split") > 0) & (pl.col("split") != 1)).then(pl.col("split"))
     by_step = step / y
