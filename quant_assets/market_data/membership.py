@@ -173,7 +173,8 @@ class Membership:
 
     def intervals(self, session: date, cuts: Cuts) -> pl.DataFrame:
         """who, start, until: the half-open intervals that began by `session`, as known at its cut; the end is null where none is known."""
-        began = self._of([session], cuts, pl.col("start") <= pl.col("session"))
+        cut = cuts.of(session)
+        began = self._versions.filter(pl.col("start") <= session, pl.col("known_at") <= cut, pl.col("superseded") > cut)
         touching = pl.col("start") == pl.col("until").shift(1).over("who")
         runs = began.sort("who", "start").with_columns(run=(~touching.fill_null(value=False)).cum_sum().over("who"))
         merged = runs.group_by("who", "run", maintain_order=True).agg(pl.col("start").first(), pl.col("until").last())
@@ -182,7 +183,8 @@ class Membership:
     def _of(self, sessions: Sequence[date], cuts: Cuts, *conditions: pl.Expr, months: int = 0) -> pl.DataFrame:
         asked = pl.DataFrame([(s, cuts.of(s)) for s in sorted(set(sessions))], schema={"session": pl.Date, "cut": UTC_MICROS}, orient="row")
         asked = asked.with_columns(since=pl.col("session").dt.offset_by(f"-{months}mo"))
-        return asked.join_where(self._versions, *conditions, pl.col("known_at") <= pl.col("cut"), pl.col("superseded") > pl.col("cut"))
+        near = self._versions.filter(pl.col("start") <= asked["session"].max(), pl.col("until") > asked["since"].min())  # most of a long history never meets the sessions asked for
+        return asked.join_where(near, *conditions).filter(pl.col("known_at") <= pl.col("cut"), pl.col("superseded") > pl.col("cut"))
 
 
 def _spans(versions: Iterable[tuple[date, datetime, float | None, bool | None]]) -> Iterator[_Span]:
