@@ -183,7 +183,9 @@ class Membership:
     def _of(self, sessions: Sequence[date], cuts: Cuts, *conditions: pl.Expr, months: int = 0) -> pl.DataFrame:
         asked = pl.DataFrame([(s, cuts.of(s)) for s in sorted(set(sessions))], schema={"session": pl.Date, "cut": UTC_MICROS}, orient="row")
         asked = asked.with_columns(since=pl.col("session").dt.offset_by(f"-{months}mo"))
-        near = self._versions.filter(pl.col("start") <= asked["session"].max(), pl.col("until") > asked["since"].min())  # most of a long history never meets the sessions asked for
+        near = self._versions.filter(
+            pl.col("start") <= pl.lit(asked["session"].max(), pl.Date), pl.col("until") > pl.lit(asked["since"].min(), pl.Date)
+        )  # most of a long history never meets the sessions asked for
         return asked.join_where(near, *conditions).filter(pl.col("known_at") <= pl.col("cut"), pl.col("superseded") > pl.col("cut"))
 
 

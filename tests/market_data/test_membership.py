@@ -281,3 +281,12 @@ def test_membership_answers_for_cuts_only() -> None:
         assert signature.parameters["cuts"].default is inspect.Parameter.empty, name
     held = Membership.of_universe(universe((1, 0, 5, 0)))
     assert not [name for name in vars(held) if not name.startswith("_")]
+
+
+def test_nobody_is_asked_about() -> None:
+    """No session, or no member that anybody ever had: an empty answer with its columns."""
+    for membership, who in ((Membership.of_universe(UNIVERSE.empty()), pl.Int64), (Membership.of_index(INDEX_MEMBERS.empty()), pl.String)):
+        for sessions in ([], [on(1)]):
+            assert dict(membership.at(sessions, DAILY).schema) == {"session": pl.Date, "who": who, "weight": pl.Float64}
+            assert dict(membership.former(sessions, DAILY).schema) == {"session": pl.Date, "who": who}
+    assert Membership.of_universe(universe((1, 0, 5, 0))).at([], DAILY).is_empty()
