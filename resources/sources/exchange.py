@@ -12,6 +12,7 @@ import time as wall
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -163,12 +164,13 @@ class Exchange:
 
     def _page_of(self, symbol: str, since: int, limit: int) -> pl.DataFrame:
         if self._bars:
-            return pl.DataFrame(self._client.fetch_ohlcv(symbol, self.feed.bar, since, limit), schema=_BARS, orient="row").sort("ts", maintain_order=True)
-        trades = self._client.fetch_trades(symbol, since, limit)
-        if any(t["id"] is None for t in trades):
-            raise CaptureUnreadable(f"{self.name}: it gives trades of {symbol} no ids, so two that are alike could not be told apart; take bars of it instead")
-        rows = [(t["timestamp"], str(t["id"]), t["price"], t["amount"], _SIDES.get(t["side"], 0)) for t in trades]
-        return pl.DataFrame(rows, schema=_TRADES, orient="row").sort("ts", maintain_order=True)
+            rows = self._client.fetch_ohlcv(symbol, self.feed.bar, since, limit)
+        else:
+            trades = self._client.fetch_trades(symbol, since, limit)
+            if any(t["id"] is None for t in trades):
+                raise CaptureUnreadable(f"{self.name}: it gives trades of {symbol} no ids, so two that are alike could not be told apart; take bars of it instead")
+            rows = [(t["timestamp"], str(t["id"]), t["price"], t["amount"], _SIDES.get(t["side"], 0)) for t in trades]
+        return pl.DataFrame(rows, schema=self._schema, orient="row").sort("ts", maintain_order=True)
 
     def _ready(self, label: date) -> None:
         """The symbols exist, and the day is over where the exchange is."""
@@ -180,7 +182,7 @@ class Exchange:
                     f"{self.name}: no market {symbol}; there are {len(markets)}, for example {close or sorted(markets)[:3]}. Correct the feed; what was captured of it before stays"
                 )
         if self._client.has["fetchTime"]:
-            theirs = self._ask("clock", self._client.fetch_time)
+            theirs = self._ask("clock", self._client.fetch_time) or 0
             if theirs < (end := int(datetime.combine(label, time(), UTC).timestamp()) * 1000 + DAY):
                 raise CaptureUnreadable(f"{self.name}: {label} is not over: its own clock says {_iso(theirs)}. Run again {(end - theirs) / 1000:,.0f} s later, and look at this machine's clock")
 
@@ -213,6 +215,7 @@ class Exchange:
         client = getattr(ccxt, feed.exchange)({"options": {**defaults, **(feed.options or {})}})
         client.has["fetchCurrencies"] = False  # needs credentials at some, and nothing here needs it
         client.throttle = self._throttle
+        client.on_rest_response = _not_a_page
         if feed.api:
             client.urls["api"] = _elsewhere(client.urls["api"], feed.api)
         if feed.dataset == "intraday_bars" and feed.bar not in (client.timeframes or {}):
@@ -245,6 +248,15 @@ def _seconds(bar: str) -> int:
     if not seconds or 86400 % seconds:
         raise ConfigurationError(f"bar {bar!r} is not a length that divides the day, like 1m, 15m, 1h or 1d")
     return seconds
+
+
+def _not_a_page(status: int, reason: str, url: str, method: str, _: object, body: str, *_request: object) -> str:
+    """The client's hook on each answer. Of the page of a proxy that wants a login the client would make no rows: an empty day."""
+    import ccxt
+
+    if status == HTTPStatus.OK and body.lstrip().startswith("<"):
+        raise ccxt.BadResponse(f"{method} {url} was answered {status} {reason} with a page: look what stands between here and the exchange")
+    return body.strip()
 
 
 def _since(pages: list[pl.DataFrame], since: int) -> pl.DataFrame:

@@ -102,6 +102,16 @@ def test_network_errors_are_asked_again_with_growing_pauses(make: Make, venue: V
     assert [s for s in wall.slept if s >= 0.5] == [1.0, 2.0, 4.0, 8.0]
 
 
+@pytest.mark.parametrize(("at", "kind"), [("exchangeInfo", "intraday_bars"), ("time", "intraday_bars"), ("klines", "intraday_bars"), ("aggTrades", "trades")])
+def test_a_page_of_somebody_else_is_no_answer(make: Make, venue: Venue, at: str, kind: str) -> None:
+    """The login page of a proxy, sent as 200, is asked again and never becomes an empty day."""
+    venue.faults.extend([Fault(200, at=at, page="<html>Please log in</html>")] * 3)
+    assert make(dataset=kind).fetch(FIRST).others[kind].height >= 1440
+    venue.faults.extend([Fault(200, page="<html>Please log in</html>")] * 6)
+    with pytest.raises(CaptureUnreadable, match=r"BadResponse: .*with a page"):
+        make(dataset=kind).fetch(date(2024, 5, 2))
+
+
 def test_attempts_are_bounded_and_the_error_says_what_to_do(make: Make, venue: Venue) -> None:
     """After the last attempt: what was asked, how often, what came, what to do."""
     venue.faults.extend([Fault(503, at="klines")] * 9)

@@ -27,6 +27,7 @@ class Fault:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     at: str = ""
+    page: str = ""  # instead of JSON
 
 
 class Exchange:
@@ -100,7 +101,7 @@ class Exchange:
                     status, body = fault.status, {"code": -1003, "msg": "Too many requests"} if fault.status in {418, 429} else {}
                 else:
                     status, body = venue.answer(path, query)
-                sent = json.dumps(body).encode()
+                sent = (fault.page if fault and fault.page else json.dumps(body)).encode()
                 self.send_response(status)
                 for name, value in {"Content-Type": "application/json", "Content-Length": str(len(sent)), **(fault.headers if fault else {})}.items():
                     self.send_header(name, value)
