@@ -70,7 +70,7 @@ def test_repairs_equal_the_answer(given: dict[str, pl.DataFrame], diagnosed: Dia
 
 
 def test_where_the_published_answer_is_wrong(diagnosed: Diagnosed) -> None:
-    """Dividends of 0.441 stand on the basis after a consolidation of 0.067967 for 1 that the vendor does not declare: 0.03 each, to within the day's move that hides in the break; the answer says 0.00441 twice and leaves 0.441."""
+    """Dividends of 0.441 stand on the basis after a consolidation of 0.067967 for 1 that the vendor does not declare: 0.03 each, as the company announced, to within the day's move that hides in the break; the answer says 0.00441 twice and leaves 0.441."""
     findings, repairs = diagnosed(SCR)
     assert rules(findings) == {"PRICE_BREAK": 1, "DIVIDEND_WRONG": 3}
     assert repairs.filter(pl.col("dividend") > 0)["dividend"].to_list() == pytest.approx([0.441 * 0.067967] * 3, rel=0.06)
