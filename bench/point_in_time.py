@@ -120,12 +120,12 @@ def measured(who: str, folder: Path, views: int, days: int, result: Path | None,
     return json.loads(printed.stdout.splitlines()[-1])
 
 
-def differing(one: pl.DataFrame, other: pl.DataFrame) -> int:
-    """Spine rows of which any value differs."""
+def differing(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `one` of which the other gives any value differently."""
     columns = [c for c in one.columns if c.startswith("view")]
     one, other = one.sort("row"), other.sort("row")
     assert one["row"].equals(other["row"])
-    return int(pl.select(pl.any_horizontal(one[c].ne_missing(other[c]) for c in columns)).to_series().sum())
+    return one.filter(pl.any_horizontal(pl.col(c).ne_missing(other[c]) for c in columns))
 
 
 def race(folder: Path, rows: int, views: int, days: int) -> None:
@@ -135,21 +135,21 @@ def race(folder: Path, rows: int, views: int, days: int) -> None:
     for turn in range(ROUNDS):
         for who, found in runs.items():
             found.append(measured(who, folder, views, days, None if turn else folder / f"{who}.parquet"))
-    print(f"\n{rows:,} rows × {views} views, tolerance {days or 'none'} days; median of {ROUNDS} turns, {THREADS} threads")
+    print(f"\n{rows:,} rows × {views} view(s), {f'tolerance {days} days' if days else 'no tolerance'}; median of {ROUNDS} turns, {THREADS} threads")
     print(f"{'':10} {'wall s':>9} {'CPU s':>9} {'peak MiB':>9} {'wall ×':>8} {'CPU ×':>8} {'rows that differ':>17}")
     answer, base = pl.read_parquet(folder / "ours.parquet"), {c: median(r[c] for r in runs["ours"]) for c in ("wall", "cpu", "peak")}
     for who, found in runs.items():
         wall, cpu, peak = (median(r[c] for r in found) for c in ("wall", "cpu", "peak"))
-        other = differing(answer, pl.read_parquet(folder / f"{who}.parquet"))
+        other = differing(answer, pl.read_parquet(folder / f"{who}.parquet")).height
         print(f"{who:10} {wall:9.2f} {cpu:9.2f} {peak:9,.0f} {wall / base['wall']:8.1f} {cpu / base['cpu']:8.1f} {other:17,}", flush=True)
 
 
-def by_the_law(folder: Path, answer: pl.DataFrame, days: int, sample: int = 300) -> int:
-    """How many of some spine rows, drawn at random, `answer` gives differently from reading the cut alone."""
+def by_the_law(folder: Path, answer: pl.DataFrame, days: int) -> int:
+    """How many rows `answer` gives differently from reading the cut alone."""
     frame = pl.read_parquet(folder / "view0.parquet")
     table = Table("view0", "Of the benchmark.", dict(frame.schema), key=("sid", "session", "known_at"))
     wrong = 0
-    for row in answer.sample(sample, seed=7).iter_rows(named=True):
+    for row in answer.iter_rows(named=True):
         standing = in_force(known_by(frame.filter(pl.col("sid") == row["sid"]), row["ts"]), table)
         latest = standing.filter(pl.col("session").is_between(row["ts"] - timedelta(days=days), row["ts"])).tail(1)
         wrong += [row[f"view0_{v}"] for v in VALUES] != (list(latest.select(VALUES).row(0)) if latest.height else [None] * len(VALUES))
@@ -165,18 +165,23 @@ def traps(folder: Path, rows: int, days: int, withdrawn: float) -> None:
     for name, filtered in ways.items():
         measured("feast", folder, 1, days, folder / "feast.parquet", filtered=filtered)
         found[name] = pl.read_parquet(folder / "feast.parquet")
-    print(f"\n{rows:,} rows × 1 view, tolerance {days} days, {RESTATED:.0%} restated, {withdrawn:.0%} of these withdrawn; ours against the law: {by_the_law(folder, answer, days)} of 300 differ")
+    print(f"\n{rows:,} rows × 1 view, tolerance {days} days, {RESTATED:.0%} restated, {withdrawn:.0%} of these withdrawn")
+    drawn = answer.sample(300, seed=7)
+    print(f"of {drawn.height} rows drawn at random, ours differs from the law in {by_the_law(folder, drawn, days)}")
     for name, other in found.items():
-        print(f"{name:24} differs in {differing(answer, other) / rows:7.2%} of rows", flush=True)
+        wrong = differing(answer, other)
+        some = wrong.head(100)
+        print(f"{name:24} differs from ours in {wrong.height / rows:7.2%} of rows; of the first {some.height} of these, ours differs from the law in {by_the_law(folder, some, days)}", flush=True)
 
 
 def main() -> None:
     """Everything, printed."""
-    print(f"{NAMES:,} names, {EVENTS} events each, {RESTATED:.0%} of them restated")
+    print(f"{NAMES:,} names, {EVENTS} events each, {RESTATED:.0%} of them restated; polars {pl.__version__}, duckdb {duckdb.__version__}, {(PEER / 'requirements.in').read_text().strip()}")
+    print(f"{os.cpu_count()} cores, load before the start {os.getloadavg()[0]:.1f}", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         traps(folder / "restated", 100_000, DAYS, 0.0)
-        traps(folder / "withdrawn", 100_000, DAYS, 0.1)
+        traps(folder / "withdrawn", 100_000, DAYS, 0.1)  # which neither peer has a word for
         race(folder / "unbounded", 100_000, 1, 0)
         race(folder / "full", 1_000_000, 10, DAYS)
 
