@@ -82,6 +82,7 @@ def rederive(ws: "Workspace", as_if: Mapping[str, AsIf], first: date, learnt: da
         update(store, cuts, strategy.universe, near)
     step("verdicts")
     gate(store, cuts, near)
+    looked = near
     for strategy in ws.deployment.strategies:
         features = ws.feature_set_of(strategy)
         step(f"features {features.name}")
@@ -94,8 +95,8 @@ def rederive(ws: "Workspace", as_if: Mapping[str, AsIf], first: date, learnt: da
         far = near if all(same(store, ws.store, t, cuts, derived, c) for t, c in ((MODELS, ("strategy", "model_id")), (PROMOTIONS, ("model_id", "promoted")))) else derived
         step(f"decisions {strategy.name}")
         _decide(ws, store, strategy, far)
-        near = max(near, far, key=len)
-    return store, near
+        looked = max(looked, far, key=len)
+    return store, looked
 
 
 def _cuts(ws: "Workspace", strategy: Strategy, first: date) -> list[date]:
@@ -128,13 +129,26 @@ def _decide(ws: "Workspace", store: Overlay, strategy: Strategy, sessions: Seque
         decide(store, features, strategy, ws.cuts, days, kill_switch=kill_switch, provenance=_NOWHERE, now=ws.cuts.of(days[-1]), late=late)
 
 
-def retrade(ws: "Workspace", store: Overlay, book: Book, first: date) -> list[date]:
-    """Trade the book's booked sessions from `first` on again, by the one fill model, on the decisions in `store`; return them."""
-    booked: list[date] = ws.store.read(NAV, as_of=None, first=first, where={"book": book.name})["session"].to_list()
+def retrade(ws: "Workspace", store: Overlay, book: Book, first: date, last: date | None = None) -> list[date]:
+    """Trade the book's booked sessions in [first, last] again, by the one fill model, on the decisions in `store`; return them."""
+    booked: list[date] = ws.store.read(NAV, as_of=None, first=first, last=last, where={"book": book.name})["session"].to_list()
     if booked:
         store.redo(BOOKED, booked, book=book.name)
         run(store, ws.strategy_of(book), msgspec.structs.replace(book, broker="research", armed=False), ws.cuts, booked)
     return booked
+
+
+def retrade_both(ws: "Workspace", was: Overlay, would: Overlay, book: Book, sessions: Sequence[date], step: Callable[[str], None]) -> list[date]:
+    """`retrade` on both, over the sessions looked at, and on to the last one booked where the book does not stand the same after them; return those traded."""
+    traded: list[date] = []
+    for last in (sessions[-1], None):
+        step(f"trades of {book.name}")
+        retrade(ws, was, book, sessions[0], last)
+        step(f"trades of {book.name} as they would have been")
+        traded = retrade(ws, would, book, sessions[0], last)
+        if all(same(was, would, t, ws.cuts, traded[-1:]) for t in (NAV, POSITIONS, ORDERS)):
+            break
+    return traded
 
 
 def stepping(progress: Progress, total: int) -> Callable[[str], None]:

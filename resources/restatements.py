@@ -12,8 +12,8 @@ from quant_assets.features.publish import anchors, compute
 from quant_assets.market_data.restatements import AsIf, Selection, as_if_known, changes, seen
 from quant_assets.ports import Progress, quiet
 from quant_assets.records import Frozen, StageReport
-from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, LABELS, MODELS, NAV, SCORES, UNIVERSE, VERDICTS
-from resources.counterfactual import first_known, rederive, retrade, stepping
+from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, LABELS, LISTINGS, MODELS, NAV, SCORES, UNIVERSE, VERDICTS
+from resources.counterfactual import first_known, rederive, retrade_both, stepping
 from resources.overlay import Overlay
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class Radius(Frozen, frozen=True):
     `features`: feature_set, feature, values, sessions, names, largest (relative change; null where a value would be missing or was).
     `derived`: table, rows that differ: verdicts, universe, labels, models.
     `scores`: strategy, session, names, largest_move (of the rank). `decisions`: strategy, session, sid, symbol, then verdict,
-    reason and target_weight. `trades`: book, session, sid, shares and cash (of all fills, fees included). `pnl`: book, session, pnl.
+    reason and target_weight. `trades`: book, session, sid, shares and cash (of all fills, fees included), symbol. `pnl`: book, session, pnl: of each book of
+    which it would differ, all sessions traded again.
     """
 
     changes: pl.DataFrame
@@ -61,14 +62,17 @@ class Radius(Frozen, frozen=True):
         said = f"Had the {self.changes.height:,} change(s) been known in time, "
         if self.empty:
             return f"{said}nothing would differ" + (f": {self.sessions:,} session(s) computed again, {self.first} to {self.last}." if self.sessions else ": no cut came before they were known.")
-        names = self.decisions.select("strategy", "sid").n_unique()
-        parts = [
-            f"{self.features['values'].sum():,} feature values", f"{self.scores['names'].sum():,} scores of {self.scores.height:,} session(s)",
-            f"{self.decisions.height:,} decisions on {names:,} name(s)", f"{self.trades.height:,} trades",
-        ]  # fmt: skip
+        counted = {
+            "feature values": self.features["values"].sum(),
+            **dict(self.derived.iter_rows()),
+            f"scores of {self.scores['session'].n_unique():,} session(s)": self.scores["names"].sum(),
+            f"decisions on {self.decisions['sid'].n_unique():,} name(s)": self.decisions.height,
+            "trades": self.trades.height,
+        }
+        parts = ", ".join(f"{n:,} {what.removesuffix('s') if n == 1 else what}" for what, n in counted.items() if n)
         money = self.pnl.group_by("book", maintain_order=True).agg(pl.col("pnl", "pnl_would").sum()).iter_rows()
         books = "; ".join(f"P&L of {book} {would - was:+,.2f} ({would:,.2f} instead of {was:,.2f})" for book, was, would in money)
-        return f"{said}{', '.join(parts)} would differ between {self.first} and {self.last}; {books or 'no P&L'}."
+        return f"{said}{parts or 'marks'} would differ between {self.first} and {self.last}; {books or 'no P&L'}."
 
 
 def blast_radius(ws: "Workspace", selection: Selection, progress: Progress = quiet) -> Radius:
@@ -80,20 +84,19 @@ def blast_radius(ws: "Workspace", selection: Selection, progress: Progress = qui
     told = changes(ws.store, ws.cuts, selection)
     span = seen(ws.cuts, as_if)
     was = would = Overlay(ws.store, {})
-    sessions, traded = list[date](), dict[str, list[date]]()
+    sessions, booked = list[date](), set[date]()
     step = stepping(progress, STEPS)
     if span:
         would, sessions = rederive(ws, as_if, *span, step)
+    if sessions:
         for book in ws.deployment.books:
-            step(f"trades of {book.name}")
-            traded[book.name] = retrade(ws, was, book, span[0])
-            step(f"trades of {book.name}, as they would have been")
-            retrade(ws, would, book, span[0])
+            booked.update(retrade_both(ws, was, would, book, sessions, step))
     step("what differs")
     sets = {s.feature_set: ws.feature_set_of(s) for s in ws.deployment.strategies}
-    booked = sorted({s for days in traded.values() for s in days})
 
-    def both(table: Table, days: list[date] = sessions) -> tuple[pl.DataFrame, pl.DataFrame]:
+    names = ws.store.read(LISTINGS, as_of=None).sort("known_at").unique("sid", keep="last").select("sid", "symbol")
+
+    def both(table: Table, days: Sequence[date] = sessions) -> tuple[pl.DataFrame, pl.DataFrame]:
         return first_known(was, table, ws.cuts, days), first_known(would, table, ws.cuts, days)
 
     return Radius(
@@ -105,8 +108,8 @@ def blast_radius(ws: "Workspace", selection: Selection, progress: Progress = qui
         derived=_counted({t.name: _joined(*both(t), on, values) for t, on, values in OUTCOMES}),
         scores=_scores(*both(SCORES)),
         decisions=_decisions(*both(DECISIONS)),
-        trades=_trades(*both(FILLS, booked)),
-        pnl=_joined(*both(NAV, booked), ["book", "session"], ["pnl"]),
+        trades=_trades(*both(FILLS, sorted(booked))).join(names, on="sid", how="left", maintain_order="left"),
+        pnl=_pnl(*both(NAV, sorted(booked))),
     )
 
 
@@ -205,3 +208,8 @@ def _trades(was: pl.DataFrame, would: pl.DataFrame) -> pl.DataFrame:
     signed = pl.col("side") * pl.col("quantity")
     netted = [f.group_by("book", "session", "sid", maintain_order=True).agg(shares=signed.sum(), cash=-(signed * pl.col("price") + pl.col("fee")).sum()) for f in (was, would)]
     return _joined(netted[0], netted[1], ["book", "session", "sid"], ["shares", "cash"])
+
+
+def _pnl(was: pl.DataFrame, would: pl.DataFrame) -> pl.DataFrame:
+    both = was.select("book", "session", "pnl").join(would.select("book", "session", pnl_would="pnl"), on=["book", "session"], how="full", coalesce=True)
+    return both.filter(pl.col("pnl").ne_missing(pl.col("pnl_would")).any().over("book")).sort("book", "session")

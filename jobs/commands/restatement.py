@@ -88,7 +88,9 @@ def restatement_show(
 
 
 def _show(radius: "Radius", *, as_json: bool) -> None:
-    """The sentence, then each part that is not empty."""
+    """Each part that is not empty, trades by how much money moved, then the sentence."""
+    import polars as pl
+
     from jobs.console import escape, frame, say
 
     parts = {
@@ -106,7 +108,9 @@ def _show(radius: "Radius", *, as_json: bool) -> None:
         document = {"sentence": radius.sentence, "empty": radius.empty, "first": radius.first, "last": radius.last, "sessions": radius.sessions, **{n: f.to_dicts() for n, f in parts.items()}}
         sys.stdout.write(msgspec.json.encode(document, enc_hook=str).decode() + "\n")
         return
+    moved = (pl.col("cash_would").fill_null(0) - pl.col("cash").fill_null(0)).abs()
+    parts["trades"] = radius.trades.sort(moved, descending=True).select("book", "session", "symbol", "shares", "shares_would", "cash", "cash_would")
     for name, rows in parts.items():
         if rows.height:
-            frame(rows.head(SHOWN), "table", title=f"{name}{f', of {rows.height:,}' if rows.height > SHOWN else ''}")
+            frame(rows.head(SHOWN).with_columns(pl.col(pl.Decimal).cast(pl.Float64)), "table", title=f"{name}{f', of {rows.height:,}' if rows.height > SHOWN else ''}")
     say(escape(radius.sentence))

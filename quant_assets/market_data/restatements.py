@@ -103,9 +103,12 @@ def seen(cuts: Cuts, as_if: Mapping[str, AsIf]) -> tuple[date, date] | None:
     return (min(f for f, _ in between), max(u for _, u in between)) if between else None
 
 
-def tell(store: Store, cuts: Cuts, notifier: Notifier, since: datetime | None) -> int:
-    """Tell somebody what became known after `since` about rows known before; return how many versions. Late rows and bars of which the volume alone changed are counted, not called for."""
-    news = changes(store, cuts, Selection(since=since)).filter(pl.col("kind") != "late")
+def tell(store: Store, cuts: Cuts, notifier: Notifier, since: datetime | None, first: date | None = None) -> int:
+    """Tell somebody what became known after `since` about rows known before, of events from `first` on; return how many versions.
+
+    A warning, or a note where nothing but volumes of bars changed. Rows that are merely late are no restatement.
+    """
+    news = changes(store, cuts, Selection(since=since, first=first)).filter(pl.col("kind") != "late")
     if news.is_empty():
         return 0
     volume_alone = (pl.col("table") == BARS.name) & (pl.col("kind") == "restated") & pl.col("new").str.contains(r'^\{"volume": [^,]*\}$')
