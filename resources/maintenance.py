@@ -133,7 +133,7 @@ def _together(store: DeltaStore, table: Table, at: "DeltaTable", run: Sequence[M
         raise DataError(f"{table.name}: {len(run)} files hold {rows.height} rows and the log says {sum(f['rows'] for f in run)}; nothing was changed. Look at {run[0]['path']} and those after it")
     aside = store.root / ".compacting" / table.name  # a table of its own: its file and the log's description of it are taken over
     shutil.rmtree(aside, ignore_errors=True)
-    write_deltalake(aside, rows.with_columns(pl.lit(run[0][PARTITION], dtype=pl.Int32).alias(PARTITION)).to_arrow(), partition_by=[PARTITION], target_file_size=1 << 40, writer_properties=writer(rows))
+    write_deltalake(aside, rows.with_columns(pl.lit(run[0][PARTITION], dtype=pl.Int32).alias(PARTITION)), partition_by=[PARTITION], target_file_size=1 << 40, writer_properties=writer(rows))
     (written,) = _described(aside)
     (folder / written["path"]).parent.mkdir(exist_ok=True)
     (aside / written["path"]).replace(folder / written["path"])

@@ -27,7 +27,7 @@ CONFIGURATION = {
     "delta.enableExpiredLogCleanup": "false",  # or a checkpoint drops the log of every version older than thirty days
 }
 LOSSES = 100  # commits that may be lost to other writers before one gives up
-SAMPLE = 4_096  # rows from which it is judged whether a column's values repeat
+SAMPLE = 2_048  # rows from which it is judged whether a column's values repeat
 DICTIONARY = 131_072  # values that a Parquet dictionary page of 1 MiB holds, at 8 bytes
 SPANS = 8  # stretches of days that one comparison looks up apart
 
@@ -126,7 +126,7 @@ class DeltaStore:
         at = self._compared.pop(table.name, None) or self._create(table)
         write_deltalake(
             at,
-            _partitioned(table, rows).to_arrow(),
+            _partitioned(table, rows),
             mode="append",
             schema_mode="merge" if _added(table, at) else None,  # only then: a merge may reorder columns
             writer_properties=writer(rows),
