@@ -6,7 +6,7 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from quant_assets.market_data.actions import derive, news, pairs
+from quant_assets.market_data.actions import COLUMNS, declared, derive, news, pairs
 from quant_assets.market_data.calendars import calendar
 from quant_assets.tables import ACTIONS
 
@@ -68,7 +68,25 @@ def test_a_split_that_the_price_does_not_show_is_ex_the_session_after() -> None:
     assert derived((P, 0.37, 0.37, 5.55), (C, 0.38, 0.38, 0.38)) == [(NEXT, "split", 1, 15, None)]
 
 
-@pytest.mark.parametrize(("factor", "opens"), [(1.04, 10.0), (0.66, 10.0)])
+@pytest.mark.parametrize(
+    ("before", "adjusted", "opens", "kind"),
+    [
+        (66.289998, 27.899831, 26.89, "spin_off"),  # eBay and PayPal, 2376:1000
+        (63.949997, 60.731242, 60.5, "spin_off"),  # DuPont and Chemours, 1053:1000
+        (1075.04996, 649.577015, 653.1, "spin_off"),  # Graham and Cable One
+        (5.76, 5.625, 5.62, "dividend"),  # 0.135 happens to be 1000/1024
+        (23.66, 22.749999, 22.2, "dividend"),  # 0.91 happens to be 1000/1040
+        (51.549999, 37.049998, 37.79, "dividend"),  # 14.50 in cash
+    ],
+)
+def test_spin_offs_are_told_from_dividends(before: float, adjusted: float, opens: float, kind: str) -> None:
+    """A factor of 1000/n to the last digit whose amount nobody would pay in cash is a spin-off, with its worth; what is paid in cash is a dividend whatever the factor."""
+    found = derive(pairs(rows((P, before, before, adjusted), (C, opens, opens, opens)), XNYS))[0]
+    assert found.select("kind", pl.coalesce(pl.col("cash").cast(pl.Float64), "value").round(4)).rows() == [(kind, round(before - adjusted, 4))]
+    assert (found["cash"][0] is None, found["value"][0] is None) == ((True, False) if kind == "spin_off" else (False, True))
+
+
+@pytest.mark.parametrize(("factor", "opens"), [(1.04, 10.0), (0.66, 10.0), (0.268391, 4.5)])
 def test_what_nothing_explains_is_kept_apart(factor: float, opens: float) -> None:
     """A factor above one that is no split, or a large one that the price contradicts, is no action."""
     actions, refused = derive(pairs(rows((P, 10, 10.0, 10.0 * factor), (C, opens, 10.0, 10.0)), XNYS))
@@ -109,3 +127,95 @@ def test_a_pair_across_a_gap_does_not_repeat_an_action() -> None:
     known, _ = derive(pairs(rows((P, 10, 10.0, 9.8), (C, 9.8, 9.8, 9.8)), XNYS))
     wide = pairs(rows((P, 10, 10.0, 9.8), (NEXT, 9.8, 9.8, 9.8)), XNYS)
     assert news(derive(wide)[0], wide, stand(known)).is_empty()
+
+
+def test_a_dividend_that_the_vendor_places_twice_is_one() -> None:
+    """The same terms again within four days, to what an exchange rate does, are the action that stands; other terms, or a month later, are another."""
+    known, _ = derive(pairs(rows((P, 10, 10.0, 9.73), (C, 9.7, 9.7, 9.7)), XNYS))
+    again = pairs(rows((C, 9.7, 9.7, 9.43), (NEXT, 9.68, 9.68, 9.68)), XNYS)
+    assert news(derive(again)[0], again, stand(known)).is_empty()
+    in_dollars = pairs(rows((C, 9.7, 9.7, 9.45), (NEXT, 9.68, 9.68, 9.68)), XNYS)
+    assert news(derive(in_dollars)[0], in_dollars, stand(known)).is_empty()
+    other = pairs(rows((C, 9.7, 9.7, 9.5), (NEXT, 9.68, 9.68, 9.68)), XNYS)
+    assert news(derive(other)[0], other, stand(known))["session"].to_list() == [NEXT]
+    april, following = date(2016, 4, 7), date(2016, 4, 8)
+    monthly = pairs(rows((april, 9.7, 9.7, 9.43), (following, 9.68, 9.68, 9.68)), XNYS)
+    assert news(derive(monthly)[0], monthly, stand(known))["session"].to_list() == [following]
+
+
+HOLDERS = pl.DataFrame({"symbol": ["AA", "BB"], "sid": [7, 8]})
+
+
+def told(*rows: dict[str, object], **columns: list[object]) -> pl.DataFrame:
+    """A vendor's declared actions, of AA ex `C` where nothing else is said."""
+    schema = {"symbol": pl.String, "session": pl.Date} | {c: ACTIONS.schema[c] for c in COLUMNS if c in {"kind", "numerator", "denominator", "cash", "value", "counterpart", "file", "line"}}
+    plain = {"symbol": "AA", "session": C, "kind": "dividend", "file": "a.csv"}
+    frame = pl.DataFrame([dict.fromkeys(schema) | plain | {"line": i} | r for i, r in enumerate(rows)], schema=schema)
+    return frame.with_columns(pl.Series(c, v) for c, v in columns.items())
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"kind": "split", "numerator": 2, "denominator": 1}, None),
+        ({"kind": "split", "numerator": 2}, "INCOMPLETE_ACTION"),
+        ({"kind": "split", "numerator": 0, "denominator": 1}, "INCOMPLETE_ACTION"),
+        ({"kind": "stock_dividend", "numerator": 21, "denominator": 20}, None),
+        ({"kind": "stock_dividend", "cash": Decimal(1)}, "INCOMPLETE_ACTION"),
+        ({"cash": Decimal("0.2")}, None),
+        ({"value": 0.2}, "INCOMPLETE_ACTION"),
+        ({"cash": Decimal("-0.2")}, "INCOMPLETE_ACTION"),
+        ({"kind": "spin_off", "value": 5.5}, None),
+        ({"kind": "spin_off", "numerator": 1, "denominator": 4, "counterpart": "BB"}, None),
+        ({"kind": "spin_off", "numerator": 1, "denominator": 4}, "INCOMPLETE_ACTION"),
+        ({"kind": "merger", "cash": Decimal(30)}, None),
+        ({"kind": "merger", "numerator": 1, "denominator": 4, "counterpart": "BB"}, None),
+        ({"kind": "merger"}, "INCOMPLETE_ACTION"),
+        ({"kind": "delisting"}, None),
+        ({"kind": "symbol_change"}, None),
+        ({"kind": "buyback"}, "UNKNOWN_KIND"),
+        ({"symbol": "ZZ", "cash": Decimal(1)}, "UNKNOWN_SYMBOL"),
+    ],
+)
+def test_a_declared_action_says_what_its_kind_needs(row: dict[str, object], reason: str | None) -> None:
+    """Each kind with its terms is taken; without them it is rejected with a reason, and so are kinds and symbols that nobody knows."""
+    good, bad = declared(told(row), HOLDERS)
+    assert (good.height, bad["reason"].to_list()) == ((1, []) if reason is None else (0, [reason]))
+
+
+def test_dividends_of_one_session_add_up_and_contradictions_are_kept_apart() -> None:
+    """A regular and a special dividend are one amount, the same row twice is one row, two splits of one session are none."""
+    good, bad = declared(told({"cash": Decimal("0.25")}, {"cash": Decimal(2)}, {"cash": Decimal("0.25")}, {"symbol": "BB", "cash": Decimal(1)}), HOLDERS)
+    assert good.select("sid", "cash").rows() == [(7, Decimal("2.25")), (8, Decimal(1))]
+    assert bad.is_empty()
+    split = {"kind": "split", "denominator": 1}
+    good, bad = declared(told({**split, "numerator": 2}, {**split, "numerator": 3}, {"cash": Decimal(1)}), HOLDERS)
+    assert good["kind"].to_list() == ["dividend"]
+    assert bad.select("line", "reason").rows() == [(0, "CONFLICT"), (1, "CONFLICT")]
+
+
+def test_what_a_vendor_takes_back_is_withdrawn() -> None:
+    """A row marked withdrawn takes back what stands under its key, once; moved to another day it is a withdrawal and an action; what never stood is no news."""
+    standing = stand(declared(told({"cash": Decimal("0.2")}), HOLDERS)[0])
+    moved, _ = declared(told({}, {"session": NEXT, "cash": Decimal("0.2")}, withdrawn=[True, False]), HOLDERS)
+    found = news(moved, pairs(rows(), XNYS), standing)
+    assert found.sort("session").select("session", "withdrawn").rows() == [(C, True), (NEXT, False)]
+    assert found.columns == [*COLUMNS, "withdrawn"]
+    gone = standing.with_columns(withdrawn=pl.lit(value=True))
+    assert news(moved.filter("withdrawn"), pairs(rows(), XNYS), gone).is_empty()
+    assert news(moved.filter("withdrawn"), pairs(rows(), XNYS), standing.clear()).is_empty()
+    again, _ = declared(told({}, {"cash": Decimal("0.3")}, withdrawn=[True, False]), HOLDERS)
+    assert news(again, pairs(rows(), XNYS), standing).select("cash", "withdrawn").rows() == [(Decimal("0.3"), False)]
+
+
+@pytest.mark.parametrize("kind", ["delisting", "merger"])
+def test_a_derived_delisting_gives_way_to_what_the_vendor_declares(kind: str) -> None:
+    """Where a death was derived, and the vendor then says when and for how much, the derived one is withdrawn, be it on another day or the same."""
+    guessed = declared(told({"kind": "delisting", "value": 0.0}, {"symbol": "BB", "kind": "delisting", "value": 0.0}), HOLDERS)[0]
+    standing = stand(guessed, origin="derived")
+    for day in (C, NEXT):
+        given, _ = declared(told({"kind": kind, "session": day, "value": -0.3}), HOLDERS)
+        found = news(given, pairs(rows(), XNYS), standing)
+        versions = pl.concat([standing, found.select(standing.columns)]).unique(["sid", "session", "kind"], keep="last", maintain_order=True)
+        alive = versions.filter(~pl.col("withdrawn")).sort("sid")
+        assert alive.select("sid", "session", "kind", "value").rows() == [(7, day, kind, -0.3), (8, C, "delisting", 0.0)]
