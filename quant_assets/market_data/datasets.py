@@ -76,7 +76,8 @@ class Dataset:
 
 
 def _jump(column: str, factor: float) -> pl.Expr:
-    return (pl.col(column) / pl.col(f"{column}_before")).log().abs() > pl.lit(factor).log()
+    ratio = pl.col(column) / pl.col(f"{column}_before")
+    return (ratio > 0) & ratio.is_finite() & (ratio.log().abs() > pl.lit(factor).log())  # a change of sign, or from nothing, is no matter of units
 
 
 def _bars(name: str) -> tuple[Rule, ...]:

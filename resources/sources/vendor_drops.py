@@ -1,7 +1,8 @@
 """A folder of daily drops `YYYYMMDD.tar.gz`, each with prices.csv, symbols.txt and reports.csv.
 
 prices.csv holds raw OHLCV and adj_close of the last two sessions, symbols.txt every listed security as
-`symbol TAB name`. The drop's name is the last session meant; when the crawl ran is told by the members' times.
+`symbol TAB name`, reports.csv what companies filed with the SEC, a column for each number. The drop's name is the last
+session meant; when the crawl ran is told by the members' times, and so is when the filings were known.
 """
 
 import hashlib
@@ -13,12 +14,22 @@ from pathlib import Path
 
 import polars as pl
 
-from quant_assets.errors import CaptureUnreadable
+from quant_assets.errors import CaptureUnreadable, ContractViolation
+from quant_assets.market_data.datasets import dataset
 from quant_assets.records import Capture
-from resources.sources.rows import LISTINGS, parse, typed
+from resources.sources.layouts.columns import Shape, Wide, shaped
+from resources.sources.layouts.text import delimited
+from resources.sources.rows import LISTINGS, MALFORMED, lines, parse, typed
 
 MAX_MEMBER_BYTES = 256 * 1024 * 1024  # the largest real one has 2 MB; a bomb does not fill the memory
 SUFFIX = ".tar.gz"
+REPORTS = Shape(
+    "filings",
+    {"symbol": "symbol", "session": "end_date", "form": "doc_type", "fiscal_year": "fiscal_year", "fiscal_period": "period_focus", "amended": "amend"},
+    Wide(name="item", value="value"),
+)
+NUMBERS = "revenues,op_income,net_income,eps_basic,eps_diluted,dividend,assets,cur_assets,cur_liab,cash,equity,cash_flow_op,cash_flow_inv,cash_flow_fin"
+REPORTS_HEADER = f"symbol,end_date,amend,period_focus,fiscal_year,doc_type,{NUMBERS}"
 
 
 class VendorDrops:
@@ -46,9 +57,10 @@ class VendorDrops:
             raise CaptureUnreadable(f"{path.name}: no prices.csv among {sorted(members)}")
         prices, malformed = parse(members["prices.csv"], f"{path.name}/prices.csv")
         listings, broken = _listings(members["symbols.txt"], f"{path.name}/symbols.txt") if "symbols.txt" in members else (None, malformed.clear())
+        filings, unread = _filings(members.get("reports.csv", ""), f"{path.name}/reports.csv")
         return Capture(
             source=self.name, label=label, location=str(path), sha256=hashlib.sha256(packed).hexdigest(), known_at=known_at, assumed=False,
-            prices=prices, listings=listings, actions=None, malformed=pl.concat([malformed, broken]),
+            prices=prices, listings=listings, actions=None, malformed=pl.concat([malformed, broken, unread]), others={} if filings.is_empty() else {REPORTS.dataset: filings},
         )  # fmt: skip
 
 
@@ -90,3 +102,17 @@ def _listings(text: str, file: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     good = (pl.col("symbol") != "") & pl.col("name").is_not_null() & (pl.col("name") != "")
     broken = rows.filter(~good).with_columns(pl.lit("not `symbol TAB name`").alias("reason")).select("file", pl.col("line").cast(pl.Int64), "symbol", "reason", "content")
     return typed(rows.filter(good).unique(["symbol", "name"], keep="first", maintain_order=True), LISTINGS), broken
+
+
+def _filings(text: str, file: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows of filings; a drop may lack the header. Where it has another one, every line is malformed: the prices beside it must not be lost."""
+    none = pl.DataFrame(schema=MALFORMED)
+    header = None if text.startswith("symbol") else REPORTS_HEADER.split(",")
+    given = lines(text)
+    if given.height < (1 if header else 2):
+        return pl.DataFrame(), none
+    try:
+        return shaped(delimited(text, header).with_columns(pl.lit(file).alias("#file")).lazy(), REPORTS, dataset(REPORTS.dataset)).collect(), none
+    except (ContractViolation, CaptureUnreadable) as error:
+        reason = f"no filings: {str(error).partition('.')[0]}"
+        return pl.DataFrame(), typed(given.slice(1).with_columns(file=pl.lit(file), symbol=pl.lit(None, pl.String), reason=pl.lit(reason)), MALFORMED)

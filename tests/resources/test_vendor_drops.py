@@ -10,6 +10,8 @@ import pytest
 
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
 from quant_assets.market_data.calendars import calendar
+from quant_assets.market_data.datasets import dataset
+from quant_assets.market_data.observations import screen
 from resources.sources import vendor_drops
 from resources.sources.open import open_source
 from resources.sources.vendor_drops import VendorDrops
@@ -19,9 +21,9 @@ HEADER = "symbol,date,open,high,low,close,volume,adj_close"
 GOOD = "A,2015-04-02,10.5,11.0,10.0,10.8,1100,10.8"
 
 
-def drop(folder: Path, prices: str, *, symbols: str = "A\tAlder\n", prices_name: str = "prices.csv") -> VendorDrops:
+def drop(folder: Path, prices: str, *, symbols: str = "A\tAlder\n", prices_name: str = "prices.csv", **others: str) -> VendorDrops:
     with tarfile.open(folder / f"{DAY:%Y%m%d}.tar.gz", "w:gz") as archive:
-        for hour, (name, text) in enumerate({prices_name: prices, "symbols.txt": symbols}.items(), start=12):
+        for hour, (name, text) in enumerate({prices_name: prices, "symbols.txt": symbols, **{f"{n}.csv": t for n, t in others.items()}}.items(), start=12):
             member = tarfile.TarInfo(name)
             member.size, member.mtime = len(text.encode()), int(datetime(2015, 4, 3, hour, tzinfo=UTC).timestamp())
             archive.addfile(member, io.BytesIO(text.encode()))
@@ -70,6 +72,32 @@ def test_known_when_the_crawl_ended(tmp_path: Path) -> None:
     capture = drop(tmp_path, f"{HEADER}\n{GOOD}\n").fetch(DAY)
     assert capture.known_at == datetime(2015, 4, 3, 13, tzinfo=UTC)
     assert not capture.assumed
+
+
+REPORT = "A,2014-12-31,False,FY,2014,10-K,193314000.0,,-16183000.0,-0.9,-0.9,0.0,209961000.0,,,,,,,"
+
+
+@pytest.mark.parametrize("head", [vendor_drops.REPORTS_HEADER + "\n", ""])
+def test_filings_become_a_row_for_each_number(tmp_path: Path, head: str) -> None:
+    """Numbers that are there are rows, known with the drop; a line of another length keeps its place; a drop may lack the header, as a real one does."""
+    capture = drop(tmp_path, f"{HEADER}\n{GOOD}\n", reports=f"{head}{REPORT}\nB,2014-12-31\n").fetch(DAY)
+    line = 2 if head else 1
+    assert capture.known_at == datetime(2015, 4, 3, 14, tzinfo=UTC)
+    clean, refused = screen(dataset("filings"), capture)
+    assert clean.select("symbol", "session", "form", "fiscal_year", "fiscal_period", "amended").unique().rows() == [("A", date(2014, 12, 31), "10-K", "2014", "FY", False)]
+    assert dict(clean.select("item", "value").iter_rows()) == {"revenues": 193314000.0, "net_income": -16183000.0, "eps_basic": -0.9, "eps_diluted": -0.9, "dividend": 0.0, "assets": 209961000.0}
+    assert clean.select("file", "line", "declared_known_at").unique().rows() == [("20150402.tar.gz/reports.csv", line, capture.known_at)]
+    assert refused.select("line", "reason", "content").rows() == [(line + 1, "has 2 fields instead of 20", "B,2014-12-31")]
+
+
+def test_filings_of_other_columns_do_not_lose_the_prices(tmp_path: Path) -> None:
+    """Where the vendor changes the columns, each line is malformed with both sides named, and the day's prices are there."""
+    capture = drop(tmp_path, f"{HEADER}\n{GOOD}\n", reports="symbol,end,revenues\nA,2014-12-31,1\n").fetch(DAY)
+    assert (capture.prices.height, dict(capture.others)) == (1, {})
+    ((line, reason, content),) = capture.malformed.select("line", "reason", "content").rows()
+    assert (line, content) == (2, "A,2014-12-31,1")
+    assert "end_date" in reason
+    assert "['symbol', 'end', 'revenues']" in reason
 
 
 def test_listings_collapse_repetitions(tmp_path: Path) -> None:
@@ -125,7 +153,12 @@ def test_the_original_drops_load(shared_data: Path) -> None:
             prices = archive.extractfile("prices.csv")
             assert prices is not None
             lines = prices.read().count(b"\n") - 1
+            reports = archive.extractfile("reports.csv")
+            assert reports is not None
+            filed = [line for line in reports.read().decode().splitlines() if line and not line.startswith("symbol,")]
         assert capture.prices.height + capture.malformed.height == lines
+        numbers = sum(cell != "" for line in filed for cell in line.split(",")[6:])
+        assert sum(rows.height for rows in capture.others.values()) == numbers
         assert 12 <= capture.known_at.hour < 13
         assert (capture.known_at.date() - label).days == 1
         assert capture.listings is not None

@@ -1,0 +1,77 @@
+"""Histories of daily bars whose vendor has no captures, relived session by session: each session is one, known by an assumption.
+
+kind: histories
+layout: wiki
+files: /data/QUANDL_ARCHIVE.zip
+known_at: close+1h
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, date, timedelta
+from functools import cached_property
+
+import polars as pl
+
+from quant_assets.errors import CaptureUnreadable, ConfigurationError
+from quant_assets.market_data.calendars import Calendar
+from quant_assets.records import Capture, frame_hash
+from resources.sources.layouts.daily import DAILY
+from resources.sources.layouts.text import found_by
+from resources.sources.rows import check
+
+_RULE = re.compile(r"close\+(\d+)([hm])")
+
+
+class Histories:
+    """The MarketDataSource port on such files: a path or a glob, and a layout of `layouts.daily`. All of them are read once, when first needed, and kept."""
+
+    def __init__(self, layout: str, files: str, calendar: Calendar, *, known_at: str = "close+1h", name: str | None = None) -> None:
+        if layout not in DAILY:
+            raise ConfigurationError(f"no layout of daily bars is named {layout!r}; there are {sorted(DAILY)}")
+        if not (rule := _RULE.fullmatch(known_at)):
+            raise ConfigurationError(f"known_at {known_at!r} is not like close+1h or close+30m")
+        self.name = name or layout
+        self.files = files
+        self.calendar = calendar
+        self._read = DAILY[layout]
+        self._delay = timedelta(**{"hours" if rule[2] == "h" else "minutes": int(rule[1])})
+
+    def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
+        """See the port. Raises CaptureUnreadable where a file cannot be read."""
+        return [d for d in self._rows if (first is None or d >= first) and (last is None or d <= last)]
+
+    def fetch(self, label: date) -> Capture:
+        """See the port. On a day that is no session of the calendar, the rule counts from the next close. Raises CaptureUnreadable where no row is of that day."""
+        if label not in self._rows:
+            raise CaptureUnreadable(f"{self.files}: no rows of {label}; the files have {len(self._rows)} sessions")
+        prices, malformed = check(self._rows[label])
+        actions = self._actions
+        mine = actions.filter(pl.col("session") == label) if actions is not None else None
+        known = (self.calendar.close(self.calendar.on_or_after(label)) + self._delay).astimezone(UTC)
+        return Capture(
+            source=self.name, label=label, location=self.files, sha256=frame_hash(pl.concat([self._rows[label].drop("line", "shape"), *([] if mine is None else [mine.cast(pl.String)])], how="diagonal_relaxed")),
+            known_at=known, assumed=True, prices=prices, listings=None, actions=mine, malformed=malformed,
+        )  # fmt: skip
+
+    @cached_property
+    def _parts(self) -> list[tuple[pl.DataFrame, pl.DataFrame | None]]:
+        files, root = found_by(self.files)
+        if not files:
+            raise CaptureUnreadable(f"{self.files}: there is no such file")
+        try:
+            return [self._read(path, root) for path in files]
+        except pl.exceptions.ColumnNotFoundError as error:
+            raise CaptureUnreadable(f"{self.files}: the vendor's columns are not those of the layout ({error})") from error
+
+    @cached_property
+    def _rows(self) -> dict[date, pl.DataFrame]:
+        """Rows by the session that brings them; one whose day cannot be read goes with its neighbour's, where it is reported as malformed."""
+        told = pl.concat(prices.with_columns(pl.col("label").forward_fill().backward_fill()) for prices, _ in self._parts)
+        parts = told.drop_nulls("label").sort("label", "symbol", "session", "file", "line").partition_by("label", as_dict=True, include_key=False, maintain_order=True)
+        return {key[0]: rows for key, rows in parts.items()}
+
+    @cached_property
+    def _actions(self) -> pl.DataFrame | None:
+        declared = [actions for _, actions in self._parts if actions is not None]
+        return pl.concat(declared) if declared else None

@@ -1,0 +1,206 @@
+"""Any dataset in files: one feed is a dataset, its files, and how their columns become the dataset's.
+
+    kind: tabular
+    dataset: reference_rates
+    files: /data/treasury_curves.csv.gz        # a path or a glob: CSV (gz, bz2, zip), JSON lines, Parquet
+    mapping: {session: {column: Time Period, format: "%Y-%m-%d %H:%M:%S%z"}}
+    wide: {name: tenor, value: rate}           # every other column is a tenor
+    constants: {curve: us_treasury}
+    known_at: event+1d@13:00
+
+Each file is a capture (files of one label are one together), unless the mapping says under `label` which column tells the
+capture of a row. The label of a file is the day that `day` finds in its name, else the last event in it.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from quant_assets.contract import UTC_MICROS
+from quant_assets.errors import CaptureUnreadable, ConfigurationError, ContractViolation
+from quant_assets.market_data.datasets import dataset
+from quant_assets.market_data.observations import OPTIONAL, typed
+from quant_assets.records import Capture, Frozen, frame_hash
+from resources.sources.layouts import LAYOUTS
+from resources.sources.layouts.columns import Column, Shape, Wide, check, shaped
+from resources.sources.layouts.text import found_by, sheet
+from resources.sources.rows import MALFORMED, PRICES
+
+_RULE = re.compile(r"(?P<of>event|label)\+(?P<by>\d+)(?P<unit>[dhm])(@(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d))?")
+_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
+
+
+class Feed(Frozen, frozen=True, forbid_unknown_fields=True):
+    """A feed as it is declared: a `mapping` (with `wide` where each column is a thing of its own) or a `layout`.
+
+    `constants`: what holds for every row. `known_at`: event+1d, event+90m, event+1d@13:00 after the row's event (a bar's event is its end), or
+    label+1d@13:00 after the capture's label, UTC; none where mapping or layout give the column. `day`: a regular expression with the groups year,
+    month and, if told, day. `name`: tells feeds of one dataset apart; without one the layout's, else the files'.
+    """
+
+    dataset: str
+    files: str
+    mapping: Mapping[str, str | Column] | None = None
+    wide: Wide | None = None
+    layout: str | None = None
+    constants: Mapping[str, Any] = {}
+    known_at: str | None = None
+    day: str | None = None
+    name: str | None = None
+
+
+class Tabular:
+    """The MarketDataSource port on a feed.
+
+    A knowledge time that only a rule on the event gives is assumed; one that the vendor tells, by a column or by a label of
+    its own, is not. A file that cannot be read has the day of its last change for a label, and is named when it is fetched.
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        self.feed = feed
+        self.dataset = dataset(feed.dataset)
+        self.name = f"{feed.dataset}/{feed.name or feed.layout or Path(feed.files).name.split('.')[0]}"
+        if (feed.mapping is None) == (feed.layout is None) or (feed.layout and feed.wide):
+            raise ConfigurationError(f"{self.name}: a feed has a mapping, or a layout of {sorted(LAYOUTS)}")
+        if feed.layout and feed.layout not in LAYOUTS:
+            raise ConfigurationError(f"{self.name}: no layout is named {feed.layout!r}; there are {sorted(LAYOUTS)}")
+        self._shape = Shape(feed.dataset, feed.mapping, feed.wide, feed.constants) if feed.mapping is not None else None
+        if self._shape:
+            check(self._shape, self.dataset)
+        self._rule = _RULE.fullmatch(feed.known_at or "")
+        if feed.known_at is not None and not self._rule:
+            raise ConfigurationError(f"{self.name}: known_at {feed.known_at!r} is neither like event+1d, event+1d@13:00 or event+90m nor like label+1d@13:00")
+        if self._rule and self._rule["hour"] and self._rule["unit"] != "d":
+            raise ConfigurationError(f"{self.name}: known_at {feed.known_at!r} names a time of day, so it counts in days")
+        if self._shape and ("known_at" in self._shape.mapping) == bool(self._rule):
+            raise ConfigurationError(f"{self.name}: when rows were known is told by a rule or by a column of the mapping, by one of them")
+        self._labels: dict[tuple[Path, int], list[date]] = {}
+        self._held: tuple[tuple[Path, int], pl.DataFrame] | None = None
+
+    def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
+        """See the port. Raises ContractViolation where a file's columns are not those of the mapping."""
+        found = {label for path in self._files() for label in self._labels_of(path)}
+        return sorted(d for d in found if (first is None or d >= first) and (last is None or d <= last))
+
+    def fetch(self, label: date) -> Capture:
+        """See the port. Raises CaptureUnreadable where there is no such capture or a file cannot be read, ContractViolation where the columns are not those of the mapping or of the dataset."""
+        files = self._files()
+        of_label = [(path, files[:n]) for n, path in enumerate(files) if label in self._labels_of(path)]
+        if not of_label:
+            raise CaptureUnreadable(f"{self.name}: no file of {self.feed.files} has the label {label}; there are {len(files)} files")
+        rows = pl.concat([self._complete(self._of(path, earlier, label), label, path) for path, earlier in of_label], how="diagonal_relaxed")
+        latest: datetime | None = rows["known_at"].max()  # pyright: ignore[reportAssignmentType]  # the maximum of a column of times
+        return Capture(
+            source=self.name, label=label, location=str(of_label[0][0]) if len(of_label) == 1 else self.feed.files, sha256=frame_hash(rows), known_at=latest or datetime.combine(label + timedelta(days=1), time(), UTC),
+            assumed=self._assumed(of_label[0][0]), prices=pl.DataFrame(schema=PRICES), listings=None, actions=None, malformed=pl.DataFrame(schema=MALFORMED), dataset=self.dataset.name, others={self.dataset.name: rows},
+        )  # fmt: skip
+
+    def _files(self) -> list[Path]:
+        return found_by(self.feed.files)[0]
+
+    @property
+    def _root(self) -> Path:
+        return found_by(self.feed.files)[1]
+
+    def _rows(self, path: Path, earlier: Sequence[Path]) -> pl.LazyFrame:
+        """The file's rows as mapping or layout give them. Parquet under a mapping is scanned; anything else is read once and held until the next."""
+        if self._shape and path.suffix == ".parquet":
+            return self._shaped(path)
+        version = (path, path.stat().st_mtime_ns)
+        if self._held is None or self._held[0] != version:
+            self._held = (version, self._shaped(path).collect() if self._shape else LAYOUTS[self.feed.layout or ""](path, self._root, earlier))
+        return self._held[1].lazy()
+
+    def _shaped(self, path: Path) -> pl.LazyFrame:
+        assert self._shape is not None  # noqa: S101  # asked for feeds with a mapping only
+        try:
+            return shaped(sheet(path, self._root), self._shape, self.dataset)
+        except ContractViolation as error:
+            raise ContractViolation(f"{self.name}, {path}: {error}") from error
+
+    def _of(self, path: Path, earlier: Sequence[Path], label: date) -> pl.DataFrame:
+        rows = self._rows(path, earlier)
+        try:
+            if "label" not in rows.collect_schema():
+                return rows.collect()
+            told = self._told(rows)
+            mine = pl.col("label") == label
+            # a row whose label cannot be read is quarantined with the file's last capture
+            return told.filter(mine | pl.col("label").is_null() if label == self._labels_of(path)[-1] else mine).collect()
+        except (OSError, pl.exceptions.ComputeError) as error:
+            raise CaptureUnreadable(f"{path}: not readable ({error})") from error
+
+    def _told(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        return rows.with_columns(typed("label", rows.collect_schema()["label"], pl.Date))
+
+    def _labels_of(self, path: Path) -> list[date]:
+        """The labels of a file's captures, ascending."""
+        if (day := self._named(path)) is not None:
+            return [day]
+        changed = path.stat().st_mtime_ns
+        if (path, changed) not in self._labels:
+            self._labels[path, changed] = self._found(path) or [datetime.fromtimestamp(changed / 1e9, UTC).date()]
+        return self._labels[path, changed]
+
+    def _named(self, path: Path) -> date | None:
+        if self.feed.day is None or not (found := re.search(self.feed.day, path.name)):
+            return None
+        year, month, *day = (int(g) for g in found.groups() if g)
+        return date(year, month, *day) if day else date(year + month // 12, month % 12 + 1, 1) - timedelta(days=1)
+
+    def _found(self, path: Path) -> list[date]:
+        """Labels told by the rows: those in their column, else the last event."""
+        files = self._files()
+        event = self.dataset.table.event
+        try:
+            rows = self._rows(path, files[: files.index(path)])
+            schema = rows.collect_schema()
+            if "label" in schema:
+                return self._told(rows).select(pl.col("label").unique().drop_nulls().sort()).collect()["label"].to_list()
+            if event not in schema:
+                return [date.fromisoformat(str(self.feed.constants[event]))]
+            last = rows.select(typed(event, schema[event], self.dataset.table.schema[event]).cast(pl.Date).max()).collect().item()
+        except (CaptureUnreadable, OSError, pl.exceptions.ComputeError):
+            return []
+        return [last] if last else []
+
+    def _assumed(self, path: Path) -> bool:
+        if self._rule is None:
+            return False
+        return self._rule["of"] == "event" or not (self._named(path) or (self._shape and "label" in self._shape.mapping))
+
+    def _complete(self, rows: pl.DataFrame, label: date, path: Path) -> pl.DataFrame:
+        """The rows with every column of the dataset, and known_at."""
+        table, columns = self.dataset.table, self.dataset.columns
+        unexpected = [c for c in rows.columns if c not in (*columns, "file", "line", "label", *OPTIONAL)]
+        absent = [c for c in table.subject if c not in rows.columns and c not in self.feed.constants]
+        if unexpected or absent:
+            raise ContractViolation(
+                f"{self.name}, {path}: the layout gives {rows.columns}, the contract of {table.name} is {list(columns)}; not told: {absent}, unexpected: {unexpected}; give what is missing as constants"
+            )
+        fixed = {c: pl.lit(v if isinstance(v, str | bool | int | float) else str(v)).cast(pl.String if isinstance(v, date) else table.schema[c], strict=False) for c, v in self.feed.constants.items()}
+        unknown = {c: pl.lit(None, table.schema[c]) for c in columns if c not in rows.columns and c not in fixed}
+        whole = rows.with_columns(**fixed, **unknown)
+        whole = whole.with_columns(self._known_at(whole, label).alias("known_at"))
+        return whole.select(*columns, "file", "line", *(c for c in OPTIONAL if c in whole.columns))
+
+    def _known_at(self, rows: pl.DataFrame, label: date) -> pl.Expr:
+        if "known_at" in rows.columns:
+            return typed("known_at", rows.schema["known_at"], UTC_MICROS)
+        if self._rule is None:
+            raise ConfigurationError(f"{self.name}: neither the feed nor its files say when rows were known; give known_at a rule")
+        table = self.dataset.table
+        if self._rule["of"] == "label":
+            start = pl.lit(label).cast(UTC_MICROS)
+        else:
+            needed = self.dataset.ends.meta.root_names() if self.dataset.ends is not None else [table.event]
+            read = rows.select(typed(c, rows.schema[c], table.schema[c]) for c in needed)
+            start = pl.lit(read.select((self.dataset.ends if self.dataset.ends is not None else pl.col(table.event)).cast(UTC_MICROS)).to_series())
+        delay = timedelta(**{_UNITS[self._rule["unit"]]: int(self._rule["by"])})
+        if self._rule["hour"]:
+            return start.dt.truncate("1d") + delay + timedelta(hours=int(self._rule["hour"]), minutes=int(self._rule["minute"]))
+        return start + delay
