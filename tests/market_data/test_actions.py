@@ -77,6 +77,7 @@ def test_a_split_that_the_price_does_not_show_is_ex_the_session_after() -> None:
         (5.76, 5.625, 5.62, "dividend"),  # 0.135 happens to be 1000/1024
         (23.66, 22.749999, 22.2, "dividend"),  # 0.91 happens to be 1000/1040
         (51.549999, 37.049998, 37.79, "dividend"),  # 14.50 in cash
+        (32.83, 32.698543, 32.7, "dividend"),  # 0.131457, converted
     ],
 )
 def test_spin_offs_are_told_from_dividends(before: float, adjusted: float, opens: float, kind: str) -> None:
