@@ -84,7 +84,7 @@ def ib_bars(folder: Path) -> Iterator[tuple[InteractiveBrokers, int]]:
     rows[3] = (session, opened, low, high, close, volume)
     broken.series = {**broken.series, ("TRADES", "1 day"): rows}
     with tws.Tws({"AAPL": [listing(1, [100.0, 101.0, 102.0, 103.0, 104.0, 105.0])], "MSFT": [broken]}, now=wall.now, monotonic=lambda: wall.passed) as stub:
-        feed = IbFeed(("AAPL", "MSFT"), date(2024, 4, 29), port=stub.port, timeout=5)
+        feed = IbFeed(("AAPL", "MSFT"), date(2024, 4, 29), port=stub.port, timeout=20)
         yield InteractiveBrokers(feed, calendar("XNYS"), folder, wall, pause=wall.pause), 16
 
 
@@ -98,5 +98,5 @@ def ib_minutes(folder: Path) -> Iterator[tuple[InteractiveBrokers, int]]:
     rows[at] = (rows[at][0], -1.0, *rows[at][2:])
     broken.series = {**broken.series, ("TRADES", "1 min"): rows}
     with tws.Tws({"AAPL": [listing(1, [100.0, 101.0, 102.0, 103.0, 104.0, 105.0])], "MSFT": [broken]}, now=wall.now, monotonic=lambda: wall.passed) as stub:
-        feed = IbFeed(("AAPL", "MSFT"), date(2024, 4, 29), dataset="intraday_bars", port=stub.port, timeout=5)
+        feed = IbFeed(("AAPL", "MSFT"), date(2024, 4, 29), dataset="intraday_bars", port=stub.port, timeout=20)
         yield InteractiveBrokers(feed, calendar("XNYS"), folder, wall, pause=wall.pause), 2 * 4 * 390
