@@ -20,6 +20,7 @@ from quant_assets.market_data.calendars import Cuts
 from quant_assets.tables import INDEX_MEMBERS, UNIVERSE
 
 THIN = 0.8  # of the names of the list before: a shorter list says nothing about who is not on it
+AT_ONCE = 20  # sessions that are looked up together
 EVENT = ("session", "index", "symbol", "member", "weight")
 FOREVER = date.max
 STILL = datetime(9999, 1, 1, tzinfo=UTC)  # what was never superseded
@@ -155,11 +156,13 @@ class Membership:
     def of_index(cls, rows: pl.DataFrame) -> "Membership":
         """The membership of one index by symbol, by every version of its rows of INDEX_MEMBERS (withdrawn ones too)."""
         told = rows.sort("symbol", "known_at", "session").select("symbol", "session", "known_at", "weight", member=pl.when("withdrawn").then(None).otherwise("member"))
+        in_order = (pl.col("session") > pl.col("session").shift(1)).fill_null(value=True) & pl.col("member").is_not_null()
+        told = told.with_columns(plain=in_order.all().over("symbol"))
         spans: list[tuple[object, ...]] = []
-        for (symbol,), of_symbol in told.partition_by("symbol", as_dict=True, maintain_order=True, include_key=False).items():
+        for (symbol,), of_symbol in told.filter(~pl.col("plain")).drop("plain").partition_by("symbol", as_dict=True, maintain_order=True, include_key=False).items():
             spans += [(symbol, *span) for span in _spans(of_symbol.iter_rows())]
-        schema = {"who": pl.String, "start": pl.Date, "until": pl.Date, "weight": pl.Float64, "known_at": UTC_MICROS, "superseded": UTC_MICROS}
-        return cls(pl.DataFrame(spans, schema=schema, orient="row"))
+        schema = pl.Schema({"who": pl.String, "start": pl.Date, "until": pl.Date, "weight": pl.Float64, "known_at": UTC_MICROS, "superseded": UTC_MICROS})
+        return cls(pl.concat([pl.DataFrame(spans, schema=schema, orient="row"), _plain_spans(told.filter("plain")).cast(schema)]))
 
     def at(self, sessions: Sequence[date], cuts: Cuts) -> pl.DataFrame:
         """session, who, weight: the members in each of `sessions` as known at its cut; sorted."""
@@ -183,10 +186,21 @@ class Membership:
     def _of(self, sessions: Sequence[date], cuts: Cuts, *conditions: pl.Expr, months: int = 0) -> pl.DataFrame:
         asked = pl.DataFrame([(s, cuts.of(s)) for s in sorted(set(sessions))], schema={"session": pl.Date, "cut": UTC_MICROS}, orient="row")
         asked = asked.with_columns(since=pl.col("session").dt.offset_by(f"-{months}mo"))
-        near = self._versions.filter(
-            pl.col("start") <= pl.lit(asked["session"].max(), pl.Date), pl.col("until") > pl.lit(asked["since"].min(), pl.Date)
-        )  # most of a long history never meets the sessions asked for
-        return asked.join_where(near, *conditions).filter(pl.col("known_at") <= pl.col("cut"), pl.col("superseded") > pl.col("cut"))
+        known = (pl.col("known_at") <= pl.col("cut"), pl.col("superseded") > pl.col("cut"))
+        found = [asked.head(0).join(self._versions.head(0), how="cross")]
+        for some in asked.iter_slices(AT_ONCE):  # most of a long history never meets a few sessions
+            near = self._versions.filter(pl.col("start") <= some["session"][-1], pl.col("until") > some["since"][0], pl.col("known_at") <= some["cut"][-1], pl.col("superseded") > some["cut"][0])
+            found.append(some.join(near, how="cross").filter(*conditions, *known))
+        return pl.concat(found)
+
+
+def _plain_spans(told: pl.DataFrame) -> pl.DataFrame:
+    """What `_spans` says, for symbols whose events became known in the order in which they happen, none withdrawn: each holds without an end until the next is known, and up to the next from then on."""
+    following = told.with_columns(after=pl.col("session").shift(-1).over("symbol"), corrected=pl.col("known_at").shift(-1).over("symbol")).filter("member")
+    columns = {"who": "symbol", "start": "session"}
+    at_first = following.select(**columns, until=pl.lit(FOREVER), weight="weight", known_at="known_at", superseded=pl.col("corrected").fill_null(STILL))
+    then = following.filter(pl.col("after").is_not_null()).select(**columns, until="after", weight="weight", known_at="corrected", superseded=pl.lit(STILL, UTC_MICROS))
+    return pl.concat([at_first.filter(pl.col("known_at") < pl.col("superseded")), then])
 
 
 def _spans(versions: Iterable[tuple[date, datetime, float | None, bool | None]]) -> Iterator[_Span]:

@@ -3,15 +3,17 @@
 import inspect
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import accumulate
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import ContractViolation
 from quant_assets.market_data.calendars import Cuts, calendar
-from quant_assets.market_data.membership import EVENT, Membership, change_faults, changes, check_intervals, lists, spell_faults, spells
+from quant_assets.market_data.membership import EVENT, Membership, _plain_spans, _spans, change_faults, changes, check_intervals, lists, spell_faults, spells
 from quant_assets.tables import INDEX_MEMBERS, UNIVERSE
 
 DAILY = Cuts(calendar("24/7"), 0)  # every day is a session, its cut the next midnight
@@ -205,6 +207,16 @@ def test_membership_is_the_definition_read_row_by_row(versions: list[tuple[int, 
     assert {d: names for s in days for d, names in during(membership, [s]).items()} == expected
     for d in (on(3), on(7)):
         check_intervals(membership.intervals(d, DAILY).with_columns(pl.col("until").fill_null(date.max)), "who")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.integers(0, 2)), max_size=8))
+def test_what_came_in_order_needs_no_replay(steps: list[tuple[int, bool, int]]) -> None:
+    """Events known in the order in which they happen have the spans that telling them one by one gives."""
+    days, known = accumulate(1 + d for d, _, _ in steps), accumulate(k for _, _, k in steps)
+    told = [(on(d), knew(k), None, m) for d, k, (_, m, _) in zip(days, known, steps, strict=True)]
+    plain = _plain_spans(pl.DataFrame([("A", *t) for t in told], schema={"symbol": pl.String, "session": pl.Date, "known_at": UTC_MICROS, "weight": pl.Float64, "member": pl.Boolean}, orient="row"))
+    assert sorted(plain.drop("who", "weight").rows()) == sorted((start, until, since, superseded) for start, until, _, since, superseded in _spans(told))
 
 
 def test_an_entry_that_was_announced_is_no_membership_yet() -> None:
