@@ -19,7 +19,7 @@ from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.observations import screen
 from resources.sources.histories import Histories
 from resources.sources.layouts import LAYOUTS
-from resources.sources.rows import ACTIONS
+from resources.sources.rows import ACTIONS, PRICES
 from resources.sources.tabular import Feed, Tabular
 from tests.conftest import REPOSITORY
 
@@ -287,3 +287,18 @@ def test_a_layout_without_what_the_contract_needs_says_so(tmp_path: Path) -> Non
     source = Tabular(Feed(dataset="index_members", files=str(tmp_path / "x.csv"), layout="spells", known_at="event+0d"))
     with pytest.raises(ContractViolation, match=r"not told: \['index'\]"):
         source.fetch(source.labels()[0])
+
+
+@pytest.mark.parametrize(("layout", "files"), [("wiki", "zipline/QUANDL_ARCHIVE.zip"), ("yahoo", "stocknet/[AB]*.csv.gz")])
+def test_histories_hold_to_the_port(shared_data: Path, layout: str, files: str) -> None:
+    """Labels ascend within their bounds, a capture is the same each time it is fetched and no other's, and its frames are typed as the port says."""
+    source, again = (Histories(layout, str(shared_data / files), XNYS) for _ in range(2))
+    labels = list(source.labels())
+    assert labels == sorted(set(labels))
+    assert list(source.labels(labels[3], labels[5])) == labels[3:6]
+    captures = [source.fetch(label) for label in labels[:30]]
+    assert len({c.sha256 for c in captures}) == 30
+    for capture in captures:
+        assert capture.sha256 == again.fetch(capture.label).sha256
+        assert dict(capture.prices.schema) == PRICES
+        assert capture.prices["session"].max() == capture.label
