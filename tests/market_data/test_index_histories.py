@@ -140,3 +140,15 @@ def test_a_history_bought_today_was_not_known_then(sp500: pl.DataFrame) -> None:
     membership = remembered(spells(sp500, "sp500"), arrived)
     assert membership.at([date(2016, 1, 4), date(2025, 6, 27)], CUTS).is_empty()
     assert membership.at([date(2025, 7, 1)], CUTS).height == 503
+
+
+def test_spells_name_some_companies_by_what_they_were_called_later(sp500: pl.DataFrame, shared_data: Path) -> None:
+    """Of the members in 2015 and 2016, all but twenty stand in the day's own listings: the others under symbols that came later, or are share classes that the listings lack. Those stay unknown."""
+    listings = pl.read_parquet(shared_data / "pystock" / "listings_to_20160630.parquet")
+    membership = remembered(spells(sp500, "sp500"))
+    later = {"AABA", "ANDV", "APTV", "ARNC", "BHGE", "BKNG", "JEF", "KDP", "TPR", "UAA", "WELL", "WYND", "CBRE"}
+    for day, unknown in ((date(2015, 4, 1), 20), (date(2015, 10, 1), 17), (date(2016, 5, 2), 17)):
+        there = listings.filter((pl.col("first_capture") <= day) & (pl.col("last_capture") >= day)).select(canonical())
+        missing = membership.at([day], CUTS).select(symbol="who").join(there, on="symbol", how="anti")["symbol"].to_list()
+        assert len(missing) == unknown
+        assert later | {"BRK.B", "BF.B"} <= set(missing)
