@@ -5,7 +5,7 @@ splits up to the request. So what was raw when it was first fetched is kept, and
 the session before as it was delivered then, and the session itself; the adjusted close is IB's ADJUSTED_LAST, brought
 to the session, as a vendor would have said it that evening. From the two, splits and dividends are derived. Of sessions
 that are fetched long after, dividends are seen and prices are adjusted for the splits in between: returns are right, levels
-are not. IB does not say when a bar could first be known: an hour after the close, an intraday bar at its end; ASSUMED.
+are not. IB does not say when a bar could first be known: a capture an hour after the close, an intraday bar at its end; ASSUMED.
 """
 
 import math
@@ -109,7 +109,7 @@ class InteractiveBrokers:
             digest = content_id(self.feed.dataset, str(label), frame_hash(prices), frame_hash(malformed), length=64)
         else:
             rows = self._intraday(label)
-            others, known_at = {self.feed.dataset: rows}, max([known_at, *rows["known_at"]])
+            others, known_at = {self.feed.dataset: rows}, max([known_at, *(t.astimezone(UTC) for t in rows["known_at"])])
             digest = content_id(self.feed.dataset, str(label), frame_hash(rows), length=64)
         if not sum(f.height for f in (prices, malformed, *others.values())):
             raise CaptureUnreadable(
@@ -204,14 +204,15 @@ class InteractiveBrokers:
 
     def _window(self, session: date) -> tuple[datetime, datetime]:
         """From when to when intraday bars are of a session: its hours, or its day on the venue's clock."""
-        if not self.feed.extended:
+        if self.daily or not self.feed.extended:
             return self.calendar.open(session), self.calendar.close(session)
         midnights = (datetime.combine(d, time(), self.calendar.tz) for d in (session, session + timedelta(days=1)))
         start, end = (m.astimezone(UTC) for m in midnights)
         return start, end
 
     def _known_at(self, session: date) -> datetime:
-        return ((self.calendar.close(session) + AFTER_CLOSE) if self.daily else self._window(session)[1]).astimezone(UTC)
+        """When a session's capture is taken to be known: its last minutes take a while to reach IB's history."""
+        return max(self.calendar.close(session) + AFTER_CLOSE, self._window(session)[1]).astimezone(UTC)
 
     def _folder(self, symbol: str) -> str:
         return f"ib/{plain(symbol)}/{'1d' if self.daily else self.feed.bar}{'x' if self.feed.extended and not self.daily else ''}"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -270,3 +271,11 @@ def test_a_feed_that_cannot_be_is_refused(wrong: dict[str, object], says: str, w
     fields = {"exchange": "binance", "symbols": ("BTC/USDT",), "first": FIRST, **wrong}
     with pytest.raises(ConfigurationError, match=says):
         Exchange(ExchangeFeed(**fields), tmp_path, wall).plan()  # type: ignore[arg-type]
+
+
+def test_a_deployment_file_says_a_feed() -> None:
+    """The fields of the YAML, with dates as text or as dates; a misspelled one is named."""
+    declared = {"exchange": "kraken", "symbols": ["BTC/USD"], "first": date(2024, 5, 1), "dataset": "trades"}
+    assert msgspec.convert(declared, ExchangeFeed, strict=False) == ExchangeFeed("kraken", ("BTC/USD",), FIRST, dataset="trades")
+    with pytest.raises(msgspec.ValidationError, match="exchnge"):
+        msgspec.convert({**declared, "exchnge": "kraken"}, ExchangeFeed, strict=False)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -21,7 +22,7 @@ from resources.sources.ib import IbFeed, InteractiveBrokers, adjusted_then
 from resources.sources.retry import Pause, Retry
 from resources.sources.tws import Pacing, least
 from tests.stubs.sources import SESSIONS, ib_bars, ib_minutes, listing, minutes
-from tests.stubs.tws import PACING, Fault, Tws
+from tests.stubs.tws import PACING, POSITIONS, Fault, Tws
 from tests.stubs.wall import Wall
 
 pytest.importorskip("ib_async")
@@ -158,7 +159,7 @@ def test_minutes_of_a_session(make: Make, tws: Tws) -> None:
     assert rows.select("symbol", "ts", "open", "high", "low", "close", "volume").rows() == expected
     assert rows.select((pl.col("known_at") == pl.col("ts") + pl.duration(minutes=1)).all(), (pl.col("venue") == "SMART").all(), (pl.col("seconds") == 60).all()).row(0) == (True,) * 3
     assert rows["file"].unique(maintain_order=True).to_list() == ["ib/AAPL/1m/2024-05-02", "ib/MSFT/1m/2024-05-02"]
-    assert capture.known_at == XNYS.close(LAST)
+    assert capture.known_at == XNYS.close(LAST) + timedelta(hours=1)  # the last minutes take a while to reach IB's history
     assert [(a.end, a.duration) for a in tws.asked] == [("20240502 20:00:00 UTC", "1 D")] * 2
     assert source.fetch(LAST).sha256 == capture.sha256
     assert len(tws.asked) == 2
@@ -249,6 +250,31 @@ def test_a_client_id_in_use_is_said(make: Make, tws: Tws) -> None:
     with pytest.raises(CaptureUnreadable, match=r"no connection as client 17: error 326.*its own client id"):
         make(attempts=2, timeout=1.5).fetch(LAST)
     assert tws.clients == [17, 17]
+
+
+def test_half_a_connection_is_none(make: Make, tws: Tws) -> None:
+    """A TWS that lets the client in and then does not answer is an error, not a client that goes on half informed."""
+    tws.mute.add(POSITIONS)
+    with pytest.raises(CaptureUnreadable, match="positions request timed out"):
+        make(attempts=1, timeout=1.0).fetch(LAST)
+    assert not tws.asked
+
+
+def test_extended_hours_are_the_venues_day(make: Make, tws: Tws) -> None:
+    """Bars before the open and after the close come where the feed wants them, and are kept apart from those of regular hours."""
+    early = [(m[0] - timedelta(hours=3), *m[1:]) for m in minutes(LAST, 10)]
+    late = [(m[0] + timedelta(hours=7), *m[1:]) for m in minutes(LAST, 10)]
+    stock = tws.listings["AAPL"][0]
+    stock.series = {**stock.series, ("TRADES", "1 min"): [*early, *minutes(LAST), *late]}
+    tws.now = lambda: datetime(2024, 5, 3, 5, tzinfo=UTC)
+    source = make(dataset="intraday_bars", extended=True)
+    source.clock = Wall(datetime(2024, 5, 3, 5, tzinfo=UTC))
+    capture = source.fetch(LAST)
+    assert capture.others["intraday_bars"].height == 410
+    assert capture.others["intraday_bars"]["file"].unique().to_list() == ["ib/AAPL/1mx/2024-05-02"]
+    assert [(a.end, a.regular) for a in tws.asked] == [("20240503 04:00:00 UTC", False)]
+    assert capture.known_at == datetime(2024, 5, 3, 4, tzinfo=UTC)
+    assert make(dataset="intraday_bars").fetch(LAST).others["intraday_bars"].height == 390
 
 
 def test_nobody_at_the_port(make: Make, wall: Wall) -> None:
@@ -352,3 +378,11 @@ def test_a_feed_that_cannot_be_is_refused(wrong: dict[str, object], says: str, w
     """No symbols, a bar that IB does not have: said before anything is asked."""
     with pytest.raises(ConfigurationError, match=says):
         InteractiveBrokers(IbFeed(**{"symbols": ("A",), "first": LAST, **wrong}), XNYS, tmp_path, wall)  # type: ignore[arg-type]
+
+
+def test_a_deployment_file_says_a_feed() -> None:
+    """The fields of the YAML, with dates as text or as dates; a misspelled one is named."""
+    declared = {"symbols": ["AAPL", "BRK B"], "first": "2024-05-01", "port": 4002}
+    assert msgspec.convert(declared, IbFeed, strict=False) == IbFeed(("AAPL", "BRK B"), date(2024, 5, 1), port=4002)
+    with pytest.raises(msgspec.ValidationError, match="symbls"):
+        msgspec.convert({**declared, "symbls": []}, IbFeed, strict=False)

@@ -63,6 +63,7 @@ class Tws:
         self.monotonic = monotonic
         self.faults: deque[Fault] = deque()
         self.taken: set[int] = set()  # client ids that another program has
+        self.mute: set[str] = set()  # messages that are not answered
         self.asked: list[Asked] = []
         self.clients: list[int] = []
         self.violations = 0
@@ -82,6 +83,8 @@ class Tws:
     def answers(self, fields: list[str]) -> Iterator[tuple[object, ...]]:
         """The messages that answer one."""
         match fields:
+            case [str(kind), *_] if kind in self.mute:
+                return
             case [str(kind), _, client, *_] if kind == START_API:
                 self.clients.append(int(client))
                 if int(client) in self.taken:
