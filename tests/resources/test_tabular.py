@@ -1,7 +1,9 @@
 """Feeds of any dataset in files: every row of a file is told once, in our units, known when the rule says."""
 
 import bz2
+import csv
 import gzip
+import io
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -11,6 +13,8 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from quant_assets.errors import CaptureUnreadable, ConfigurationError, ContractViolation
 from quant_assets.market_data.calendars import calendar
@@ -142,6 +146,33 @@ def test_quotes_and_bad_json(tmp_path: Path) -> None:
     capture = only(feed(tmp_path, "y.jsonl", **said))
     assert clean(capture).height == 1
     assert refused(capture) == [("y.jsonl", 2, "is no JSON object", '{"session":')]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.lists(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\0\ufeff"), max_size=6), min_size=2, max_size=3).filter(lambda cells: any(c.strip() for c in cells)), max_size=12)
+)
+def test_what_a_vendor_writes_is_read_back(rows: list[list[str]]) -> None:
+    """Cells with commas, quotes and line breaks come back as they were written, a record of another length whole in its place; none is dropped and lines ascend."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([["a", "b"], *rows])
+    found = text.delimited(out.getvalue())
+    assert found["#line"].is_sorted(descending=False)
+    assert found.height == len(rows)
+    for cells, (a, b, _, fault, content) in zip(rows, found.iter_rows(), strict=True):
+        assert ((a, b), fault) == (tuple(cells), None) if len(cells) == 2 else (a, b, content) == (None, None, ",".join(cells))
+
+
+def test_an_open_quote_takes_no_line_with_it(tmp_path: Path) -> None:
+    """A quote that is never closed, or closed in the middle of a cell, is that line's fault alone; a file without any line is unreadable."""
+    good = "2024-01-02,{},1"
+    written(tmp_path, "x.csv", "\n".join(["day,A,B", good.format(1), '2024-01-03,"2,1', good.format(3).replace("02", "04"), '2024-01-05,"4"x,1', "2024-01-06,5,1", ""]))
+    source = feed(tmp_path, "x.csv", dataset="economic_series", mapping={"session": "day"}, wide={"name": "series", "value": "value"}, known_at="event+0d")
+    assert clean(only(source)).filter(pl.col("series") == "A").select("line", "value").rows() == [(2, 1.0), (4, 3.0), (6, 5.0)]
+    assert [(line, content) for _, line, _, content in refused(only(source))] == [(3, '2024-01-03,"2,1'), (5, '2024-01-05,"4"x,1')]
+    written(tmp_path, "x.csv", "\n\n")
+    with pytest.raises(CaptureUnreadable, match=r"x\.csv: has no line"):
+        only(source)
 
 
 BARS: dict[str, Any] = {"dataset": "intraday_bars", "mapping": {"ts": "t", "symbol": "s", "open": "p", "high": "p", "low": "p", "close": "p"}, "constants": {"venue": "v", "seconds": 3600}}

@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from io import StringIO
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -72,33 +73,47 @@ def members(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _sheet(text: str, file: str, name: str, header: Sequence[str] | None) -> pl.DataFrame:
-    found = json_lines(text) if ".json" in name else delimited(text, header)
+    try:
+        found = json_lines(text) if ".json" in name else delimited(text, header)
+    except CaptureUnreadable as error:
+        raise CaptureUnreadable(f"{file}: {error}") from error
     return found.with_columns(pl.lit(file).alias("#file"))
 
 
 def delimited(text: str, header: Sequence[str] | None = None) -> pl.DataFrame:
-    """Comma separated lines; the first names the columns where `header` does not. Quotes as in RFC 4180."""
-    rows = _quoted(text) if '"' in text else lines(text).select(pl.col("line").alias("#line"), pl.col("content").str.split(",").alias("cells"))
-    columns = [c.strip() for c in header] if header else [c.strip() or f"column {n}" for n, c in enumerate(rows["cells"][0], 1)] if rows.height else []
+    """Comma separated lines; the first names the columns where `header` does not. Quotes as in RFC 4180. Raises CaptureUnreadable where no columns are named, or one twice."""
+    rows = _quoted(text) if '"' in text else lines(text).select("line", cells=pl.col("content").str.split(","), fault=pl.lit(None, pl.String))
+    if rows.is_empty() and not header:
+        raise CaptureUnreadable("has no line")
+    columns = [c.strip() for c in header] if header else [c.strip() or f"column {n}" for n, c in enumerate(rows["cells"][0], 1)]
     if len(set(columns)) < len(columns):
         raise CaptureUnreadable(f"columns are named twice: {sorted({c for c in columns if columns.count(c) > 1})}")
     rows = rows if header else rows.slice(1)
     count = pl.col("cells").list.len()
-    rows = rows.with_columns(pl.when(count != len(columns)).then(pl.format("has {} fields instead of {}", count, pl.lit(len(columns)))).alias("#fault"))
-    cells = (pl.when(pl.col("#fault").is_null()).then(pl.col("cells").list.get(n, null_on_oob=True)).alias(c) for n, c in enumerate(columns))
-    return rows.select(*cells, "#line", "#fault", pl.when(pl.col("#fault").is_not_null()).then(pl.col("cells").list.join(",")).alias("#content"))
+    wrong = pl.coalesce("fault", pl.when(count != len(columns)).then(pl.format("has {} fields instead of {}", count, pl.lit(len(columns)))))
+    rows = rows.with_columns(fault=wrong)
+    cells = (pl.when(pl.col("fault").is_null()).then(pl.col("cells").list.get(n, null_on_oob=True)).alias(c) for n, c in enumerate(columns))
+    place = {"#line": pl.col("line"), "#fault": pl.col("fault"), "#content": pl.when(pl.col("fault").is_not_null()).then(pl.col("cells").list.join(","))}
+    return rows.select(*cells, **place)
 
 
 def _quoted(text: str) -> pl.DataFrame:
-    """The same with the csv module, which knows quotes; a record may span lines and stands at its first."""
-    reader, starts, cells = csv.reader(StringIO(text)), [], []
-    start = 1
-    for record in reader:
-        if any(c.strip() for c in record):
-            starts.append(start)
-            cells.append(record)
-        start = reader.line_num + 1
-    return pl.DataFrame({"#line": starts, "cells": cells}, schema={"#line": pl.Int64, "cells": pl.List(pl.String)})
+    """Columns line, cells, fault with the csv module, which knows quotes; a record may span lines and stands at its first. A line from which it cannot go on, such as an open quote, is a fault, and the next is tried."""
+    given = list(StringIO(text))
+    found: list[tuple[int, list[str], str | None]] = []
+    start = 0
+    while start < len(given):
+        reader, read = csv.reader(islice(given, start, None), strict=True), 0
+        try:
+            for record in reader:
+                if len(record) > 1 or (record and record[0].strip()):
+                    found.append((start + read + 1, record, None))
+                read = reader.line_num
+        except csv.Error as error:
+            found.append((start + read + 1, [given[start + read].rstrip("\r\n")], f"is no line of CSV ({error})"))
+            read += 1
+        start += read
+    return pl.DataFrame(found, schema={"line": pl.Int64, "cells": pl.List(pl.String), "fault": pl.String}, orient="row")
 
 
 def json_lines(text: str) -> pl.DataFrame:
