@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 
-from quant_assets.contract import UTC_MICROS
+from quant_assets.contract import UTC_MICROS, Table
 from quant_assets.errors import ContractViolation
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.tables import INDEX_MEMBERS, UNIVERSE
@@ -145,16 +145,16 @@ class Membership:
 
     @classmethod
     def of_universe(cls, rows: pl.DataFrame) -> "Membership":
-        """The membership of one universe, by its rows of UNIVERSE. Raises ContractViolation where intervals overlap."""
+        """The membership of one universe, by its rows of UNIVERSE. Raises ContractViolation where intervals overlap or rows are of several."""
+        _of_one(rows, "universe", UNIVERSE)
         spans = rows.select(who="sid", start="session", until="until", weight=pl.lit(None, pl.Float64), known_at="known_at", superseded=pl.lit(STILL, UTC_MICROS))
-        if missing := [c for c in UNIVERSE.schema if c not in rows.columns]:
-            raise ContractViolation(f"rows of {UNIVERSE.name} without {missing}")
         check_intervals(spans, "who")
         return cls(spans)
 
     @classmethod
     def of_index(cls, rows: pl.DataFrame) -> "Membership":
-        """The membership of one index by symbol, by every version of its rows of INDEX_MEMBERS (withdrawn ones too)."""
+        """The membership of one index by symbol, by every version of its rows of INDEX_MEMBERS (withdrawn ones too). Raises ContractViolation where rows are of several."""
+        _of_one(rows, "index", INDEX_MEMBERS)
         told = rows.sort("symbol", "known_at", "session").select("symbol", "session", "known_at", "weight", member=pl.when("withdrawn").then(None).otherwise("member"))
         in_order = (pl.col("session") > pl.col("session").shift(1)).fill_null(value=True) & pl.col("member").is_not_null()
         told = told.with_columns(plain=in_order.all().over("symbol"))
@@ -192,6 +192,14 @@ class Membership:
             near = self._versions.filter(pl.col("start") <= some["session"][-1], pl.col("until") > some["since"][0], pl.col("known_at") <= some["cut"][-1], pl.col("superseded") > some["cut"][0])
             found.append(some.join(near, how="cross").filter(*conditions, *known))
         return pl.concat(found)
+
+
+def _of_one(rows: pl.DataFrame, column: str, table: Table) -> None:
+    """Raise ContractViolation where rows lack what `table` has to say of membership, or are of more than one `column`."""
+    if missing := [c for c in dict.fromkeys((*table.key, "known_at")) if c not in rows.columns]:
+        raise ContractViolation(f"rows of {table.name} without {missing}: members are told as known, by rows as they are stored")
+    if rows[column].n_unique() > 1:
+        raise ContractViolation(f"{table.name} rows of more than one {column}: {rows[column].unique().sort().to_list()}; read one of them")
 
 
 def _plain_spans(told: pl.DataFrame) -> pl.DataFrame:

@@ -284,6 +284,17 @@ def test_membership_needs_to_know_since_when_it_was_known() -> None:
             Membership(rows)
 
 
+def test_membership_is_of_one_index_or_universe() -> None:
+    """Rows of two at once, or a list without its knowledge time, are refused by name."""
+    two = stored(pl.concat([changes(logged((0, "A", True)), index) for index in ("x", "y")]))
+    with pytest.raises(ContractViolation, match=r"\['x', 'y'\]"):
+        Membership.of_index(two)
+    with pytest.raises(ContractViolation, match=r"without \['known_at'"):
+        Membership.of_index(two.drop("known_at"))
+    with pytest.raises(ContractViolation, match=r"without \['known_at'"):
+        Membership.of_universe(universe((1, 0, 5, 0)).drop("known_at"))
+
+
 def test_membership_answers_for_cuts_only() -> None:
     """Whatever it can be asked takes sessions and the cuts that go with them; what it holds is nobody's to read."""
     asked = {name: inspect.signature(f) for name, f in inspect.getmembers(Membership, inspect.isfunction) if not name.startswith("_")}
