@@ -1,9 +1,7 @@
 """Feeds of any dataset in files: every row of a file is told once, in our units, known when the rule says."""
 
 import bz2
-import csv
 import gzip
-import io
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -13,8 +11,6 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from quant_assets.errors import CaptureUnreadable, ConfigurationError, ContractViolation
 from quant_assets.market_data.calendars import calendar
@@ -146,21 +142,6 @@ def test_quotes_and_bad_json(tmp_path: Path) -> None:
     capture = only(feed(tmp_path, "y.jsonl", **said))
     assert clean(capture).height == 1
     assert refused(capture) == [("y.jsonl", 2, "is no JSON object", '{"session":')]
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    rows=st.lists(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\0\ufeff"), max_size=6), min_size=2, max_size=3).filter(lambda cells: any(c.strip() for c in cells)), max_size=12)
-)
-def test_what_a_vendor_writes_is_read_back(rows: list[list[str]]) -> None:
-    """Cells with commas, quotes and line breaks come back as they were written, a record of another length whole in its place; none is dropped and lines ascend."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([["a", "b"], *rows])
-    found = text.delimited(out.getvalue())
-    assert found["#line"].is_sorted(descending=False)
-    assert found.height == len(rows)
-    for cells, (a, b, _, fault, content) in zip(rows, found.iter_rows(), strict=True):
-        assert ((a, b), fault) == (tuple(cells), None) if len(cells) == 2 else (a, b, content) == (None, None, ",".join(cells))
 
 
 def test_an_open_quote_takes_no_line_with_it(tmp_path: Path) -> None:
