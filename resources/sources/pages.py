@@ -27,16 +27,22 @@ class Pages:
         return (self.folder / f"{name}.parquet").exists()
 
     def pages(self, name: str) -> list[pl.DataFrame]:
-        """The pages kept of a request that is not finished, in their order."""
-        return [pl.read_parquet(p) for p in sorted(self._unfinished(name).glob("*.parquet"))]
+        """The pages kept of a request that is not finished, in their order, up to the first that a dying machine left torn."""
+        found: list[pl.DataFrame] = []
+        for path in sorted(self._unfinished(name).glob("*.parquet")):
+            try:
+                found.append(pl.read_parquet(path))
+            except (pl.exceptions.PolarsError, OSError):
+                break
+        return found
 
     def keep(self, name: str, number: int, page: pl.DataFrame) -> None:
         """Keep page `number` (from 0) of a request."""
-        _write(page, self._unfinished(name) / f"{number:06}.parquet")
+        _write(page, self._unfinished(name) / f"{number:06}.parquet", lasting=False)
 
     def finish(self, name: str, rows: pl.DataFrame) -> None:
         """The request is whole: keep `rows` as its answer instead of its pages."""
-        _write(rows, self.folder / f"{name}.parquet")
+        _write(rows, self.folder / f"{name}.parquet", lasting=True)
         for path in self._unfinished(name).glob("*"):
             path.unlink()
         if self._unfinished(name).is_dir():
@@ -55,12 +61,13 @@ def plain(symbol: str) -> str:
     return symbol.translate(str.maketrans({"/": "-", ":": "_", " ": ".", "\\": "-"})).lstrip(".")
 
 
-def _write(frame: pl.DataFrame, path: Path) -> None:
-    """Whole or not at all, also when the machine dies."""
+def _write(frame: pl.DataFrame, path: Path, *, lasting: bool) -> None:
+    """Whole or not at all; where it is `lasting`, also when the machine loses its power."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         frame.write_parquet(file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())
+        if lasting:
+            file.flush()
+            os.fsync(file.fileno())
     partial.replace(path)

@@ -31,7 +31,7 @@ def wall() -> Wall:
 
 @pytest.fixture
 def venue(wall: Wall) -> Iterator[Venue]:
-    with Venue({"BTCUSDT": candles(MIDNIGHT, 3600), "ETHUSDT": candles(MIDNIGHT, 3600, price=3_000.0)}, {"BTCUSDT": trades(MIDNIGHT, 30_000)}, now=wall.millis) as stub:
+    with Venue({"BTCUSDT": candles(MIDNIGHT, 3600), "ETHUSDT": candles(MIDNIGHT, 3600, price=3_000.0)}, {"BTCUSDT": trades(MIDNIGHT, 3_000)}, now=wall.millis) as stub:
         yield stub
 
 
@@ -107,7 +107,7 @@ def test_network_errors_are_asked_again_with_growing_pauses(make: Make, venue: V
 def test_a_page_of_somebody_else_is_no_answer(make: Make, venue: Venue, at: str, kind: str) -> None:
     """The login page of a proxy, sent as 200, is asked again and never becomes an empty day."""
     venue.faults.extend([Fault(200, at=at, page="<html>Please log in</html>")] * 3)
-    assert make(dataset=kind).fetch(FIRST).others[kind].height >= 1440
+    assert make(dataset=kind).fetch(FIRST).others[kind].height in {1440, 3000}
     venue.faults.extend([Fault(200, page="<html>Please log in</html>")] * 6)
     with pytest.raises(CaptureUnreadable, match=r"BadResponse: .*with a page"):
         make(dataset=kind).fetch(date(2024, 5, 2))
@@ -153,6 +153,8 @@ def test_a_run_that_was_interrupted_fetches_only_the_rest(make: Make, venue: Ven
     with pytest.raises(CaptureUnreadable, match="what was fetched so far is kept"):
         make().fetch(FIRST)
     venue.requests.clear()
+    torn = tmp_path / "binance/BTC-USDT/1m/2024-05-01.pages/000002.parquet"  # as a power cut may leave a page
+    torn.write_bytes(b"")
     assert bars(make().fetch(FIRST)) == venue.candles["BTCUSDT"][:1440]
     assert [int(q["startTime"]) - MIDNIGHT for q in venue.asked("klines")] == [36_000_000, 54_000_000, 72_000_000]
     assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()] == ["binance/BTC-USDT/1m/2024-05-01.parquet"]
