@@ -175,7 +175,8 @@ def news(given: pl.DataFrame, evidence: pl.DataFrame, standing: pl.DataFrame) ->
     ended = in_force.filter((pl.col("kind") == "delisting") & (pl.col("origin") == "derived"))
     better = ended.join(said.filter(pl.col("kind").is_in(["merger", "delisting"])), on="sid", how="semi").join(said, on=KEY, how="anti")
     changed = current.join(standing, on=[*KEY, *SAYS], how="anti", nulls_equal=True)
-    return pl.concat([changed, retracted, *(f.select(*COLUMNS, pl.lit(value=True).alias("withdrawn")) for f in (denied, better))])
+    versions = pl.concat([changed, retracted, *(f.select(*COLUMNS, pl.lit(value=True).alias("withdrawn")) for f in (denied, better))])
+    return versions.unique(KEY, keep="first", maintain_order=True)
 
 
 def _repeated(derived: pl.DataFrame, evidence: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:

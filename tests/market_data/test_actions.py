@@ -1,14 +1,20 @@
 """Actions from raw against adjusted closes."""
 
-from datetime import date
+from collections.abc import Callable
+from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
+from quant_assets.contract import in_force
 from quant_assets.market_data.actions import COLUMNS, declared, derive, news, pairs
 from quant_assets.market_data.calendars import calendar
-from quant_assets.tables import ACTIONS
+from quant_assets.market_data.ingest import ingest
+from quant_assets.tables import ACTIONS, BARS
+from resources.store import DeltaStore
 
 XNYS = calendar("XNYS")
 P, C, NEXT = date(2016, 3, 7), date(2016, 3, 8), date(2016, 3, 9)
@@ -142,6 +148,19 @@ def test_a_dividend_that_the_vendor_places_twice_is_one() -> None:
     april, following = date(2016, 4, 7), date(2016, 4, 8)
     monthly = pairs(rows((april, 9.7, 9.7, 9.43), (following, 9.68, 9.68, 9.68)), XNYS)
     assert news(derive(monthly)[0], monthly, stand(known))["session"].to_list() == [following]
+
+
+def test_spin_offs_and_doubled_dividends_of_the_real_panel(panel: Callable[..., Any], tmp_path: Path) -> None:
+    """In the summer of 2015 the vendor's factors hold five spin-offs, which are not paid in cash, and dividends of NYMT and FFIN placed twice, which are one each."""
+    source = panel(date(2015, 6, 8), date(2015, 7, 21), ["EBAY", "BAX", "GHC", "TRS", "DD", "NYMT", "FFIN", "SYMC"])
+    store = DeltaStore(tmp_path)
+    ingest(source, store, None, datetime(2026, 1, 2, tzinfo=UTC), source.labels(), XNYS)
+    symbols = store.read(BARS, as_of=None).select("sid", "symbol").unique()
+    found = in_force(store.read(ACTIONS, as_of=None), ACTIONS).join(symbols, on="sid").sort("session", "symbol")
+    july = [(date(2015, 7, 1), s) for s in ("BAX", "DD", "GHC", "TRS")]
+    assert found.filter(pl.col("kind") == "spin_off").select("session", "symbol").rows() == [*july, (date(2015, 7, 20), "EBAY")]
+    paid = found.filter(pl.col("symbol").is_in(["NYMT", "FFIN"]), pl.col("kind") == "dividend")
+    assert paid.select("session", "symbol", "cash").rows() == [(date(2015, 6, 11), "FFIN", Decimal("0.16")), (date(2015, 6, 25), "NYMT", Decimal("0.27"))]
 
 
 HOLDERS = pl.DataFrame({"symbol": ["AA", "BB"], "sid": [7, 8]})
