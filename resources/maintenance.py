@@ -4,7 +4,6 @@ Compaction writes small files together, in the order of their events; the files 
 the versions before it. Vacuum deletes those that belong to no version which is cited, or stood lately.
 """
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -18,7 +17,8 @@ from quant_assets.errors import ConfigurationError, DataError
 from quant_assets.ports import Progress, quiet
 from quant_assets.records import Frozen
 from resources.citations import Commit, citations, history
-from resources.store import CONFIGURATION, PARTITION, DeltaStore, keep_log, writer
+from resources.files import PARTITION, write
+from resources.store import CONFIGURATION, DeltaStore, keep_log
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -122,8 +122,8 @@ def _level(file: Mapping[str, Any]) -> int:
 
 def _together(store: DeltaStore, table: Table, at: "DeltaTable", run: Sequence[Mapping[str, Any]]) -> int:
     """Write the rows of `run` as one file, in one commit that changes no row; their number."""
-    from deltalake import CommitProperties, write_deltalake
-    from deltalake.transaction import AddAction, RemoveAction
+    from deltalake import CommitProperties
+    from deltalake.transaction import RemoveAction
 
     folder = store.path(table)
     stored = {c: t for c, t in pl.Schema(at.schema()).items() if c != PARTITION}
@@ -131,29 +131,11 @@ def _together(store: DeltaStore, table: Table, at: "DeltaTable", run: Sequence[M
     rows = pl.concat(parts).sort(table.event, *table.key)
     if rows.height != sum(f["rows"] for f in run):
         raise DataError(f"{table.name}: {len(run)} files hold {rows.height} rows and the log says {sum(f['rows'] for f in run)}; nothing was changed. Look at {run[0]['path']} and those after it")
-    aside = store.root / ".compacting" / table.name  # a table of its own: its file and the log's description of it are taken over
-    shutil.rmtree(aside, ignore_errors=True)
-    write_deltalake(aside, rows.with_columns(pl.lit(run[0][PARTITION], dtype=pl.Int32).alias(PARTITION)), partition_by=[PARTITION], target_file_size=1 << 40, writer_properties=writer(rows))
-    (written,) = _described(aside)
-    (folder / written["path"]).parent.mkdir(exist_ok=True)
-    (aside / written["path"]).replace(folder / written["path"])
-    partition, now = written["partitionValues"], written["modificationTime"]
-    actions = [
-        AddAction(written["path"], written["size"], partition, now, False, written["stats"]),  # noqa: FBT003  # no data_change: the rows stay
-        *(RemoveAction(f["path"], False, now, f["bytes"], partition) for f in run),  # noqa: FBT003  # as above
-    ]
+    now = int(datetime.now(UTC).timestamp() * 1_000)
+    removed = [RemoveAction(f["path"], data_change=False, deletion_timestamp=now, size=f["bytes"], partition_values={PARTITION: str(f[PARTITION])}) for f in run]
     told = CommitProperties(custom_metadata={"compacted": str(len(run)), "rows": str(rows.height)})
-    at.create_write_transaction(actions, "append", at.schema(), [PARTITION], commit_properties=told, post_commithook_properties=keep_log())
-    shutil.rmtree(aside)
+    at.create_write_transaction([*write(folder, table, rows, new=False), *removed], "append", at.schema(), [PARTITION], commit_properties=told, post_commithook_properties=keep_log())
     return rows.height
-
-
-def _described(folder: Path) -> list[dict[str, Any]]:
-    """The files that the first commit of a table added, as its log describes them."""
-    import msgspec
-
-    lines: list[dict[str, Any]] = msgspec.json.Decoder().decode_lines((folder / "_delta_log" / f"{0:020}.json").read_bytes())
-    return [line["add"] for line in lines if "add" in line]
 
 
 def vacuum(store: DeltaStore, table: Table, cited: set[int], retention: Retention, now: datetime, *, dry_run: bool) -> Vacuumed:

@@ -17,18 +17,16 @@ from filelock import FileLock
 
 from quant_assets.contract import Table
 from quant_assets.errors import ConflictingRow, ContractViolation
+from resources.files import PARTITION, write
 
 if TYPE_CHECKING:
-    from deltalake import DeltaTable, PostCommitHookProperties, WriterProperties
+    from deltalake import DeltaTable, PostCommitHookProperties, Schema
 
-PARTITION = "year"
 CONFIGURATION = {
     "delta.checkpointInterval": "20",  # commits after which a checkpoint spares the next reader the log's small files
     "delta.enableExpiredLogCleanup": "false",  # or a checkpoint drops the log of every version older than thirty days
 }
 LOSSES = 100  # commits that may be lost to other writers before one gives up
-SAMPLE = 2_048  # rows from which it is judged whether a column's values repeat
-DICTIONARY = 131_072  # values that a Parquet dictionary page of 1 MiB holds, at 8 bytes
 SPANS = 8  # stretches of days that one comparison looks up apart
 
 
@@ -89,8 +87,8 @@ class DeltaStore:
             return 0
         with self.writing(table):
             for left in reversed(range(LOSSES)):
-                rows = self._unwritten(table, given)
                 try:
+                    rows = self._unwritten(table, given)
                     if rows.height:
                         self._commit(table, rows)
                 except CommitFailedError:  # somebody who does not hold our lock wrote first
@@ -102,9 +100,7 @@ class DeltaStore:
 
     def _unwritten(self, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows that do not stand yet. Raises ConflictingRow where a key stands with another content."""
-        if not self.exists(table):
-            return rows
-        self._compared[table.name] = at = self.open(table)
+        self._compared[table.name] = at = self.open(table) if self.exists(table) else self._create(table)
         standing = _collect(table, at, [pl.any_horizontal(_within(table, *span) for span in _spans(rows[table.event]))])
         same_key = standing.join(rows.select(table.key), on=table.key, how="semi")
         if same_key.is_empty():
@@ -121,30 +117,21 @@ class DeltaStore:
 
     def _commit(self, table: Table, rows: pl.DataFrame) -> None:
         """Write the rows onto the version they were compared with. Raises CommitFailedError where that is not the latest."""
-        from deltalake import CommitProperties, write_deltalake
+        from deltalake import CommitProperties
+        from deltalake.transaction import AddAction, RemoveAction
 
         at = self._compared.pop(table.name, None) or self._create(table)
-        write_deltalake(
-            at,
-            _partitioned(table, rows),
-            mode="append",
-            schema_mode="merge" if _added(table, at) else None,  # only then: a merge may reorder columns
-            writer_properties=writer(rows),
-            commit_properties=CommitProperties(custom_metadata={"rows": str(rows.height)}, max_commit_retries=0),
-            post_commithook_properties=keep_log(),
-        )
+        if added := set(_added(table, at)):
+            at.alter.add_columns([f for f in _fields(table).fields if f.name in added], post_commithook_properties=keep_log())
+        actions: list[AddAction | RemoveAction] = [*write(self.path(table), table, rows, new=True)]
+        told = CommitProperties(custom_metadata={"rows": str(rows.height)}, max_commit_retries=0)
+        at.create_write_transaction(actions, "append", at.schema(), [PARTITION], commit_properties=told, post_commithook_properties=keep_log())
 
     def _create(self, table: Table) -> "DeltaTable":
         """The table, empty where it is new. Its log is kept for good: it is what old versions are read by."""
-        from deltalake import DeltaTable, Schema
+        from deltalake import DeltaTable
 
-        return DeltaTable.create(
-            self.path(table),
-            Schema.from_arrow(_partitioned(table, table.empty()).to_arrow().schema),
-            mode="ignore",
-            partition_by=[PARTITION],
-            configuration=CONFIGURATION,
-        )
+        return DeltaTable.create(self.path(table), _fields(table), mode="ignore", partition_by=[PARTITION], configuration=CONFIGURATION)
 
 
 def keep_log() -> "PostCommitHookProperties":
@@ -154,26 +141,11 @@ def keep_log() -> "PostCommitHookProperties":
     return PostCommitHookProperties(cleanup_expired_logs=False)
 
 
-def writer(rows: pl.DataFrame) -> "WriterProperties":
-    """How these rows become Parquet: dictionaries only for columns whose values repeat, for they cost several times the CPU and more space on the others."""
-    from deltalake import ColumnProperties, WriterProperties
+def _fields(table: Table) -> "Schema":
+    """The stored columns of a table, as Delta names their types."""
+    from deltalake import Schema
 
-    sample = rows.gather_every(max(1, rows.height // SAMPLE))
-    plain, dictionary = (ColumnProperties(dictionary_enabled=enabled) for enabled in (False, True))
-    repeating = {c: dictionary for c in rows.columns if _repeats(sample[c].n_unique(), sample.height, rows.height)}
-    return WriterProperties(compression="ZSTD", compression_level=1, default_column_properties=plain, column_properties=repeating)
-
-
-def _repeats(distinct: int, sampled: int, rows: int) -> bool:
-    """Whether a column's values come twice on average, and fit a dictionary. A sample of m of D equally likely values meets about m²/2D of them again (the birthday problem)."""
-    if 2 * distinct < sampled:
-        return True
-    again = sampled - distinct
-    return sampled < rows and again > 0 and sampled**2 / (2 * again) < min(DICTIONARY, rows / 2)
-
-
-def _partitioned(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.with_columns(pl.col(table.event).dt.year().alias(PARTITION))
+    return Schema.from_arrow(table.empty().with_columns(pl.lit(0, dtype=pl.Int32).alias(PARTITION)).to_arrow().schema)
 
 
 def _within(table: Table, first: date | None, last: date | None) -> pl.Expr:

@@ -4,6 +4,7 @@ import os
 import time
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +13,7 @@ from deltalake import DeltaTable
 
 from quant_assets.contract import Table
 from quant_assets.errors import ConflictingRow, ContractViolation
+from quant_assets.tables import JOURNAL
 from resources import store as store_module
 from resources.store import DeltaStore
 from tests.resources.small_table import QUOTES, TICKS, day, days, sessions
@@ -215,3 +217,29 @@ def test_what_a_writer_compared_with_is_what_it_writes_onto(store: DeltaStore, m
     assert store.append(QUOTES, day(second)) == 0
     assert store.read(QUOTES, as_of=None).equals(days([first, second]))
     assert DeltaTable(store.path(QUOTES)).version() == store.version(QUOTES)
+
+
+def test_another_reader_of_delta_reads_the_same_rows(store: DeltaStore):
+    """The files and what the log says of them are plain Delta Lake: its own reader finds every row, money and instants and nulls included, and the bounds of every column that a filter may use."""
+    row = {"session": date(2024, 12, 31), "book": "paper", "sid": 1, "kind": "fee", "reference": None, "amount": Decimal("-12.345678"), "known_at": datetime(2025, 1, 1, 1, 2, 3, 456_789, UTC)}
+    later = {**row, "session": date(2025, 1, 2), "reference": "x" * 40, "amount": None, "sid": 2**53 + 1}
+    rows = JOURNAL.conform(pl.DataFrame([row | {"reference": "é"}, later], schema=dict(JOURNAL.schema)))
+    store.append(JOURNAL, rows)
+    theirs = pl.DataFrame(store.open(JOURNAL).to_pyarrow_table())
+    assert theirs.select(pl.col(c).cast(t) for c, t in JOURNAL.schema.items()).sort(JOURNAL.key).equals(rows)
+    assert theirs.sort("sid")["year"].to_list() == [2024, 2025]
+    told = pl.DataFrame(store.open(JOURNAL).get_add_actions(flatten=True)).sort("min.session")
+    assert told["num_records"].to_list() == [1, 1]
+    assert told["max.sid"].to_list() == [1, 2**53 + 1]
+    assert told["max.reference"].to_list() == ["é", None]  # a long text has no bounds
+    assert told["min.known_at"][0] <= row["known_at"]
+    assert told["null_count.kind"].to_list() == [0, 0]
+
+
+def test_rows_of_several_years_come_in_one_commit(store: DeltaStore):
+    """A frame over a new year makes a file in each year and one version."""
+    of = sessions(90)
+    store.append(QUOTES, days(of))
+    assert store.version(QUOTES) == 1
+    assert len(data_files(store, QUOTES)) == 2
+    assert store.read(QUOTES, as_of=None).equals(days(of))
