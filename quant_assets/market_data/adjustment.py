@@ -70,7 +70,7 @@ def adjusted(bars: pl.DataFrame, actions: pl.DataFrame, policy: str, session: da
     scaled = [(pl.col(c) / pl.lit(pl.Series(prices))).alias(c) for c in PRICES if c in bars.columns]
     volume = [pl.col(c) * pl.lit(pl.Series(shares)) for c in ("volume",) if c in bars.columns]
     out = rows.bars.with_columns(*scaled, *volume)
-    return out if policy == "split-only" else _with_endings(rows.bars, out, known)
+    return out if policy == "split-only" else _with_endings(rows, out, known)
 
 
 class _Rows:
@@ -124,22 +124,23 @@ def _located(rows: _Rows, moves: pl.DataFrame, policy: str) -> pl.DataFrame:
     return found.select("sid", "at", "ratio", "growth")
 
 
-def _with_endings(bars: pl.DataFrame, out: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+def _with_endings(rows: _Rows, out: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """`out` with a last row for each name whose end was declared with its terms. Of a merger and the delisting that follows, the merger counts."""
     ends = known.filter(pl.col("kind").is_in(ENDING) & (pl.col("origin") == "declared")).sort("sid", "session", "kind", descending=[False, False, True])
     ends = ends.unique("sid", keep="first", maintain_order=True).select("sid", "kind", "numerator", "denominator", "cash", "value", "counterpart", ex="session")
-    last = out.with_columns(raw=bars["close"]).filter(pl.col("sid").is_in(ends["sid"].implode())).unique("sid", keep="last", maintain_order=True)
-    last = last.join(ends, on="sid").filter(pl.col("session") < pl.col("ex"))
+    last = out[rows.ends - 1].with_columns(raw=rows.bars["close"].gather(rows.ends - 1), at=rows.ends)
+    last = last.join(ends, on="sid", maintain_order="left").filter(pl.col("session") < pl.col("ex"))
     shares = (pl.col("numerator") / pl.col("denominator") * pl.col("theirs")).fill_null(0.0)
     whole = pl.col("counterpart").is_null() | pl.col("theirs").is_not_null()  # shares of something without a price are worth we know not what
     merged = pl.when(pl.col("kind") == "merger", whole, pl.any_horizontal(pl.col("cash", "theirs").is_not_null()))
     proceeds = merged.then((pl.col("cash").cast(pl.Float64).fill_null(0.0) + shares) / pl.col("raw") - 1.0)
-    last = last.join(_counterparts(bars, last), on="sid", how="left").with_columns(made=1.0 + pl.coalesce("value", proceeds)).drop_nulls("made")
+    last = last.join(_counterparts(rows.bars, last), on="sid", how="left", maintain_order="left").with_columns(made=1.0 + pl.coalesce("value", proceeds)).drop_nulls("made")
     if last.is_empty():
         return out
     prices: dict[str, Any] = {c: pl.col("close") * pl.col("made") for c in PRICES if c in out.columns}
     volume = {"volume": pl.lit(0.0)} if "volume" in out.columns else {}
-    return pl.concat([out, last.with_columns(session="ex", **prices, **volume).select(out.columns)]).sort("sid", "session")
+    ended = last.with_columns(session="ex", **prices, **volume).select(out.columns)
+    return pl.concat([out, ended])[np.insert(np.arange(out.height), last["at"].to_numpy(), out.height + np.arange(ended.height))]
 
 
 def _counterparts(bars: pl.DataFrame, ends: pl.DataFrame) -> pl.DataFrame:
