@@ -83,6 +83,8 @@ def compact(store: DeltaStore, table: Table) -> Compacted:
         while run := next(iter(_runs(_files(table, at))), None):  # a run written may be the last that a larger one waited for
             rewritten += _together(store, table, at, run)
             at = store.open(table)
+        if rewritten:
+            at.create_checkpoint()  # the next reader need not go through what was replaced
         return Compacted(table=table.name, before=before, after=len(at.file_uris()), rows=rewritten)
 
 

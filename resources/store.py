@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable, PostCommitHookProperties, Schema
 
 CONFIGURATION = {
-    "delta.checkpointInterval": "20",  # commits after which a checkpoint spares the next reader the log's small files
+    "delta.checkpointInterval": "10",  # commits after which a checkpoint spares the next reader the log's small files
     "delta.enableExpiredLogCleanup": "false",  # or a checkpoint drops the log of every version older than thirty days
 }
 LOSSES = 100  # commits that may be lost to other writers before one gives up
