@@ -108,7 +108,7 @@ def _named(store: DeltaStore, table: Table, column: str, *, wrapped: bool) -> li
     """What each distinct text in `column` names: a JSON object of versions by table, or one that has it under `table_versions`; None where it has not."""
     if not store.exists(table):
         return []
-    texts: list[str] = pl.scan_delta(store.open(table)).select(pl.col(column).drop_nulls().unique().sort()).collect(engine="in-memory")[column].to_list()
+    texts: list[str] = pl.scan_delta(store.open(table)).select(column).collect(engine="in-memory")[column].drop_nulls().unique().sort().to_list()
     if wrapped:
         return [_decoded(t, _Versions, table.name).table_versions for t in texts]
     return [_decoded(t, dict[str, int], table.name) for t in texts]

@@ -79,12 +79,14 @@ class DeltaStore:
         return _collect(table, self.open(table, version), keep)
 
     def append(self, table: Table, frame: pl.DataFrame) -> int:
-        """See the port."""
+        """See the port. Raises ContractViolation where a row has no event time: it would belong to no year."""
         from deltalake.exceptions import CommitFailedError
 
         given = table.conform(frame)
         if given.is_empty():
             return 0
+        if nowhere := given[table.event].null_count():
+            raise ContractViolation(f"{table.name}: {nowhere} of {given.height} rows have no {table.event}; every row is about a time, leave those out that are not")
         with self.writing(table):
             for left in reversed(range(LOSSES)):
                 try:

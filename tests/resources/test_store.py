@@ -49,6 +49,14 @@ def test_another_content_of_a_key_is_refused(store: DeltaStore):
         store.append(QUOTES, day(sessions(1)[0]).with_columns(price=pl.when(pl.col("sid") == 3).then(-1.0).otherwise("price")))
 
 
+def test_a_row_without_its_event_is_refused(store: DeltaStore):
+    """An event that is missing is an error before anything is written, also where the event is no part of the key."""
+    table = replace(QUOTES, key=("sid", "known_at"))
+    with pytest.raises(ContractViolation, match="40 of 40 rows have no session"):
+        store.append(table, day(sessions(1)[0]).with_columns(session=pl.lit(None, dtype=pl.Date)))
+    assert not store.exists(table)
+
+
 def test_a_version_reads_as_it_stood(store: DeltaStore):
     """Each version holds what was appended up to it; before the first there is nothing."""
     stood = {}
