@@ -17,7 +17,7 @@ from quant_assets.errors import ConfigurationError, DataError
 from quant_assets.ports import Progress, quiet
 from quant_assets.records import Frozen
 from resources.citations import Commit, citations, history
-from resources.files import PARTITION, write
+from resources.data_files import PARTITION, write
 from resources.store import CONFIGURATION, DeltaStore, keep_log
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from quant_assets.contract import Table
 from quant_assets.errors import ConflictingRow, ContractViolation
-from resources.files import PARTITION, write
+from resources.data_files import PARTITION, write
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable, PostCommitHookProperties, Schema
