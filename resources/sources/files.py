@@ -8,9 +8,10 @@ own capture and its knowledge time is assumed. The rule for the knowledge time i
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import polars as pl
@@ -18,10 +19,12 @@ import polars as pl
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.records import Capture, Frozen, content_id, frame_hash
+from resources.sources.large import ROWS, ByLabel
 from resources.sources.rows import FIELDS, LISTINGS, check, lines, split, typed
 
 _RULE = re.compile(r"(?P<from>label|close)\+(?P<by>\d+)(?P<unit>[dhm])(@(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d))?")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
+CHARACTERS = 16_000_000  # of a CSV file that are read at a time
 
 
 class ColumnMapping(Frozen, frozen=True, forbid_unknown_fields=True):
@@ -42,7 +45,7 @@ class Files:
     """The MarketDataSource port on such a file. It declares no actions; they are derived where adj_close is given.
 
     `listings`: a Parquet file with symbol, name, optionally sector, and first_capture and last_capture (the listing
-    stands in the captures between them). The price file is read once, when first needed, and kept.
+    stands in the captures between them). Of the price file a stretch is in memory at a time; see `large.py`.
     """
 
     name = "files"
@@ -57,16 +60,20 @@ class Files:
         self.calendar = calendar
         self.listings = listings
         self._rule = rule
+        self._seen: tuple[int, int] | None = None  # the file's size and time of change
 
     def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
         """See the port. Raises CaptureUnreadable where the file cannot be read."""
-        return [d for d in self._spans if (first is None or d >= first) and (last is None or d <= last)]
+        with self._reading():
+            labels = self._rows.counts
+        return [d for d in labels if (first is None or d >= first) and (last is None or d <= last)]
 
     def fetch(self, label: date) -> Capture:
         """See the port. Raises CaptureUnreadable where the file cannot be read or has no rows of that label."""
-        if label not in self._spans:
-            raise CaptureUnreadable(f"{self.prices.name}: no rows of {label}; the file has {len(self._spans)} captures")
-        rows = self._rows.slice(*self._spans[label])
+        with self._reading():
+            if label not in self._rows.counts:
+                raise CaptureUnreadable(f"{self.prices.name}: no rows of {label}; the file has {len(self._rows.counts)} captures")
+            rows = self._rows.rows(label)
         read = split(rows, self.prices.name, self._header, self._names) if self._header else rows
         prices, malformed = check(read)
         listings = self._listed_at(label)
@@ -82,6 +89,18 @@ class Files:
         if self._rule["from"] == "close":
             return (self.calendar.close(self.calendar.on_or_after(label)) + delay).astimezone(UTC)
         return datetime.combine(label + delay, time(int(self._rule["hour"]), int(self._rule["minute"])), UTC)
+
+    @contextmanager
+    def _reading(self) -> Generator[None]:
+        """Raises CaptureUnreadable where the file cannot be read, or is not any more the one whose labels were read."""
+        try:
+            stat = self.prices.stat()
+            self._seen = self._seen or (stat.st_size, stat.st_mtime_ns)
+            if self._seen != (stat.st_size, stat.st_mtime_ns):
+                raise CaptureUnreadable(f"{self.prices}: the file was changed while its captures were being read; start again")
+            yield
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise CaptureUnreadable(f"{self.prices}: {error}") from error
 
     @cached_property
     def _names(self) -> dict[str, str | None]:
@@ -102,36 +121,43 @@ class Files:
             return file.readline().rstrip("\r\n")
 
     @cached_property
-    def _rows(self) -> pl.DataFrame:
-        """All rows by label and line: fields as they are typed (Parquet), or line and content (CSV)."""
-        try:
-            present = self._present
-            wanted = {**{f: c for f, c in self._names.items() if c is not None}, **({"label": self.mapping.label} if self.mapping.label else {})}
-            if missing := [c for c in wanted.values() if c not in present]:
-                raise ConfigurationError(f"{self.prices}: columns {missing} of the mapping are not in the file, which has {present}")
-            when = wanted.get("label", wanted["session"])
-            if self._header:
-                found = lines(self.prices.read_text(encoding="utf-8", errors="replace")).filter(~((pl.col("line") == 1) & (pl.col("content") == self._header)))
-                label = pl.col("content").str.split(",").list.get(present.index(when), null_on_oob=True).str.to_date("%Y-%m-%d", strict=False)
-            else:
-                found = pl.read_parquet(self.prices, columns=sorted(set(wanted.values())))
-                label = pl.col(when).str.to_date("%Y-%m-%d", strict=False) if found.schema[when] == pl.String else pl.col(when).cast(pl.Date)
-                absent = (pl.lit(None, pl.Float64).alias(f) for f, c in self._names.items() if c is None)
-                found = found.with_row_index("line", offset=1).select(
-                    *(pl.col(c).alias(f) for f, c in wanted.items() if f != "label"), *absent, pl.lit(self.prices.name).alias("file"), pl.col("line").cast(pl.Int64), label.alias("label")
-                )
-                label = pl.col("label")
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise CaptureUnreadable(f"{self.prices}: {error}") from error
-        # a row without a readable label goes with its neighbour's capture, where it is reported as malformed
-        return found.with_columns(label.forward_fill().backward_fill().alias("label")).drop_nulls("label").sort("label", "line")
+    def _rows(self) -> ByLabel:
+        """All rows by label, with line: fields as they are typed (Parquet), or content (CSV)."""
+        present = self._present
+        wanted = {**{f: c for f, c in self._names.items() if c is not None}, **({"label": self.mapping.label} if self.mapping.label else {})}
+        if missing := [c for c in wanted.values() if c not in present]:
+            raise ConfigurationError(f"{self.prices}: columns {missing} of the mapping are not in the file, which has {present}")
+        when = wanted.get("label", wanted["session"])
+        if self._header:
+            return ByLabel(partial(self._text, present.index(when)), None)
+        return ByLabel(partial(self._typed, wanted, when), partial(self._typed_slice, wanted, when, None))
 
-    @cached_property
-    def _spans(self) -> dict[date, tuple[int, int]]:
-        """Offset and number of the rows of each label, ascending."""
-        counts = self._rows["label"].rle().struct.unnest()
-        offsets = counts["len"].cum_sum() - counts["len"]
-        return dict(zip(counts["value"].to_list(), zip(offsets.to_list(), counts["len"].to_list(), strict=True), strict=True))
+    def _text(self, when: int, columns: list[str] | None) -> Iterator[pl.DataFrame]:
+        """The lines of the CSV file without its header; the label is the field number `when`."""
+        label = pl.col("content").str.split(",").list.get(when, null_on_oob=True).str.to_date("%Y-%m-%d", strict=False).alias("label")
+        before = 0
+        with self.prices.open(encoding="utf-8", errors="replace") as file:
+            while text := file.read(CHARACTERS) + file.readline():
+                found = lines(text).with_columns(pl.col("line") + before).filter(~((pl.col("line") == 1) & (pl.col("content") == self._header)))
+                before += text.count("\n")
+                yield found.select("line", "content", label).select(columns or pl.all())
+
+    def _typed(self, wanted: Mapping[str, str], when: str, columns: list[str] | None) -> Iterator[pl.DataFrame]:
+        """The rows of the Parquet file."""
+        total = pl.scan_parquet(self.prices).select(pl.len()).collect().item()
+        for offset in range(0, total, ROWS):
+            yield self._typed_slice(wanted, when, columns, offset, ROWS)
+
+    def _typed_slice(self, wanted: Mapping[str, str], when: str, columns: list[str] | None, offset: int, rows: int) -> pl.DataFrame:
+        """So many rows of the Parquet file."""
+        read = [when] if columns == ["label"] else sorted(set(wanted.values()))
+        found = pl.scan_parquet(self.prices).select(read).slice(offset, rows).collect()
+        label = (pl.col(when).str.to_date("%Y-%m-%d", strict=False) if found.schema[when] == pl.String else pl.col(when).cast(pl.Date)).alias("label")
+        if columns == ["label"]:
+            return found.select(label)
+        absent = (pl.lit(None, pl.Float64).alias(f) for f, c in self._names.items() if c is None)
+        named = (pl.col(c).alias(f) for f, c in wanted.items() if f != "label")
+        return found.with_row_index("line", offset=offset + 1).select(*named, *absent, pl.lit(self.prices.name).alias("file"), pl.col("line").cast(pl.Int64), label)
 
     @cached_property
     def _listings(self) -> pl.DataFrame | None:

@@ -1,5 +1,7 @@
 """Price files with a declared mapping: typed, sliced by capture, known by rule."""
 
+import gc
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
 from quant_assets.market_data.calendars import calendar
+from resources.clock import SystemClock
 from resources.sources.files import ColumnMapping, Files
 from resources.sources.open import open_source
 
@@ -15,8 +18,8 @@ XNYS = calendar("XNYS")
 BY_LABEL = ColumnMapping(session="date", adj_close="adj_close", label="captured_on")
 
 
-def frame(**columns: list[object]) -> pl.DataFrame:
-    base: dict[str, list[object]] = {
+def frame(**columns: Sequence[object]) -> pl.DataFrame:
+    base: dict[str, Sequence[object]] = {
         "symbol": ["A", "A", "B"], "date": [date(2015, 4, 2), date(2015, 4, 1), date(2015, 4, 2)], "open": [1.0] * 3, "high": [2.0] * 3, "low": [1.0] * 3, "close": [1.5] * 3,
         "volume": [10, 20, 30], "adj_close": [1.5, None, 1.4], "captured_on": [date(2015, 4, 2), date(2015, 4, 1), date(2015, 4, 2)],
     }  # fmt: skip
@@ -85,6 +88,55 @@ def test_malformed_rows_of_a_typed_file_show_their_content(tmp_path: Path) -> No
     assert found.rows() == [("p.parquet", 1, "A", "close is not positive", "A,2015-04-02,1.0,2.0,1.0,-1.5,10,1.5")]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("order", [("date", "symbol"), ("symbol", "date"), ("open",)], ids=["by date", "by symbol", "in no order"])
+def test_a_file_larger_than_a_stretch_gives_the_same_captures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, order: tuple[str, ...]) -> None:
+    """However the rows stand and however few are held at a time, captures have the same rows, lines and hashes; also a row whose date is unreadable, wherever a batch ends."""
+    days = XNYS.between(date(2015, 4, 1), date(2015, 5, 1))
+    price = [float(7 * n % 101 + 1) for n in range(5 * len(days))]
+    data = pl.DataFrame({"symbol": ["A", "Bé", "C", "D", "E"] * len(days), "date": [d for d in days for _ in range(5)], "open": price, "high": price, "low": price, "close": price, "volume": 1})
+    data = data.sort(order).with_columns(pl.when(pl.int_range(pl.len()).is_in([0, 1, 2, 3, 4, 50, 77, 104])).then(None).otherwise("date").alias("date"))
+    path = tmp_path / f"p.{suffix}"
+    data.write_parquet(path) if suffix == "parquet" else path.write_text(data.write_csv(null_value="?").replace("D,", "\n\nD,").replace("\n", "\r\n"))
+    mapping = ColumnMapping(session="date")
+    whole = Files(path, mapping, XNYS, known_at="close+1h")
+    expected = [whole.fetch(d) for d in whole.labels()]
+    for rows, characters in ((1, 1), (3, 100), (40, 1000)):
+        for module in ("files", "large"):
+            monkeypatch.setattr(f"resources.sources.{module}.ROWS", rows)
+        monkeypatch.setattr("resources.sources.files.CHARACTERS", characters)
+        source = Files(path, mapping, XNYS, known_at="close+1h")
+        labels = list(source.labels())
+        assert labels == [c.label for c in expected]
+        for one in reversed(expected):
+            other = source.fetch(one.label)
+            assert other.sha256 == one.sha256
+            assert other.prices.equals(one.prices)
+            assert other.malformed.equals(one.malformed)
+    assert sum(c.prices.height + c.malformed.height for c in expected) == data.height
+
+
+def test_a_file_that_is_changed_meanwhile_is_unreadable(tmp_path: Path) -> None:
+    """Rows of two states of a file are never mixed."""
+    source = files(tmp_path, frame())
+    labels = source.labels()
+    frame(close=[1.5, 1.5, 1.6]).head(2).write_parquet(tmp_path / "p.parquet")
+    with pytest.raises(CaptureUnreadable, match="changed"):
+        source.fetch(labels[0])
+
+
+def test_what_was_put_down_is_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The temporary rows of a file go with the source that put them there."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("resources.sources.large.ROWS", 1)
+    source = files(tmp_path, frame())
+    source.fetch(date(2015, 4, 2))
+    assert list(tmp_path.glob("rows-by-label-*/*"))
+    del source
+    gc.collect()
+    assert not list(tmp_path.glob("rows-by-label-*"))
+
+
 def test_listings_stand_between_their_captures_and_tell_no_end(tmp_path: Path) -> None:
     """At a capture the listings begun and not ended are given, without any date; overlapping names are the reader's to judge."""
     pl.DataFrame({
@@ -130,9 +182,9 @@ def test_a_deployment_opens_it(tmp_path: Path) -> None:
     """Paths, mapping and rule come from the declaration."""
     frame().write_parquet(tmp_path / "p.parquet")
     declared = {"kind": "files", "prices": str(tmp_path / "p.parquet"), "mapping": {"session": "date", "label": "captured_on"}, "known_at": "label+1d@13:00"}
-    assert len(open_source(declared, XNYS).labels()) == 2
+    assert len(open_source(declared, XNYS, cache=Path(), clock=SystemClock()).labels()) == 2
     with pytest.raises(ConfigurationError, match="sesion"):
-        open_source({**declared, "mapping": {"sesion": "date"}}, XNYS)
+        open_source({**declared, "mapping": {"sesion": "date"}}, XNYS, cache=Path(), clock=SystemClock())
 
 
 def test_the_real_panel_loads(shared_data: Path) -> None:
