@@ -6,6 +6,7 @@ written is judged again as if it had never begun.
 """
 
 from datetime import date, datetime
+from statistics import median
 
 import polars as pl
 
@@ -40,6 +41,7 @@ class Known:
         self.actions = _latest(self._finished(ACTIONS, store.read(ACTIONS, as_of=None)), "sid", "session", "kind")
         self._finished(QUARANTINE, store.read(QUARANTINE, as_of=None))
         self._days: dict[date, pl.DataFrame] = {}
+        self._trading: dict[date, pl.Series] = {}  # of `_days`: the sids that have a bar in force
         self._stored_until: date | None = None
         self._read_window()
 
@@ -81,24 +83,32 @@ class Known:
         """`day` for each session in [first, last]."""
         return pl.concat([_NO_BARS, *(self.day(s) for s in self._calendar.between(first, last))])
 
+    def trading(self, session: date) -> pl.Series:
+        """The sids that have a bar in force, as `day` has them."""
+        if session not in self._trading:
+            rows = self.day(session)
+            self._trading[session] = rows["sid"].filter(~rows["withdrawn"])
+        return self._trading[session]
+
     def last_session(self, sid: int) -> date | None:
         """The last session for which the instrument has a bar in force."""
-        held = [d for d in sorted(self._days, reverse=True) if self._days[d].filter((pl.col("sid") == sid) & ~pl.col("withdrawn")).height]
-        if held and held[0] in sorted(self._days)[-WINDOW:]:
-            return held[0]
+        days = sorted(self._days, reverse=True)
+        held = next((d for d in days if (self.trading(d) == sid).any()), None)
+        if held is not None and held in days[:WINDOW]:
+            return held
         stored = _latest(self._finished(BARS, self._store.read(BARS, as_of=None, where={"sid": sid})), "session").filter(~pl.col("withdrawn"))
-        return max([*held[:1], *(d for d in stored["session"].to_list() if d not in self._days)], default=None)
+        return max([*([] if held is None else [held]), *(d for d in stored["session"].to_list() if d not in self._days)], default=None)
 
     def absent(self, session: date) -> pl.Series:
         """Sids listed but without a bar in the last `ABSENT_FOR` good sessions up to `session`; none where `session` itself is thin."""
         sessions = self._calendar.between(self._calendar.shift(session, -REUSE_AFTER), session)
-        traded = {s: rows for s in sessions if (rows := self.day(s).filter(~pl.col("withdrawn"))).height}
-        enough = THIN * float(pl.Series([r.height for r in traded.values()], dtype=pl.Float64).median() or 0)  # pyright: ignore[reportArgumentType]  # a median of floats
-        good = [s for s, rows in traded.items() if rows.height >= enough][-ABSENT_FOR:]
+        traded = {s: sids for s in sessions if len(sids := self.trading(s))}
+        enough = THIN * median(map(len, traded.values())) if traded else 0.0
+        good = [s for s, sids in traded.items() if len(sids) >= enough][-ABSENT_FOR:]
         listed = self.instruments.filter(pl.col("listed"))["sid"]
         if len(good) < ABSENT_FOR or good[-1] != session:
             return listed.clear()
-        seen = pl.concat([traded[s]["sid"] for s in good])
+        seen = pl.concat([traded[s] for s in good])
         return listed.filter(~listed.is_in(seen.implode()))
 
     def learn(self, table: Table, rows: pl.DataFrame) -> None:
@@ -111,6 +121,7 @@ class Known:
             for (day,), news in rows.select(_BAR).partition_by("session", as_dict=True).items():
                 kept = self.day(day).join(news, on="sid", how="anti")  # pyright: ignore[reportArgumentType]  # the key is a date
                 self._days[day] = pl.concat([kept, news])  # pyright: ignore[reportArgumentType]  # see above
+                self._trading.pop(day, None)  # pyright: ignore[reportArgumentType, reportCallIssue]  # see above
 
     def done(self, capture: Capture, moment: datetime) -> None:
         """Mark a capture as absorbed."""
@@ -127,6 +138,7 @@ class Known:
             self._stored_until = max(newest, self._stored_until or newest)
             for day in sorted(self._days)[:-WINDOW]:
                 del self._days[day]
+                self._trading.pop(day, None)
 
 
 _NO_BARS = pl.DataFrame(schema={c: BARS.schema[c] for c in _BAR})  # no query at import: it would start the threads that a forked process then waits for
