@@ -5,7 +5,7 @@ READY := .venv/.ready
 LOCKED := $(BIN)/uv pip compile --all-extras --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench real-run ui docs lock clean
+.PHONY: help setup demo test lint format bench real-run load-real soak ui docs lock clean
 
 help: ## what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,12 @@ bench: $(READY) ## seconds and memory of the stages
 
 real-run: $(READY) ## the real panel, by range and day by day, compared (needs QUANT_SHARED_DATA or ../shared/data)
 	@$(BIN)/python -m bench.real_panel
+
+load-real: $(READY) ## all of the real market data through the sources, each row accounted for (needs the same)
+	@$(BIN)/python -m bench.load_real
+
+soak: $(READY) ## 200 writers, compactions and vacuums killed in the middle: a table reads as before or as after
+	@$(BIN)/python -m bench.soak 200
 
 docs: $(READY) ## the pages that are made from the code
 	@$(BIN)/python docs/data_contracts.py > docs/data-contracts.md

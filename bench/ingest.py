@@ -1,6 +1,6 @@
 """What taking in daily bars costs, and that its memory does not follow the length of the file.
 
-    python -m bench.ingest            # 1,000 names: 125 sessions, then 1,250, from each kind of file, a fresh process each
+    python -m bench.ingest            # 2,000 names: 60 sessions, then 600, from each kind of file, a fresh process each
     python -m bench.ingest --full     # once: 3,000 names, 2,500 sessions, 7.5M rows, from Parquet as vendors export it, by symbol and date
 
 Each process writes its own file, reads it through `Files` and takes it in, into a store of its own. Peak memory is that of a
@@ -26,7 +26,7 @@ from resources.store import DeltaStore
 
 XNYS = calendar("XNYS")
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
-SMALL, TIMES, NAMES = 125, 10, 1_000
+SMALL, TIMES, NAMES = 60, 10, 2_000
 FULL = (3_000, 2_500)
 SHAPES = ("date.parquet", "symbol.parquet", "date.csv", "symbol.csv")
 

@@ -3,7 +3,7 @@
     python -m bench.vintages            (QUANT_SHARED_DATA, or ../shared/data)
 
 "With" is what the platform does: each session's features on the rows known at its cut. "Without" evaluates the same blocks on the
-rows in force at the end, each name one series. The kernel is the same: mean and deviation of 20 sessions and an exponential
+rows in force at the block's end, each name one series. The kernel is the same: mean and deviation of 20 sessions and an exponential
 mean of each column. CPU time from the rows as stored to the features, threads included, the least of three. "Cells that differ" is what
 one would get wrong without: numbers that the session could not have known, or known to other bits.
 """

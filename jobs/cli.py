@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands.data import findings_app, quarantine_app, repair
+from jobs.commands.data import findings_app, planned, quarantine_app, repair
 from jobs.commands.desk import breaks_app, switch_app
 from jobs.commands.options import AsJson, Day, From, To, day, moment, workspace
+from jobs.commands.restatement import restatement_app
+from jobs.commands.storage import storage_app
 from quant_assets.errors import QuantError
 
 app = typer.Typer(
@@ -23,6 +25,8 @@ app.add_typer(run_app, name="run")
 app.add_typer(breaks_app, name="breaks")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(findings_app, name="findings")
+app.add_typer(restatement_app, name="restatement")
+app.add_typer(storage_app, name="storage")
 app.add_typer(switch_app, name="kill-switch")
 app.command()(repair)
 
@@ -38,6 +42,7 @@ def demo(fresh: Annotated[bool, typer.Option("--fresh", help="Throw the demo's h
 @app.command()
 def ingest(
     last: To = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what would be fetched: captures, requests, how long that takes.")] = False,
     known_at: Annotated[str | None, typer.Option("--known-at", metavar="RULE", help="When the rows of a file without knowledge times are assumed to be known, such as close+1h.")] = None,
 ) -> None:
     """Take in the captures that have arrived and were not taken in yet, up to one where it is named. An assumed knowledge time is stamped ASSUMED wherever the data is used."""
@@ -49,6 +54,8 @@ def ingest(
         ws.assume(known_at)
     with progress() as tick, only_run(ws.home):
         until = last or ws.span[1] or ws.cuts.calendar.last
+        if plan:
+            raise typer.Exit(planned(ws, until))
         now = ws.cuts.of(until) if ws.deployment.clock == "session" else ws.clock.now()
         reports = list(arrive(ws, until, now, tick))
     show(reports)

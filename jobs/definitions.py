@@ -4,7 +4,7 @@ import warnings
 
 import dagster as dg
 
-from jobs import daily, post_trade, research, sensors
+from jobs import daily, maintenance, post_trade, research, sensors
 from jobs.resources import build as resources
 from quant_assets.assets import month_end_partitions, session_partitions
 from quant_assets.backtest import assets as backtest_assets
@@ -19,6 +19,8 @@ from quant_assets.post_trade import assets as post_trade_assets
 from quant_assets.signals import assets as signals_assets
 from quant_assets.today import assets as today_assets
 from quant_assets.today import checks as today_checks
+from resources.maintenance import Retention
+from resources.queries import tables
 from resources.workspace import Workspace
 
 # backfill policies are what makes a range one run; a job of assets with different ones takes the strictest, as meant
@@ -38,6 +40,7 @@ def build(ws: Workspace) -> dg.Definitions:
     run_daily, deliver, day_status, data_docs = daily.jobs(names, list(ws.feeds))
     history, retrain, run_research = research.jobs(names, list(ws.feeds))
     (after_delivery,) = post_trade.jobs()
+    upkeep = maintenance.build(ws.store, lambda: ws.ledger, lambda: [t for t in tables(ws.store).values() if ws.store.exists(t)], ws.reports, Retention())
     month_end_keys = set(ends.get_partition_keys())
     start = ws.deployment.start.isoformat()
 
@@ -56,8 +59,8 @@ def build(ws: Workspace) -> dg.Definitions:
             *today_assets.build(sessions),
         ],
         asset_checks=[*market_data_checks.build(ws.reports / "data_docs", fed), *today_checks.build()],
-        jobs=[run_daily, deliver, after_delivery, day_status, data_docs, history, retrain, run_research],
-        schedules=[daily.schedule(ws.cuts, run_daily)],
+        jobs=[run_daily, deliver, after_delivery, day_status, data_docs, history, retrain, run_research, upkeep],
+        schedules=[daily.schedule(ws.cuts, run_daily), maintenance.schedule(upkeep)],
         sensors=[
             sensors.follows("decisions", deliver, "new_decisions", wanted=live),
             sensors.follows("orders", after_delivery, "orders_delivered", wanted=live),

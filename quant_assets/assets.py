@@ -17,17 +17,18 @@ Result = dg.MaterializeResult[Any]
 
 
 def session_partitions(calendar: Calendar, first: date, last: date | None) -> dg.DailyPartitionsDefinition:
-    """One partition a trading session: every weekday but the holidays that the calendar knows; to `last`, or to today, and never past the calendar's end."""
+    """One partition a trading session: every day on which the venue trades, as its calendar knows; to `last`, or to today, and never past the calendar's end."""
     end = last or calendar.last
     known = set(calendar.between(first, end))
     days = (first + timedelta(days=n) for n in range((end - first).days + 1))
-    holidays = [datetime(d.year, d.month, d.day, tzinfo=ZoneInfo(NEW_YORK)) for d in days if d.weekday() < 5 and d not in known]
+    weekends = () if any(d.weekday() >= 5 for d in known) else ("0 0 * * 0,6",)  # Saturday; some venues never close
+    holidays = [datetime(d.year, d.month, d.day, tzinfo=ZoneInfo(NEW_YORK)) for d in days if d not in known and not (weekends and d.weekday() >= 5)]
     return dg.DailyPartitionsDefinition(
         start_date=first.isoformat(),
         end_date=(end + timedelta(days=1)).isoformat(),
         timezone=NEW_YORK,
         end_offset=0 if last else 1,
-        exclusions=["0 0 * * 0,6", *holidays],
+        exclusions=[*weekends, *holidays],
     )
 
 

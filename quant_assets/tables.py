@@ -172,7 +172,7 @@ POSITIONS = Table(
 
 JOURNAL = Table(
     "journal",
-    "Every movement of cash: trade, fee, dividend, delisting, cash_in_lieu, deposit. The sum up to a session is the book's cash.",
+    "Every movement of cash: trade, fee, dividend, delisting, spin_off, merger, cash_in_lieu, deposit; a transfer moves worth between names and sums to zero. The sum up to a session is the book's cash.",
     {"session": pl.Date, "book": pl.String, "sid": pl.Int64, "kind": pl.String, "reference": pl.String, "amount": MONEY, **_KNOWN},
     key=("book", "session", "kind", "sid", "reference"),
 )

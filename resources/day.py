@@ -23,6 +23,7 @@ from quant_assets.features.labels import publish_labels
 from quant_assets.features.publish import publish
 from quant_assets.market_data.ingest import ingest, pending
 from quant_assets.market_data.quality import gate
+from quant_assets.market_data.restatements import watching
 from quant_assets.market_data.universe import update
 from quant_assets.models.scoring import score
 from quant_assets.models.training import month_ends, retrain
@@ -34,7 +35,7 @@ from quant_assets.post_trade.reconciliation import reconcile_session
 from quant_assets.post_trade.report import session_report
 from quant_assets.records import Book, Provenance, StageReport, content_id
 from quant_assets.signals.decide import decide
-from quant_assets.tables import BARS, DECISIONS
+from quant_assets.tables import ACTIONS, BARS, CAPTURES, DECISIONS, LISTINGS, MODELS, PROMOTIONS, SCORES, UNIVERSE, VERDICTS
 from quant_assets.today.status import Status, day_status
 from resources.telemetry import heartbeat, read_heartbeat
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from resources.workspace import Workspace
 
 Reports = Iterator[StageReport]
+READ = (BARS, ACTIONS, LISTINGS, CAPTURES, UNIVERSE, VERDICTS, MODELS, PROMOTIONS, SCORES, DECISIONS)  # what a decision is made of
 
 
 def provenance(ws: "Workspace", run_id: str = "") -> Provenance:
@@ -50,8 +52,9 @@ def provenance(ws: "Workspace", run_id: str = "") -> Provenance:
     git = shutil.which("git")
     asked = subprocess.run([git, "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip() if git else ""  # noqa: S603  # git, on our own folder
     lock = root / "requirements.lock"
+    features = [ws.feature_set_of(s).table for s in ws.deployment.strategies]
     return Provenance(
-        table_versions={t.name: ws.store.version(t) for t in (BARS, DECISIONS)},
+        table_versions={t.name: ws.store.version(t) for t in (*READ, *features)},  # what is named here is kept for good
         commit=asked or os.environ.get("QUANT_COMMIT", "unknown"),
         lock_hash=content_id(lock.read_text()) if lock.exists() else "unknown",
         run_id=run_id,
@@ -59,9 +62,11 @@ def provenance(ws: "Workspace", run_id: str = "") -> Provenance:
 
 
 def arrive(ws: "Workspace", last: date, now: datetime, progress: Progress = quiet) -> Reports:
-    """Take in every capture up to `last` that has arrived by `now` and was not taken in yet."""
-    for source in (ws.source, *(f for of_dataset in ws.feeds.values() for f in of_dataset)):
-        yield ingest(source, ws.store, ws.ledger.latest_cut(), now, pending(source, ws.store, last), ws.cuts.calendar, progress)
+    """Take in every capture up to `last` that has arrived by `now` and was not taken in yet; where rows that sessions were decided on changed, somebody is told."""
+    sources = [ws.source, *(f for of_dataset in ws.feeds.values() for f in of_dataset)]
+    with watching(ws.store, ws.cuts, ws.notifier, last):
+        for source in sources:
+            yield ingest(source, ws.store, ws.ledger.latest_cut(), now, pending(source, ws.store, last), ws.cuts.calendar, progress)
 
 
 def derive(ws: "Workspace", sessions: Sequence[date], now: datetime, progress: Progress = quiet, run_id: str = "", cut_at: Sequence[date] | None = None) -> Reports:

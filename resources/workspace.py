@@ -7,9 +7,11 @@
 """
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import polars as pl
@@ -17,6 +19,7 @@ import polars as pl
 from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.sets import FeatureSet, feature_set
+from quant_assets.market_data.adjustment import adjusted
 from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.ports import Brokers, Clock, Ledger, MarketDataSource, ModelRegistry, Notifier
 from quant_assets.records import Book, FeatureSnapshot
@@ -75,19 +78,24 @@ class Workspace:
     @cached_property
     def source(self) -> MarketDataSource:
         """The market data source that the deployment names."""
-        from resources.sources.open import open_source
-
-        return open_source(self.deployment.source, calendar(self.deployment.calendar))
+        return self._open(self.deployment.source)
 
     @cached_property
     def feeds(self) -> dict[str, list[MarketDataSource]]:
         """The sources of other datasets that the deployment names, by dataset."""
-        from resources.sources.open import open_source
-
         found: dict[str, list[MarketDataSource]] = {}
         for declared in self.deployment.feeds:
-            found.setdefault(str(declared["dataset"]), []).append(open_source(declared, calendar(self.deployment.calendar)))
+            found.setdefault(str(declared["dataset"]), []).append(self._open(declared))
+        names = [f.name for of_dataset in found.values() for f in of_dataset]
+        if twice := {n for n in names if names.count(n) > 1}:
+            raise ConfigurationError(f"two feeds are named {sorted(twice)}; what one of them took in would count for the other. Give each a name (name: …)")
         return found
+
+    def _open(self, declared: Mapping[str, Any]) -> MarketDataSource:
+        from resources.clock import SystemClock
+        from resources.sources.open import open_source
+
+        return open_source(declared, calendar(self.deployment.calendar), cache=self.home / "vendor", clock=SystemClock())
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -173,9 +181,11 @@ class Workspace:
 
     # for notebooks ------------------------------------------------------------------------------------------------
 
-    def bars(self, first: date, last: date, *, as_of: datetime | None = None) -> pl.DataFrame:
-        """Raw daily bars in force as of a time (default: now)."""
-        return in_force(self.store.read(BARS, as_of=as_of or datetime.now(UTC), first=first, last=last), BARS)
+    def bars(self, first: date, last: date, *, as_of: datetime | None = None, policy: str = "unadjusted") -> pl.DataFrame:
+        """Daily bars in force as of a time (default: now): raw, or under a `policy` of `adjustment.POLICIES` in terms of session `last`."""
+        at = as_of or datetime.now(UTC)
+        raw = in_force(self.store.read(BARS, as_of=at, first=first, last=last), BARS)
+        return adjusted(raw, self.store.read(ACTIONS, as_of=at, first=first, last=last), policy, last)
 
     def features(self, name: str, first: date, last: date) -> pl.DataFrame:
         """The published values of a feature set in force now: session, sid, the features, known_at."""

@@ -85,9 +85,10 @@ def test_examples_of_deployments_fit_the_contract() -> None:
 
     from quant_assets.market_data.calendars import calendar
     from quant_assets.signals.strategy import Strategy
+    from resources.clock import SystemClock
     from resources.sources.open import open_source
 
     declared = {key: value for language, code in BLOCKS if language == "yaml" for key, value in yaml.safe_load(code).items()}
-    assert open_source(declared["source"], calendar("XNYS")).name == "files"
+    assert open_source(declared["source"], calendar("XNYS"), cache=ROOT, clock=SystemClock()).name == "files"
     (strategy,) = msgspec.convert(declared["strategies"], tuple[Strategy, ...])
     assert strategy.limits.max_weight == 0.04

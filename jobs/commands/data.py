@@ -1,11 +1,14 @@
 """`quant quarantine …`, `quant findings …` and `quant repair`: what a person sees and does about bad data; every act is on record."""
 
 from datetime import date
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands.options import DAY, AsJson, By, Day, Reason, workspace
+from jobs.commands.options import DAY, AsJson, By, Day, From, Reason, To, workspace
+
+if TYPE_CHECKING:
+    from resources.workspace import Workspace
 
 quarantine_app = typer.Typer(no_args_is_help=True, help="Vendor rows that were not let in.")
 findings_app = typer.Typer(no_args_is_help=True, help="Rows that are in, and look wrong.")
@@ -99,6 +102,40 @@ def findings_list(
     frame(shown, "json" if as_json else "table", title=f"findings, newest first; {rows.height:,} in all")
 
 
+@findings_app.command("scan")
+def findings_scan(
+    first: From = None,
+    last: To = None,
+    repair_them: Annotated[bool, typer.Option("--repair", help="Let the proposed repairs in, known from now on; say who and why.")] = False,
+    by: Annotated[str, typer.Option("--by", help="Who lets them in; it is recorded.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why; it is recorded.")] = "",
+) -> None:
+    """Examine the whole history of the daily bars with hindsight: units, splits, payments. Findings are stored; repairs are proposed, and let in with --repair."""
+    from jobs.console import frame, say, working
+    from quant_assets.contract import in_force
+    from quant_assets.market_data.examination import examine
+    from quant_assets.market_data.ingest import known_at
+    from quant_assets.market_data.repairs import mend
+    from quant_assets.tables import ACTIONS, BARS, DATA_FINDINGS
+    from resources.day import only_run
+
+    if repair_them and not (by.strip() and reason.strip()):
+        raise typer.BadParameter("--repair changes what research reads from now on: say who (--by) and why (--reason)")
+    ws = workspace()
+    with only_run(ws.home):
+        now = ws.clock.now()
+        with working("examining the bars"):
+            moment = known_at(now, ws.ledger.latest_cut(), now, None)
+            bars, actions = ws.store.read(BARS, as_of=None, first=first, last=last), ws.store.read(ACTIONS, as_of=None, first=first, last=last)
+            found, mended = examine(in_force(bars, BARS), actions, moment)
+            ws.store.append(DATA_FINDINGS, found)
+        frame(found.select("session", "symbol", "rule", "severity", "found", "expected", "message"), "table", title="findings")
+        if repair_them:
+            say(f"{mend(ws.store, ws.ledger, mended, by=by, reason=reason, now=now):,} rows are repaired. `quant restatement list` shows what that changes.")
+        elif mended.height:
+            frame(mended.select("session", "symbol", "open", "high", "low", "close", "volume"), "table", title="proposed repairs (--repair --by --reason lets them in)")
+
+
 def repair(
     symbol: str,
     session: Annotated[date, typer.Argument(**DAY)],
@@ -124,3 +161,16 @@ def repair(
     import polars as pl
 
     frame(pl.concat([was, now]).select("symbol", "session", "open", "high", "low", "close", "volume", "withdrawn", "source", "file", "line", "known_at"), "table", title="was, is")
+
+
+def planned(ws: "Workspace", last: date) -> int:
+    """Say what an ingest up to `last` would fetch, source by source; the exit code."""
+    from jobs.console import say
+    from quant_assets.market_data.ingest import pending
+    from resources.sources.plan import Plan, Planned
+
+    for source in (ws.source, *(f for of_dataset in ws.feeds.values() for f in of_dataset)):
+        todo = pending(source, ws.store, last)
+        plan = source.plan(todo[0], todo[-1]) if todo and isinstance(source, Planned) else Plan(source=source.name, labels=tuple(todo), kept=len(todo), requests=0, seconds=0.0)
+        say(str(plan))
+    return 0

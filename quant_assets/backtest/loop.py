@@ -104,7 +104,7 @@ def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, 
     fills, updates = match(loop.working, bars, splits_ex(actions, cuts, session), session, cuts.calendar.open(session), loop.model)
     due = due_actions(actions, cuts, session)
     entitled = entitlements(due, cuts, lambda day: loop.evenings[day] if day in loop.evenings else state(loop.store, book, day).quantities)
-    day = book_day(book, loop.holdings, session, cut, due, entitled, fills, bars.select("sid", "close").filter(pl.col("close").is_finite()))
+    day = book_day(book, loop.holdings, session, cut, due, entitled, fills, bars.select("sid", "symbol", "close").filter(pl.col("close").is_finite()))
     changed = {u.key: u for u in updates}
     after = [(w.order, changed[w.key].state, changed[w.key].filled) if w.key in changed else (w.order, _standing(w), w.filled) for w in loop.working]
     journal = day.journal if loop.begun else pl.concat([deposit(book, session, cut), day.journal])

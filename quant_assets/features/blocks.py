@@ -18,9 +18,8 @@ from datetime import date
 import polars as pl
 
 from quant_assets.features.sets import PRICES, FeatureSet
+from quant_assets.market_data.adjustment import growth, terms
 from quant_assets.market_data.calendars import Calendar
-
-ADJUSTING = ("split", "dividend")
 
 
 @dataclass(frozen=True)
@@ -100,19 +99,16 @@ def panel(feature_set: FeatureSet, bars: pl.DataFrame, actions: pl.DataFrame, bl
 def _forward_adjusted(rows: pl.DataFrame, actions: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
     """Raw × the cumulative factor of the actions after the anchor: what one unit held at the anchor has become.
 
-    A split n:d multiplies by n/d; a dividend c on the close p before it by 1/(1 - c/p), as if reinvested.
+    What an action does to one unit is said once, in `adjustment.terms` and `adjustment.growth`.
     """
     on = ["sid", "v", "i"]
-    splits = actions.filter(kind="split").select(*on, ratio=pl.col("numerator") / pl.col("denominator"))
-    dividends = actions.filter(kind="dividend").select(*on, cash=pl.col("cash").cast(pl.Float64))
-    out = rows.join(splits, on=on, how="left").join(dividends, on=on, how="left").sort("series", "i")
+    out = rows.join(terms(actions, *on), on=on, how="left").sort("series", "i")
     ratio = pl.col("ratio").fill_null(1.0)
-    growth = ratio
+    grown = ratio
     if "close" in rows.columns:
         before = pl.col("close").forward_fill().shift(1).over("series")
-        paid = (pl.col("cash") / before).fill_null(0.0)
-        growth = pl.when(paid < 1.0).then(ratio / (1.0 - paid)).otherwise(ratio)
-    out = out.with_columns(growth=growth.cum_prod().over("series"), shares=ratio.cum_prod().over("series"))
+        grown = growth(ratio, (pl.col("paid") / before).fill_null(0.0))
+    out = out.with_columns(growth=grown.cum_prod().over("series"), shares=ratio.cum_prod().over("series"))
     raw = [pl.col(c.removeprefix("raw_")).cast(pl.Float64).alias(c) for c in columns if c.startswith("raw_")]
     prices = [(pl.col(c) * pl.col("growth")).alias(c) for c in columns if c in PRICES]
     volume = [(pl.col(c) / pl.col("shares")).alias(c) for c in columns if c == "volume"]

@@ -11,12 +11,13 @@ from datetime import date
 import polars as pl
 
 from quant_assets.features.blocks import versions
+from quant_assets.market_data.adjustment import ADJUSTING, ENDING, SPLITS
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Store
 from quant_assets.records import StageReport
 from quant_assets.tables import ACTIONS, BARS, LABELS
 
-GROWING = ("split", "dividend", "delisting")
+GROWING = (*ADJUSTING, *ENDING)
 
 
 def _as_known(known: pl.DataFrame, wanted: pl.DataFrame, by: list[str]) -> pl.DataFrame:
@@ -28,7 +29,9 @@ def _as_known(known: pl.DataFrame, wanted: pl.DataFrame, by: list[str]) -> pl.Da
 def forward_returns(bars: pl.DataFrame, actions: pl.DataFrame, horizon: int, ends: pl.DataFrame) -> pl.DataFrame:
     """Labels that become known at the positions in `ends` (column u).
 
-    `bars` (sid, open, close) and `actions` (sid, kind, numerator, denominator, cash, value) are `blocks.versions`.
+    `bars` (sid, open, close) and `actions` (sid, kind, numerator, denominator, cash, value, counterpart) are `blocks.versions`.
+    A name that ends by a merger or delisting ends with the return its terms say; where they do not say it (or hand out
+    shares), with its last price.
     Returns columns u, sid, value (simple return), died.
     """
     offsets = pl.DataFrame({"offset": range(-horizon, 1)}, schema={"offset": pl.Int32})
@@ -38,25 +41,31 @@ def forward_returns(bars: pl.DataFrame, actions: pl.DataFrame, horizon: int, end
     exits = prices.with_columns(price=pl.when(pl.col("offset") == 0).then("open").otherwise("close"))
     last = exits.drop_nulls("price").group_by("u", "sid", maintain_order=True).agg(pl.col("price").last(), last_offset=pl.col("offset").last())
     kept = entry.join(last, on=["u", "sid"]).join(_growth(actions, window), on=["u", "sid"], how="left")
-    died = pl.col("delisting").is_not_null()
-    gone = pl.when(pl.col("last_offset") < 0).then(1.0 + pl.col("delisting").fill_null(0.0)).otherwise(1.0)
+    died = pl.any_horizontal(pl.col("merged", "taken_out", "delisted").is_not_null())
+    made = pl.coalesce(1.0 + pl.col("merged"), pl.col("taken_out") / pl.col("price"), 1.0 + pl.col("delisted"), 1.0)
+    gone = pl.when(pl.col("last_offset") < 0).then(made).otherwise(1.0)
     value = pl.col("price") * gone * pl.col("growth").fill_null(1.0) / pl.col("entry") - 1.0
     income = pl.col("income").fill_null(0.0) / pl.col("entry")
     return kept.select("u", "sid", value=value + income, died=died | (pl.col("last_offset") < 0)).filter(pl.col("value").is_finite()).sort("u", "sid")
 
 
 def _growth(actions: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
-    """What actions with ex inside (entry, exit] make of one share: columns u, sid, growth (splits), income (cash per share at entry), delisting (its return)."""
+    """What actions with ex inside (entry, exit] make of one share: columns u, sid, growth (splits), income (cash per share at entry), merged and delisted (the return said), taken_out (cash per share in a merger for cash alone)."""
     inside = window.filter(pl.col("offset") > pl.col("offset").min())
     by = ["sid", "kind", "i"]
     held = _as_known(actions, actions.select(by).unique().join(inside, on="i"), by).sort("u", "sid", "i", "kind")
-    ratio = pl.when(kind="split").then(pl.col("numerator") / pl.col("denominator")).otherwise(1.0)
+    ratio = pl.when(pl.col("kind").is_in(SPLITS)).then(pl.col("numerator") / pl.col("denominator")).otherwise(1.0)
     shares = ratio.cum_prod().over("u", "sid")
-    # a dividend is paid on the shares held before its ex-session; "dividend" sorts before "split" within a session
-    paid = pl.when(kind="dividend").then(pl.col("cash").cast(pl.Float64) * shares).otherwise(0.0)
-    delisting = pl.when(kind="delisting").then(pl.col("value").fill_null(0.0))
-    rolled = held.with_columns(growth=shares, income=paid.cum_sum().over("u", "sid"), delisting=delisting.forward_fill().over("u", "sid"))
-    return rolled.unique(["u", "sid"], keep="last", maintain_order=True).select("u", "sid", "growth", "income", "delisting")
+    # what is paid is paid on the shares held before its ex-session; "dividend" and "spin_off" sort before "split" and "stock_dividend" within a session
+    cash = pl.col("cash").cast(pl.Float64)
+    paid = pl.when(kind="dividend").then(cash).when(kind="spin_off").then(pl.col("value")).fill_null(0.0) * shares
+    ends = {
+        "merged": pl.when(kind="merger").then("value"),
+        "taken_out": pl.when(pl.col("kind") == "merger", pl.col("counterpart").is_null()).then(cash),
+        "delisted": pl.when(kind="delisting").then(pl.col("value").fill_null(0.0)),
+    }
+    rolled = held.with_columns(growth=shares, income=paid.cum_sum().over("u", "sid"), **{c: e.forward_fill().over("u", "sid") for c, e in ends.items()})
+    return rolled.unique(["u", "sid"], keep="last", maintain_order=True).select("u", "sid", "growth", "income", *ends)
 
 
 def compute_labels(store: Store, cuts: Cuts, horizon: int, sessions: Sequence[date]) -> pl.DataFrame:
@@ -66,7 +75,7 @@ def compute_labels(store: Store, cuts: Cuts, horizon: int, sessions: Sequence[da
     located = cuts.frame(first, last)
     bars = versions(store.read(BARS, as_of=cuts.of(last), first=first, last=last), located, ("open", "close"), ("sid",))
     actions = store.read(ACTIONS, as_of=cuts.of(last), first=first, last=last).filter(pl.col("kind").is_in(GROWING))
-    moved = versions(actions, located, ("numerator", "denominator", "cash", "value"), ("sid", "kind"))
+    moved = versions(actions, located, ("numerator", "denominator", "cash", "value", "counterpart"), ("sid", "kind"))
     ends = located.filter(pl.col("session").is_in(sessions)).select(u="i", label_end="session", known_at="cut")
     values = forward_returns(bars, moved, horizon, ends)
     started = located.select("session", u=pl.col("i") + horizon + 1)

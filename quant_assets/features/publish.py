@@ -6,10 +6,11 @@ from itertools import groupby
 
 import polars as pl
 
-from quant_assets.features.blocks import ADJUSTING, Block, default_anchor, evaluate, quarter_start, versions
+from quant_assets.features.blocks import Block, default_anchor, evaluate, quarter_start, versions
 from quant_assets.features.sets import FeatureSet
+from quant_assets.market_data.adjustment import ADJUSTING
 from quant_assets.market_data.calendars import Cuts
-from quant_assets.market_data.universe import members
+from quant_assets.market_data.membership import Membership
 from quant_assets.ports import Progress, Store, quiet
 from quant_assets.records import StageReport
 from quant_assets.tables import ACTIONS, ANCHORS, BARS, UNIVERSE
@@ -32,7 +33,7 @@ def as_versions(store: Store, feature_set: FeatureSet, cuts: Cuts, anchor: date,
     actions = store.read(ACTIONS, as_of=as_of, first=anchor, last=last).filter(pl.col("kind").is_in(ADJUSTING))
     return (
         versions(bars, located, feature_set.stored_columns, ("sid",)),
-        versions(actions, located, ("numerator", "denominator", "cash"), ("sid", "kind")),
+        versions(actions, located, ("numerator", "denominator", "cash", "value"), ("sid", "kind")),
     )
 
 
@@ -42,14 +43,14 @@ def compute(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, se
         return feature_set.table.empty()
     ordered, calendar = sorted(sessions), cuts.calendar
     standing = dict(anchors(store, feature_set, cuts, ordered).select("session", "anchor").iter_rows())
-    intervals = store.read(UNIVERSE, as_of=cuts.of(ordered[-1]), where={"universe": universe})
+    membership = Membership.of_universe(store.read(UNIVERSE, as_of=cuts.of(ordered[-1]), where={"universe": universe}))
     out: list[pl.DataFrame] = []
     for start, in_block in groupby(ordered, key=lambda s: quarter_start(calendar, s)):
         wanted = list(in_block)
         progress(len(out), len(standing), f"{feature_set.name} {start:%Y} Q{(start.month - 1) // 3 + 1}")
         bars, actions = as_versions(store, feature_set, cuts, standing[start], wanted[-1])
         located = cuts.frame(wanted[0], wanted[-1]).filter(pl.col("session").is_in(wanted))
-        of_session = members(intervals, wanted).join(located, on="session")
+        of_session = membership.at(wanted, cuts).select("session", sid="who").join(located, on="session")
         block = Block(calendar.index(standing[start]), calendar.index(wanted[0]), calendar.index(wanted[-1]))
         values = evaluate(feature_set, bars, actions, of_session, block).join(located, on="i")
         out.append(values.with_columns(version=pl.lit(feature_set.version)).rename({"cut": "known_at"}).select(*feature_set.table.schema))

@@ -10,8 +10,9 @@ from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.datasets import Dataset
 from quant_assets.market_data.ingest import ingest, pending
 from quant_assets.market_data.quality import gate
+from quant_assets.market_data.restatements import watching
 from quant_assets.market_data.universe import update
-from quant_assets.ports import Clock, Ledger, MarketDataSource, Store
+from quant_assets.ports import Clock, Ledger, MarketDataSource, Notifier, Store
 from quant_assets.signals.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, LISTINGS, QUARANTINE
 
@@ -32,9 +33,11 @@ def build(sessions: dg.PartitionsDefinition[str], fed: Sequence[Dataset] = ()) -
         source: dg.ResourceParam[MarketDataSource],
         cuts: dg.ResourceParam[Cuts],
         clock: dg.ResourceParam[Clock],
+        notifier: dg.ResourceParam[Notifier],
     ) -> Any:
         days = sessions_of(context)
-        report = ingest(source, store, ledger.latest_cut(), clock.now(), pending(source, store, days[-1]), cuts.calendar)
+        with watching(store, cuts, notifier, days[-1]):
+            report = ingest(source, store, ledger.latest_cut(), clock.now(), pending(source, store, days[-1]), cuts.calendar)
         for name, table in described.items():
             column = "capture" if table is QUARANTINE else "session"
             rows = store.read(table, as_of=cuts.of(days[-1]), first=days[0], last=days[-1])
@@ -76,9 +79,11 @@ def observed(sessions: dg.PartitionsDefinition[str], dataset: Dataset) -> dg.Ass
         feeds: dg.ResourceParam[Mapping[str, Sequence[MarketDataSource]]],
         cuts: dg.ResourceParam[Cuts],
         clock: dg.ResourceParam[Clock],
+        notifier: dg.ResourceParam[Notifier],
     ) -> dg.MaterializeResult[Any]:
         days = sessions_of(context)
-        reports = [ingest(feed, store, ledger.latest_cut(), clock.now(), pending(feed, store, days[-1]), cuts.calendar) for feed in feeds[dataset.name]]
+        with watching(store, cuts, notifier, days[-1]):
+            reports = [ingest(feed, store, ledger.latest_cut(), clock.now(), pending(feed, store, days[-1]), cuts.calendar) for feed in feeds[dataset.name]]
         rows = store.read(dataset.table, as_of=cuts.of(days[-1]), first=days[0], last=days[-1])
         return result(merged(reports), extra={"rows_of_sessions": rows.height, "version": store.version(dataset.table)})
 

@@ -88,7 +88,8 @@ def absorb(known: Known, capture: Capture, moment: datetime, calendar: Calendar,
     known.learn(LISTINGS, listed)
     given, evidence, unexplained = _actions(known, capture, rows, calendar)
     happened, wrong = listings.events(known, changed, given, rows)
-    news = pl.concat([actions.news(pl.concat([given, happened]), evidence, known.actions), wrong])
+    told = actions.news(pl.concat([given, happened], how="diagonal"), evidence, known.actions)
+    news = pl.concat([told, wrong]).unique(actions.KEY, keep="first", maintain_order=True)
     fresh = ((BARS, bars), (ACTIONS, news), (QUARANTINE, pl.concat([rejected, unexplained])))
     held = {"dataset": capture.dataset, "state": "held", "by": None, "note": None}
     stamped = {t.name: f.with_columns(**{k: pl.lit(v) for k, v in {**origin, **stamp, **(held if t is QUARANTINE else {})}.items()}) for t, f in fresh}

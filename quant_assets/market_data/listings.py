@@ -5,6 +5,7 @@ from datetime import date
 import polars as pl
 
 from quant_assets.market_data.actions import COLUMNS
+from quant_assets.market_data.adjustment import ENDING
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.identity import Identified
 from quant_assets.market_data.known import Known
@@ -59,16 +60,17 @@ def _ended(known: Known, assigned: Identified, names: pl.DataFrame | None, label
 def events(known: Known, changed: pl.DataFrame, given: pl.DataFrame, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The actions that the changes of listing are (columns of `actions.derive`), and the delistings that turned out wrong (with `withdrawn`).
 
-    `given`: actions of this capture; where the vendor declares a delisting, none is derived.
+    `given`: actions of this capture; where the vendor declares a merger or delisting, none is derived.
     """
-    declared = pl.concat([known.actions.filter((pl.col("origin") == "declared") & ~pl.col("withdrawn")).select("sid", "kind"), given.filter(pl.col("origin") == "declared").select("sid", "kind")])
+    given = given if "withdrawn" in given.columns else given.with_columns(withdrawn=pl.lit(value=False))
+    declared = pl.concat([f.filter((pl.col("origin") == "declared") & ~pl.col("withdrawn")).select("sid", "kind") for f in (known.actions, given)])
     from_row = rows.sort("session").unique("sid", keep="first", maintain_order=True).select("sid", "file", "line")
     moved = (
         changed.filter(pl.col("event") == "continued")
         .join(from_row, on="sid", how="left")
         .with_columns(kind=pl.lit("symbol_change"), value=pl.lit(None, pl.Float64), confidence=SYMBOL_CHANGE_CONFIDENCE)
     )
-    ended = changed.filter(pl.col("event") == "ended").join(declared.filter(pl.col("kind") == "delisting"), on="sid", how="anti")
+    ended = changed.filter(pl.col("event") == "ended").join(declared.filter(pl.col("kind").is_in(ENDING)), on="sid", how="anti")
     ended = ended.with_columns(file=pl.lit(None, pl.String), line=pl.lit(None, pl.Int64), kind=pl.lit("delisting"), value=pl.lit(0.0), confidence=DELISTING_CONFIDENCE)
     nothing = {c: pl.lit(None, ACTIONS.schema[c]) for c in ("numerator", "denominator", "cash", "counterpart")}
     happened = pl.concat([f.with_columns(**nothing, origin=pl.lit("derived")).select(pl.col(c).cast(ACTIONS.schema[c]) for c in COLUMNS) for f in (moved, ended)])

@@ -4,6 +4,7 @@ A repaired row has the source `repair`. Ingest compares what a vendor sends with
 that repeats its error changes nothing, and one that corrects it is believed again.
 """
 
+import csv
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 
@@ -89,14 +90,25 @@ def repair(store: Store, ledger: Ledger, symbol: str, session: date, values: Map
     if values and new.equals(standing):
         raise DataError(f"the bar of {symbol!r} for {session} says that already; nothing to repair")
     _possible(new, f"{symbol} {session}")
-    moment = known_at(now, ledger.latest_cut(), now, None)
-    origin = {"source": REPAIR, "capture": now.date(), "file": f"by {by}", "line": None}
     ledger.audit("repair bar", f"{symbol} {session}", by=by, reason=reason)
-    new = new.with_columns(pl.lit(v).cast(BARS.schema[c]).alias(c) for c, v in origin.items()).with_columns(
-        withdrawn=pl.lit(value=not values), known_at=pl.lit(moment), declared_known_at=pl.lit(now), adj_close=pl.lit(None, pl.Float64)
-    )
-    store.append(BARS, new)
-    return standing, new
+    return standing, _put(store, ledger, new, by=by, now=now, withdrawn=not values)
+
+
+def mend(store: Store, ledger: Ledger, rows: pl.DataFrame, *, by: str, reason: str, now: datetime) -> int:
+    """Let in the repairs that an examination proposes (rows of BARS as they should be); how many. Raises ContractViolation where one is no possible bar."""
+    _possible(rows, f"{rows.height} proposed repairs")
+    if rows.is_empty():
+        return 0
+    ledger.audit("repair bars", f"{rows.height} rows of {rows['sid'].n_unique()} names, {rows['session'].min()} to {rows['session'].max()}", by=by, reason=reason)
+    return _put(store, ledger, rows, by=by, now=now, withdrawn=False).height
+
+
+def _put(store: Store, ledger: Ledger, rows: pl.DataFrame, *, by: str, now: datetime, withdrawn: bool) -> pl.DataFrame:
+    """Store the rows as repairs, known from now on."""
+    origin = {"source": REPAIR, "capture": now.date(), "file": f"by {by}", "line": None, "adj_close": None, "withdrawn": withdrawn, "declared_known_at": now}
+    stamped = rows.with_columns(pl.lit(v).cast(BARS.schema[c]).alias(c) for c, v in origin.items()).with_columns(known_at=pl.lit(known_at(now, ledger.latest_cut(), now, None)))
+    store.append(BARS, stamped.select(*BARS.schema))
+    return stamped
 
 
 def _held(store: Store, row_id: str) -> Mapping[str, object]:
@@ -113,7 +125,7 @@ def _close(store: Store, row: Mapping[str, object], state: str, by: str, note: s
 
 def _parsed(table: Table, row: Mapping[str, object], columns: tuple[str, ...]) -> pl.DataFrame:
     """What the row's content says, typed by the contract."""
-    cells = str(row["content"]).split(",")
+    (cells,) = csv.reader([str(row["content"])])
     if len(cells) != len(columns):
         raise ContractViolation(f"row {row['id']} says {row['content']!r}, which is no row of {table.name} ({', '.join(columns)}); drop it, and repair what it should have said")
     text = pl.DataFrame({c: [v.strip() or None] for c, v in zip(columns, cells, strict=True)}, schema=dict.fromkeys(columns, pl.String))
@@ -143,10 +155,10 @@ def _observation(table: Table, row: Mapping[str, object], moment: datetime) -> p
     return table.conform(said.with_columns(**_origin(row, moment)).select(*table.schema))
 
 
-def _possible(bar: pl.DataFrame, which: str) -> None:
+def _possible(bars: pl.DataFrame, which: str) -> None:
     prices = ("open", "high", "low", "close")
-    high, low = pl.max_horizontal(prices), pl.min_horizontal(prices)
-    if not bar.select(
-        (pl.sum_horizontal(pl.col(c).is_null().cast(pl.Int8) for c in (*prices, "volume")) == 0) & (low > 0) & (pl.col("high") == high) & (pl.col("low") == low) & (pl.col("volume") >= 0)
-    ).item():
-        raise ContractViolation(f"{which}: {bar.select(*prices, 'volume').row(0, named=True)} is no possible bar (positive prices, high the highest, low the lowest, volume not negative)")
+    whole = pl.sum_horizontal(pl.col(c).is_null().cast(pl.Int8) for c in (*prices, "volume")) == 0
+    sound = (pl.min_horizontal(prices) > 0) & (pl.col("high") == pl.max_horizontal(prices)) & (pl.col("low") == pl.min_horizontal(prices)) & (pl.col("volume") >= 0)
+    wrong = bars.filter(~(whole & sound))
+    if wrong.height:
+        raise ContractViolation(f"{which}: {wrong.select(*prices, 'volume').row(0, named=True)} is no possible bar (positive prices, high the highest, low the lowest, volume not negative)")

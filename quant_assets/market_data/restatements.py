@@ -6,7 +6,8 @@ here is what a person is told about it, and what an overlay store shows to ask w
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -17,7 +18,7 @@ from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.datasets import DATASETS
 from quant_assets.ports import Notifier, Store
 from quant_assets.records import Frozen
-from quant_assets.tables import ACTIONS, BARS, LISTINGS
+from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS
 
 DERIVING = (BARS, ACTIONS, LISTINGS)  # what features, labels, universes and trades are made of
 WATCHED = (*DERIVING, *(d.table for d in DATASETS))  # what vendors say, every version
@@ -32,6 +33,7 @@ CHANGES: Schema = {
     "was_known_at": UTC_MICROS, "known_at": UTC_MICROS,
 }  # fmt: skip
 _STAMPS = {"known_at", "declared_known_at", "source", "capture", "file", "line", "origin", "confidence"}  # where a version came from, not what it says
+LATELY = 63  # sessions back in which each ingest looks for restatements: a quarter, so that a day costs the same whatever the history
 TOLD = 3  # names in a notification
 
 
@@ -119,6 +121,16 @@ def tell(store: Store, cuts: Cuts, notifier: Notifier, since: datetime | None, f
     body = f"{sample or 'only volumes changed'}. What was decided stays; quant restatement list{asked} shows them, quant restatement show{asked} what they would have changed."
     notifier.notify("warning" if grave.height else "info", f"{news.height} rows of the past were changed: {counted}", body)
     return news.height
+
+
+@contextmanager
+def watching(store: Store, cuts: Cuts, notifier: Notifier, last: date) -> Generator[None]:
+    """Around an ingest up to session `last`: somebody is told of what it changed in the `LATELY` sessions before. The first one of a home changes nothing."""
+    before = store.read(CAPTURES, as_of=None)["known_at"].max()
+    yield
+    if isinstance(before, datetime):
+        calendar = cuts.calendar
+        tell(store, cuts, notifier, before, calendar.at(max(0, calendar.index(calendar.on_or_before(last)) - LATELY)))
 
 
 def _versions(store: Store, cuts: Cuts, selection: Selection, table: Table) -> pl.DataFrame:

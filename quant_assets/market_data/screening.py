@@ -20,7 +20,8 @@ def screen(capture: Capture, calendar: Calendar) -> tuple[pl.DataFrame, pl.DataF
     """Clean rows (one per symbol and session; columns `CONTENT`, file, line) and rejected rows (columns `REJECTED`).
 
     Identical duplicates collapse to the first. Rows that say different things about one symbol and
-    session are all rejected: nothing tells which is right. An `adj_close` that is no positive number is dropped from its row.
+    session are all rejected: nothing tells which is right. Where they differ in `adj_close` alone the bar is not in doubt, and
+    the one that most of them say counts, or none. An `adj_close` that is no positive number is dropped from its row.
     """
     rows = capture.prices.select(*CONTENT, "file", "line")
     valid = [s for s in rows["session"].unique().drop_nulls().to_list() if _trades(calendar, s)]
@@ -41,7 +42,7 @@ def screen(capture: Capture, calendar: Calendar) -> tuple[pl.DataFrame, pl.DataF
     rows = rows.with_columns(reason=reason)
     rejected = [rows.filter(pl.col("reason").is_not_null())]
     rows = rows.filter(pl.col("reason").is_null())
-    clean = rows.unique(CONTENT, keep="first", maintain_order=True)
+    clean = _agreed(rows).unique(CONTENT, keep="first", maintain_order=True)
     twice = clean.select("symbol", "session").is_duplicated()
     if twice.any():
         conflicting = clean.filter(twice).select("symbol", "session").unique()
@@ -49,6 +50,14 @@ def screen(capture: Capture, calendar: Calendar) -> tuple[pl.DataFrame, pl.DataF
         clean = clean.filter(~twice)
     usable = pl.col("adj_close").is_finite() & (pl.col("adj_close") > 0)
     return clean.drop("reason").with_columns(adj_close=pl.when(usable).then("adj_close")), _as_rejected(pl.concat(rejected), capture.malformed)
+
+
+def _agreed(rows: pl.DataFrame) -> pl.DataFrame:
+    """`rows` with one `adj_close` per bar: the one that most copies of the bar say; null where two are said equally often."""
+    bar = [c for c in CONTENT if c != "adj_close"]
+    votes = pl.len().over(CONTENT)
+    leading = pl.col("adj_close").filter(pl.col("votes") == pl.col("votes").max())
+    return rows.with_columns(votes=votes).with_columns(adj_close=pl.when(leading.n_unique().over(bar) == 1).then(leading.first().over(bar))).drop("votes")
 
 
 def _trades(calendar: Calendar, day: date) -> bool:

@@ -89,20 +89,3 @@ def _eligible(store: Store, cuts: Cuts, asked: Eligibility, listings: pl.DataFra
         sectors = resolve(latest, listings, cut).unique("sid", keep="last", maintain_order=True)
         names = names.drop("sector").join(sectors.select("sid", "sector"), on="sid", how="left")
     return names.filter(~pl.col("sector").is_in(asked.exclude_sectors)).select("sid") if asked.exclude_sectors else names.select("sid")
-
-
-def members(universe: pl.DataFrame, sessions: Sequence[date]) -> pl.DataFrame:
-    """session, sid: who is a member at each of `sessions`, by the intervals of one universe (rows of UNIVERSE); sorted."""
-    return _during(universe, sessions, pl.col("start") <= pl.col("session"), pl.col("session") < pl.col("until"))
-
-
-def former_members(universe: pl.DataFrame, sessions: Sequence[date], months: int = 12) -> pl.DataFrame:
-    """session, sid: who was a member within the `months` before each of `sessions` and is none at it; sorted."""
-    before = _during(universe, sessions, pl.col("start") < pl.col("session"), pl.col("until") > pl.col("session").dt.offset_by(f"-{months}mo"))
-    return before.join(members(universe, sessions), on=["session", "sid"], how="anti").sort("session", "sid")
-
-
-def _during(universe: pl.DataFrame, sessions: Sequence[date], *conditions: pl.Expr) -> pl.DataFrame:
-    days = pl.DataFrame({"session": sorted(set(sessions))}, schema={"session": pl.Date})
-    intervals = universe.select(start="session", until="until").unique().join(days, how="cross").filter(*conditions)
-    return intervals.join(universe.select("sid", start="session", until="until"), on=["start", "until"]).select("session", "sid").unique().sort("session", "sid")

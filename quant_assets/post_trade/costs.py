@@ -17,6 +17,7 @@ import polars as pl
 
 from quant_assets.backtest.holdings import TICK, exact
 from quant_assets.contract import in_force
+from quant_assets.market_data.adjustment import SPLITS
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Store
 from quant_assets.records import Book, Frozen, OrderState, StageReport
@@ -101,7 +102,7 @@ def _end_prices(store: Store, orders: pl.DataFrame, session: date, cut: datetime
         return {}
     sids = orders["sid"].implode()
     bars = in_force(store.read(BARS, as_of=cut, first=session - CARRIED, last=session).filter(pl.col("sid").is_in(sids)), BARS)
-    actions = in_force(store.read(ACTIONS, as_of=cut, first=orders["decided"].min(), last=session, where={"kind": "split"}), ACTIONS)  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+    actions = in_force(store.read(ACTIONS, as_of=cut, first=orders["decided"].min(), last=session).filter(pl.col("kind").is_in(SPLITS)), ACTIONS)  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
     closes = {sid: (at, exact(close)) for sid, at, close in bars.filter(pl.col("close").is_finite()).select("sid", "session", "close").iter_rows()}
     decided = dict(orders.select("sid", "decided").iter_rows())
     ratio = dict.fromkeys(closes, Fraction(1))

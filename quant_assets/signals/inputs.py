@@ -9,13 +9,14 @@ import polars as pl
 
 from quant_assets.contract import in_force, known_by
 from quant_assets.errors import ModelError
-from quant_assets.features.blocks import ADJUSTING, quarter_start
+from quant_assets.features.blocks import quarter_start
 from quant_assets.features.drift import median_psi, psi
 from quant_assets.features.publish import anchors
 from quant_assets.features.sets import FeatureSet
+from quant_assets.market_data.adjustment import ADJUSTING
 from quant_assets.market_data.calendars import Cuts
+from quant_assets.market_data.membership import Membership
 from quant_assets.market_data.quality import released, session_hash
-from quant_assets.market_data.universe import former_members, members
 from quant_assets.models.promotion import Champions, Model, champions
 from quant_assets.ports import Store
 from quant_assets.records import FeatureSnapshot, content_id, frame_hash
@@ -68,7 +69,7 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
     """
     cut = cuts.of(session)
     of_session = pl.col("session") == session
-    names = _names(known_by(stored.intervals, cut), session)
+    names = _names(Membership.of_universe(stored.intervals), cuts, session)
     today = in_force(known_by(stored.bars.filter(of_session), cut), BARS)
     past = pl.col("session").is_between(stored.anchors[quarter_start(cuts.calendar, session)], session)
     bars, actions = (in_force(known_by(f.filter(past), cut).join(names, on="sid", how="semi"), t) for f, t in ((stored.bars, BARS), (stored.actions, ACTIONS)))
@@ -97,10 +98,10 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
     )
 
 
-def _names(intervals: pl.DataFrame, session: date) -> pl.DataFrame:
+def _names(membership: Membership, cuts: Cuts, session: date) -> pl.DataFrame:
     """Columns sid, member: the members of the session, and those that were members within the year before it; sid 0 where there are none."""
-    there, gone = members(intervals, [session]), former_members(intervals, [session])
-    names = pl.concat([there.with_columns(member=pl.lit(value=True)), gone.with_columns(member=pl.lit(value=False))]).select("sid", "member").sort("sid")
+    there, gone = membership.at([session], cuts), membership.former([session], cuts)
+    names = pl.concat([there.select(sid="who", member=pl.lit(value=True)), gone.select(sid="who", member=pl.lit(value=False))]).sort("sid")
     return names if names.height else pl.DataFrame({"sid": [0], "member": [False]}, schema={"sid": pl.Int64, "member": pl.Boolean})
 
 

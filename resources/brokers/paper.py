@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS evenings (session TEXT NOT NULL PRIMARY KEY, holdings
 """
 
 Market = Callable[[date], tuple[pl.DataFrame, pl.DataFrame]]
-"""Session to its bars (sid, open, close, volume) and all ACTIONS versions, as known at the session's cut."""
+"""Session to its bars (sid, symbol, open, close, volume) and all ACTIONS versions, as known at the session's cut."""
 
 
 class PaperBroker:
@@ -95,7 +95,7 @@ class PaperBroker:
             entitled = entitlements(due, self._cuts, lambda day: self._evening(day).quantities)
             ids = {w.key: (row_id, w) for row_id, w in self._working()}
             fills, updates = match([w for _, w in ids.values()], bars, splits, session, self._cuts.calendar.open(session), self._model)
-            acted, _ = apply_actions(before, due, entitled)
+            acted, _ = apply_actions(before, due, entitled, dict(bars.select("symbol", "sid").iter_rows()))
             filled, _ = apply_fills(acted, fills)
             for fill in fills:
                 tx.execute("INSERT INTO executions (exec_id, session, content) VALUES (?, ?, ?)", (fill.exec_id, session.isoformat(), msgspec.json.encode(fill).decode()))

@@ -1,6 +1,7 @@
 """What a source would fetch, before it fetches anything."""
 
 from datetime import date
+from typing import Protocol, runtime_checkable
 
 from quant_assets.records import Frozen
 
@@ -23,3 +24,12 @@ class Plan(Frozen, frozen=True):
         """One line for a person."""
         span = f"{self.labels[0]} to {self.labels[-1]}, {len(self.labels)} labels ({self.kept} in the cache already)" if self.labels else "nothing"
         return f"{self.source}: {span}; {self.requests} requests, about {self.seconds:,.0f} s{'; ' + self.note if self.note else ''}"
+
+
+@runtime_checkable
+class Planned(Protocol):
+    """A source that asks a vendor over the network, and can say beforehand how often."""
+
+    def plan(self, first: date | None = None, last: date | None = None) -> Plan:
+        """What fetching the labels in [first, last] takes."""
+        ...

@@ -76,6 +76,8 @@ class Tabular:
             raise ConfigurationError(f"{self.name}: known_at {feed.known_at!r} is neither like event+1d, event+1d@13:00 or event+90m nor like label+1d@13:00")
         if self._rule and self._rule["hour"] and self._rule["unit"] != "d":
             raise ConfigurationError(f"{self.name}: known_at {feed.known_at!r} names a time of day, so it counts in days")
+        if self._rule and self._rule["of"] == "event" and self._rule["unit"] != "d" and self.dataset.table.schema[self.dataset.table.event] == pl.Date:
+            raise ConfigurationError(f"{self.name}: known_at {feed.known_at!r} counts from the start of a day that is not over then; say event+1d or event+1d@13:00")
         if self._shape and ("known_at" in self._shape.mapping) == bool(self._rule):
             raise ConfigurationError(f"{self.name}: when rows were known is told by a rule or by a column of the mapping, by one of them")
         self._labels: dict[tuple[Path, int], list[date]] = {}
@@ -95,7 +97,7 @@ class Tabular:
         rows = pl.concat([self._complete(self._of(path, earlier, label), label, path) for path, earlier in of_label], how="diagonal_relaxed")
         latest: datetime | None = rows["known_at"].max()  # pyright: ignore[reportAssignmentType]  # the maximum of a column of times
         return Capture(
-            source=self.name, label=label, location=str(of_label[0][0]) if len(of_label) == 1 else self.feed.files, sha256=frame_hash(rows), known_at=latest or datetime.combine(label + timedelta(days=1), time(), UTC),
+            source=self.name, label=label, location=str(of_label[0][0]) if len(of_label) == 1 else self.feed.files, sha256=frame_hash(rows), known_at=latest.astimezone(UTC) if latest else datetime.combine(label + timedelta(days=1), time(), UTC),
             assumed=self._assumed(of_label[0][0]), prices=pl.DataFrame(schema=PRICES), listings=None, actions=None, malformed=pl.DataFrame(schema=MALFORMED), dataset=self.dataset.name, others={self.dataset.name: rows},
         )  # fmt: skip
 

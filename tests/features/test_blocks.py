@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from quant_assets.contract import MONEY, UTC_MICROS
-from quant_assets.features.blocks import ADJUSTING, Block, evaluate, versions
+from quant_assets.features.blocks import Block, evaluate, versions
 from quant_assets.features.price_volume import PRICE_VOLUME
+from quant_assets.market_data.adjustment import ADJUSTING
 from quant_assets.market_data.calendars import Cuts, calendar
 
 CUTS = Cuts(calendar("XNYS"))
@@ -35,8 +36,8 @@ def random_panel(seed: int, names: int = 12, sessions: int = 150) -> tuple[pl.Da
             if rng.random() < 0.01:
                 bars.append({**row, "withdrawn": True, "known_at": known + timedelta(days=int(rng.integers(1, 9)))})
             if rng.random() < 0.04:
-                kind = ADJUSTING[int(rng.integers(2))]
-                action = {"sid": sid, "session": day, "kind": kind, "numerator": 2, "denominator": 1, "cash": "0.37", "withdrawn": False}
+                kind = ADJUSTING[int(rng.integers(len(ADJUSTING)))]
+                action = {"sid": sid, "session": day, "kind": kind, "numerator": 2, "denominator": 1, "cash": "0.37", "value": 0.31, "withdrawn": False}
                 seen = CUTS.of(day) + timedelta(days=int(rng.integers(-10, 8)))
                 actions.append({**action, "known_at": seen})
                 if rng.random() < 0.4:
@@ -50,7 +51,7 @@ def located(bars: pl.DataFrame, actions: pl.DataFrame, first: date, last: date) 
     """Versions on [first, last] known by the cut of `last`."""
     cuts, as_of = CUTS.frame(first, last), CUTS.of(last)
     known = [f.filter(pl.col("session").is_between(first, last) & (pl.col("known_at") <= as_of)) for f in (bars, actions)]
-    return versions(known[0], cuts, PRICE_VOLUME.stored_columns, ("sid",)), versions(known[1], cuts, ("numerator", "denominator", "cash"), ("sid", "kind"))
+    return versions(known[0], cuts, PRICE_VOLUME.stored_columns, ("sid",)), versions(known[1], cuts, ("numerator", "denominator", "cash", "value"), ("sid", "kind"))
 
 
 def bits(frame: pl.DataFrame) -> bytes:
@@ -111,7 +112,7 @@ def test_two_ranges_equal_one(split: int) -> None:
 def test_the_kernel_is_free_of_scale() -> None:
     """Twice the adjusted price and half the adjusted volume change no bit of any feature of a ratio."""
     bars, _ = random_panel(3, names=4)
-    b, a = located(bars, pl.DataFrame(schema={"sid": pl.Int64, "session": pl.Date, "kind": pl.String, "numerator": pl.Int64, "denominator": pl.Int64, "cash": MONEY, "withdrawn": pl.Boolean, "known_at": UTC_MICROS}), date(2016, 1, 4), date(2016, 6, 30))  # fmt: skip
+    b, a = located(bars, pl.DataFrame(schema={"sid": pl.Int64, "session": pl.Date, "kind": pl.String, "numerator": pl.Int64, "denominator": pl.Int64, "cash": MONEY, "value": pl.Float64, "withdrawn": pl.Boolean, "known_at": UTC_MICROS}), date(2016, 1, 4), date(2016, 6, 30))  # fmt: skip
     from quant_assets.features.blocks import panel
 
     cal = CUTS.calendar
@@ -140,7 +141,7 @@ def test_real_panel_range_equals_days(shared_data: Path) -> None:
         .with_columns(session=pl.col("date"), known_at=pl.col("captured_on").cast(UTC_MICROS) + pl.duration(hours=37), sid=pl.col("symbol").rank("dense").cast(pl.Int64), withdrawn=pl.lit(value=False))
         .unique(["sid", "session", "known_at"], keep="first", maintain_order=True)
     )
-    none = pl.DataFrame(schema={"sid": pl.Int64, "session": pl.Date, "kind": pl.String, "numerator": pl.Int64, "denominator": pl.Int64, "cash": MONEY, "withdrawn": pl.Boolean, "known_at": UTC_MICROS})  # fmt: skip
+    none = pl.DataFrame(schema={"sid": pl.Int64, "session": pl.Date, "kind": pl.String, "numerator": pl.Int64, "denominator": pl.Int64, "cash": MONEY, "value": pl.Float64, "withdrawn": pl.Boolean, "known_at": UTC_MICROS})  # fmt: skip
     cal = CUTS.calendar
     start, end = cal.index(date(2015, 7, 1)), cal.index(date(2015, 9, 30))
     anchor = start - PRICE_VOLUME.lookback

@@ -55,6 +55,11 @@ def store(path: Path, bars: list[dict[str, object]], actions: list[dict[str, obj
 
 CASES = {
     "plain": ([bar(1, n, 100.0 + 10 * (n == 4)) for n in range(6)], [], 110 / 100 - 1, False),
+    "stock dividend inside": ([bar(1, n, 105.0 if n < 3 else 100.0) for n in range(6)], [action(1, 3, "stock_dividend", numerator=21, denominator=20)], 0.0, False),
+    "spin-off inside, before a split": ([bar(1, n, 100.0 if n < 3 else 45.0) for n in range(6)], [action(1, 3, "spin_off", value=10.0), action(1, 3, "split", numerator=2, denominator=1)], 0.0, False),
+    "merger for cash": ([bar(1, n, 100.0) for n in range(4)], [action(1, 4, "merger", cash=Decimal(130))], 0.3, True),
+    "merger for shares": ([bar(1, n, 100.0) for n in range(4)], [action(1, 4, "merger", numerator=1, denominator=2, counterpart="BB")], 101 / 100 - 1, True),
+    "merger, then the listing ends": ([bar(1, n, 100.0) for n in range(4)], [action(1, 4, "merger", value=0.2), action(1, 4, "delisting", value=0.0)], 101 / 100 * 1.2 - 1, True),
     "split inside": ([bar(1, n, 100.0 if n < 3 else 50.0) for n in range(6)], [action(1, 3, "split", numerator=2, denominator=1)], 0.0, False),
     "split on the entry's session is not in the window": ([bar(1, n, 100.0 if n < 1 else 50.0) for n in range(6)], [action(1, 1, "split", numerator=2, denominator=1)], 0.0, False),
     "dividend inside": ([bar(1, n, 100.0) for n in range(6)], [action(1, 4, "dividend", cash=Decimal("1.5"))], 0.015, False),

@@ -17,6 +17,7 @@ from jobs.execute import Runner, runner
 from jobs.live import Exit, Step, outcome, run_daily
 from quant_assets.assets import month_end_partitions, session_partitions
 from quant_assets.errors import CalendarUnknown
+from quant_assets.market_data.calendars import calendar as venue
 from quant_assets.market_data.quality import RULES
 from quant_assets.models.training import month_ends
 from quant_assets.records import frame_hash
@@ -43,13 +44,14 @@ JOBS = {  # and their steps; market_data makes bars, actions, listings and quara
     "data_docs": ["bars_great_expectations"],
     "deliver": ["orders"],
     "history": ["features_price_volume", "labels", "market_data", "quality", "universe", "verdicts"],
+    "maintenance": ["upkeep"],
     "post_trade": ["costs", "report"],
     "research": ["decisions", "research_books_traded", "research_report", "scores"],
     "retrain": ["champion"],
     "today": ["day_questions", "day_status"],
 }
 SENSORS = {"month_end_labels": "retrain", "new_decisions": "deliver", "orders_delivered": "post_trade", "report_published": "today"}
-SCHEDULES = {"daily_at_decision_time": ("daily", "15 9 * * 1-5", "America/New_York")}
+SCHEDULES = {"daily_at_decision_time": ("daily", "15 9 * * 1-5", "America/New_York"), "weekly_maintenance": ("maintenance", "0 6 * * 6", "UTC")}
 
 THIN, TRADED = LIVE[:2]
 
@@ -149,6 +151,8 @@ def test_partitions_without_an_end_follow_the_calendar() -> None:
 def test_past_the_calendar_nothing_is_a_session() -> None:
     """A date that the calendar does not know is an error, whatever its weekday."""
     beyond = date(CUTS.calendar.last.year + 1, 3, 3)
+    always = session_partitions(venue("24/7"), date(2024, 3, 1), date(2024, 3, 31))
+    assert len(always.get_partition_keys()) == 31
     for ask in (CUTS.of, CUTS.calendar.is_session, lambda d: CUTS.calendar.between(FIRST, d), lambda d: session_partitions(CUTS.calendar, FIRST, d)):
         with pytest.raises(CalendarUnknown):
             ask(beyond)

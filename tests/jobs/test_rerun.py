@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -101,11 +101,19 @@ def test_after_a_restatement_the_old_decision_replays(traded: Workspace):
     assert (counts(traded), sent(traded)) == (rows, orders)
 
 
+class Informed(Cuts):
+    """Cuts that know what came in the day and a half after the open."""
+
+    def of(self, session: date) -> datetime:
+        """Too late."""
+        return super().of(session) + timedelta(hours=36)
+
+
 def test_another_set_is_diverged_and_orders_nothing(traded: Workspace):
     """A set computed with what became known later is recorded beside the one that binds, somebody is told, and nothing is ordered."""
     restate(traded)
     bound, orders, ours = traded.ledger.bound(PAPER.name, STRATEGY.name, DAY), sent(traded), traded.ledger.orders(PAPER.name)
-    informed = Cuts(CUTS.calendar, -36 * 60)  # reads what is known a day and a half after the open
+    informed = Informed(CUTS.calendar)
     now = CUTS.of(DAY)
     decide(traded.store, FEATURES, STRATEGY, informed, [DAY], kill_switch=(False, ""), provenance=provenance(traded), now=now)
     sets = traded.store.read(DECISIONS, as_of=None, first=DAY, last=DAY)["decision_set_id"].unique()

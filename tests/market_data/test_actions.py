@@ -239,3 +239,16 @@ def test_a_derived_delisting_gives_way_to_what_the_vendor_declares(kind: str) ->
         versions = pl.concat([standing, found.select(standing.columns)]).unique(["sid", "session", "kind"], keep="last", maintain_order=True)
         alive = versions.filter(~pl.col("withdrawn")).sort("sid")
         assert alive.select("sid", "session", "kind", "value").rows() == [(7, day, kind, -0.3), (8, C, "delisting", 0.0)]
+
+
+def test_a_capture_takes_back_what_an_earlier_one_declared(capture: Callable[..., Any], captures: Callable[..., Any], tmp_path: Path) -> None:
+    """From captures to the table: a dividend declared, moved and taken back; as of each day what was then in force, and nothing is lost."""
+    bars = [[("AA", day, 10.0)] for day in (P, C, NEXT)]
+    said = [told({"cash": Decimal("0.2"), "session": date(2016, 3, 11)}), told({"session": date(2016, 3, 11)}, {"cash": Decimal("0.2"), "session": date(2016, 3, 14)}, withdrawn=[True, False])]
+    said.append(told({"session": date(2016, 3, 14)}, withdrawn=[True]))
+    source = captures({day: capture(day, rows_, actions=acted) for day, rows_, acted in zip((P, C, NEXT), bars, said, strict=True)})
+    store = DeltaStore(tmp_path)
+    ingest(source, store, None, datetime(2026, 1, 2, tzinfo=UTC), source.labels(), XNYS)
+    standing = [in_force(store.read(ACTIONS, as_of=datetime(2016, 3, d, 14, tzinfo=UTC)), ACTIONS)["session"].to_list() for d in (8, 9, 10)]
+    assert standing == [[date(2016, 3, 11)], [date(2016, 3, 14)], []]
+    assert store.read(ACTIONS, as_of=None).height == 4

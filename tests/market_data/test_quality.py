@@ -13,6 +13,7 @@ from polars.testing import assert_frame_equal
 from quant_assets.contract import in_force
 from quant_assets.market_data import quality
 from quant_assets.market_data.calendars import Cuts, calendar
+from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.partitions import partitions
 from quant_assets.market_data.rules import findings
@@ -153,5 +154,8 @@ def test_great_expectations_judges_alike(tmp_path: Path, monkeypatch: pytest.Mon
             assert validate(rows) == dict(judged.select("rule", "passed").rows())
         index, found = data_docs(tmp_path, BROKEN["stale"], FIRST)
     assert (index.is_file(), found["stale"], found["coverage"]) == (True, False, True)
+    rates = pl.DataFrame({"rate": [1.08, 0.8], "rate_before": [1.07, 1.25]})
+    _, of_rates = data_docs(tmp_path, rates, FIRST, dataset("fx_rates").judging, name="fx_rates")
+    assert of_rates == {"inverted": False, "unit": True, "outlier": False}
     page = next((tmp_path / "validations").rglob("*.html"))
     assert str(FIRST) in str(page)

@@ -208,7 +208,6 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
         yield from ((f"{path.relative_to(REPOSITORY)}:{n.lineno} {n.name}", n) for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef))
 
 
-@pytest.mark.xfail(strict=True, reason="features and decisions still ask `universe.members`, which takes no cut; they move to `Membership`")
 def test_nobody_can_be_asked_for_members_without_a_cut() -> None:
     """A function that tells members takes a cut, or the cuts of its sessions: today's members of a past session cannot be asked for."""
     telling = re.compile(r"(^|_)(members?|constituents?)($|_)")

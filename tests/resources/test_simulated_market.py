@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ import pytest
 from quant_assets.errors import ConfigurationError
 from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.records import Capture, frame_hash
+from resources.clock import SystemClock
 from resources.sources.deliveries import deliveries
 from resources.sources.market import Market, paths
 from resources.sources.open import open_source
@@ -286,11 +288,11 @@ def test_the_twin_is_the_same_market_but_for_the_signal() -> None:
 
 def test_a_deployment_opens_it() -> None:
     """Dates may be text; unknown fields and kinds are errors that name them."""
-    source = open_source({"kind": "simulated", "first": "2024-01-02", "last": date(2024, 2, 1), "names": 20}, XNYS)
+    source = open_source({"kind": "simulated", "first": "2024-01-02", "last": date(2024, 2, 1), "names": 20}, XNYS, cache=Path(), clock=SystemClock())
     assert source.name == "simulated"
     with pytest.raises(ConfigurationError, match="nmaes"):
-        open_source({"kind": "simulated", "first": "2024-01-02", "last": "2024-02-01", "nmaes": 20}, XNYS)
+        open_source({"kind": "simulated", "first": "2024-01-02", "last": "2024-02-01", "nmaes": 20}, XNYS, cache=Path(), clock=SystemClock())
     with pytest.raises(ConfigurationError, match="bloomberg"):
-        open_source({"kind": "bloomberg"}, XNYS)
+        open_source({"kind": "bloomberg"}, XNYS, cache=Path(), clock=SystemClock())
     with pytest.raises(ConfigurationError, match="two sessions"):
         SimulatedMarket(Market(first=date(2024, 1, 2), last=date(2024, 1, 2), calendar=XNYS)).labels()

@@ -2,21 +2,32 @@
 
 import io
 import tarfile
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
 
 from quant_assets.errors import CaptureUnreadable
 from quant_assets.market_data.calendars import calendar
+from quant_assets.market_data.datasets import dataset
+from quant_assets.market_data.ingest import ingest, pending
+from quant_assets.market_data.observations import screen
 from quant_assets.ports import MarketDataSource
+from quant_assets.records import Capture
+from quant_assets.tables import CAPTURES, QUARANTINE
 from resources.sources.files import ColumnMapping, Files
+from resources.sources.histories import Histories
 from resources.sources.market import Market
 from resources.sources.rows import ACTIONS, LISTINGS, MALFORMED, PRICES
 from resources.sources.simulated import SimulatedMarket
+from resources.sources.tabular import Feed, Tabular
 from resources.sources.vendor_drops import VendorDrops
+from resources.store import DeltaStore
+from tests.stubs.sources import exchange_bars, exchange_trades, ib_bars, ib_minutes
 
 XNYS = calendar("XNYS")
 HEADER = "symbol,date,open,high,low,close,volume,adj_close"
@@ -36,6 +47,19 @@ def drop(folder: Path, label: date, prices: str, symbols: str = "A\tAlder\nB\tBi
             member.size, member.mtime = len(text.encode()), int(moment.timestamp()) - 120 + 60 * n
             archive.addfile(member, io.BytesIO(text.encode()))
     return path
+
+
+def rates(folder: Path) -> tuple[MarketDataSource, int]:
+    (folder / "r1.csv").write_text("day,from,to,rate\n2024-03-04,EUR,USD,1.08\n2024-03-04,GBP,USD,oops\n")
+    (folder / "r2.csv").write_text("day,from,to,rate\n2024-03-05,EUR,USD,1.09\n2024-03-05,GBP,USD,1.27\n2024-03-05,CHF,USD,-1\n")
+    mapping = {"session": "day", "base": "from", "quote": "to", "rate": "rate"}
+    return Tabular(msgspec.convert({"dataset": "fx_rates", "files": str(folder / "r*.csv"), "mapping": mapping, "known_at": "event+1d"}, Feed)), 5
+
+
+def relived(folder: Path) -> tuple[MarketDataSource, None]:
+    rows = ["2024-03-04,1,2,0.5,1.5,1.4,100", "2024-03-05,1.5,2,1,1.6,1.5,200", "2024-03-06,null,null,null,null,null,null"]
+    (folder / "AA.csv").write_text("\n".join(["Date,Open,High,Low,Close,Adj Close,Volume", *rows, ""]))
+    return Histories("yahoo", str(folder / "AA.csv"), XNYS), None
 
 
 def simulated(folder: Path) -> tuple[MarketDataSource, None]:
@@ -63,10 +87,22 @@ def parquet(folder: Path) -> tuple[MarketDataSource, int]:
     return Files(folder / "prices.parquet", ColumnMapping(symbol="ticker", session="day"), XNYS, known_at="close+1h"), 4
 
 
-@pytest.fixture(params=[simulated, drops, csv, parquet], ids=lambda f: f.__name__)
-def source(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[MarketDataSource, int | None]:
-    make: Callable[[Path], tuple[MarketDataSource, int | None]] = request.param
-    return make(tmp_path)
+PLAIN = (simulated, drops, csv, parquet, rates, relived)
+SERVED = (exchange_bars, exchange_trades, ib_bars, ib_minutes)  # by a stub that speaks the vendor's protocol, while the source is asked
+
+
+@pytest.fixture(params=[*PLAIN, *SERVED], ids=lambda f: f.__name__)
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[MarketDataSource, int | None]]:
+    made = request.param(tmp_path)
+    with made if request.param in SERVED else nullcontext(made) as opened:
+        yield opened
+
+
+def told(capture: Capture) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of a capture that are good, and those that are not; both with file and line."""
+    if capture.dataset == "bars":
+        return capture.prices, capture.malformed
+    return screen(dataset(capture.dataset), capture)
 
 
 def test_labels_ascend_and_respect_bounds(source: tuple[MarketDataSource, int | None]) -> None:
@@ -85,6 +121,8 @@ def test_fetch_gives_the_same_frames_twice(source: tuple[MarketDataSource, int |
         assert (one.sha256, one.known_at, one.assumed) == (two.sha256, two.known_at, two.assumed)
         assert one.prices.equals(two.prices)
         assert one.malformed.equals(two.malformed)
+        assert one.others.keys() == two.others.keys()
+        assert all(one.others[name].equals(two.others[name]) for name in one.others)
 
 
 def test_captures_differ_in_hash(source: tuple[MarketDataSource, int | None]) -> None:
@@ -94,50 +132,68 @@ def test_captures_differ_in_hash(source: tuple[MarketDataSource, int | None]) ->
 
 
 def test_frames_have_the_declared_columns_and_dtypes(source: tuple[MarketDataSource, int | None]) -> None:
-    """Whatever the vendor's types, a capture's frames have the types of the port."""
+    """Whatever the vendor's types, a capture's frames have the types of the port; rows of other datasets have that dataset's columns and no other."""
     for label in source[0].labels():
         capture = source[0].fetch(label)
         assert dict(capture.prices.schema) == PRICES
         assert dict(capture.malformed.schema) == MALFORMED
         assert capture.listings is None or dict(capture.listings.schema) == LISTINGS
-        assert capture.actions is None or dict(capture.actions.schema) == ACTIONS
+        assert capture.actions is None or dict(capture.actions.drop("withdrawn", strict=False).schema) == ACTIONS
         assert capture.label == label
         assert capture.source == source[0].name
+        assert capture.dataset == "bars" or (capture.prices.is_empty() and list(capture.others) == [capture.dataset])
+        for name, rows in capture.others.items():
+            assert {*dataset(name).columns, "file", "line"} <= set(rows.columns)
 
 
-def test_known_after_the_close_in_utc(source: tuple[MarketDataSource, int | None]) -> None:
-    """No capture is known before its last session is over."""
+def test_known_after_it_happened_in_utc(source: tuple[MarketDataSource, int | None]) -> None:
+    """No capture of a session is known before that is over, and no row before its own event is."""
     for label in source[0].labels():
-        known = source[0].fetch(label).known_at
-        assert known.tzinfo is UTC  # not just another name of it
-        assert known > XNYS.close(label)
+        capture = source[0].fetch(label)
+        assert capture.known_at.tzinfo is UTC  # not just another name of it
+        assert capture.dataset != "bars" or capture.known_at > XNYS.close(label)
+        if capture.dataset != "bars":
+            assert told(capture)[1].filter(pl.col("reason") == "known before it happened").is_empty()
 
 
 def test_every_row_is_either_good_or_malformed(source: tuple[MarketDataSource, int | None]) -> None:
     """Good and malformed rows add up to the file's, no line stands twice, and the malformed say where and why."""
     captures = [source[0].fetch(label) for label in source[0].labels()]
-    total = sum(c.prices.height + c.malformed.height for c in captures)
-    assert source[1] is None or total == source[1]
-    where = pl.concat([f.select("file", "line").with_columns(capture=pl.lit(c.label)) for c in captures for f in (c.prices, c.malformed)])
+    parts = [(c.label, good, bad) for c in captures for good, bad in [told(c)]]
+    assert source[1] is None or sum(good.height + bad.height for _, good, bad in parts) == source[1]
+    where = pl.concat([f.select("file", "line").with_columns(capture=pl.lit(label)) for label, good, bad in parts for f in (good, bad)])
     assert where.is_unique().all()
     assert where["line"].min() >= 1
-    malformed = pl.concat([c.malformed for c in captures])
+    malformed = pl.concat([bad.select("file", "line", "reason", "content") for _, _, bad in parts])
     assert malformed.height > 0
-    assert malformed.select("file", "line", "reason", "content").null_count().sum_horizontal().item() == 0
+    assert malformed.null_count().sum_horizontal().item() == 0
 
 
 def test_good_rows_are_possible_prices(source: tuple[MarketDataSource, int | None]) -> None:
-    """A row that was let in has finite positive prices, high not below low and a volume."""
+    """A row that was let in has finite positive prices, high not below low and a volume that is not negative."""
     for label in source[0].labels():
-        rows = source[0].fetch(label).prices
-        assert rows.drop("adj_close").null_count().sum_horizontal().item() == 0
-        assert (
-            rows.select((pl.min_horizontal("open", "high", "low", "close") > 0).all(), (pl.col("high") >= pl.col("low")).all(), (pl.col("volume") >= 0).all(), pl.col("close").is_finite().all()).row(0)
-            == (True,) * 4
-        )
+        rows = told(source[0].fetch(label))[0]
+        prices = [c for c in ("open", "high", "low", "close", "price", "rate") if c in rows.columns]
+        assert rows.select(prices).null_count().sum_horizontal().item() == 0
+        assert rows.select(pl.all_horizontal((pl.col(c) > 0) & pl.col(c).is_finite() for c in prices).all()).item()
+        if "high" in rows.columns:
+            assert rows.select((pl.col("high") >= pl.col("low")).all(), (pl.col("volume") >= 0).all()).row(0) == (True, True)
 
 
 def test_an_absent_label_is_unreadable(source: tuple[MarketDataSource, int | None]) -> None:
     """A capture that does not exist is an error that says so, never an empty frame."""
     with pytest.raises(CaptureUnreadable):
         source[0].fetch(date(2001, 1, 2))
+
+
+def test_what_was_taken_in_is_pending_no_more(source: tuple[MarketDataSource, int | None], tmp_path: Path) -> None:
+    """Through ingest each label is taken in once; a second call writes nothing, and every row of the vendor stands in exactly one capture's count."""
+    store, now = DeltaStore(tmp_path / "tables"), datetime(2026, 1, 2, tzinfo=UTC)
+    labels = pending(source[0], store, date(2026, 1, 1))
+    report = ingest(source[0], store, None, now, labels, XNYS)
+    assert (report.state, report.numbers["captures"]) == ("done", len(labels))
+    assert pending(source[0], store, date(2026, 1, 1)) == []
+    taken = store.read(CAPTURES, as_of=None)
+    assert (taken["source"] == source[0].name).all()
+    assert report.numbers["bars"] + report.numbers["observed"] > 0
+    assert store.read(QUARANTINE, as_of=None).height > 0

@@ -285,3 +285,9 @@ def test_every_row_is_accounted_for(tmp_path: Path) -> None:
         (3, "CONFLICT"), (22, "value is no number"), (23, "has 2 fields instead of 3"), (24, "session is no date YYYY-MM-DD"), (24, "session is no date YYYY-MM-DD"), (26, "CONFLICT"),
     ]  # fmt: skip
     assert list(pending(source, store, date(2100, 1, 1))) == []
+
+
+def test_a_day_is_not_known_before_it_is_over(tmp_path: Path) -> None:
+    """Hours after a day's event would count from its first minute: the rule is refused, and says what to write."""
+    with pytest.raises(ConfigurationError, match=r"event\+1h.*not over then; say event\+1d"):
+        feed(tmp_path, "*.csv", dataset="fx_rates", mapping=MAPPING, known_at="event+1h")

@@ -12,6 +12,7 @@ from quant_assets.errors import CaptureUnreadable, ConfigurationError
 from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.observations import screen
+from resources.clock import SystemClock
 from resources.sources import vendor_drops
 from resources.sources.open import open_source
 from resources.sources.vendor_drops import VendorDrops
@@ -136,10 +137,10 @@ def test_other_files_are_no_drops(tmp_path: Path) -> None:
 
 def test_a_deployment_opens_it(tmp_path: Path) -> None:
     """The declaration names the folder and nothing else."""
-    assert open_source({"kind": "vendor_drops", "folder": str(tmp_path)}, calendar("XNYS")).labels() == []
+    assert open_source({"kind": "vendor_drops", "folder": str(tmp_path)}, calendar("XNYS"), cache=Path(), clock=SystemClock()).labels() == []
     for wrong in ({}, {"folder": "x", "glob": "*"}):
         with pytest.raises(ConfigurationError):
-            open_source({"kind": "vendor_drops", **wrong}, calendar("XNYS"))
+            open_source({"kind": "vendor_drops", **wrong}, calendar("XNYS"), cache=Path(), clock=SystemClock())
 
 
 def test_the_original_drops_load(shared_data: Path) -> None:
