@@ -24,7 +24,7 @@ from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.ports import Brokers, Clock, Ledger, MarketDataSource, ModelRegistry, Notifier
 from quant_assets.records import Book, FeatureSnapshot
 from quant_assets.signals.strategy import Strategy
-from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, LISTINGS, NAV
+from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, INDEX_MEMBERS, LISTINGS, NAV, UNIVERSE
 from resources.deployment import DEFAULT, Deployment, load
 from resources.store import DeltaStore
 
@@ -186,6 +186,16 @@ class Workspace:
         at = as_of or datetime.now(UTC)
         raw = in_force(self.store.read(BARS, as_of=at, first=first, last=last), BARS)
         return adjusted(raw, self.store.read(ACTIONS, as_of=at, first=first, last=last), policy, last)
+
+    def members(self, name: str, first: date, last: date) -> pl.DataFrame:
+        """Who belonged to a universe (session, sid) or, where none has that name, to an index (session, symbol, weight) at each session, as known at that session's own cut."""
+        from quant_assets.market_data.membership import Membership
+
+        sessions = self.cuts.calendar.between(first, last)
+        drawn = self.store.read(UNIVERSE, as_of=None, last=last, where={"universe": name})
+        if drawn.height:
+            return Membership.of_universe(drawn).at(sessions, self.cuts).select("session", sid="who")
+        return Membership.of_index(self.store.read(INDEX_MEMBERS, as_of=None, last=last, where={"index": name})).at(sessions, self.cuts).rename({"who": "symbol"})
 
     def features(self, name: str, first: date, last: date) -> pl.DataFrame:
         """The published values of a feature set in force now: session, sid, the features, known_at."""

@@ -37,7 +37,7 @@ PRICES = ("open", "high", "low", "close")
 class Dataset:
     """A table of what a vendor says, and how to judge it.
 
-    `rules` may read each of the table's columns and, as `x_before`, the value x of the same entity at its event before (null where none lies within `remembers`).
+    `rules` may read each of the table's columns and, as `x_before`, the value x (or the time) of the same entity's event before (null where none lies within `remembers`).
     `ahead`: how long before its event a row may be known (announcements). `sessions`: the calendar whose sessions rows must be of; None takes any day.
     `ends`: an expression for when a row's event is over, where that is not its event column's own day or time.
     """
@@ -75,6 +75,9 @@ class Dataset:
         return (*(c for c in self.columns if c not in self.table.key), "withdrawn")
 
 
+_HOLE = ((pl.col("ts") - pl.col("ts_before")).dt.total_seconds() > 1.5 * pl.col("seconds")) & (pl.col("ts").dt.date() == pl.col("ts_before").dt.date())
+
+
 def _jump(column: str, factor: float) -> pl.Expr:
     ratio = pl.col(column) / pl.col(f"{column}_before")
     return (ratio > 0) & ratio.is_finite() & (ratio.log().abs() > pl.lit(factor).log())  # a change of sign, or from nothing, is no matter of units
@@ -88,6 +91,7 @@ def _bars(name: str) -> tuple[Rule, ...]:
         Rule("volume_negative", "refuse", "Is no volume negative?", pl.col("volume") < 0),
         Rule("zero_volume", "warn", f"Do few {name} have no volume?", pl.col("volume") == 0, 0.2),
         Rule("stale", "warn", "Do few repeat the one before, price for price?", pl.all_horizontal(pl.col(c) == pl.col(f"{c}_before") for c in PRICES) & (pl.col("volume") > 0), 0.05),
+        Rule("gap", "warn", f"Do few {name} come after a hole of the same day?", _HOLE, 0.05, found=pl.col("ts_before").dt.epoch("s"), expected=pl.col("ts").dt.epoch("s") - pl.col("seconds")),
         Rule("unit", "block", "Does no price move a hundredfold?", _jump("close", 50), found=pl.col("close"), expected=pl.col("close_before")),
         Rule("outlier", "warn", "Do few prices move by a fifth at once?", _jump("close", 1.2), 0.001, found=pl.col("close"), expected=pl.col("close_before")),
     )

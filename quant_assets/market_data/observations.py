@@ -73,11 +73,11 @@ class Observations:
         return pl.concat([self._store.read(table, as_of=None, first=first - back, last=last), *self._waiting.get(table.name, ())])
 
     def with_before(self, dataset: Dataset, news: pl.DataFrame) -> pl.DataFrame:
-        """`news` with each value of the entity's event before, as known with them, where a rule looks at it."""
+        """`news` with the entity's event before and each of its values, as known with them, where a rule looks at it."""
         if not any(c.endswith("_before") for r in dataset.judging for c in r.reads):
             return news
         table = dataset.table
-        values = [c for c in dataset.says if c != "withdrawn"]
+        values = [table.event, *(c for c in dataset.says if c != "withdrawn")]
         standing = self._standing(table, news, dataset.remembers).join(news.select(dataset.entity), on=dataset.entity, how="semi")
         known = pl.concat([standing, news]).sort(*table.subject, "known_at").unique(table.subject, keep="last", maintain_order=True)
         before = known.sort(*dataset.entity, table.event).with_columns(pl.when(_same(dataset.entity)).then(pl.col(c).shift(1)).alias(f"{c}_before") for c in values)

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from quant_assets.records import frame_hash
-from quant_assets.tables import BARS, FILLS, NAV
+from quant_assets.tables import ACTIONS, BARS, FILLS, NAV, UNIVERSE
 from resources.day import research
 from resources.workspace import Workspace
 from tests.jobs.commands import FILLED, TRADED
@@ -29,6 +29,29 @@ def test_bars_are_those_known_then(ws: Workspace) -> None:
     sid, session, close, known = versions.select("sid", "session", "close", "known_at").row(0)
     assert ws.bars(session, session, as_of=known).filter(sid=sid)["close"].item() == close != ws.bars(session, session).filter(sid=sid)["close"].item()
     assert ws.sql(f"select count(*) as n from bars where session = date '{TRADED}'").item() == now.filter(session=TRADED).height
+
+
+def test_bars_come_under_a_policy(ws: Workspace) -> None:
+    """Raw by default; adjusted for splits in terms of the last session, so that the last session's prices are raw under every policy."""
+    first, last = content(ws, BARS)["session"].min(), content(ws, BARS)["session"].max()
+    raw, adjusted = ws.bars(first, last), ws.bars(first, last, policy="split-only")
+    assert adjusted.select("sid", "session").equals(raw.select("sid", "session"))
+    latest = ("sid", "open", "close")
+    assert adjusted.filter(session=last).select(latest).equals(raw.filter(session=last).select(latest))
+    split = content(ws, ACTIONS).filter(pl.col("kind") == "split", pl.col("session") > first)
+    assert split.height > 0
+    moved = adjusted.join(raw, on=["sid", "session"], suffix="_raw").filter(pl.col("close") != pl.col("close_raw"))
+    assert set() < set(moved["sid"]) <= set(split["sid"])
+
+
+def test_members_are_those_of_each_session_as_known_then(ws: Workspace) -> None:
+    """One answer a session, by its own cut; there is no way to ask for today's."""
+    members = ws.members(STRATEGY.universe.name, LIVE[0], TRADED)
+    intervals = content(ws, UNIVERSE)
+    for session in LIVE[:2]:
+        expected = intervals.filter(pl.col("session") <= session, session < pl.col("until"))["sid"].sort()
+        assert members.filter(session=session)["sid"].sort().to_list() == expected.to_list()
+    assert ws.members("no_such_index", LIVE[0], TRADED).is_empty()
 
 
 def test_features_decisions_and_training_set(ws: Workspace) -> None:

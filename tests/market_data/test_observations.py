@@ -150,6 +150,18 @@ def test_a_finding_is_a_row_with_its_own_key(store: DeltaStore) -> None:
     assert judged(dataset("fx_rates"), store, days[1]).sort("base")["rate_before"].to_list() == [1.25, 1.30]
 
 
+def test_a_hole_in_the_day_is_found(store: DeltaStore) -> None:
+    """A bar that does not follow the one before it is a finding; the first one of a day is none."""
+    start = datetime(2024, 3, 4, 14, 30, tzinfo=UTC)
+    times = [start + timedelta(minutes=m) for m in (0, 1, 4, 5, 24 * 60)]
+    rows = pl.DataFrame({"ts": times, "venue": "X", "symbol": "A", "seconds": 60, "open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume": 1.0, "file": "f", "line": range(1, 6)})
+    capture = Capture(source="x", label=DAY, location="", sha256="x", known_at=at(DAY, 23) + timedelta(days=1), assumed=False, dataset="intraday_bars", others={"intraday_bars": rows}, **BLANK)  # pyright: ignore[reportArgumentType]  # the fields of BLANK
+    ingest(Feed(capture), store, None, NOW, [DAY], XNYS)
+    found = store.read(DATA_FINDINGS, as_of=None, where={"rule": "gap"})
+    assert [json.loads(r)["ts"] for r in found["row"]] == ["2024-03-04T14:34:00+00:00"]
+    assert (found["expected"] - found["found"]).to_list() == [120.0]
+
+
 def test_a_withdrawal_is_a_row(store: DeltaStore) -> None:
     """A withdrawn row leaves nothing in force from then on, and withdrawing nothing is nothing."""
     take(store, rates(DAY, [(DAY, "EUR", "USD", 1.08)]))
@@ -214,7 +226,7 @@ def test_every_declaration_is_sound(declared: Dataset) -> None:
     assert declared.table in contracts()
     assert {"withdrawn", "known_at", "declared_known_at", "file", "line"} <= set(declared.table.schema)
     assert len({r.name for r in declared.rules}) == len(declared.rules)
-    known = {*declared.columns, *(f"{c}_before" for c in declared.says)}
+    known = {*declared.columns, f"{declared.table.event}_before", *(f"{c}_before" for c in declared.says)}
     assert all(r.reads <= known and r.severity in SEVERITIES for r in declared.rules)
     assert all(r.question.endswith("?") for r in declared.rules)
     assert dataset(declared.name) is declared
