@@ -113,6 +113,9 @@ def test_a_file_larger_than_a_stretch_gives_the_same_captures(tmp_path: Path, mo
             assert other.sha256 == one.sha256
             assert other.prices.equals(one.prices)
             assert other.malformed.equals(one.malformed)
+            held = source._rows._held  # pyright: ignore[reportPrivateUsage]  # what is in memory is what this is about
+            assert held is not None
+            assert held[1].height <= max(rows, other.prices.height + other.malformed.height)
     assert sum(c.prices.height + c.malformed.height for c in expected) == data.height
 
 
