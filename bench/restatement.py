@@ -18,8 +18,8 @@ import polars as pl
 
 from bench.real_panel import BEGIN, BOOKS, CUT, FIRST, LAST, STRATEGY, timed, workspace
 from quant_assets.contract import in_force
+from quant_assets.market_data.membership import Membership
 from quant_assets.market_data.restatements import Selection, changes
-from quant_assets.market_data.universe import members
 from quant_assets.tables import BARS, DECISIONS, NAV, UNIVERSE
 from resources.counterfactual import rederive, retrade
 from resources.day import arrive, derive, research
@@ -54,7 +54,7 @@ def vendors_own(ws: Workspace) -> Selection:
     print("changes of bars of the quarter: " + ", ".join(f"{k} {n:,}" for k, n in told.group_by("kind").len().sort("kind").iter_rows()))
     ratios = {c: pl.col("new").str.json_path_match(f"$.{c}").cast(pl.Float64) / pl.col("old").str.json_path_match(f"$.{c}").cast(pl.Float64) for c in ("close", "volume")}
     moved = told.filter(pl.col("kind") == "restated").with_columns(**ratios).with_columns(move=pl.max_horizontal(pl.col("close", "volume").log().abs()))
-    chosen = members(ws.store.read(UNIVERSE, as_of=None), ws.cuts.calendar.between(FIRST, LAST))
+    chosen = Membership.of_universe(ws.store.read(UNIVERSE, as_of=None)).at(ws.cuts.calendar.between(FIRST, LAST), ws.cuts).select("session", sid="who")
     of_members = moved.join(chosen, on=["session", "sid"], how="semi").filter(pl.col("move").is_finite()).sort("move", "session", "sid", descending=[True, False, False])
     print(f"restated closes {moved['close'].is_not_null().sum()}, of members {of_members['close'].is_not_null().sum()}; restated rows of members {of_members.height:,}")
     row = of_members.row(0, named=True)

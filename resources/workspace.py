@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import polars as pl
@@ -27,6 +27,9 @@ from quant_assets.signals.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, INDEX_MEMBERS, LISTINGS, NAV, UNIVERSE
 from resources.deployment import DEFAULT, Deployment, load
 from resources.store import DeltaStore
+
+if TYPE_CHECKING:
+    from quant_assets.market_data.membership import Membership
 
 
 def home() -> Path:
@@ -187,15 +190,16 @@ class Workspace:
         raw = in_force(self.store.read(BARS, as_of=at, first=first, last=last), BARS)
         return adjusted(raw, self.store.read(ACTIONS, as_of=at, first=first, last=last), policy, last)
 
-    def members(self, name: str, first: date, last: date) -> pl.DataFrame:
-        """Who belonged to a universe (session, sid) or, where none has that name, to an index (session, symbol, weight) at each session, as known at that session's own cut."""
+    def membership(self, name: str, *, until: date) -> "Membership":
+        """Who belonged to a universe (by sid) or, where none has that name, to an index (by symbol), as known by the cut of `until`.
+
+        It answers for sessions together with their cuts, each as known at its own: `ws.membership("liquid", until=last).at(sessions, ws.cuts)`.
+        """
         from quant_assets.market_data.membership import Membership
 
-        sessions = self.cuts.calendar.between(first, last)
-        drawn = self.store.read(UNIVERSE, as_of=None, last=last, where={"universe": name})
-        if drawn.height:
-            return Membership.of_universe(drawn).at(sessions, self.cuts).select("session", sid="who")
-        return Membership.of_index(self.store.read(INDEX_MEMBERS, as_of=None, last=last, where={"index": name})).at(sessions, self.cuts).rename({"who": "symbol"})
+        cut = self.cuts.of(until)
+        drawn = self.store.read(UNIVERSE, as_of=cut, last=until, where={"universe": name})
+        return Membership.of_universe(drawn) if drawn.height else Membership.of_index(self.store.read(INDEX_MEMBERS, as_of=cut, last=until, where={"index": name}))
 
     def features(self, name: str, first: date, last: date) -> pl.DataFrame:
         """The published values of a feature set in force now: session, sid, the features, known_at."""

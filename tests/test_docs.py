@@ -90,5 +90,7 @@ def test_examples_of_deployments_fit_the_contract() -> None:
 
     declared = {key: value for language, code in BLOCKS if language == "yaml" for key, value in yaml.safe_load(code).items()}
     assert open_source(declared["source"], calendar("XNYS"), cache=ROOT, clock=SystemClock()).name == "files"
+    feeds = [feed for language, code in BLOCKS if language == "yaml" for feed in yaml.safe_load(code).get("feeds", ())]
+    assert [open_source(f, calendar("XNYS"), cache=ROOT, clock=SystemClock()).name for f in feeds if f["kind"] != "tabular"] == ["binance_1m", "ib_1m"]
     (strategy,) = msgspec.convert(declared["strategies"], tuple[Strategy, ...])
     assert strategy.limits.max_weight == 0.04

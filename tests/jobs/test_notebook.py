@@ -46,12 +46,12 @@ def test_bars_come_under_a_policy(ws: Workspace) -> None:
 
 def test_members_are_those_of_each_session_as_known_then(ws: Workspace) -> None:
     """One answer a session, by its own cut; there is no way to ask for today's."""
-    members = ws.members(STRATEGY.universe.name, LIVE[0], TRADED)
+    members = ws.membership(STRATEGY.universe.name, until=TRADED).at(LIVE[:2], ws.cuts)
     intervals = content(ws, UNIVERSE)
     for session in LIVE[:2]:
         expected = intervals.filter(pl.col("session") <= session, session < pl.col("until"))["sid"].sort()
-        assert members.filter(session=session)["sid"].sort().to_list() == expected.to_list()
-    assert ws.members("no_such_index", LIVE[0], TRADED).is_empty()
+        assert members.filter(session=session)["who"].sort().to_list() == expected.to_list()
+    assert ws.membership("no_such_index", until=TRADED).at(LIVE[:2], ws.cuts).is_empty()
 
 
 def test_features_decisions_and_training_set(ws: Workspace) -> None:
