@@ -55,9 +55,10 @@ def versions(rows: pl.DataFrame, cuts: pl.DataFrame, values: tuple[str, ...], su
         entered.with_columns(e=pl.max_horizontal("e", "i"))
         .sort(*key, "known_at")
         .unique([*key, "e"], keep="last", maintain_order=True)
-        .with_columns(nothing_before=pl.col("withdrawn").shift(1).over(key).fill_null(value=True))
+        .with_columns(same=pl.all_horizontal(pl.col(k).eq_missing(pl.col(k).shift(1)) for k in key))  # sorted by key: windows over it would cost ten times as much
+        .with_columns(nothing_before=~pl.col("same") | pl.col("withdrawn").shift(1, fill_value=True))
     )
-    moved = pl.any_horizontal([pl.col(c).ne_missing(pl.col(c).shift(1).over(key)) for c in values])
+    moved = pl.any_horizontal([pl.col(c).ne_missing(pl.when("same").then(pl.col(c).shift(1))) for c in values])
     changed = (pl.col("withdrawn") != pl.col("nothing_before")) | (~pl.col("withdrawn") & moved)
     return known.filter(changed).select(*key, *values, "withdrawn", "e", late=pl.col("e") > pl.col("i"))
 
