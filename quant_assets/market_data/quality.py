@@ -90,7 +90,8 @@ def gate(store: Store, cuts: Cuts, sessions: Sequence[date], rules: Sequence[Rul
         if failed:
             notes.append(f"{session}: {', '.join(failed)}")
         judged.append(said)
-        found += [findings(BARS, part.rows, rules, cuts.of(session)), findings(BARS, part.absent, (GAP,), cuts.of(session))]
+        whole = said.filter(pl.col("rule").is_in(["captured", "coverage"]))["passed"].all()  # of a session that is missing or thin, the verdict says so once
+        found += [findings(BARS, part.rows, rules, cuts.of(session)), findings(BARS, part.absent if whole else part.absent.clear(), (GAP,), cuts.of(session))]
     frame = pl.concat([VERDICTS.empty(), *judged])
     store.append(DATA_FINDINGS, pl.concat([DATA_FINDINGS.empty(), *found]))
     written = store.append(VERDICTS, frame)

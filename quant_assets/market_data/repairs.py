@@ -146,6 +146,9 @@ def _bar(store: Store, row: Mapping[str, object], moment: datetime) -> pl.DataFr
     near = in_force(store.read(BARS, as_of=None, first=session - NEAR, last=session + NEAR), BARS).filter(pl.col("symbol") == said["symbol"].item())
     if near.is_empty():
         raise DataError(f"{said['symbol'].item()!r} means no instrument around {session}; it gets one when a capture has a good row of it")
+    says = [c for c in CONTENT if c != "adj_close"]
+    if there := near.join(said, on=says, how="semi")["known_at"].to_list():
+        raise DataError(f"the bars say that already, since {there[0]:%Y-%m-%d %H:%M} UTC: a later capture brought it. Drop row {row['id']}.")
     closest = near.with_columns(away=(pl.col("session") - session).abs()).sort("away", "session")["sid"].item(0)
     return said.with_columns(**_origin(row, moment), sid=pl.lit(closest)).select(pl.col(c).cast(t) for c, t in BARS.schema.items())
 

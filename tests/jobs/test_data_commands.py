@@ -35,9 +35,11 @@ def test_the_quarantine_is_listed_explained_and_emptied(asked: tuple[Quant, Work
     assert "different things" in shown["explanation"]
     assert any(o["id"] == conflict[1] for o in shown["others"])
     assert quant("quarantine", "release", conflict[0]).code == 2
-    assert quant("quarantine", "release", conflict[0], *WHO).code == 0
-    assert quant("quarantine", "drop", conflict[1], *WHO).code == 0
-    again = quant("quarantine", "drop", conflict[1], *WHO)
+    standing = quant("quarantine", "release", conflict[0], *WHO)
+    assert (standing.code, "a later capture brought it" in standing.err) == (1, True)
+    assert quant("quarantine", "release", conflict[1], *WHO).code == 0
+    assert quant("quarantine", "drop", conflict[0], *WHO).code == 0
+    again = quant("quarantine", "drop", conflict[0], *WHO)
     assert (again.code, "dropped by ada already" in again.err) == (1, True)
     assert listed(ws.store.read(QUARANTINE, as_of=None)).height == held.height - 2
     assert [a["act"] for a in ws.ledger.audited()] == ["release quarantined row", "drop quarantined row"]

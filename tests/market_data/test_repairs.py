@@ -114,6 +114,16 @@ def test_what_is_no_row_cannot_be_released(home: tuple[DeltaStore, SqliteLedger]
     assert ledger.audited() == []
 
 
+def test_what_a_later_capture_brought_needs_no_release(home: tuple[DeltaStore, SqliteLedger], capture: Callable[..., Any], captures: Any) -> None:
+    """A row that stands by now is told so, and stays held until it is dropped."""
+    store, ledger = home
+    ingest(captures({DAYS[3]: capture(DAYS[3], [("CC", DAYS[1], 31.0), ("CC", DAYS[3], 33.0)])}), store, None, NOW, [DAYS[3]], XNYS)
+    (right,) = listed(store.read(QUARANTINE, as_of=None)).filter(pl.col("content").str.contains("31"))["id"]
+    with pytest.raises(DataError, match="a later capture brought it"):
+        release(store, ledger, right, now=NOW, **WHO)
+    assert find(store, right)["state"] == "held"
+
+
 def test_a_held_row_is_explained(home: tuple[DeltaStore, SqliteLedger]) -> None:
     """In words, with the row that contradicts it."""
     store, _ = home
