@@ -52,7 +52,7 @@ RULES = (
     ),
     Rule(
         "unit", "block", "Is no price in another unit or currency (pence for pounds: a hundredfold)?",
-        ((_HUNDREDFOLD.abs() - math.log(100)).abs() < 0.25) & ~pl.col("acted"), 0.001, found=pl.col("close"), expected=pl.col("close_before"),
+        ((_HUNDREDFOLD.abs() - math.log(100)).abs() < 0.25) & ~pl.col("acted"), 0.005, found=pl.col("close"), expected=pl.col("close_before"),
     ),
     Rule(
         "split_missed", "warn", "Does no price open at a split's ratio that nobody declared?",
