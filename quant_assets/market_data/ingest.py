@@ -13,7 +13,7 @@ from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.identity import REUSE_AFTER, Identified, identify
 from quant_assets.market_data.known import SAYS, Known
-from quant_assets.market_data.observations import Observations, Stamp
+from quant_assets.market_data.observations import Observations, Stamp, turned_away
 from quant_assets.market_data.screening import screen
 from quant_assets.ports import MarketDataSource, Progress, Store, quiet
 from quant_assets.records import Capture, StageReport
@@ -98,7 +98,7 @@ def absorb(known: Known, capture: Capture, moment: datetime, calendar: Calendar,
     restated = bars.join(standing, on=["sid", "session"], how="semi").height
     for name, n in {"bars": bars.height, "restated": restated, "actions": news.height, "instruments": assigned.of("new", "replaced", "reused").height}.items():
         numbers[name] += n
-    frames = {**stamped, DATA_FINDINGS.name: _turned_away(quarantine), LISTINGS.name: listed}
+    frames = {**stamped, DATA_FINDINGS.name: turned_away(quarantine), LISTINGS.name: listed}
     conformed = {t.name: frames[t.name].select(pl.col(c).cast(d) for c, d in t.schema.items()) for t in _order() if t.name in frames}
     return conformed | arrived(known, capture, moment, numbers, refused=quarantine.height)
 
@@ -116,13 +116,13 @@ def arrived(known: Known, capture: Capture, moment: datetime, numbers: dict[str,
 
 
 def observe(others: Observations, capture: Capture, absorbed: Absorbed, stamp: Stamp, numbers: dict[str, float]) -> Absorbed:
-    """`absorbed`, and what the capture says of other datasets; its own row counts their rows too."""
+    """`absorbed`, and what the capture says of other datasets; its own row counts those of the dataset that it is of, so that the share refused is that dataset's."""
     for name, rows in sorted(capture.others.items()):
         taken = others.take(dataset(name), capture, stamp)
         absorbed = absorbed | {t: pl.concat([absorbed[t], f]) if t in absorbed else f for t, f in taken.frames.items()}
         refused = taken.frames[QUARANTINE.name].height
-        own = absorbed[CAPTURES.name].with_columns(rows=pl.col("rows") + rows.height, quarantined=pl.col("quarantined") + refused)
-        absorbed[CAPTURES.name] = own
+        if name == capture.dataset:
+            absorbed[CAPTURES.name] = absorbed[CAPTURES.name].with_columns(rows=pl.col("rows") + rows.height, quarantined=pl.col("quarantined") + refused)
         for counted, n in {"rows": rows.height, "quarantined": refused, "observed": taken.frames[name].height, "repeated": taken.repeated}.items():
             numbers[counted] += n
     return absorbed
@@ -133,14 +133,6 @@ def effective(declared: pl.Expr, *, cuts_latest: datetime | None, now: datetime)
     if cuts_latest is None:
         return declared
     return pl.when(declared <= cuts_latest).then(pl.lit(max(now, cuts_latest + timedelta(microseconds=1)), UTC_MICROS)).otherwise(declared)
-
-
-def _turned_away(quarantine: pl.DataFrame) -> pl.DataFrame:
-    """The refused rows of a capture as findings: the rule is the reason, the row is where it stands."""
-    return quarantine.select(
-        session="capture", table="dataset", rule="reason", severity=pl.lit("refuse"), symbol="symbol", row=pl.struct("file", "line").struct.json_encode(),
-        found=pl.lit(None, pl.Float64), expected=pl.lit(None, pl.Float64), message="content", known_at="known_at",
-    )  # fmt: skip
 
 
 def _identify(known: Known, capture: Capture, rows: pl.DataFrame, standing: pl.DataFrame, day: date, calendar: Calendar) -> Identified:

@@ -49,11 +49,7 @@ class Observations:
         moment = pl.select(stamp(pl.lit(capture.known_at, UTC_MICROS))).item()
         held = {**origin, "dataset": dataset.name, "state": "held", "by": None, "note": None, "known_at": moment}
         refused = _conforming(QUARANTINE, refused.with_columns(**{k: pl.lit(v) for k, v in held.items()}))
-        doors = refused.select(
-            session=pl.col("capture"), table=pl.col("dataset"), rule=pl.col("reason"), severity=pl.lit("refuse"), symbol="symbol",
-            row=pl.struct("file", "line").struct.json_encode(), found=pl.lit(None), expected=pl.lit(None), message=pl.col("content"), known_at="known_at",
-        ).unique(["rule", "row"], keep="first", maintain_order=True)  # fmt: skip
-        found = pl.concat([findings(dataset.table, rows, rules, pl.col("known_at")), _conforming(DATA_FINDINGS, doors)])
+        found = pl.concat([findings(dataset.table, rows, rules, pl.col("known_at")), turned_away(refused)])
         frames = {
             QUARANTINE.name: refused, DATA_FINDINGS.name: found, dataset.name: news,
             VERDICTS.name: verdicts(dataset.table, rows, rules, session=capture.label, content_hash=frame_hash(news), known_at=moment) if news.height else VERDICTS.empty(),
@@ -82,6 +78,15 @@ class Observations:
         known = pl.concat([standing, news]).sort(*table.subject, "known_at").unique(table.subject, keep="last", maintain_order=True)
         before = known.sort(*dataset.entity, table.event).with_columns(pl.when(_same(dataset.entity)).then(pl.col(c).shift(1)).alias(f"{c}_before") for c in values)
         return news.join(before.select(*table.subject, *(f"{c}_before" for c in values)), on=table.subject, how="left", maintain_order="left")
+
+
+def turned_away(quarantine: pl.DataFrame) -> pl.DataFrame:
+    """Quarantined rows as findings (rows of DATA_FINDINGS): the rule is the reason, the row is where it stands in the vendor's file."""
+    shown = quarantine.select(
+        session="capture", table="dataset", rule="reason", severity=pl.lit("refuse"), symbol="symbol", row=pl.struct("file", "line").struct.json_encode(),
+        found=pl.lit(None), expected=pl.lit(None), message="content", known_at="known_at",
+    )  # fmt: skip
+    return _conforming(DATA_FINDINGS, shown.unique(["rule", "row"], keep="first", maintain_order=True))
 
 
 def judged(dataset: Dataset, store: Store, day: date) -> pl.DataFrame:

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -256,3 +257,13 @@ def test_a_rule_that_nobody_passes_is_unknown() -> None:
     rule = Rule("r", "warn", "Is it?", pl.lit(0.0), 1.0)
     assert (rule.passes(None), rule.passes(1.0), rule.passes(1.1)) == (False, True, False)
     assert rule.says(None) == "Is it? unknown (at most 1)"
+
+
+def test_a_capture_of_bars_counts_its_bars(store: DeltaStore, capture: Callable[..., Capture]) -> None:
+    """Rows of another dataset that come with the bars, good or refused, are no part of the share of bars that the gate looks at."""
+    other = rates(DAY, [(DAY, "EUR", "USD", 1.08), (DAY, "GBP", "USD", -1.0)]).others
+    bars = msgspec.structs.replace(capture(DAY, [("A", DAY, 10.0), ("B", DAY, 0.0)]), others=other)
+    report = ingest(Feed(bars), store, None, NOW, [DAY], XNYS)
+    assert store.read(CAPTURES, as_of=None).select("dataset", "rows", "quarantined").rows() == [("bars", 2, 1)]
+    assert (report.numbers["rows"], report.numbers["observed"], report.numbers["quarantined"]) == (4, 1, 2)
+    assert sorted(store.read(QUARANTINE, as_of=None)["dataset"]) == ["bars", "fx_rates"]
