@@ -1,7 +1,7 @@
 """Rows of any dataset: what is new is a version, what is wrong is refused with its place, what is suspicious is found by its own key."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
