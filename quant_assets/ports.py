@@ -40,8 +40,17 @@ class Store(Protocol):
         """Write the rows that are not there yet and return their number. Rows that stand already are a no-op; the same key with another content raises ConflictingRow."""
         ...
 
-    def read(self, table: Table, *, as_of: datetime | None, first: date | None = None, last: date | None = None, where: Mapping[str, str | int] | None = None) -> pl.DataFrame:
-        """All versions known by `as_of` (None: all there is), event in [first, last], columns equal to `where`; sorted by the table's key."""
+    def read(
+        self,
+        table: Table,
+        *,
+        as_of: datetime | None,
+        first: date | None = None,
+        last: date | None = None,
+        where: Mapping[str, str | int] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """All versions known by `as_of` (None: all there is), event in [first, last], columns equal to `where`; sorted by the table's key. `columns`: these and the key alone."""
         ...
 
     def version(self, table: Table) -> int:

@@ -97,10 +97,28 @@ ANCHORS = Table(
 LABELS = Table(
     "labels",
     "Forward return of `session` from open(t+1) to open(t+1+horizon), filed under the session in which it became known. `died`: the name left inside the window.",
-    {"label_end": pl.Date, "session": pl.Date, "sid": pl.Int64, "horizon": pl.Int64, "value": pl.Float64, "died": pl.Boolean, **_KNOWN},
-    key=("horizon", "session", "sid", "known_at"),
+    {"label_end": pl.Date, "label": pl.String, "session": pl.Date, "sid": pl.Int64, "horizon": pl.Int64, "value": pl.Float64, "died": pl.Boolean, **_KNOWN},
+    key=("label", "horizon", "session", "sid", "known_at"),
     event="label_end",
     units={"value": "simple return"},
+)
+
+AUDITS = Table(
+    "audits",
+    "Whether a feature set, as declared and written (`fingerprint`), looks ahead: one row per law, on cut dates up to `session`. `evidence` says what was tried, and of a failure the column, session and instrument that gave it away.",
+    {
+        "session": pl.Date, "feature_set": pl.String, "version": pl.String, "fingerprint": pl.String, "law": pl.String, "passed": pl.Boolean,
+        "cuts": pl.Int64, "cells": pl.Int64, "column": pl.String, "at": pl.String, "sid": pl.Int64, "evidence": pl.String, **_KNOWN,
+    },
+    key=("feature_set", "version", "fingerprint", "law", "session", "known_at"),
+    units={"cells": "values compared"},
+)  # fmt: skip
+
+FEATURE_DRIFT = Table(
+    "feature_drift",
+    "How far each feature has moved from what the champion was trained on: PSI with its expectation by chance, and the Kolmogorov–Smirnov distance.",
+    {"session": pl.Date, "strategy": pl.String, "model_id": pl.String, "feature": pl.String, "psi": pl.Float64, "noise": pl.Float64, "ks": pl.Float64, **_KNOWN},
+    key=("strategy", "session", "model_id", "feature"),
 )
 
 MODELS = Table(
@@ -297,16 +315,16 @@ ECONOMIC_SERIES = vendor_table(
 )
 
 CORE = (
-    CAPTURES, BARS, ACTIONS, LISTINGS, UNIVERSE, QUARANTINE, DATA_FINDINGS, VERDICTS, ANCHORS, LABELS, MODELS, PROMOTIONS, SCORES, DECISIONS,
+    CAPTURES, BARS, ACTIONS, LISTINGS, UNIVERSE, QUARANTINE, DATA_FINDINGS, VERDICTS, ANCHORS, LABELS, AUDITS, FEATURE_DRIFT, MODELS, PROMOTIONS, SCORES, DECISIONS,
     ORDERS, FILLS, POSITIONS, JOURNAL, PNL, NAV, COSTS,
 )  # fmt: skip
 
 
-def feature_table(feature_set: str, features: tuple[str, ...]) -> Table:
-    """The table in which a feature set is published: one row per (session, sid), frozen at its cut; after a restatement a rebuilt one, known later."""
+def feature_table(feature_set: str, features: tuple[str, ...], dtype: type[pl.DataType] = pl.Float64, *, doc: str = "") -> Table:
+    """The table in which a feature set is published: one row per (universe, session, sid), frozen at its cut; after a restatement a rebuilt one, known later."""
     return Table(
         f"features_{feature_set}",
-        f"Published values of the feature set {feature_set}.",
-        {"session": pl.Date, "sid": pl.Int64, "version": pl.String, **dict.fromkeys(features, pl.Float64), **_KNOWN},
-        key=("version", "session", "sid", "known_at"),
+        f"Published values of the feature set {feature_set}. {doc}".strip(),
+        {"session": pl.Date, "universe": pl.String, "sid": pl.Int64, "version": pl.String, **dict.fromkeys(features, dtype), **_KNOWN},
+        key=("version", "universe", "session", "sid", "known_at"),
     )

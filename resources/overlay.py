@@ -25,7 +25,16 @@ class Overlay:
         for table in tables:
             self._redone.setdefault(table.name, []).append(pl.all_horizontal(pl.col(table.event).is_in(sorted(sessions)), *(pl.col(c) == pl.lit(v) for c, v in where.items())))
 
-    def read(self, table: Table, *, as_of: datetime | None, first: date | None = None, last: date | None = None, where: Mapping[str, str | int] | None = None) -> pl.DataFrame:
+    def read(
+        self,
+        table: Table,
+        *,
+        as_of: datetime | None,
+        first: date | None = None,
+        last: date | None = None,
+        where: Mapping[str, str | int] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
         """See the port."""
         rows = self._below.read(table, as_of=as_of, first=first, last=last, where=where)
         own = [self._written[table.name]] if table.name in self._written else []
@@ -34,13 +43,14 @@ class Overlay:
         if shown := self._as_if.get(table.name):
             rows = rows.join(shown.hidden, on=table.key, how="anti")
             own.append(shown.shown)
+        wanted = [c for c in table.schema if columns is None or c in columns or c in table.key]
         if not own:
-            return rows
+            return rows.select(wanted)
         keep = [pl.lit(value=True), *(pl.col(column) == pl.lit(value) for column, value in (where or {}).items())]
         keep += [] if as_of is None else [pl.col("known_at") <= as_of]
         keep += [] if first is None else [pl.col(table.event) >= first]
         keep += [] if last is None else [pl.col(table.event) <= last]
-        return pl.concat([rows, *(f.filter(keep) for f in own)]).sort(table.key)
+        return pl.concat([rows, *(f.filter(keep) for f in own)]).sort(table.key).select(wanted)
 
     def append(self, table: Table, frame: pl.DataFrame) -> int:
         """See the port."""

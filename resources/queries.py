@@ -13,9 +13,9 @@ from resources.store import DeltaStore
 
 def tables(store: DeltaStore) -> dict[str, Table]:
     """Every table that can be asked: the core ones, and the feature sets that were published."""
-    from quant_assets.features.sets import feature_set
+    from quant_assets.features.sets import feature_sets
 
-    published = [feature_set(p.name.removeprefix("features_")).table for p in sorted(store.root.glob("features_*")) if p.is_dir()]
+    published = [f.table for _, f in sorted(feature_sets().items()) if store.exists(f.table)]
     return {t.name: t for t in (*contracts(), *published)}
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from quant_assets.contract import Table, in_force
-from quant_assets.features.labels import compute_labels
+from quant_assets.features.labels import OPEN_TO_OPEN, compute_labels
 from quant_assets.features.publish import anchors, compute
 from quant_assets.market_data.restatements import AsIf, Selection, as_if_known, changes, seen
 from quant_assets.ports import Progress, quiet
@@ -132,10 +132,10 @@ def rebuild(ws: "Workspace", selection: Selection, *, by: str, reason: str, now:
         features = ws.feature_set_of(strategy)
         step(f"features {features.name}")
         values = [compute(s, features, strategy.universe.name, ws.cuts, derived) for s in stores]
-        reports.append(_renew(ws, features.table, {"version": features.version}, derived, values, moment))
+        reports.append(_renew(ws, features.table, {"version": features.version, "universe": strategy.universe.name}, derived, values, moment))
         step(f"labels {strategy.horizon}")
         labels = [compute_labels(s, ws.cuts, strategy.horizon, derived) for s in stores]
-        reports.append(_renew(ws, LABELS, {"horizon": strategy.horizon}, derived, labels, moment))
+        reports.append(_renew(ws, LABELS, {"label": OPEN_TO_OPEN, "horizon": strategy.horizon}, derived, labels, moment))
     ws.ledger.audit("rebuild", f"{derived[0]} to {derived[-1]}: {sum(r.rows for r in reports)} rows", by=by, reason=reason)
     return reports
 
@@ -179,7 +179,7 @@ def _joined(was: pl.DataFrame, would: pl.DataFrame, on: list[str], values: Seque
 
 
 def _features(name: str, features: Sequence[str], was: pl.DataFrame, would: pl.DataFrame) -> pl.DataFrame:
-    both, out = _joined(was, would, ["version", "session", "sid"], features), list[pl.DataFrame]()
+    both, out = _joined(was, would, ["version", "universe", "session", "sid"], features), list[pl.DataFrame]()
     for f in features:
         then, other = pl.col(f), pl.col(f"{f}_would")
         moved = ((other - then).abs() / then.abs()).max()

@@ -5,7 +5,7 @@ same bits however the files lie. A writer commits onto the very version whose ro
 another one came in between, lock or no lock, it compares again.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
@@ -64,19 +64,27 @@ class DeltaStore:
             yield
 
     def read(
-        self, table: Table, *, as_of: datetime | None, first: date | None = None, last: date | None = None, where: Mapping[str, str | int] | None = None, version: int | None = None
+        self,
+        table: Table,
+        *,
+        as_of: datetime | None,
+        first: date | None = None,
+        last: date | None = None,
+        where: Mapping[str, str | int] | None = None,
+        columns: Sequence[str] | None = None,
+        version: int | None = None,
     ) -> pl.DataFrame:
         """See the port. `version` reads the table as it stood after that commit. Days are days in UTC where the event is a time.
 
         Raises ContractViolation where the stored columns are not the contract's; columns that the contract has added since are null.
         """
         if (version is not None and version < 0) or not self.exists(table):
-            return table.empty()
+            return table.empty().select(_projected(table, columns))
         keep = [_within(table, first, last)]
         if as_of is not None:
             keep.append(pl.col("known_at") <= as_of)
         keep += [pl.col(column) == pl.lit(value) for column, value in (where or {}).items()]
-        return _collect(table, self.open(table, version), keep)
+        return _collect(table, self.open(table, version), keep, _projected(table, columns))
 
     def append(self, table: Table, frame: pl.DataFrame) -> int:
         """See the port. Raises ContractViolation where a row has no event time: it would belong to no year."""
@@ -188,8 +196,13 @@ def _told(schema: Mapping[str, pl.DataType]) -> str:
     return ", ".join(f"{c} {t}" for c, t in schema.items())
 
 
-def _collect(table: Table, at: "DeltaTable", keep: list[pl.Expr]) -> pl.DataFrame:
+def _projected(table: Table, columns: Sequence[str] | None) -> list[str]:
+    """`columns` and the key, or all, in stored order."""
+    return [c for c in table.schema if columns is None or c in columns or c in table.key]
+
+
+def _collect(table: Table, at: "DeltaTable", keep: list[pl.Expr], columns: Sequence[str] | None = None) -> pl.DataFrame:
     """The rows that satisfy all of `keep`, in stored column order, sorted by key."""
     missing = _added(table, at)
-    rows = pl.scan_delta(at).with_columns(pl.lit(None, dtype=table.schema[c]).alias(c) for c in missing).filter(keep).select(*table.schema)
+    rows = pl.scan_delta(at).with_columns(pl.lit(None, dtype=table.schema[c]).alias(c) for c in missing).filter(keep).select(columns or list(table.schema))
     return rows.collect(engine="in-memory").sort(table.key)

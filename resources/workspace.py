@@ -202,7 +202,7 @@ class Workspace:
         return Membership.of_universe(drawn) if drawn.height else Membership.of_index(self.store.read(INDEX_MEMBERS, as_of=cut, last=until, where={"index": name}))
 
     def features(self, name: str, first: date, last: date) -> pl.DataFrame:
-        """The published values of a feature set in force now: session, sid, the features, known_at."""
+        """The published values of a feature set in force now: session, universe, sid, version, the features, known_at."""
         table = feature_set(name).table
         return in_force(self.store.read(table, as_of=None, first=first, last=last), table)
 

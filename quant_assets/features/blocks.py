@@ -12,6 +12,7 @@ withdrawal or a late action changes what lies behind. A day needs the one vintag
 that are in force in it, each as a series of its own. Both run the same kernel over the same rows in the same order.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -116,15 +117,22 @@ def _forward_adjusted(rows: pl.DataFrame, actions: pl.DataFrame, columns: tuple[
     return out.with_columns(*raw, *prices, *volume)
 
 
-def evaluate(feature_set: FeatureSet, bars: pl.DataFrame, actions: pl.DataFrame, members: pl.DataFrame, block: Block) -> pl.DataFrame:
+def evaluate(feature_set: FeatureSet, bars: pl.DataFrame, actions: pl.DataFrame, members: pl.DataFrame, block: Block, inputs: Mapping[str, pl.DataFrame] | None = None) -> pl.DataFrame:
     """Columns i, sid and the features, for the members of each session in the block that have a bar; sorted by (i, sid).
 
-    `members`: i, sid, as known at each session's cut. Selection comes first, membership next, cross-sections last.
-    Values that are not finite are null.
+    `members`: i, sid, as known at each session's cut. `inputs`: what the set's inputs brought, by name, with i for the
+    session. Selection comes first, membership next, cross-sections last. Values that are not finite are null.
     """
-    computed = feature_set.kernel(panel(feature_set, bars, actions, block))
+    rows = panel(feature_set, bars, actions, block)
+    for one in feature_set.inputs:
+        if one.of_panel:
+            rows = rows.join((inputs or {})[one.name], on="i", how="left", maintain_order="left")
+    computed = feature_set.kernel(rows)
     selected = computed.filter("selected").drop("selected", "present", "series").sort("i", "sid")
     of_members = selected.join(members.select("i", "sid"), on=["i", "sid"], how="semi", maintain_order="left")
+    for one in feature_set.inputs:
+        if not one.of_panel:
+            of_members = of_members.join((inputs or {})[one.name], on=["i", "sid"], how="left", maintain_order="left")
     out = feature_set.cross_section(of_members.with_columns(session=pl.col("i")))
-    finite = [pl.when(pl.col(f).is_finite()).then(pl.col(f)).alias(f) for f in feature_set.features]
+    finite = [pl.when(pl.col(f).is_finite()).then(pl.col(f)).cast(feature_set.dtype).alias(f) for f in feature_set.features]
     return out.select("i", "sid", *finite).sort("i", "sid")

@@ -17,6 +17,7 @@ from quant_assets.ports import Store
 from quant_assets.records import StageReport
 from quant_assets.tables import ACTIONS, BARS, LABELS
 
+OPEN_TO_OPEN = "open_to_open"
 GROWING = (*ADJUSTING, *ENDING)
 
 
@@ -79,7 +80,7 @@ def compute_labels(store: Store, cuts: Cuts, horizon: int, sessions: Sequence[da
     ends = located.filter(pl.col("session").is_in(sessions)).select(u="i", label_end="session", known_at="cut")
     values = forward_returns(bars, moved, horizon, ends)
     started = located.select("session", u=pl.col("i") + horizon + 1)
-    rows = values.join(ends, on="u").join(started.cast({"u": pl.Int32}), on="u").with_columns(horizon=pl.lit(horizon, dtype=pl.Int64))
+    rows = values.join(ends, on="u").join(started.cast({"u": pl.Int32}), on="u").with_columns(horizon=pl.lit(horizon, dtype=pl.Int64), label=pl.lit(OPEN_TO_OPEN))
     return rows.select(*LABELS.schema).sort(LABELS.key)
 
 

@@ -1,11 +1,12 @@
 """Publish a feature set: evaluate its blocks over the sessions asked for, freeze the values at each session's cut."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from itertools import groupby
 
 import polars as pl
 
+from quant_assets.errors import ContractViolation
 from quant_assets.features.blocks import Block, default_anchor, evaluate, quarter_start, versions
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.adjustment import ADJUSTING
@@ -26,55 +27,81 @@ def anchors(store: Store, feature_set: FeatureSet, cuts: Cuts, sessions: Sequenc
     return frame.with_columns(feature_set=pl.lit(feature_set.name), version=pl.lit(feature_set.version)).select(*ANCHORS.schema)
 
 
-def as_versions(store: Store, feature_set: FeatureSet, cuts: Cuts, anchor: date, last: date) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The versions of bars and of adjusting actions on [anchor, last] known by the cut of `last`, located on the calendar (see `blocks.versions`)."""
-    as_of, located = cuts.of(last), cuts.frame(anchor, last)
-    bars = store.read(BARS, as_of=as_of, first=anchor, last=last)
-    actions = store.read(ACTIONS, as_of=as_of, first=anchor, last=last).filter(pl.col("kind").is_in(ADJUSTING))
-    return (
-        versions(bars, located, feature_set.stored_columns, ("sid",)),
-        versions(actions, located, ("numerator", "denominator", "cash", "value"), ("sid", "kind")),
-    )
+def as_versions(store: Store, feature_set: FeatureSet, cuts: Cuts, anchor: date, last: date, names: pl.DataFrame | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The versions of bars and of adjusting actions on [anchor, last] known by the cut of `last`, located on the calendar (see `blocks.versions`); of `names` (column sid) alone where given."""
+    as_of, located, terms = cuts.of(last), cuts.frame(anchor, last), ("numerator", "denominator", "cash", "value")
+    bars = store.read(BARS, as_of=as_of, first=anchor, last=last, columns=(*feature_set.stored_columns, "withdrawn"))
+    actions = store.read(ACTIONS, as_of=as_of, first=anchor, last=last, columns=(*terms, "withdrawn")).filter(pl.col("kind").is_in(ADJUSTING))
+    if names is not None:
+        bars, actions = (f.join(names, on="sid", how="semi", maintain_order="left") for f in (bars, actions))
+    return versions(bars, located, feature_set.stored_columns, ("sid",)), versions(actions, located, terms, ("sid", "kind"))
 
 
 def compute(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, sessions: Sequence[date], progress: Progress = quiet) -> pl.DataFrame:
     """Rows of `feature_set.table` for the members of each of `sessions` (consecutive or not), as known at each cut. Reads only."""
+    return pl.concat([feature_set.table.empty(), *by_block(store, feature_set, universe, cuts, sessions, progress)]).sort(feature_set.table.key)
+
+
+def by_block(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, sessions: Sequence[date], progress: Progress = quiet) -> Iterator[pl.DataFrame]:
+    """The rows of `compute`, a block at a time and no more than that in memory, each sorted by the table's key."""
     if not sessions:
-        return feature_set.table.empty()
+        return
     ordered, calendar = sorted(sessions), cuts.calendar
     standing = dict(anchors(store, feature_set, cuts, ordered).select("session", "anchor").iter_rows())
     membership = Membership.of_universe(store.read(UNIVERSE, as_of=cuts.of(ordered[-1]), where={"universe": universe}))
-    out: list[pl.DataFrame] = []
-    for start, in_block in groupby(ordered, key=lambda s: quarter_start(calendar, s)):
-        wanted = list(in_block)
-        progress(len(out), len(standing), f"{feature_set.name} {start:%Y} Q{(start.month - 1) // 3 + 1}")
-        bars, actions = as_versions(store, feature_set, cuts, standing[start], wanted[-1])
+    for done, (start, in_block) in enumerate(groupby(ordered, key=lambda s: quarter_start(calendar, s))):
+        wanted, anchor = list(in_block), standing[start]
+        progress(done, len(standing), f"{feature_set.name} {start:%Y} Q{(start.month - 1) // 3 + 1}")
         located = cuts.frame(wanted[0], wanted[-1]).filter(pl.col("session").is_in(wanted))
         of_session = membership.at(wanted, cuts).select("session", sid="who").join(located, on="session")
-        block = Block(calendar.index(standing[start]), calendar.index(wanted[0]), calendar.index(wanted[-1]))
-        values = evaluate(feature_set, bars, actions, of_session, block).join(located, on="i")
-        out.append(values.with_columns(version=pl.lit(feature_set.version)).rename({"cut": "known_at"}).select(*feature_set.table.schema))
+        # a kernel looks at one name alone, so that names that are no members of any of these sessions need no evaluation
+        bars, actions = as_versions(store, feature_set, cuts, anchor, wanted[-1], of_session.select("sid").unique())
+        block = Block(calendar.index(anchor), calendar.index(wanted[0]), calendar.index(wanted[-1]))
+        values = evaluate(feature_set, bars, actions, of_session, block, _inputs(store, feature_set, universe, cuts, wanted, anchor)).join(located, on="i", maintain_order="left")
+        named = values.with_columns(universe=pl.lit(universe), version=pl.lit(feature_set.version)).rename({"cut": "known_at"})
+        yield named.select(*feature_set.table.schema)
     progress(len(standing), len(standing), feature_set.name)
-    return pl.concat(out).sort(feature_set.table.key)
+
+
+def _inputs(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, wanted: Sequence[date], anchor: date) -> dict[str, pl.DataFrame]:
+    """What the set's inputs brought, by name, located on the calendar (`i` for the session). Raises ContractViolation where one did not bring what it declared."""
+    frames: dict[str, pl.DataFrame] = {}
+    for one in feature_set.inputs:
+        asked = cuts.calendar.between(anchor, wanted[-1]) if one.of_panel else wanted
+        key, brought = list(one.on), one.read(store, cuts, universe, asked)
+        missing = [c for c in (*key, *one.columns) if c not in brought.columns]
+        if missing or brought.select(key).is_duplicated().any():
+            raise ContractViolation(
+                f"input {one.name!r} of {feature_set.name!r} must bring {[*key, *one.columns]} once for each {' and '.join(key)}; it lacks {missing or 'nothing, and keys occur twice'}"
+            )
+        frames[one.name] = brought.select(*key, *(pl.col(c).cast(t) for c, t in one.columns.items())).join(cuts.frame(asked[0], asked[-1]).select("session", "i"), on="session").drop("session")
+    return frames
 
 
 def publish(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, sessions: Sequence[date], progress: Progress = quiet) -> StageReport:
-    """Compute and store. What is published stands: the same sessions again are a no-op."""
+    """Compute and store, block by block. What is published stands, so that an interrupted run goes on where it stopped, and the same sessions again are a no-op."""
     store.append(ANCHORS, anchors(store, feature_set, cuts, sessions))
-    values = compute(store, feature_set, universe, cuts, sessions, progress)
-    new = store.append(feature_set.table, values)
-    covered = values["session"].n_unique()
+    stands = store.read(feature_set.table, as_of=None, first=min(sessions), last=max(sessions), where={"version": feature_set.version, "universe": universe}, columns=())
+    published = stands.filter(pl.col("session").is_in(sessions))
+    before = set(published["session"])
+    new, nulls, covered = 0, 0, len(before)
+    for values in by_block(store, feature_set, universe, cuts, [s for s in sessions if s not in before], progress):
+        new += store.append(feature_set.table, values)
+        covered += values["session"].n_unique()
+        nulls += sum(values.select(feature_set.features).null_count().row(0))
+    rows = new + published.height
     return StageReport(
         stage=f"features_{feature_set.name}",
         first=min(sessions),
         last=max(sessions),
-        state="done" if values.height else "empty",
-        reason="" if values.height else "no member of the universe has a bar as known at the cut",
+        state="done" if rows else "empty",
+        reason="" if rows else "no member of the universe has a bar as known at the cut",
         rows=new,
         numbers={
             "sessions": len(sessions),
             "sessions_with_values": covered,
-            "values": float(values.height * len(feature_set.features)),
-            "nulls": float(sum(values.select(feature_set.features).null_count().row(0))),
+            "published_before": len(before),
+            "values": float(rows * len(feature_set.features)),
+            "new_nulls": float(nulls),
         },
     )

@@ -1,24 +1,62 @@
-"""What a feature set is: a pure function of a panel, declared once."""
+"""What a feature set is: a pure function of a panel, declared once. Its table, asset, checks, audit and page follow from the declaration."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import hashlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import cached_property
 
 import polars as pl
 
-from quant_assets.contract import Table
+from quant_assets.contract import Schema, Table
 from quant_assets.errors import ConfigurationError
+from quant_assets.market_data.calendars import Cuts
+from quant_assets.ports import Store
+from quant_assets.records import content_id
 from quant_assets.tables import feature_table
 
 Kernel = Callable[[pl.DataFrame], pl.DataFrame]
 """Per-name features: a panel sorted by (series, i), one row per session of each series (halted sessions are
-rows of nulls), to the same rows with the features added. It groups by ``series`` and knows nothing else."""
+rows of nulls), to the same rows with the features added. It groups by ``series`` and knows nothing else: a row
+takes its bits from the rows before it in its own series. Rows that are not ``selected`` may be left null."""
 
 CrossSection = Callable[[pl.DataFrame], pl.DataFrame]
 """Cross-sectional features: the members' rows of some sessions to the same rows with the features added;
 every expression is over("session")."""
 
+Reader = Callable[[Store, Cuts, str, Sequence[date]], pl.DataFrame]
+"""(store, cuts, universe, sessions) to rows as known at each session's own cut."""
+
 PRICES = ("open", "high", "low", "close")
+DAILY = "session"
+
+
+def as_is(rows: pl.DataFrame) -> pl.DataFrame:
+    """The cross-section of a set that has none."""
+    return rows
+
+
+@dataclass(frozen=True)
+class Input:
+    """Columns that come from elsewhere than the set's own bars, as known at each session's cut.
+
+    `read` returns session, sid and `columns` (name and dtype of what it brings), from `tables`. Joined on session and
+    sid they stand in the members' rows before the cross-section; `on` the session alone they stand in the panel before
+    the kernel, where the value of row i is the one known at the cut of i.
+    """
+
+    name: str
+    columns: Schema
+    tables: tuple[str, ...]
+    read: Reader
+    on: tuple[str, ...] = ("session", "sid")
+
+    @property
+    def of_panel(self) -> bool:
+        """Whether the kernel reads it."""
+        return self.on == ("session",)
 
 
 @dataclass(frozen=True)
@@ -28,6 +66,8 @@ class FeatureSet:
     `columns`: what the kernel reads: open, high, low, close (forward-adjusted from the block's anchor), volume
     (split-adjusted), or raw_* for the values as printed. Only changes of these start a vintage.
     `lookback`: sessions before a block's first session from which its panel starts.
+    `meaning`: a line on each feature. `dtype`: of the stored values. `frequency`: session, or the length of a bar (1m, 1h).
+    `parts`: the sets that it was put together from.
     """
 
     name: str
@@ -36,18 +76,81 @@ class FeatureSet:
     columns: tuple[str, ...]
     lookback: int
     kernel: Kernel
-    cross_section: CrossSection
+    cross_section: CrossSection = as_is
+    inputs: tuple[Input, ...] = ()
+    doc: str = ""
+    meaning: Mapping[str, str] = field(default_factory=dict[str, str])
+    dtype: type[pl.DataType] = pl.Float64
+    frequency: str = DAILY
+    parts: tuple["FeatureSet", ...] = ()
 
     @cached_property
     def table(self) -> Table:
         """Where the set is published."""
-        return feature_table(self.name, self.features)
+        return feature_table(self.name, self.features, self.dtype, doc=self.doc)
 
     @cached_property
     def stored_columns(self) -> tuple[str, ...]:
         """The columns of BARS that the set reads; adjusting a price for dividends reads the close."""
         stored = {c.removeprefix("raw_") for c in self.columns}
         return tuple(sorted(stored | ({"close"} if set(self.columns) & set(PRICES) else set())))
+
+    @cached_property
+    def reads(self) -> tuple[str, ...]:
+        """The tables that it is made from."""
+        return ("bars", "actions", "universe", *sorted({t for i in self.inputs for t in i.tables} - {"bars", "actions", "universe"}))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identifies the declaration and the source code of its functions' modules: what an audit speaks of."""
+        functions = (self.kernel, self.cross_section, *(i.read for i in self.inputs))
+        declared = (self.name, self.version, self.features, self.columns, self.lookback, [(i.name, i.on, i.tables) for i in self.inputs], str(self.dtype), self.frequency)
+        return content_id(*declared, [_source(f) for f in functions], [p.fingerprint for p in self.parts], length=16)
+
+
+def _source(function: Callable[..., object]) -> str:
+    """A hash of the source of the function's module; of the function alone where it stands in none that can be read."""
+    module = sys.modules.get(getattr(function, "__module__", ""))
+    try:
+        text = inspect.getsource(module or function)
+    except (OSError, TypeError):
+        text = repr(getattr(getattr(function, "__code__", None), "co_code", function))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def together(name: str, *sets: FeatureSet, version: str = "1", doc: str = "") -> FeatureSet:
+    """The features of several sets as one: each kernel and cross-section as it stands, over the longest of their lookbacks.
+
+    Raises ConfigurationError where two of them have a feature of one name, or sessions and bars are mixed.
+    """
+    features = [f for s in sets for f in s.features]
+    if twice := sorted({f for f in features if features.count(f) > 1}):
+        raise ConfigurationError(f"{name}: two of the sets {[s.name for s in sets]} have the features {twice}; rename one of each")
+    if len({s.frequency for s in sets}) != 1:
+        raise ConfigurationError(f"{name}: sets of one frequency go together; found { ({s.name: s.frequency for s in sets}) }")
+
+    def kernel(panel: pl.DataFrame) -> pl.DataFrame:
+        made = {c.name: c for s in sets for c in s.kernel(panel).drop(panel.columns).iter_columns()}
+        return panel.with_columns(made.values())
+
+    def cross_section(rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.with_columns(c for s in sets for c in s.cross_section(rows).select(s.features).iter_columns())
+
+    return replace(
+        sets[0],
+        name=name,
+        version=f"{version} ({', '.join(f'{s.name} {s.version}' for s in sets)})",
+        features=tuple(features),
+        columns=tuple(dict.fromkeys(c for s in sets for c in s.columns)),
+        lookback=max(s.lookback for s in sets),
+        kernel=kernel,
+        cross_section=cross_section,
+        inputs=tuple({i.name: i for s in sets for i in s.inputs}.values()),
+        doc=doc or f"The features of {', '.join(s.name for s in sets)}.",
+        meaning={f: m for s in sets for f, m in s.meaning.items()},
+        dtype=pl.Float64 if pl.Float64 in {s.dtype for s in sets} else sets[0].dtype,
+        parts=sets,
+    )
 
 
 _SETS: dict[str, FeatureSet] = {}
@@ -60,11 +163,18 @@ def declare(feature_set: FeatureSet) -> FeatureSet:
     return feature_set
 
 
+def feature_sets() -> dict[str, FeatureSet]:
+    """All sets that are declared, by name: those that come with the platform, and those of the packages loaded."""
+    from quant_assets.features.catalogue import SETS  # here: the catalogue imports what it lists, and that imports this module
+
+    for one in SETS:
+        declare(one)
+    return dict(_SETS)
+
+
 def feature_set(name: str) -> FeatureSet:
     """The set of that name. Raises ConfigurationError listing the sets that exist."""
-    from quant_assets.features import price_volume  # the sets that come with the platform
-
-    declare(price_volume.PRICE_VOLUME)
-    if name not in _SETS:
-        raise ConfigurationError(f"no feature set is named {name!r}; there are {sorted(_SETS)}")
-    return _SETS[name]
+    known = feature_sets()
+    if name not in known:
+        raise ConfigurationError(f"no feature set is named {name!r}; there are {sorted(known)}. A set of your own is found where the deployment names its module: packages: [myfund.features]")
+    return known[name]

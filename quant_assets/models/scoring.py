@@ -26,7 +26,7 @@ def score(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
     """
     first, last = sessions[0], sessions[-1]
     models, notes = _models(champions(store, strategy.name, cuts.of(last)), feature_set, cuts, sessions)
-    published = store.read(feature_set.table, as_of=cuts.of(last), first=first, last=last, where={"version": feature_set.version})
+    published = store.read(feature_set.table, as_of=cuts.of(last), first=first, last=last, where={"version": feature_set.version, "universe": strategy.universe.name})
     moments = pl.DataFrame([(s, cuts.of(s), m.model_id) for s, m in models.items()], schema={"session": pl.Date, "cut": pl.Datetime("us", "UTC"), "model_id": pl.String}, orient="row")
     known = published.join(moments, on="session").filter(pl.col("known_at") <= pl.col("cut")).with_columns(known_at="cut").sort("session", "sid")
     texts = {m.model_id: m.text for m in models.values()}

@@ -5,13 +5,14 @@ from datetime import date, datetime
 import polars as pl
 
 from quant_assets.contract import in_force
+from quant_assets.features.labels import OPEN_TO_OPEN
 from quant_assets.features.sets import FeatureSet
 from quant_assets.ports import Store
 from quant_assets.records import FeatureSnapshot, frame_hash
 from quant_assets.tables import CAPTURES, LABELS
 
 
-def training_set(store: Store, feature_set: FeatureSet, horizon: int, cutoff: datetime, first: date | None = None, *, universe: str = "") -> tuple[pl.DataFrame, FeatureSnapshot]:
+def training_set(store: Store, feature_set: FeatureSet, horizon: int, cutoff: datetime, first: date | None = None, *, universe: str, label: str = OPEN_TO_OPEN) -> tuple[pl.DataFrame, FeatureSnapshot]:
     """Published features with the labels known by `cutoff`, of sessions from `first` on, and their snapshot.
 
     Columns session, sid, the features, value (the label, simple return over `horizon`), label_end, label_known_at,
@@ -20,10 +21,10 @@ def training_set(store: Store, feature_set: FeatureSet, horizon: int, cutoff: da
     """
     key = ["session", "sid"]
     features = list(feature_set.features)
-    rows = in_force(store.read(feature_set.table, as_of=cutoff, first=first, where={"version": feature_set.version}), feature_set.table).select(*key, *features)
+    rows = in_force(store.read(feature_set.table, as_of=cutoff, first=first, where={"version": feature_set.version, "universe": universe}), feature_set.table).select(*key, *features)
     rows = rows.filter(~pl.all_horizontal(pl.col(features).is_null()))
     # a rebuilt label has a later known_at; purging goes by when its window's end was known first
-    stored = store.read(LABELS, as_of=cutoff, first=first, where={"horizon": horizon}).with_columns(label_known_at=pl.col("known_at").min().over(LABELS.subject))
+    stored = store.read(LABELS, as_of=cutoff, first=first, where={"label": label, "horizon": horizon}).with_columns(label_known_at=pl.col("known_at").min().over(LABELS.subject))
     labels = in_force(stored, LABELS).drop_nulls("value").select(*key, "value", "label_end", "label_known_at")
     rank = pl.col("value").rank("average").over("session")
     frame = rows.join(labels, on=key).sort(key).with_columns(target=(rank - 0.5) / pl.len().over("session") - 0.5)

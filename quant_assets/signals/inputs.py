@@ -1,7 +1,7 @@
 """What a decision reads: for each session, the rows that were known at its cut, and one hash over them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
 import msgspec
@@ -40,6 +40,7 @@ class Stored:
     scores: pl.DataFrame
     anchors: Mapping[date, date]
     champions: Champions
+    inputs: Mapping[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])  # what the feature set's inputs brought, each session as known at its own cut
 
 
 def read(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, sessions: Sequence[date]) -> Stored:
@@ -54,10 +55,11 @@ def read(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, 
         intervals=store.read(UNIVERSE, as_of=as_of, last=last, where={"universe": strategy.universe.name}),
         captures=store.read(CAPTURES, as_of=as_of, last=last, where={"dataset": BARS.name}),
         verdicts=store.read(VERDICTS, as_of=as_of, first=first, last=last, where={"table": BARS.name}),
-        features=store.read(feature_set.table, as_of=as_of, first=first, last=last, where={"version": feature_set.version}),
+        features=store.read(feature_set.table, as_of=as_of, first=first, last=last, where={"version": feature_set.version, "universe": strategy.universe.name}),
         scores=store.read(SCORES, as_of=as_of, first=first, last=last, where={"strategy": strategy.name}),
         anchors=starts,
         champions=champions(store, strategy.name, as_of),
+        inputs={i.name: i.read(store, cuts, strategy.universe.name, cuts.calendar.between(anchor, last) if i.of_panel else sessions).sort(i.on) for i in feature_set.inputs},
     )
 
 
@@ -79,7 +81,8 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
     model = _champion(stored, feature_set, cuts, session)
     drift = median_psi(psi(model.metrics.drift, known_by(stored.features.filter(of_session), cut))) if model else None
     scores = known_by(stored.scores.filter(of_session, pl.col("model_id") == (model.model_id if model else "")), cut)
-    inputs_hash = _hash(feature_set, names, bars, actions, content)
+    brought = [f.filter(past if i.of_panel else of_session) for i in feature_set.inputs for f in [stored.inputs[i.name]]]
+    inputs_hash = _hash(feature_set, names, bars, actions, content, brought)
     latest = bars.sort("sid", "session").unique("sid", keep="last", maintain_order=True)
     rows = names.join(latest.select("sid", "symbol", close=pl.when(of_session).then("close")), on="sid", how="left").join(scores.select("sid", "score"), on="sid", how="left").sort("sid")
     return rows.with_columns(
@@ -120,11 +123,11 @@ def _champion(stored: Stored, feature_set: FeatureSet, cuts: Cuts, session: date
     return model if (model.feature_set, model.feature_version) == (feature_set.name, feature_set.version) else None
 
 
-def _hash(feature_set: FeatureSet, names: pl.DataFrame, bars: pl.DataFrame, actions: pl.DataFrame, content: str) -> str:
+def _hash(feature_set: FeatureSet, names: pl.DataFrame, bars: pl.DataFrame, actions: pl.DataFrame, content: str, brought: Sequence[pl.DataFrame]) -> str:
     """Identifies the rows read: keys and the values that count, sorted by key; the session's whole content by the hash its verdict goes by."""
     columns = sorted({*feature_set.stored_columns, *PRICES_READ})
     parts = (names, bars.select(*BARS.key, *columns), actions.select(*ACTIONS.key, *ACTIONS_READ))
-    return content_id(*(frame_hash(p) for p in parts), content)
+    return content_id(*(frame_hash(p) for p in parts), content, *(frame_hash(f) for f in brought))
 
 
 def _snapshot(feature_set: FeatureSet, strategy: Strategy, names: pl.DataFrame, inputs_hash: str, cut: datetime, *, assumed: bool) -> str:

@@ -242,12 +242,12 @@ def test_the_radius_is_the_difference_of_the_two_homes(right: Workspace, restate
 def test_rebuilt_values_are_new_knowledge(own: Workspace, right: Workspace, slips: tuple[Slip, Slip]):
     """Research that reads as of later sees the right values; what reads as of before reads the old bits; a second time writes nothing."""
     before, later = CUTS.of(LIVE[-1]), CUTS.of(LIVE[-1]) + timedelta(days=1)
-    old = {cut: training_set(own.store, FEATURES, STRATEGY.horizon, cut)[0] for cut in (CUTS.of(ARRIVED), before)}
+    old = {cut: training_set(own.store, FEATURES, STRATEGY.horizon, cut, universe=STRATEGY.universe.name)[0] for cut in (CUTS.of(ARRIVED), before)}
     first, again = (rebuild(own, meant(own, slips[0]), by="ann", reason="late correction", now=before) for _ in range(2))
     assert [r.rows > 0 for r in first] == [True, True]
     assert [r.rows for r in again] == [0, 0]
-    assert all(frame_hash(training_set(own.store, FEATURES, STRATEGY.horizon, cut)[0]) == frame_hash(rows) for cut, rows in old.items())
-    newer = training_set(own.store, FEATURES, STRATEGY.horizon, later)[0]
+    assert all(frame_hash(training_set(own.store, FEATURES, STRATEGY.horizon, cut, universe=STRATEGY.universe.name)[0]) == frame_hash(rows) for cut, rows in old.items())
+    newer = training_set(own.store, FEATURES, STRATEGY.horizon, later, universe=STRATEGY.universe.name)[0]
     assert newer.select("session", "sid", "label_known_at").equals(old[before].select("session", "sid", "label_known_at"))
     wanted = right.store.read(FEATURES.table, as_of=None).join(newer, on=["session", "sid"], how="semi").select("session", "sid", *FEATURES.features).sort("session", "sid")
     assert frame_hash(newer.select(wanted.columns)) == frame_hash(wanted)

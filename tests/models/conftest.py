@@ -69,11 +69,11 @@ def build(*, seed: int, signal: float = 0.0, leak: bool = False, names: int = 30
     name, at = np.tile(np.arange(1, names + 1), len(sessions)), np.repeat(np.arange(len(sessions)), names)
     when = pl.DataFrame({"t": range(len(sessions)), "session": sessions, "known_at": [cuts.of(s) for s in sessions]}, schema_overrides={"known_at": pl.Datetime("us", "UTC")})
     feature_set = FeatureSet("planted", "1", FEATURES, ("close",), 1, lambda panel: panel, lambda rows: rows)
-    features = pl.DataFrame({"t": at, "sid": name, **{f: values[i].ravel() for i, f in enumerate(FEATURES)}}).join(when, on="t").with_columns(version=pl.lit("1"))
+    features = pl.DataFrame({"t": at, "sid": name, **{f: values[i].ravel() for i, f in enumerate(FEATURES)}}).join(when, on="t").with_columns(version=pl.lit("1"), universe=pl.lit("liquid"))
     ends = when.select(pl.col("t") - HORIZON - 1, label_end="session", known_at="known_at")
     count = length * names
     labels = pl.DataFrame({"t": at[:count], "sid": name[:count], "value": label.ravel()}).join(ends, on="t").join(when.select("t", "session"), on="t")
-    labels = labels.with_columns(horizon=pl.lit(HORIZON, dtype=pl.Int64), died=pl.lit(value=False))
+    labels = labels.with_columns(label=pl.lit("open_to_open"), horizon=pl.lit(HORIZON, dtype=pl.Int64), died=pl.lit(value=False))
     return Market(cuts, sessions, feature_set, feature_set.table.conform(features.select(*feature_set.table.schema)), LABELS.conform(labels.select(*LABELS.schema)))
 
 

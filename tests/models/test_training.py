@@ -43,22 +43,22 @@ def test_month_ends_are_the_last_sessions():
 def test_training_set_holds_only_what_was_known(planted, store):
     """Every row's label was known by the cut-off, every label known by then is there, and later rows change no bit."""
     cutoff = planted.cuts.of(planted.sessions[60])
-    frame, snapshot = training_set(store, planted.feature_set, 5, cutoff)
+    frame, snapshot = training_set(store, planted.feature_set, 5, cutoff, universe="liquid")
     assert frame["label_known_at"].max() == cutoff
     assert frame["session"].max() == planted.sessions[60 - 6]
     assert frame.height == planted.labels.filter(pl.col("known_at") <= cutoff).height
     assert frame.equals(frame.sort("session", "sid"))
     later = planted.labels.head(1).with_columns(session=planted.sessions[3], sid=pl.lit(999, dtype=pl.Int64), known_at=pl.lit(cutoff + timedelta(hours=1)).cast(pl.Datetime("us", "UTC")))
     store.append(LABELS, later)
-    again, same = training_set(store, planted.feature_set, 5, cutoff)
+    again, same = training_set(store, planted.feature_set, 5, cutoff, universe="liquid")
     assert again.equals(frame)
     assert same == snapshot
-    assert training_set(store, planted.feature_set, 5, cutoff, planted.sessions[1])[1].dataset_version != snapshot.dataset_version
+    assert training_set(store, planted.feature_set, 5, cutoff, planted.sessions[1], universe="liquid")[1].dataset_version != snapshot.dataset_version
 
 
 def test_target_is_centred_in_each_session(planted, store):
     """Ranks lie inside (−½, ½), are centred, and rise with the label; rows without any feature are left out."""
-    frame, _ = training_set(store, planted.feature_set, 5, planted.cuts.of(planted.sessions[40]))
+    frame, _ = training_set(store, planted.feature_set, 5, planted.cuts.of(planted.sessions[40]), universe="liquid")
     by = frame.group_by("session").agg(pl.col("target").sum(), low=pl.col("target").min(), high=pl.col("target").max())
     assert by["target"].abs().max() < 1e-12
     assert (by["low"].min(), by["high"].max()) == pytest.approx((0.5 / 30 - 0.5, 0.5 - 0.5 / 30))
@@ -68,10 +68,10 @@ def test_target_is_centred_in_each_session(planted, store):
 def test_assumed_knowledge_is_stamped(planted, store):
     """A capture whose knowledge time was assumed marks the snapshot."""
     cutoff = planted.cuts.of(planted.sessions[60])
-    assert not training_set(store, planted.feature_set, 5, cutoff)[1].assumed_known_at
+    assert not training_set(store, planted.feature_set, 5, cutoff, universe="liquid")[1].assumed_known_at
     row = dict.fromkeys(CAPTURES.schema) | {"capture": planted.sessions[0], "dataset": "bars", "source": "files", "sha256": "x", "assumed": True, "known_at": planted.cuts.of(planted.sessions[0])}
     store.append(CAPTURES, pl.DataFrame([row], schema=dict(CAPTURES.schema)))
-    assert training_set(store, planted.feature_set, 5, cutoff)[1].assumed_known_at
+    assert training_set(store, planted.feature_set, 5, cutoff, universe="liquid")[1].assumed_known_at
 
 
 def test_retraining_is_recorded_once(planted, strategy, store, registry):
@@ -86,7 +86,7 @@ def test_retraining_is_recorded_once(planted, strategy, store, registry):
         assert row["model_id"] == content_id(row["text"])
         snapshot = msgspec.json.decode(row["snapshot"], type=FeatureSnapshot)
         rebuilt, _ = training_set(store, planted.feature_set, strategy.horizon, snapshot.known_at_cutoff, universe=strategy.universe.name)
-        assert (training_set(store, planted.feature_set, strategy.horizon, snapshot.known_at_cutoff)[1].dataset_version, rebuilt.height) == (snapshot.dataset_version, row["rows"])
+        assert (training_set(store, planted.feature_set, strategy.horizon, snapshot.known_at_cutoff, universe="liquid")[1].dataset_version, rebuilt.height) == (snapshot.dataset_version, row["rows"])
     assert [retrain(store, registry, planted.feature_set, strategy, planted.cuts, s) for s in ends(planted)] == reports
     assert len(registry.logged) == 3
     assert store.read(MODELS, as_of=None).equals(models)
@@ -115,7 +115,7 @@ def test_the_same_rows_give_the_same_model(planted, strategy, tmp_path, registry
 
 def test_folds_of_a_training_set_are_purged_and_embargoed(planted, store):
     """The labels that train a fold were known by the cut that lies the embargo before its first test session."""
-    frame, _ = training_set(store, planted.feature_set, 5, planted.cuts.of(planted.sessions[100]))
+    frame, _ = training_set(store, planted.feature_set, 5, planted.cuts.of(planted.sessions[100]), universe="liquid")
     splits = walk_forward(frame, planted.cuts, count=3, size=10, embargo=2)
     assert len(splits) == 3
     for fold in splits:
