@@ -48,6 +48,7 @@ soak: $(READY) ## 200 writers, compactions and vacuums killed in the middle: a t
 
 docs: $(READY) ## the pages that are made from the code
 	@$(BIN)/python docs/data_contracts.py > docs/data-contracts.md
+	@$(BIN)/python docs/features.py > docs/features.md
 
 lock: $(READY) ## resolve the dependencies again and write requirements.lock
 	@$(LOCKED)

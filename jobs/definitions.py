@@ -10,6 +10,7 @@ from quant_assets.assets import month_end_partitions, session_partitions
 from quant_assets.backtest import assets as backtest_assets
 from quant_assets.execution import assets as execution_assets
 from quant_assets.features import assets as features_assets
+from quant_assets.features.sets import DAILY, feature_sets
 from quant_assets.market_data import assets as market_data_assets
 from quant_assets.market_data import checks as market_data_checks
 from quant_assets.market_data.datasets import dataset
@@ -34,8 +35,8 @@ def build(ws: Workspace) -> dg.Definitions:
     first, last = ws.span
     sessions = session_partitions(calendar, first, last)
     ends = month_end_partitions(month_ends(calendar, first, last or calendar.shift(calendar.last, -1)))
-    feature_sets = list({s.feature_set: ws.feature_set_of(s) for s in strategies}.values())
-    names = [f"features_{f.name}" for f in feature_sets]
+    names = sorted({ws.feature_set_of(s).table.name for s in strategies})
+    by_session = [f for f in feature_sets().values() if f.frequency == DAILY]
     fed = [dataset(name) for name in ws.feeds]
     run_daily, deliver, day_status, data_docs = daily.jobs(names, list(ws.feeds))
     history, retrain, run_research = research.jobs(names, list(ws.feeds))
@@ -50,7 +51,7 @@ def build(ws: Workspace) -> dg.Definitions:
     return dg.Definitions(
         assets=[
             *market_data_assets.build(sessions, fed),
-            *features_assets.build(sessions, feature_sets, strategies),
+            *features_assets.build(sessions, by_session, strategies, list(ws.feeds)),
             *models_assets.build(sessions, ends, strategies),
             *signals_assets.build(sessions),
             *execution_assets.build(sessions),

@@ -14,10 +14,11 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "in
 CONFIGURATION = sorted([*ROOT.glob("*.yaml"), ROOT / ".pre-commit-config.yaml", *(ROOT / "infra").rglob("*.yaml")])
 
 
-def test_the_data_contracts_are_current() -> None:
-    """docs/data-contracts.md says what quant_assets/tables.py declares; `make docs` writes it."""
-    printed = subprocess.run([sys.executable, "docs/data_contracts.py"], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True).stdout
-    assert (ROOT / "docs" / "data-contracts.md").read_text() == printed
+@pytest.mark.parametrize(("script", "page"), [("data_contracts.py", "data-contracts.md"), ("features.py", "features.md")])
+def test_the_pages_made_from_the_code_are_current(script: str, page: str) -> None:
+    """The data contracts and the feature sets stand in docs as the code declares them; `make docs` writes them."""
+    printed = subprocess.run([sys.executable, f"docs/{script}"], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True).stdout
+    assert (ROOT / "docs" / page).read_text() == printed
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,6 +1,6 @@
 """2_features: published feature sets and labels, evaluated by anchored blocks: a range equals its days."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import dagster as dg
@@ -17,16 +17,23 @@ GROUP = "2_features"
 RUNBOOK = "Runbook: an empty session has its reason in `reason`; values are frozen at the session's cut and never change."
 
 
-def _published(feature_set: FeatureSet, strategies: Sequence[Strategy], sessions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
-    universes = sorted({s.universe.name for s in strategies if s.feature_set == feature_set.name})
+def universes_of(feature_set: FeatureSet, strategies: Sequence[Strategy]) -> list[str]:
+    """The universes over which a set is published: those of the strategies that read it; all, where none does and it is there for research."""
+    reading = {s.universe.name for s in strategies if s.feature_set == feature_set.name}
+    return sorted(reading or {s.universe.name for s in strategies})
+
+
+def _published(feature_set: FeatureSet, strategies: Sequence[Strategy], sessions: dg.PartitionsDefinition[str], upstream: Collection[str]) -> dg.AssetsDefinition:
+    universes = universes_of(feature_set, strategies)
 
     @staged(
         GROUP,
         sessions,
-        name=f"features_{feature_set.name}",
-        deps=["bars", "actions", "universe"],
+        name=feature_set.table.name,
+        deps=[t for t in feature_set.reads if t in upstream],
         kinds={"polars"},
-        description=f"{feature_set.table.doc} Version {feature_set.version}, lookback {feature_set.lookback} sessions, reads {', '.join(feature_set.columns)}.\n\n{RUNBOOK}",
+        metadata={"version": feature_set.version, "fingerprint": feature_set.fingerprint, "features": len(feature_set.features), "lookback": feature_set.lookback},
+        description=f"{feature_set.table.doc}\n\nVersion {feature_set.version}, {len(feature_set.features)} features, lookback {feature_set.lookback} sessions, reads {', '.join(feature_set.columns)}; docs/features.md has a line on each.\n\n{RUNBOOK}",
     )
     def published(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], ledger: dg.ResourceParam[Ledger], cuts: dg.ResourceParam[Cuts]) -> dg.MaterializeResult[Any]:
         days = sessions_of(context)
@@ -36,8 +43,9 @@ def _published(feature_set: FeatureSet, strategies: Sequence[Strategy], sessions
     return published
 
 
-def build(sessions: dg.PartitionsDefinition[str], feature_sets: Sequence[FeatureSet], strategies: Sequence[Strategy]) -> Sequence[dg.AssetsDefinition]:
-    """The stage's assets, partitioned by `sessions`."""
+def build(sessions: dg.PartitionsDefinition[str], feature_sets: Sequence[FeatureSet], strategies: Sequence[Strategy], fed: Sequence[str] = ()) -> Sequence[dg.AssetsDefinition]:
+    """The stage's assets, partitioned by `sessions`: every set given, and the labels. `fed`: the datasets that feeds bring, on which inputs may depend."""
+    upstream = {"bars", "actions", "universe", "listings", *fed}
     horizons = sorted({s.horizon for s in strategies})
 
     @staged(
@@ -50,4 +58,4 @@ def build(sessions: dg.PartitionsDefinition[str], feature_sets: Sequence[Feature
     def labels(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts]) -> dg.MaterializeResult[Any]:
         return result(merged([publish_labels(store, cuts, h, sessions_of(context)) for h in horizons]))
 
-    return [*(_published(f, strategies, sessions) for f in feature_sets), labels]
+    return [*(_published(f, strategies, sessions, upstream) for f in feature_sets), labels]

@@ -56,6 +56,23 @@ FEATURES = (
     *(f"rank_{f}" for f in RANKED),
 )  # fmt: skip
 
+MEANING = {
+    **{f"ret_{n}": f"Return over {n} session{'s' if n > 1 else ''}, a fraction." for n in (1, 5, 10, 20, 60)},
+    **{f"vol_{n}": f"Standard deviation of daily returns over {n} sessions." for n in (5, 20, 60)},
+    **{f"to_mean_{n}": f"Close over its mean of {n} sessions, less 1." for n in (5, 20, 60)},
+    "overnight": "Open over the close before, less 1.",
+    "intraday": "Close over open, less 1.",
+    "range_20": "Mean of (high − low) / close over 20 sessions.",
+    "max_ret_20": "Largest daily return of 20 sessions (Bali, Cakici, Whitelaw 2011).",
+    "min_ret_20": "Smallest daily return of 20 sessions.",
+    "to_high_60": "Close over the highest high of 60 sessions, less 1 (after George, Hwang 2004).",
+    "volume_shock": "Volume over its mean of 20 sessions, less 1.",
+    "volume_trend": "Mean volume of 5 sessions over that of 20, less 1.",
+    "log_dollars_20": "Natural log of the mean dollar volume of 20 sessions.",
+    "illiquidity_20": "Mean of |return| / dollar volume over 20 sessions, per billion dollars (Amihud 2002).",
+    **{f"rank_{f}": f"Rank of {f} among the members of the session, in (0, 1]." for f in RANKED},
+}
+
 PRICE_VOLUME = FeatureSet(
     name="price_volume",
     version="1",
@@ -64,4 +81,6 @@ PRICE_VOLUME = FeatureSet(
     lookback=60,
     kernel=kernel,
     cross_section=cross_section,
+    doc="Momentum, reversal, volatility, range, volume and liquidity over up to 60 sessions, and ranks of some among the members.",
+    meaning=MEANING,
 )
