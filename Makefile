@@ -5,10 +5,10 @@ READY := .venv/.ready
 LOCKED := $(BIN)/uv pip compile --all-extras --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench real-run load-real soak ui docs lock clean
+.PHONY: help setup demo test lint format bench bench-peers real-run load-real soak ui docs lock clean
 
 help: ## what can be done
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## install what requirements.lock pins into .venv (the others do it by themselves)
 
@@ -36,6 +36,9 @@ format: $(READY) ## let ruff rewrite what it can
 
 bench: $(READY) ## seconds and memory of the stages
 	@$(BIN)/python bench/stages.py
+
+bench-peers: $(READY) ## the environments of the peers we measure against (Feast, Qlib), into the user's cache
+	@$(BIN)/python -m bench.peers.environment
 
 real-run: $(READY) ## the real panel, by range and day by day, compared (needs QUANT_SHARED_DATA or ../shared/data)
 	@$(BIN)/python -m bench.real_panel

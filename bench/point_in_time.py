@@ -7,7 +7,6 @@ are Parquet files when the clock starts, and it stops when the answer is in memo
 compared. Then it is counted what goes wrong without care: each careless way against the law, which is checked on a sample.
 """
 
-import hashlib
 import json
 import os
 import resource
@@ -24,7 +23,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from infra.setup import uv_environment
+from bench.peers.environment import peer_python
 from quant_assets.contract import UTC_MICROS, Table, in_force, known_by
 from quant_assets.features.point_in_time import View, point_in_time
 
@@ -95,25 +94,11 @@ def contest(who: str, folder: Path, views: int, days: int, result: Path | None) 
         answer.write_parquet(result)
 
 
-def feast_python() -> Path:
-    """The interpreter of Feast's own environment, installed as pinned into the user's cache once per version of the pins."""
-    pins = PEER / "requirements.txt"
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "quant-assets" / f"feast-{hashlib.sha256(pins.read_bytes()).hexdigest()[:12]}"
-    ready, uv = cache / "ready", str(Path(sys.executable).with_name("uv"))
-    if not ready.exists():
-        config = subprocess.run((sys.executable, "-m", "pip", "config", "list"), capture_output=True, text=True, check=True).stdout  # our own command
-        environment = {**uv_environment(config), **os.environ, "VIRTUAL_ENV": str(cache)}
-        subprocess.run((uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(cache)), check=True, env=environment)  # noqa: S603  # our own command
-        subprocess.run((uv, "pip", "install", "--quiet", "--require-hashes", "--requirement", str(pins)), check=True, env=environment)  # noqa: S603  # our own command
-        ready.touch()
-    return cache / "bin" / "python"
-
-
 def measured(who: str, folder: Path, views: int, days: int, result: Path | None, *, filtered: bool = True) -> Measured:
     """One run of a contestant in its own process: wall and CPU seconds, peak MiB."""
     threads = {f"{name}_THREADS": str(THREADS) for name in ("POLARS_MAX", "OMP_NUM", "OPENBLAS_NUM")}
     shared = (str(folder), str(views), str(days))
-    command = (str(feast_python()), str(PEER / "history.py"), *shared, str(int(filtered)), str(THREADS)) if who == "feast" else (sys.executable, "-m", "bench.point_in_time", who, *shared)
+    command = (str(peer_python("feast")), str(PEER / "history.py"), *shared, str(int(filtered)), str(THREADS)) if who == "feast" else (sys.executable, "-m", "bench.point_in_time", who, *shared)
     printed = subprocess.run((*command, *([str(result)] if result else ())), capture_output=True, text=True, check=False, env={**os.environ, **threads})  # noqa: S603  # our own command
     if printed.returncode:
         raise SystemExit(f"bench: {who} failed ({printed.returncode}):\n{printed.stderr[-3000:]}")
