@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # what define_asset_job returns has no public name
 
 CATCH_UP = 10  # sessions that a schedule asks for again; more than that is `quant run daily`
 
-DAILY = ("bars", "actions", "listings", "quarantine", "verdicts", "fills", "positions", "reconciliation", "universe", "labels", "scores", "decisions")
+DAILY = ("bars", "actions", "listings", "quarantine", "verdicts", "fills", "positions", "reconciliation", "universe", "labels", "scores", "feature_drift", "decisions")
 # Great Expectations takes seconds to import: its suite runs in a job of its own, after the day
 HEAVY = "great_expectations"
 

@@ -52,7 +52,7 @@ def build(ws: Workspace) -> dg.Definitions:
         assets=[
             *market_data_assets.build(sessions, fed),
             *features_assets.build(sessions, by_session, strategies, list(ws.feeds)),
-            *models_assets.build(sessions, ends, strategies),
+            *models_assets.build(sessions, ends, strategies, ws.reports),
             *signals_assets.build(sessions),
             *execution_assets.build(sessions),
             *post_trade_assets.build(sessions, ws.reports, ws.notice),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # what define_asset_job returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
 
 HISTORY = ("bars", "actions", "listings", "quarantine", "verdicts", "universe", "labels")
-RESEARCH = ("scores", "decisions", "research_books_traded", "research_report")
+RESEARCH = ("scores", "feature_drift", "decisions", "research_books_traded", "research_report")
 
 
 def jobs(derived: Sequence[str], fed: Sequence[str]) -> "list[AssetJob]":

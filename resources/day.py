@@ -3,7 +3,7 @@
 A day of session D happens at D's decision time, before the next open:
 
     ingest → verdicts → fills → book → reconcile → universe → features → labels → (month end: train) → scores
-           → decisions → orders for the next open → costs → report
+           → drift → decisions → orders for the next open → costs → report
 """
 
 import os
@@ -25,6 +25,7 @@ from quant_assets.market_data.ingest import ingest, pending
 from quant_assets.market_data.quality import gate
 from quant_assets.market_data.restatements import watching
 from quant_assets.market_data.universe import update
+from quant_assets.models.drift import measure
 from quant_assets.models.scoring import score
 from quant_assets.models.training import month_ends, retrain
 from quant_assets.ports import Progress, quiet
@@ -83,6 +84,7 @@ def derive(ws: "Workspace", sessions: Sequence[date], now: datetime, progress: P
         for cut in month_ends(ws.cuts.calendar, min(sessions), max(sessions)) if cut_at is None else cut_at:
             yield retrain(ws.store, ws.registry, features, strategy, ws.cuts, cut, notifier=ws.notifier)
         yield score(ws.store, features, strategy, ws.cuts, sessions)
+        yield measure(ws.store, features, strategy, ws.cuts, sessions)
         yield decide(ws.store, features, strategy, ws.cuts, sessions, kill_switch=ws.ledger.kill_switch(), provenance=provenance(ws, run_id), now=now, late=is_late)
 
 

@@ -1,6 +1,7 @@
 """3_models: champions cut at month ends, and the scores that they give each session."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -8,17 +9,20 @@ import dagster as dg
 from quant_assets.assets import merged, result, sessions_of, staged
 from quant_assets.features.sets import feature_set
 from quant_assets.market_data.calendars import Cuts
+from quant_assets.models.drift import measure
+from quant_assets.models.drift_page import drift_page
 from quant_assets.models.scoring import score
 from quant_assets.models.training import retrain
 from quant_assets.ports import ModelRegistry, Notifier, Store
 from quant_assets.signals.strategy import Strategy
+from quant_assets.tables import FEATURE_DRIFT
 
 GROUP = "3_models"
 RUNBOOK = "Runbook: a session without a champion is NO_TRADE(MODEL_MISSING); train with `quant backfill` or the job `retrain`."
 
 
-def build(sessions: dg.PartitionsDefinition[str], month_ends: dg.PartitionsDefinition[str], strategies: Sequence[Strategy]) -> Sequence[dg.AssetsDefinition]:
-    """The stage's assets: `champion` partitioned by `month_ends`, `scores` by `sessions`."""
+def build(sessions: dg.PartitionsDefinition[str], month_ends: dg.PartitionsDefinition[str], strategies: Sequence[Strategy], folder: Path) -> Sequence[dg.AssetsDefinition]:
+    """The stage's assets: `champion` partitioned by `month_ends`, `scores` and `feature_drift` by `sessions`. Pages are written to `folder`."""
     inputs = sorted({f"features_{s.feature_set}" for s in strategies})
 
     @staged(
@@ -50,4 +54,17 @@ def build(sessions: dg.PartitionsDefinition[str], month_ends: dg.PartitionsDefin
     def scores(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts], strategies: dg.ResourceParam[Sequence[Strategy]]) -> dg.MaterializeResult[Any]:
         return result(merged([score(store, feature_set(s.feature_set), s, cuts, sessions_of(context)) for s in strategies]))
 
-    return [champion, scores]
+    @staged(
+        GROUP,
+        sessions,
+        deps=[*inputs, "scores"],
+        kinds={"polars"},
+        description=f"{FEATURE_DRIFT.doc}\n\nRunbook: over the strategy's limit the drift guardrail refuses; `quant features drift` draws the page, retraining or a limit with a reason is the way out.",
+    )
+    def feature_drift(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts], strategies: dg.ResourceParam[Sequence[Strategy]]) -> dg.MaterializeResult[Any]:
+        days = sessions_of(context)
+        reports = [measure(store, feature_set(s.feature_set), s, cuts, days) for s in strategies]
+        pages = {f"drift_{s.name}": dg.MetadataValue.path(str(page)) for s in strategies if (page := drift_page(store, s, days[-1], folder))}
+        return result(merged(reports), extra=pages)
+
+    return [champion, scores, feature_drift]

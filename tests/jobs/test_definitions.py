@@ -29,7 +29,7 @@ GROUPS = {
     "0_today": ["day_status"],
     "1_market_data": ["actions", "bars", "listings", "quarantine", "universe", "verdicts"],
     "2_features": ["features_price_volume", "labels"],
-    "3_models": ["champion", "scores"],
+    "3_models": ["champion", "feature_drift", "scores"],
     "4_signals": ["decisions"],
     "5_execution": ["fills", "orders"],
     "6_post_trade": ["costs", "positions", "reconciliation", "report"],
@@ -40,13 +40,13 @@ CHECKS = {
     "day_status": ["booked", "breaks", "data", "decisions", "heartbeat", "kill_switch", "model", "orders", "report"],
 }
 JOBS = {  # and their steps; market_data makes bars, actions, listings and quarantine
-    "daily": ["decisions", "features_price_volume", "fills", "labels", "market_data", "positions", "quality", "reconciliation", "scores", "universe", "verdicts"],
+    "daily": ["decisions", "feature_drift", "features_price_volume", "fills", "labels", "market_data", "positions", "quality", "reconciliation", "scores", "universe", "verdicts"],
     "data_docs": ["bars_great_expectations"],
     "deliver": ["orders"],
     "history": ["features_price_volume", "labels", "market_data", "quality", "universe", "verdicts"],
     "maintenance": ["upkeep"],
     "post_trade": ["costs", "report"],
-    "research": ["decisions", "research_books_traded", "research_report", "scores"],
+    "research": ["decisions", "feature_drift", "research_books_traded", "research_report", "scores"],
     "retrain": ["champion"],
     "today": ["day_questions", "day_status"],
 }
