@@ -10,12 +10,13 @@ from quant_assets.errors import ConfigurationError
 from quant_assets.market_data.datasets import dataset
 from quant_assets.records import Book, Frozen
 from quant_assets.signals.strategy import Strategy
+from resources.packages import load_packages
 
 DEFAULT = Path(__file__).with_name("deployment.yaml")
 
 
 class Deployment(Frozen, frozen=True):
-    """One source of daily bars, the feeds of other datasets, the strategies, the books. `clock`: session (a historical paper run) or system. `start`: the first session traded day by day."""
+    """One source of daily bars, the feeds of other datasets, the strategies, the books. `clock`: session (a historical paper run) or system. `start`: the first session traded day by day. `packages`: modules of your own that declare feature sets."""
 
     source: dict[str, Any]
     strategies: tuple[Strategy, ...]
@@ -24,6 +25,7 @@ class Deployment(Frozen, frozen=True):
     clock: str = "system"
     calendar: str = "XNYS"
     feeds: tuple[dict[str, Any], ...] = ()
+    packages: tuple[str, ...] = ()
 
     def strategy(self, name: str) -> Strategy:
         """The strategy of that name. Raises ConfigurationError listing those that exist."""
@@ -45,11 +47,12 @@ def _named(among: tuple[T, ...], name: str, what: str) -> T:
 
 
 def load(path: Path) -> Deployment:
-    """The deployment in a YAML file. Raises ConfigurationError naming the field that is wrong."""
+    """The deployment in a YAML file; the modules that it names are loaded. Raises ConfigurationError naming the field that is wrong."""
     try:
         found = msgspec.yaml.decode(path.read_bytes(), type=Deployment, strict=False)
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from error
+    load_packages(found.packages, path.parent)
     for feed in found.feeds:
         if "dataset" not in feed:
             raise ConfigurationError(f"{path}: a feed says of which dataset it is (dataset: fx_rates); this one has {sorted(feed)}")

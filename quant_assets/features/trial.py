@@ -1,0 +1,92 @@
+"""What a feature is worth before anything is deployed: whether it looks ahead, what it covers, what it foretells, what it repeats."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from quant_assets.features.explorer.measures import Measures, explore
+from quant_assets.features.labels import compute_labels
+from quant_assets.features.publish import compute
+from quant_assets.features.sets import FeatureSet
+from quant_assets.market_data.calendars import Cuts
+from quant_assets.models.evaluation import rank_ic
+from quant_assets.ports import Progress, Store, quiet
+
+HORIZONS = (1, 2, 5, 10, 20)
+HURDLE = 3.0
+"""The t at which a new predictor is told from luck by somebody who tries many: Harvey, Liu & Zhu (2016), …and the Cross-Section of Expected Returns."""
+REPEATS = 0.9  # rank correlation from which a feature says what another says
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was found. `audits`: rows of AUDITS, one for each law. `measures`: coverage, distribution, IC by horizon.
+
+    `correlation`: columns feature, set, other, correlation (mean over the sessions of the rank correlation), the closest first.
+    """
+
+    feature_set: FeatureSet
+    universe: str
+    sessions: tuple[date, ...]
+    audits: pl.DataFrame
+    measures: Measures
+    correlation: pl.DataFrame
+
+    @property
+    def refused(self) -> pl.DataFrame:
+        """The laws that it breaks, with the column, session and instrument that gave it away."""
+        return self.audits.filter(~pl.col("passed"))
+
+    @property
+    def fine(self) -> bool:
+        """Whether it may be published: it breaks no law and has values."""
+        return self.refused.is_empty() and self.audits.height > 0 and self.best is not None
+
+    @property
+    def best(self) -> Mapping[str, float | int | str] | None:
+        """The feature and horizon that foretold most: feature, horizon, mean, t, n; None where nothing could be measured."""
+        told = self.measures.decay.drop_nulls("t").filter(pl.col("t").abs() == pl.col("t").abs().max())
+        return told.row(0, named=True) if told.height else None
+
+    @property
+    def verdict(self) -> str:
+        """One line: what to think of it."""
+        for law in self.refused.iter_rows(named=True):
+            where = f"column {law['column']}, {law['at']}, instrument {law['sid']}" if law["column"] else law["evidence"]
+            return f"REFUSED: it breaks the law of {law['law']}: {where}. What was measured of it means nothing."
+        if self.audits.is_empty():
+            return "NOT AUDITED: there were too few sessions to cut; take in more, or choose a longer range."
+        if (best := self.best) is None:
+            return "NO VALUE: it is missing, or the same for all names, on every session; is its window longer than the data, or min_samples too high?"
+        told = f"rank IC {best['mean']:+.4f} over {best['horizon']} sessions (t {best['t']:+.1f}, {best['n']} sessions)"
+        closest = self.correlation.filter(pl.col("correlation").abs() >= REPEATS).head(1)
+        repeats = "".join(f" It says what {r['set']}'s {r['other']} says (rank correlation {r['correlation']:+.2f})." for r in closest.iter_rows(named=True))
+        judged = "more than luck explains" if abs(float(best["t"])) >= HURDLE else f"no more than luck gives somebody who tries many (|t| below {HURDLE:g})"
+        return f"FREE OF LOOK-AHEAD. {told}: {judged}.{repeats}"
+
+
+def try_out(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, sessions: Sequence[date], audits: pl.DataFrame, others: Iterable[FeatureSet] = (), progress: Progress = quiet) -> Trial:
+    """Computes the set over stored sessions, ascending, and measures it; `others`: sets whose published values it is compared with. Writes nothing."""
+    values = compute(store, feature_set, universe, cuts, sessions, progress)
+    forward = pl.concat(compute_labels(store, cuts, h, sessions).select("session", "sid", "horizon", "value") for h in HORIZONS)
+    measures = explore(feature_set, values, forward.filter(pl.col("session") >= sessions[0]), horizons=HORIZONS)
+    return Trial(feature_set, universe, tuple(sessions), audits, measures, _correlations(store, feature_set, universe, values, others))
+
+
+def _correlations(store: Store, feature_set: FeatureSet, universe: str, values: pl.DataFrame, others: Iterable[FeatureSet]) -> pl.DataFrame:
+    """The mean rank correlation of each feature with each published one."""
+    found: list[tuple[str, str, str, float]] = []
+    for other in others:
+        if other.name == feature_set.name or store.version(other.table) < 0 or values.is_empty():
+            continue
+        published = store.read(other.table, as_of=None, first=values["session"].min(), last=values["session"].max(), where={"version": other.version, "universe": universe})  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+        both = values.join(published.sort("known_at").unique(["session", "sid"], keep="last"), on=["session", "sid"], suffix=" of the other")
+        for mine in feature_set.features:
+            for theirs in other.features:
+                column = f"{theirs} of the other" if theirs in values.columns else theirs
+                if (means := rank_ic(both, mine, column)["ic"]).len():
+                    found.append((mine, other.name, theirs, float(means.mean())))  # pyright: ignore[reportArgumentType]  # as above
+    schema = {"feature": pl.String, "set": pl.String, "other": pl.String, "correlation": pl.Float64}
+    return pl.DataFrame(found, schema=schema, orient="row").sort(pl.col("correlation").abs(), descending=True, maintain_order=True)

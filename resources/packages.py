@@ -1,0 +1,93 @@
+"""A team's own modules: those that the deployment file names, and the one file that `quant try` is given. Nothing else is ever imported."""
+
+import importlib
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from quant_assets.errors import ConfigurationError
+from quant_assets.features.sets import FeatureSet
+from quant_assets.records import content_id
+
+
+def load_packages(names: Sequence[str], folder: Path) -> None:
+    """Import the modules, so that what they declare is known; packages that stand in `folder` are found, after those installed.
+
+    Raises ConfigurationError naming the module, what went wrong in it, and where.
+    """
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name):
+            raise ConfigurationError(f"packages: {name!r} is not the name of a module; write it as in an import: myfund.features")
+    if names:
+        _find_in(folder)
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise _broken(f"packages: {name}", error) from error  # a module that it imports is missing
+            raise ConfigurationError(
+                f"packages: no module is named {error.name!r}, neither in {folder.absolute()} nor among what is installed; name one that is there, or put it beside the deployment file"
+            ) from error
+        except Exception as error:
+            raise _broken(f"packages: {name}", error) from error
+
+
+def feature_set_in(target: str) -> FeatureSet:
+    """The set that FILE.py:NAME stands for; the file's only one where no name is given. Raises ConfigurationError saying what is there instead."""
+    file, _, name = target.partition(":")
+    path = Path(file).expanduser().absolute()
+    if path.suffix != ".py" or not path.is_file():
+        raise ConfigurationError(f"there is no file {file!r}; write FILE.py:NAME, as in my.py:gap_20")
+    module = _module_of(path)
+    found = {k: v for k, v in vars(module).items() if isinstance(v, FeatureSet)}
+    if name in found:
+        return found[name]
+    if not name and len(found) == 1:
+        return next(iter(found.values()))
+    there = f"it has {', '.join(f'{file}:{k}' for k in found)}" if found else "it declares none; write @feature(lookback=…) over a function of columns (quant init shows one)"
+    raise ConfigurationError(f"{file} has no feature {name!r}: {there}" if name else f"{file}: which feature? {there}")
+
+
+def _module_of(path: Path) -> ModuleType:
+    """The file as a module: the one it is loaded as already, or else under its name in the package it stands in."""
+    for loaded in list(sys.modules.values()):
+        if getattr(loaded, "__file__", None) == str(path):
+            return loaded
+    root, parts = path.parent, [path.stem]
+    while (root / "__init__.py").exists():
+        root, parts = root.parent, [root.name, *parts]
+    name = ".".join(parts)
+    if name in sys.modules:  # another file's
+        name = f"{parts[-1]}_{content_id(str(path))}"
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigurationError(f"{path} cannot be loaded as Python")
+    _find_in(root)
+    try:
+        if len(parts) > 1:
+            importlib.import_module(".".join(parts[:-1]))
+        module = sys.modules[name] = module_from_spec(spec)
+        spec.loader.exec_module(module)
+    except Exception as error:
+        sys.modules.pop(name, None)
+        raise _broken(str(path), error) from error
+    return module
+
+
+def _find_in(folder: Path) -> None:
+    """Packages that stand in the folder are found; last, so that nothing there takes the place of what is installed."""
+    if (where := str(folder.absolute())) not in sys.path:
+        sys.path.append(where)
+    importlib.invalidate_caches()  # it may have been written a moment ago
+
+
+def _broken(what: str, error: Exception) -> ConfigurationError:
+    """What went wrong in somebody's module, and at which of its lines."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename and f.filename != __file__]
+    line = f" ({Path(frames[0].filename).name}, line {frames[0].lineno})" if frames and not isinstance(error, SyntaxError) else ""
+    return ConfigurationError(f"{what} cannot be loaded{line}: {type(error).__name__}: {error}")
