@@ -96,8 +96,9 @@ ANCHORS = Table(
 
 LABELS = Table(
     "labels",
-    "Forward return of `session` from open(t+1) to open(t+1+horizon), filed under the session in which it became known. `died`: the name left inside the window.",
-    {"label_end": pl.Date, "label": pl.String, "session": pl.Date, "sid": pl.Int64, "horizon": pl.Int64, "value": pl.Float64, "died": pl.Boolean, **_KNOWN},
+    "What a model of `session` learns, by the rule named `label` over at most `horizon` sessions, filed under the session in which it became known. `died`: the name left inside the window. "
+    "`touched`: which barrier ended it (upper, lower, time); null where the rule has none.",
+    {"label_end": pl.Date, "label": pl.String, "session": pl.Date, "sid": pl.Int64, "horizon": pl.Int64, "value": pl.Float64, "died": pl.Boolean, "touched": pl.String, **_KNOWN},
     key=("label", "horizon", "session", "sid", "known_at"),
     event="label_end",
     units={"value": "simple return"},
@@ -327,4 +328,15 @@ def feature_table(feature_set: str, features: tuple[str, ...], dtype: type[pl.Da
         f"Published values of the feature set {feature_set}. {doc}".strip(),
         {"session": pl.Date, "universe": pl.String, "sid": pl.Int64, "version": pl.String, **dict.fromkeys(features, dtype), **_KNOWN},
         key=("version", "universe", "session", "sid", "known_at"),
+    )
+
+
+def bar_feature_table(feature_set: str, features: tuple[str, ...], dtype: type[pl.DataType] = pl.Float64, *, doc: str = "") -> Table:
+    """The table of a feature set on bars: one row per venue, symbol and start of a bar, frozen when the bar was over."""
+    return Table(
+        f"features_{feature_set}",
+        f"Published values of the feature set {feature_set}, by the start of the bar. {doc}".strip(),
+        {"ts": UTC_MICROS, "venue": pl.String, "symbol": pl.String, "version": pl.String, **dict.fromkeys(features, dtype), **_KNOWN},
+        key=("version", "venue", "symbol", "ts", "known_at"),
+        event="ts",
     )

@@ -15,7 +15,7 @@ from quant_assets.errors import ConfigurationError
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Store
 from quant_assets.records import content_id
-from quant_assets.tables import feature_table
+from quant_assets.tables import bar_feature_table, feature_table
 
 Kernel = Callable[[pl.DataFrame], pl.DataFrame]
 """Per-name features: a panel sorted by (series, i), one row per session of each series (halted sessions are
@@ -87,7 +87,8 @@ class FeatureSet:
     @cached_property
     def table(self) -> Table:
         """Where the set is published."""
-        return feature_table(self.name, self.features, self.dtype, doc=self.doc)
+        made = feature_table if self.frequency == DAILY else bar_feature_table
+        return made(self.name, self.features, self.dtype, doc=self.doc)
 
     @cached_property
     def stored_columns(self) -> tuple[str, ...]:
