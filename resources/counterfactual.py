@@ -87,8 +87,8 @@ def rederive(ws: "Workspace", as_if: Mapping[str, AsIf], first: date, learnt: da
         features = ws.feature_set_of(strategy)
         step(f"features {features.name}")
         publish(store, features, strategy.universe.name, cuts, near)
-        step(f"labels {strategy.horizon}")
-        publish_labels(store, cuts, strategy.horizon, near)
+        step(f"labels {strategy.rule.name}")
+        publish_labels(store, cuts, strategy.rule, near)
         learns = not all(same(store, ws.store, t, cuts, near) for t in (features.table, LABELS))
         cut_at = _cuts(ws, strategy, first) if learns else []
         _retrain(ws, store, strategy, cut_at, step)

@@ -21,6 +21,7 @@ from quant_assets.errors import ConfigurationError
 from quant_assets.execution.delivery import deliver
 from quant_assets.features.labels import publish_labels
 from quant_assets.features.publish import publish
+from quant_assets.features.sets import feature_set
 from quant_assets.market_data.ingest import ingest, pending
 from quant_assets.market_data.quality import gate
 from quant_assets.market_data.restatements import watching
@@ -80,7 +81,9 @@ def derive(ws: "Workspace", sessions: Sequence[date], now: datetime, progress: P
     for strategy in ws.deployment.strategies:
         features = ws.feature_set_of(strategy)
         yield publish(ws.store, features, strategy.universe.name, ws.cuts, sessions, progress)
-        yield publish_labels(ws.store, ws.cuts, strategy.horizon, sessions)
+        if (net_of := strategy.rule.net_of) is not None and net_of.factors:
+            yield publish(ws.store, feature_set(net_of.factors), net_of.universe, ws.cuts, sessions, progress)
+        yield publish_labels(ws.store, ws.cuts, strategy.rule, sessions)
         for cut in month_ends(ws.cuts.calendar, min(sessions), max(sessions)) if cut_at is None else cut_at:
             yield retrain(ws.store, ws.registry, features, strategy, ws.cuts, cut, notifier=ws.notifier)
         yield score(ws.store, features, strategy, ws.cuts, sessions)

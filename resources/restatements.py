@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from quant_assets.contract import Table, in_force
-from quant_assets.features.labels import OPEN_TO_OPEN, compute_labels
+from quant_assets.features.labels import compute_labels
 from quant_assets.features.publish import anchors, compute
 from quant_assets.market_data.restatements import AsIf, Selection, as_if_known, changes, seen
 from quant_assets.ports import Progress, quiet
 from quant_assets.records import Frozen, StageReport
+from quant_assets.signals.strategy import LabelRule
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, LABELS, LISTINGS, MODELS, NAV, SCORES, UNIVERSE, VERDICTS
 from resources.counterfactual import first_known, rederive, retrade_both, stepping
 from resources.overlay import Overlay
@@ -24,7 +25,7 @@ STEPS = 8
 OUTCOMES: Sequence[tuple[Table, list[str], list[str]]] = (
     (VERDICTS, ["table", "session", "rule"], ["passed"]),
     (UNIVERSE, ["universe", "session", "sid"], ["until"]),
-    (LABELS, ["horizon", "session", "sid"], ["value", "died"]),
+    (LABELS, ["label", "horizon", "session", "sid"], ["value", "died", "touched"]),
     (MODELS, ["strategy", "session"], ["model_id"]),
 )
 
@@ -133,17 +134,27 @@ def rebuild(ws: "Workspace", selection: Selection, *, by: str, reason: str, now:
         step(f"features {features.name}")
         values = [compute(s, features, strategy.universe.name, ws.cuts, derived) for s in stores]
         reports.append(_renew(ws, features.table, {"version": features.version, "universe": strategy.universe.name}, derived, values, moment))
-        step(f"labels {strategy.horizon}")
-        labels = [compute_labels(s, ws.cuts, strategy.horizon, derived) for s in stores]
-        reports.append(_renew(ws, LABELS, {"label": OPEN_TO_OPEN, "horizon": strategy.horizon}, derived, labels, moment))
+        rule = strategy.rule
+        step(f"labels {rule.name}")
+        ends = _ends(ws, rule, derived)
+        labels = [compute_labels(s, ws.cuts, rule, ends) for s in stores]
+        reports.append(_renew(ws, LABELS, {"label": rule.name, "horizon": rule.horizon}, ends, labels, moment))
     ws.ledger.audit("rebuild", f"{derived[0]} to {derived[-1]}: {sum(r.rows for r in reports)} rows", by=by, reason=reason)
     return reports
+
+
+def _ends(ws: "Workspace", rule: LabelRule, sessions: Sequence[date]) -> Sequence[date]:
+    """The sessions in which labels touched by news of `sessions` become known: of a barrier that was not touched after all, later ones."""
+    if rule.kind != "triple_barrier":
+        return sessions
+    until = ws.cuts.calendar.shift(sessions[-1], rule.reach)
+    return ws.store.read(VERDICTS, as_of=None, first=sessions[0], last=until, where={"table": BARS.name})["session"].unique().sort().to_list()
 
 
 def _all_known(ws: "Workspace", sessions: Sequence[date]) -> Mapping[str, AsIf]:
     """All later versions of these sessions' pasts, whatever was selected: a value has one newest version."""
     starts = [anchors(ws.store, ws.feature_set_of(s), ws.cuts, sessions)["anchor"].min() for s in ws.deployment.strategies]
-    starts += [ws.cuts.calendar.shift(sessions[0], -s.horizon - 1) for s in ws.deployment.strategies]
+    starts += [ws.cuts.calendar.shift(sessions[0], -s.rule.reach) for s in ws.deployment.strategies]
     return as_if_known(ws.store, ws.cuts, Selection(first=min(starts), last=sessions[-1]), (BARS, ACTIONS))  # pyright: ignore[reportArgumentType, reportCallIssue]  # a Series' bounds are typed by no dtype
 
 

@@ -8,7 +8,7 @@ import dagster as dg
 from quant_assets.assets import merged, result, sessions_of, staged
 from quant_assets.features.labels import publish_labels
 from quant_assets.features.publish import publish
-from quant_assets.features.sets import FeatureSet
+from quant_assets.features.sets import FeatureSet, feature_set
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Ledger, Store
 from quant_assets.signals.strategy import Strategy
@@ -46,16 +46,19 @@ def _published(feature_set: FeatureSet, strategies: Sequence[Strategy], sessions
 def build(sessions: dg.PartitionsDefinition[str], feature_sets: Sequence[FeatureSet], strategies: Sequence[Strategy], fed: Sequence[str] = ()) -> Sequence[dg.AssetsDefinition]:
     """The stage's assets, partitioned by `sessions`: every set given, and the labels. `fed`: the datasets that feeds bring, on which inputs may depend."""
     upstream = {"bars", "actions", "universe", "listings", *fed}
-    horizons = sorted({s.horizon for s in strategies})
+    rules = sorted({s.rule for s in strategies}, key=lambda r: (r.name, r.horizon))
+    measured = {r.net_of for r in rules if r.net_of is not None}
+    factors = [feature_set(n.factors).table.name for n in measured if n.factors]
+    members = [*("universe" for n in measured if n.universe), *(t for n in measured if n.index or n.symbol for t in ("listings", *(["index_members"] if n.index else [])))]
 
     @staged(
         GROUP,
         sessions,
-        deps=["bars", "actions"],
+        deps=["bars", "actions", *sorted({*members} & upstream), *sorted({*factors} & {f.table.name for f in feature_sets})],
         kinds={"polars"},
-        description=f"Forward returns from open(t+1) to open(t+1+h), filed under the session in which they become known; h = {horizons}.\n\n{RUNBOOK}",
+        description=f"What models learn, filed under the session in which it becomes known: {'; '.join(f'{r.name} over {r.horizon} sessions' for r in rules)}.\n\n{RUNBOOK}",
     )
     def labels(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts]) -> dg.MaterializeResult[Any]:
-        return result(merged([publish_labels(store, cuts, h, sessions_of(context)) for h in horizons]))
+        return result(merged([publish_labels(store, cuts, r, sessions_of(context)) for r in rules]))
 
     return [*(_published(f, strategies, sessions, upstream) for f in feature_sets), labels]

@@ -42,7 +42,7 @@ def retrain(
     verdict = _standing(store, strategy, cuts, model) if model else None
     try:
         if model is None or verdict is None:
-            frame, snapshot = training_set(store, feature_set, strategy.horizon, cuts.of(cut_session), first, universe=strategy.universe.name)
+            frame, snapshot = training_set(store, feature_set, strategy.rule.horizon, cuts.of(cut_session), first, universe=strategy.universe.name, label=strategy.rule.name)
             validated = _validated(frame, feature_set.features, strategy.model, cuts)
             model = model or _train(store, registry, feature_set, strategy, cuts, cut_session, frame, validated, snapshot)
             verdict = _promote(store, registry, strategy, cuts, model, validated)
@@ -122,10 +122,10 @@ def _train(
     snapshot: FeatureSnapshot,
 ) -> Model:
     """Fit on everything, track, then keep: what is stored has a registry version. Raises TrainingRefused."""
-    metrics = _metrics(frame, feature_set.features, validated, strategy.horizon)
+    metrics = _metrics(frame, feature_set.features, validated, strategy.rule.horizon)
     text = fit(frame, feature_set.features, strategy.model)
     model_id, described = content_id(text), msgspec.json.encode(snapshot).decode()
-    params = {**strategy.model.params, "rounds": strategy.model.rounds, "seed": strategy.model.seed, "horizon": strategy.horizon}
+    params = {**strategy.model.params, "rounds": strategy.model.rounds, "seed": strategy.model.seed, "horizon": strategy.rule.horizon}
     numbers = {k: float(v) for k, v in msgspec.structs.asdict(metrics).items() if isinstance(v, int | float)}
     version = registry.log(strategy=strategy.name, cut=cut_session, model_id=model_id, text=text, params=params, metrics=numbers, snapshot=described)
     row = {
@@ -168,4 +168,4 @@ def _judged(store: Store, strategy: Strategy, cuts: Cuts, model: Model, validate
         rival = None
     if rival is not None:
         validated = validated.with_columns(predict(rival.text, validated, threads).alias("champion"))
-    return judge(final, validated, rival, horizon=strategy.horizon, tolerance=strategy.model.tolerance)
+    return judge(final, validated, rival, horizon=strategy.rule.horizon, tolerance=strategy.model.tolerance)

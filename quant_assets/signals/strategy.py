@@ -1,6 +1,7 @@
 """A strategy is one declaration: what it looks at, how it thinks, when it decides, what it may do."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -70,8 +71,83 @@ class Limits(Frozen, frozen=True):
     min_trade: float = 0.002  # of equity; smaller differences are not traded
 
 
+class NetOf(Frozen, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a forward return is measured against, one of these, as known at the cut of the label's session.
+
+    `universe`: the mean of its members. `index`: the mean of its members, by their weights where all are told. `symbol`: that
+    instrument's own return. `factors`: a feature set published for `universe` at `version`; what is left is the residual on
+    its `exposures` (none named: all its features) and a constant. Raises ValueError for anything else.
+    """
+
+    universe: str = ""
+    index: str = ""
+    symbol: str = ""
+    factors: str = ""
+    version: str = ""
+    exposures: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Exactly one of them; factors with their universe and version."""
+        if self.factors and not (self.universe and self.version):
+            raise ValueError(f"net of the factors of {self.factors!r}: say for which universe they are published and at which version")
+        if sum(map(bool, (self.universe, self.index, self.symbol))) != 1 or (not self.factors and (self.version or self.exposures)):
+            raise ValueError("net_of names one of universe, index, symbol, or factors with their universe and version (and exposures)")
+
+    @property
+    def name(self) -> str:
+        """As it stands in a label's name."""
+        if self.factors:
+            return f"{self.factors} {self.version} in {self.universe}" + (f" ({', '.join(self.exposures)})" if self.exposures else "")
+        return self.universe or (f"index {self.index}" if self.index else f"symbol {self.symbol}")
+
+
+class LabelRule(Frozen, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a model of session t learns: the return over `horizon` sessions, of what one share becomes (splits, dividends, endings).
+
+    `open_to_open`: open(t+1) to open(t+1+horizon), as orders decided at t fill. `close_to_close`: close(t) to close(t+horizon),
+    which nobody can trade. Both optionally `net_of` something.
+    `triple_barrier`: entry at open(t+1), exit where the return first reaches `upper` or −`lower` times the name's daily
+    volatility over `volatility` sessions as known at the cut of t (0: no such barrier), at open(t+1+horizon) at the latest.
+    Raises ValueError for a rule that cannot be.
+    """
+
+    horizon: int
+    kind: Literal["open_to_open", "close_to_close", "triple_barrier"] = "open_to_open"
+    net_of: NetOf | None = None
+    upper: float = 2.0
+    lower: float = 2.0
+    volatility: int = 20
+
+    def __post_init__(self) -> None:
+        """See the class."""
+        if self.horizon < 1:
+            raise ValueError(f"a label looks at least one session ahead, not {self.horizon}")
+        if self.kind != "triple_barrier":
+            if (self.upper, self.lower, self.volatility) != (2.0, 2.0, 20):
+                raise ValueError(f"upper, lower and volatility belong to triple_barrier; this label is {self.kind}")
+        elif self.net_of is not None:
+            raise ValueError("the barriers of a triple_barrier label are in the name's own return; it cannot be net of anything")
+        elif not (0 <= self.upper < float("inf") and 0 <= self.lower < float("inf") and self.volatility >= 2):
+            raise ValueError(f"barriers are multiples from 0 (none) of a volatility over 2 sessions or more; found {self.upper}, {self.lower} and {self.volatility}")
+
+    @property
+    def name(self) -> str:
+        """Identifies the rule but for its horizon: LABELS.label."""
+        if self.kind == "triple_barrier":
+            return f"{self.kind} {self.upper}/{self.lower}x{self.volatility}"
+        return self.kind if self.net_of is None else f"{self.kind} net of {self.net_of.name}"
+
+    @property
+    def reach(self) -> int:
+        """After how many sessions the label is known at the latest."""
+        return self.horizon if self.kind == "close_to_close" else self.horizon + 1
+
+
 class Strategy(Frozen, frozen=True):
-    """`decide_minutes_before_open`: the knowledge cut of session t lies so long before the open of t+1, when its orders fill."""
+    """`decide_minutes_before_open`: the knowledge cut of session t lies so long before the open of t+1, when its orders fill.
+
+    `label`: what the model learns. Unset it is the return from open to open over `horizon`, and no part of the declaration.
+    """
 
     name: str
     calendar: str = "XNYS"
@@ -84,6 +160,12 @@ class Strategy(Frozen, frozen=True):
     decide_minutes_before_open: int = 15
     good_for_sessions: int = 3
     version: str = "1"
+    label: LabelRule | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def rule(self) -> LabelRule:
+        """What the model learns."""
+        return self.label if isinstance(self.label, LabelRule) else LabelRule(horizon=self.horizon)
 
     @property
     def config_hash(self) -> str:

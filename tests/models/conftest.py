@@ -73,7 +73,7 @@ def build(*, seed: int, signal: float = 0.0, leak: bool = False, names: int = 30
     ends = when.select(pl.col("t") - HORIZON - 1, label_end="session", known_at="known_at")
     count = length * names
     labels = pl.DataFrame({"t": at[:count], "sid": name[:count], "value": label.ravel()}).join(ends, on="t").join(when.select("t", "session"), on="t")
-    labels = labels.with_columns(label=pl.lit("open_to_open"), horizon=pl.lit(HORIZON, dtype=pl.Int64), died=pl.lit(value=False))
+    labels = labels.with_columns(label=pl.lit("open_to_open"), horizon=pl.lit(HORIZON, dtype=pl.Int64), died=pl.lit(value=False), touched=pl.lit(None, pl.String))
     return Market(cuts, sessions, feature_set, feature_set.table.conform(features.select(*feature_set.table.schema)), LABELS.conform(labels.select(*LABELS.schema)))
 
 

@@ -1,24 +1,11 @@
-"""Forward returns, filed under the session in which they become known.
+"""Forward returns between two opens or two closes: raw prices, times what the actions in between made of one share.
 
-The label of session t runs from open(t+1), where an order decided at t fills, to open(t+1+h); it is known at the cut of
-t+1+h. Raw prices, times what the actions inside the window made of one share. A name that dies inside the window gets
-its last price or its delisting return: never a silent drop.
+A name that dies in between gets its last price or its delisting return: never a silent drop.
 """
-
-from collections.abc import Sequence
-from datetime import date
 
 import polars as pl
 
-from quant_assets.features.blocks import versions
-from quant_assets.market_data.adjustment import ADJUSTING, ENDING, SPLITS
-from quant_assets.market_data.calendars import Cuts
-from quant_assets.ports import Store
-from quant_assets.records import StageReport
-from quant_assets.tables import ACTIONS, BARS, LABELS
-
-OPEN_TO_OPEN = "open_to_open"
-GROWING = (*ADJUSTING, *ENDING)
+from quant_assets.market_data.adjustment import SPLITS
 
 
 def _as_known(known: pl.DataFrame, wanted: pl.DataFrame, by: list[str]) -> pl.DataFrame:
@@ -27,8 +14,8 @@ def _as_known(known: pl.DataFrame, wanted: pl.DataFrame, by: list[str]) -> pl.Da
     return found.filter(~pl.col("withdrawn")).drop("withdrawn", "e")
 
 
-def forward_returns(bars: pl.DataFrame, actions: pl.DataFrame, horizon: int, ends: pl.DataFrame) -> pl.DataFrame:
-    """Labels that become known at the positions in `ends` (column u).
+def forward_returns(bars: pl.DataFrame, actions: pl.DataFrame, horizon: int, ends: pl.DataFrame, price: str = "open") -> pl.DataFrame:
+    """Returns from `price` (open or close) `horizon` sessions before to that at the positions in `ends` (column u), as known at u's cut.
 
     `bars` (sid, open, close) and `actions` (sid, kind, numerator, denominator, cash, value, counterpart) are `blocks.versions`.
     A name that ends by a merger or delisting ends with the return its terms say; where they do not say it (or hand out
@@ -38,8 +25,8 @@ def forward_returns(bars: pl.DataFrame, actions: pl.DataFrame, horizon: int, end
     offsets = pl.DataFrame({"offset": range(-horizon, 1)}, schema={"offset": pl.Int32})
     window = ends.select(pl.col("u").cast(pl.Int32)).join(offsets, how="cross").with_columns(i=pl.col("u") + pl.col("offset"))
     prices = _as_known(bars, bars.select("sid", "i").unique().join(window, on="i"), ["sid", "i"]).sort("u", "sid", "i")
-    entry = prices.filter(pl.col("offset") == -horizon).select("u", "sid", entry="open")
-    exits = prices.with_columns(price=pl.when(pl.col("offset") == 0).then("open").otherwise("close"))
+    entry = prices.filter(pl.col("offset") == -horizon).select("u", "sid", entry=price)
+    exits = prices.with_columns(price=pl.when(pl.col("offset") == 0).then(price).otherwise("close"))
     last = exits.drop_nulls("price").group_by("u", "sid", maintain_order=True).agg(pl.col("price").last(), last_offset=pl.col("offset").last())
     kept = entry.join(last, on=["u", "sid"]).join(_growth(actions, window), on=["u", "sid"], how="left")
     died = pl.any_horizontal(pl.col("merged", "taken_out", "delisted").is_not_null())
@@ -60,39 +47,15 @@ def _growth(actions: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
     # what is paid is paid on the shares held before its ex-session; "dividend" and "spin_off" sort before "split" and "stock_dividend" within a session
     cash = pl.col("cash").cast(pl.Float64)
     paid = pl.when(kind="dividend").then(cash).when(kind="spin_off").then(pl.col("value")).fill_null(0.0) * shares
-    ends = {
-        "merged": pl.when(kind="merger").then("value"),
-        "taken_out": pl.when(pl.col("kind") == "merger", pl.col("counterpart").is_null()).then(cash),
-        "delisted": pl.when(kind="delisting").then(pl.col("value").fill_null(0.0)),
-    }
+    ends = endings()
     rolled = held.with_columns(growth=shares, income=paid.cum_sum().over("u", "sid"), **{c: e.forward_fill().over("u", "sid") for c, e in ends.items()})
     return rolled.unique(["u", "sid"], keep="last", maintain_order=True).select("u", "sid", "growth", "income", *ends)
 
 
-def compute_labels(store: Store, cuts: Cuts, horizon: int, sessions: Sequence[date]) -> pl.DataFrame:
-    """Rows of LABELS that become known in `sessions`."""
-    calendar = cuts.calendar
-    first, last = calendar.shift(min(sessions), -horizon - 1), max(sessions)
-    located = cuts.frame(first, last)
-    bars = versions(store.read(BARS, as_of=cuts.of(last), first=first, last=last), located, ("open", "close"), ("sid",))
-    actions = store.read(ACTIONS, as_of=cuts.of(last), first=first, last=last).filter(pl.col("kind").is_in(GROWING))
-    moved = versions(actions, located, ("numerator", "denominator", "cash", "value", "counterpart"), ("sid", "kind"))
-    ends = located.filter(pl.col("session").is_in(sessions)).select(u="i", label_end="session", known_at="cut")
-    values = forward_returns(bars, moved, horizon, ends)
-    started = located.select("session", u=pl.col("i") + horizon + 1)
-    rows = values.join(ends, on="u").join(started.cast({"u": pl.Int32}), on="u").with_columns(horizon=pl.lit(horizon, dtype=pl.Int64), label=pl.lit(OPEN_TO_OPEN))
-    return rows.select(*LABELS.schema).sort(LABELS.key)
-
-
-def publish_labels(store: Store, cuts: Cuts, horizon: int, sessions: Sequence[date]) -> StageReport:
-    """Compute and store; the same sessions again are a no-op."""
-    rows = compute_labels(store, cuts, horizon, sessions)
-    return StageReport(
-        stage="labels",
-        first=min(sessions),
-        last=max(sessions),
-        state="done" if rows.height else "empty",
-        reason="" if rows.height else "no label's window ends in these sessions with prices known",
-        rows=store.append(LABELS, rows),
-        numbers={"labels": rows.height, "died": float(rows["died"].sum())},
-    )
+def endings() -> dict[str, pl.Expr]:
+    """What an action that ends a name says of its holders: merged and delisted (a return), taken_out (cash per share in a merger for cash alone); null where it says nothing."""
+    return {
+        "merged": pl.when(kind="merger").then("value"),
+        "taken_out": pl.when(pl.col("kind") == "merger", pl.col("counterpart").is_null()).then(pl.col("cash").cast(pl.Float64)),
+        "delisted": pl.when(kind="delisting").then(pl.col("value").fill_null(0.0)),
+    }

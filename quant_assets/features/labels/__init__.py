@@ -1,0 +1,72 @@
+"""Labels: what models learn, filed under the session in which it becomes known.
+
+A rule (`LabelRule`, declared with the strategy) says how a return is taken; here its rows of LABELS are made, a quarter of
+sessions at a time. A label is computed from what is known at the cut at which it becomes known, and is never filed
+again: a range of sessions has the bits of its days. That cut is the row's known_at, so that purging by it is exact.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from itertools import groupby
+
+import polars as pl
+
+from quant_assets.features.blocks import quarter_start, versions
+from quant_assets.features.labels.barriers import barrier_returns
+from quant_assets.features.labels.net import net
+from quant_assets.features.labels.returns import forward_returns
+from quant_assets.market_data.adjustment import ADJUSTING, ENDING
+from quant_assets.market_data.calendars import Cuts
+from quant_assets.ports import Store
+from quant_assets.records import StageReport
+from quant_assets.signals.strategy import LabelRule
+from quant_assets.tables import ACTIONS, BARS, LABELS
+
+OPEN_TO_OPEN = LabelRule(horizon=1).name
+GROWING = (*ADJUSTING, *ENDING)
+PRICES = {"open_to_open": ("open", "close"), "close_to_close": ("close",), "triple_barrier": ("open", "high", "low", "close")}
+
+
+def compute_labels(store: Store, cuts: Cuts, rule: LabelRule | int, sessions: Sequence[date]) -> pl.DataFrame:
+    """Rows of LABELS that become known in `sessions`. A number stands for the rule from open to open over so many sessions. Reads only."""
+    one = LabelRule(horizon=rule) if isinstance(rule, int) else rule
+    parts = [_known_in(store, cuts, one, list(some)) for _, some in groupby(sorted(sessions), key=lambda s: quarter_start(cuts.calendar, s))]
+    return pl.concat([LABELS.empty(), *parts]).sort(LABELS.key)
+
+
+def _known_in(store: Store, cuts: Cuts, rule: LabelRule, sessions: Sequence[date]) -> pl.DataFrame:
+    """The rows of one stretch of sessions (ascending), from no further back than the rule looks."""
+    barrier = rule.kind == "triple_barrier"
+    first, last = cuts.calendar.shift(sessions[0], -rule.reach - (rule.volatility if barrier else 0)), sessions[-1]
+    located, as_of = cuts.frame(first, last), cuts.of(last)
+    prices, terms = PRICES[rule.kind], ("numerator", "denominator", "cash", "value", "counterpart")
+    bars = versions(store.read(BARS, as_of=as_of, first=first, last=last, columns=(*prices, "withdrawn")), located, prices, ("sid",))
+    acted = store.read(ACTIONS, as_of=as_of, first=first, last=last, columns=(*terms, "withdrawn")).filter(pl.col("kind").is_in(GROWING))
+    actions = versions(acted, located, terms, ("sid", "kind"))
+    ends = located.filter(pl.col("session").is_in(sessions)).select(u="i", label_end="session", known_at="cut")
+    values = forward_returns(bars, actions, rule.horizon, ends, prices[0])
+    values = values.with_columns(t=pl.col("u") - rule.reach, touched=pl.lit(None, pl.String))
+    if barrier:
+        values = barrier_returns(bars, actions, rule, ends, values)
+    rows = values.join(ends, on="u").join(located.select("session", t="i"), on="t")
+    if rule.net_of is not None:
+        rows = net(store, cuts, rule.net_of, rows)
+    return rows.with_columns(horizon=pl.lit(rule.horizon, dtype=pl.Int64), label=pl.lit(rule.name)).select(*LABELS.schema)
+
+
+def publish_labels(store: Store, cuts: Cuts, rule: LabelRule | int, sessions: Sequence[date]) -> StageReport:
+    """Compute and store; the same sessions again are a no-op."""
+    rows = compute_labels(store, cuts, rule, sessions)
+    return StageReport(
+        stage="labels",
+        first=min(sessions),
+        last=max(sessions),
+        state="done" if rows.height else "empty",
+        reason="" if rows.height else f"no label's window ends in these sessions with prices known{_and_what_it_is_net_of(rule)}",
+        rows=store.append(LABELS, rows),
+        numbers={"labels": rows.height, "died": float(rows["died"].sum())},
+    )
+
+
+def _and_what_it_is_net_of(rule: LabelRule | int) -> str:
+    return "" if isinstance(rule, int) or rule.net_of is None else f", and with {rule.net_of.name} known"
