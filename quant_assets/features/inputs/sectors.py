@@ -1,0 +1,42 @@
+"""The sector of each member, as known at each session's cut."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import polars as pl
+
+from quant_assets.features.inputs.members import by_knowledge, listings_of, members
+from quant_assets.features.point_in_time import View, point_in_time
+from quant_assets.features.sets import Input
+from quant_assets.market_data.calendars import Cuts
+from quant_assets.market_data.securities import canonical, symbols
+from quant_assets.ports import Store
+from quant_assets.tables import SECTORS
+
+SCHEME = "GICS"
+
+
+def classified(scheme: str) -> Input:
+    """Column sector. In sessions at whose cut the scheme (table `sectors`) classifies a member, what it says, and null of those that it does not classify; in the others the listing's own sector: never two schemes in one cross-section."""
+
+    def read(store: Store, cuts: Cuts, universe: str, sessions: Sequence[date]) -> pl.DataFrame:
+        asked = members(store, cuts, universe, sessions)
+        if asked.is_empty():
+            return asked.select("session", "sid", sector=pl.lit(None, pl.String))
+        said = store.read(SECTORS, as_of=asked["cut"].max(), last=max(sessions), where={"scheme": scheme}, columns=("sector", "withdrawn"))  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+        listings = listings_of(store, asked)
+        own = point_in_time(asked, [View("listing", listings.drop("name"), ("sector",))], cut="cut")
+        if said.is_empty():
+            return own.select("session", "sid", sector="listing_sector")
+        # one name can come spelled in two ways; of what was said at one moment about one day, the last row stands
+        named = said.with_columns(name=canonical()).sort("name", "session", "known_at", "symbol").unique(["name", "session", "known_at"], keep="last", maintain_order=True)
+        called = pl.concat([symbols(stretch, known, stretch["cut"][0]) for stretch, known in by_knowledge(own, listings)])
+        spine = called.with_columns(name=canonical().fill_null(""))
+        told = point_in_time(spine, [View("scheme", named.drop("symbol"), ("sector",), by=("name",))], cut="cut")
+        speaks = pl.col("scheme_sector").is_not_null().any().over("session")
+        return told.select("session", "sid", sector=pl.when(speaks).then("scheme_sector").otherwise("listing_sector"))
+
+    return Input(name=f"sector_{scheme}", columns={"sector": pl.String}, tables=("universe", "listings", "sectors"), read=read)
+
+
+SECTOR = classified(SCHEME)
