@@ -38,7 +38,6 @@ ENDLESS = 1 << 40
 COLUMNS = ("high", "low", "close", "volume")
 H, L, C, V = (pl.col(c) for c in COLUMNS)
 ROW = pl.col
-YEAR = 252
 
 
 def decay(*periods: int) -> int:
@@ -149,7 +148,7 @@ PRICE = Group(
         **{f"roc_{n}": Feature(ROW(f"roc_{n}"), n + 1, f"change of the close over {n} rows, in percent") for n in (5, 10, 20, 60)},
         "bollinger_b": Feature(_position("lower", "upper"), 20, "where the close stands between the Bollinger bands (20 rows, 2 deviations): 0 lower, 1 upper", _moved(20)),
         "bollinger_width": Feature((ROW("upper") - ROW("lower")) / ROW("sma_20"), 20, "distance of the Bollinger bands over their middle"),
-        **{f"volatility_{n}": Feature(ROW(f"deviation_{n}") * YEAR**0.5, n + 1, f"deviation of {n} log returns of a row, times the root of {YEAR}") for n in (20, 60)},
+        **{f"volatility_{n}": Feature(ROW(f"deviation_{n}"), n + 1, f"deviation of {n} log returns of a row") for n in (20, 60)},
     },
 )
 
