@@ -1,0 +1,135 @@
+"""The audit of one feature set: does it look ahead, does its kernel keep the laws? Its rows stand in AUDITS, under the fingerprint of what was audited."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+
+import polars as pl
+
+from quant_assets.features.audit.cuts import MOST, Cut, choose
+from quant_assets.features.audit.laws import LAWS as KERNEL_LAWS
+from quant_assets.features.audit.laws import examine
+from quant_assets.features.audit.trial import AFTER, BEFORE, Finding, Trial, trial
+from quant_assets.features.audit.trial import LAWS as STORE_LAWS
+from quant_assets.features.audit.views import Remembered
+from quant_assets.features.publish import anchors
+from quant_assets.features.sets import FeatureSet
+from quant_assets.market_data.calendars import Cuts
+from quant_assets.ports import Progress, Store, quiet
+from quant_assets.records import Frozen, StageReport
+from quant_assets.tables import AUDITS
+
+LAWS = (*STORE_LAWS, *KERNEL_LAWS)
+
+
+class Standing(Frozen, frozen=True):
+    """What is known of a set as it is declared and written now. `state`: passed, failed or never; `reason` says it in a sentence."""
+
+    state: str
+    reason: str
+    audited_at: datetime | None = None
+
+
+def audit(
+    store: Store,
+    feature_set: FeatureSet,
+    universe: str,
+    cuts: Cuts,
+    sessions: Sequence[date],
+    *,
+    now: datetime,
+    progress: Progress = quiet,
+    at: Sequence[Cut] | None = None,
+    most: int = MOST,
+    seed: int = 0,
+) -> pl.DataFrame:
+    """Rows of AUDITS, one for each of `LAWS`: the set on at most `most` cuts in `sessions` (or those `at`), its functions on a synthetic panel.
+
+    `store` is only read; where several sets are audited, pass one `Remembered` so that each table is read once. Without
+    sessions that have members and values nothing is proven, and no law of the store counts as passed.
+    """
+    ordered = sorted(sessions)
+    held = store if isinstance(store, Remembered) else remembered(store, feature_set, cuts, ordered)
+    chosen = choose(held, universe, cuts, ordered, lookback=feature_set.lookback, most=most, seed=seed) if at is None else list(at)
+    tried = trial(held, feature_set, universe, cuts, chosen, ordered[-1], progress=progress, seed=seed) if chosen else Trial()
+    rows = [*_of_store(feature_set, universe, ordered, chosen, tried), *_of_kernel(feature_set)]
+    known = {"session": ordered[-1] if ordered else now.date(), "feature_set": feature_set.name, "version": feature_set.version, "fingerprint": feature_set.fingerprint, "known_at": now}
+    return AUDITS.conform(pl.DataFrame([known | row for row in rows], schema=dict(AUDITS.schema), orient="row"))
+
+
+def remembered(store: Store, feature_set: FeatureSet, cuts: Cuts, sessions: Sequence[date]) -> Remembered:
+    """The store, of which an audit of `sessions` reads each table once."""
+    first, last = (min(sessions), max(sessions)) if sessions else (date.min, date.max)
+    if sessions:
+        first = min(anchors(store, feature_set, cuts, [cuts.calendar.shift(first, -BEFORE), last])["anchor"].min(), cuts.calendar.shift(first, -feature_set.lookback))  # pyright: ignore[reportArgumentType, reportCallIssue]  # a Series' bounds are typed by no dtype
+    return Remembered(store, first, last)
+
+
+def record(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, sessions: Sequence[date], *, now: datetime, progress: Progress = quiet) -> StageReport:
+    """Audit the set and store the verdicts; `refused` where it broke a law, with the first reason."""
+    rows = audit(store, feature_set, universe, cuts, sessions, now=now, progress=progress)
+    store.append(AUDITS, rows)
+    failed = rows.filter(~pl.col("passed"))
+    return StageReport(
+        stage=f"audit_{feature_set.name}",
+        first=min(sessions, default=now.date()),
+        last=max(sessions, default=now.date()),
+        state="refused" if failed.height else "done",
+        reason=_reason(failed),
+        rows=rows.height,
+        numbers={"laws": rows.height, "broken": failed.height, "cuts": rows["cuts"].max() or 0, "cells": rows["cells"].sum()},  # pyright: ignore[reportArgumentType]  # as above
+    )
+
+
+def standing(store: Store, feature_set: FeatureSet, as_of: datetime | None = None) -> Standing:
+    """The verdict of the latest audit known by `as_of` on exactly this declaration and source code."""
+    rows = store.read(AUDITS, as_of=as_of, where={"feature_set": feature_set.name, "version": feature_set.version, "fingerprint": feature_set.fingerprint})
+    if rows.is_empty():
+        others = store.read(AUDITS, as_of=as_of, where={"feature_set": feature_set.name})
+        before = " as it is now; what was audited is another version or another text of its code" if others.height else ""
+        return Standing(state="never", reason=f"{feature_set.name} {feature_set.version} was never audited{before}: quant audit features {feature_set.name}")
+    latest = rows.filter(pl.col("known_at") == pl.col("known_at").max())
+    failed, when = latest.filter(~pl.col("passed")), latest["known_at"][0]
+    if missing := sorted(set(LAWS) - set(latest["law"])):
+        return Standing(
+            state="never", reason=f"{feature_set.name} {feature_set.version} was audited before there was a law on {', '.join(missing)}: quant audit features {feature_set.name}", audited_at=when
+        )
+    if failed.height:
+        return Standing(state="failed", reason=f"{feature_set.name} {feature_set.version} did not pass its audit: {_reason(failed)}", audited_at=when)
+    return Standing(state="passed", reason=f"{feature_set.name} {feature_set.version} passed {latest.height} laws on {latest['cuts'].max()} cuts", audited_at=when)
+
+
+def audited(store: Store, feature_set: FeatureSet, as_of: datetime | None = None) -> tuple[bool, str]:
+    """Whether a champion may feed on the set, and why (not)."""
+    found = standing(store, feature_set, as_of)
+    return found.state == "passed", found.reason
+
+
+def _reason(failed: pl.DataFrame) -> str:
+    ordered = failed.sort(pl.col("law").replace_strict(list(LAWS), range(len(LAWS)), default=len(LAWS), return_dtype=pl.Int64))
+    first = [f"{law}: {evidence}" for law, evidence in ordered.select("law", "evidence").head(1).iter_rows()]
+    return "".join(first) + (f" ({failed.height - 1} more laws broken: {', '.join(ordered['law'][1:])})" if failed.height > 1 else "")
+
+
+def _of_store(feature_set: FeatureSet, universe: str, sessions: Sequence[date], chosen: Sequence[Cut], tried: Trial) -> list[dict[str, object]]:
+    broken = {f.law: f for f in tried.findings}
+    if not sessions:
+        nothing = "nothing to audit on: no session was given"
+    elif not chosen:
+        nothing = f"nothing to audit on: {universe} has no member in {sessions[0]} to {sessions[-1]}"
+    elif not tried.values:
+        nothing = f"nothing to audit on: at {len(chosen)} cuts no feature has a value; give it more history ({feature_set.lookback} sessions before the first)"
+    else:
+        nothing = ""
+    passed = f"{len(chosen)} cuts: {'; '.join(map(str, chosen))}. {tried.cells:,} cells of up to {tried.names} names compared to the bit, {tried.values:,} of them values, in ranges of {AFTER + 1} to {BEFORE + AFTER + 1} sessions"
+    return [_row(law, broken.get(law), nothing, passed, len(chosen), tried.cells) for law in STORE_LAWS]
+
+
+def _of_kernel(feature_set: FeatureSet) -> list[dict[str, object]]:
+    found = examine(feature_set)
+    broken = {f.law: f for f in found.findings}
+    return [_row(law, broken.get(law), "", found.tried, 0, found.cells[law]) for law in KERNEL_LAWS]
+
+
+def _row(law: str, finding: Finding | None, nothing: str, passed: str, cuts: int, cells: int) -> dict[str, object]:
+    said = {"column": finding.column or None, "at": finding.at or None, "sid": finding.sid} if finding else {"column": None, "at": None, "sid": None}
+    return {"law": law, "passed": not (finding or nothing), "cuts": cuts, "cells": cells, "evidence": finding.sentence if finding else nothing or passed, **said}

@@ -1,0 +1,152 @@
+"""A feature set computed over and over, each time through another store: does what it says of a session stay the same?"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import date
+from functools import partial
+
+import polars as pl
+
+from quant_assets.features.audit.cuts import Cut
+from quant_assets.features.audit.difference import Difference, difference
+from quant_assets.features.audit.views import EXEMPT, Hostile, KnownBy, ReadOnly
+from quant_assets.features.publish import compute
+from quant_assets.features.sets import FeatureSet, Input
+from quant_assets.market_data.calendars import Cuts
+from quant_assets.ports import Progress, Store, quiet
+from quant_assets.records import Frozen
+
+TRUNCATION, POISONED_FUTURE, KNOWLEDGE_TIME, INPUTS = "truncation", "poisoned_future", "knowledge_time", "inputs"
+LAWS = (TRUNCATION, POISONED_FUTURE, KNOWLEDGE_TIME, INPUTS)
+BEFORE, AFTER = 4, 5  # sessions that are computed together with the one looked at
+
+
+class Finding(Frozen, frozen=True):
+    """How a set breaks a law: what to do about it in `sentence`, and the cell that gives it away."""
+
+    law: str
+    sentence: str
+    column: str = ""
+    at: str = ""
+    sid: int | None = None
+
+
+class Trial(Frozen, frozen=True):
+    """What was tried: the laws broken, and on how much. `cells`: values compared with each law, `values`: those of them that are not missing."""
+
+    findings: tuple[Finding, ...] = ()
+    cells: int = 0
+    values: int = 0
+    names: int = 0
+
+
+def windows(cuts: Cuts, at: Sequence[Cut], last: date) -> dict[date, list[date]]:
+    """Per cut the sessions that are computed together with it, none after `last`: each second time some before it, too."""
+    calendar = cuts.calendar
+    first = {c.session: calendar.shift(c.session, -BEFORE * (n % 2)) for n, c in enumerate(at)}
+    return {t: calendar.between(f, min(last, calendar.shift(t, AFTER))) for t, f in first.items()}
+
+
+def trial(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, at: Sequence[Cut], last: date, *, progress: Progress = quiet, seed: int = 0) -> Trial:
+    """Compute the set at each of the cuts from what was known, and hold against it what a range makes of the same session: as stored, and with another future.
+
+    What the set's own functions raise is a finding.
+    """
+    runs = _Runs(store, feature_set, universe, cuts)
+    around, total = windows(cuts, at, last), 1 + 2 * len(at)
+    try:
+        progress(0, total, f"{feature_set.name}: the range")
+        whole = runs.of(store, sorted({s for w in around.values() for s in w}))
+        findings: dict[str, Finding] = {}
+        cells = values = names = 0
+        for n, cut in enumerate(at):
+            t = cut.session
+            progress(1 + 2 * n, total, f"{feature_set.name}: {cut}")
+            alone = runs.of(KnownBy(store, cuts.of(t)), [t])
+            cells, names = cells + alone.height * len(feature_set.features), max(names, alone.height)
+            values += cells and sum(alone.select(feature_set.features).count().row(0))
+            for found in _against(runs, alone, whole, cut, around[t], seed):
+                findings.setdefault(found.law, found)
+        for found in runs.inputs():
+            findings.setdefault(found.law, found)
+    except _NotComputedError as error:
+        return Trial(findings=tuple(Finding(law=law, sentence=str(error)) for law in LAWS))
+    progress(total, total, feature_set.name)
+    return Trial(findings=tuple(findings.values()), cells=cells, values=values, names=names)
+
+
+def _against(runs: "_Runs", alone: pl.DataFrame, whole: pl.DataFrame, cut: Cut, window: list[date], seed: int) -> Iterator[Finding]:
+    """What a range says otherwise than `alone`."""
+    t, features = cut.session, runs.feature_set.features
+    compare: Callable[[pl.DataFrame], Difference | None] = lambda ranged: difference(alone, ranged.filter(pl.col("session") == t), features)  # noqa: E731  # a question with one line for its answer
+    if differs := compare(whole):
+        yield _told(TRUNCATION, cut, differs, f"when it is computed together with sessions up to {window[-1]}", "it reads what lies after the session, or other sessions than its own")
+    other = partial(Hostile, runs.store, t, runs.cuts.of(t), seed=seed)
+    if compare(runs.of(other(), window)) is None:
+        return
+    future, restated = (compare(runs.of(other(future=f, restated=not f), window)) for f in (True, False))
+    if future or not restated:
+        differs = future or compare(runs.of(other(), window))
+        if differs:
+            yield _told(POISONED_FUTURE, cut, differs, "after what became known later was changed (values, names gone, splits)", "it reads rows that were not known at the cut")
+    if restated:
+        yield _told(
+            KNOWLEDGE_TIME,
+            cut,
+            restated,
+            "after events up to the session were restated a minute after the cut",
+            "it reads by event time; read what was known by the session's own cut: known_at <= cuts.of(session)",
+        )
+
+
+def _told(law: str, cut: Cut, differs: Difference, when: str, why: str) -> Finding:
+    more = f" ({differs.others} more columns differ)" if differs.others else ""
+    what = f"{differs.column} of session {differs.at}, sid {differs.sid}, is {_said(differs.one)}" if differs.column else f"session {differs.at}, sid {differs.sid}, has {differs.one}"
+    sentence = f"{what} as known at the cut, and {_said(differs.other)} {when}{more}: {why}. Cut: {cut}"
+    return Finding(law=law, sentence=sentence, column=differs.column, at=str(differs.at), sid=differs.sid)
+
+
+def _said(value: object) -> str:
+    return "missing" if value is None else repr(value) if isinstance(value, float) else str(value)
+
+
+class _NotComputedError(Exception):
+    """The set's functions raised."""
+
+
+class _Runs:
+    """Computes the set, and notes which tables it and each of its inputs read in each run."""
+
+    def __init__(self, store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts) -> None:
+        self.store, self.universe, self.cuts = store, universe, cuts
+        self.feature_set = replace(feature_set, inputs=tuple(replace(i, read=self._noting(i)) for i in feature_set.inputs))
+        self._asked: defaultdict[str, list[set[str]]] = defaultdict(list)
+
+    def of(self, store: Store, sessions: Sequence[date]) -> pl.DataFrame:
+        """What the set says of `sessions`, read from `store`."""
+        try:
+            return compute(store, self.feature_set, self.universe, self.cuts, sessions)
+        except Exception as error:
+            said = f"{type(error).__name__}: {str(error)[:600]}"
+            raise _NotComputedError(f"{self.feature_set.name} could not be computed for {sessions[0]} to {sessions[-1]}, so that nothing is proven: {said}") from error
+
+    def _noting(self, one: Input) -> Callable[[Store, Cuts, str, Sequence[date]], pl.DataFrame]:
+        def read(store: Store, cuts: Cuts, universe: str, sessions: Sequence[date]) -> pl.DataFrame:
+            asked = ReadOnly(store)
+            rows = one.read(asked, cuts, universe, sessions)
+            self._asked[one.name].append(asked.asked - EXEMPT)
+            return rows
+
+        return read
+
+    def inputs(self) -> Iterator[Finding]:
+        """Inputs that read what they do not declare, or that did not read at all and so must have remembered."""
+        for one in self.feature_set.inputs:
+            runs = self._asked[one.name]
+            if undeclared := sorted({t for asked in runs for t in asked} - set(one.tables)):
+                sentence = f"input {one.name!r} reads {', '.join(undeclared)} and declares {', '.join(one.tables) or 'nothing'}: say tables=({', '.join(repr(t) for t in sorted({*one.tables, *undeclared}))},)"
+                yield Finding(law=INPUTS, sentence=sentence, column=next(iter(one.columns), ""))
+            elif not all(runs):
+                sentence = f"input {one.name!r} answered {sum(not asked for asked in runs)} of {len(runs)} times without reading a table: it remembers what it read of another cut. Read from the store given, each time"
+                yield Finding(law=INPUTS, sentence=sentence, column=next(iter(one.columns), ""))
