@@ -10,7 +10,8 @@ import polars as pl
 
 from quant_assets.features.audit.cuts import Cut
 from quant_assets.features.audit.difference import Difference, difference
-from quant_assets.features.audit.views import EXEMPT, Hostile, KnownBy, ReadOnly
+from quant_assets.features.audit.hostile import Hostile
+from quant_assets.features.audit.views import EXEMPT, KnownBy, ReadOnly
 from quant_assets.features.publish import compute
 from quant_assets.features.sets import FeatureSet, Input
 from quant_assets.market_data.calendars import Cuts
