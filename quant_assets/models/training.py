@@ -15,7 +15,7 @@ from quant_assets.market_data.calendars import Calendar, Cuts
 from quant_assets.models.boosting import fit, predict, usable
 from quant_assets.models.evaluation import decile_spread, ic_estimate, rank_ic
 from quant_assets.models.promotion import RULE, Metrics, Model, Verdict, champion, judge, model_of
-from quant_assets.models.training_set import training_set
+from quant_assets.models.training_set import ranked, training_set
 from quant_assets.models.walk_forward import Fold, folds
 from quant_assets.ports import ModelRegistry, Notifier, Store
 from quant_assets.records import FeatureSnapshot, StageReport, content_id
@@ -43,7 +43,9 @@ def retrain(
     try:
         if model is None or verdict is None:
             frame, snapshot = training_set(store, feature_set, strategy.rule.horizon, cuts.of(cut_session), first, universe=strategy.universe.name, label=strategy.rule.name)
-            validated = _validated(frame, feature_set.features, strategy.model, cuts)
+            # of sessions whose windows are still open, only the labels that touched a barrier early are known: no sample to judge by
+            whole = frame.filter(pl.col("session") <= cuts.calendar.shift(cut_session, -strategy.rule.reach))
+            validated = _validated(whole, feature_set.features, strategy.model, cuts)
             model = model or _train(store, registry, feature_set, strategy, cuts, cut_session, frame, validated, snapshot)
             verdict = _promote(store, registry, strategy, cuts, model, validated)
     except TrainingRefused as error:
@@ -61,13 +63,14 @@ def out_of_sample(frame: pl.DataFrame, features: tuple[str, ...], splits: Sequen
     parts: list[pl.DataFrame] = []
     for fold in splits:
         train, test = fold.split(frame)
-        parts.append(test.with_columns(predict(fit(train, features, rule), test, rule.threads)))
+        # a rank among labels that were not known yet would tell of them
+        parts.append(test.with_columns(predict(fit(ranked(train), features, rule), test, rule.threads)))
     return pl.concat(parts).sort("session", "sid")
 
 
 def walk_forward(frame: pl.DataFrame, cuts: Cuts, *, count: int, size: int, embargo: int) -> list[Fold]:
     """The folds of a training set: its sessions, purged by when its labels became known."""
-    known = frame.group_by("session").agg(pl.col("label_known_at").max()).sort("session")
+    known = frame.group_by("session").agg(pl.col("label_known_at").min()).sort("session")
     sessions: list[date] = known["session"].to_list()
     return folds(sessions, dict(known.rows()), {s: cuts.of(s) for s in sessions}, count=count, size=size, embargo=embargo)
 

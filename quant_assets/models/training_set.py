@@ -23,12 +23,19 @@ def training_set(store: Store, feature_set: FeatureSet, horizon: int, cutoff: da
     features = list(feature_set.features)
     rows = in_force(store.read(feature_set.table, as_of=cutoff, first=first, where={"version": feature_set.version, "universe": universe}), feature_set.table).select(*key, *features)
     rows = rows.filter(~pl.all_horizontal(pl.col(features).is_null()))
-    # a rebuilt label has a later known_at; purging goes by when its window's end was known first
-    stored = store.read(LABELS, as_of=cutoff, first=first, where={"label": label, "horizon": horizon}).with_columns(label_known_at=pl.col("known_at").min().over(LABELS.subject))
+    stored = store.read(LABELS, as_of=cutoff, first=first, where={"label": label, "horizon": horizon})
+    # a rebuilt label has a later known_at; purging goes by when its window's end was known first, and rebuilt, a barrier's window may end later than it did
+    known = pl.col("known_at").min()
+    stored = stored.with_columns(label_known_at=pl.max_horizontal(known.over(LABELS.subject), known.over("label_end")))
     labels = in_force(stored, LABELS).drop_nulls("value").select(*key, "value", "label_end", "label_known_at")
-    rank = pl.col("value").rank("average").over("session")
-    frame = rows.join(labels, on=key).sort(key).with_columns(target=(rank - 0.5) / pl.len().over("session") - 0.5)
+    frame = ranked(rows.join(labels, on=key).sort(key))
     return frame, _snapshot(store, feature_set, cutoff, frame, universe)
+
+
+def ranked(frame: pl.DataFrame) -> pl.DataFrame:
+    """`frame` with `target`, the rank of `value` among the rows that there are of its session (see `training_set`)."""
+    rank = pl.col("value").rank("average").over("session")
+    return frame.with_columns(target=(rank - 0.5) / pl.len().over("session") - 0.5)
 
 
 def _snapshot(store: Store, feature_set: FeatureSet, cutoff: datetime, frame: pl.DataFrame, universe: str) -> FeatureSnapshot:
