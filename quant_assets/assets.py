@@ -48,7 +48,7 @@ def sessions_of(context: dg.AssetExecutionContext) -> list[date]:
     return sorted(date.fromisoformat(k) for k in context.partition_keys)
 
 
-def result(report: StageReport, *, key: str | None = None, extra: Mapping[str, Any] | None = None) -> Result:
+def result(report: StageReport, *, key: dg.AssetKey | None = None, extra: Mapping[str, Any] | None = None) -> Result:
     """The report as a materialisation: state, reason and numbers under stable names, links as links."""
     links = {name: dg.MetadataValue.url(url) for name, url in report.links.items()}
     notes = {"notes": dg.MetadataValue.md("\n".join(f"- {n}" for n in report.notes[:50]))} if report.notes else {}

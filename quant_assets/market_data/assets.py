@@ -42,7 +42,9 @@ def build(sessions: dg.PartitionsDefinition[str], fed: Sequence[Dataset] = ()) -
             column = "capture" if table is QUARANTINE else "session"
             rows = store.read(table, as_of=cuts.of(days[-1]), first=days[0], last=days[-1])
             yield result(
-                report, key=name, extra={"rows_of_sessions": rows.height, "distinct": rows["sid"].n_unique() if "sid" in rows.columns else rows[column].n_unique(), "version": store.version(table)}
+                report,
+                key=context.asset_key_for_output(name),
+                extra={"rows_of_sessions": rows.height, "distinct": rows["sid"].n_unique() if "sid" in rows.columns else rows[column].n_unique(), "version": store.version(table)},
             )
 
     @staged(

@@ -52,7 +52,7 @@ def _verdicts(table: str, rules: Sequence[Rule], *, after: str, required: bool) 
             }  # fmt: skip
             severity = dg.AssetCheckSeverity.ERROR if rule.severity == "block" else dg.AssetCheckSeverity.WARN
             passed = failed.is_empty() and (of_rule.height > 0 or not required)
-            yield dg.AssetCheckResult(check_name=rule.name, asset_key=table, passed=passed, severity=severity, metadata=metadata)
+            yield dg.AssetCheckResult(check_name=rule.name, passed=passed, severity=severity, metadata=metadata)
 
     return quality
 
