@@ -39,7 +39,7 @@ def specs(facts: Facts, line: pl.DataFrame, ic: pl.DataFrame) -> dict[str, dict[
         "sectors": _bars(by_sector, "sector") if by_sector else None,
         "ic": _ic(ic) if ic.height > 1 else None,
     }
-    return {name: _styled(chart) for name, chart in drawn.items() if chart is not None}
+    return {name: styled(chart) for name, chart in drawn.items() if chart is not None}
 
 
 def _costs_by_session(facts: Facts) -> pl.DataFrame:
@@ -124,7 +124,7 @@ def _ic(ic: pl.DataFrame) -> Any:
     return alt.layer(columns, base.mark_line(color=INK, strokeWidth=1.6).encode(y="so_far:Q")).properties(width=WIDE - 80, height=170)
 
 
-def _styled(chart: Any) -> dict[str, Any]:
+def styled(chart: Any) -> dict[str, Any]:
     """The specification with the page's type and colours."""
     axis = {"labelColor": SOFT, "titleColor": SOFT, "titleFontWeight": "normal", "titleFontSize": 11, "labelFontSize": 11, "gridColor": LINE, "domainColor": LINE, "tickColor": LINE}
     return chart.configure(font=_FONT, background="#ffffff").configure_axis(**axis).configure_view(stroke=None).configure_legend(labelColor=SOFT, labelFontSize=11).to_dict()

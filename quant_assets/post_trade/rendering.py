@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Number = Decimal | float | int | None
 _NOTHING = "–"
+_HERE = "quant_assets.post_trade"
 
 
 def number(value: Number, places: int = 0, *, signed: bool = False, unit: str = "") -> str:
@@ -46,9 +47,9 @@ def moment(value: datetime | None) -> str:
     return f"{value:%Y-%m-%d %H:%M} UTC" if value else _NOTHING
 
 
-def spark(values: Sequence[float], width: int = 132, height: int = 30) -> "Markup":
-    """An SVG line through the values, nothing for fewer than two."""
-    from markupsafe import Markup
+def spark(values: Sequence[float], width: int = 132, height: int = 30, label: str = "") -> "Markup":
+    """An SVG line through the values, nothing for fewer than two. `label` says what it shows, by default that many sessions."""
+    from markupsafe import Markup, escape
 
     if len(values) < 2:
         return Markup("")
@@ -57,22 +58,23 @@ def spark(values: Sequence[float], width: int = 132, height: int = 30) -> "Marku
     points = [(1 + i * (width - 5) / (len(values) - 1), 3 + (high - v) / span * (height - 6)) for i, v in enumerate(values)]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     x, y = points[-1]
-    return Markup(  # noqa: S704  # drawn from numbers only
-        f'<svg class="spark" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="the last {len(values)} sessions">'
+    return Markup(  # noqa: S704  # drawn from numbers, and a label that is escaped
+        f'<svg class="spark" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{escape(label or f"the last {len(values)} sessions")}">'
         f'<polyline points="{line}" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linejoin="round"/><circle cx="{x:.1f}" cy="{y:.1f}" r="2.2" fill="currentColor"/></svg>'
     )
 
 
-def render(template: str, facts: dict[str, Any]) -> str:
-    """The page. Everything is escaped but what this module itself draws; a name that a template misses raises."""
-    return _environment().get_template(template).render(facts)
+def render(template: str, facts: dict[str, Any], package: str = _HERE) -> str:
+    """The page, from the templates of `package`, which may extend those of this one. Everything is escaped but what this module itself draws; a name that a template misses raises."""
+    return _environment(package).get_template(template).render(facts)
 
 
 @cache
-def _environment() -> "Environment":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+def _environment(package: str) -> "Environment":
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-    env = Environment(loader=PackageLoader("quant_assets.post_trade"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    loader = ChoiceLoader([PackageLoader(p) for p in dict.fromkeys((package, _HERE))])
+    env = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     env.filters.update({"number": number, "percent": percent, "tone": tone, "day": day, "moment": moment, "spark": spark})
     return env
 
