@@ -1,17 +1,19 @@
-"""A team's own modules: those that the deployment file names, and the one file that `quant try` is given. Nothing else is ever imported."""
+"""A team's own modules: those that the deployment file names, and the one file that `quant try` is given; nothing else is ever imported. And the package with which a team begins."""
 
 import importlib
 import re
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.sets import FeatureSet
 from quant_assets.records import content_id
+
+TEMPLATE = Path(__file__).with_name("template")
 
 
 def load_packages(names: Sequence[str], folder: Path) -> None:
@@ -38,19 +40,42 @@ def load_packages(names: Sequence[str], folder: Path) -> None:
 
 
 def feature_set_in(target: str) -> FeatureSet:
-    """The set that FILE.py:NAME stands for; the file's only one where no name is given. Raises ConfigurationError saying what is there instead."""
+    """The set that FILE.py:NAME stands for, by its own name or its variable's; the file's only one where no name is given. Raises ConfigurationError saying what is there instead."""
     file, _, name = target.partition(":")
     path = Path(file).expanduser().absolute()
     if path.suffix != ".py" or not path.is_file():
         raise ConfigurationError(f"there is no file {file!r}; write FILE.py:NAME, as in my.py:gap_20")
     module = _module_of(path)
     found = {k: v for k, v in vars(module).items() if isinstance(v, FeatureSet)}
-    if name in found:
-        return found[name]
+    for called, one in found.items():
+        if name in {called, one.name}:
+            return one
     if not name and len(found) == 1:
         return next(iter(found.values()))
     there = f"it has {', '.join(f'{file}:{k}' for k in found)}" if found else "it declares none; write @feature(lookback=…) over a function of columns (quant init shows one)"
     raise ConfigurationError(f"{file} has no feature {name!r}: {there}" if name else f"{file}: which feature? {there}")
+
+
+def write_package(name: str, folder: Path) -> list[Path]:
+    """Write a team's own package of that name into the folder, and return its files. Raises ConfigurationError where a file stands there already, or the name cannot be a package's."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise ConfigurationError(f"{name!r} cannot be a package's name; write lower-case letters, digits and underscores: myfund")
+    texts = {folder / _place(t, name): t.read_text().replace("myfund", name) for t in sorted(TEMPLATE.rglob("*.txt"))}
+    if standing := [str(p) for p in texts if p.exists()]:
+        raise ConfigurationError(f"nothing was written: {', '.join(standing)} would be overwritten; name another folder")
+    found = find_spec(name)
+    if name in sys.stdlib_module_names or (found and found.origin):  # a folder without modules has none
+        raise ConfigurationError(f"there is a module {name!r} already, and it would be found instead; choose another name")
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return list(texts)
+
+
+def _place(template: Path, name: str) -> str:
+    """Where a file of the template goes."""
+    place = template.relative_to(TEMPLATE).as_posix().removesuffix(".txt").replace("myfund", name)
+    return f".{place}" if place == "gitignore" else place
 
 
 def _module_of(path: Path) -> ModuleType:

@@ -37,6 +37,12 @@ def home() -> Path:
     return Path(os.environ.get("QUANT_HOME", ".quant")).absolute()
 
 
+def own_deployment(home: Path) -> Path | None:
+    """The deployment.yaml in a home or, where the home is a package's .quant, beside it; None where there is none."""
+    beside = [home.parent / "deployment.yaml"] if home.name == ".quant" else []
+    return next((p for p in (home / "deployment.yaml", *beside) if p.exists()), None)
+
+
 class Workspace:
     """A home folder and its deployment. Adapters open when first used."""
 
@@ -48,11 +54,10 @@ class Workspace:
 
     @classmethod
     def open(cls, folder: Path | None = None, deployment: Path | None = None) -> "Workspace":
-        """The workspace of a folder. The deployment: the file given, $QUANT_DEPLOYMENT, the home's deployment.yaml, or the default simulated one."""
+        """The workspace of a folder. The deployment: the file given, $QUANT_DEPLOYMENT, the home's own, or the default simulated one."""
         where = (folder or home()).absolute()
         named = deployment or (Path(os.environ["QUANT_DEPLOYMENT"]) if "QUANT_DEPLOYMENT" in os.environ else None)
-        own = where / "deployment.yaml"
-        return cls(where, load(named or (own if own.exists() else DEFAULT)))
+        return cls(where, load(named or own_deployment(where) or DEFAULT))
 
     def assume(self, known_at: str) -> None:
         """Read the deployment's file under this rule of knowledge times instead of its own. Raises ConfigurationError where the source is no file."""

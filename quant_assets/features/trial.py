@@ -42,7 +42,7 @@ class Trial:
     @property
     def fine(self) -> bool:
         """Whether it may be published: it breaks no law and has values."""
-        return self.refused.is_empty() and self.audits.height > 0 and self.best is not None
+        return self.refused.is_empty() and self.best is not None
 
     @property
     def best(self) -> Mapping[str, float | int | str] | None:
@@ -53,11 +53,8 @@ class Trial:
     @property
     def verdict(self) -> str:
         """One line: what to think of it."""
-        for law in self.refused.iter_rows(named=True):
-            where = f"column {law['column']}, {law['at']}, instrument {law['sid']}" if law["column"] else law["evidence"]
-            return f"REFUSED: it breaks the law of {law['law']}: {where}. What was measured of it means nothing."
-        if self.audits.is_empty():
-            return "NOT AUDITED: there were too few sessions to cut; take in more, or choose a longer range."
+        for law, evidence in self.refused.select("law", "evidence").iter_rows():
+            return f"REFUSED by the law of {law.replace('_', ' ')}: {evidence}. What was measured of it means nothing."
         if (best := self.best) is None:
             return "NO VALUE: it is missing, or the same for all names, on every session; is its window longer than the data, or min_samples too high?"
         told = f"rank IC {best['mean']:+.4f} over {best['horizon']} sessions (t {best['t']:+.1f}, {best['n']} sessions)"
