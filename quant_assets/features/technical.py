@@ -234,7 +234,8 @@ def kernel(panel: pl.DataFrame) -> pl.DataFrame:
 def _computed(group: Group, panel: pl.DataFrame) -> pl.DataFrame:
     """The group's features in the panel's rows."""
     rows = _stretches(panel, group.columns)
-    drawn = rows.with_columns(line.over("stretch").alias(name) for name, line in group.lines.items()).filter("selected")
+    # each line is cut to the rows wanted as soon as it is drawn: all of them at once would be the peak of memory
+    drawn = rows.select(column.filter("selected") for column in (pl.all(), *(line.over("stretch").alias(name) for name, line in group.lines.items())))
     values = drawn.select(_value(feature).alias(name) for name, feature in group.features.items())
     place = np.full(panel.height, -1)
     place[drawn["at"].to_numpy()] = np.arange(drawn.height)
