@@ -13,14 +13,16 @@ stochastic RSI); Kaufman 1995 (efficiency); Chande 1995 (Aroon); Tillson 1998 (T
 
 Left out: KAMA, MAMA and the Hilbert lines (smoothing that slows with the market: no lookback bounds what an old price
 weighs); SuperTrend (a switch that two starts can hold in different positions for good; two parabolic SARs meet: half of
-them in 20 rows, all of 5,360 on real names in 144); OBV and the A/D line as they are (sums from wherever a series starts); ATR and MOM (in units of price; NATR and ROC are the same, divided); fast %K,
-fast %D and TA-Lib's CMO (equal to %R + 100, to slow %K, and to 2 RSI − 100).
+them in 20 rows, all of 5,360 on real names in 144); OBV and the A/D line as they are (sums from wherever a series
+starts); ATR and MOM (in units of price; NATR and ROC are the same, divided); fast %K, fast %D and TA-Lib's CMO (equal to
+%R + 100, to slow %K, and to 2 RSI - 100).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import polars_talib as ta
 
@@ -34,10 +36,10 @@ REACH = 500
 
 LOOKBACK = REACH + GAP
 
-ENDLESS = 1 << 40
+ENDLESS = 1 << 40  # more rows than there are
 COLUMNS = ("high", "low", "close", "volume")
 H, L, C, V = (pl.col(c) for c in COLUMNS)
-ROW = pl.col
+ROW = pl.col  # of a line, by its name
 
 
 def decay(*periods: int) -> int:
@@ -99,7 +101,7 @@ def _field(bands: pl.Expr, name: str) -> pl.Expr:
     return bands.struct.field(name)
 
 
-_MACD, _BANDS, _RSI = ta.macd(C, 12, 26, 9), ta.bbands(C, 20, 2.0, 2.0, 0), ta.rsi(C, 14)
+_MACD, _BANDS = ta.macd(C, 12, 26, 9), ta.bbands(C, 20, 2.0, 2.0, 0)
 _STOCH, _STOCHRSI, _AROON = ta.stoch(H, L, C, 14, 3, 0, 3, 0), ta.stochrsi(C, 14, 14, 3, 0), ta.aroon(H, L, 25)
 _KELTNER = ta.kc(H, L, C, 20, 10, 2.0)
 
@@ -210,7 +212,7 @@ FLOW = Group(
         "obv_20": ta.mom(ta.obv(C, V), 20),
     },
     features={
-        "mfi_14": Feature(ROW("mfi"), 15, "money flow index of 14 rows: volume times typical price where it rose, over all, 0 to 100", _moved(15) & (_traded(14))),
+        "mfi_14": Feature(ROW("mfi"), 15, "money flow index of 14 rows: volume times typical price where it rose, over all, 0 to 100", _moved(15) & _traded(14)),
         "obv_20": Feature(ROW("obv_20") / ROW("volume_20"), 21, "on-balance volume gained in 20 rows over their volume, -1 to 1", _traded(20)),
         "money_flow_20": Feature(ROW("flow"), 20, "Chaikin money flow: volume times where the close stands in its bar, over the volume of 20 rows, -1 to 1", _traded(20)),
         "chaikin": Feature(
@@ -261,18 +263,23 @@ def _stretches(panel: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
     stretch, i = (rows[c].to_numpy().astype(np.int64) for c in ("stretch", "i"))
     first = np.flatnonzero(np.diff(stretch, prepend=-1))
     _, exponent = np.frexp(rows["close"].to_numpy()[first])
-    at, row = (stretch << 32) + i, np.arange(rows.height)
-    within = row + 1 - np.searchsorted(at, at - REACH, side="right")
+    at = (stretch << 32) + i
+    within = np.arange(rows.height) + 1 - np.searchsorted(at, at - REACH, side="right")
     young = i - i[first][stretch] < REACH
-    same = pl.lit(value=True)
-    for column in {"high", "low", "close"} & set(columns):
-        same &= (pl.col(column) == pl.col(column).shift(1)) & (pl.col(column) == C)
-    moved = ~rows.select(same).to_series().fill_null(value=False).to_numpy()
-    moved[first] = False
-    last = np.maximum.accumulate(np.where(moved, row, -1))
-    still = pl.Series(np.where(last < first[stretch], ENDLESS, row - last))
+    still = _still(rows, first, stretch)
     prices = [pl.col(c) * pl.Series(np.ldexp(1.0, -exponent)[stretch]) for c in columns if c != "volume"]
     return rows.with_columns(*prices, enough=pl.Series(np.where(young, ENDLESS, within)), still=still, still_lately=still.rolling_max(5, min_samples=1))
+
+
+def _still(rows: pl.DataFrame, first: npt.NDArray[np.int64], stretch: npt.NDArray[np.int64]) -> pl.Series:
+    """How many rows ago the prices last moved: 0 where this row's are not all the close before; endless where they never did in the stretch."""
+    prices = [c for c in ("high", "low", "close") if c in rows.columns]
+    same = pl.all_horizontal((pl.col(c) == pl.col(c).shift(1)) & (pl.col(c) == C) for c in prices)
+    moved = ~rows.select(same.fill_null(value=True)).to_series().to_numpy()
+    moved[first] = False
+    row = np.arange(rows.height)
+    last = np.maximum.accumulate(np.where(moved, row, -1))
+    return pl.Series(np.where(last < first[stretch], ENDLESS, row - last))
 
 
 TECHNICAL = FeatureSet(
