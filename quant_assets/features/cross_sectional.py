@@ -54,7 +54,7 @@ def kernel(panel: pl.DataFrame) -> pl.DataFrame:
         "size": mean(f"{_OWN}dollars", 60).log(),
     }
     rows = rows.with_columns(e.alias(_OWN + c) for c, e in made.items())
-    return rows.with_columns(finite(_OWN + c) for c in (*made, "beta"))
+    return panel.with_columns(rows.select(finite(_OWN + c) for c in (*made, "beta")))
 
 
 def cross_section(rows: pl.DataFrame) -> pl.DataFrame:

@@ -34,6 +34,6 @@ def with_market_model(panel: pl.DataFrame, prefix: str) -> pl.DataFrame:
     rows = rows.with_columns((pl.col(x) * pl.col(x)).alias(xx), (pl.col(x) * pl.col(y)).alias(xy), (pl.col(y) * pl.col(y)).alias(yy))
     rows = rows.with_columns(pl.col(c).rolling_mean(BETA, min_samples=ENOUGH).over(SERIES) for c in (y, x, xx, xy, yy))
     own, common = pl.col(yy) - pl.col(y) * pl.col(y), pl.col(xx) - pl.col(x) * pl.col(x)
-    rows = rows.with_columns(beta=pl.when(common > 0).then((pl.col(xy) - pl.col(x) * pl.col(y)) / common)).rename({"beta": f"{prefix}beta"})
+    rows = rows.with_columns(pl.when(common > 0).then((pl.col(xy) - pl.col(x) * pl.col(y)) / common).alias(f"{prefix}beta"))
     left = pl.col(f"{prefix}beta") ** 2 * common
     return rows.with_columns((own - left).clip(0.0).sqrt().alias(f"{prefix}residual")).drop(y, x, xx, xy, yy)
