@@ -1,0 +1,102 @@
+"""The factors of many series, tile by tile.
+
+A tile holds as many rows as stay in a core's cache while all is computed from them: segments, each a stretch of one
+series from a selected row on, with the PAST rows before it. Rows before the series begins are not `there`.
+"""
+
+import numpy as np
+
+from quant_assets.features.alpha158 import formulas, rolling
+from quant_assets.features.alpha158.rolling import F32, F64, INF, LOWEST, NONE, ONE, PAST, Flags, Ints, compiled
+
+TILE = 1024  # rows
+ROOM = 128  # a segment with less of it waits for the next tile
+
+
+@compiled
+def gather(bars: F32, starts: Ints, selected: Flags, position: Ints, tile: F32, there: F64, segments: Ints) -> tuple[int, int]:
+    """Fills a tile (column, row) and `segments` from `position` (series, row) on; returns how many segments and up to which row of the tile."""
+    count, end, s, r = 0, PAST, position[0], position[1]
+    while s + 1 < len(starts):
+        if r == starts[s + 1]:
+            s += 1
+        elif not selected[r]:
+            r += 1
+        elif count and tile.shape[1] - end < PAST + min(starts[s + 1] - r, ROOM):
+            break
+        else:
+            stop = r + 1
+            for q in range(r + 1, min(starts[s + 1], r + tile.shape[1] - end - PAST)):
+                if selected[q]:
+                    stop = q + 1
+                elif q - stop >= PAST:
+                    break
+            for q in range(r - PAST, stop):
+                there[end] = 1.0 if q >= starts[s] else 0.0
+                for b in range(5):
+                    tile[b, end] = bars[b, q] if q >= starts[s] else np.float32(np.nan)
+                end += 1
+            segments[count, 0], segments[count, 1], segments[count, 2] = end - (stop - r), r, stop - r
+            count += 1
+            r = stop
+    position[0], position[1] = s, r
+    return count, end
+
+
+@compiled
+def prepare(tile: F32, there: F64, pairs: F64, changes: F64, singles: F64, highs: F32, closes: F32, end: int) -> None:
+    """Level 0 of everything from a tile's bars."""
+    for t in range(PAST, end):
+        h, low, c, v = tile[1, t], tile[2, t], tile[3, t], tile[4, t]
+        before, v_before = tile[3, t - 1], tile[4, t - 1]
+        ratio, log_volume = c / before, np.log(np.float64(v + ONE))
+        log_ratio, moved = np.log(np.float64(v / v_before + ONE)), abs(ratio - ONE) * v
+        pair, pair_of_ratios = np.isfinite(c) & np.isfinite(log_volume), np.isfinite(ratio) & np.isfinite(log_ratio)
+        pairs[0, 0, 0, t], pairs[0, 0, 1, t], pairs[0, 0, 2, t] = (1.0, np.float64(t), np.float64(c)) if np.isfinite(c) else (0.0, 0.0, 0.0)
+        pairs[1, 0, 0, t], pairs[1, 0, 1, t], pairs[1, 0, 2, t] = (1.0, np.float64(c), log_volume) if pair else (0.0, 0.0, 0.0)
+        pairs[2, 0, 0, t], pairs[2, 0, 1, t], pairs[2, 0, 2, t] = (1.0, np.float64(ratio), log_ratio) if pair_of_ratios else (0.0, 0.0, 0.0)
+        singles[0, 0, 0, t], singles[0, 0, 1, t] = (1.0, np.float64(v)) if np.isfinite(v) else (0.0, 0.0)
+        singles[1, 0, 0, t], singles[1, 0, 1, t] = (1.0, np.float64(moved)) if np.isfinite(moved) else (0.0, 0.0)
+        by, v_by = c - before, v - v_before
+        changes[0, 0, 0, t], changes[0, 0, 1, t], changes[0, 0, 2, t] = there[t], 1.0 if by > 0 else 0.0, 1.0 if by < 0 else 0.0
+        changes[1, 0, 0, t], changes[1, 0, 1, t], changes[1, 0, 2, t] = 1.0 if np.isfinite(by) else 0.0, by if by > 0 else NONE, -by if by < 0 else NONE
+        changes[2, 0, 0, t], changes[2, 0, 1, t], changes[2, 0, 2, t] = 1.0 if np.isfinite(v_by) else 0.0, v_by if v_by > 0 else NONE, -v_by if v_by < 0 else NONE
+        missing = INF if there[t] > 0 else -INF  # where the highest is: at a missing value, but not before the series
+        highs[0, 0, 0, t], highs[0, 0, 1, t] = (h, h) if np.isfinite(h) else (-INF, missing)
+        highs[1, 0, 0, t], highs[1, 0, 1, t] = (-low, -low) if np.isfinite(low) else (-INF, missing)
+        closes[0, 0, 0, t], closes[1, 0, 0, t] = (-c, c) if np.isfinite(c) else (INF, INF)
+
+
+def factors(starts: Ints, bars: F32, selected: Flags, out: F32) -> None:
+    """Writes the factors (factor, row) of `bars` (open, high, low, close, volume; row), whose series begin at `starts`, from each selected row to the next."""
+    size, levels = PAST + TILE, len(LOWEST)
+    tile, there, scores = np.full((5, size), np.float32(np.nan)), np.zeros(size), np.zeros((5, size), np.float32)
+    pairs, changes, singles = np.zeros((3, levels, 6, size)), np.zeros((3, levels, 3, size)), np.zeros((2, levels, 3, size))
+    highs, closes = np.zeros((2, levels, 3, size), np.float32), np.full((2, levels, max(LOWEST), size), INF)
+    segments, position, close = np.zeros((TILE, 3), np.int64), np.zeros(2, np.int64), tile[3]
+    time_and_close, close_and_volume, ratios = pairs
+    while True:
+        count, end = gather(bars, starts, selected, position, tile, there, segments)
+        if not count:
+            return
+        prepare(tile, there, pairs, changes, singles, highs, closes, end)
+        rolling.codeviations(pairs, end)
+        rolling.sums(changes, end)
+        rolling.deviations(singles, end)
+        rolling.highest(highs, end)
+        rolling.lowest(closes, end)
+        rolling.standing(close, scores, end)
+        to = segments[:count]
+        formulas.of_the_bar(out, tile, to)
+        formulas.of_the_close(out, tile, to)
+        formulas.trend(out, time_and_close, close, to)
+        formulas.extremes(out, highs[0], highs[1], changes[0], close, to)
+        formulas.quantiles(out, 53, closes[0], -1.0, time_and_close, close, to)
+        formulas.quantiles(out, 58, closes[1], 1.0, time_and_close, close, to)
+        formulas.ranks(out, scores, time_and_close, close, to)
+        formulas.correlation(out, 88, close_and_volume, formulas.FLAT_PRICE, 0.0, to)
+        formulas.correlation(out, 93, ratios, 0.0, formulas.FLAT, to)
+        formulas.counts(out, changes[0], to)
+        formulas.gains(out, 113, changes[1], to)
+        formulas.volumes(out, singles[0], singles[1], tile[4], to)
+        formulas.gains(out, 143, changes[2], to)
