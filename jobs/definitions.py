@@ -10,6 +10,7 @@ from quant_assets.assets import month_end_partitions, session_partitions
 from quant_assets.backtest import assets as backtest_assets
 from quant_assets.execution import assets as execution_assets
 from quant_assets.features import assets as features_assets
+from quant_assets.features import checks as features_checks
 from quant_assets.features.sets import DAILY, feature_sets
 from quant_assets.market_data import assets as market_data_assets
 from quant_assets.market_data import checks as market_data_checks
@@ -59,7 +60,7 @@ def build(ws: Workspace) -> dg.Definitions:
             *backtest_assets.build(sessions, ws.reports, ws.notice),
             *today_assets.build(sessions),
         ],
-        asset_checks=[*market_data_checks.build(ws.reports / "data_docs", fed), *today_checks.build()],
+        asset_checks=[*market_data_checks.build(ws.reports / "data_docs", fed), *features_checks.build(by_session, strategies), *today_checks.build()],
         jobs=[run_daily, deliver, after_delivery, day_status, data_docs, history, retrain, run_research, upkeep],
         schedules=[daily.schedule(ws.cuts, run_daily), maintenance.schedule(upkeep)],
         sensors=[

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from quant_assets.errors import ConfigurationError
 from quant_assets.execution.delivery import deliver
+from quant_assets.features.audit.gate import ensured
 from quant_assets.features.labels import publish_labels
 from quant_assets.features.publish import publish
 from quant_assets.features.sets import feature_set
@@ -27,6 +28,7 @@ from quant_assets.market_data.quality import gate
 from quant_assets.market_data.restatements import watching
 from quant_assets.market_data.universe import update
 from quant_assets.models.drift import measure
+from quant_assets.models.drift_page import drift_page
 from quant_assets.models.scoring import score
 from quant_assets.models.training import month_ends, retrain
 from quant_assets.ports import Progress, quiet
@@ -83,11 +85,15 @@ def derive(ws: "Workspace", sessions: Sequence[date], now: datetime, progress: P
         yield publish(ws.store, features, strategy.universe.name, ws.cuts, sessions, progress)
         if (net_of := strategy.rule.net_of) is not None and net_of.factors:
             yield publish(ws.store, feature_set(net_of.factors), net_of.universe, ws.cuts, sessions, progress)
+        proven = ensured(ws.store, features, strategy.universe.name, ws.cuts, max(sessions), now=now, progress=progress)
+        if proven.state == "failed":
+            ws.notifier.notify("critical", f"{features.name} looks ahead, or breaks a law of features: no model of it becomes champion", proven.reason)
         yield publish_labels(ws.store, ws.cuts, strategy.rule, sessions)
         for cut in month_ends(ws.cuts.calendar, min(sessions), max(sessions)) if cut_at is None else cut_at:
             yield retrain(ws.store, ws.registry, features, strategy, ws.cuts, cut, notifier=ws.notifier)
         yield score(ws.store, features, strategy, ws.cuts, sessions)
         yield measure(ws.store, features, strategy, ws.cuts, sessions)
+        drift_page(ws.store, strategy, max(sessions), ws.reports)
         yield decide(ws.store, features, strategy, ws.cuts, sessions, kill_switch=ws.ledger.kill_switch(), provenance=provenance(ws, run_id), now=now, late=is_late)
 
 

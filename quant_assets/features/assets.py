@@ -11,20 +11,14 @@ from quant_assets.features.publish import publish
 from quant_assets.features.sets import FeatureSet, feature_set
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Ledger, Store
-from quant_assets.signals.strategy import Strategy
+from quant_assets.signals.strategy import Strategy, universes_of
 
 GROUP = "2_features"
 RUNBOOK = "Runbook: an empty session has its reason in `reason`; values are frozen at the session's cut and never change."
 
 
-def universes_of(feature_set: FeatureSet, strategies: Sequence[Strategy]) -> list[str]:
-    """The universes over which a set is published: those of the strategies that read it; all, where none does and it is there for research."""
-    reading = {s.universe.name for s in strategies if s.feature_set == feature_set.name}
-    return sorted(reading or {s.universe.name for s in strategies})
-
-
 def _published(feature_set: FeatureSet, strategies: Sequence[Strategy], sessions: dg.PartitionsDefinition[str], upstream: Collection[str]) -> dg.AssetsDefinition:
-    universes = universes_of(feature_set, strategies)
+    universes = universes_of(strategies, feature_set.name)
 
     @staged(
         GROUP,

@@ -1,6 +1,6 @@
 """A strategy is one declaration: what it looks at, how it thinks, when it decides, what it may do."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
@@ -174,3 +174,9 @@ class Strategy(Frozen, frozen=True):
 
 
 LIQUID_MOMENTUM = Strategy(name="liquid_momentum")
+
+
+def universes_of(strategies: Iterable[Strategy], feature_set: str) -> list[str]:
+    """The universes over which a set is published: those of the strategies that read it; all, where none does and it is there for research."""
+    named = [(s.universe.name, s.feature_set) for s in strategies]
+    return sorted({u for u, read in named if read == feature_set} or {u for u, _ in named})

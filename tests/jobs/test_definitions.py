@@ -37,13 +37,28 @@ GROUPS = {
 }
 CHECKS = {
     "bars": sorted(["great_expectations", *(r.name for r in RULES)]),
+    **{f"features_{name}": ["no_look_ahead"] for name in ("price_volume",)},
     "day_status": ["booked", "breaks", "data", "decisions", "heartbeat", "kill_switch", "model", "orders", "report"],
 }
 JOBS = {  # and their steps; market_data makes bars, actions, listings and quarantine
-    "daily": ["decisions", "feature_drift", "features_price_volume", "fills", "labels", "market_data", "positions", "quality", "reconciliation", "scores", "universe", "verdicts"],
+    "daily": [
+        "decisions",
+        "feature_drift",
+        "features_price_volume",
+        "features_price_volume_no_look_ahead",
+        "fills",
+        "labels",
+        "market_data",
+        "positions",
+        "quality",
+        "reconciliation",
+        "scores",
+        "universe",
+        "verdicts",
+    ],
     "data_docs": ["bars_great_expectations"],
     "deliver": ["orders"],
-    "history": ["features_price_volume", "labels", "market_data", "quality", "universe", "verdicts"],
+    "history": ["features_price_volume", "features_price_volume_no_look_ahead", "labels", "market_data", "quality", "universe", "verdicts"],
     "maintenance": ["upkeep"],
     "post_trade": ["costs", "report"],
     "research": ["decisions", "feature_drift", "research_books_traded", "research_report", "scores"],

@@ -1,16 +1,17 @@
 """A small market whose truth is known: features and labels with a planted signal, or none, or a leak."""
 
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 
 import numpy as np
 import polars as pl
 import pytest
 
+from quant_assets.features.audit.audit import LAWS
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.signals.strategy import ModelRule, Strategy
-from quant_assets.tables import LABELS
+from quant_assets.tables import AUDITS, LABELS
 from resources.store import DeltaStore
 
 HORIZON = 5
@@ -32,7 +33,14 @@ class Market:
         store = DeltaStore(root)
         store.append(self.feature_set.table, self.features)
         store.append(LABELS, self.labels)
+        store.append(AUDITS, passed(self.feature_set, self.cuts.of(self.sessions[0])))
         return store
+
+
+def passed(feature_set: FeatureSet, when: datetime) -> pl.DataFrame:
+    """The audit of a set in which every law held."""
+    named = {"feature_set": feature_set.name, "version": feature_set.version, "fingerprint": feature_set.fingerprint, "session": when.date(), "known_at": when}
+    return pl.DataFrame([{**named, "law": law, "passed": True, "cuts": 1, "cells": 1, "evidence": "planted"} for law in LAWS], schema=dict(AUDITS.schema))
 
 
 @dataclass

@@ -1,0 +1,44 @@
+"""`quant audit …`: does anything look ahead?"""
+
+from typing import Annotated
+
+import typer
+
+from jobs.commands.options import AsJson, From, To, workspace
+
+audit_app = typer.Typer(no_args_is_help=True, help="Proofs that what research saw could have been known.")
+
+
+@audit_app.command("features")
+def audit_features(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…", help="Feature sets; all that this deployment declares where none is named.")] = None,
+    first: From = None,
+    last: To = None,
+    universe: Annotated[str | None, typer.Option(help="Whose members; default: of the strategies that read the set.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Does a feature see what was not known yet? Each set is computed at cuts of every awkward kind (ex-dates, delistings, restatements, halts, index changes) with the future cut off and with it poisoned, and its kernel is tried on a synthetic panel. Names the first column, session and instrument that gives a leak away.
+
+    The verdict is stored: a set that did not pass as it is written now can feed no champion. Exit code 1 where one fails.
+    """
+    from jobs.console import frame, progress, say
+    from quant_assets.features.audit.audit import record, standing
+    from quant_assets.features.sets import DAILY, feature_set, feature_sets
+    from quant_assets.signals.strategy import universes_of
+    from quant_assets.tables import AUDITS
+
+    ws = workspace()
+    asked = [feature_set(n) for n in names] if names else [f for f in feature_sets().values() if f.frequency == DAILY]
+    begin, end = ws.span
+    sessions = ws.cuts.calendar.between(ws.cuts.calendar.on_or_after(first or begin), ws.cuts.calendar.on_or_before(last or min(d for d in (end, ws.latest()) if d)))
+    with progress() as tick:
+        for one in asked:
+            record(ws.store, one, universe or universes_of(ws.deployment.strategies, one.name)[0], ws.cuts, sessions, now=ws.clock.now(), progress=tick)
+    verdicts = {f.name: standing(ws.store, f) for f in asked}
+    if as_json:
+        rows = ws.store.read(AUDITS, as_of=None)
+        frame(rows.filter(rows["known_at"] == rows["known_at"].max()), "json")
+    else:
+        for name, found in verdicts.items():
+            say(f"[{'green' if found.state == 'passed' else 'bold red'}]{found.state:8}[/] {name:18} {found.reason}")
+    raise typer.Exit(0 if all(v.state == "passed" for v in verdicts.values()) else 1)

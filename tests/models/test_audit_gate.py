@@ -1,0 +1,62 @@
+"""No champion feeds on a set that was not proven free of look-ahead as it is written now."""
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from quant_assets.models.promotion import champions
+from quant_assets.models.training import retrain
+from quant_assets.tables import AUDITS, LABELS, MODELS, PROMOTIONS
+from resources.store import DeltaStore
+
+LAW = "truncation"
+
+
+@pytest.fixture(scope="module")
+def planted(market):
+    """A market with a signal."""
+    return market(seed=4, signal=0.3)
+
+
+@pytest.fixture
+def unaudited(planted, tmp_path):
+    """Features and labels, and no audit of them."""
+    store = DeltaStore(tmp_path)
+    store.append(planted.feature_set.table, planted.features)
+    store.append(LABELS, planted.labels)
+    return store
+
+
+def test_an_unaudited_set_waits_for_its_audit(planted, registry, strategy, unaudited) -> None:
+    """The model is kept and not judged, and the reason says what to do; after the audit the same call promotes that very model."""
+    cut, audited = planted.sessions[100], planted.store(unaudited.root / "audited").read(AUDITS, as_of=None)
+    first = retrain(unaudited, registry, planted.feature_set, strategy, planted.cuts, cut)
+    assert (first.state, "quant audit features planted" in first.reason) == ("refused", True)
+    assert (unaudited.read(MODELS, as_of=None).height, unaudited.read(PROMOTIONS, as_of=None).height) == (1, 0)
+    unaudited.append(AUDITS, audited)
+    assert retrain(unaudited, registry, planted.feature_set, strategy, planted.cuts, cut).numbers["promoted"]
+    model = champions(unaudited, strategy.name, planted.cuts.of(planted.sessions[101])).of(planted.sessions[101], planted.cuts.of(planted.sessions[101]))
+    assert [model.model_id] == unaudited.read(MODELS, as_of=None)["model_id"].to_list()
+
+
+@pytest.mark.parametrize("what", ["a law was broken", "another version", "another text"])
+def test_only_a_passed_audit_of_this_very_set_counts(planted, registry, strategy, unaudited, what) -> None:
+    """An audit that failed, or that spoke of another version or of other code, promotes nothing."""
+    rows = planted.store(unaudited.root / "audited").read(AUDITS, as_of=None)
+    changed = {
+        "a law was broken": rows.with_columns(passed=pl.col("law") != LAW),
+        "another version": rows.with_columns(version=pl.lit("0")),
+        "another text": rows.with_columns(fingerprint=pl.lit("of yesterday")),
+    }
+    unaudited.append(AUDITS, changed[what])
+    report = retrain(unaudited, registry, planted.feature_set, strategy, planted.cuts, planted.sessions[100])
+    assert (report.state, unaudited.read(PROMOTIONS, as_of=None).height) == ("refused", 0)
+
+
+def test_a_changed_line_is_another_set(planted) -> None:
+    """The fingerprint follows the declaration and the functions' source: one other lookback, or one other kernel, and the audit is asked again."""
+    same = replace(planted.feature_set)
+    assert same.fingerprint == planted.feature_set.fingerprint
+    others = [replace(same, lookback=2), replace(same, kernel=pl.DataFrame.clone), replace(same, columns=("open",))]
+    assert len({same.fingerprint, *(o.fingerprint for o in others)}) == 4
