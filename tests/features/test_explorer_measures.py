@@ -20,7 +20,7 @@ from quant_assets.models.evaluation import ic_estimate, rank_ic
 DAYS = calendar("XNYS").between(date(2024, 1, 2), date(2024, 4, 30))[:70]
 HORIZONS, LAGS, QUANTILES = (1, 3), (1, 4), 4
 FEATURES = ("planted_5", "planted_20", "noise", "ties", "gaps", "flat", "absent")
-FRAMES = ("sessions", "daily", "ic", "excess", "decay", "quantiles", "persistence", "turnover", "drift", "correlation", "summary", "families")
+FRAMES = ("sessions", "daily", "ic", "excess", "decay", "quantiles", "persistence", "turnover", "drift", "correlation", "summary", "families", "extremes")
 
 
 def declared(*features: str) -> FeatureSet:
@@ -137,12 +137,14 @@ def test_a_planted_signal_is_found_and_noise_is_not() -> None:
 
 @pytest.mark.parametrize("feature", ["planted_5", "ties", "gaps", "flat", "absent"])
 def test_quantile_returns_are_means_above_all_names(feature: str) -> None:
-    """By session, each quantile's mean return less that of all names; averaged over sessions in `quantiles`."""
+    """By session, each quantile's mean return less that of all names, the outermost return held at the one next to it; averaged over sessions in `quantiles`."""
     values, forward = market()
     members, followed = values.select("session", "sid"), forward.filter(horizon=1)
     wanted: list[float | None] = []
     for session, held in zip(DAYS, by_session(feature), strict=True):
         then = dict(followed.filter(session=session).join(members, on=["session", "sid"], how="semi").select("sid", "value").iter_rows())
+        low, high = sorted(then.values())[1 : -1 : max(len(then) - 3, 1)] if then else (0.0, 0.0)
+        then = {k: min(max(v, low), high) for k, v in then.items()}
         of = bucket(held)
         for q in range(1, QUANTILES + 1):
             inside = [then[k] for k, b in of.items() if b == q and k in then]
@@ -241,6 +243,18 @@ def test_other_features_change_nothing() -> None:
     for name in ("daily", "ic", "decay", "quantiles", "persistence"):
         both = [getattr(m, name).with_columns(pl.col("feature").cast(pl.String)).filter(pl.col("feature") == "gaps") for m in (alone, measured())]
         assert_frame_equal(*both, check_exact=name != "quantiles")
+
+
+def test_one_wrong_price_does_not_make_the_means_and_is_named() -> None:
+    """A return of a million per cent, of a name with rows, stands among the extremes once, with its shortest window; no mean moves by more than a bounded return can."""
+    values, forward = market()
+    at = values.filter(pl.col("session") == DAYS[20])["sid"][0]
+    wrong = forward.with_columns(value=pl.when(pl.col("session") == DAYS[20], pl.col("sid") == at).then(9_999.0).otherwise("value"))
+    wrong = pl.concat([wrong, wrong.head(1).with_columns(sid=pl.lit(999, dtype=pl.Int64), value=pl.lit(1e6))])  # no member
+    found = explore(declared(*FEATURES), values, wrong, horizons=HORIZONS, lags=LAGS, quantiles=QUANTILES)
+    assert found.extremes.row(0) == (DAYS[20], at, 1, 9_999.0)
+    assert found.extremes["sid"].is_unique().all()
+    assert (found.quantiles["mean"] - measured().quantiles["mean"]).abs().max() < 0.001
 
 
 def test_families() -> None:

@@ -16,6 +16,7 @@ from quant_assets.models.evaluation import newey_west
 from quant_assets.ports import Progress, quiet
 
 HORIZONS, LAGS, QUANTILES = (1, 2, 5, 10, 20), (1, 2, 5, 10, 20), 5
+EXTREMES = 8
 REFERENCE, STRETCH = 63, 21  # sessions: a quarter of trading to compare with, a month to compare
 LEVEL_NAMES = tuple(f"p{level * 100:.0f}" for level in LEVELS)
 Part = tuple[pl.DataFrame, pl.DataFrame]
@@ -28,13 +29,15 @@ class Measures:
     `sessions`: session, rows. `daily` (session, feature): known, coverage (share of rows with a value), p1 … p99 (quantiles
     of the values), turnover_low and turnover_high (share of the lowest and highest quantile's names that were not in it a
     session before), rank_autocorrelation (with the session before). `ic` (session, feature, horizon): ic, n.
-    `excess` (session, feature, quantile from 1): excess, the mean forward return at the shortest horizon above that of all names.
+    `excess` (session, feature, quantile from 1): excess, the mean forward return at the shortest horizon above that of all names, returns held within
+    their session's 1st and 99th percentile.
     `decay` (feature, horizon): mean IC with error and t (Newey–West, horizon − 1 lags), ratio (mean over standard deviation,
     by session), hit (share of sessions above 0), n sessions. `quantiles` (feature, horizon, quantile): mean excess with error, t.
     `persistence` (feature, lag): rank_autocorrelation, turnover_low, turnover_high, means. `turnover` (feature, quantile): mean at lag 1.
     `drift` (session, feature): psi, noise, ks of the sessions up to it against the first ones (`drift.psi`).
     `correlation` (feature, other): mean over the sessions of the rank correlation. `summary` (feature): family, meaning, coverage,
-    rank_autocorrelation, turnover (both outer quantiles), psi of the last stretch less its noise. `families` (family, horizon): features, mean_abs_ic, best, best_ic, best_t.
+    rank_autocorrelation, turnover (both outer quantiles), psi of the last stretch less its noise. `extremes`: the largest returns of the
+    names that have rows, one for each name: session, sid, horizon, value. `families` (family, horizon): features, mean_abs_ic, best, best_ic, best_t.
     """
 
     feature_set: FeatureSet
@@ -53,6 +56,7 @@ class Measures:
     correlation: pl.DataFrame
     summary: pl.DataFrame
     families: pl.DataFrame
+    extremes: pl.DataFrame
 
     @property
     def empty(self) -> bool:
@@ -89,13 +93,23 @@ def explore_parts(
     A lag counts the sessions that have rows. `families`: the family of each feature; by default the part of a set put
     together from others, or else the feature's name without the numbers at its end.
     """
-    walk, drift, days = Walk(quantiles, tuple(lags)), Drifting(feature_set.features), list[Day]()
+    walk, drift, days, extremes = Walk(quantiles, tuple(lags)), Drifting(feature_set.features), list[Day](), _NO_RETURNS
     for values, forward in parts:
+        extremes = _extremes(extremes, forward.filter(pl.col("horizon").is_in(list(horizons))).join(values, on=["session", "sid"], how="semi"))
         for session, sids, matrix, returns in _by_session(feature_set.features, tuple(horizons), values, forward):
             days.append(walk.step(session, sids, matrix, returns))
             drift.add(session, matrix)
             progress(len(days), 0, f"{feature_set.name} {session}")
-    return _measured(feature_set, days, tuple(horizons), walk, drift.frame(), families or family_of(feature_set))
+    return _measured(feature_set, days, tuple(horizons), walk, drift.frame(), families or family_of(feature_set), extremes)
+
+
+_NO_RETURNS = pl.DataFrame(schema={"session": pl.Date, "sid": pl.Int64, "horizon": pl.Int64, "value": pl.Float64})
+
+
+def _extremes(so_far: pl.DataFrame, forward: pl.DataFrame) -> pl.DataFrame:
+    """The largest returns of both, one for each name: the shortest window that shows it."""
+    both = pl.concat([so_far, forward.select(pl.col(c).cast(t) for c, t in so_far.schema.items())])
+    return both.sort(-pl.col("value").abs(), "horizon", "session", "sid", nulls_last=True).unique("sid", keep="first", maintain_order=True).head(EXTREMES)
 
 
 def family_of(feature_set: FeatureSet) -> dict[str, str]:
@@ -185,7 +199,7 @@ def _estimates(values: np.ndarray, lags: Sequence[int]) -> dict[str, np.ndarray]
     return out
 
 
-def _measured(feature_set: FeatureSet, days: list[Day], horizons: tuple[int, ...], walk: Walk, drift: pl.DataFrame, families: Mapping[str, str]) -> Measures:
+def _measured(feature_set: FeatureSet, days: list[Day], horizons: tuple[int, ...], walk: Walk, drift: pl.DataFrame, families: Mapping[str, str], extremes: pl.DataFrame) -> Measures:
     names = feature_set.features
     f, q = len(names), walk.quantiles
     feature, horizon = pl.Series(names, dtype=pl.Enum(names)), pl.Series(horizons, dtype=pl.Int64)
@@ -242,6 +256,7 @@ def _measured(feature_set: FeatureSet, days: list[Day], horizons: tuple[int, ...
         correlation=_long(pairs, {"feature": feature, "other": feature}, "correlation"),
         summary=summary,
         families=_families(summary, decay),
+        extremes=extremes,
     )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 POINTS, SPARK_POINTS = 105, 40  # of a line over time
-PAIRS, ALIKE = 14, 0.9
+PAIRS, ALIKE, WILD = 14, 0.9, 1.0
 BPS = 1e4
 NAMED = 45  # so many features still have their names on the axes of the heat map; more have their families'
 
@@ -69,6 +69,7 @@ def page(measures: Measures, heading: Heading, horizon: int | None = None) -> st
             "bundle": bundle(),
             "window": _window(measures),
             "alike": ALIKE,
+            "extremes": measures.extremes.filter(pl.col("value").abs() > WILD).rows(named=True),
         }
     return rendering.render("explorer.html.j2", facts, "quant_assets.features.explorer")
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from quant_assets.features.explorer.ranks import Flags, Floats, Ordered, buckets, correlation, correlations, doubled_ranks, levels, ordered
 
 LEVELS = np.array([0.01, 0.25, 0.5, 0.75, 0.99])
+HELD = (0.01, 0.99)  # one price that is wrong by a factor of 10,000 would else be all that a mean return says
+ENOUGH = 20  # names to hold the outermost of
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Day:
     """One session's statistics. Shapes: F features, H horizons, Q quantiles, L lags.
 
     `rows` names; `known` (F) of them with a value; `levels` (F, 5) the quantiles `LEVELS`; `ic` and `n` (F, H); `excess`
-    (F, Q, H) mean forward return of the quantile's names above that of all names; `turnover` (F, Q, L) the share of a
+    (F, Q, H) mean forward return of the quantile's names above that of all names, returns held within their `HELD` quantiles; `turnover` (F, Q, L) the share of a
     quantile's names that were not in it before; `rank_autocorrelation` (F, L).
     """
 
@@ -113,7 +115,8 @@ def _ic(of: Ordered, ranks: Floats, forward: Floats) -> tuple[Floats, NDArray[np
 def _excess(bucket: NDArray[np.int8], forward: Floats, quantiles: int) -> Floats:
     told = ~np.isnan(forward)
     names = told.sum(axis=-1, keepdims=True)
-    returns = np.where(told, forward, 0.0)
+    low, high = np.array([_bounds(of[there]) for of, there in zip(forward, told, strict=True)]).T[:, :, None]
+    returns = np.where(told, np.clip(forward, low, high), 0.0)
     above = np.where(told, returns - returns.sum(axis=-1, keepdims=True) / np.maximum(names, 1), 0.0).T
     out = np.full((len(bucket), quantiles, len(forward)), np.nan)
     for q in range(quantiles):
@@ -121,3 +124,10 @@ def _excess(bucket: NDArray[np.int8], forward: Floats, quantiles: int) -> Floats
         counts = inside @ told.T.astype(np.float64)
         out[:, q, :] = np.where(counts > 0, (inside @ above) / np.maximum(counts, 1.0), np.nan)
     return out
+
+
+def _bounds(returns: Floats) -> tuple[float, float]:
+    """Returns that were there, near the `HELD` quantiles: with fewer than a hundred names the second lowest and highest; none for few names."""
+    if len(returns) < ENOUGH:
+        return -np.inf, np.inf
+    return float(np.quantile(returns, HELD[0], method="higher")), float(np.quantile(returns, HELD[1], method="lower"))
