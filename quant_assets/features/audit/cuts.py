@@ -77,7 +77,7 @@ def _events(bars: pl.DataFrame, actions: pl.DataFrame, located: pl.DataFrame) ->
         "last session of a name": pl.concat([ending.select(pl.col("i") - 1), days.group_by("sid").agg(pl.col("i").max()).filter(pl.col("i") < end - GONE).select("i")]),
         "eve of a restatement": restated.select("i"),
         "a bar that was late": versions.filter((pl.col("n") == 0) & (pl.col("known_at") > pl.col("cut"))).select("i"),
-        "halt": days.with_columns(after=after).filter(pl.col("after") > pl.col("i") + 1).select(pl.col("i") + 1),
+        "first session after a halt": days.with_columns(after=after).filter(pl.col("after") > pl.col("i") + 1).select(i="after"),
     }
 
 

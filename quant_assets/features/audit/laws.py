@@ -121,7 +121,9 @@ def prefix_causality(subject: _Subject) -> Found:
     """A row has the same bits whatever rows follow it, and whatever other rows are selected."""
     panel, last = subject.panel, int(subject.panel["i"].max())  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
     whole = subject.kernel(panel)
-    for end in (last - 1, last - 7, subject.start, last // 2, 12):
+    before, series = pl.col("present").shift(1), pl.col("series")
+    resumed = panel.filter(pl.col("present") & ~before & (series == series.shift(1)))["i"].unique().sort()
+    for end in (last - 1, last - 7, subject.start, last // 2, 12, *resumed.gather_every(max(1, len(resumed) // 3))):
         prefix = subject.kernel(trimmed(panel.filter(pl.col("i") <= end)))
         of_whole = whole.join(prefix.select("i", "sid"), on=["i", "sid"], how="semi", maintain_order="left").filter("present")
         if differs := subject.differ(prefix.filter("present"), of_whole, subject.made(whole)):

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
-from functools import partial
 
 import polars as pl
 
@@ -71,37 +70,41 @@ def trial(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, at: 
                 findings.setdefault(found.law, found)
         for found in runs.inputs():
             findings.setdefault(found.law, found)
-    except _NotComputedError as error:
-        return Trial(findings=tuple(Finding(law=law, sentence=str(error)) for law in LAWS))
+    except NotComputedError as error:
+        return Trial(findings=tuple(Finding(law=law, sentence=f"nothing is proven: {error}") for law in LAWS))
     progress(total, total, feature_set.name)
     return Trial(findings=tuple(findings.values()), cells=cells, values=values, names=names)
 
 
 def _against(runs: "_Runs", alone: pl.DataFrame, whole: pl.DataFrame, cut: Cut, window: list[date], seed: int) -> Iterator[Finding]:
-    """What a range says otherwise than `alone`."""
+    """What a range says otherwise than `alone`: as stored, and with another future."""
     t, features = cut.session, runs.feature_set.features
-    compare: Callable[[pl.DataFrame], Difference | None] = lambda ranged: difference(alone, ranged.filter(pl.col("session") == t), features)  # noqa: E731  # a question with one line for its answer
-    if differs := compare(whole):
+
+    def otherwise(below: Store, *, future: bool, restated: bool) -> Difference | str | None:
+        try:
+            ranged = runs.of(Hostile(below, t, runs.cuts.of(t), future=future, restated=restated, seed=seed), window)
+        except NotComputedError as error:
+            return str(error)
+        return difference(alone, ranged.filter(pl.col("session") == t), features)
+
+    if differs := difference(alone, whole.filter(pl.col("session") == t), features):
         yield _told(TRUNCATION, cut, differs, f"when it is computed together with sessions up to {window[-1]}", "it reads what lies after the session, or other sessions than its own")
-    other = partial(Hostile, runs.store, t, runs.cuts.of(t), seed=seed)
-    if compare(runs.of(other(), window)) is None:
+    both = otherwise(runs.store, future=True, restated=True)
+    if both is None:
         return
-    future, restated = (compare(runs.of(other(future=f, restated=not f), window)) for f in (True, False))
+    future = otherwise(runs.store, future=True, restated=False)
+    restated = otherwise(KnownBy(runs.store, runs.cuts.of(t)), future=False, restated=True)  # alone: no future but the restatements
     if future or not restated:
-        differs = future or compare(runs.of(other(), window))
-        if differs:
-            yield _told(POISONED_FUTURE, cut, differs, "after what became known later was changed (values, names gone, splits)", "it reads rows that were not known at the cut")
+        when = "after all that became known later was changed (other values, names gone, splits)"
+        yield _told(POISONED_FUTURE, cut, future or both, when, "it reads rows that were not known at the cut")
     if restated:
-        yield _told(
-            KNOWLEDGE_TIME,
-            cut,
-            restated,
-            "after events up to the session were restated a minute after the cut",
-            "it reads by event time; read what was known by the session's own cut: known_at <= cuts.of(session)",
-        )
+        why = "it reads by event time. Read what was known by each session's own cut: known_at <= cuts.of(session)"
+        yield _told(KNOWLEDGE_TIME, cut, restated, "after events up to the session were restated a minute after the cut", why)
 
 
-def _told(law: str, cut: Cut, differs: Difference, when: str, why: str) -> Finding:
+def _told(law: str, cut: Cut, differs: Difference | str, when: str, why: str) -> Finding:
+    if isinstance(differs, str):
+        return Finding(law=law, sentence=f"{differs} {when}: {why}. Cut: {cut}", at=str(cut.session))
     more = f" ({differs.others} more columns differ)" if differs.others else ""
     what = f"{differs.column} of session {differs.at}, sid {differs.sid}, is {_said(differs.one)}" if differs.column else f"session {differs.at}, sid {differs.sid}, has {differs.one}"
     sentence = f"{what} as known at the cut, and {_said(differs.other)} {when}{more}: {why}. Cut: {cut}"
@@ -112,7 +115,7 @@ def _said(value: object) -> str:
     return "missing" if value is None else repr(value) if isinstance(value, float) else str(value)
 
 
-class _NotComputedError(Exception):
+class NotComputedError(Exception):
     """The set's functions raised."""
 
 
@@ -130,7 +133,7 @@ class _Runs:
             return compute(store, self.feature_set, self.universe, self.cuts, sessions)
         except Exception as error:
             said = f"{type(error).__name__}: {str(error)[:600]}"
-            raise _NotComputedError(f"{self.feature_set.name} could not be computed for {sessions[0]} to {sessions[-1]}, so that nothing is proven: {said}") from error
+            raise NotComputedError(f"{self.feature_set.name} could not be computed for {sessions[0]} to {sessions[-1]}: {said}") from error
 
     def _noting(self, one: Input) -> Callable[[Store, Cuts, str, Sequence[date]], pl.DataFrame]:
         def read(store: Store, cuts: Cuts, universe: str, sessions: Sequence[date]) -> pl.DataFrame:
