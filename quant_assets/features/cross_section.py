@@ -13,6 +13,7 @@ import polars as pl
 SESSION, SECTOR = "session", "sector"
 TO_SIGMA = 1.4826022185056018  # of a normal distribution the standard deviation is so many median absolute deviations
 WIDTH = 3.0  # robust standard deviations
+SAME = 1e-9  # values that differ by less than this part of the largest differ by the rounding of the sums they came from
 NEGLIGIBLE = 1e-18  # a covariate whose sum of squares falls to this part of what it was is explained by the others
 
 
@@ -28,7 +29,7 @@ def ranked(column: str) -> pl.Expr:
 
 
 def zscored(column: str) -> pl.Expr:
-    """(value − mean) / standard deviation (of the population: ÷ n) over the session: equal-weighted mean 0, variance 1. Null where all values are the same."""
+    """(value − mean) / standard deviation (of the population: ÷ n) over the session: equal-weighted mean 0, variance 1. Null where all values are the same but for rounding."""
     return _zscored(pl.col(column)).over(SESSION)
 
 
@@ -43,7 +44,7 @@ def standardised(column: str) -> pl.Expr:
 
 
 def _zscored(value: pl.Expr) -> pl.Expr:
-    return pl.when(value.max() > value.min()).then((value - value.mean()) / value.std(ddof=0))
+    return pl.when(value.max() - value.min() > SAME * value.abs().max()).then((value - value.mean()) / value.std(ddof=0))
 
 
 def _winsorised(value: pl.Expr) -> pl.Expr:
