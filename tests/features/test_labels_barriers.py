@@ -64,6 +64,7 @@ CASES = {
     "ended between the barriers: held to the end": ([QUIET, QUIET], [action(5, "delisting", value=-0.01)], (6, -0.01, "time", True)),
     "vanished: its last price": ([QUIET, (100.0, 101.0, 99.0, 99.5)], [], (6, -0.005, "time", True)),
     "touched before it ended": ([QUIET, (100.0, 103.0, 99.5, 101.0)], [action(5, "delisting", value=-1.0)], (4, BARRIER, "upper", False)),
+    "declared dead after a halt, told when it trades again: the price counts": ([QUIET, None, QUIET, OUT], [action(4, "delisting", value=-0.5, known_at=CUTS.of(DAYS[5]))], (6, 0.01, "time", True)),
     "declared dead, and it trades: the price counts": ([QUIET, QUIET, QUIET, OUT], [action(4, "delisting", value=-0.5)], (6, 0.01, "time", True)),
 }  # fmt: skip
 

@@ -96,9 +96,8 @@ def _path(known: _Known, rule: LabelRule, entry: int, k: int, sigma: Floats) -> 
             income = income + known.at("paid", entry + m, k - m) * shares
             shares = shares * known.at("ratio", entry + m, k - m)
         at_open, high, low = (known.at(c, entry + m, k - m) * shares / paid_in - 1.0 + income / paid_in for c in ("open", "high", "low"))
-        if m:
-            leave(1, at_open >= upper, at_open)
-            leave(2, at_open <= -lower, at_open)
+        leave(1, at_open >= upper, at_open)
+        leave(2, at_open <= -lower, at_open)
         leave(2, low <= -lower, -lower)
         leave(1, high >= upper, upper)
         if proceeds is not None:
