@@ -1,6 +1,6 @@
 """Prints docs/features.md from the feature sets that the platform declares. `make docs` writes it; a test holds it current."""
 
-from quant_assets.features.catalogue import SETS
+from quant_assets.features.catalogue import OF_BARS, OF_SESSIONS
 from quant_assets.features.sets import FeatureSet
 
 HEAD = """\
@@ -31,8 +31,9 @@ def section(one: FeatureSet) -> str:
 
 def page() -> str:
     """All sets as Markdown."""
-    index = [f"- [{s.name}](#{s.name}): {s.doc}" for s in SETS]
-    return "\n".join([HEAD, *index, "", *(section(s) for s in SETS)])
+    index = [f"- [{s.name}](#{s.name}): {s.doc}" for s in OF_SESSIONS]
+    bars = ", ".join(f"`{s.name}`" for s in OF_BARS)
+    return "\n".join([HEAD, *index, f"- of intraday bars, with the same features and a bar for a session: {bars}", "", *(section(s) for s in OF_SESSIONS)])
 
 
 if __name__ == "__main__":

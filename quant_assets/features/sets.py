@@ -1,8 +1,5 @@
 """What a feature set is: a pure function of a panel, declared once. Its table, asset, checks, audit and page follow from the declaration."""
 
-import hashlib
-import inspect
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -12,6 +9,7 @@ import polars as pl
 
 from quant_assets.contract import Schema, Table
 from quant_assets.errors import ConfigurationError
+from quant_assets.features.source import source_hash
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Store
 from quant_assets.records import content_id
@@ -103,20 +101,10 @@ class FeatureSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Identifies the declaration and the source code of its functions' modules: what an audit speaks of."""
+        """Identifies the declaration and the source that its functions come from: what an audit speaks of."""
         functions = (self.kernel, self.cross_section, *(i.read for i in self.inputs))
         declared = (self.name, self.version, self.features, self.columns, self.lookback, [(i.name, i.on, i.tables) for i in self.inputs], str(self.dtype), self.frequency)
-        return content_id(*declared, [_source(f) for f in functions], [p.fingerprint for p in self.parts], length=16)
-
-
-def _source(function: Callable[..., object]) -> str:
-    """A hash of the source of the function's module; of the function alone where it stands in none that can be read."""
-    module = sys.modules.get(getattr(function, "__module__", ""))
-    try:
-        text = inspect.getsource(module or function)
-    except (OSError, TypeError):
-        text = repr(getattr(getattr(function, "__code__", None), "co_code", function))
-    return hashlib.sha256(text.encode()).hexdigest()
+        return content_id(*declared, [source_hash(f) for f in functions], [p.fingerprint for p in self.parts], length=16)
 
 
 def together(name: str, *sets: FeatureSet, version: str = "1", doc: str = "") -> FeatureSet:
