@@ -11,10 +11,12 @@ import pytest
 from quant_assets.errors import ModelError, NoChampion
 from quant_assets.market_data.calendars import calendar
 from quant_assets.models.boosting import usable
+from quant_assets.models.evaluation import rank_ic
 from quant_assets.models.promotion import champion, champions, judge
-from quant_assets.models.training import month_ends, retrain, walk_forward
+from quant_assets.models.training import month_ends, out_of_sample, retrain, walk_forward
 from quant_assets.models.training_set import training_set
 from quant_assets.records import FeatureSnapshot, content_id
+from quant_assets.signals.strategy import LabelRule
 from quant_assets.tables import CAPTURES, LABELS, MODELS, PROMOTIONS
 
 
@@ -236,3 +238,43 @@ def test_a_verdict_against_is_recorded_and_keeps_the_champion(planted, strategy,
     assert detail["sessions"] >= 10
     assert detail["champion_ic"] > 0
     assert champion(store, strategy.name, planted.sessions[-1], planted.cuts.of(planted.sessions[-1])).session == first
+
+
+def test_a_strategy_learns_the_label_it_declares(planted, strategy, tmp_path, registry):
+    """Of two labels stored the declared one trains, over its own horizon; sessions whose windows are still open are not judged by, though what they know trains."""
+    rule = LabelRule(kind="triple_barrier", horizon=8)
+    cut = ends(planted)[1]
+    ended = planted.labels.select("session", "sid", "value", "died", "known_at", "label_end", horizon=pl.lit(8, pl.Int64), label=pl.lit(rule.name), touched=pl.lit("upper"))
+    store, plain = planted.store(tmp_path / "both"), planted.store(tmp_path / "one")
+    store.append(LABELS, ended.with_columns(value=-pl.col("value")))
+    declared = msgspec.structs.replace(strategy, label=rule)
+    report, other = (retrain(s, registry, planted.feature_set, of, planted.cuts, cut) for s, of in ((store, declared), (plain, strategy)))
+    assert (report.state, other.state) == ("done", "done")
+    one, two = (s.read(MODELS, as_of=None).row(0, named=True) for s in (store, plain))
+    assert (json.loads(one["params"])["horizon"], json.loads(two["params"])["horizon"]) == (8, 5)
+    assert one["rows"] == two["rows"]
+    assert one["model_id"] != two["model_id"]
+    whole = planted.cuts.calendar.shift(cut, -rule.reach)
+    frame, _ = training_set(store, planted.feature_set, 8, planted.cuts.of(cut), universe="liquid", label=rule.name)
+    assert frame["session"].max() == planted.cuts.calendar.shift(cut, -6) > whole
+    judged = json.loads(one["metrics"])["ic_sessions"]
+    assert judged == strategy.model.validation
+    assert report.numbers["ic"] == pytest.approx(_ic_of(frame.filter(pl.col("session") <= whole), planted, strategy))
+
+
+def _ic_of(frame, planted, strategy):
+    splits = walk_forward(frame, planted.cuts, count=1, size=strategy.model.validation, embargo=strategy.model.embargo)
+    scored = out_of_sample(frame, planted.feature_set.features, splits, strategy.model)
+    return rank_ic(scored)["ic"].mean()
+
+
+def test_a_rebuilt_barrier_is_purged_by_its_later_end(planted, tmp_path):
+    """A label whose touch went away ends later than it did: it is known by the cut of the end that counts."""
+    store, rule = planted.store(tmp_path), LabelRule(kind="triple_barrier", horizon=8)
+    first, later, moment = planted.sessions[20], planted.sessions[24], planted.cuts.of(planted.sessions[60])
+    row = {"session": planted.sessions[16], "sid": 1, "horizon": 8, "label": rule.name, "value": 0.1, "died": False, "touched": "upper", "label_end": first, "known_at": planted.cuts.of(first)}
+    again = {**row, "label_end": later, "value": -0.1, "touched": "lower", "known_at": moment}
+    other = {**row, "sid": 2, "label_end": later, "known_at": planted.cuts.of(later)}
+    store.append(LABELS, pl.DataFrame([row, again, other]).select(pl.col(c).cast(t) for c, t in LABELS.schema.items()))
+    frame, _ = training_set(store, planted.feature_set, 8, moment, universe="liquid", label=rule.name)
+    assert frame.select("sid", "value", "label_end", "label_known_at").rows() == [(1, -0.1, later, planted.cuts.of(later)), (2, 0.1, later, planted.cuts.of(later))]
