@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.util import find_spec, resolve_name
@@ -58,6 +59,9 @@ def _imported(path: Path, module: str, package: str) -> Iterator[str]:
 
 def _file(module: str) -> Path | None:
     """Where a module's text stands; None where it has none. Nothing is imported for it: a compiler takes seconds to load."""
+    loaded = getattr(sys.modules.get(module), "__file__", None)
+    if loaded and module != "__main__":
+        return Path(loaded)
     root, *below = module.split(".")
     try:
         spec = find_spec(root) if root and root != "__main__" else None
