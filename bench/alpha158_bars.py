@@ -71,8 +71,19 @@ def real() -> Market | None:
 
 
 def panel_of(bars: pl.DataFrame) -> pl.DataFrame:
-    """What a kernel is given: a series a name, a row a session from its first bar to its last, all selected that traded."""
-    spans = bars.group_by("sid", maintain_order=True).agg(i=pl.int_range(pl.col("i").min(), pl.col("i").max() + 1, dtype=pl.Int32)).with_row_index("series").explode("i")
-    present = pl.col("present").fill_null(value=False)
-    dense = spans.join(bars.with_columns(present=pl.lit(value=True)), on=["sid", "i"], how="left", maintain_order="left")
-    return dense.select("series", "i", "sid", present, *VALUES, selected=present)
+    """What a kernel is given: a series a name, a row a session from its first bar to its last, all selected that traded. `bars` sorted by (sid, i)."""
+    sid, i = bars["sid"].to_numpy(), bars["i"].to_numpy()
+    start = np.concatenate([[0], np.flatnonzero(np.diff(sid)) + 1])
+    rows, bars_of = np.subtract(i[np.append(start[1:], len(i)) - 1], i[start]) + 1, np.diff(np.append(start, len(i)))
+    offset = np.cumsum(rows) - rows - i[start]  # of a series: where its row of session 0 would stand
+    at = i + np.repeat(offset, bars_of)
+    present = np.zeros(int(rows.sum()), bool)
+    present[at] = True
+    columns: dict[str, pl.Series] = {}
+    for name in VALUES:
+        dense = np.full(len(present), np.nan)
+        dense[at] = bars[name].to_numpy()
+        columns[name] = pl.Series(dense, nan_to_null=True)
+    series = np.repeat(np.arange(len(rows), dtype=np.uint32), rows)
+    session = np.arange(len(present)) - np.repeat(offset, rows)
+    return pl.DataFrame({"series": series, "i": session.astype(np.int32), "sid": np.repeat(sid[start], rows), "present": present, **columns, "selected": present})

@@ -1,10 +1,11 @@
-"""Qlib's Alpha158, the 158 expressions of its own loader without processors: alpha158.py WAY FOLDER [RESULT].
+"""Qlib's Alpha158, the 158 expressions of its own loader without processors: alpha158.py WAY FOLDER RESULT [CODEC...].
 
 Runs in its own environment (requirements.txt) on the binary data that the benchmark left in FOLDER, on one thread, one process.
-WAY is `features` (D.features: the expressions alone), `loader` (Alpha158DL, the documented way, which sorts by session) or `end`
-(the loader, then Parquet in RESULT). `features` writes RESULT where given, unmeasured. Prints the measurement as one line of JSON.
+WAY is `features` (D.features: the expressions alone) or `loader` (Alpha158DL, the documented way, which sorts by session). The
+frame is then written to RESULT as Parquet, once for each CODEC. Prints a line of JSON: for the way and for each codec what it
+took (wall and CPU seconds, those of child processes included) and the peak of the process so far (MiB).
 """
-# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false, reportUnknownLambdaType=false
 # the peer's packages stand in its own environment only
 
 import json
@@ -12,7 +13,10 @@ import resource
 import sys
 import time
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 warnings.simplefilter("ignore")
 
@@ -21,23 +25,33 @@ from qlib.contrib.data.loader import Alpha158DL  # noqa: E402  # as above
 from qlib.data import D  # noqa: E402  # as above
 
 
-def main(way: str, folder: Path, result: Path | None) -> None:
-    """Measure once, print, write where asked."""
+def cpu() -> float:
+    """Seconds of this process and of the children that it waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
+    """What `work` returns, and what it took."""
+    before, started = cpu(), time.perf_counter()
+    out = work()
+    took = {"wall": time.perf_counter() - started, "cpu": cpu() - before}
+    peak = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return out, {**took, "peak": peak / 1024}
+
+
+def main(way: str, folder: Path, result: Path, codecs: list[str]) -> None:
+    """Measure once, print."""
     qlib.init(provider_uri=str(folder), region="us", kernels=1, expression_cache=None, dataset_cache=None, logging_level=40)
     expressions, names = Alpha158DL.get_feature_config()
-    before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    frame = D.features(D.instruments("all"), expressions) if way == "features" else Alpha158DL().load(instruments="all")
-    if way == "end":
-        frame.columns = names
-        frame.to_parquet(result, compression="zstd", use_dictionary=False)
-    wall, after, children = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime + children.ru_utime + children.ru_stime
-    peak = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    print(json.dumps({"wall": wall, "cpu": cpu, "peak": peak / 1024, "rows": len(frame)}))
-    if way == "features" and result:
-        frame.columns = names
-        frame.to_parquet(result, compression="zstd", use_dictionary=False)
+    ways: dict[str, Callable[[], Any]] = {"features": lambda: D.features(D.instruments("all"), expressions), "loader": lambda: Alpha158DL().load(instruments="all")}
+    frame, took = timed(ways[way])
+    frame.columns = names
+    found = {way: took}
+    for codec in codecs:
+        _, found[codec] = timed(partial(frame.to_parquet, result, compression=codec, use_dictionary=False))
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else None)  # the result is optional
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])
