@@ -103,6 +103,7 @@ def test_what_others_wrote_cannot_become_markup() -> None:
     """Names, meanings and notices are escaped, in the text and in the script's data."""
     text = page(measured(2, 25, 30, NASTY), Heading(universe=NASTY, audit=NASTY, notice=NASTY))
     assert NASTY not in without_bundle(text)
+    assert without_bundle(text).count("</script") == 3  # the library's, the data's, the page's own
     assert payload(text)["features"][-1] == NASTY
 
 
@@ -203,6 +204,7 @@ def test_the_page_of_the_store(stored: tuple[DeltaStore, FeatureSet], tmp_path: 
     assert told == [(0, 2), (1, 2), (2, 2)]
     assert f"<dd>{days[0]} to {days[-1]}</dd>" in text
     assert ">ASSUMED</span>" in text
+    assert f"median 7 names, {7 * 70 + 30} rows" in text
     given = payload(text)
     assert given["over_time"]["distribution"][0][3][4] > 900  # the restated values of the fourth session
     early = explorer(store, invented, "u", CUTS, days[0], days[-1], folder=tmp_path / "early", horizons=(1, 5), as_of=CUTS.of(days[4]))
