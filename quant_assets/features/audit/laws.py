@@ -177,14 +177,16 @@ def lookback(subject: _Subject) -> Found:
 
 def _too_short(subject: _Subject, panel: pl.DataFrame, first: int, lookback: int) -> Difference | None:
     """What a panel that starts `lookback` rows before `first` says otherwise than the whole."""
-    evaluated = (pl.col("i") >= first) & pl.col("present")
+    evaluated, at_start = (pl.col("i") >= first) & pl.col("present"), pl.col("i") == first - lookback
+    suspended = panel.filter(at_start & ~pl.col("present"))["sid"]  # at the anchor: of them no panel can tell for how long, and none has their missing rows
+    panel = panel.filter(~pl.col("sid").is_in(suspended.implode()))
     longer = subject.kernel(panel).filter(evaluated)
     shorter = subject.kernel(trimmed(panel.filter(pl.col("i") >= first - lookback))).filter(evaluated)
     return subject.differ(shorter, longer, subject.features(longer), TOLERANCE)
 
 
 def cross_section(subject: _Subject) -> Found:
-    """A session's rows have the same bits whatever other sessions are there, in whichever order; and the same values in whichever order the names stand."""
+    """A session's rows have the same bits whatever other sessions are there; and the same values in whichever order sessions and names stand."""
     of_members, features = subject.members(subject.panel), subject.feature_set.features
     whole = subject.section(of_members)
     sessions = of_members["i"].unique().sort()
@@ -193,15 +195,15 @@ def cross_section(subject: _Subject) -> Found:
         if differs := subject.differ(part, whole.filter(pl.col("i").is_in(chosen)), features):
             alone = "its session is alone" if len(chosen) == 1 else f"{len(chosen)} sessions are"
             yield differs, f"{_cell(differs)} is {differs.one} as {alone} in the frame, and {differs.other} among others: every expression that compares names must be .over('session')"
-    turned = subject.section(of_members.sort(["i", "sid"], descending=[True, False]))
-    if differs := subject.differ(turned, whole, features):
-        yield (
-            differs,
-            f"{_cell(differs)} is {differs.one} as the sessions stand in reverse order, and {differs.other} in order: a cross-section knows no yesterday; what looks back belongs into the kernel",
-        )
-    mirrored = subject.section(of_members.reverse())
-    if differs := subject.differ(mirrored, whole, features, TOLERANCE):
-        yield differs, f"{_cell(differs)} is {differs.one} as the names stand in reverse order, and {differs.other} in order: break ties by a value (rank 'average', or by sid), not by position"
+    for what, turned in {"sessions": of_members.sort(["i", "sid"], descending=[True, False]), "names": of_members.sort(["i", "sid"], descending=[False, True])}.items():
+        if differs := subject.differ(subject.section(turned), whole, features, TOLERANCE):
+            yield differs, f"{_cell(differs)} is {differs.one} as the {what} stand in reverse order, and {differs.other} in order: {BY_POSITION[what]}"
+
+
+BY_POSITION = {
+    "sessions": "a cross-section knows no yesterday; what looks back belongs into the kernel",
+    "names": "break ties by a value (rank 'average', or by sid), not by position",
+}
 
 
 def _cell(differs: Difference) -> str:

@@ -66,18 +66,21 @@ def trial(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, at: 
             alone = runs.of(KnownBy(store, cuts.of(t)), [t])
             cells, names = cells + alone.height * len(feature_set.features), max(names, alone.height)
             values += cells and sum(alone.select(feature_set.features).count().row(0))
-            for found in _against(runs, alone, whole, cut, around[t], seed):
-                findings.setdefault(found.law, found)
-        for found in runs.inputs():
-            findings.setdefault(found.law, found)
+            if TRUNCATION not in findings and (differs := difference(alone, whole.filter(pl.col("session") == t), feature_set.features)):
+                findings[TRUNCATION] = _told(
+                    TRUNCATION, cut, differs, f"when it is computed together with sessions up to {around[t][-1]}", "it reads what lies after the session, or other sessions than its own"
+                )
+            if not findings.keys() & {POISONED_FUTURE, KNOWLEDGE_TIME}:
+                findings |= {f.law: f for f in _elsewhere(runs, alone, cut, around[t], seed)}
+        findings |= {f.law: f for f in runs.inputs()}
     except NotComputedError as error:
         return Trial(findings=tuple(Finding(law=law, sentence=f"nothing is proven: {error}") for law in LAWS))
     progress(total, total, feature_set.name)
     return Trial(findings=tuple(findings.values()), cells=cells, values=values, names=names)
 
 
-def _against(runs: "_Runs", alone: pl.DataFrame, whole: pl.DataFrame, cut: Cut, window: list[date], seed: int) -> Iterator[Finding]:
-    """What a range says otherwise than `alone`: as stored, and with another future."""
+def _elsewhere(runs: "_Runs", alone: pl.DataFrame, cut: Cut, window: list[date], seed: int) -> Iterator[Finding]:
+    """What a range says otherwise than `alone` where the future is another."""
     t, features = cut.session, runs.feature_set.features
 
     def otherwise(below: Store, *, future: bool, restated: bool) -> Difference | str | None:
@@ -87,8 +90,6 @@ def _against(runs: "_Runs", alone: pl.DataFrame, whole: pl.DataFrame, cut: Cut, 
             return str(error)
         return difference(alone, ranged.filter(pl.col("session") == t), features)
 
-    if differs := difference(alone, whole.filter(pl.col("session") == t), features):
-        yield _told(TRUNCATION, cut, differs, f"when it is computed together with sessions up to {window[-1]}", "it reads what lies after the session, or other sessions than its own")
     both = otherwise(runs.store, future=True, restated=True)
     if both is None:
         return
