@@ -4,7 +4,8 @@ What sends, and what starts it by itself, stays in the package's own instance (`
 places it would run twice. See docs/decisions/012-own-packages.md.
 """
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -36,7 +37,7 @@ def beside(ws: Workspace, name: str) -> dg.Definitions:
 
     return dg.Definitions(
         assets=[a.with_attributes(asset_key_replacements=under) for a in whole.assets or () if isinstance(a, dg.AssetsDefinition) and a.keys & shown],
-        asset_checks=[c.with_attributes(asset_key_replacements=under) for c in whole.asset_checks or () if {k.asset_key for k in c.check_keys} <= shown],
+        asset_checks=[_renamed(c, under) for c in whole.asset_checks or () if {k.asset_key for k in c.check_keys} <= shown],
         jobs=[
             *(job(called, g.executable_asset_keys, g.asset_check_keys, repository.get_job(called).description) for called, g in graphs.items()),
             job("features", own, (k for k in repository.asset_graph.asset_check_keys if k.asset_key in own), "The feature sets of this package over a range."),
@@ -50,3 +51,10 @@ def _own_sets() -> set[dg.AssetKey]:
     """The assets of the sets that do not come with the platform."""
     platforms = {s.name for s in SETS}
     return {dg.AssetKey(s.table.name) for s in feature_sets().values() if s.name not in platforms}
+
+
+def _renamed(checks: dg.AssetsDefinition, under: Mapping[dg.AssetKey, dg.AssetKey]) -> dg.AssetChecksDefinition:
+    """The checks on the assets by their new keys. Renaming makes plain assets of them; Dagster would make them checks again, with a warning for each."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category=dg.BetaWarning)
+        return dg.AssetChecksDefinition(**checks.with_attributes(asset_key_replacements=under).get_attributes_dict())

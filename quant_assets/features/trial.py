@@ -6,6 +6,7 @@ from datetime import date
 
 import polars as pl
 
+from quant_assets.features.audit.audit import LAWS
 from quant_assets.features.explorer.measures import Measures, explore
 from quant_assets.features.labels import compute_labels
 from quant_assets.features.publish import compute
@@ -17,6 +18,7 @@ from quant_assets.ports import Progress, Store, quiet
 HORIZONS = (1, 2, 5, 10, 20)
 HURDLE = 3.0
 """The t at which a new predictor is told from luck by somebody who tries many: Harvey, Liu & Zhu (2016), …and the Cross-Section of Expected Returns."""
+INDEPENDENT = 10  # stretches as long as the horizon that a range must hold: fewer tell nothing of it
 REPEATS = 0.9  # rank correlation from which a feature says what another says
 
 
@@ -42,12 +44,12 @@ class Trial:
     @property
     def fine(self) -> bool:
         """Whether it may be published: it breaks no law and has values."""
-        return self.refused.is_empty() and self.best is not None
+        return self.refused.is_empty() and self.measures.daily["known"].sum() > 0
 
     @property
     def best(self) -> Mapping[str, float | int | str] | None:
-        """The feature and horizon that foretold most: feature, horizon, mean, t, n; None where nothing could be measured."""
-        told = self.measures.decay.drop_nulls("t").filter(pl.col("t").abs() == pl.col("t").abs().max())
+        """The feature and horizon that foretold most, of horizons that the range holds often enough: feature, horizon, mean, t, n; None where there is none."""
+        told = self.measures.decay.filter(pl.col("t").is_not_null(), pl.col("n") >= INDEPENDENT * pl.col("horizon")).sort(pl.col("t").abs(), descending=True)
         return told.row(0, named=True) if told.height else None
 
     @property
@@ -55,8 +57,10 @@ class Trial:
         """One line: what to think of it."""
         for law, evidence in self.refused.select("law", "evidence").iter_rows():
             return f"REFUSED by the law of {law.replace('_', ' ')}: {evidence}. What was measured of it means nothing."
+        if not self.fine:
+            return "NO VALUE: it is missing on every session; is its window longer than the data, or min_samples too high?"
         if (best := self.best) is None:
-            return "NO VALUE: it is missing, or the same for all names, on every session; is its window longer than the data, or min_samples too high?"
+            return f"FREE OF LOOK-AHEAD. What it foretells cannot be told from {len(self.sessions)} sessions: take more, or it is the same for all names."
         told = f"rank IC {best['mean']:+.4f} over {best['horizon']} sessions (t {best['t']:+.1f}, {best['n']} sessions)"
         closest = self.correlation.filter(pl.col("correlation").abs() >= REPEATS).head(1)
         repeats = "".join(f" It says what {r['set']}'s {r['other']} says (rank correlation {r['correlation']:+.2f})." for r in closest.iter_rows(named=True))
@@ -69,7 +73,8 @@ def try_out(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, se
     values = compute(store, feature_set, universe, cuts, sessions, progress)
     forward = pl.concat(compute_labels(store, cuts, h, sessions).select("session", "sid", "horizon", "value") for h in HORIZONS)
     measures = explore(feature_set, values, forward.filter(pl.col("session") >= sessions[0]), horizons=HORIZONS)
-    return Trial(feature_set, universe, tuple(sessions), audits, measures, _correlations(store, feature_set, universe, values, others))
+    ordered = audits.sort(pl.col("law").replace_strict(LAWS, range(len(LAWS)), default=len(LAWS), return_dtype=pl.Int64))
+    return Trial(feature_set, universe, tuple(sessions), ordered, measures, _correlations(store, feature_set, universe, values, others))
 
 
 def _correlations(store: Store, feature_set: FeatureSet, universe: str, values: pl.DataFrame, others: Iterable[FeatureSet]) -> pl.DataFrame:
