@@ -1,6 +1,6 @@
 """What can be said of a member among the members of its session: rank, z-score, winsorised value, residual.
 
-Nothing here looks beyond its session: every window is over("session") or over a part of it, so that the bits of a
+Nothing here looks beyond its session: every window is over the session or over a part of it, so that the bits of a
 session do not depend on what other sessions stand in the frame, or where. There is no BLAS: least squares go by
 Frisch–Waugh–Lovell (demean within the sector, then take out one covariate after the other), sums alone.
 A missing value stays missing and takes no part. Values have to be finite or null (`finite`).
@@ -11,6 +11,10 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 SESSION, SECTOR = "session", "sector"
+AMONG = pl.col(SESSION).to_physical() ^ 1
+"""The session, as windows here take it. Polars sums a group that is one slice of a sorted column in another order than the same
+rows gathered, and goes by a flag that sorting sets: so the last bits of over("session") tell how the frame was made. This key has no flag."""
+
 TO_SIGMA = 1.4826022185056018  # of a normal distribution the standard deviation is so many median absolute deviations
 WIDTH = 3.0  # robust standard deviations
 SAME = 1e-9  # values that differ by less than this part of the largest differ by the rounding of the sums they came from
@@ -25,22 +29,22 @@ def finite(column: str) -> pl.Expr:
 def ranked(column: str) -> pl.Expr:
     """(rank − ½) / n among the n members that have a value: in (0, 1), mean ½; ties share their mean rank."""
     value = pl.col(column)
-    return ((value.rank("average") - 0.5) / value.count()).over(SESSION)
+    return ((value.rank("average") - 0.5) / value.count()).over(AMONG)
 
 
 def zscored(column: str) -> pl.Expr:
     """(value − mean) / standard deviation (of the population: ÷ n) over the session: equal-weighted mean 0, variance 1. Null where all values are the same but for rounding."""
-    return _zscored(pl.col(column)).over(SESSION)
+    return _zscored(pl.col(column)).over(AMONG)
 
 
 def winsorised(column: str) -> pl.Expr:
     """The value moved to within three robust standard deviations (1.4826 × median absolute deviation) of the session's median; as it is where over half of the values are the same."""
-    return _winsorised(pl.col(column)).over(SESSION)
+    return _winsorised(pl.col(column)).over(AMONG)
 
 
 def standardised(column: str) -> pl.Expr:
     """The z-score of the winsorised value: what an exposure is. Mean 0, variance 1."""
-    return _zscored(_winsorised(pl.col(column))).over(SESSION)
+    return _zscored(_winsorised(pl.col(column))).over(AMONG)
 
 
 def _zscored(value: pl.Expr) -> pl.Expr:
@@ -55,7 +59,7 @@ def _winsorised(value: pl.Expr) -> pl.Expr:
 
 def demeaned(column: str, *within: str) -> pl.Expr:
     """The value minus its mean within a part of the session; those that have no part (null) are one of their own."""
-    return pl.col(column) - pl.col(column).mean().over(SESSION, *within)
+    return pl.col(column) - pl.col(column).mean().over(AMONG, *within)
 
 
 def neutralised(rows: pl.DataFrame, columns: Mapping[str, str], against: Sequence[str], sector: str = SECTOR) -> pl.DataFrame:
@@ -69,7 +73,7 @@ def neutralised(rows: pl.DataFrame, columns: Mapping[str, str], against: Sequenc
     names = {(out, c): f"{out} of {c}" for out, of in columns.items() for c in (of, *against)}
     masked = [pl.when(pl.all_horizontal(pl.col(c).is_not_null() for c in (columns[out], *against))).then(pl.col(column)).alias(name) for (out, column), name in names.items()]
     work = rows.select(SESSION, sector, *masked)
-    scale = work.select((pl.col(name) ** 2).sum().over(SESSION).alias(name) for name in names.values())
+    scale = work.select((pl.col(name) ** 2).sum().over(AMONG).alias(name) for name in names.values())
     work = work.with_columns(demeaned(name, sector).alias(name) for name in names.values())
     for n, covariate in enumerate(against):  # the covariates among themselves, then the columns: twice, for the rounding of the first time
         work = work.with_columns(_without(names[out, later], names[out, covariate], scale) for out in columns for later in against[n + 1 :])
@@ -80,7 +84,7 @@ def neutralised(rows: pl.DataFrame, columns: Mapping[str, str], against: Sequenc
 
 def _without(column: str, covariate: str, scale: pl.DataFrame) -> pl.Expr:
     """The column less its projection on the covariate, over the session."""
-    square = (pl.col(covariate) ** 2).sum().over(SESSION)
-    product = (pl.col(column) * pl.col(covariate)).sum().over(SESSION)
+    square = (pl.col(covariate) ** 2).sum().over(AMONG)
+    product = (pl.col(column) * pl.col(covariate)).sum().over(AMONG)
     slope = pl.when(square > NEGLIGIBLE * pl.lit(scale[covariate])).then(product / square).otherwise(0.0)
     return (pl.col(column) - slope * pl.col(covariate)).alias(column)

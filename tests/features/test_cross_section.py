@@ -70,7 +70,8 @@ def test_a_session_takes_no_bit_from_another() -> None:
     order = frame["session"].unique().sample(fraction=1.0, shuffle=True, seed=1).to_list()
     shuffled = pl.concat([frame.filter(pl.col("session") == s) for s in order])
     interleaved = frame.sort("sid", "session")
-    for other in (shuffled, interleaved):
+    flagged, reverse = frame.sort("session", maintain_order=True), frame.sort("session", descending=True, maintain_order=True)
+    for other in (shuffled, interleaved, flagged, reverse):
         assert everything(other).sort("session", "sid").equals(alone)
 
 

@@ -6,6 +6,7 @@ from datetime import date
 import polars as pl
 
 from quant_assets.features.blocks import versions
+from quant_assets.features.cross_section import AMONG
 from quant_assets.features.inputs.members import members
 from quant_assets.features.sets import Input
 from quant_assets.market_data.adjustment import ADJUSTING, growth, terms
@@ -35,7 +36,7 @@ def market_return(store: Store, cuts: Cuts, universe: str, sessions: Sequence[da
     priced = both.join(moved, on=["sid", "i"], how="left").with_columns(pl.col("ratio").fill_null(1.0), pl.col("paid").fill_null(0.0)).sort("session", "sid")
     return_ = pl.col("close") / pl.col("before") * growth(pl.col("ratio"), pl.col("paid") / pl.col("before")) - 1.0
     finite = priced.with_columns(value=return_).filter(pl.col("value").is_finite())
-    return finite.select("session", market=pl.col("value").mean().over("session")).unique("session", keep="first", maintain_order=True)
+    return finite.select("session", market=pl.col("value").mean().over(AMONG)).unique("session", keep="first", maintain_order=True)
 
 
 def _of_members(rows: pl.DataFrame, of: pl.DataFrame) -> pl.DataFrame:
