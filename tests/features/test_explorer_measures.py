@@ -23,9 +23,14 @@ FEATURES = ("planted_5", "planted_20", "noise", "ties", "gaps", "flat", "absent"
 FRAMES = ("sessions", "daily", "ic", "excess", "decay", "quantiles", "persistence", "turnover", "drift", "correlation", "summary", "families", "extremes")
 
 
+def untouched(panel: pl.DataFrame) -> pl.DataFrame:
+    """A kernel that nobody runs."""
+    return panel
+
+
 def declared(*features: str) -> FeatureSet:
     """A set of that name's features that nobody computes."""
-    return FeatureSet(name="invented", version="1", features=features, columns=("close",), lookback=1, kernel=pl.DataFrame.clone, meaning=dict.fromkeys(features, "A number."))
+    return FeatureSet(name="invented", version="1", features=features, columns=("close",), lookback=1, kernel=untouched, meaning=dict.fromkeys(features, "A number."))
 
 
 @cache
