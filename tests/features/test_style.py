@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from quant_assets.contract import UTC_MICROS
@@ -20,7 +20,7 @@ from quant_assets.features.sets import FeatureSet
 from quant_assets.features.style import FACTORS, PRICE_FACTORS, STYLE
 from quant_assets.tables import ACTIONS, BARS, FILINGS
 from resources.store import DeltaStore
-from tests.features.small_history import CUTS, NAME, append, filing, history, listing, member
+from tests.features.small_history import CUTS, NAME, append, bar, filing, history, listing, member
 from tests.features.test_blocks import random_panel
 
 SETS = [CROSS_SECTIONAL, STYLE]
@@ -70,7 +70,7 @@ def ranged(store: DeltaStore) -> Callable[[FeatureSet], pl.DataFrame]:
 
 
 @pytest.mark.parametrize("feature_set", SETS, ids=lambda s: s.name)
-@settings(max_examples=2, deadline=None, derandomize=True)
+@settings(max_examples=2, deadline=None, derandomize=True, phases=[Phase.generate])  # a smaller example says no more, and costs minutes
 @given(data=st.data())
 def test_a_range_is_its_parts(store: DeltaStore, ranged: Callable[[FeatureSet], pl.DataFrame], feature_set: FeatureSet, data: st.DataObject) -> None:
     """Split anywhere, and day by day, across blocks: the same rows, the same bits."""
@@ -216,3 +216,15 @@ def test_real_companies_are_what_they_are_known_to_be(shared_data: Path, tmp_pat
     assert exposure["AMZN"]["momentum"] > 1.0 > exposure["AMZN"]["value"]
     assert exposure["NEM"]["momentum"] > 0.5
     assert values.select(pl.corr("size", "dollar_volume")).item() > 0.5
+
+
+@pytest.mark.parametrize("feature_set", SETS, ids=lambda s: s.name)
+def test_where_little_is_there_little_is_said(tmp_path: Path, feature_set: FeatureSet) -> None:
+    """Without members or bars there are no rows; one name alone has a rank and nothing to be compared with."""
+    days = CUTS.calendar.between(date(2016, 4, 1), date(2016, 4, 8))
+    bars = [bar(1, day, 10.0 + n) for n, day in enumerate(days)]
+    assert compute(history(tmp_path / "a", universe=[]), feature_set, NAME, CUTS, days).is_empty()
+    assert compute(history(tmp_path / "b", universe=[member(1)]), feature_set, NAME, CUTS, days).is_empty()
+    alone = compute(history(tmp_path / "c", universe=[member(1)], bars=bars), feature_set, NAME, CUTS, days)
+    assert alone.height == len(days)
+    assert {f for f in feature_set.features if alone[f].count()} == {f for f in ("ret_1_rank", "ret_5_rank") if f in feature_set.features}

@@ -77,7 +77,8 @@ def test_shares_are_those_of_the_session(tmp_path: Path) -> None:
         {**split, "session": DAYS[5], "numerator": 3, "known_at": known(DAYS[6]), "withdrawn": True},
         {**split, "session": DAYS[1], "kind": "dividend", "numerator": None, "denominator": None, "cash": Decimal(1)},
     ]  # fmt: skip
-    found = read(tmp_path, [filing("S1", FY15, FEBRUARY, YEAR)], actions=actions)
+    older = filing("S2", FY14, CUTS.of(date(2015, 4, 1)), YEAR)  # for this one, earlier splits are read
+    found = read(tmp_path, [filing("S1", FY15, FEBRUARY, YEAR), older], actions=actions, universe=[member(1), member(2)])
     assert [r["shares"] for r in found.values()] == pytest.approx([100.0] * 3 + [200.0] * 2 + [600.0] + [200.0] * 2)
 
 
