@@ -62,13 +62,13 @@ def same(one: Store, other: Store, table: Table, cuts: Cuts, sessions: Sequence[
 def rederive(ws: "Workspace", as_if: Mapping[str, AsIf], first: date, learnt: date, step: Callable[[str], None]) -> tuple[Overlay, list[date]]:
     """Verdicts to decisions again, from `first` on; and the sessions that were looked at.
 
-    Rows themselves read otherwise up to the session `learnt`. A verdict looks back HISTORY sessions, so that is how far all is
+    Rows themselves read otherwise up to the session `learnt`. A verdict looks back HISTORY sessions, a label its rule's reach, so that is how far all is
     computed again; further only where a universe differs (its members stay for the month) or a model does, which learns
     from the sessions before. Models are cut where they were cut, switches stood as recorded.
     """
     store, cuts = Overlay(ws.store, as_if), ws.cuts
     derived: list[date] = ws.store.read(VERDICTS, as_of=None, first=first, where={"table": BARS.name})["session"].unique().sort().to_list()
-    reach = cuts.calendar.shift(learnt, HISTORY)
+    reach = cuts.calendar.shift(learnt, max([HISTORY, *(s.rule.reach for s in ws.deployment.strategies)]))
     near = [s for s in derived if s <= reach]
     if not near:
         return store, []

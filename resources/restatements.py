@@ -154,7 +154,7 @@ def _ends(ws: "Workspace", rule: LabelRule, sessions: Sequence[date]) -> Sequenc
 def _all_known(ws: "Workspace", sessions: Sequence[date]) -> Mapping[str, AsIf]:
     """All later versions of these sessions' pasts, whatever was selected: a value has one newest version."""
     starts = [anchors(ws.store, ws.feature_set_of(s), ws.cuts, sessions)["anchor"].min() for s in ws.deployment.strategies]
-    starts += [ws.cuts.calendar.shift(sessions[0], -s.rule.reach) for s in ws.deployment.strategies]
+    starts += [ws.cuts.calendar.shift(sessions[0], -s.rule.lookback) for s in ws.deployment.strategies]
     return as_if_known(ws.store, ws.cuts, Selection(first=min(starts), last=sessions[-1]), (BARS, ACTIONS))  # pyright: ignore[reportArgumentType, reportCallIssue]  # a Series' bounds are typed by no dtype
 
 

@@ -142,6 +142,11 @@ class LabelRule(Frozen, frozen=True, kw_only=True, omit_defaults=True, forbid_un
         """After how many sessions the label is known at the latest."""
         return self.horizon if self.kind == "close_to_close" else self.horizon + 1
 
+    @property
+    def lookback(self) -> int:
+        """How many sessions before the one in which it becomes known a label is made of."""
+        return self.reach + (self.volatility if self.kind == "triple_barrier" else 0)
+
 
 class Strategy(Frozen, frozen=True):
     """`decide_minutes_before_open`: the knowledge cut of session t lies so long before the open of t+1, when its orders fill.

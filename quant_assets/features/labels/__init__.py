@@ -36,8 +36,7 @@ def compute_labels(store: Store, cuts: Cuts, rule: LabelRule | int, sessions: Se
 
 def _known_in(store: Store, cuts: Cuts, rule: LabelRule, sessions: Sequence[date]) -> pl.DataFrame:
     """The rows of one stretch of sessions (ascending), from no further back than the rule looks."""
-    barrier = rule.kind == "triple_barrier"
-    first, last = cuts.calendar.shift(sessions[0], -rule.reach - (rule.volatility if barrier else 0)), sessions[-1]
+    first, last = cuts.calendar.shift(sessions[0], -rule.lookback), sessions[-1]
     located, as_of = cuts.frame(first, last), cuts.of(last)
     prices, terms = PRICES[rule.kind], ("numerator", "denominator", "cash", "value", "counterpart")
     bars = versions(store.read(BARS, as_of=as_of, first=first, last=last, columns=(*prices, "withdrawn")), located, prices, ("sid",))
@@ -46,7 +45,7 @@ def _known_in(store: Store, cuts: Cuts, rule: LabelRule, sessions: Sequence[date
     ends = located.filter(pl.col("session").is_in(sessions)).select(u="i", label_end="session", known_at="cut")
     values = forward_returns(bars, actions, rule.horizon, ends, prices[0])
     values = values.with_columns(t=pl.col("u") - rule.reach, touched=pl.lit(None, pl.String))
-    if barrier:
+    if rule.kind == "triple_barrier":
         values = barrier_returns(bars, actions, rule, ends, values)
     rows = values.join(ends, on="u").join(located.select("session", t="i"), on="t")
     if rule.net_of is not None:
