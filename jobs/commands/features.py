@@ -34,18 +34,21 @@ def trial(
     Three lines of my.py are a feature: [bold]@feature(lookback=20)[/], [bold]def month(close):[/] with a docstring, and [bold]return close / close.shift(20) - 1[/].
     """
     from jobs.console import progress, say
+    from quant_assets.errors import ConfigurationError
     from quant_assets.features.audit.audit import audit
-    from quant_assets.features.sets import feature_sets
+    from quant_assets.features.sets import DAILY, feature_sets
     from quant_assets.features.trial import try_out
     from resources.packages import feature_set_in
 
     ws = workspace()
     tried = feature_set_in(target)
+    if tried.frequency != DAILY:
+        raise ConfigurationError(f"{tried.name} has a value for each bar of {tried.frequency}; what is tried has one for each session")
     with progress() as tick:
         ws, note = _with_data(ws, tick)
         among, sessions = _asked(ws, tried, universe, first, last)
         audits = audit(ws.store, tried, among, ws.cuts, sessions, now=datetime.now(UTC), progress=tick)
-        others = [s for s in feature_sets().values() if s.frequency == tried.frequency]
+        others = [s for s in feature_sets().values() if s.frequency == DAILY]
         found = try_out(ws.store, tried, among, ws.cuts, sessions, audits, others, tick)
     written = _page(ws, found) if page else None
     if as_json:
@@ -150,10 +153,21 @@ def _told(found: "Trial", note: str) -> None:
     say(f"{len(found.sessions)} sessions, {found.sessions[0]} to {found.sessions[-1]}, members of {escape(found.universe)}.")
     if note:
         say(f"[yellow]{escape(note)}[/]")
-    frame(found.audits.select("law", pl.when("passed").then(pl.lit("kept")).otherwise(pl.lit("BROKEN")).alias("state"), "cuts", "cells"), "table", title="laws")
+    digits = pl.selectors.float().round_sig_figs(3)
+    of_one = pl.exclude("feature") if len(one.features) == 1 else pl.all()
     levels = found.measures.daily.group_by("feature", maintain_order=True).agg(pl.col("^p[0-9]+$").median())
-    frame(found.measures.summary.select("feature", "coverage", "rank_autocorrelation", "turnover").join(levels, on="feature"), "table", title="coverage, distribution in the median session")
-    frame(found.measures.decay.select("feature", "horizon", ic="mean", error="error", t="t", above_0="hit", sessions="n"), "table", title="rank IC by horizon in sessions; errors by Newey and West")
+    frame(found.audits.select("law", pl.when("passed").then(pl.lit("kept")).otherwise(pl.lit("BROKEN")).alias("state"), "cuts", "cells"), "table", title="laws")
+    frame(levels.with_columns(digits).select(of_one), "table", title="values: quantiles in the median session")
+    frame(
+        found.measures.summary.select("feature", "coverage", autocorrelation="rank_autocorrelation", turnover="turnover").with_columns(digits).select(of_one),
+        "table",
+        title="coverage; from one session to the next, rank autocorrelation and turnover of the outer fifths",
+    )
+    frame(
+        found.measures.decay.select("feature", "horizon", ic="mean", error="error", t="t", above_0="hit", sessions="n").with_columns(digits).select(of_one),
+        "table",
+        title="rank IC by horizon in sessions, errors by Newey and West",
+    )
     if found.correlation.height:
-        frame(found.correlation.head(CLOSEST), "table", title="the published features most like it, by rank")
+        frame(found.correlation.head(CLOSEST).with_columns(digits), "table", title="the published features most like it, by rank")
     say(f"[bold {'green' if found.fine else 'red'}]{escape(found.verdict)}[/]")

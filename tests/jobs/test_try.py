@@ -41,6 +41,7 @@ LEAKS = {
     "centred": "close / close.rolling_mean(5, center=True) - 1",
     "whole": "(close / close.shift(1) - 1) / (close / close.shift(1) - 1).std()",
     "dollars": "close - open",
+    "further": "close / close.shift(20) - 1",  # than the five sessions that it declares
 }
 
 
