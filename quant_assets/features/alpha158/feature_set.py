@@ -8,6 +8,8 @@ What differs from the definition, and why:
 - RSQR and CORR are missing where the close deviates by no more than 2e-7 of its mean; in the definition by 2e-5, which
   is the same at a price of 100.
 - WVMA on flat prices is exactly 0; in Qlib it is the rounding residual of a running sum over 1e-12.
+
+As in the definition, VMA and VSTD of a session without volume are divided by 1e-12: huge, not missing.
 """
 
 import numpy as np

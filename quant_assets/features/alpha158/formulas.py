@@ -27,8 +27,8 @@ def of_the_bar(out: F32, bars: F32, segments: Ints) -> None:
             span = h[t] - lo[t]
             shared = span if span != 0 else INF
             missing = (o[t] - o[t]) + (c[t] - c[t])
-            upper = h[t] - (max(c[t], o[t])) + missing
-            lower = (min(c[t], o[t])) - lo[t] + missing
+            upper = h[t] - max(c[t], o[t]) + missing
+            lower = min(c[t], o[t]) - lo[t] + missing
             body, shift = c[t] - o[t], c[t] + c[t] - h[t] - lo[t]
             k0[t], k1[t], k2[t] = body / o[t], span / o[t], body / shared
             k3[t], k4[t] = upper / o[t], upper / shared
@@ -98,16 +98,19 @@ def extremes(out: F32, high_levels: F32, low_levels: F32, rows: F64, close: F32,
 @compiled
 def quantiles(out: F32, column: int, levels: F32, sign: float, counts: F64, close: F32, segments: Ints) -> None:
     """QTLD, and QTLU from the negated closes with `sign` -1: between the two lowest closes around a fifth of the known ones, in proportion."""
-    lower, upper = np.empty(close.size, np.float32), np.empty(close.size, np.float32)
+    known, lower, upper = np.empty(close.size, np.float32), np.empty(close.size, np.float32), np.empty(close.size, np.float32)
     for s in range(len(segments)):
         p, r, n = segments[s, 0], segments[s, 1], segments[s, 2]
         c = close[p : p + n]
         for w in range(len(WINDOWS)):
             k, to = counts[LEVEL[w], 0, p : p + n], out[column + w, r : r + n]
+            for t in range(n):
+                known[t] = k[t]
             for j in range((WINDOWS[w] - 1) // 5 + 1):
-                a, b, enough = levels[LEVEL[w], j, p : p + n], levels[LEVEL[w], j + 1, p : p + n], 5.0 * j + 1.0 if j else 0.0
+                a, b, least = levels[LEVEL[w], j, p : p + n], levels[LEVEL[w], j + 1, p : p + n], np.float32(5 * j + 1 if j else 0)
                 for t in range(n):
-                    lower[t], upper[t] = (a[t] if k[t] >= enough else lower[t]), (b[t] if k[t] >= enough else upper[t])
+                    enough = known[t] >= least
+                    lower[t], upper[t] = (a[t] if enough else lower[t]), (b[t] if enough else upper[t])
             for t in range(n):
                 place = (k[t] - 1.0) / 5.0
                 part = place - np.floor(place)

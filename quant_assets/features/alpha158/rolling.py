@@ -114,7 +114,7 @@ def highest(families: F32, end: int) -> None:
 
 @compiled
 def lowest(families: F32, end: int) -> None:
-    """Quantities: the lowest values, sorted; a missing one is inf.
+    """Quantities: the lowest values, sorted; a missing one is inf. The last quantity is -inf.
 
     The k-th of two sorted stretches is the least, over the ways to take k values from both, of the highest value taken.
     """
@@ -122,17 +122,15 @@ def lowest(families: F32, end: int) -> None:
         for k in range(len(JOINS)):
             recent, older, lag = JOINS[k]
             for place in range(LOWEST[k + 1]):
-                out = families[f, k + 1, place, PAST:end]
-                for t in range(end - PAST):
-                    out[t] = INF
-                for i in range(max(0, place + 1 - LOWEST[older]), min(place + 1, LOWEST[recent]) + 1):  # values taken of the recent stretch
-                    j = place + 1 - i
-                    a, b = families[f, recent, max(i - 1, 0), PAST:end], families[f, older, max(j - 1, 0), PAST - lag : end - lag]
-                    none_a, none_b = -INF if i == 0 else INF, -INF if j == 0 else INF
-                    for t in range(end - PAST):
-                        x, y = min(none_a, a[t]), min(none_b, b[t])
-                        taken = max(x, y)
-                        out[t] = min(out[t], taken)
+                out, fewest = families[f, k + 1, place, PAST:end], max(0, place + 1 - LOWEST[older])
+                for i in range(fewest, min(place + 1, LOWEST[recent]) + 1):  # values taken of the recent stretch; row -1 is that of none
+                    a, b = families[f, recent, i - 1, PAST:end], families[f, older, place - i, PAST - lag : end - lag]
+                    if i == fewest:
+                        for t in range(end - PAST):
+                            out[t] = max(a[t], b[t])
+                    else:
+                        for t in range(end - PAST):
+                            out[t] = min(out[t], max(a[t], b[t]))
 
 
 @compiled

@@ -72,7 +72,8 @@ def factors(starts: Ints, bars: F32, selected: Flags, out: F32) -> None:
     size, levels = PAST + TILE, len(LOWEST)
     tile, there, scores = np.full((5, size), np.float32(np.nan)), np.zeros(size), np.zeros((5, size), np.float32)
     pairs, changes, singles = np.zeros((3, levels, 6, size)), np.zeros((3, levels, 3, size)), np.zeros((2, levels, 3, size))
-    highs, closes = np.zeros((2, levels, 3, size), np.float32), np.full((2, levels, max(LOWEST), size), INF)
+    highs, closes = np.zeros((2, levels, 3, size), np.float32), np.full((2, levels, max(LOWEST) + 1, size), INF)
+    closes[:, :, -1] = -INF
     segments, position, close = np.zeros((TILE, 3), np.int64), np.zeros(2, np.int64), tile[3]
     time_and_close, close_and_volume, ratios = pairs
     while True:
