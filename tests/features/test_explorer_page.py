@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from quant_assets.errors import ConfigurationError
 from quant_assets.features.explorer.measures import Measures, explore
 from quant_assets.features.explorer.page import Heading, page, write
 from quant_assets.features.explorer.reading import explorer, forward
@@ -218,3 +220,18 @@ def test_the_page_of_the_store(stored: tuple[DeltaStore, FeatureSet], tmp_path: 
     assert before["over_time"]["distribution"][0][3][4] < 10
     other = explorer(store, invented, "nobody", CUTS, days[0], days[-1], folder=tmp_path / "other", horizons=(1,))
     assert "nothing to show" in other.read_text(encoding="utf-8")
+
+
+def test_a_set_on_bars_is_refused(stored: tuple[DeltaStore, FeatureSet], tmp_path: Path) -> None:
+    """The reader knows sessions; the error says what was found and what to do."""
+    with pytest.raises(ConfigurationError, match="invented has a value each 5m, and the explorer reads sets of sessions"):
+        explorer(stored[0], replace(stored[1], frequency="5m"), "u", CUTS, DAYS[20], DAYS[30], folder=tmp_path)
+
+
+def test_wild_returns_are_named_by_their_symbols() -> None:
+    """A return above 100% is listed under its name, or its number where it has none."""
+    keys = pl.DataFrame({"session": DAYS[:3]}).join(pl.DataFrame({"sid": range(9)}), how="cross")
+    returns = keys.with_columns(horizon=pl.lit(1), value=pl.when(pl.col("sid") > 6).then(pl.col("sid") / 2.0).otherwise(0.01 * pl.col("sid")))
+    text = page(explore(declared("a"), keys.with_columns(a=pl.col("sid") * 1.0), returns, horizons=(1,)), Heading(symbols={8: "WILD"}))
+    listed = text.split("Returns to look at")[1]
+    assert re.findall(r'<td style="padding-left:22px">(.*?)</td><td class="n">(.*?)</td>', listed) == [("WILD", "+400%"), ("7", "+350%")]

@@ -1,6 +1,7 @@
 """The explorer's page: one self-contained HTML file, the same bytes for the same measures."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ NAMED = 45  # so many features still have their names on the axes of the heat ma
 
 @dataclass(frozen=True)
 class Heading:
-    """What the page says of its origin. `audit`: what the look-ahead audit found, and whether it passed (None: it was not run)."""
+    """What the page says of its origin. `audit`: what the look-ahead audit found, and whether it passed (None: it was not run). `symbols`: how instruments are called."""
 
     universe: str = ""
     cut: datetime | None = None
@@ -32,6 +33,7 @@ class Heading:
     audit: str = ""
     audit_passed: bool | None = None
     notice: str = ""
+    symbols: Mapping[int, str] = field(default_factory=dict[int, str])
 
 
 def write(measures: Measures, path: Path, *, heading: Heading | None = None, horizon: int | None = None) -> Path:
@@ -68,6 +70,7 @@ def page(measures: Measures, heading: Heading, horizon: int | None = None) -> st
             "payload": _inline({"charts": drawn, **_payload(measures, chosen)}),
             "bundle": bundle(),
             "window": _window(measures),
+            "points": POINTS,
             "alike": ALIKE,
             "extremes": measures.extremes.filter(pl.col("value").abs() > WILD).rows(named=True),
         }

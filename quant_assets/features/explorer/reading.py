@@ -8,15 +8,17 @@ from pathlib import Path
 import polars as pl
 
 from quant_assets.contract import in_force
+from quant_assets.errors import ConfigurationError
 from quant_assets.features.blocks import quarter_start, versions
 from quant_assets.features.explorer.measures import HORIZONS, Part, explore_parts
 from quant_assets.features.explorer.page import Heading, write
 from quant_assets.features.labels import forward_returns
-from quant_assets.features.sets import FeatureSet
+from quant_assets.features.sets import DAILY, FeatureSet
 from quant_assets.market_data.adjustment import ADJUSTING, ENDING
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Progress, Store, quiet
-from quant_assets.tables import ACTIONS, BARS, CAPTURES
+from quant_assets.post_trade.performance import sectors
+from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS
 
 
 def explorer(
@@ -38,11 +40,18 @@ def explorer(
     """Write the page on the published values of [first, last] as known at `as_of` (None: all that is stored), and return its path.
 
     Forward returns run from open to open and are those known at `as_of`; the youngest sessions have none yet. A quarter of values is in memory at a time.
+    Raises ConfigurationError for a set on bars shorter than a session.
     """
+    if feature_set.frequency != DAILY:
+        raise ConfigurationError(
+            f"{feature_set.name} has a value each {feature_set.frequency}, and the explorer reads sets of sessions; `explore` measures any frame that has a row for each session and name"
+        )
     sessions = cuts.calendar.between(first, last)
     measures = explore_parts(feature_set, _quarters(store, feature_set, universe, cuts, sessions, horizons, as_of, progress), horizons=horizons)
     assumed = bool(store.read(CAPTURES, as_of=as_of, last=last, columns=("assumed",))["assumed"].any())
-    heading = Heading(universe=universe, cut=as_of, assumed=assumed, audit=audit, audit_passed=audit_passed, notice=notice)
+    listed = sectors(store.read(LISTINGS, as_of=as_of, last=last))
+    symbols = dict(listed.filter(pl.col("sid").is_in(measures.extremes["sid"].implode())).select("sid", "symbol").iter_rows())
+    heading = Heading(universe=universe, cut=as_of, assumed=assumed, audit=audit, audit_passed=audit_passed, notice=notice, symbols=symbols)
     return write(measures, folder / page_name(feature_set, universe, first, last), heading=heading)
 
 
