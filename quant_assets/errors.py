@@ -68,7 +68,7 @@ class DecisionError(QuantError):
 
 
 class ReplayMismatch(DecisionError):
-    """The replayed decision is not the stored one."""
+    """A replayed decision is not the stored one, or a rebuilt training set not the one that its snapshot names."""
 
 
 class UnknownDecision(DecisionError):

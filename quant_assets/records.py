@@ -38,7 +38,11 @@ class Frozen(msgspec.Struct, frozen=True):
 
 
 class FeatureSnapshot(Frozen, frozen=True):
-    """What a dataset that feeds a model was, so that it can be rebuilt from this alone."""
+    """What a dataset that feeds a model was, so that it can be rebuilt from this alone.
+
+    Of a training set also the label it learns (`label`, `horizon`) and its `first` session; of what a decision read,
+    `trained_on`: the dataset_version that its model was trained on.
+    """
 
     dataset_version: str
     feature_view: str
@@ -51,6 +55,10 @@ class FeatureSnapshot(Frozen, frozen=True):
     lookahead_bias_guard: str
     timezone_policy: str  # exchange-local | UTC | settlement-local
     assumed_known_at: bool = False
+    label: str = ""
+    horizon: int = 0
+    first: date | None = None
+    trained_on: str = ""
 
 
 class Capture(Frozen, frozen=True):

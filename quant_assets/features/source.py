@@ -61,7 +61,7 @@ def _file(module: str) -> Path | None:
     """Where a module's text stands; None where it has none. Nothing is imported for it: a compiler takes seconds to load."""
     loaded = getattr(sys.modules.get(module), "__file__", None)
     if loaded and module != "__main__":
-        return Path(loaded)
+        return Path(loaded) if loaded.endswith(".py") else None
     root, *below = module.split(".")
     try:
         spec = find_spec(root) if root and root != "__main__" else None

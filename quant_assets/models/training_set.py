@@ -1,10 +1,13 @@
 """The point-in-time training set: what was known by a cut-off, and the snapshot that says what it was."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime
 
 import polars as pl
 
 from quant_assets.contract import in_force
+from quant_assets.errors import ReplayMismatch
 from quant_assets.features.labels import OPEN_TO_OPEN
 from quant_assets.features.sets import FeatureSet
 from quant_assets.ports import Store
@@ -29,17 +32,8 @@ def training_set(store: Store, feature_set: FeatureSet, horizon: int, cutoff: da
     stored = stored.with_columns(label_known_at=pl.max_horizontal(known.over(LABELS.subject), known.over("label_end")))
     labels = in_force(stored, LABELS).drop_nulls("value").select(*key, "value", "label_end", "label_known_at")
     frame = ranked(rows.join(labels, on=key).sort(key))
-    return frame, _snapshot(store, feature_set, cutoff, frame, universe)
-
-
-def ranked(frame: pl.DataFrame) -> pl.DataFrame:
-    """`frame` with `target`, the rank of `value` among the rows that there are of its session (see `training_set`)."""
-    rank = pl.col("value").rank("average").over("session")
-    return frame.with_columns(target=(rank - 0.5) / pl.len().over("session") - 0.5)
-
-
-def _snapshot(store: Store, feature_set: FeatureSet, cutoff: datetime, frame: pl.DataFrame, universe: str) -> FeatureSnapshot:
-    return FeatureSnapshot(
+    assumed = bool(store.read(CAPTURES, as_of=cutoff, where={"dataset": "bars"})["assumed"].any())
+    snapshot = FeatureSnapshot(
         dataset_version=frame_hash(frame),
         feature_view=feature_set.name,
         feature_version=feature_set.version,
@@ -50,5 +44,32 @@ def _snapshot(store: Store, feature_set: FeatureSet, cutoff: datetime, frame: pl
         survivorship_bias_guard="members as known at each session's cut; a name that ends inside its label's window keeps its delisting return or last price",
         lookahead_bias_guard="features frozen at their own cuts; labels and features with known_at ≤ known_at_cutoff only",
         timezone_policy="UTC",
-        assumed_known_at=bool(store.read(CAPTURES, as_of=cutoff, where={"dataset": "bars"})["assumed"].any()),
+        assumed_known_at=assumed,
+        label=label,
+        horizon=horizon,
+        first=first,
     )
+    return frame, snapshot
+
+
+def rebuild(store: Store, lookup: Callable[[str], FeatureSet], snapshot: FeatureSnapshot) -> pl.DataFrame:
+    """The training set that `snapshot` identifies, from the store and that record alone; `lookup` gives a feature set by its name.
+
+    What arrived after its cut-off changes nothing. Raises ReplayMismatch where the rows that come out are not those that were.
+    """
+    feature_set = lookup(snapshot.feature_view)
+    if feature_set.version != snapshot.feature_version:
+        feature_set = replace(feature_set, version=snapshot.feature_version)  # what was published under it stands
+    frame, again = training_set(store, feature_set, snapshot.horizon, snapshot.known_at_cutoff, snapshot.first, universe=snapshot.universe_id, label=snapshot.label)
+    if again.dataset_version != snapshot.dataset_version:
+        raise ReplayMismatch(
+            f"the training set of {snapshot.feature_view} {snapshot.feature_version} as of {snapshot.known_at_cutoff:%Y-%m-%d %H:%M} UTC was {snapshot.dataset_version[:12]}… "
+            f"and comes out as {again.dataset_version[:12]}… with {frame.height:,} rows; restore the tables from a backup, or look for rows that were changed in place"
+        )
+    return frame
+
+
+def ranked(frame: pl.DataFrame) -> pl.DataFrame:
+    """`frame` with `target`, the rank of `value` among the rows that there are of its session (see `training_set`)."""
+    rank = pl.col("value").rank("average").over("session")
+    return frame.with_columns(target=(rank - 0.5) / pl.len().over("session") - 0.5)

@@ -97,7 +97,7 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
         model_age=pl.lit(cuts.calendar.index(session) - cuts.calendar.index(model.session) if model else None, dtype=pl.Int64),
         as_of=pl.lit(cut),
         inputs_hash=pl.lit(inputs_hash),
-        snapshot=pl.lit(_snapshot(feature_set, strategy, names, inputs_hash, cut, assumed=bool(captures["assumed"].any()))),
+        snapshot=pl.lit(_snapshot(feature_set, strategy, names, inputs_hash, cut, model, assumed=bool(captures["assumed"].any()))),
     )
 
 
@@ -130,7 +130,7 @@ def _hash(feature_set: FeatureSet, names: pl.DataFrame, bars: pl.DataFrame, acti
     return content_id(*(frame_hash(p) for p in parts), content, *(frame_hash(f) for f in brought))
 
 
-def _snapshot(feature_set: FeatureSet, strategy: Strategy, names: pl.DataFrame, inputs_hash: str, cut: datetime, *, assumed: bool) -> str:
+def _snapshot(feature_set: FeatureSet, strategy: Strategy, names: pl.DataFrame, inputs_hash: str, cut: datetime, model: Model | None, *, assumed: bool) -> str:
     described = FeatureSnapshot(
         dataset_version=inputs_hash,
         feature_view=feature_set.name,
@@ -143,5 +143,8 @@ def _snapshot(feature_set: FeatureSet, strategy: Strategy, names: pl.DataFrame, 
         lookahead_bias_guard="rows with known_at ≤ known_at_cutoff only",
         timezone_policy="UTC",
         assumed_known_at=assumed,
+        label=strategy.rule.name,
+        horizon=strategy.rule.horizon,
+        trained_on=str(msgspec.json.decode(model.snapshot).get("dataset_version", "")) if model else "",
     )
     return msgspec.json.encode(described).decode()

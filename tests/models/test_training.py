@@ -8,13 +8,13 @@ import msgspec
 import polars as pl
 import pytest
 
-from quant_assets.errors import ModelError, NoChampion
+from quant_assets.errors import ModelError, NoChampion, ReplayMismatch
 from quant_assets.market_data.calendars import calendar
 from quant_assets.models.boosting import usable
 from quant_assets.models.evaluation import rank_ic
 from quant_assets.models.promotion import champion, champions, judge
 from quant_assets.models.training import month_ends, out_of_sample, retrain, walk_forward
-from quant_assets.models.training_set import training_set
+from quant_assets.models.training_set import rebuild, training_set
 from quant_assets.records import FeatureSnapshot, content_id
 from quant_assets.signals.strategy import LabelRule
 from quant_assets.tables import CAPTURES, LABELS, MODELS, PROMOTIONS
@@ -87,12 +87,26 @@ def test_retraining_is_recorded_once(planted, strategy, store, registry):
         assert row["known_at"] == planted.cuts.of(row["session"])
         assert row["model_id"] == content_id(row["text"])
         snapshot = msgspec.json.decode(row["snapshot"], type=FeatureSnapshot)
-        rebuilt, _ = training_set(store, planted.feature_set, strategy.horizon, snapshot.known_at_cutoff, universe=strategy.universe.name)
-        assert (training_set(store, planted.feature_set, strategy.horizon, snapshot.known_at_cutoff, universe="liquid")[1].dataset_version, rebuilt.height) == (snapshot.dataset_version, row["rows"])
+        assert rebuild(store, {"planted": planted.feature_set}.__getitem__, snapshot).height == row["rows"]
     assert [retrain(store, registry, planted.feature_set, strategy, planted.cuts, s) for s in ends(planted)] == reports
     assert len(registry.logged) == 3
     assert store.read(MODELS, as_of=None).equals(models)
     assert store.read(PROMOTIONS, as_of=None).equals(promotions)
+
+
+def test_a_training_set_is_rebuilt_from_its_snapshot_alone(planted, store):
+    """Its record and the store give the same frame, whatever was restated or published since; a store in which a row is another one is found out."""
+    cutoff, first, lookup = planted.cuts.of(planted.sessions[90]), planted.sessions[10], {"planted": planted.feature_set}.__getitem__
+    frame, snapshot = training_set(store, planted.feature_set, 5, cutoff, first, universe="liquid")
+    record = msgspec.json.decode(msgspec.json.encode(snapshot), type=FeatureSnapshot)
+    later = planted.cuts.of(planted.sessions[95])
+    table = planted.feature_set.table
+    store.append(table, planted.features.filter(session=planted.sessions[20]).with_columns(pl.col("f0") + 1, known_at=pl.lit(later)))
+    store.append(LABELS, planted.labels.filter(session=planted.sessions[20]).with_columns(pl.col("value") + 1, known_at=pl.lit(later)))
+    assert rebuild(store, lookup, record).equals(frame)
+    assert rebuild(store, lambda name: dataclasses.replace(lookup(name), version="2"), record).equals(frame)
+    with pytest.raises(ReplayMismatch, match="restore the tables"):
+        rebuild(store, lookup, msgspec.structs.replace(record, first=planted.sessions[11]))
 
 
 def test_a_crash_before_the_promotion_is_completed(planted, strategy, tmp_path, registry):
