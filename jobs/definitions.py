@@ -11,7 +11,7 @@ from quant_assets.backtest import assets as backtest_assets
 from quant_assets.execution import assets as execution_assets
 from quant_assets.features import assets as features_assets
 from quant_assets.features import checks as features_checks
-from quant_assets.features.sets import DAILY, feature_sets
+from quant_assets.features.sets import DAILY, feature_set, feature_sets
 from quant_assets.market_data import assets as market_data_assets
 from quant_assets.market_data import checks as market_data_checks
 from quant_assets.market_data.datasets import dataset
@@ -19,6 +19,7 @@ from quant_assets.models import assets as models_assets
 from quant_assets.models.training import month_ends
 from quant_assets.post_trade import assets as post_trade_assets
 from quant_assets.signals import assets as signals_assets
+from quant_assets.signals.strategy import sets_of
 from quant_assets.today import assets as today_assets
 from quant_assets.today import checks as today_checks
 from resources.maintenance import Retention
@@ -36,7 +37,7 @@ def build(ws: Workspace) -> dg.Definitions:
     first, last = ws.span
     sessions = session_partitions(calendar, first, last)
     ends = month_end_partitions(month_ends(calendar, first, last or calendar.shift(calendar.last, -1)))
-    names = sorted({ws.feature_set_of(s).table.name for s in strategies})
+    names = [feature_set(name).table.name for name in sets_of(strategies)]
     by_session = [f for f in feature_sets().values() if f.frequency == DAILY]
     fed = [dataset(name) for name in ws.feeds]
     run_daily, deliver, day_status, data_docs = daily.jobs(names, list(ws.feeds))

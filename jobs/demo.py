@@ -116,10 +116,11 @@ def _model(running: "Runner", twin: "subprocess.Popen[bytes]") -> None:
 
 def judge(ws: Workspace) -> Estimate:
     """The rank IC of the stored scores of history against the labels that became known after them."""
-    labels = ws.store.read(LABELS, as_of=None).select("session", "sid", "value")
+    rule = ws.deployment.strategies[0].rule
+    labels = ws.store.read(LABELS, as_of=None, where={"label": rule.name, "horizon": rule.horizon}).select("session", "sid", "value")
     history = ws.cuts.calendar.shift(ws.deployment.start, -1)
     scored = ws.store.read(SCORES, as_of=None, last=history).join(labels, on=["session", "sid"])
-    return ic_estimate(rank_ic(scored), ws.deployment.strategies[0].horizon)
+    return ic_estimate(rank_ic(scored), rule.horizon)
 
 
 def _day(running: "Runner", number: int, session: date, *, interrupted: bool) -> None:

@@ -216,7 +216,7 @@ class Workspace:
         from quant_assets.models.training_set import training_set
 
         declared = self.deployment.strategy(strategy)
-        return training_set(self.store, feature_set(declared.feature_set), declared.horizon, self.cuts.of(as_of), universe=declared.universe.name)
+        return training_set(self.store, feature_set(declared.feature_set), declared.rule.horizon, self.cuts.of(as_of), universe=declared.universe.name, label=declared.rule.name)
 
     def decisions(self, strategy: str, first: date, last: date) -> pl.DataFrame:
         """The stored decisions of a strategy."""

@@ -100,13 +100,13 @@ def _common(facts: Facts, breaks: Breaks, notice: str) -> dict[str, Any]:
 
 
 def _ic(store: Store, facts: Facts) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """The IC of each session (session, ic, n) against the labels of the shortest horizon stored, and its mean with Newey–West error."""
+    """The IC of each session (session, ic, n) against one label, the first by name of the shortest horizon stored, and its mean with Newey–West error."""
     from quant_assets.models.evaluation import ic_estimate, rank_ic
 
     scores = store.read(SCORES, as_of=facts.cut, first=facts.first, last=facts.last, where={"strategy": facts.book.strategy})
     labels = in_force(store.read(LABELS, as_of=facts.cut, first=facts.first), LABELS).drop_nulls("value")
-    horizon = int(labels["horizon"].min() or 1)  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
-    both = scores.join(labels.filter(pl.col("horizon") == horizon).select("session", "sid", "value"), on=["session", "sid"]).sort("session", "sid", "model_id")
+    label, horizon = labels.select("label", "horizon").sort("horizon", "label").row(0) if labels.height else ("", 1)
+    both = scores.join(labels.filter(pl.col("label") == label, pl.col("horizon") == horizon).select("session", "sid", "value"), on=["session", "sid"]).sort("session", "sid", "model_id")
     ic = rank_ic(both)
     unknown = {"mean": None, "error": None, "t": None, "n": ic.height}
     return ic, msgspec.structs.asdict(ic_estimate(ic, horizon)) if ic.height > 1 else unknown

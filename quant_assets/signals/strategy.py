@@ -183,5 +183,17 @@ LIQUID_MOMENTUM = Strategy(name="liquid_momentum")
 
 def universes_of(strategies: Iterable[Strategy], feature_set: str) -> list[str]:
     """The universes over which a set is published: those of the strategies that read it; all, where none does and it is there for research."""
-    named = [(s.universe.name, s.feature_set) for s in strategies]
-    return sorted({u for u, read in named if read == feature_set} or {u for u, _ in named})
+    known = list(strategies)
+    reading = {u for s in known for u, read in _read(s) if read == feature_set}
+    return sorted(reading or {s.universe.name for s in known})
+
+
+def sets_of(strategies: Iterable[Strategy]) -> list[str]:
+    """The feature sets that the strategies need each day: what their models read, and the factors that their labels are net of."""
+    return sorted({read for s in strategies for _, read in _read(s)})
+
+
+def _read(strategy: Strategy) -> list[tuple[str, str]]:
+    """Universe and feature set of everything that a strategy needs published."""
+    net_of = strategy.rule.net_of
+    return [(strategy.universe.name, strategy.feature_set), *([(net_of.universe, net_of.factors)] if net_of and net_of.factors else [])]
