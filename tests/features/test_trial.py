@@ -36,7 +36,7 @@ def tried(*, sessions: int = 120, signal: float = 0.0, known: bool = True, broke
         (tried(), True, "no more than luck gives somebody who tries many"),
         (tried(signal=0.5), True, "(t +"),
         (tried(signal=0.5), True, "more than luck explains."),
-        (tried(signal=-0.5), True, "rank IC -0."),
+        (tried(signal=-0.5), True, "sessions): more than luck explains."),
         (tried(signal=0.5, like=-0.97), True, "It says what theirs's two says (rank correlation -0.97)."),
         (tried(signal=0.5, sessions=8), True, "cannot be told from 8 sessions"),
         (tried(known=False), False, "NO VALUE"),
