@@ -6,8 +6,11 @@ from typing import Annotated
 
 import typer
 
+from jobs.commands.audit import audit_app
+from jobs.commands.catalogue import features_app
 from jobs.commands.data import findings_app, planned, quarantine_app, repair
 from jobs.commands.desk import breaks_app, switch_app
+from jobs.commands.features import init, trial
 from jobs.commands.options import AsJson, Day, From, To, day, moment, workspace
 from jobs.commands.restatement import restatement_app
 from jobs.commands.storage import storage_app
@@ -28,7 +31,11 @@ app.add_typer(findings_app, name="findings")
 app.add_typer(restatement_app, name="restatement")
 app.add_typer(storage_app, name="storage")
 app.add_typer(switch_app, name="kill-switch")
+app.add_typer(features_app, name="features")
+app.add_typer(audit_app, name="audit")
 app.command()(repair)
+app.command("try")(trial)
+app.command()(init)
 
 
 @app.command()

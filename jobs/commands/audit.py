@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.commands.catalogue import among, sessions
 from jobs.commands.options import AsJson, From, To, workspace
 
 audit_app = typer.Typer(no_args_is_help=True, help="Proofs that what research saw could have been known.")
@@ -24,16 +25,14 @@ def audit_features(
     from jobs.console import frame, progress, say
     from quant_assets.features.audit.audit import record, standing
     from quant_assets.features.sets import DAILY, feature_set, feature_sets
-    from quant_assets.signals.strategy import universes_of
     from quant_assets.tables import AUDITS
 
     ws = workspace()
     asked = [feature_set(n) for n in names] if names else [f for f in feature_sets().values() if f.frequency == DAILY]
-    begin, end = ws.span
-    sessions = ws.cuts.calendar.between(ws.cuts.calendar.on_or_after(first or begin), ws.cuts.calendar.on_or_before(last or min(d for d in (end, ws.latest()) if d)))
+    days = sessions(ws, first, last)
     with progress() as tick:
         for one in asked:
-            record(ws.store, one, universe or universes_of(ws.deployment.strategies, one.name)[0], ws.cuts, sessions, now=ws.clock.now(), progress=tick)
+            record(ws.store, one, universe or among(ws, one), ws.cuts, days, now=ws.clock.now(), progress=tick)
     verdicts = {f.name: standing(ws.store, f) for f in asked}
     if as_json:
         rows = ws.store.read(AUDITS, as_of=None)

@@ -1,0 +1,135 @@
+"""`quant features …`: the sets there are, what each feature means, backfills, pages."""
+
+from datetime import date
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobs.commands.options import AsJson, From, To, workspace
+
+if TYPE_CHECKING:
+    from quant_assets.features.sets import FeatureSet
+    from resources.workspace import Workspace
+
+features_app = typer.Typer(no_args_is_help=True, help="Feature sets: list them, publish a range, look at one.")
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A feature set; `quant features list` has them.")]
+Universe = Annotated[str | None, typer.Option("--universe", help="Whose members; default: of the strategies that read the set, or the first strategy's.")]
+
+
+@features_app.command("list")
+def listed(as_json: AsJson = False) -> None:
+    """The sets that this deployment declares: how many features, what they read, whether their audit stands, how far they are published."""
+    import polars as pl
+
+    from jobs.console import frame, working
+    from quant_assets.features.audit.audit import standing
+    from quant_assets.features.sets import feature_sets
+
+    ws = workspace()
+    rows: list[tuple[object, ...]] = []
+    with working("looking at what is published", quiet=as_json):
+        for one in feature_sets().values():
+            published = ws.store.read(one.table, as_of=None, columns=()) if ws.store.exists(one.table) else one.table.empty()
+            days = published[one.table.event].cast(pl.Date)
+            rows.append((one.name, one.version, len(one.features), one.frequency, one.lookback, ", ".join(one.columns), standing(ws.store, one).state, days.min(), days.max(), published.height))
+    columns = ("set", "version", "features", "frequency", "lookback", "reads", "audit", "first", "last", "rows")
+    frame(pl.DataFrame(rows, schema=columns, orient="row"), "json" if as_json else "table", title="feature sets")
+
+
+@features_app.command("show")
+def show(name: Name, as_json: AsJson = False) -> None:
+    """What a set is made of, and a line on each of its features."""
+    import polars as pl
+
+    from jobs.console import frame, say
+    from quant_assets.features.audit.audit import standing
+    from quant_assets.features.sets import feature_set
+
+    ws = workspace()
+    one = feature_set(name)
+    rows = pl.DataFrame({"feature": list(one.features), "meaning": [one.meaning.get(f, "") for f in one.features]})
+    if not as_json:
+        say(f"[bold]{one.name}[/] {one.version}: {one.doc}")
+        say(f"Reads {', '.join(one.columns)}{''.join(f', {i.name}' for i in one.inputs)} of {', '.join(one.reads)}; looks back {one.lookback}; every {one.frequency}; fingerprint {one.fingerprint}.")
+        say(standing(ws.store, one).reason)
+    frame(rows, "json" if as_json else "table", title=f"table {one.table.name}")
+
+
+@features_app.command("backfill")
+def backfill(
+    name: Name,
+    first: From = None,
+    last: To = None,
+    universe: Universe = None,
+    venue: Annotated[str | None, typer.Option("--venue", help="Of a set on bars (alpha158_1m): whose bars.")] = None,
+    calendar: Annotated[str, typer.Option("--calendar", help="The venue's hours: 24/7, FX, XNYS …")] = "24/7",
+) -> None:
+    """Publish a set over a range of sessions, a calendar quarter at a time. Interrupted, the same command goes on where it stopped."""
+    from jobs.console import progress
+    from jobs.console import show as shown
+    from quant_assets.errors import ConfigurationError
+    from quant_assets.features.intraday import publish_bars
+    from quant_assets.features.publish import publish
+    from quant_assets.features.sets import DAILY, feature_set
+    from quant_assets.market_data.calendars import calendar as hours
+    from resources.day import only_run
+
+    ws, one = workspace(), feature_set(name)
+    with progress() as tick, only_run(ws.home):
+        if one.frequency == DAILY:
+            asked = sessions(ws, first, last)
+            ws.ledger.note_cut(ws.cuts.of(asked[-1]))
+            report = publish(ws.store, one, universe or among(ws, one), ws.cuts, asked, tick)
+        elif venue is None or first is None or last is None:
+            raise ConfigurationError(f"{name} is a set on bars: say whose and when (--venue binance --from 2026-11-02 --to 2026-11-06 --calendar 24/7)")
+        else:
+            report = publish_bars(ws.store, one, venue, hours(calendar), hours(calendar).between(first, last), now=ws.clock.now(), progress=tick)
+    shown([report])
+
+
+@features_app.command("explore")
+def explore(name: Name, first: From = None, last: To = None, universe: Universe = None) -> None:
+    """Write the page of a set over a range: coverage, distribution, IC with decay, quantile returns, turnover, correlation. And say where it is."""
+    from jobs.console import progress, say
+    from quant_assets.features.audit.audit import standing
+    from quant_assets.features.explorer.reading import explorer
+    from quant_assets.features.sets import feature_set
+
+    ws, one = workspace(), feature_set(name)
+    asked, found = sessions(ws, first, last), standing(ws.store, one)
+    with progress() as tick:
+        page = explorer(
+            ws.store, one, universe or among(ws, one), ws.cuts, asked[0], asked[-1], folder=ws.reports, audit=found.reason, audit_passed={"passed": True, "failed": False}.get(found.state), notice=ws.notice, progress=tick
+        )  # fmt: skip
+    say(str(page))
+
+
+@features_app.command("drift")
+def drift(session: Annotated[date | None, typer.Option("--session", help="The last session shown; default the last one measured.")] = None) -> None:
+    """Write the heat map of each strategy's feature drift against what its champion was trained on. And say where it is."""
+    from jobs.console import say
+    from quant_assets.errors import ConfigurationError
+    from quant_assets.models.drift_page import drift_page
+    from quant_assets.tables import FEATURE_DRIFT
+
+    ws = workspace()
+    for strategy in ws.deployment.strategies:
+        measured = ws.store.read(FEATURE_DRIFT, as_of=None, last=session, where={"strategy": strategy.name}, columns=())["session"]
+        page = drift_page(ws.store, strategy, measured[-1], ws.reports) if len(measured) else None
+        if page is None:
+            raise ConfigurationError(f"no drift of {strategy.name} is stored{f' up to {session}' if session else ''}; a session with a champion stores it: quant backfill, quant run daily")
+        say(str(page))
+
+
+def sessions(ws: "Workspace", first: date | None, last: date | None) -> list[date]:
+    """The sessions asked for, of those that the deployment's data has and that were due."""
+    calendar, (begin, end) = ws.cuts.calendar, ws.span
+    until = last or min(d for d in (end, ws.cuts.due(ws.clock.now()) if ws.deployment.clock == "system" else end) if d)
+    return calendar.between(calendar.on_or_after(first or begin), calendar.on_or_before(until))
+
+
+def among(ws: "Workspace", one: "FeatureSet") -> str:
+    """The universe that is meant where none is named."""
+    from quant_assets.signals.strategy import universes_of
+
+    return universes_of(ws.deployment.strategies, one.name)[0]
