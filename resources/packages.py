@@ -64,7 +64,7 @@ def write_package(name: str, folder: Path) -> list[Path]:
     if standing := [str(p) for p in texts if p.exists()]:
         raise ConfigurationError(f"nothing was written: {', '.join(standing)} would be overwritten; name another folder")
     found = find_spec(name)
-    if name in sys.stdlib_module_names or (found and found.origin):  # a folder without modules has none
+    if found and found.origin:  # a folder without modules has none
         raise ConfigurationError(f"there is a module {name!r} already, and it would be found instead; choose another name")
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)

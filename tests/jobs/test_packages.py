@@ -1,5 +1,6 @@
 """Modules that a deployment names are loaded with it, and those alone; what is wrong with one is said with its name."""
 
+import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +98,7 @@ def test_one_file_is_enough(tmp_path: Path) -> None:
     path = tmp_path / "random.py"  # named as a module of the standard library
     path.write_text(FEATURES.format(name="gap_1"))
     assert feature_set_in(str(path)) is feature_set_in(f"{path}:gap_1") is feature_set("gap_1")
+    assert sys.modules["random"] is random
     path = tmp_path / "two.py"
     path.write_text(FEATURES.format(name="gap_2") + FEATURES.format(name="gap_3"))
     with pytest.raises(ConfigurationError, match=r"which feature\? it has .*two\.py:gap_2, .*two\.py:gap_3"):
