@@ -75,10 +75,8 @@ def neutralised(rows: pl.DataFrame, columns: Mapping[str, str], against: Sequenc
     work = rows.select(SESSION, sector, *masked)
     scale = work.select((pl.col(name) ** 2).sum().over(AMONG).alias(name) for name in names.values())
     work = work.with_columns(demeaned(name, sector).alias(name) for name in names.values())
-    for n, covariate in enumerate(against):  # the covariates among themselves, then the columns: twice, for the rounding of the first time
-        work = work.with_columns(_without(names[out, later], names[out, covariate], scale) for out in columns for later in against[n + 1 :])
-    for covariate in (*against, *against):
-        work = work.with_columns(_without(names[out, of], names[out, covariate], scale) for out, of in columns.items())
+    for n, covariate in enumerate(against):  # each is taken out of the covariates after it, and of the columns
+        work = work.with_columns(_without(names[out, c], names[out, covariate], scale) for out, of in columns.items() for c in (*against[n + 1 :], of))
     return rows.with_columns(work[names[out, of]].alias(out) for out, of in columns.items())
 
 

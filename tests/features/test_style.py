@@ -15,6 +15,7 @@ from quant_assets.contract import UTC_MICROS
 from quant_assets.features.blocks import Block, panel
 from quant_assets.features.cross_sectional import CROSS_SECTIONAL, SIGNALS
 from quant_assets.features.inputs.fundamentals import FUNDAMENTALS
+from quant_assets.features.market_model import last_close
 from quant_assets.features.publish import as_versions, compute
 from quant_assets.features.sets import FeatureSet
 from quant_assets.features.style import FACTORS, PRICE_FACTORS, STYLE
@@ -228,3 +229,9 @@ def test_where_little_is_there_little_is_said(tmp_path: Path, feature_set: Featu
     alone = compute(history(tmp_path / "c", universe=[member(1)], bars=bars), feature_set, NAME, CUTS, days)
     assert alone.height == len(days)
     assert {f for f in feature_set.features if alone[f].count()} == {f for f in ("ret_1_rank", "ret_5_rank") if f in feature_set.features}
+
+
+def test_a_close_stands_in_for_five_sessions() -> None:
+    """A close that is missing is the one before for up to five sessions, then none; never that of another series."""
+    panel = pl.DataFrame({"series": [0] * 9 + [1] * 2, "close": [1.0, 2.0, *[None] * 6, 3.0, None, 5.0]})
+    assert panel.select(last_close(1))["close"].to_list() == [None, 1.0, *[2.0] * 6, None, None, None]

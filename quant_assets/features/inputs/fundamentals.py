@@ -47,14 +47,14 @@ def fundamentals(store: Store, cuts: Cuts, universe: str, sessions: Sequence[dat
         return nothing
     listings = listings_of(store, asked)
     theirs = filings.join(listings, on="name", how="semi", maintain_order="left")
-    told = pl.concat(_told(stretch, theirs, known) for stretch, known in by_knowledge(asked, listings))
+    told = pl.concat(_told(stretch, theirs, listings) for stretch in by_knowledge(asked, listings))
     values = told.join(_splits(store, cuts, told), on=["session", "sid"], how="left").with_columns(shares=pl.col("shares") * pl.col("split").fill_null(1.0))
     fresh = [pl.when(pl.col("session") - pl.col(end) <= TOO_OLD).then(c).alias(c) for c, end in _ENDS.items()]
     return asked.select("session", "sid").join(values.select("session", "sid", *fresh), on=["session", "sid"], how="left", maintain_order="left")
 
 
 def _told(asked: pl.DataFrame, filings: pl.DataFrame, listings: pl.DataFrame) -> pl.DataFrame:
-    """Those of `asked` (session, sid, cut) of which filings were known, with the columns of `statements`. Whose a filing is, its symbol tells by the day on which it was filed."""
+    """Those of `asked` (session, sid, cut) of which filings were known, with the columns of `statements`; the same of `listings` was known at all their cuts. Whose a filing is, its symbol tells by the day on which it was filed."""
     meant = resolve(filings.select("symbol", session="accepted").unique(), listings, asked["cut"][0]).drop_nulls("sid")
     theirs = filings.join(meant.rename({"session": "accepted"}), on=["symbol", "accepted"]).join(asked.select("sid").unique(), on="sid", how="semi")
     learnt = theirs.select("sid", learnt="known_at").unique().sort("learnt")

@@ -5,7 +5,6 @@ from datetime import date
 
 import polars as pl
 
-from quant_assets.contract import known_by
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.membership import Membership
 from quant_assets.market_data.securities import canonical
@@ -28,9 +27,8 @@ def listings_of(store: Store, asked: pl.DataFrame) -> pl.DataFrame:
     return said.join(claiming, on="sid", how="semi", maintain_order="left")
 
 
-def by_knowledge(asked: pl.DataFrame, listings: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """`asked` (session, sid, cut) in stretches over which the same of `listings` was known, each with that."""
+def by_knowledge(asked: pl.DataFrame, listings: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """`asked` (session, sid, cut; ascending) in stretches at whose cuts the same of `listings` was known."""
     learnt = listings.select(pl.col("known_at").unique().sort())["known_at"]
     numbered = asked.with_columns(knowledge=pl.Series(learnt.search_sorted(asked["cut"], side="right")))
-    for stretch in numbered.partition_by("knowledge", maintain_order=True, include_key=False):
-        yield stretch, known_by(listings, stretch["cut"][0])
+    yield from numbered.partition_by("knowledge", maintain_order=True, include_key=False)

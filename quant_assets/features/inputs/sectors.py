@@ -30,7 +30,7 @@ def classified(scheme: str) -> Input:
             return own.select("session", "sid", sector="listing_sector")
         # one name can come spelled in two ways; of what was said at one moment about one day, the last row stands
         named = said.with_columns(name=canonical()).sort("name", "session", "known_at", "symbol").unique(["name", "session", "known_at"], keep="last", maintain_order=True)
-        called = pl.concat([symbols(stretch, known, stretch["cut"][0]) for stretch, known in by_knowledge(own, listings)])
+        called = pl.concat([symbols(stretch, listings, stretch["cut"][0]) for stretch in by_knowledge(own, listings)])
         spine = called.with_columns(name=canonical().fill_null(""))
         told = point_in_time(spine, [View("scheme", named.drop("symbol"), ("sector",), by=("name",))], cut="cut")
         speaks = pl.col("scheme_sector").is_not_null().any().over("session")

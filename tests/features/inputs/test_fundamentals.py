@@ -60,7 +60,8 @@ def test_trailing_earnings_where_all_quarters_are_there(tmp_path: Path) -> None:
     """The year, plus the quarters since, minus the same ones a year before; the year alone while one of them is missing."""
     rows = [
         filing("S1", date(2015, 9, 30), FEBRUARY, YEAR),
-        quarter(date(2014, 12, 31), FEBRUARY, "Q1", 90.0), quarter(date(2015, 12, 31), known(DAYS[2]), "Q1", 120.0),
+        quarter(date(2013, 12, 31), FEBRUARY, "Q1", 70.0), quarter(date(2015, 12, 31), known(DAYS[1]), "Q1", 120.0),
+        quarter(date(2014, 12, 31), known(DAYS[2]), "Q1", 90.0),
         quarter(Q1, known(DAYS[4]), "Q2", 150.0), quarter(date(2015, 3, 31), known(DAYS[6]), "Q2", 80.0),
         quarter(DAYS[7], known(DAYS[0]), "Q3", 1e9),  # a report on a period that is not over is none
     ]  # fmt: skip
@@ -87,7 +88,7 @@ def test_what_is_old_or_small_says_nothing(tmp_path: Path) -> None:
     end = DAYS[4] - timedelta(days=450)
     found = read(tmp_path, [filing("S1", end, FEBRUARY, YEAR)])
     assert [r["book"] for r in found.values()] == [2000.0] * 5 + [None] * 3
-    odd = [filing("S1", Q1, known(DAYS[n]), {"net_income": 4.0, "eps_diluted": eps}, period="Q1") for n, eps in ((1, 0.04), (2, -4.0))]
+    odd = [filing("S1", Q1, known(DAYS[n]), {"net_income": 5.0, "eps_diluted": eps}, period="Q1") for n, eps in ((1, 0.04), (2, -4.0))]
     found = read(tmp_path / "odd", [filing("S1", FY15, FEBRUARY, YEAR), *odd])
     assert [r["shares"] for r in found.values()] == [100.0] * 8
 
