@@ -14,7 +14,6 @@ As in the definition, VMA and VSTD of a session without volume are divided by 1e
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from quant_assets.features.alpha158.factors import FACTORS, MEANING
 from quant_assets.features.sets import FeatureSet
@@ -24,6 +23,8 @@ COLUMNS = ("open", "high", "low", "close", "volume")
 
 def kernel(panel: pl.DataFrame) -> pl.DataFrame:
     """The panel with the 158 factors as Float32, NaN where missing; rows outside the stretches from a selected row to the next may stay NaN."""
+    import pyarrow as pa
+
     from quant_assets.features.alpha158.tiles import factors  # compiles at the first call
 
     series = panel["series"].to_numpy()

@@ -69,7 +69,7 @@ def trend(out: F32, levels: F64, close: F32, segments: Ints) -> None:
                 std[t] = np.sqrt(yy[t] / (k[t] - 1.0)) / price
                 beta[t] = slope / price
                 rsqr[t] = xy[t] * xy[t] / (xx[t] * yy[t]) if yy[t] > least * least * (k[t] - 1.0) else np.nan
-                ahead = (k[t] * (p + t) - x[t]) / k[t]  # of today to the window's mean time
+                ahead = (k[t] * (p + t) - x[t]) / k[t]  # of today to the mean time, in whole numbers up to the division: nothing of where the tile begins is left
                 resi[t] = (price - (mean + slope * ahead)) / price
 
 
