@@ -15,7 +15,7 @@ from quant_assets.records import Frozen
 ROWS, HOMOGENEITY, PREFIX, INDEPENDENCE, LOOKBACK, CROSS_SECTION = LAWS = ("rows", "homogeneity", "prefix_causality", "independence", "lookback", "cross_section")
 TOLERANCE = 1e-6
 EVALUATED = 64  # rows that are looked at after the lookback: about a block
-LONGER = 3  # how many lookbacks the longer panel begins earlier
+LONGER = 120  # rows that the longer panel begins earlier, or the lookback again where that is more
 FURTHEST = 16  # lookbacks that are tried where the declared one is too short
 
 
@@ -49,7 +49,7 @@ class _Subject:
 
     def __init__(self, feature_set: FeatureSet) -> None:
         self.feature_set = feature_set
-        self.start = max(LONGER * feature_set.lookback, 60)
+        self.start = feature_set.lookback + max(feature_set.lookback, LONGER)
         self.panel = synthetic(feature_set, self.start + EVALUATED)
         self.compared = 0
 
@@ -63,8 +63,8 @@ class _Subject:
         return self._finite(made.select("i", "sid", *self.feature_set.features))
 
     def members(self, panel: pl.DataFrame) -> pl.DataFrame:
-        """The rows that the cross-section gets of `panel`."""
-        return members(self.feature_set, self.feature_set.kernel(panel))
+        """The rows that the cross-section gets of the later sessions of `panel`."""
+        return members(self.feature_set, self.feature_set.kernel(panel).filter(pl.col("i") >= self.start - EVALUATED))
 
     def made(self, computed: pl.DataFrame) -> list[str]:
         """The columns that the kernel added: features first, in their order."""
