@@ -34,8 +34,7 @@ MINE = feature_set_of("mine", gap_20, busy)
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test declares, no other test knows."""
-    monkeypatch.setattr(sets, "_SETS", dict(sets._SETS))
-    monkeypatch.setattr("quant_assets.features.feature._SETS", sets._SETS)
+    monkeypatch.setattr(sets, "_SETS", {})
 
 
 @pytest.fixture

@@ -30,8 +30,7 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test loads and declares, no other test knows."""
     before = set(sys.modules)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sets, "_SETS", dict(sets._SETS))
-    monkeypatch.setattr("quant_assets.features.feature._SETS", sets._SETS)
+    monkeypatch.setattr(sets, "_SETS", {})
     yield
     for name in set(sys.modules) - before:
         if getattr(sys.modules[name], "__file__", None) and "pytest-" in str(sys.modules[name].__file__):

@@ -50,8 +50,7 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test loads and declares, no other test knows."""
     before = set(sys.modules)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sets, "_SETS", dict(sets._SETS))
-    monkeypatch.setattr("quant_assets.features.feature._SETS", sets._SETS)
+    monkeypatch.setattr(sets, "_SETS", {})
     yield
     for name in set(sys.modules) - before:
         if "pytest-" in str(getattr(sys.modules[name], "__file__", None)):
