@@ -15,7 +15,7 @@ from quant_assets.contract import UTC_MICROS
 from quant_assets.features.blocks import Block, panel
 from quant_assets.features.cross_sectional import CROSS_SECTIONAL, SIGNALS
 from quant_assets.features.inputs.fundamentals import FUNDAMENTALS
-from quant_assets.features.market_model import last_close
+from quant_assets.features.market_model import STALE, last_close
 from quant_assets.features.publish import as_versions, compute
 from quant_assets.features.sets import FeatureSet
 from quant_assets.features.style import FACTORS, PRICE_FACTORS, STYLE
@@ -235,3 +235,22 @@ def test_a_close_stands_in_for_five_sessions() -> None:
     """A close that is missing is the one before for up to five sessions, then none; never that of another series."""
     panel = pl.DataFrame({"series": [0] * 9 + [1] * 2, "close": [1.0, 2.0, *[None] * 6, 3.0, None, 5.0]})
     assert panel.select(last_close(1))["close"].to_list() == [None, 1.0, *[2.0] * 6, None, None, None]
+
+
+@pytest.mark.parametrize(("feature_set", "longest"), [(CROSS_SECTIONAL, 120), (STYLE, 252)], ids=["cross_sectional", "style"])
+def test_the_lookback_reaches_the_last_close_that_can_stand_in(feature_set: FeatureSet, longest: int) -> None:
+    """With five sessions missing where the longest return begins, the declared rows are enough, and one less is not."""
+    rng, rows, t = np.random.default_rng(3), 400, 390
+    values = {c: np.exp(rng.normal(3, 0.02, rows).cumsum() / 100 + rng.normal(0, 0.02, rows)) for c in feature_set.columns}
+    whole = pl.DataFrame({"series": [0] * rows, "i": range(rows), **values, "market": rng.normal(0, 0.01, rows)})
+    begins = t - longest
+    whole = whole.with_columns(pl.when(~pl.col("i").is_between(begins - STALE + 1, begins)).then(c).alias(c) for c in feature_set.columns)
+
+    def at_t(first: int) -> list[float | None]:
+        out = feature_set.kernel(whole.filter(pl.col("i") >= first))
+        return list(out.filter(i=t).select(c for c in out.columns if c not in whole.columns).row(0))
+
+    enough = at_t(t - feature_set.lookback)
+    assert None not in enough
+    assert enough == pytest.approx(at_t(0), rel=1e-6)
+    assert None in at_t(t - feature_set.lookback + 1)
