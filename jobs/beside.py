@@ -22,13 +22,14 @@ SENDS_NOTHING = ("history", "retrain", "research")
 
 
 def beside(ws: Workspace, name: str) -> dg.Definitions:
-    """The assets of the jobs that send nothing and those of the package's own feature sets, with their checks; these jobs, and `features` for the package's sets."""
+    """The assets of the jobs that send nothing, those of the package's own feature sets and what is made of these alone, with their checks; these jobs, and `features` for the package's sets."""
     whole = build(ws)
     repository = whole.get_repository_def()
     under = {key: key.with_prefix(name) for key in repository.asset_graph.get_all_asset_keys()}
     graphs = {job: repository.get_job(job).asset_layer.asset_graph for job in SENDS_NOTHING}
     own = _own_sets() & repository.asset_graph.materializable_asset_keys
-    shown = own.union(*(g.executable_asset_keys for g in graphs.values()))
+    of_own = {key for key in under if (read := repository.asset_graph.get(key).parent_keys) and read <= own}
+    shown = own.union(of_own, *(g.executable_asset_keys for g in graphs.values()))
 
     def job(called: str, keys: Iterable[dg.AssetKey], checks: Iterable[dg.AssetCheckKey], description: str | None) -> "AssetJob":
         selected = dg.AssetSelection.assets(*(under[k] for k in keys)).without_checks()
