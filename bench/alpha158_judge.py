@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 TOLERANCE = 1e-5
+NEAR = 1e-6  # of the exact value: float32 has seven digits
 Floats = npt.NDArray[np.float32]
 
 
@@ -71,25 +72,50 @@ def _statistics(values: Sequence[Fraction]) -> tuple[Fraction, Fraction]:
         return mean, Fraction((Decimal(variance.numerator) / Decimal(variance.denominator)).sqrt())
 
 
-def exact(feature: str, close: Floats, volume: Floats) -> float:
-    """WVMA, VSTD or, for any other feature, the deviation of the close, at the last row of one name's float32 values.
+def _window(feature: str) -> int:
+    return int(feature.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
 
-    By rational arithmetic from what Qlib's first step gives: prices, volumes, |return| × volume in float32, NaN where missing.
+
+def deviation(feature: str, close: Floats) -> float:
+    """The exact deviation of the close at the last row, over the feature's window: RSQR and CORR are missing where it is small. NaN of fewer than two."""
+    rows = close[-_window(feature) :]
+    return float(_statistics([Fraction(float(x)) for x in rows[np.isfinite(rows)]])[1]) if np.isfinite(rows).sum() > 1 else float("nan")
+
+
+def exact(feature: str, close: Floats, volume: Floats) -> float:
+    """WVMA, VSTD or CORR at the last row of one name's float32 values, NaN of fewer than two.
+
+    Rational arithmetic from what Qlib's first step gives in float32 (prices, volumes, |return| × volume), NaN where missing;
+    roots and logarithms to fifty digits.
     """
-    window, which = int(feature.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")), family(feature)
-    moves = np.abs(close[1:] / close[:-1] - np.float32(1)) * volume[1:]
-    source = {"WVMA": np.append(np.float32(np.nan), moves), "VSTD": volume}.get(which, close)
-    rows = source[-window:]
+    window, which = _window(feature), family(feature)
+    if which == "CORR":
+        return _correlation([(float(c), float(v + np.float32(1))) for c, v in zip(close[-window:], volume[-window:], strict=True) if np.isfinite(c) and np.isfinite(v)])
+    moves = np.append(np.float32(np.nan), np.abs(close[1:] / close[:-1] - np.float32(1)) * volume[1:])
+    rows = (moves if which == "WVMA" else volume)[-window:]
     if np.isfinite(rows).sum() < 2:
         return float("nan")
-    mean, deviation = _statistics([Fraction(float(x)) for x in rows[np.isfinite(rows)]])
-    if which == "WVMA":
-        return float(deviation / (mean + Fraction(1e-12)))
-    return float(deviation / Fraction(float(volume[-1] + np.float32(1e-12)))) if which == "VSTD" else float(deviation)
+    mean, spread = _statistics([Fraction(float(x)) for x in rows[np.isfinite(rows)]])
+    return float(spread / (mean + Fraction(1e-12) if which == "WVMA" else Fraction(float(volume[-1] + np.float32(1e-12)))))
+
+
+def _correlation(pairs: Sequence[tuple[float, float]]) -> float:
+    """Of x and log y."""
+    if len(pairs) < 2:
+        return float("nan")
+    with localcontext(prec=50):
+        xs, ys = [Decimal(x) for x, _ in pairs], [Decimal(y).ln() for _, y in pairs]
+        dx, dy = [x - sum(xs, Decimal(0)) / len(xs) for x in xs], [y - sum(ys, Decimal(0)) / len(ys) for y in ys]
+        both = sum((x * y for x, y in zip(dx, dy, strict=True)), Decimal(0))
+        size = (sum((x * x for x in dx), Decimal(0)) * sum((y * y for y in dy), Decimal(0))).sqrt()
+        return float(both / size) if size else float("nan")
+
+
+EXACT = {"WVMA", "VSTD", "CORR"}
 
 
 class Apart(NamedTuple):
-    """A cell in which the answers differ; `exact` as the function of that name says."""
+    """A cell in which the answers differ. `exact` is the value, or where one has none the close's deviation, by exact arithmetic."""
 
     what: str
     ours: float
@@ -97,37 +123,41 @@ class Apart(NamedTuple):
     exact: float
 
 
-def _apart(features: Sequence[str], panel: pl.DataFrame, ours: pl.DataFrame, answer: Path) -> list[Apart]:
-    """The cells of `features` in which one answer has a number and the other none, or that are further apart than the tolerance."""
+def _apart(features: Sequence[str], panel: pl.DataFrame, ours: pl.DataFrame, answer: Path) -> tuple[list[Apart], list[Apart]]:
+    """The cells of `features` in which one answer has a number and the other none, and those whose values are further apart than the tolerance."""
     start = panel["series"].search_sorted(panel["series"].unique().sort()).to_numpy()
     close, volume = (panel[c].cast(pl.Float32).fill_null(float("nan")).to_numpy() for c in ("close", "volume"))
-    out: list[Apart] = []
+    masks: list[Apart] = []
+    values: list[Apart] = []
     for feature in features:
         mine, theirs = ours[feature].to_numpy().astype(float), pl.read_parquet(answer, columns=[feature])[feature].to_numpy().astype(float)
-        both = np.isfinite(mine) & np.isfinite(theirs)
-        differs = (np.isfinite(mine) | np.isfinite(theirs)) & ~(both & (np.abs(np.where(both, mine - theirs, 0.0)) <= TOLERANCE))
-        for at in np.flatnonzero(differs).tolist():
+        one = np.isfinite(mine) != np.isfinite(theirs)
+        far = np.isfinite(mine) & np.isfinite(theirs) & (np.abs(np.nan_to_num(mine) - np.nan_to_num(theirs)) > TOLERANCE)
+        for at in np.flatnonzero(one | far).tolist():
             first = int(start[np.searchsorted(start, at, side="right") - 1])
-            value = exact(feature, close[first : at + 1], volume[first : at + 1])
-            out.append(Apart(f"{feature} of name {panel['sid'][at]} in session {panel['i'][at]}", float(mine[at]), float(theirs[at]), value))
-    return out
+            named = f"{feature} of name {panel['sid'][at]} in session {panel['i'][at]}"
+            if one[at]:
+                masks.append(Apart(named, float(mine[at]), float(theirs[at]), deviation(feature, close[first : at + 1])))
+            else:
+                value = exact(feature, close[first : at + 1], volume[first : at + 1]) if family(feature) in EXACT else float("nan")
+                values.append(Apart(named, float(mine[at]), float(theirs[at]), value))
+    return masks, values
 
 
 def verdicts(found: pl.DataFrame, panel: pl.DataFrame, ours: pl.DataFrame, answer: Path) -> list[str]:
-    """A line on each family that differs: of how many of its cells the exact value is ours and of how many Qlib's, and the worst
-    of them; or, where a standing price makes a value missing, in how many the close's exact deviation is under Qlib's limit.
+    """A line on each family whose masks differ (in how many cells the close's exact deviation is under Qlib's limit) and on each
+    whose values do (of how many the exact value is ours, of how many Qlib's, and the worst).
     """
     lines: list[str] = []
     for (which,), rows in found.filter((pl.col("beyond") > 0) | (pl.col("mask_differs") > 0)).group_by("family", maintain_order=True):
-        cells = _apart(rows["feature"].to_list(), panel, ours, answer)
-        if which in {"RSQR", "CORR"}:
-            lines.append(f"{which}: in {sum(c.exact <= 2e-5 for c in cells):,} of {len(cells):,} cells that differ the close's exact deviation is at most 2e-5")
-        elif which in {"WVMA", "VSTD"}:
-            right, theirs = (sum(abs(v - c.exact) <= TOLERANCE * max(1.0, abs(c.exact)) for c, v in ((c, getattr(c, who)) for c in cells)) for who in ("ours", "qlib"))
-            worst = max(cells, key=lambda c: abs(c.ours - c.qlib))
+        masks, values = _apart(rows["feature"].to_list(), panel, ours, answer)
+        if masks:
+            lines.append(f"{which}: in {sum(c.exact <= 2e-5 for c in masks):,} of {len(masks):,} cells where one has a number and the other none the close's exact deviation is at most 2e-5")
+        if values:
+            right, theirs = (sum(abs(x - c.exact) <= NEAR * max(1.0, abs(c.exact)) for c, x in pairs) for pairs in ([(c, c.ours) for c in values], [(c, c.qlib) for c in values]))
+            worst = max(values, key=lambda c: abs(c.ours - c.qlib))
             lines.append(
-                f"{which}: of {len(cells):,} cells that differ ours has the exact value in {right:,}, Qlib in {theirs:,}; {worst.what}: Qlib {worst.qlib:.9g}, ours {worst.ours:.9g}, exact {worst.exact:.9g}"
+                f"{which}: of {len(values):,} values that differ the exact one is ours in {right:,}, Qlib's in {theirs:,}; "
+                f"{worst.what}: Qlib {worst.qlib:.9g}, ours {worst.ours:.9g}, exact {worst.exact:.9g}"
             )
-        else:
-            lines.append(f"{which}: {len(cells):,} cells differ, and nothing excuses them")
     return lines

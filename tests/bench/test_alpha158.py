@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from bench.alpha158_bars import VALUES, panel_of, synthetic
-from bench.alpha158_judge import compare, exact, family, table
+from bench.alpha158_judge import compare, deviation, exact, family, table
 from bench.peers.qlib.bins import FIELDS, instrument, write_bins
 
 
@@ -49,12 +49,20 @@ def test_the_synthetic_market_has_what_it_is_there_for():
         ("WVMA5", [1.0, 2.0, 4.0, 8.0], [9.0, 1.0, 2.0, 3.0], 0.5),
         ("VSTD5", [1.0] * 3, [1.0, 2.0, 3.0], 1 / 3),
         ("VSTD5", [1.0] * 7, [9e9, 9e9, 7.0, 7.0, 7.0, 7.0, 7.0], 0.0),
-        ("RSQR5", [1.0, math.nan, 3.0], [1.0] * 3, math.sqrt(2)),
+        ("CORR5", [1.0, 2.0, 3.0], [0.0, 1.0, 3.0], 1.0),
+        ("CORR5", [1.0, math.nan, 2.0, 3.0, 1.0], [3.0, 9.0, 1.0, 0.0, 3.0], -1.0),
+        ("CORR5", [1.0, 2.0], [7.0, 7.0], math.nan),
     ],
 )
 def test_exact_values_are_those_worked_out_by_hand(feature, close, volume, expected):
-    """Deviation over mean, over the row's own volume, and of the close."""
+    """Deviation over mean, deviation over the row's own volume, correlation with the logarithm."""
     assert exact(feature, np.array(close, np.float32), np.array(volume, np.float32)) == pytest.approx(expected, rel=1e-11, nan_ok=True)
+
+
+def test_a_deviation_is_that_of_the_closes_that_are_there():
+    """Of the window alone, with n - 1."""
+    assert deviation("RSQR5", np.array([9.0, 9.0, 1.0, math.nan, 3.0, math.nan, math.nan], np.float32)) == pytest.approx(math.sqrt(2))
+    assert math.isnan(deviation("RSQR5", np.array([3.0], np.float32)))
 
 
 def test_a_difference_of_value_and_one_of_mask_are_counted_apart(tmp_path):
