@@ -8,11 +8,11 @@ import polars as pl
 from quant_assets.features.audit.cuts import MOST, Cut, choose
 from quant_assets.features.audit.laws import LAWS as KERNEL_LAWS
 from quant_assets.features.audit.laws import examine
-from quant_assets.features.audit.trial import AFTER, BEFORE, Finding, Trial, trial
+from quant_assets.features.audit.trial import AFTER, BEFORE, Compute, Finding, Trial, trial, windows
 from quant_assets.features.audit.trial import LAWS as STORE_LAWS
 from quant_assets.features.audit.views import Remembered
-from quant_assets.features.publish import anchors
-from quant_assets.features.sets import FeatureSet
+from quant_assets.features.publish import anchors, compute
+from quant_assets.features.sets import DAILY, FeatureSet
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Progress, Store, quiet
 from quant_assets.records import Frozen, StageReport
@@ -50,9 +50,18 @@ def audit(
     ordered = sorted(sessions)
     held = store if isinstance(store, Remembered) else remembered(store, feature_set, cuts, ordered)
     chosen = choose(held, universe, cuts, ordered, lookback=feature_set.lookback, most=most, seed=seed) if at is None else list(at)
-    tried = trial(held, feature_set, universe, cuts, chosen, ordered[-1], progress=progress, seed=seed) if chosen else Trial()
-    rows = [*_of_store(feature_set, universe, ordered, chosen, tried), *_of_kernel(feature_set)]
-    known = {"session": ordered[-1] if ordered else now.date(), "feature_set": feature_set.name, "version": feature_set.version, "fingerprint": feature_set.fingerprint, "known_at": now}
+    if chosen:
+        of_universe: Compute = lambda store, one, asked: compute(store, one, universe, cuts, asked)  # noqa: E731  # a call with its arguments put in
+        tried = trial(held, feature_set, chosen, windows(cuts, chosen, ordered[-1]), cuts.of, of_universe, progress=progress, seed=seed)
+    else:
+        tried = Trial()
+    return verdicts(feature_set, universe, ordered, chosen, tried, now)
+
+
+def verdicts(feature_set: FeatureSet, of: str, sessions: Sequence[date], chosen: Sequence[Cut], tried: Trial, now: datetime) -> pl.DataFrame:
+    """Rows of AUDITS: what was tried on the members of a universe or on a venue's bars (`of`), and what the set's functions do on a synthetic panel."""
+    rows = [*_of_store(feature_set, of, sessions, chosen, tried), *_of_kernel(feature_set)]
+    known = {"session": sessions[-1] if sessions else now.date(), "feature_set": feature_set.name, "version": feature_set.version, "fingerprint": feature_set.fingerprint, "known_at": now}
     return AUDITS.conform(pl.DataFrame([known | row for row in rows], schema=dict(AUDITS.schema), orient="row"))
 
 
@@ -66,17 +75,21 @@ def remembered(store: Store, feature_set: FeatureSet, cuts: Cuts, sessions: Sequ
 
 def record(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, sessions: Sequence[date], *, now: datetime, progress: Progress = quiet) -> StageReport:
     """Audit the set and store the verdicts; `refused` where it broke a law, with the first reason."""
-    rows = audit(store, feature_set, universe, cuts, sessions, now=now, progress=progress)
+    return recorded(store, feature_set, audit(store, feature_set, universe, cuts, sessions, now=now, progress=progress))
+
+
+def recorded(store: Store, feature_set: FeatureSet, rows: pl.DataFrame) -> StageReport:
+    """Store the verdicts of an audit; `refused` where a law was broken, with the first reason."""
     store.append(AUDITS, rows)
-    failed = rows.filter(~pl.col("passed"))
+    failed, last = rows.filter(~pl.col("passed")), rows["session"][0]
     return StageReport(
         stage=f"audit_{feature_set.name}",
-        first=min(sessions, default=now.date()),
-        last=max(sessions, default=now.date()),
+        first=last,
+        last=last,
         state="refused" if failed.height else "done",
         reason=_reason(failed),
         rows=rows.height,
-        numbers={"laws": rows.height, "broken": failed.height, "cuts": rows["cuts"].max() or 0, "cells": rows["cells"].sum()},  # pyright: ignore[reportArgumentType]  # as above
+        numbers={"laws": rows.height, "broken": failed.height, "cuts": rows["cuts"].max() or 0, "cells": rows["cells"].sum()},  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
     )
 
 
@@ -110,12 +123,12 @@ def _reason(failed: pl.DataFrame) -> str:
     return "".join(first) + (f" ({failed.height - 1} more laws broken: {', '.join(ordered['law'][1:])})" if failed.height > 1 else "")
 
 
-def _of_store(feature_set: FeatureSet, universe: str, sessions: Sequence[date], chosen: Sequence[Cut], tried: Trial) -> list[dict[str, object]]:
+def _of_store(feature_set: FeatureSet, of: str, sessions: Sequence[date], chosen: Sequence[Cut], tried: Trial) -> list[dict[str, object]]:
     broken = {f.law: f for f in tried.findings}
     if not sessions:
         nothing = "nothing to audit on: no session was given"
     elif not chosen:
-        nothing = f"nothing to audit on: {universe} has no member in {sessions[0]} to {sessions[-1]}"
+        nothing = f"nothing to audit on: {of} has no {'member' if feature_set.frequency == DAILY else 'bar'} in {sessions[0]} to {sessions[-1]}"
     elif not tried.values:
         nothing = f"nothing to audit on: at {len(chosen)} cuts no feature has a value; give it more history ({feature_set.lookback} sessions before the first)"
     else:

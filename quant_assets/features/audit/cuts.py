@@ -1,6 +1,6 @@
 """Which sessions an audit cuts at: those at which something happened in the stored data that a look ahead would give away."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import numpy as np
@@ -48,21 +48,26 @@ def choose(store: Store, universe: str, cuts: Cuts, sessions: Sequence[date], *,
     wanted = [s for s in ordered[:-1] if s in with_members and s >= grown] or [s for s in ordered if s in with_members]
     rows = bars.filter(pl.col("session") >= first).join(located, on="session").join(members.select("sid").unique(), on="sid", how="semi")
     actions = store.read(ACTIONS, as_of=cuts.of(last), first=first, last=last, columns=()).join(members.select("sid").unique(), on="sid", how="semi")
-    found = _events(rows, actions, located) | _edges(cuts, ordered, membership)
-    chosen: dict[date, list[str]] = {}
+    found = events(rows, actions, located) | _edges(cuts, ordered, membership)
+    picked = pick(found, [cuts.calendar.index(s) for s in wanted], each=each, most=most, seed=seed)
+    return [Cut(session=cuts.calendar.at(i), kinds=kinds) for i, kinds in picked.items()]
+
+
+def pick(found: Mapping[str, pl.DataFrame], wanted: Sequence[int], *, each: int, most: int, seed: int) -> dict[int, tuple[str, ...]]:
+    """At most `most` of the positions `wanted`, ascending, with what happens there: of each kind in `found` (column i, a row for each event) the `each` with most of it, and some at random."""
+    allowed, chosen = set(wanted), dict[int, list[str]]()
     for kind, at in found.items():
-        often = at.filter(pl.col("i").is_not_null()).group_by("i").len().sort(["len", "i"], descending=[True, False])
-        of_kind = [s for i in often["i"] if (s := cuts.calendar.at(i)) in set(wanted)]
-        for session in of_kind[:each]:
-            chosen.setdefault(session, []).append(kind)
-    left = [s for s in wanted if s not in chosen]
+        often = at.filter(pl.col("i").is_not_null()).group_by("i").len().sort(["len", "i"], descending=[True, False])["i"]
+        for i in [i for i in often if i in allowed][:each]:
+            chosen.setdefault(i, []).append(kind)
+    left = [i for i in wanted if i not in chosen]
     by_chance = np.random.default_rng(seed).permutation(len(left))[:each]
-    told = {s: tuple(k) for s, k in list(chosen.items())[: most - (1 if left else 0)]} | {left[i]: ("at random",) for i in by_chance}
-    return [Cut(session=s, kinds=k) for s, k in sorted(told.items())[:most]]
+    told = {i: tuple(k) for i, k in list(chosen.items())[: most - (1 if left else 0)]} | {left[n]: ("at random",) for n in by_chance}
+    return dict(sorted(told.items())[:most])
 
 
-def _events(bars: pl.DataFrame, actions: pl.DataFrame, located: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """By kind of event the positions `i` at which to cut, a row for each event. `bars`: versions with i and cut of their session."""
+def events(bars: pl.DataFrame, actions: pl.DataFrame, located: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """By kind of event the positions `i` at which to cut, a row for each event. `bars`: versions with i and cut of their session; `located`: session, i, cut."""
     at = located.select("session", "i")
     versions = bars.sort("sid", "session", "known_at").with_columns(n=pl.int_range(pl.len()).over("sid", "session"))
     news = versions.filter((pl.col("n") > 0) & (pl.col("known_at") > pl.col("cut"))).select("known_at").sort("known_at")

@@ -18,7 +18,7 @@ class Difference(Frozen, frozen=True):
 
     column: str
     at: date | int | None
-    sid: int | None
+    sid: int | str | None
     one: object
     other: object
     others: int = 0

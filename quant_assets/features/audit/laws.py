@@ -36,7 +36,9 @@ def examine(feature_set: FeatureSet) -> Examination:
     for law, hold in laws.items():
         before = subject.compared
         try:
-            findings += [Finding(law=law, sentence=sentence, column=d.column, at=f"row {d.at} of the synthetic panel", sid=d.sid) for d, sentence in hold(subject)][:1]
+            findings += [Finding(law=law, sentence=sentence, column=d.column, at=f"row {d.at} of the synthetic panel", sid=d.sid if isinstance(d.sid, int) else None) for d, sentence in hold(subject)][
+                :1
+            ]
         except Exception as error:  # noqa: BLE001  # a user's functions may raise anything; a law that could not be tried is not kept
             findings.append(Finding(law=law, sentence=f"{feature_set.name} raised {type(error).__name__} on a synthetic panel, so that nothing is proven: {str(error)[:600]}"))
         cells[law] = subject.compared - before
@@ -123,7 +125,7 @@ def prefix_causality(subject: _Subject) -> Found:
     whole = subject.kernel(panel)
     before, series = pl.col("present").shift(1), pl.col("series")
     resumed = panel.filter(pl.col("present") & ~before & (series == series.shift(1)))["i"].unique().sort()
-    for end in (last - 1, last - 7, subject.start, last // 2, 12, *resumed.gather_every(max(1, len(resumed) // 3))):
+    for end in (last - 1, last - 7, subject.start, last // 2, 12, *resumed.gather_every(max(1, len(resumed) // 2))):
         prefix = subject.kernel(trimmed(panel.filter(pl.col("i") <= end)))
         of_whole = whole.join(prefix.select("i", "sid"), on=["i", "sid"], how="semi", maintain_order="left").filter("present")
         if differs := subject.differ(prefix.filter("present"), of_whole, subject.made(whole)):
@@ -144,7 +146,7 @@ def independence(subject: _Subject) -> Found:
     panel = subject.panel
     whole = subject.kernel(panel)
     made, names = subject.made(whole), panel["sid"].unique().sort()
-    some = [[sid] for sid in names] + [list(names[1::2])]
+    some = [[sid] for sid in names[::3]] + [list(names[::2]), list(names[1::2])]
     for chosen in some:
         part = panel.filter(pl.col("sid").is_in(chosen)).with_columns(series=pl.col("series").rank("dense").cast(pl.UInt32) - 1)
         if differs := subject.differ(subject.kernel(part), whole.filter(pl.col("sid").is_in(chosen)), made):

@@ -1,9 +1,9 @@
 """A feature set computed over and over, each time through another store: does what it says of a session stay the same?"""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 
 import polars as pl
 
@@ -11,7 +11,6 @@ from quant_assets.features.audit.cuts import Cut
 from quant_assets.features.audit.difference import Difference, difference
 from quant_assets.features.audit.hostile import Hostile
 from quant_assets.features.audit.views import EXEMPT, KnownBy, ReadOnly
-from quant_assets.features.publish import compute
 from quant_assets.features.sets import FeatureSet, Input
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Progress, Store, quiet
@@ -20,6 +19,10 @@ from quant_assets.records import Frozen
 TRUNCATION, POISONED_FUTURE, KNOWLEDGE_TIME, INPUTS = "truncation", "poisoned_future", "knowledge_time", "inputs"
 LAWS = (TRUNCATION, POISONED_FUTURE, KNOWLEDGE_TIME, INPUTS)
 BEFORE, AFTER = 4, 5  # sessions that are computed together with the one looked at
+
+
+Compute = Callable[[Store, FeatureSet, Sequence[date]], pl.DataFrame]
+"""(store, set, sessions) to rows with the columns session, sid and the features."""
 
 
 class Finding(Frozen, frozen=True):
@@ -48,13 +51,14 @@ def windows(cuts: Cuts, at: Sequence[Cut], last: date) -> dict[date, list[date]]
     return {t: calendar.between(f, min(last, calendar.shift(t, AFTER))) for t, f in first.items()}
 
 
-def trial(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, at: Sequence[Cut], last: date, *, progress: Progress = quiet, seed: int = 0) -> Trial:
-    """Compute the set at each of the cuts from what was known, and hold against it what a range makes of the same session: as stored, and with another future.
+def trial(
+    store: Store, feature_set: FeatureSet, at: Sequence[Cut], around: Mapping[date, list[date]], cut_of: Callable[[date], datetime], compute: Compute, *, progress: Progress = quiet, seed: int = 0
+) -> Trial:
+    """Compute the set at each of the cuts from what was known, and hold against it what a range, `around` it, makes of the same session: as stored, and with another future.
 
-    What the set's own functions raise is a finding.
+    Where the set is of bars, their starts stand for sessions. What the set's own functions raise is a finding.
     """
-    runs = _Runs(store, feature_set, universe, cuts)
-    around, total = windows(cuts, at, last), 1 + 2 * len(at)
+    runs, total = _Runs(store, feature_set, cut_of, compute), 1 + 2 * len(at)
     try:
         progress(0, total, f"{feature_set.name}: the range")
         whole = runs.of(store, sorted({s for w in around.values() for s in w}))
@@ -63,7 +67,7 @@ def trial(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, at: 
         for n, cut in enumerate(at):
             t = cut.session
             progress(1 + 2 * n, total, f"{feature_set.name}: {cut}")
-            alone = runs.of(KnownBy(store, cuts.of(t)), [t])
+            alone = runs.of(KnownBy(store, cut_of(t)), [t])
             cells, names = cells + alone.height * len(feature_set.features), max(names, alone.height)
             values += cells and sum(alone.select(feature_set.features).count().row(0))
             if TRUNCATION not in findings and (differs := difference(alone, whole.filter(pl.col("session") == t), feature_set.features)):
@@ -82,10 +86,11 @@ def trial(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, at: 
 def _elsewhere(runs: "_Runs", alone: pl.DataFrame, cut: Cut, window: list[date], seed: int) -> Iterator[Finding]:
     """What a range says otherwise than `alone` where the future is another."""
     t, features = cut.session, runs.feature_set.features
+    day = t.date() if isinstance(t, datetime) else t
 
     def otherwise(below: Store, *, future: bool, restated: bool) -> Difference | str | None:
         try:
-            ranged = runs.of(Hostile(below, t, runs.cuts.of(t), future=future, restated=restated, seed=seed), window)
+            ranged = runs.of(Hostile(below, day, runs.cut_of(t), future=future, restated=restated, seed=seed), window)
         except NotComputedError as error:
             return str(error)
         return difference(alone, ranged.filter(pl.col("session") == t), features)
@@ -94,7 +99,7 @@ def _elsewhere(runs: "_Runs", alone: pl.DataFrame, cut: Cut, window: list[date],
     if both is None:
         return
     future = otherwise(runs.store, future=True, restated=False)
-    restated = otherwise(KnownBy(runs.store, runs.cuts.of(t)), future=False, restated=True)  # alone: no future but the restatements
+    restated = otherwise(KnownBy(runs.store, runs.cut_of(t)), future=False, restated=True)  # alone: no future but the restatements
     if future or not restated:
         when = "after all that became known later was changed (other values, names gone, splits)"
         yield _told(POISONED_FUTURE, cut, future or both, when, "it reads rows that were not known at the cut")
@@ -109,7 +114,8 @@ def _told(law: str, cut: Cut, differs: Difference | str, when: str, why: str) ->
     more = f" ({differs.others} more columns differ)" if differs.others else ""
     what = f"{differs.column} of session {differs.at}, sid {differs.sid}, is {_said(differs.one)}" if differs.column else f"session {differs.at}, sid {differs.sid}, has {differs.one}"
     sentence = f"{what} as known at the cut, and {_said(differs.other)} {when}{more}: {why}. Cut: {cut}"
-    return Finding(law=law, sentence=sentence, column=differs.column, at=str(differs.at), sid=differs.sid)
+    sid = differs.sid if isinstance(differs.sid, int) else None
+    return Finding(law=law, sentence=sentence, column=differs.column, at=str(differs.at) if sid == differs.sid else f"{differs.at} {differs.sid}", sid=sid)  # bars are told by symbol
 
 
 def _said(value: object) -> str:
@@ -123,15 +129,15 @@ class NotComputedError(Exception):
 class _Runs:
     """Computes the set, and notes which tables it and each of its inputs read in each run."""
 
-    def __init__(self, store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts) -> None:
-        self.store, self.universe, self.cuts = store, universe, cuts
+    def __init__(self, store: Store, feature_set: FeatureSet, cut_of: Callable[[date], datetime], compute: Compute) -> None:
+        self.store, self.cut_of, self._compute = store, cut_of, compute
         self.feature_set = replace(feature_set, inputs=tuple(replace(i, read=self._noting(i)) for i in feature_set.inputs))
         self._asked: defaultdict[str, list[set[str]]] = defaultdict(list)
 
     def of(self, store: Store, sessions: Sequence[date]) -> pl.DataFrame:
         """What the set says of `sessions`, read from `store`."""
         try:
-            return compute(store, self.feature_set, self.universe, self.cuts, sessions)
+            return self._compute(store, self.feature_set, sessions)
         except Exception as error:
             said = f"{type(error).__name__}: {str(error)[:600]}"
             raise NotComputedError(f"{self.feature_set.name} could not be computed for {sessions[0]} to {sessions[-1]}: {said}") from error
