@@ -76,7 +76,7 @@ def test_the_real_market_raises_no_false_alarm(shared_data: Path) -> None:
     sessions = CUTS.calendar.between(start, date(2015, 10, 30))
     rows = audit(store, HONEST[0], "real", CUTS, sessions, now=NOW, most=3)
     assert rows["passed"].all(), rows["evidence"]
-    assert rows.filter(law="truncation")["cells"][0] > 10_000
+    assert rows.filter(law="truncation")["cells"][0] > 5_000
     leak = audit(store, NAMED["close used before it is known"].feature_set, "real", CUTS, sessions, now=NOW, most=3)
     assert not leak.filter(law="knowledge_time")["passed"][0]
 
