@@ -4,13 +4,14 @@ import warnings
 
 import dagster as dg
 
-from jobs import daily, maintenance, post_trade, research, sensors
+from jobs import daily, intraday, maintenance, post_trade, research, sensors
 from jobs.resources import build as resources
 from quant_assets.assets import month_end_partitions, session_partitions
 from quant_assets.backtest import assets as backtest_assets
 from quant_assets.execution import assets as execution_assets
 from quant_assets.features import assets as features_assets
 from quant_assets.features import checks as features_checks
+from quant_assets.features.explorer import assets as explorer_assets
 from quant_assets.features.sets import DAILY, feature_set, feature_sets
 from quant_assets.market_data import assets as market_data_assets
 from quant_assets.market_data import checks as market_data_checks
@@ -43,6 +44,7 @@ def build(ws: Workspace) -> dg.Definitions:
     run_daily, deliver, day_status, data_docs = daily.jobs(names, list(ws.feeds))
     history, retrain, run_research = research.jobs(names, list(ws.feeds))
     (after_delivery,) = post_trade.jobs()
+    on_bars = intraday.jobs(ws.deployment.bars)
     upkeep = maintenance.build(ws.store, lambda: ws.ledger, lambda: [t for t in tables(ws.store).values() if ws.store.exists(t)], ws.reports, Retention())
     month_end_keys = set(ends.get_partition_keys())
     start = ws.deployment.start.isoformat()
@@ -54,6 +56,8 @@ def build(ws: Workspace) -> dg.Definitions:
         assets=[
             *market_data_assets.build(sessions, fed),
             *features_assets.build(sessions, by_session, strategies, list(ws.feeds)),
+            *features_assets.of_bars(ws.deployment.bars, first, last),
+            *explorer_assets.build(sessions, by_session, strategies, ws.reports, ws.notice),
             *models_assets.build(sessions, ends, strategies, ws.reports),
             *signals_assets.build(sessions),
             *execution_assets.build(sessions),
@@ -62,8 +66,8 @@ def build(ws: Workspace) -> dg.Definitions:
             *today_assets.build(sessions),
         ],
         asset_checks=[*market_data_checks.build(ws.reports / "data_docs", fed), *features_checks.build(by_session, strategies), *today_checks.build()],
-        jobs=[run_daily, deliver, after_delivery, day_status, data_docs, history, retrain, run_research, upkeep],
-        schedules=[daily.schedule(ws.cuts, run_daily), maintenance.schedule(upkeep)],
+        jobs=[run_daily, deliver, after_delivery, day_status, data_docs, history, retrain, run_research, upkeep, *on_bars],
+        schedules=[daily.schedule(ws.cuts, run_daily), maintenance.schedule(upkeep), *intraday.schedules(ws.deployment.bars, on_bars)],
         sensors=[
             sensors.follows("decisions", deliver, "new_decisions", wanted=live),
             sensors.follows("orders", after_delivery, "orders_delivered", wanted=live),

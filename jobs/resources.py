@@ -37,7 +37,9 @@ def build(ws: Workspace) -> dict[str, Any]:
     @dg.resource(description="The wall clock, or the session's decision time in a historical run.")
     def clock(context: dg.InitResourceContext) -> Clock:
         session = _session(context)
-        return SessionClock(ws.cuts.of(session)) if ws.deployment.clock == "session" and session else ws.clock
+        if ws.deployment.clock != "session" or session is None:
+            return ws.clock
+        return SessionClock(ws.cuts.of(ws.cuts.calendar.on_or_after(session)))  # other venues trade on days on which this one does not decide
 
     def questions(session: date) -> Sequence[Status]:
         return status(ws, session)

@@ -1,17 +1,21 @@
 """2_features: published feature sets and labels, evaluated by anchored blocks: a range equals its days."""
 
+import re
 from collections.abc import Collection, Sequence
+from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
 
-from quant_assets.assets import merged, result, sessions_of, staged
+from quant_assets.assets import merged, result, session_partitions, sessions_of, staged
+from quant_assets.features.intraday import OnBars, publish_bars
 from quant_assets.features.labels import publish_labels
 from quant_assets.features.publish import publish
 from quant_assets.features.sets import FeatureSet, feature_set
-from quant_assets.market_data.calendars import Cuts
-from quant_assets.ports import Ledger, Store
+from quant_assets.market_data.calendars import Cuts, calendar
+from quant_assets.ports import Clock, Ledger, Store
 from quant_assets.signals.strategy import Strategy, universes_of
+from quant_assets.tables import INTRADAY_BARS
 
 GROUP = "2_features"
 RUNBOOK = "Runbook: an empty session has its reason in `reason`; values are frozen at the session's cut and never change."
@@ -56,3 +60,31 @@ def build(sessions: dg.PartitionsDefinition[str], feature_sets: Sequence[Feature
         return result(merged([publish_labels(store, cuts, r, sessions_of(context)) for r in rules]))
 
     return [*(_published(f, strategies, sessions, upstream) for f in feature_sets), labels]
+
+
+def of_bars(declared: Sequence[OnBars], first: date, last: date | None) -> Sequence[dg.AssetsDefinition]:
+    """An asset for each set on a venue's bars, with a partition for each session of that venue."""
+    return [_on_bars(one, session_partitions(calendar(one.calendar), first, last)) for one in declared]
+
+
+def _on_bars(one: OnBars, sessions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    features = feature_set(one.feature_set)
+
+    @staged(
+        GROUP,
+        sessions,
+        name=asset_of_bars(one),
+        deps=[INTRADAY_BARS.name],
+        kinds={"polars"},
+        metadata={"version": features.version, "fingerprint": features.fingerprint, "features": len(features.features), "lookback": features.lookback},
+        description=f"{features.table.doc}\n\nBars of {one.venue} on the hours of {one.calendar}, used {one.delay} seconds after their end. A session that is not over is published as far as it is; ask again for the rest.\n\n{RUNBOOK}",
+    )
+    def published(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], clock: dg.ResourceParam[Clock]) -> dg.MaterializeResult[Any]:
+        return result(publish_bars(store, features, one.venue, calendar(one.calendar), sessions_of(context), delay=timedelta(seconds=one.delay), now=clock.now()))
+
+    return published
+
+
+def asset_of_bars(one: OnBars) -> str:
+    """The name of the asset: the set's table, and the venue."""
+    return f"{feature_set(one.feature_set).table.name}_{re.sub(r'[^A-Za-z0-9_]', '_', one.venue)}"

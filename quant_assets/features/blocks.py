@@ -133,6 +133,7 @@ def evaluate(feature_set: FeatureSet, bars: pl.DataFrame, actions: pl.DataFrame,
     for one in feature_set.inputs:
         if not one.of_panel:
             of_members = of_members.join((inputs or {})[one.name], on=["i", "sid"], how="left", maintain_order="left")
-    out = feature_set.cross_section(of_members.with_columns(session=pl.col("i")))
+    # a key that is flagged as sorted is summed in another order: ^ 1 keeps sessions apart and is never sorted, however many there are
+    out = feature_set.cross_section(of_members.with_columns(session=pl.col("i") ^ 1))
     finite = [pl.when(pl.col(f).is_finite()).then(pl.col(f)).cast(feature_set.dtype).alias(f) for f in feature_set.features]
     return out.select("i", "sid", *finite).sort("i", "sid")

@@ -18,7 +18,7 @@ from quant_assets.features.sets import DAILY, FeatureSet
 from quant_assets.market_data.adjustment import ADJUSTING
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.ports import Progress, Store, quiet
-from quant_assets.records import StageReport
+from quant_assets.records import Frozen, StageReport
 from quant_assets.tables import ACTIONS, ANCHORS, INTRADAY_BARS, LISTINGS
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -41,6 +41,15 @@ def on_bars(feature_set: FeatureSet, frequency: str) -> FeatureSet:
         raise ConfigurationError(f"{feature_set.name!r} reads {[i.name for i in feature_set.inputs]}, which sessions have and bars have not")
     doc = f"{feature_set.doc} Of bars of {frequency}: where a line says session, it means bar."
     return replace(feature_set, name=f"{feature_set.name}_{frequency}", frequency=frequency, doc=doc)
+
+
+class OnBars(Frozen, frozen=True):
+    """A set on the bars of a venue, as a deployment declares it: `feature_set` by its name (alpha158_1m), the venue's `calendar`, and how many seconds after its end a bar is used."""
+
+    feature_set: str
+    venue: str
+    calendar: str = "24/7"
+    delay: int = 0
 
 
 @dataclass(frozen=True)

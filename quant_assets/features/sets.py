@@ -22,7 +22,7 @@ takes its bits from the rows before it in its own series. Rows that are not ``se
 
 CrossSection = Callable[[pl.DataFrame], pl.DataFrame]
 """Cross-sectional features: the members' rows of some sessions to the same rows with the features added;
-every expression is over("session")."""
+every expression is over("session"), whose values tell sessions apart and nothing else."""
 
 Reader = Callable[[Store, Cuts, str, Sequence[date]], pl.DataFrame]
 """(store, cuts, universe, sessions) to rows as known at each session's own cut."""
@@ -119,8 +119,11 @@ def together(name: str, *sets: FeatureSet, version: str = "1", doc: str = "") ->
         raise ConfigurationError(f"{name}: sets of one frequency go together; found { ({s.name: s.frequency for s in sets}) }")
 
     def kernel(panel: pl.DataFrame) -> pl.DataFrame:
-        made = {c.name: c for s in sets for c in s.kernel(panel).drop(panel.columns).iter_columns()}
-        return panel.with_columns(made.values())
+        made = [s.kernel(panel).drop(panel.columns) for s in sets]
+        names = [c for frame in made for c in frame.columns]
+        if twice := sorted({c for c in names if names.count(c) > 1}):
+            raise ConfigurationError(f"{name}: the kernels of two of {[s.name for s in sets]} add the columns {twice}; rename them in one")
+        return panel.with_columns(c for frame in made for c in frame.iter_columns())
 
     def cross_section(rows: pl.DataFrame) -> pl.DataFrame:
         return rows.with_columns(c for s in sets for c in s.cross_section(rows).select(s.features).iter_columns())

@@ -17,6 +17,7 @@ from jobs.execute import Runner, runner
 from jobs.live import Exit, Step, outcome, run_daily
 from quant_assets.assets import month_end_partitions, session_partitions
 from quant_assets.errors import CalendarUnknown
+from quant_assets.features import sets
 from quant_assets.market_data.calendars import calendar as venue
 from quant_assets.market_data.quality import RULES
 from quant_assets.models.training import month_ends
@@ -25,19 +26,20 @@ from quant_assets.tables import VERDICTS
 from resources.workspace import Workspace
 from tests.jobs.small import CUTS, FIRST, LAST, LIVE, PAPER, START, TABLES, content, workspace
 
+SETS = ("alpha158", "cross_sectional", "price_volume", "style", "technical")
 GROUPS = {
     "0_today": ["day_status"],
     "1_market_data": ["actions", "bars", "listings", "quarantine", "universe", "verdicts"],
-    "2_features": ["features_price_volume", "labels"],
+    "2_features": [*(f"features_{name}" for name in SETS), "labels"],
     "3_models": ["champion", "feature_drift", "scores"],
     "4_signals": ["decisions"],
     "5_execution": ["fills", "orders"],
     "6_post_trade": ["costs", "positions", "reconciliation", "report"],
-    "9_research": ["research_books_traded", "research_report"],
+    "9_research": [*(f"explorer_{name}" for name in SETS), "research_books_traded", "research_report"],
 }
 CHECKS = {
     "bars": sorted(["great_expectations", *(r.name for r in RULES)]),
-    **{f"features_{name}": ["no_look_ahead"] for name in ("price_volume",)},
+    **{f"features_{name}": ["no_look_ahead"] for name in SETS},
     "day_status": ["booked", "breaks", "data", "decisions", "heartbeat", "kill_switch", "model", "orders", "report"],
 }
 JOBS = {  # and their steps; market_data makes bars, actions, listings and quarantine
@@ -103,6 +105,7 @@ def ran(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ra
     ws = workspace(Path(shutil.copytree(prepared, tmp_path_factory.mktemp("dagster") / "home")))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", "")  # set by what follows, and put back after it
+        patch.setattr(sets, "_SETS", {})  # what other tests declare is none of this deployment's
         with runner(ws) as started:
             thin = list(run_daily(started, [THIN]))
             of_thin = checked(started.instance)
@@ -250,7 +253,7 @@ def test_a_day_materialises_every_asset(ran: Ran) -> None:
     """The four jobs of a day, one after the other, make each asset once, with its state and its numbers."""
     assert [s.job for s in ran.traded] == ["daily", "deliver", "post_trade", "today"]
     made = [name for s in ran.traded for name in s.assets]
-    assert sorted(made) == sorted({name for of_group in GROUPS.values() for name in of_group} - {"champion", "research_books_traded", "research_report"})
+    assert sorted(made) == sorted({name for of_group in GROUPS.values() for name in of_group} - {"champion", "research_books_traded", "research_report", *(f"explorer_{s}" for s in SETS), *(f"features_{s}" for s in SETS if s != "price_volume")})
     metadata = {name: m for s in ran.traded for name, m in s.assets.items()}
     page, status = metadata.pop("report"), metadata.pop("day_status")
     for name, said in metadata.items():

@@ -1,7 +1,7 @@
 """Labels net of something: of the mean of a universe or an index, of an instrument, of what factors explain.
 
 Who is a member, what a symbol means and which exposures a name has is as known at the cut of the label's own session;
-returns are as known at the end. All sums are over("session") on rows in the order of sid, so that a session's bits do not
+returns are as known at the end. All sums are over the session (AMONG) on rows in the order of sid, so that a session's bits do not
 depend on which others are computed with it.
 """
 
@@ -13,6 +13,7 @@ import polars as pl
 
 from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError
+from quant_assets.features.cross_section import AMONG
 from quant_assets.features.sets import feature_set
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.membership import Membership
@@ -41,7 +42,7 @@ def net(store: Store, cuts: Cuts, of: NetOf, rows: pl.DataFrame) -> pl.DataFrame
 def _above_mean(rows: pl.DataFrame) -> pl.DataFrame:
     """`value` less the weighted mean of the rows that have a `weight`."""
     weight = pl.col("weight")
-    mean = (pl.col("value") * weight).sum().over("session") / weight.sum().over("session")
+    mean = (pl.col("value") * weight).sum().over(AMONG) / weight.sum().over(AMONG)
     return rows.with_columns(value=pl.col("value") - mean).filter(pl.col("value").is_finite())
 
 
@@ -53,7 +54,7 @@ def _weights(store: Store, cuts: Cuts, of: NetOf, sessions: Sequence[date]) -> p
         return members.select("session", sid="who", weight=pl.lit(1.0))
     if of.index:
         told = Membership.of_index(store.read(INDEX_MEMBERS, as_of=as_of, where={"index": of.index})).at(sessions, cuts)
-        whole = pl.col("weight").is_not_null().all().over("session")
+        whole = pl.col("weight").is_not_null().all().over(AMONG)
         named = told.select("session", symbol="who", weight=pl.when(whole).then("weight").otherwise(1.0))
     else:
         named = pl.DataFrame({"session": sessions, "symbol": of.symbol, "weight": 1.0})
@@ -95,13 +96,13 @@ def _residuals(rows: pl.DataFrame, exposures: Sequence[str]) -> pl.DataFrame:
     Modified Gram–Schmidt (Björck 1967): each exposure in turn is freed of the ones before it, and the label of each. An
     exposure that the ones before it explain takes no part. Sessions with no more names than coefficients have no residual.
     """
-    freed = {f"_{n}": pl.col(n) - pl.col(n).mean().over("session") for n in exposures}
-    out = rows.with_columns(value=pl.col("value") - pl.col("value").mean().over("session"), **freed).with_columns((pl.col(n) ** 2).sum().over("session").alias(f"_of{n}") for n in freed)
+    freed = {f"_{n}": pl.col(n) - pl.col(n).mean().over(AMONG) for n in exposures}
+    out = rows.with_columns(value=pl.col("value") - pl.col("value").mean().over(AMONG), **freed).with_columns((pl.col(n) ** 2).sum().over(AMONG).alias(f"_of{n}") for n in freed)
     for done, name in enumerate(freed):
         q = pl.col(name)
-        size = (q**2).sum().over("session")
+        size = (q**2).sum().over(AMONG)
         spans = size > COLLINEAR * pl.col(f"_of{name}")
         out = out.with_columns(pl.when(spans).then(q / size.sqrt()).otherwise(0.0).alias(name))
-        out = out.with_columns(pl.col(c) - q * (q * pl.col(c)).sum().over("session") for c in ("value", *list(freed)[done + 1 :]))
-    enough = pl.len().over("session") > len(exposures) + 1
+        out = out.with_columns(pl.col(c) - q * (q * pl.col(c)).sum().over(AMONG) for c in ("value", *list(freed)[done + 1 :]))
+    enough = pl.len().over(AMONG) > len(exposures) + 1
     return out.filter(enough).select(rows.columns)
