@@ -15,7 +15,7 @@ from quant_assets.features.audit.views import Remembered
 from quant_assets.features.sets import DAILY, FeatureSet, feature_sets
 from quant_assets.tables import AUDITS, BARS, UNIVERSE
 from tests.features.audited_market import CUTS, FIRST, LAST, NOW, SESSIONS, UNIVERSE_NAME, Memory, filled, market
-from tests.features.leaks import HONEST, LEAKS, Leak, caught, declared, made, reading
+from tests.features.leaks import HONEST, LEAKS, RET, Leak, caught, declared, made, reading
 
 MOST = 3
 NAMED = {leak.name: leak for leak in LEAKS}
@@ -79,6 +79,14 @@ def test_the_real_market_raises_no_false_alarm(shared_data: Path) -> None:
     assert rows.filter(law="truncation")["cells"][0] > 5_000
     leak = audit(store, NAMED["close used before it is known"].feature_set, "real", CUTS, sessions, now=NOW, most=3)
     assert not leak.filter(law="knowledge_time")["passed"][0]
+
+
+def test_features_without_a_value_are_named() -> None:
+    """A pass says of which features it says nothing."""
+    nested = made("nested", "nothing", RET.mean().over("i"), "")  # a window in a window sees one row at a time
+    rows = judged(nested.feature_set, most=1)
+    assert "nothing is proven of them: nothing" in rows.filter(law="truncation")["evidence"][0]
+    assert "never a value" not in judged(HONEST[-1], most=1).filter(law="truncation")["evidence"][0]
 
 
 def immortal() -> Memory:

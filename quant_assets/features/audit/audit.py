@@ -134,6 +134,7 @@ def _of_store(feature_set: FeatureSet, of: str, sessions: Sequence[date], chosen
     else:
         nothing = ""
     passed = f"{len(chosen)} cuts: {'; '.join(map(str, chosen))}. {tried.cells:,} cells of up to {tried.names} names compared to the bit, {tried.values:,} of them values, in ranges of {AFTER + 1} to {BEFORE + AFTER + 1} sessions"
+    passed += f". Of these features there was never a value, so that nothing is proven of them: {', '.join(tried.never)}" if tried.never else ""
     return [_row(law, broken.get(law), nothing, passed, len(chosen), tried.cells) for law in STORE_LAWS]
 
 

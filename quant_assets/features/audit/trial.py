@@ -1,6 +1,6 @@
 """A feature set computed over and over, each time through another store: does what it says of a session stay the same?"""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
@@ -18,6 +18,7 @@ from quant_assets.records import Frozen
 
 TRUNCATION, POISONED_FUTURE, KNOWLEDGE_TIME, INPUTS = "truncation", "poisoned_future", "knowledge_time", "inputs"
 LAWS = (TRUNCATION, POISONED_FUTURE, KNOWLEDGE_TIME, INPUTS)
+ALWAYS = ("bars", "actions", "universe")  # every set reads them
 BEFORE, AFTER = 4, 5  # sessions that are computed together with the one looked at
 
 
@@ -36,12 +37,13 @@ class Finding(Frozen, frozen=True):
 
 
 class Trial(Frozen, frozen=True):
-    """What was tried: the laws broken, and on how much. `cells`: values compared with each law, `values`: those of them that are not missing."""
+    """What was tried: the laws broken, and on how much. `cells`: values compared with each law, `values`: those of them that are not missing; `never`: features that had none."""
 
     findings: tuple[Finding, ...] = ()
     cells: int = 0
     values: int = 0
     names: int = 0
+    never: tuple[str, ...] = ()
 
 
 def windows(cuts: Cuts, at: Sequence[Cut], last: date) -> dict[date, list[date]]:
@@ -63,13 +65,14 @@ def trial(
         progress(0, total, f"{feature_set.name}: the range")
         whole = runs.of(store, sorted({s for w in around.values() for s in w}))
         findings: dict[str, Finding] = {}
-        cells = values = names = 0
+        counts: Counter[str] = Counter()
+        cells = names = 0
         for n, cut in enumerate(at):
             t = cut.session
             progress(1 + 2 * n, total, f"{feature_set.name}: {cut}")
             alone = runs.of(KnownBy(store, cut_of(t)), [t])
             cells, names = cells + alone.height * len(feature_set.features), max(names, alone.height)
-            values += cells and sum(alone.select(feature_set.features).count().row(0))
+            counts.update(alone.select(feature_set.features).count().row(0, named=True))
             if TRUNCATION not in findings and (differs := difference(alone, whole.filter(pl.col("session") == t), feature_set.features)):
                 findings[TRUNCATION] = _told(
                     TRUNCATION, cut, differs, f"when it is computed together with sessions up to {around[t][-1]}", "it reads what lies after the session, or other sessions than its own"
@@ -80,7 +83,8 @@ def trial(
     except NotComputedError as error:
         return Trial(findings=tuple(Finding(law=law, sentence=f"nothing is proven: {error}") for law in LAWS))
     progress(total, total, feature_set.name)
-    return Trial(findings=tuple(findings.values()), cells=cells, values=values, names=names)
+    never = tuple(f for f in feature_set.features if not counts[f])
+    return Trial(findings=tuple(findings.values()), cells=cells, values=counts.total(), names=names, never=never)
 
 
 def _elsewhere(runs: "_Runs", alone: pl.DataFrame, cut: Cut, window: list[date], seed: int) -> Iterator[Finding]:
@@ -155,7 +159,7 @@ class _Runs:
         """Inputs that read what they do not declare, or that did not read at all and so must have remembered."""
         for one in self.feature_set.inputs:
             runs = self._asked[one.name]
-            if undeclared := sorted({t for asked in runs for t in asked} - set(one.tables)):
+            if undeclared := sorted({t for asked in runs for t in asked} - {*one.tables, *ALWAYS}):
                 sentence = f"input {one.name!r} reads {', '.join(undeclared)} and declares {', '.join(one.tables) or 'nothing'}: say tables=({', '.join(repr(t) for t in sorted({*one.tables, *undeclared}))},)"
                 yield Finding(law=INPUTS, sentence=sentence, column=next(iter(one.columns), ""))
             elif not all(runs):
