@@ -65,7 +65,7 @@ def build(ws: Workspace) -> dg.Definitions:
             *backtest_assets.build(sessions, ws.reports, ws.notice),
             *today_assets.build(sessions),
         ],
-        asset_checks=[*market_data_checks.build(ws.reports / "data_docs", fed), *features_checks.build(by_session, strategies), *today_checks.build()],
+        asset_checks=[*market_data_checks.build(ws.reports / "data_docs", fed), *features_checks.build(by_session, strategies), *features_checks.of_bars(ws.deployment.bars), *today_checks.build()],
         jobs=[run_daily, deliver, after_delivery, day_status, data_docs, history, retrain, run_research, upkeep, *on_bars],
         schedules=[daily.schedule(ws.cuts, run_daily), maintenance.schedule(upkeep), *intraday.schedules(ws.deployment.bars, on_bars)],
         sensors=[

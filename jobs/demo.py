@@ -27,7 +27,7 @@ from quant_assets.records import Order
 from quant_assets.tables import DECISIONS, FILLS, LABELS, PROMOTIONS, QUARANTINE, SCORES
 from resources.day import arrive, derive, only_run
 from resources.deployment import DEFAULT, load
-from resources.workspace import Workspace, home
+from resources.workspace import Workspace, home, own_deployment
 
 if TYPE_CHECKING:
     from jobs.execute import Runner
@@ -40,7 +40,7 @@ KILLED_AFTER = 7  # orders that reach the venue before the process is killed
 def tell(*, fresh: bool) -> None:
     """Tell the story in the home folder. Raises ConfigurationError where the home has a deployment of its own."""
     where = home()
-    if (where / "deployment.yaml").exists() or "QUANT_DEPLOYMENT" in os.environ:
+    if own_deployment(where) is not None or "QUANT_DEPLOYMENT" in os.environ:
         raise ConfigurationError(f"{where} has a deployment of its own; tell the demo elsewhere: QUANT_HOME=.quant-demo quant demo")
     if fresh:
         shutil.rmtree(where, ignore_errors=True)

@@ -1,5 +1,6 @@
 """`quant audit …`: does anything look ahead?"""
 
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -23,16 +24,32 @@ def audit_features(
     The verdict is stored: a set that did not pass as it is written now can feed no champion. Exit code 1 where one fails.
     """
     from jobs.console import frame, progress, say
-    from quant_assets.features.audit.audit import record, standing
+    from quant_assets.errors import ConfigurationError
+    from quant_assets.features.audit.audit import audit, recorded, standing
+    from quant_assets.features.audit.bars import RECENT, audit_bars
+    from quant_assets.features.audit.views import Remembered
     from quant_assets.features.sets import DAILY, feature_set, feature_sets
+    from quant_assets.market_data.calendars import calendar as venue_hours
     from quant_assets.tables import AUDITS
 
     ws = workspace()
-    asked = [feature_set(n) for n in names] if names else [f for f in feature_sets().values() if f.frequency == DAILY]
-    days = sessions(ws, first, last)
+    on_bars = {one.feature_set: one for one in ws.deployment.bars}
+    asked = [feature_set(n) for n in names] if names else [f for f in feature_sets().values() if f.frequency == DAILY or f.name in on_bars]
+    days, now = sessions(ws, first, last), ws.clock.now()
+    calendar = ws.cuts.calendar
+    held = Remembered(ws.store, calendar.shift(days[0], -max(f.lookback for f in asked)), days[-1])  # each table is read once for all of them
     with progress() as tick:
         for one in asked:
-            record(ws.store, one, universe or among(ws, one), ws.cuts, days, now=ws.clock.now(), progress=tick)
+            if one.frequency == DAILY:
+                rows = audit(held, one, universe or among(ws, one), ws.cuts, days, now=now, progress=tick)
+            elif one.name in on_bars:
+                of = on_bars[one.name]
+                hours = venue_hours(of.calendar)
+                recent = hours.between(hours.on_or_after(first or days[max(-RECENT, -len(days))]), hours.on_or_before(days[-1]))
+                rows = audit_bars(ws.store, one, of.venue, hours, recent, now=now, delay=timedelta(seconds=of.delay), progress=tick)
+            else:
+                raise ConfigurationError(f"{one.name} is a set on bars, and the deployment does not say of which venue's (bars: [{{feature_set: {one.name}, venue: …}}])")
+            recorded(ws.store, one, rows)
     verdicts = {f.name: standing(ws.store, f) for f in asked}
     if as_json:
         rows = ws.store.read(AUDITS, as_of=None)

@@ -1,14 +1,18 @@
 """Does the set look ahead? One blocking check on every feature asset, with nothing to do for its author."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 
 import dagster as dg
 
-from quant_assets.features.audit.audit import Standing
+from quant_assets.features.assets import asset_of_bars
+from quant_assets.features.audit.audit import Standing, recorded, standing
+from quant_assets.features.audit.bars import RECENT, audit_bars
 from quant_assets.features.audit.gate import ensured
+from quant_assets.features.intraday import OnBars
 from quant_assets.features.sets import FeatureSet
-from quant_assets.market_data.calendars import Cuts
+from quant_assets.features.sets import feature_set as declared_set
+from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.ports import Clock, Store
 from quant_assets.signals.strategy import Strategy, universes_of
 
@@ -32,11 +36,37 @@ def _no_look_ahead(feature_set: FeatureSet, universe: str) -> dg.AssetChecksDefi
     return no_look_ahead
 
 
+def of_bars(declared: Sequence[OnBars]) -> Sequence[dg.AssetChecksDefinition]:
+    """A check for each set on a venue's bars."""
+    return [_bars_no_look_ahead(one) for one in declared]
+
+
+def _bars_no_look_ahead(one: OnBars) -> dg.AssetChecksDefinition:
+    feature_set = declared_set(one.feature_set)
+
+    @dg.asset_check(asset=asset_of_bars(one), name=NAME, blocking=True, description=QUESTION)
+    def no_look_ahead(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store], clock: dg.ResourceParam[Clock]) -> dg.AssetCheckResult:
+        hours, found = calendar(one.calendar), standing(store, feature_set)
+        if found.state != "passed":
+            last = _asked(context) or hours.on_or_before(clock.now().date())
+            days = hours.between(hours.shift(last, -RECENT), last)
+            recorded(store, feature_set, audit_bars(store, feature_set, one.venue, hours, days, now=clock.now(), delay=timedelta(seconds=one.delay)))
+            found = standing(store, feature_set)
+        return _shown(found, feature_set)
+
+    return no_look_ahead
+
+
 def _last(context: dg.AssetCheckExecutionContext, cuts: Cuts, clock: Clock) -> date:
     """The last session of the run; asked without one, the last whose cut has passed."""
+    return _asked(context) or cuts.due(clock.now())
+
+
+def _asked(context: dg.AssetCheckExecutionContext) -> date | None:
+    """The last session of the run."""
     tags = context.run.tags
     keys = [tags.get(f"dagster/{k}") for k in ("partition", "asset_partition_range_end")]
-    return max((date.fromisoformat(k) for k in keys if k), default=cuts.due(clock.now()))
+    return max((date.fromisoformat(k) for k in keys if k), default=None)
 
 
 def _shown(found: Standing, feature_set: FeatureSet) -> dg.AssetCheckResult:

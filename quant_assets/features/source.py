@@ -4,8 +4,8 @@ import ast
 import hashlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
+from functools import lru_cache
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
@@ -27,7 +27,6 @@ def source_hash(function: Callable[..., object]) -> str:
     return _of_modules(name)
 
 
-@cache
 def _of_modules(name: str) -> str:
     package = OURS if name.startswith(f"{OURS}.") else name.partition(".")[0]
     seen, waiting = {FRAME}, [name]
@@ -38,15 +37,20 @@ def _of_modules(name: str) -> str:
         if module in seen or path is None:
             continue
         seen.add(module)
-        waiting += sorted(_imported(path, module, package), reverse=True)
-        digest.update(module.encode() + b"\0" + path.read_bytes() + b"\0")
+        stands = path.stat()
+        text, imported = _read(path, module, package, (stands.st_mtime_ns, stands.st_size))
+        waiting += sorted(imported, reverse=True)
+        digest.update(module.encode() + b"\0" + text + b"\0")
     return digest.hexdigest()
 
 
-def _imported(path: Path, module: str, package: str) -> Iterator[str]:
-    """The modules of `package` that the file imports, wherever in it."""
+@lru_cache(1024)
+def _read(path: Path, module: str, package: str, _stands: tuple[int, int]) -> tuple[bytes, frozenset[str]]:
+    """The file's text, and the modules of `package` that it imports, wherever in it; read again where its time or size is another."""
+    text = path.read_bytes()
     within = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text())):
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             named = [a.name for a in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -54,7 +58,8 @@ def _imported(path: Path, module: str, package: str) -> Iterator[str]:
             named = [origin, *(f"{origin}.{a.name}" for a in node.names)]
         else:
             continue
-        yield from (n for n in named if n == package or n.startswith(f"{package}."))
+        found.update(n for n in named if n == package or n.startswith(f"{package}."))
+    return text, frozenset(found)
 
 
 def _file(module: str) -> Path | None:

@@ -24,12 +24,13 @@ RUNBOOK = "Runbook: a session without a champion is NO_TRADE(MODEL_MISSING); tra
 def build(sessions: dg.PartitionsDefinition[str], month_ends: dg.PartitionsDefinition[str], strategies: Sequence[Strategy], folder: Path) -> Sequence[dg.AssetsDefinition]:
     """The stage's assets: `champion` partitioned by `month_ends`, `scores` and `feature_drift` by `sessions`. Pages are written to `folder`."""
     inputs = sorted({f"features_{s.feature_set}" for s in strategies})
+    learnt = [dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping()) for name in (*inputs, "labels")]  # all sessions up to the cut
 
     @staged(
         GROUP,
         month_ends,
         each=True,
-        deps=[*inputs, "labels"],
+        deps=learnt,
         kinds={"lightgbm", "mlflow"},
         description=f"Trained on what was known at the month end's cut, validated walk-forward with purge and embargo, promoted by rule; used from the next session.\n\n{RUNBOOK}",
     )

@@ -129,6 +129,12 @@ def test_every_asset_is_in_its_group(repository: dg.RepositoryDefinition) -> Non
         assert "Runbook: " in (node.description or ""), node.key
 
 
+def test_every_dependency_has_a_partition_mapping(repository: dg.RepositoryDefinition) -> None:
+    """Dagster finds for each partition those that it is made from: what `dagster definitions validate` asks."""
+    repository.validate_loadable()
+    repository.asset_graph.validate_partitions()
+
+
 def test_every_check_asks_its_question(repository: dg.RepositoryDefinition) -> None:
     """The checks of the data and of the day."""
     keys = sorted(repository.asset_graph.asset_check_keys)

@@ -19,10 +19,11 @@ from quant_assets.records import Frozen, StageReport
 from quant_assets.tables import AUDITS
 
 LAWS = (*STORE_LAWS, *KERNEL_LAWS)
+NOTHING = "nothing to audit on"
 
 
 class Standing(Frozen, frozen=True):
-    """What is known of a set as it is declared and written now. `state`: passed, failed or never; `reason` says it in a sentence."""
+    """What is known of a set as it is declared and written now. `state`: passed, failed, unproven (it broke nothing, and there was nothing to prove it on) or never; `reason` says it in a sentence."""
 
     state: str
     reason: str
@@ -106,6 +107,8 @@ def standing(store: Store, feature_set: FeatureSet, as_of: datetime | None = Non
         return Standing(
             state="never", reason=f"{feature_set.name} {feature_set.version} was audited before there was a law on {', '.join(missing)}: quant audit features {feature_set.name}", audited_at=when
         )
+    if failed.height and failed["evidence"].str.starts_with(NOTHING).all():
+        return Standing(state="unproven", reason=f"{feature_set.name} {feature_set.version} is not proven yet: {failed['evidence'][0]}", audited_at=when)
     if failed.height:
         return Standing(state="failed", reason=f"{feature_set.name} {feature_set.version} did not pass its audit: {_reason(failed)}", audited_at=when)
     return Standing(state="passed", reason=f"{feature_set.name} {feature_set.version} passed {latest.height} laws on {latest['cuts'].max()} cuts", audited_at=when)
@@ -126,11 +129,11 @@ def _reason(failed: pl.DataFrame) -> str:
 def _of_store(feature_set: FeatureSet, of: str, sessions: Sequence[date], chosen: Sequence[Cut], tried: Trial) -> list[dict[str, object]]:
     broken = {f.law: f for f in tried.findings}
     if not sessions:
-        nothing = "nothing to audit on: no session was given"
+        nothing = f"{NOTHING}: no session was given"
     elif not chosen:
-        nothing = f"nothing to audit on: {of} has no {'member' if feature_set.frequency == DAILY else 'bar'} in {sessions[0]} to {sessions[-1]}"
+        nothing = f"{NOTHING}: {of} has no {'member' if feature_set.frequency == DAILY else 'bar'} in {sessions[0]} to {sessions[-1]}"
     elif not tried.values:
-        nothing = f"nothing to audit on: at {len(chosen)} cuts no feature has a value; give it more history ({feature_set.lookback} sessions before the first)"
+        nothing = f"{NOTHING}: at {len(chosen)} cuts no feature has a value; give it more history ({feature_set.lookback} sessions before the first)"
     else:
         nothing = ""
     passed = f"{len(chosen)} cuts: {'; '.join(map(str, chosen))}. {tried.cells:,} cells of up to {tried.names} names compared to the bit, {tried.values:,} of them values, in ranges of {AFTER + 1} to {BEFORE + AFTER + 1} sessions"
