@@ -73,6 +73,14 @@ def declared_in_readme(name: str) -> Any:
     return declared[name]
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an example declares is there for no other test."""
+    from quant_assets.features import sets
+
+    monkeypatch.setattr(sets, "_SETS", dict(sets._SETS))
+
+
 @pytest.mark.parametrize("code", [code for language, code in BLOCKS if language == "python" and "Workspace.open" not in code])
 def test_examples_of_code_fit_the_code(code: str) -> None:
     """The README's declarations run against the modules as they are, and each is under twenty lines."""
