@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from quant_assets.assets import NEW_YORK
+from quant_assets.features.checks import REFUSES
 from quant_assets.market_data.calendars import Cuts
 
 if TYPE_CHECKING:  # what define_asset_job returns has no public name
@@ -28,7 +29,9 @@ def jobs(derived: Sequence[str], fed: Sequence[str]) -> "list[AssetJob]":
     """daily; deliver; today (day_status), which stays apart so that it tells of a day on which the others failed; data_docs."""
     executor = dg.in_process_executor
     return [
-        dg.define_asset_job("daily", dg.AssetSelection.assets(*DAILY, *fed, *derived) - heavy(fed), description="One session, from its capture to its decisions.", executor_def=executor),
+        dg.define_asset_job(
+            "daily", dg.AssetSelection.assets(*DAILY, *fed, *derived) - heavy(fed), description="One session, from its capture to its decisions.", executor_def=executor, tags={REFUSES: "decisions"}
+        ),
         dg.define_asset_job("deliver", dg.AssetSelection.assets("orders"), description="Decisions become orders for the next open, exactly once.", executor_def=executor),
         dg.define_asset_job("today", dg.AssetSelection.assets("day_status"), description="Is today fine?", executor_def=executor),
         dg.define_asset_job("data_docs", heavy(fed), executor_def=executor, description="The Great Expectations suites on the last session, and their data docs."),

@@ -8,8 +8,10 @@ from datetime import date
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.errors import DagsterAssetCheckFailedError  # it has no public name
 
 from jobs.definitions import build
+from quant_assets.errors import FeaturesRefused
 from resources.workspace import Workspace
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
@@ -35,7 +37,7 @@ class Runner:
         self.definitions = build(ws)
 
     def session(self, job: str, session: date) -> dict[str, dict[str, object]]:
-        """Run a job for one partition; returns the metadata of each asset. Raises what the asset raised."""
+        """Run a job for one partition; returns the metadata of each asset. Raises what the asset raised, and FeaturesRefused where a blocking check failed."""
         return self._execute(job, {"dagster/partition": session.isoformat()})
 
     def range(self, job: str, first: date, last: date) -> dict[str, dict[str, object]]:
@@ -50,7 +52,10 @@ class Runner:
         definition = self.definitions.resolve_job_def(job)
         partition = tags.get("dagster/partition")
         others = {k: v for k, v in tags.items() if k != "dagster/partition"}
-        outcome = definition.execute_in_process(run_config=QUIET, partition_key=partition, instance=self.instance, tags=others)
+        try:
+            outcome = definition.execute_in_process(run_config=QUIET, partition_key=partition, instance=self.instance, tags=others)
+        except DagsterAssetCheckFailedError as error:
+            raise FeaturesRefused(f"{job}: {error} Nothing was made of it; `quant audit features` says at which column, session and instrument") from error
         materialised = [e.step_materialization_data.materialization for e in outcome.get_asset_materialization_events()]
         return {m.asset_key.to_user_string(): {k: v.value for k, v in m.metadata.items()} for m in materialised if m.asset_key}
 

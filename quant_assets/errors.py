@@ -6,7 +6,8 @@ QuantError
 │   ├── ConflictingRow         the same key stands already with another content
 │   ├── CalendarUnknown        a session outside the calendar's known range
 │   ├── CaptureUnreadable      a vendor file that cannot be opened or has no usable part
-│   └── LookbackExceeded       a kernel needs more history than its set declares
+│   ├── LookbackExceeded       a kernel needs more history than its set declares
+│   └── FeaturesRefused        a feature set did not pass its audit: nothing is built on it
 ├── ModelError
 │   ├── NoChampion             no promoted model is in force for the session
 │   └── TrainingRefused        too little data, or data that is not finite
@@ -49,6 +50,10 @@ class CaptureUnreadable(DataError):
 
 class LookbackExceeded(DataError):
     """A feature reads further back than its declaration says."""
+
+
+class FeaturesRefused(DataError):
+    """A feature set looks ahead, or breaks a law of features."""
 
 
 class ModelError(QuantError):

@@ -114,9 +114,9 @@ def _retrain(ws: "Workspace", store: Overlay, strategy: Strategy, cut_at: Sequen
 
 
 def _decide(ws: "Workspace", store: Overlay, strategy: Strategy, sessions: Sequence[date]) -> None:
-    """Score and decide the sessions that were decided, each with the kill switch and the lateness of its first set."""
+    """Score and decide the sessions that were decided, each with the switches of its first set."""
     recorded = first_recorded(ws.store.read(DECISIONS, as_of=None, first=sessions[0], last=sessions[-1], where={"strategy": strategy.name}))
-    alike: dict[tuple[tuple[bool, str], bool], list[date]] = {}
+    alike: dict[tuple[tuple[bool, str], bool, str], list[date]] = {}
     for (session,), rows in recorded.partition_by("session", as_dict=True, maintain_order=True).items():
         alike.setdefault(switches(rows), []).append(session)  # pyright: ignore[reportArgumentType]  # the key is a date
     decided = sorted(s for days in alike.values() for s in days)
@@ -125,8 +125,8 @@ def _decide(ws: "Workspace", store: Overlay, strategy: Strategy, sessions: Seque
     features = ws.feature_set_of(strategy)
     store.redo((SCORES, DECISIONS), decided, strategy=strategy.name)
     score(store, features, strategy, ws.cuts, decided)
-    for (kill_switch, late), days in alike.items():
-        decide(store, features, strategy, ws.cuts, days, kill_switch=kill_switch, provenance=_NOWHERE, now=ws.cuts.of(days[-1]), late=late)
+    for (kill_switch, late, features_refused), days in alike.items():
+        decide(store, features, strategy, ws.cuts, days, kill_switch=kill_switch, provenance=_NOWHERE, now=ws.cuts.of(days[-1]), late=late, features_refused=features_refused)
 
 
 def retrade(ws: "Workspace", store: Overlay, book: Book, first: date, last: date | None = None) -> list[date]:

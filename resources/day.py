@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from quant_assets.errors import ConfigurationError
 from quant_assets.execution.delivery import deliver
+from quant_assets.features.audit.audit import Standing
 from quant_assets.features.audit.gate import ensured
 from quant_assets.features.labels import publish_labels
 from quant_assets.features.publish import publish
@@ -39,6 +40,7 @@ from quant_assets.post_trade.reconciliation import reconcile_session
 from quant_assets.post_trade.report import session_report
 from quant_assets.records import Book, Provenance, StageReport, content_id
 from quant_assets.signals.decide import decide
+from quant_assets.signals.strategy import universes_of
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, DECISIONS, LISTINGS, MODELS, PROMOTIONS, SCORES, UNIVERSE, VERDICTS
 from quant_assets.today.status import Status, day_status
 from resources.telemetry import heartbeat, read_heartbeat
@@ -80,21 +82,26 @@ def derive(ws: "Workspace", sessions: Sequence[date], now: datetime, progress: P
     yield gate(ws.store, ws.cuts, sessions)
     is_late = late(ws, sessions, now)
     ws.ledger.note_cut(ws.cuts.of(max(sessions)))
+    proven = {f: _audited(ws, f, max(sessions), now, progress) for f in dict.fromkeys(s.feature_set for s in ws.deployment.strategies)}
     for strategy in ws.deployment.strategies:
         features = ws.feature_set_of(strategy)
         yield publish(ws.store, features, strategy.universe.name, ws.cuts, sessions, progress)
         if (net_of := strategy.rule.net_of) is not None and net_of.factors:
             yield publish(ws.store, feature_set(net_of.factors), net_of.universe, ws.cuts, sessions, progress)
-        proven = ensured(ws.store, features, strategy.universe.name, ws.cuts, max(sessions), now=now, progress=progress)
-        if proven.state == "failed":
-            ws.notifier.notify("critical", f"{features.name} looks ahead, or breaks a law of features: no model of it becomes champion", proven.reason)
         yield publish_labels(ws.store, ws.cuts, strategy.rule, sessions)
         for cut in month_ends(ws.cuts.calendar, min(sessions), max(sessions)) if cut_at is None else cut_at:
             yield retrain(ws.store, ws.registry, features, strategy, ws.cuts, cut, notifier=ws.notifier)
         yield score(ws.store, features, strategy, ws.cuts, sessions)
         yield measure(ws.store, features, strategy, ws.cuts, sessions)
         drift_page(ws.store, strategy, max(sessions), ws.reports)
-        yield decide(ws.store, features, strategy, ws.cuts, sessions, kill_switch=ws.ledger.kill_switch(), provenance=provenance(ws, run_id), now=now, late=is_late)
+        found = proven[features.name]
+        yield decide(ws.store, features, strategy, ws.cuts, sessions, kill_switch=ws.ledger.kill_switch(), provenance=provenance(ws, run_id), now=now, late=is_late, features_refused=found.refusal)
+
+
+def _audited(ws: "Workspace", name: str, last: date, now: datetime, progress: Progress) -> Standing:
+    """The standing of a feature set, asked once however many strategies read it, on the first of their universes."""
+    universe = universes_of(ws.deployment.strategies, name)[0]
+    return ensured(ws.store, feature_set(name), universe, ws.cuts, last, now=now, notifier=ws.notifier, progress=progress)
 
 
 def late(ws: "Workspace", sessions: Sequence[date], now: datetime) -> bool:

@@ -13,10 +13,12 @@ from quant_assets.features.intraday import OnBars
 from quant_assets.features.sets import FeatureSet
 from quant_assets.features.sets import feature_set as declared_set
 from quant_assets.market_data.calendars import Cuts, calendar
-from quant_assets.ports import Clock, Store
+from quant_assets.ports import Clock, Notifier, Store
 from quant_assets.signals.strategy import Strategy, universes_of
 
 NAME = "no_look_ahead"
+REFUSES = "quant/refuses"
+"""Tag of runs that end in decisions: what failed is refused there, as a NO_TRADE that says why, and the books are settled all the same. Other runs stop."""
 QUESTION = (
     "Does a value at t depend on nothing that was unknown at t's cut? Asked of the stored market truncated at cuts of every awkward kind, with its future poisoned, and of the kernel on a synthetic panel."
     " The answer holds for the set as it is declared and written; a changed line of its code is asked again. By hand: `quant audit features NAME`."
@@ -24,14 +26,16 @@ QUESTION = (
 
 
 def build(feature_sets: Sequence[FeatureSet], strategies: Sequence[Strategy]) -> Sequence[dg.AssetChecksDefinition]:
-    """A check for each set; what it refuses stops everything downstream in its run, and no model of the set becomes champion."""
+    """A check for each set. Where one fails somebody is told, no model of the set becomes champion, and nothing downstream is made in its run, but for decisions (in runs tagged `REFUSES`) that refuse."""
     return [_no_look_ahead(f, universes_of(strategies, f.name)[0]) for f in feature_sets]
 
 
 def _no_look_ahead(feature_set: FeatureSet, universe: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=feature_set.table.name, name=NAME, blocking=True, description=QUESTION)
-    def no_look_ahead(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts], clock: dg.ResourceParam[Clock]) -> dg.AssetCheckResult:
-        return _shown(ensured(store, feature_set, universe, cuts, _last(context, cuts, clock), now=clock.now()), feature_set)
+    def no_look_ahead(
+        context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts], clock: dg.ResourceParam[Clock], notifier: dg.ResourceParam[Notifier]
+    ) -> dg.AssetCheckResult:
+        return _shown(ensured(store, feature_set, universe, cuts, _last(context, cuts, clock), now=clock.now(), notifier=notifier), feature_set, stops=REFUSES not in context.run.tags)
 
     return no_look_ahead
 
@@ -69,7 +73,7 @@ def _asked(context: dg.AssetCheckExecutionContext) -> date | None:
     return max((date.fromisoformat(k) for k in keys if k), default=None)
 
 
-def _shown(found: Standing, feature_set: FeatureSet) -> dg.AssetCheckResult:
+def _shown(found: Standing, feature_set: FeatureSet, *, stops: bool = True) -> dg.AssetCheckResult:
     metadata = {"state": found.state, "evidence": found.reason, "version": feature_set.version, "fingerprint": feature_set.fingerprint}
-    severity = dg.AssetCheckSeverity.ERROR if found.state == "failed" else dg.AssetCheckSeverity.WARN  # where there is nothing yet to prove it on, the day goes on; a champion waits
+    severity = dg.AssetCheckSeverity.ERROR if found.state == "failed" and stops else dg.AssetCheckSeverity.WARN  # where there is nothing yet to prove it on, the day goes on; a champion waits
     return dg.AssetCheckResult(passed=found.state == "passed", severity=severity, metadata=metadata, description=found.reason)

@@ -7,9 +7,11 @@ from typing import Any
 import dagster as dg
 
 from quant_assets.assets import merged, result, sessions_of, staged
+from quant_assets.features.audit.audit import standing
 from quant_assets.features.sets import feature_set
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Clock, Ledger, Stamp, Store
+from quant_assets.records import StageReport
 from quant_assets.signals.decide import decide
 from quant_assets.signals.strategy import Strategy
 from quant_assets.tables import DECISIONS
@@ -40,7 +42,11 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
         days = sessions_of(context)
         ledger.note_cut(cuts.of(days[-1]))
         switch, is_late = ledger.kill_switch(), late(days, clock.now())
-        reports = [decide(store, feature_set(s.feature_set), s, cuts, days, kill_switch=switch, provenance=stamp(context.run.run_id), now=clock.now(), late=is_late) for s in strategies]
+        reports: list[StageReport] = []
+        for s in strategies:
+            features = feature_set(s.feature_set)
+            refused = standing(store, features).refusal  # where an audit was due, the check before has made it
+            reports.append(decide(store, features, s, cuts, days, kill_switch=switch, provenance=stamp(context.run.run_id), now=clock.now(), late=is_late, features_refused=refused))
         return result(merged(reports))
 
     return [decisions]

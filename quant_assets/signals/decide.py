@@ -31,22 +31,32 @@ def decide(
     provenance: Provenance,
     now: datetime,
     late: bool = False,
+    features_refused: str = "",
     progress: Progress = quiet,
 ) -> StageReport:
     """Write DECISIONS of `sessions`, each on what was known at its cut. What stands already is not written again.
 
-    `kill_switch`: whether it is on (None: unknown, which refuses), and the reason given. `late`: the deadline passed with nothing ready, so that every
-    row is NO_TRADE. State `done` where anything may be traded, else `refused` with the reason most rows carry.
+    `kill_switch`: whether it is on (None: unknown, which refuses), and the reason given. `late`: the deadline passed with nothing ready;
+    `features_refused`: what an audit found against the features, if anything; either way every row is NO_TRADE. State `done` where anything may be traded, else `refused` with the reason most rows carry.
     """
     ordered = sorted(set(sessions))
     stored = read(store, feature_set, strategy, cuts, ordered)
-    rows = decisions(stored, feature_set, strategy, cuts, ordered, kill_switch=kill_switch, late=late, progress=progress)
+    rows = decisions(stored, feature_set, strategy, cuts, ordered, kill_switch=kill_switch, late=late, features_refused=features_refused, progress=progress)
     written = store.append(DECISIONS, _beside(rows, provenance, _after_those_recorded(store, strategy, ordered, now)))
     return _report(rows, ordered, written)
 
 
 def decisions(
-    stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, sessions: Sequence[date], *, kill_switch: tuple[bool | None, str], late: bool = False, progress: Progress = quiet
+    stored: Stored,
+    feature_set: FeatureSet,
+    strategy: Strategy,
+    cuts: Cuts,
+    sessions: Sequence[date],
+    *,
+    kill_switch: tuple[bool | None, str],
+    late: bool = False,
+    features_refused: str = "",
+    progress: Progress = quiet,
 ) -> pl.DataFrame:
     """The content columns of DECISIONS for `sessions` (ascending), sorted by (session, sid): a pure function of what is given."""
     days: list[pl.DataFrame] = []
@@ -55,7 +65,7 @@ def decisions(
         days.append(day(stored, feature_set, strategy, cuts, session))
     progress(len(days), len(sessions), "decide")
     on, reason = kill_switch
-    rows = pl.concat(days).with_columns(kill_switch=pl.lit(on, dtype=pl.Boolean), kill_reason=pl.lit(reason), late=pl.lit(late))
+    rows = pl.concat(days).with_columns(kill_switch=pl.lit(on, dtype=pl.Boolean), kill_reason=pl.lit(reason), late=pl.lit(late), features_refused=pl.lit(features_refused))
     judged = guardrails(_weighted(rows, strategy), strategy.limits)
     opens = pl.DataFrame([(s, cuts.calendar.open(cuts.calendar.shift(s, 1))) for s in sessions], schema={"session": pl.Date, "valid_until": UTC_MICROS}, orient="row")
     complete = judged.join(opens, on="session", maintain_order="left").with_columns(

@@ -1,4 +1,4 @@
-"""The guardrail chain: kill switch → data → drift → model → risk limits, in this order, the first refusal wins.
+"""The guardrail chain: kill switch → data → features → drift → model → risk limits, in this order, the first refusal wins.
 
 A guard says what must be true for a row to trade; false, null and NaN all refuse. The chain is one pure function
 over the rows of any number of sessions: it sees nothing but the frame, and a session's outcome does not depend on
@@ -26,6 +26,7 @@ REASONS: Mapping[str, str] = {
     "DATA_NO_VERDICT": "no quality verdict is stored for the session's rows as they stand",
     "DATA_VERDICT_FAILED": "a quality rule failed on the session's rows",
     "DATA_NO_BAR": "the name has no usable bar of the session",
+    "FEATURES_REFUSED": "the feature set did not pass its audit: it looks ahead, or breaks a law of features",
     "DRIFT_UNKNOWN": "the features' drift against training is unknown",
     "DRIFT": "the features drifted too far from what the model was trained on",
     "MODEL_MISSING": "no promoted model was in force",
@@ -76,6 +77,7 @@ def chain(limits: Limits) -> tuple[Guard, ...]:
         guard("DATA_NO_VERDICT", pl.col("released").is_not_null(), content_hash=pl.col("content_hash")),
         guard("DATA_VERDICT_FAILED", pl.col("released"), findings=pl.col("findings"), content_hash=pl.col("content_hash")),
         guard("DATA_NO_BAR", pl.col("has_bar"), close=pl.col("close")),
+        guard("FEATURES_REFUSED", pl.col("features_refused") == "", found=pl.col("features_refused")),
         # without a champion there is nothing to drift from: the model guards refuse, and say so
         guard("DRIFT_UNKNOWN", pl.col("model_id").is_null() | pl.col("psi").is_finite(), psi=pl.col("psi")),
         guard("DRIFT", pl.col("psi").is_null() | (pl.col("psi") <= limits.max_psi), psi=pl.col("psi"), maximum=limits.max_psi),
@@ -94,8 +96,8 @@ def guardrails(rows: pl.DataFrame, limits: Limits) -> pl.DataFrame:
 
     Per row: session, sid, member (false: left the universe), close (raw; null without a bar), score, target_weight.
     The same in all rows of a session: kill_switch, kill_reason, late, captured (a capture of the session was known),
-    content_hash of its bars, released (null: no verdict), findings, psi (median over features), model_id,
-    model_age (sessions). A refusal that rests on those is one for every row of the session.
+    content_hash of its bars, released (null: no verdict), findings, features_refused (what an audit found against them; "": nothing),
+    psi (median over features), model_id, model_age (sessions). A refusal that rests on those is one for every row of the session.
     """
     counts = _counted(rows)
     refused = pl.lit(None, dtype=pl.String)

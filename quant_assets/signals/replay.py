@@ -76,8 +76,8 @@ def replay(
     session, strategy, feature_set = row["session"], strategy_lookup(row["strategy"]), feature_set_lookup(row["feature_set"])
     features = compute(store, feature_set, strategy.universe.name, cuts, [session])
     inputs = replace(read(store, feature_set, strategy, cuts, [session]), features=features, scores=_scores(store, strategy, feature_set, features, row["model_id"]))
-    kill_switch, late = switches(stored_set)
-    rebuilt = decisions(inputs, feature_set, strategy, cuts, [session], kill_switch=kill_switch, late=late).filter(pl.col("sid") == row["sid"])
+    kill_switch, late, features_refused = switches(stored_set)
+    rebuilt = decisions(inputs, feature_set, strategy, cuts, [session], kill_switch=kill_switch, late=late, features_refused=features_refused).filter(pl.col("sid") == row["sid"])
     again = rebuilt.row(0, named=True) if rebuilt.height else dict.fromkeys(DECISIONS.content)
     return Replay(
         decision_id=decision_id,
@@ -116,11 +116,12 @@ def _scores(store: Store, strategy: Strategy, feature_set: FeatureSet, features:
     return scored(feature_set, strategy, model_id, cited["text"][0], features)
 
 
-def switches(rows: pl.DataFrame) -> tuple[tuple[bool, str], bool]:
-    """Kill switch with its reason, and lateness, as the stored set (its DECISIONS rows) recorded them."""
-    killed = rows.filter(reason="KILL_SWITCH")
+def switches(rows: pl.DataFrame) -> tuple[tuple[bool, str], bool, str]:
+    """Kill switch with its reason, lateness, and what an audit found against the features, as the stored set (its DECISIONS rows) recorded them."""
+    killed, refused = rows.filter(reason="KILL_SWITCH"), rows.filter(reason="FEATURES_REFUSED")
     reason = str(msgspec.json.decode(killed["detail"][0])["reason"]) if killed.height else ""
-    return (killed.height > 0, reason), (rows["reason"] == "LATE").any()
+    found = str(msgspec.json.decode(refused["detail"][0])["found"]) if refused.height else ""
+    return (killed.height > 0, reason), (rows["reason"] == "LATE").any(), found
 
 
 def _notes(row: dict[str, Any], provenance: Provenance, strategy: Strategy, feature_set: FeatureSet) -> tuple[str, ...]:

@@ -44,4 +44,6 @@ def _text(store: Store, reason: str, detail: str, session: date) -> str:
         added = f"; it arrived {arrived:%Y-%m-%d %H:%M} UTC, too late" if arrived else "; it has not arrived since"
     if reason == "DATA_VERDICT_FAILED":
         added = f": {json.loads(detail)['findings']}"
+    if reason == "FEATURES_REFUSED":
+        added = f": {json.loads(detail)['found']}"
     return REASONS.get(reason, reason) + added

@@ -16,10 +16,10 @@ LIMITS = Limits(max_weight=0.1, max_gross=1.0, min_members=5, min_coverage=0.8, 
 DAY = date(2016, 4, 1)
 ORDER = [g.code for g in chain(LIMITS)]
 FINE = {
-    "kill_switch": False, "kill_reason": "", "late": False, "captured": True, "content_hash": "abc", "released": True, "findings": "",
+    "kill_switch": False, "kill_reason": "", "late": False, "captured": True, "content_hash": "abc", "released": True, "findings": "", "features_refused": "",
     "psi": 0.1, "model_id": "m", "model_age": 3,
 }  # fmt: skip
-TYPES = {"kill_switch": pl.Boolean, "late": pl.Boolean, "captured": pl.Boolean, "released": pl.Boolean, "psi": pl.Float64, "model_id": pl.String, "model_age": pl.Int64}
+TYPES = {"kill_switch": pl.Boolean, "late": pl.Boolean, "captured": pl.Boolean, "released": pl.Boolean, "features_refused": pl.String, "psi": pl.Float64, "model_id": pl.String, "model_age": pl.Int64}
 
 
 def day(members: int = 10, *, session: date = DAY, **changed: object) -> pl.DataFrame:
@@ -48,6 +48,8 @@ REFUSALS = [
     ("DATA_THIN", only((1, 2, 3), "close", None), EVERY, {"coverage": 0.7, "minimum": 0.8, "with_bar": 7, "members": 10}),
     ("DATA_NO_VERDICT", {"released": None}, EVERY, {"content_hash": "abc"}),
     ("DATA_VERDICT_FAILED", {"released": False, "findings": "spread 3"}, EVERY, {"findings": "spread 3", "content_hash": "abc"}),
+    ("FEATURES_REFUSED", {"features_refused": "it looks ahead"}, EVERY, {"found": "it looks ahead"}),
+    ("FEATURES_REFUSED", {"features_refused": None}, EVERY, {"found": None}),
     ("DATA_NO_BAR", only((2, 11), "close", None), (2, 11), {"close": None}),
     ("DATA_NO_BAR", only((3,), "close", 0.0), (3,), {"close": 0.0}),
     ("DRIFT_UNKNOWN", {"psi": None}, EVERY, {"psi": None}),
@@ -89,9 +91,11 @@ def test_an_empty_universe_and_a_small_one_refuse() -> None:
 
 
 def test_every_refusal_has_a_sentence_and_the_stages_stand_in_order() -> None:
-    """Kill switch, then data, drift, model, risk."""
+    """Kill switch, then data, features, drift, model, risk."""
     assert list(REASONS)[3:] == ORDER
-    stages = [c.partition("_")[0].replace("KILL", "0").replace("LATE", "1").replace("DATA", "2").replace("DRIFT", "3").replace("MODEL", "4").replace("RISK", "5") for c in ORDER]
+    stages = [
+        c.partition("_")[0].replace("KILL", "0").replace("LATE", "1").replace("DATA", "2").replace("FEATURES", "2.5").replace("DRIFT", "3").replace("MODEL", "4").replace("RISK", "5") for c in ORDER
+    ]
     assert stages == sorted(stages)
 
 
@@ -122,7 +126,7 @@ def test_more_failures_never_make_a_refused_row_trade(some: set[str], more: set[
     assert not after.filter(before["verdict"] == NO_TRADE)["verdict"].eq(TRADE).any()
 
 
-DECISIVE = ("member", "close", "target_weight", "kill_switch", "late", "captured", "released", "psi", "model_id", "model_age")
+DECISIVE = ("member", "close", "target_weight", "kill_switch", "late", "captured", "released", "features_refused", "psi", "model_id", "model_age")
 
 
 @settings(max_examples=80, deadline=None)

@@ -29,6 +29,11 @@ class Standing(Frozen, frozen=True):
     reason: str
     audited_at: datetime | None = None
 
+    @property
+    def refusal(self) -> str:
+        """Why nothing may be traded on the set: what its audit found; empty where it found nothing."""
+        return self.reason if self.state == "failed" else ""
+
 
 def audit(
     store: Store,

@@ -5,14 +5,14 @@ from datetime import date, datetime
 from quant_assets.features.audit.audit import Standing, record, standing
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.calendars import Cuts
-from quant_assets.ports import Progress, Store, quiet
+from quant_assets.ports import Notifier, Progress, Store, quiet
 from quant_assets.tables import UNIVERSE
 
 HISTORY = 260  # sessions from which the cuts are taken: a year has every awkward kind of day
 
 
-def ensured(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, last: date, *, now: datetime, progress: Progress = quiet) -> Standing:
-    """The standing of the set as it is written now. Where it has not passed, it is audited on the year up to `last`, and the verdict stored."""
+def ensured(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, last: date, *, now: datetime, notifier: Notifier | None = None, progress: Progress = quiet) -> Standing:
+    """The standing of the set as it is written now. Where it has not passed, it is audited on the year up to `last`, and the verdict stored; of one that fails, `notifier` is told."""
     found = standing(store, feature_set)
     if found.state == "passed":
         return found
@@ -20,4 +20,7 @@ def ensured(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, la
     first = drawn["session"].min()
     since = max(first, cuts.calendar.shift(last, -HISTORY)) if isinstance(first, date) else last
     record(store, feature_set, universe, cuts, cuts.calendar.between(cuts.calendar.on_or_after(since), last) if drawn.height else [], now=now, progress=progress)
-    return standing(store, feature_set)
+    found = standing(store, feature_set)
+    if found.state == "failed" and notifier is not None:
+        notifier.notify("critical", f"{feature_set.name} did not pass its audit: its strategies do not trade (FEATURES_REFUSED), and no model of it becomes champion", found.reason)
+    return found
