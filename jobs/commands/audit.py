@@ -23,6 +23,8 @@ def audit_features(
 
     The verdict is stored: a set that did not pass as it is written now can feed no champion. Exit code 1 where one fails.
     """
+    import polars as pl
+
     from jobs.console import frame, progress, say
     from quant_assets.errors import ConfigurationError
     from quant_assets.features.audit.audit import audit, recorded, standing
@@ -52,8 +54,9 @@ def audit_features(
             recorded(ws.store, one, rows)
     verdicts = {f.name: standing(ws.store, f) for f in asked}
     if as_json:
-        rows = ws.store.read(AUDITS, as_of=None)
-        frame(rows.filter(rows["known_at"] == rows["known_at"].max()), "json")
+        stored, when = ws.store.read(AUDITS, as_of=None), pl.col("known_at")
+        of_now = stored.filter(pl.col("fingerprint").is_in([f.fingerprint for f in asked]))
+        frame(of_now.filter(when == when.max().over("feature_set", "version", "fingerprint")), "json")
     else:
         for name, found in verdicts.items():
             say(f"[{'green' if found.state == 'passed' else 'bold red'}]{found.state:8}[/] {name:18} {found.reason}")

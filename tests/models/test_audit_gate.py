@@ -5,6 +5,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from quant_assets.features.audit.audit import recorded, standing
 from quant_assets.models.promotion import champions
 from quant_assets.models.training import retrain
 from quant_assets.tables import AUDITS, LABELS, MODELS, PROMOTIONS
@@ -52,6 +53,16 @@ def test_only_a_passed_audit_of_this_very_set_counts(planted, registry, strategy
     unaudited.append(AUDITS, changed[what])
     report = retrain(unaudited, registry, planted.feature_set, strategy, planted.cuts, planted.sessions[100])
     assert (report.state, unaudited.read(PROMOTIONS, as_of=None).height) == ("refused", 0)
+
+
+@pytest.mark.parametrize("hours", [0, -24])
+def test_the_audit_made_last_counts(planted, unaudited, hours) -> None:
+    """In a historical run the clock stands still, or behind that of an audit by hand: a second audit neither conflicts with the first nor loses to it."""
+    rows = planted.store(unaudited.root / "audited").read(AUDITS, as_of=None)
+    recorded(unaudited, planted.feature_set, rows.with_columns(passed=pl.col("law") != LAW, evidence=pl.lit("found")))
+    assert standing(unaudited, planted.feature_set).state == "failed"
+    recorded(unaudited, planted.feature_set, rows.with_columns(pl.col("known_at").dt.offset_by(f"{hours}h")))
+    assert standing(unaudited, planted.feature_set).state == "passed"
 
 
 def test_a_changed_line_is_another_set(planted) -> None:

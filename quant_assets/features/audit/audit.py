@@ -1,7 +1,7 @@
 """The audit of one feature set: does it look ahead, does its kernel keep the laws? Its rows stand in AUDITS, under the fingerprint of what was audited."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import polars as pl
 
@@ -85,7 +85,11 @@ def record(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, ses
 
 
 def recorded(store: Store, feature_set: FeatureSet, rows: pl.DataFrame) -> StageReport:
-    """Store the verdicts of an audit; `refused` where a law was broken, with the first reason."""
+    """Store the verdicts of an audit as the latest on their set, though the clock of a historical run stands behind an earlier one; `refused` where a law was broken, with the first reason."""
+    which = {"feature_set": feature_set.name, "version": feature_set.version, "fingerprint": feature_set.fingerprint}
+    before = store.read(AUDITS, as_of=None, where=which, columns=())["known_at"].max()
+    if isinstance(before, datetime):
+        rows = rows.with_columns(known_at=pl.max_horizontal("known_at", pl.lit(before + timedelta(microseconds=1))))
     store.append(AUDITS, rows)
     failed, last = rows.filter(~pl.col("passed")), rows["session"][0]
     return StageReport(
