@@ -32,7 +32,7 @@ from bench.peers.qlib.bins import write_bins
 from quant_assets.features.alpha158.feature_set import ALPHA158
 from quant_assets.records import content_id
 
-NAMES, SESSIONS, CHUNK, ROUNDS = 800, 3_245, 20, 3
+NAMES, SESSIONS, CHUNK, ROUNDS = 800, 3_245, 10, 3
 CODECS = ("none", "zstd")
 WAYS = ("kernel", "stretches", "memory", *CODECS)
 Measured = dict[str, float]
@@ -66,7 +66,7 @@ def stretches(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
 def bars_to_features(bars: Path, result: Path, codec: str) -> None:
     """Bars from Parquet to features in Parquet, a stretch at a time."""
     schema = pa.schema([("sid", pa.int64()), ("i", pa.int32()), *(pa.field(f, pa.float32(), nullable=False) for f in ALPHA158.features)])
-    with pq.ParquetWriter(result, schema, compression=codec, use_dictionary=False) as file:
+    with pq.ParquetWriter(result, schema, compression=codec, use_dictionary=False, write_statistics=False, write_batch_size=1 << 20) as file:
         for some in stretches(pl.read_parquet(bars)):
             computed = features(panel_of(some))
             file.write_table(pa.Table.from_arrays([c.to_arrow() for c in computed.get_columns()], schema=schema))

@@ -86,4 +86,4 @@ def panel_of(bars: pl.DataFrame) -> pl.DataFrame:
         columns[name] = pl.Series(dense, nan_to_null=True)
     series = np.repeat(np.arange(len(rows), dtype=np.uint32), rows)
     session = np.arange(len(present)) - np.repeat(offset, rows)
-    return pl.DataFrame({"series": series, "i": session.astype(np.int32), "sid": np.repeat(sid[start], rows), "present": present, **columns, "selected": present})
+    return pl.DataFrame({"series": series, "i": session.astype(np.int32), "sid": np.repeat(sid[start], rows), "present": present, **columns, "raw_close": columns["close"], "selected": present})

@@ -43,14 +43,14 @@ def line(values):
     mx, my = mean([k for k, _ in points]), mean([v for _, v in points])
     xx, yy = math.fsum((k - mx) ** 2 for k, _ in points), math.fsum((v - my) ** 2 for _, v in points)
     xy = math.fsum((k - mx) * (v - my) for k, v in points)
-    r2 = math.nan if math.sqrt(yy / (len(points) - 1)) <= 2e-7 * abs(my) else xy * xy / (xx * yy)
+    r2 = math.nan if math.sqrt(yy / (len(points) - 1)) <= 2e-5 else xy * xy / (xx * yy)
     return xy / xx, r2, float(values[-1]) - (my + xy / xx * (len(values) - 1 - mx))
 
 
-def correlation(xs, ys, flat_x):
+def correlation(xs, ys):
     pairs = [(float(x), float(y)) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
     x, y = [p[0] for p in pairs], [p[1] for p in pairs]
-    if len(pairs) < 2 or std(x) <= (flat_x or 2e-7 * mean(x)) or std(y) <= 2e-5:
+    if len(pairs) < 2 or std(x) <= 2e-5 or std(y) <= 2e-5:
         return math.nan
     mx, my = mean(x), mean(y)
     return math.fsum((a - mx) * (b - my) for a, b in pairs) / math.sqrt(math.fsum((a - mx) ** 2 for a in x) * math.fsum((b - my) ** 2 for b in y))
@@ -117,7 +117,7 @@ def expected_row(bars, t):
         by[d] = [
             float(closes[t - d]) / c if t >= d else math.nan, mean(closes[a]) / c, std(closes[a]) / c, slope / c, r2, residual / c, high / c, low / c,
             quantile(closes[a], 0.8) / c, quantile(closes[a], 0.2) / c, rank(closes[a]), over(c - low, high - low), at_high / d, at_low / d, (at_high - at_low) / d,
-            correlation(closes[a], logs[a], 0), correlation(ratio[a], log_ratios[a], 2e-5), up, down, up - down,
+            correlation(closes[a], logs[a]), correlation(ratio[a], log_ratios[a]), up, down, up - down,
             over(rises, changes), over(falls, changes), over(rises - falls, changes), mean(volumes[a]) / (v + 1e-12), std(volumes[a]) / (v + 1e-12), std(moved[a]) / (mean(moved[a]) + 1e-12),
             over(v_rises, v_changes), over(v_falls, v_changes), over(v_rises - v_falls, v_changes),
         ]  # fmt: skip
@@ -149,6 +149,7 @@ def panel(*series, selected=None):
     return frame.with_columns(
         *(pl.Series(name, values, dtype=pl.Float64).fill_nan(None) for name, values in zip(COLUMNS, bars, strict=True)),
         present=pl.Series(np.isfinite(bars[3])),
+        raw_close=pl.Series(bars[3], dtype=pl.Float64).fill_nan(None),
         selected=pl.Series(np.ones(len(of), bool) if selected is None else selected),
     )
 
@@ -260,7 +261,8 @@ def test_currency():
     for bars in (LONG, flat(LONG), walk(150, 12, scale=0.01), 1e-6 * walk(150, 13), 1e6 * walk(150, 14)):
         whole = values(kernel(panel(bars)))
         for unit in (2.0, 0.5, 1024.0):
-            assert same(values(kernel(panel(bars * np.array([unit, unit, unit, unit, 1])[:, None]))), whole)
+            printed = panel(bars)["raw_close"]
+            assert same(values(kernel(panel(bars * np.array([unit, unit, unit, unit, 1])[:, None]).with_columns(printed))), whole)
 
 
 @settings(max_examples=30, deadline=None)

@@ -11,8 +11,7 @@ from quant_assets.features.alpha158.rolling import F32, F64, INF, LEVEL, WINDOWS
 NAN = np.float32(np.nan)
 THIRD = np.float32(3)
 LEAST_VOLUME = np.float32(1e-12)
-FLAT = 2e-5  # a correlation with what deviates no more is missing
-FLAT_PRICE = 2e-7  # of the mean: the same at a price of 100, and free of the currency's unit
+FLAT = 2e-5  # a correlation with what deviates no more is missing; a price's deviation is one of prices as they are printed
 
 
 @compiled
@@ -53,18 +52,18 @@ def of_the_close(out: F32, bars: F32, segments: Ints) -> None:
 
 
 @compiled
-def trend(out: F32, levels: F64, close: F32, segments: Ints) -> None:
-    """MA, STD, BETA, RSQR, RESI; `levels`: codeviations of time (x) and close (y)."""
+def trend(out: F32, levels: F64, close: F32, unit: F32, segments: Ints) -> None:
+    """MA, STD, BETA, RSQR, RESI; `levels`: codeviations of time (x) and close (y), `unit`: of the close in money."""
     for s in range(len(segments)):
         p, r, n = segments[s, 0], segments[s, 1], segments[s, 2]
-        c = close[p : p + n]
+        c, money = close[p : p + n], unit[p : p + n]
         for w in range(len(WINDOWS)):
             k, x, y = levels[LEVEL[w], 0, p : p + n], levels[LEVEL[w], 1, p : p + n], levels[LEVEL[w], 2, p : p + n]
             xx, yy, xy = levels[LEVEL[w], 3, p : p + n], levels[LEVEL[w], 4, p : p + n], levels[LEVEL[w], 5, p : p + n]
             ma, std, beta, rsqr, resi = out[18 + w, r : r + n], out[23 + w, r : r + n], out[28 + w, r : r + n], out[33 + w, r : r + n], out[38 + w, r : r + n]
             for t in range(n):
                 price, mean, slope = np.float64(c[t]), y[t] / k[t], xy[t] / xx[t]
-                least = FLAT_PRICE * mean
+                least = FLAT * money[t]
                 ma[t] = mean / price
                 std[t] = np.sqrt(yy[t] / (k[t] - 1.0)) / price
                 beta[t] = slope / price
@@ -96,7 +95,7 @@ def extremes(out: F32, high_levels: F32, low_levels: F32, rows: F64, close: F32,
 
 
 @compiled
-def quantiles(out: F32, column: int, levels: F32, sign: float, counts: F64, close: F32, segments: Ints) -> None:
+def quantiles(out: F32, column: int, levels: F32, sign: float, counts: F64, spread: Ints, close: F32, segments: Ints) -> None:
     """QTLD, and QTLU from the negated closes with `sign` -1: between the two lowest closes around a fifth of the known ones, in proportion."""
     known, lower, upper = np.empty(close.size, np.float32), np.empty(close.size, np.float32), np.empty(close.size, np.float32)
     for s in range(len(segments)):
@@ -106,8 +105,9 @@ def quantiles(out: F32, column: int, levels: F32, sign: float, counts: F64, clos
             k, to = counts[LEVEL[w], 0, p : p + n], out[column + w, r : r + n]
             for t in range(n):
                 known[t] = k[t]
-            for j in range((WINDOWS[w] - 1) // 5 + 1):
-                a, b, least = levels[LEVEL[w], j, p : p + n], levels[LEVEL[w], j + 1, p : p + n], np.float32(5 * j + 1 if j else 0)
+            first = max(spread[0, w] - 1, 0) // 5
+            for j in range(first, max(spread[1, w] - 1, 0) // 5 + 1):  # of full windows one place alone
+                a, b, least = levels[LEVEL[w], j, p : p + n], levels[LEVEL[w], j + 1, p : p + n], np.float32(5 * j + 1 if j > first else 0)
                 for t in range(n):
                     enough = known[t] >= least
                     lower[t], upper[t] = (a[t] if enough else lower[t]), (b[t] if enough else upper[t])
@@ -131,15 +131,15 @@ def ranks(out: F32, scores: F32, counts: F64, close: F32, segments: Ints) -> Non
 
 
 @compiled
-def correlation(out: F32, column: int, levels: F64, relative: float, absolute: float, segments: Ints) -> None:
-    """CORR, CORD; missing where x deviates by no more than `relative` of its mean + `absolute`, or y by FLAT."""
+def correlation(out: F32, column: int, levels: F64, unit: F32, segments: Ints) -> None:
+    """CORR, CORD; missing where x deviates by no more than FLAT of its `unit`, or y by FLAT."""
     for s in range(len(segments)):
         p, r, n = segments[s, 0], segments[s, 1], segments[s, 2]
         for w in range(len(WINDOWS)):
-            k, x, to = levels[LEVEL[w], 0, p : p + n], levels[LEVEL[w], 1, p : p + n], out[column + w, r : r + n]
+            k, money, to = levels[LEVEL[w], 0, p : p + n], unit[p : p + n], out[column + w, r : r + n]
             xx, yy, xy = levels[LEVEL[w], 3, p : p + n], levels[LEVEL[w], 4, p : p + n], levels[LEVEL[w], 5, p : p + n]
             for t in range(n):
-                least = relative * (x[t] / k[t]) + absolute
+                least = FLAT * money[t]
                 moves = (xx[t] > least * least * (k[t] - 1.0)) & (yy[t] > FLAT * FLAT * (k[t] - 1.0))
                 to[t] = xy[t] / np.sqrt(xx[t] * yy[t]) if moves else np.nan
 

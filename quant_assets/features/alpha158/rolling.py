@@ -113,24 +113,40 @@ def highest(families: F32, end: int) -> None:
 
 
 @compiled
-def lowest(families: F32, end: int) -> None:
+def known(counts: F64, segments: Ints, spread: Ints) -> None:
+    """`spread` (fewest and most; window): how many values the windows of the segments' rows know."""
+    for w in range(len(WINDOWS)):
+        fewest, most = np.int32(PAST), np.int32(0)
+        for s in range(len(segments)):
+            k = counts[LEVEL[w], 0, segments[s, 0] : segments[s, 0] + segments[s, 2]]
+            for t in range(len(k)):
+                fewest, most = min(fewest, np.int32(k[t])), max(most, np.int32(k[t]))
+        spread[0, w], spread[1, w] = fewest, most
+
+
+@compiled
+def lowest(families: F32, spread: Ints, end: int) -> None:
     """Quantities: the lowest values, sorted; a missing one is inf. The last quantity is -inf.
 
     The k-th of two sorted stretches is the least, over the ways to take k values from both, of the highest value taken.
+    Of the longest window only those are made between which a fifth of its known values lies (see `known`).
     """
+    begin, stop = max(spread[0, -1] - 1, 0) // 5, min(max(spread[1, -1] - 1, 0) // 5 + 2, LOWEST[-1])
     for f in range(families.shape[0]):
         for k in range(len(JOINS)):
             recent, older, lag = JOINS[k]
-            for place in range(LOWEST[k + 1]):
+            longest = k + 1 == len(JOINS)
+            for place in range(begin if longest else 0, stop if longest else LOWEST[k + 1]):
                 out, fewest = families[f, k + 1, place, PAST:end], max(0, place + 1 - LOWEST[older])
                 for i in range(fewest, min(place + 1, LOWEST[recent]) + 1):  # values taken of the recent stretch; row -1 is that of none
                     a, b = families[f, recent, i - 1, PAST:end], families[f, older, place - i, PAST - lag : end - lag]
                     if i == fewest:
                         for t in range(end - PAST):
-                            out[t] = max(a[t], b[t])
+                            out[t] = a[t] if a[t] > b[t] else b[t]  # noqa: FURB136  # the processor's own instruction; max() asks for NaN as well
                     else:
                         for t in range(end - PAST):
-                            out[t] = min(out[t], max(a[t], b[t]))
+                            taken = a[t] if a[t] > b[t] else b[t]  # noqa: FURB136  # as above
+                            out[t] = out[t] if out[t] < taken else taken  # noqa: FURB136  # as above
 
 
 @compiled

@@ -7,7 +7,7 @@ series from a selected row on, with the PAST rows before it. Rows before the ser
 import numpy as np
 
 from quant_assets.features.alpha158 import formulas, rolling
-from quant_assets.features.alpha158.rolling import F32, F64, INF, LOWEST, NONE, ONE, PAST, Flags, Ints, compiled
+from quant_assets.features.alpha158.rolling import F32, F64, INF, LOWEST, NONE, ONE, PAST, WINDOWS, Flags, Ints, compiled
 
 TILE = 1024  # rows
 ROOM = 128  # a segment with less of it waits for the next tile
@@ -31,11 +31,15 @@ def gather(bars: F32, starts: Ints, selected: Flags, position: Ints, tile: F32, 
                     stop = q + 1
                 elif q - stop >= PAST:
                     break
-            for q in range(r - PAST, stop):
-                there[end] = 1.0 if q >= starts[s] else 0.0
-                for b in range(5):
-                    tile[b, end] = bars[b, q] if q >= starts[s] else np.float32(np.nan)
-                end += 1
+            first = max(r - PAST, starts[s])
+            before, known = first - (r - PAST), stop - first
+            there[end : end + before], there[end + before : end + before + known] = 0.0, 1.0
+            for b in range(len(bars)):
+                tile[b, end : end + before] = np.nan
+                tile[b, end + before : end + before + known] = bars[b, first:stop]
+            for q in range(end + before + 1, end + before + known):
+                tile[5, q] = tile[5, q] if np.isfinite(tile[5, q]) else tile[5, q - 1]
+            end += before + known
             segments[count, 0], segments[count, 1], segments[count, 2] = end - (stop - r), r, stop - r
             count += 1
             r = stop
@@ -68,13 +72,14 @@ def prepare(tile: F32, there: F64, pairs: F64, changes: F64, singles: F64, highs
 
 
 def factors(starts: Ints, bars: F32, selected: Flags, out: F32) -> None:
-    """Writes the factors (factor, row) of `bars` (open, high, low, close, volume; row), whose series begin at `starts`, from each selected row to the next."""
+    """Writes the factors (factor, row) of `bars` (open, high, low, close, volume, close as a multiple of the price printed; row), whose series begin at `starts`, from each selected row to the next."""
     size, levels = PAST + TILE, len(LOWEST)
-    tile, there, scores = np.full((5, size), np.float32(np.nan)), np.zeros(size), np.zeros((5, size), np.float32)
+    tile, there, scores = np.full((len(bars), size), np.float32(np.nan)), np.zeros(size), np.zeros((5, size), np.float32)
     pairs, changes, singles = np.zeros((3, levels, 6, size)), np.zeros((3, levels, 3, size)), np.zeros((2, levels, 3, size))
     highs, closes = np.zeros((2, levels, 3, size), np.float32), np.full((2, levels, max(LOWEST) + 1, size), INF)
     closes[:, :, -1] = -INF
-    segments, position, close = np.zeros((TILE, 3), np.int64), np.zeros(2, np.int64), tile[3]
+    segments, position, close, unit, ones = np.zeros((TILE, 3), np.int64), np.zeros(2, np.int64), tile[3], tile[5], np.ones(size, np.float32)
+    spread = np.zeros((2, len(WINDOWS)), np.int64)
     time_and_close, close_and_volume, ratios = pairs
     while True:
         count, end = gather(bars, starts, selected, position, tile, there, segments)
@@ -85,18 +90,19 @@ def factors(starts: Ints, bars: F32, selected: Flags, out: F32) -> None:
         rolling.sums(changes, end)
         rolling.deviations(singles, end)
         rolling.highest(highs, end)
-        rolling.lowest(closes, end)
-        rolling.standing(close, scores, end)
         to = segments[:count]
+        rolling.known(time_and_close, to, spread)
+        rolling.lowest(closes, spread, end)
+        rolling.standing(close, scores, end)
         formulas.of_the_bar(out, tile, to)
         formulas.of_the_close(out, tile, to)
-        formulas.trend(out, time_and_close, close, to)
+        formulas.trend(out, time_and_close, close, unit, to)
         formulas.extremes(out, highs[0], highs[1], changes[0], close, to)
-        formulas.quantiles(out, 53, closes[0], -1.0, time_and_close, close, to)
-        formulas.quantiles(out, 58, closes[1], 1.0, time_and_close, close, to)
+        formulas.quantiles(out, 53, closes[0], -1.0, time_and_close, spread, close, to)
+        formulas.quantiles(out, 58, closes[1], 1.0, time_and_close, spread, close, to)
         formulas.ranks(out, scores, time_and_close, close, to)
-        formulas.correlation(out, 88, close_and_volume, formulas.FLAT_PRICE, 0.0, to)
-        formulas.correlation(out, 93, ratios, 0.0, formulas.FLAT, to)
+        formulas.correlation(out, 88, close_and_volume, unit, to)
+        formulas.correlation(out, 93, ratios, ones, to)
         formulas.counts(out, changes[0], to)
         formulas.gains(out, 113, changes[1], to)
         formulas.volumes(out, singles[0], singles[1], tile[4], to)
