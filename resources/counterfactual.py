@@ -11,6 +11,7 @@ from quant_assets.backtest.loop import run
 from quant_assets.contract import Table
 from quant_assets.features.labels import publish_labels
 from quant_assets.features.publish import publish
+from quant_assets.features.sets import feature_set
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.partitions import HISTORY
 from quant_assets.market_data.quality import gate
@@ -22,7 +23,7 @@ from quant_assets.ports import Progress, Store
 from quant_assets.records import Book, Provenance
 from quant_assets.signals.decide import decide, first_recorded
 from quant_assets.signals.replay import switches
-from quant_assets.signals.strategy import Strategy
+from quant_assets.signals.strategy import Strategy, needed
 from quant_assets.tables import BARS, COSTS, DATA_FINDINGS, DECISIONS, FILLS, JOURNAL, LABELS, MODELS, NAV, ORDERS, PNL, POSITIONS, PROMOTIONS, SCORES, UNIVERSE, VERDICTS
 from resources.overlay import Overlay
 
@@ -77,18 +78,23 @@ def rederive(ws: "Workspace", as_if: Mapping[str, AsIf], first: date, learnt: da
     for strategy in ws.deployment.strategies:
         update(store, cuts, strategy.universe, near)
     near = near if same(store, ws.store, UNIVERSE, cuts, near, ("universe", "session", "until", "sid")) else derived
-    store.redo((UNIVERSE, VERDICTS, DATA_FINDINGS, LABELS, *(ws.feature_set_of(s).table for s in ws.deployment.strategies)), near)
+    store.redo((UNIVERSE, VERDICTS, DATA_FINDINGS), near)
     for strategy in ws.deployment.strategies:
         update(store, cuts, strategy.universe, near)
     step("verdicts")
     gate(store, cuts, near)
     looked = near
+    for universe, name in needed(ws.deployment.strategies):  # all of them first: one strategy's labels may be net of what another's model reads
+        step(f"features {name} of {universe}")
+        published = feature_set(name)
+        store.redo((published.table,), near, version=published.version, universe=universe)
+        publish(store, published, universe, cuts, near)
+    for rule in {(s.rule.name, s.rule.horizon): s.rule for s in ws.deployment.strategies}.values():
+        step(f"labels {rule.name}")
+        store.redo((LABELS,), near, label=rule.name, horizon=rule.horizon)
+        publish_labels(store, cuts, rule, near)
     for strategy in ws.deployment.strategies:
         features = ws.feature_set_of(strategy)
-        step(f"features {features.name}")
-        publish(store, features, strategy.universe.name, cuts, near)
-        step(f"labels {strategy.rule.name}")
-        publish_labels(store, cuts, strategy.rule, near)
         learns = not all(same(store, ws.store, t, cuts, near) for t in (features.table, LABELS))
         cut_at = _cuts(ws, strategy, first) if learns else []
         _retrain(ws, store, strategy, cut_at, step)

@@ -20,7 +20,7 @@ class Overlay:
         self._redone: dict[str, list[pl.Expr]] = {}
         self._written: dict[str, pl.DataFrame] = {}
 
-    def redo(self, tables: Sequence[Table], sessions: Collection[date], **where: str) -> None:
+    def redo(self, tables: Sequence[Table], sessions: Collection[date], **where: str | int) -> None:
         """Pass over what stands below for these sessions, of rows with columns equal to `where`: it is to be computed anew."""
         for table in tables:
             self._redone.setdefault(table.name, []).append(pl.all_horizontal(pl.col(table.event).is_in(sorted(sessions)), *(pl.col(c) == pl.lit(v) for c, v in where.items())))

@@ -9,10 +9,11 @@ import polars as pl
 from quant_assets.contract import Table, in_force
 from quant_assets.features.labels import compute_labels
 from quant_assets.features.publish import anchors, compute
+from quant_assets.features.sets import feature_set
 from quant_assets.market_data.restatements import AsIf, Selection, as_if_known, changes, seen
 from quant_assets.ports import Progress, quiet
 from quant_assets.records import Frozen, StageReport
-from quant_assets.signals.strategy import LabelRule
+from quant_assets.signals.strategy import LabelRule, needed, sets_of
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, LABELS, LISTINGS, MODELS, NAV, SCORES, UNIVERSE, VERDICTS
 from resources.counterfactual import first_known, rederive, retrade_both, stepping
 from resources.overlay import Overlay
@@ -93,7 +94,7 @@ def blast_radius(ws: "Workspace", selection: Selection, progress: Progress = qui
         for book in ws.deployment.books:
             booked.update(retrade_both(ws, was, would, book, sessions, step))
     step("what differs")
-    sets = {s.feature_set: ws.feature_set_of(s) for s in ws.deployment.strategies}
+    sets = {name: feature_set(name) for name in sets_of(ws.deployment.strategies)}
 
     names = ws.store.read(LISTINGS, as_of=None).sort("known_at").unique("sid", keep="last").select("sid", "symbol")
 
@@ -128,13 +129,14 @@ def rebuild(ws: "Workspace", selection: Selection, *, by: str, reason: str, now:
     known = _all_known(ws, derived)
     stores = Overlay(ws.store, chosen), Overlay(ws.store, known)
     moment = max(m for m in (now, *(a.learnt.max() for a in known.values()), _after(ws.ledger.latest_cut())) if isinstance(m, datetime))
-    step, reports = stepping(progress, 2 * len(ws.deployment.strategies)), list[StageReport]()
-    for strategy in ws.deployment.strategies:
-        features = ws.feature_set_of(strategy)
-        step(f"features {features.name}")
-        values = [compute(s, features, strategy.universe.name, ws.cuts, derived) for s in stores]
-        reports.append(_renew(ws, features.table, {"version": features.version, "universe": strategy.universe.name}, derived, values, moment))
-        rule = strategy.rule
+    published, rules = needed(ws.deployment.strategies), {(s.rule.name, s.rule.horizon): s.rule for s in ws.deployment.strategies}
+    step, reports = stepping(progress, len(published) + len(rules)), list[StageReport]()
+    for universe, name in published:
+        features = feature_set(name)
+        step(f"features {name} of {universe}")
+        values = [compute(s, features, universe, ws.cuts, derived) for s in stores]
+        reports.append(_renew(ws, features.table, {"version": features.version, "universe": universe}, derived, values, moment))
+    for rule in rules.values():
         step(f"labels {rule.name}")
         ends = _ends(ws, rule, derived)
         labels = [compute_labels(s, ws.cuts, rule, ends) for s in stores]
@@ -153,7 +155,7 @@ def _ends(ws: "Workspace", rule: LabelRule, sessions: Sequence[date]) -> Sequenc
 
 def _all_known(ws: "Workspace", sessions: Sequence[date]) -> Mapping[str, AsIf]:
     """All later versions of these sessions' pasts, whatever was selected: a value has one newest version."""
-    starts = [anchors(ws.store, ws.feature_set_of(s), ws.cuts, sessions)["anchor"].min() for s in ws.deployment.strategies]
+    starts = [anchors(ws.store, feature_set(name), ws.cuts, sessions)["anchor"].min() for name in sets_of(ws.deployment.strategies)]
     starts += [ws.cuts.calendar.shift(sessions[0], -s.rule.lookback) for s in ws.deployment.strategies]
     return as_if_known(ws.store, ws.cuts, Selection(first=min(starts), last=sessions[-1]), (BARS, ACTIONS))  # pyright: ignore[reportArgumentType, reportCallIssue]  # a Series' bounds are typed by no dtype
 

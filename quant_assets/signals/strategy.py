@@ -184,16 +184,17 @@ LIQUID_MOMENTUM = Strategy(name="liquid_momentum")
 def universes_of(strategies: Iterable[Strategy], feature_set: str) -> list[str]:
     """The universes over which a set is published: those of the strategies that read it; all, where none does and it is there for research."""
     known = list(strategies)
-    reading = {u for s in known for u, read in _read(s) if read == feature_set}
+    reading = {u for u, read in needed(known) if read == feature_set}
     return sorted(reading or {s.universe.name for s in known})
 
 
 def sets_of(strategies: Iterable[Strategy]) -> list[str]:
     """The feature sets that the strategies need each day: what their models read, and the factors that their labels are net of."""
-    return sorted({read for s in strategies for _, read in _read(s)})
+    return sorted({read for _, read in needed(strategies)})
 
 
-def _read(strategy: Strategy) -> list[tuple[str, str]]:
-    """Universe and feature set of everything that a strategy needs published."""
-    net_of = strategy.rule.net_of
-    return [(strategy.universe.name, strategy.feature_set), *([(net_of.universe, net_of.factors)] if net_of and net_of.factors else [])]
+def needed(strategies: Iterable[Strategy]) -> list[tuple[str, str]]:
+    """Universe and feature set of everything that the strategies need published; sorted."""
+    known = list(strategies)
+    factors = [(n.universe, n.factors) for s in known if (n := s.rule.net_of) and n.factors]
+    return sorted({*((s.universe.name, s.feature_set) for s in known), *factors})
