@@ -6,7 +6,7 @@ from itertools import groupby
 
 import polars as pl
 
-from quant_assets.errors import ContractViolation
+from quant_assets.errors import ContractViolation, LookbackExceeded
 from quant_assets.features.blocks import Block, default_anchor, evaluate, quarter_start, versions
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.adjustment import ADJUSTING
@@ -16,12 +16,23 @@ from quant_assets.ports import Progress, Store, quiet
 from quant_assets.records import StageReport
 from quant_assets.tables import ACTIONS, ANCHORS, BARS, UNIVERSE
 
+CLOSURES = 5  # sessions that a calendar may lose after a block was begun: days of mourning, storms
+
 
 def anchors(store: Store, feature_set: FeatureSet, cuts: Cuts, sessions: Sequence[date]) -> pl.DataFrame:
-    """ANCHORS rows of the blocks in which `sessions` lie: as stored, or else where they belong by today's calendar."""
+    """ANCHORS rows of the blocks in which `sessions` lie: as stored, or else where they belong by today's calendar.
+
+    Raises LookbackExceeded where a block was begun with a shorter lookback than the set declares now: from its anchor the windows of some sessions would not be full.
+    """
     stored = store.read(ANCHORS, as_of=None, where={"feature_set": feature_set.name, "version": feature_set.version})
     standing = dict(stored.select("session", "anchor").iter_rows())
     starts = sorted({quarter_start(cuts.calendar, s) for s in sessions})
+    for start in starts:
+        held = cuts.calendar.index(start) - cuts.calendar.index(standing.get(start) or start)
+        if start in standing and held < feature_set.lookback - CLOSURES:
+            raise LookbackExceeded(
+                f"{feature_set.name} {feature_set.version} was published with a lookback of {held} sessions in the quarter of {start}, and declares {feature_set.lookback} now; what is computed in another way is another version"
+            )
     rows = [(start, standing.get(start) or default_anchor(cuts.calendar, start, feature_set.lookback), cuts.of(start)) for start in starts]
     frame = pl.DataFrame(rows, schema={"session": pl.Date, "anchor": pl.Date, "known_at": ANCHORS.schema["known_at"]}, orient="row")
     return frame.with_columns(feature_set=pl.lit(feature_set.name), version=pl.lit(feature_set.version)).select(*ANCHORS.schema)
