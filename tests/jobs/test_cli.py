@@ -17,7 +17,7 @@ from resources import day
 from tests.jobs.commands import FILLED, THIN, TRADED, Quant, decision, fails
 from tests.jobs.small import LIVE, PAPER, workspace
 
-HEAVY = ("dagster", "pandas", "mlflow", "great_expectations", "sklearn", "lightgbm", "altair", "exchange_calendars", "ccxt", "ib_async")
+HEAVY = ("dagster", "pandas", "mlflow", "great_expectations", "sklearn", "lightgbm", "altair", "exchange_calendars", "ccxt", "ib_async", "numba", "llvmlite", "polars_talib")
 
 # Runs the command lines one after the other as a shell would, and prints the exit code of each and which libraries it loaded.
 LOADED = """
@@ -56,6 +56,13 @@ def test_help_is_light(tmp_path: Path) -> None:
     code = f"import sys, quant_assets; print(sorted({{m.split('.')[0] for m in sys.modules}} & set({HEAVY!r})))"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(cli.__file__).parents[1], capture_output=True, text=True, check=True).stdout == "[]\n"
     assert loaded(HEAVY, tmp_path, ["--help"], ["run", "daily", "--help"]) == [["--help", 0, []], ["run", 0, []]]
+
+
+def test_listing_feature_sets_loads_no_compiler() -> None:
+    """To know all sets and the fingerprint of each, nothing is compiled, nor is what compiles loaded: that takes seconds."""
+    code = "import sys; from quant_assets.features.sets import feature_sets; print(len({f.fingerprint for f in feature_sets().values()}), sorted({'numba', 'llvmlite', 'dagster', 'lightgbm', 'altair'} & set(sys.modules)))"
+    said = subprocess.run([sys.executable, "-c", code], cwd=Path(cli.__file__).parents[1], capture_output=True, text=True, check=True).stdout.split(maxsplit=1)
+    assert (int(said[0]) > 10, said[1]) == (True, "[]\n")
 
 
 def test_the_operators_commands_never_load_dagster(own: Path) -> None:
