@@ -1,6 +1,6 @@
 """`quant features …`: the sets there are, what each feature means, backfills, pages."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -62,13 +62,13 @@ def backfill(
     last: To = None,
     universe: Universe = None,
     venue: Annotated[str | None, typer.Option("--venue", help="Of a set on bars (alpha158_1m): whose bars.")] = None,
-    calendar: Annotated[str, typer.Option("--calendar", help="The venue's hours: 24/7, FX, XNYS …")] = "24/7",
+    calendar: Annotated[str, typer.Option("--calendar", help="The venue's hours where the deployment does not say them: 24/7, FX, XNYS …")] = "24/7",
 ) -> None:
     """Publish a set over a range of sessions, a calendar quarter at a time. Interrupted, the same command goes on where it stopped."""
     from jobs.console import progress
     from jobs.console import show as shown
     from quant_assets.errors import ConfigurationError
-    from quant_assets.features.intraday import publish_bars
+    from quant_assets.features.intraday import OnBars, publish_bars
     from quant_assets.features.publish import publish
     from quant_assets.features.sets import DAILY, feature_set
     from quant_assets.market_data.calendars import calendar as hours
@@ -83,7 +83,9 @@ def backfill(
         elif venue is None or first is None or last is None:
             raise ConfigurationError(f"{name} is a set on bars: say whose and when (--venue binance --from 2026-11-02 --to 2026-11-06 --calendar 24/7)")
         else:
-            report = publish_bars(ws.store, one, venue, hours(calendar), hours(calendar).between(first, last), now=ws.clock.now(), progress=tick)
+            declared = [b for b in ws.deployment.bars if (b.feature_set, b.venue) == (name, venue)]
+            of = declared[0] if declared else OnBars(feature_set=name, venue=venue, calendar=calendar)  # as it is declared, so that history is what is published live
+            report = publish_bars(ws.store, one, venue, hours(of.calendar), hours(of.calendar).between(first, last), delay=timedelta(seconds=of.delay), now=ws.clock.now(), progress=tick)
     shown([report])
 
 
@@ -122,9 +124,14 @@ def drift(session: Annotated[date | None, typer.Option("--session", help="The la
 
 
 def sessions(ws: "Workspace", first: date | None, last: date | None) -> list[date]:
-    """The sessions asked for, of those that the deployment's data has and that were due."""
-    calendar, (begin, end) = ws.cuts.calendar, ws.span
-    until = last or min(d for d in (end, ws.cuts.due(ws.clock.now()) if ws.deployment.clock == "system" else end) if d)
+    """The sessions asked for, of those whose data was taken in and that were due."""
+    from quant_assets.tables import CAPTURES
+
+    calendar, (begin, _) = ws.cuts.calendar, ws.span
+    taken = ws.store.read(CAPTURES, as_of=None, where={"dataset": "bars"}, columns=())["capture"].max()
+    due = ws.cuts.due(ws.clock.now()) if ws.deployment.clock == "system" else None
+    # what is published before its data came is frozen without it, and data behind a cut that was read is known too late to be traded on
+    until = min(d for d in (last, taken, due) if isinstance(d, date)) if isinstance(taken, date) else begin
     return calendar.between(calendar.on_or_after(first or begin), calendar.on_or_before(until))
 
 
