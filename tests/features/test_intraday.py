@@ -168,3 +168,11 @@ def test_what_only_sessions_have_is_refused() -> None:
         on_bars(other, "1m")
     with pytest.raises(ConfigurationError, match="1m, 5m, 1h"):
         on_bars(PRICE_VOLUME, "minute")
+
+
+@pytest.mark.filterwarnings("ignore:DatetimeIndex.weekday:DeprecationWarning")  # of the calendar library's own Hong Kong holidays
+def test_a_bar_ends_where_its_venue_rests() -> None:
+    """The bar before a lunch break is over when the break begins, not when an hour has passed; nor is the break waited for by the bars of the morning."""
+    slots = grid(calendar("XHKG"), date(2024, 5, 6), date(2024, 5, 6), 3600, timedelta()).slots
+    ends = {ts.strftime("%H:%M"): cut.strftime("%H:%M") for ts, cut in slots.select("session", "cut").iter_rows()}
+    assert ends == {"01:30": "02:30", "02:30": "03:30", "03:30": "04:00", "05:00": "06:00", "06:00": "07:00", "07:00": "08:00"}
