@@ -8,6 +8,7 @@ from jobs import daily, intraday, maintenance, post_trade, research, sensors
 from jobs.resources import build as resources
 from quant_assets.assets import month_end_partitions, session_partitions
 from quant_assets.backtest import assets as backtest_assets
+from quant_assets.errors import ConfigurationError
 from quant_assets.execution import assets as execution_assets
 from quant_assets.features import assets as features_assets
 from quant_assets.features import checks as features_checks
@@ -38,13 +39,16 @@ def build(ws: Workspace) -> dg.Definitions:
     first, last = ws.span
     sessions = session_partitions(calendar, first, last)
     ends = month_end_partitions(month_ends(calendar, first, last or calendar.shift(calendar.last, -1)))
-    names = [feature_set(name).table.name for name in sets_of(strategies)]
+    read = [feature_set(name) for name in sets_of(strategies)]
+    if of_bars := [f.name for f in read if f.frequency != DAILY]:
+        raise ConfigurationError(f"strategies decide once a session and read sets of sessions; {of_bars} have a value for each bar. Sets on bars are declared under bars: in the deployment")
+    names = [f.table.name for f in read]
     by_session = [f for f in feature_sets().values() if f.frequency == DAILY]
     fed = [dataset(name) for name in ws.feeds]
     run_daily, deliver, day_status, data_docs = daily.jobs(names, list(ws.feeds))
     history, retrain, run_research = research.jobs(names, list(ws.feeds))
     (after_delivery,) = post_trade.jobs()
-    on_bars = intraday.jobs(ws.deployment.bars)
+    jobs_on_bars = intraday.jobs(ws.deployment.bars)
     upkeep = maintenance.build(ws.store, lambda: ws.ledger, lambda: [t for t in tables(ws.store).values() if ws.store.exists(t)], ws.reports, Retention())
     month_end_keys = set(ends.get_partition_keys())
     start = ws.deployment.start.isoformat()
@@ -66,8 +70,8 @@ def build(ws: Workspace) -> dg.Definitions:
             *today_assets.build(sessions),
         ],
         asset_checks=[*market_data_checks.build(ws.reports / "data_docs", fed), *features_checks.build(by_session, strategies), *features_checks.of_bars(ws.deployment.bars), *today_checks.build()],
-        jobs=[run_daily, deliver, after_delivery, day_status, data_docs, history, retrain, run_research, upkeep, *on_bars],
-        schedules=[daily.schedule(ws.cuts, run_daily), maintenance.schedule(upkeep), *intraday.schedules(ws.deployment.bars, on_bars)],
+        jobs=[run_daily, deliver, after_delivery, day_status, data_docs, history, retrain, run_research, upkeep, *jobs_on_bars],
+        schedules=[daily.schedule(ws.cuts, run_daily), maintenance.schedule(upkeep), *intraday.schedules(ws.deployment.bars, jobs_on_bars)],
         sensors=[
             sensors.follows("decisions", deliver, "new_decisions", wanted=live),
             sensors.follows("orders", after_delivery, "orders_delivered", wanted=live),

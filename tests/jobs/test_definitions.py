@@ -10,13 +10,15 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import dagster as dg
+import msgspec
 import pytest
 
 from jobs import sensors
+from jobs.definitions import build
 from jobs.execute import Runner, runner
 from jobs.live import Exit, Step, outcome, run_daily
 from quant_assets.assets import month_end_partitions, session_partitions
-from quant_assets.errors import CalendarUnknown
+from quant_assets.errors import CalendarUnknown, ConfigurationError
 from quant_assets.features import sets
 from quant_assets.market_data.calendars import calendar as venue
 from quant_assets.market_data.quality import RULES
@@ -24,7 +26,7 @@ from quant_assets.models.training import month_ends
 from quant_assets.records import frame_hash
 from quant_assets.tables import VERDICTS
 from resources.workspace import Workspace
-from tests.jobs.small import CUTS, FIRST, LAST, LIVE, PAPER, START, TABLES, content, workspace
+from tests.jobs.small import CUTS, FIRST, LAST, LIVE, PAPER, START, STRATEGY, TABLES, content, deployment, workspace
 
 SETS = ("alpha158", "cross_sectional", "price_volume", "style", "technical")
 GROUPS = {
@@ -162,6 +164,12 @@ def test_partitions_are_the_sessions(repository: dg.RepositoryDefinition) -> Non
         assert keys == ([s.isoformat() for s in month_ends(CUTS.calendar, FIRST, LAST)] if node.key == dg.AssetKey("champion") else sessions), node.key
 
 
+def test_a_strategy_on_bars_is_refused(tmp_path: Path) -> None:
+    """A strategy that names a set of bars is told so, not that a job cannot be resolved."""
+    with pytest.raises(ConfigurationError, match="alpha158_1m"):
+        build(workspace(tmp_path, deployment(strategy=msgspec.structs.replace(STRATEGY, feature_set="alpha158_1m"))))
+
+
 def test_partitions_without_an_end_follow_the_calendar() -> None:
     """Over years with holidays, and days on which the venue closed for mourning or a storm, every key is a session; past the calendar's known end there is none."""
     calendar = CUTS.calendar
@@ -259,7 +267,10 @@ def test_a_day_materialises_every_asset(ran: Ran) -> None:
     """The four jobs of a day, one after the other, make each asset once, with its state and its numbers."""
     assert [s.job for s in ran.traded] == ["daily", "deliver", "post_trade", "today"]
     made = [name for s in ran.traded for name in s.assets]
-    assert sorted(made) == sorted({name for of_group in GROUPS.values() for name in of_group} - {"champion", "research_books_traded", "research_report", *(f"explorer_{s}" for s in SETS), *(f"features_{s}" for s in SETS if s != "price_volume")})
+    assert sorted(made) == sorted(
+        {name for of_group in GROUPS.values() for name in of_group}
+        - {"champion", "research_books_traded", "research_report", *(f"explorer_{s}" for s in SETS), *(f"features_{s}" for s in SETS if s != "price_volume")}
+    )
     metadata = {name: m for s in ran.traded for name, m in s.assets.items()}
     page, status = metadata.pop("report"), metadata.pop("day_status")
     for name, said in metadata.items():
