@@ -47,6 +47,16 @@ def test_it_is_what_the_guardrail_judges(planted, strategy, home) -> None:
     assert median_psi(drift(home, planted.feature_set, strategy, planted.cuts, [day])) == median_psi(psi(model.metrics.drift, rows))
 
 
+def test_only_what_its_own_universe_knew_at_the_cut_counts(planted, strategy, home) -> None:
+    """Values rebuilt later, or published for another universe or at another version, move nothing that is measured of a session."""
+    days, of = planted.sessions[108:111], planted.feature_set
+    before = drift(home, of, strategy, planted.cuts, days)
+    rows = planted.features.filter(pl.col("session") == days[0]).with_columns(pl.col("f2") + 2)
+    for other in ({"known_at": pl.col("known_at").dt.offset_by("36h")}, {"universe": pl.lit("another")}, {"version": pl.lit("0")}):
+        home.append(of.table, rows.with_columns(**other))
+    assert drift(home, of, strategy, planted.cuts, days).equals(before)
+
+
 def test_moved_features_are_seen(planted, strategy, home) -> None:
     """A feature shifted by two deviations has the largest index of all, far over the usual alarm."""
     day = planted.sessions[115]
