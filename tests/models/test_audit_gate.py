@@ -5,6 +5,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from quant_assets.features.audit import gate
 from quant_assets.features.audit.audit import recorded, standing
 from quant_assets.models.promotion import champions
 from quant_assets.models.training import retrain
@@ -63,6 +64,22 @@ def test_the_audit_made_last_counts(planted, unaudited, hours) -> None:
     assert standing(unaudited, planted.feature_set).state == "failed"
     recorded(unaudited, planted.feature_set, rows.with_columns(pl.col("known_at").dt.offset_by(f"{hours}h")))
     assert standing(unaudited, planted.feature_set).state == "passed"
+
+
+@pytest.mark.parametrize(("evidence", "told"), [("nothing to audit on: no session was given", 0), ("it looks ahead", 1)])
+def test_what_has_not_passed_is_asked_again(planted, unaudited, monkeypatch, evidence, told) -> None:
+    """A set that had nothing to be proven on, or that failed, is audited each time it is due until it passes, and no more after that; of a failure somebody is told."""
+    rows, news = planted.store(unaudited.root / "audited").read(AUDITS, as_of=None), list[str]()
+    answers = [rows.with_columns(passed=pl.lit(value=False), evidence=pl.lit(evidence)), rows]
+    monkeypatch.setattr(gate, "record", lambda store, one, *_, **__: recorded(store, one, answers.pop(0)))
+
+    class Told:
+        def notify(self, severity: str, subject: str, body: str = "") -> None:
+            news.append(f"{severity} {subject} {body}")
+
+    asked = [gate.ensured(unaudited, planted.feature_set, "small", planted.cuts, planted.sessions[-1], now=rows["known_at"][0], notifier=Told()).state for _ in range(3)]
+    assert (asked, len(news), answers) == ([asked[0], "passed", "passed"], told, [])
+    assert asked[0] in {"unproven", "failed"}
 
 
 def test_a_changed_line_is_another_set(planted) -> None:
