@@ -16,7 +16,8 @@ import numpy as np
 import polars as pl
 
 from quant_assets.contract import Table
-from quant_assets.tables import BARS, INTRADAY_BARS, feature_table
+from quant_assets.tables import BARS, feature_table
+from quant_assets.vendor_tables import INTRADAY_BARS
 from resources.maintenance import compact
 from resources.maintenance import statistics as laid
 from resources.store import DeltaStore

@@ -13,7 +13,7 @@ RULES_OF: Mapping[str, Sequence[Rule]] = {BARS.name: RULES, **{d.name: d.rules f
 HEAD = """\
 # Data contracts
 
-Made from `quant_assets/tables.py`, `quant_assets/market_data/quality.py` and `quant_assets/market_data/datasets.py` by `make docs`; do not edit.
+Made from `quant_assets/tables.py`, `quant_assets/vendor_tables.py`, `quant_assets/market_data/quality.py` and `quant_assets/market_data/datasets.py` by `make docs`; do not edit.
 
 Every table is a Delta Lake table, appended to and never overwritten, partitioned by the `year` of its event column.
 A row's **key** identifies it for good. Its **subject** is the key without `known_at`: of the rows of one subject known

@@ -1,19 +1,17 @@
 """The contract of every stored table: what a row means, its columns, its key. `contract.py` says what these words mean."""
 
-from collections.abc import Mapping
-
 import polars as pl
 
 from quant_assets.contract import MONEY, UTC_MICROS, Schema, Table
 
 _KNOWN: Schema = {"known_at": UTC_MICROS}
-_DECLARED: Schema = {"known_at": UTC_MICROS, "declared_known_at": UTC_MICROS}
-_ORIGIN: Schema = {"source": pl.String, "capture": pl.Date, "file": pl.String, "line": pl.Int64}
+DECLARED: Schema = {"known_at": UTC_MICROS, "declared_known_at": UTC_MICROS}
+ORIGIN: Schema = {"source": pl.String, "capture": pl.Date, "file": pl.String, "line": pl.Int64}
 
 CAPTURES = Table(
     "captures",
     "What arrived from a vendor, of which dataset, and when. `assumed` marks a knowledge time that was stated by us, not by the source.",
-    {"capture": pl.Date, "source": pl.String, "dataset": pl.String, "location": pl.String, "sha256": pl.String, "rows": pl.Int64, "quarantined": pl.Int64, "assumed": pl.Boolean, **_DECLARED},
+    {"capture": pl.Date, "source": pl.String, "dataset": pl.String, "location": pl.String, "sha256": pl.String, "rows": pl.Int64, "quarantined": pl.Int64, "assumed": pl.Boolean, **DECLARED},
     key=("source", "capture", "sha256"),
     event="capture",
     beside=("location", "known_at"),
@@ -24,7 +22,7 @@ BARS = Table(
     "Raw daily bars as the vendor sent them, every version. `adj_close` is the vendor's, kept as evidence for derived actions.",
     {
         "session": pl.Date, "sid": pl.Int64, "symbol": pl.String, "open": pl.Float64, "high": pl.Float64, "low": pl.Float64, "close": pl.Float64,
-        "volume": pl.Int64, "adj_close": pl.Float64, "withdrawn": pl.Boolean, **_ORIGIN, **_DECLARED,
+        "volume": pl.Int64, "adj_close": pl.Float64, "withdrawn": pl.Boolean, **ORIGIN, **DECLARED,
     },
     key=("sid", "session", "known_at"),
     units={"open": "currency per share, raw", "volume": "shares, raw"},
@@ -37,7 +35,7 @@ ACTIONS = Table(
     "merger: `cash` per share and `numerator` shares of `counterpart` for `denominator` held. delisting: the first session without trading; `value` is the return from the last close to the proceeds. symbol_change: nothing to book.",
     {
         "session": pl.Date, "sid": pl.Int64, "kind": pl.String, "numerator": pl.Int64, "denominator": pl.Int64, "cash": MONEY, "value": pl.Float64, "counterpart": pl.String,
-        "origin": pl.String, "confidence": pl.Float64, "withdrawn": pl.Boolean, **_ORIGIN, **_DECLARED,
+        "origin": pl.String, "confidence": pl.Float64, "withdrawn": pl.Boolean, **ORIGIN, **DECLARED,
     },
     key=("sid", "session", "kind", "known_at"),
 )  # fmt: skip
@@ -60,7 +58,7 @@ QUARANTINE = Table(
     "quarantine",
     "Rows of a capture meant for `dataset` that were not let in: where they stand in the vendor's file, why, and what they say. "
     "`state`: held, until a person releases or drops the row (`by`, `note`), which is a later row.",
-    {**_ORIGIN, "dataset": pl.String, "symbol": pl.String, "reason": pl.String, "content": pl.String, "state": pl.String, "by": pl.String, "note": pl.String, **_KNOWN},
+    {**ORIGIN, "dataset": pl.String, "symbol": pl.String, "reason": pl.String, "content": pl.String, "state": pl.String, "by": pl.String, "note": pl.String, **_KNOWN},
     key=("source", "capture", "file", "line", "reason", "content", "known_at"),
     event="capture",
 )
@@ -219,101 +217,6 @@ COSTS = Table(
     },
     key=("book", "session", "client_order_id"),
 )  # fmt: skip
-
-
-def vendor_table(name: str, doc: str, columns: Schema, key: tuple[str, ...], *, event: str = "session", units: Mapping[str, str] | None = None) -> Table:
-    """A table of what a vendor says, every version: its columns, and beside them where each row came from and when it was known."""
-    return Table(name, doc, {**columns, "withdrawn": pl.Boolean, **_ORIGIN, **_DECLARED}, key=(*key, "known_at"), event=event, units=units or {})
-
-
-_PRICES: Schema = dict.fromkeys(("open", "high", "low", "close"), pl.Float64)
-
-INTRADAY_BARS = vendor_table(
-    "intraday_bars",
-    "Raw bars of `seconds` length by their start in UTC: shares by the minute, crypto and FX also by the day. A bar is known at its end at the earliest.",
-    {"ts": UTC_MICROS, "venue": pl.String, "symbol": pl.String, "seconds": pl.Int32, **_PRICES, "volume": pl.Float64},
-    key=("venue", "symbol", "seconds", "ts"), event="ts", units={"ts": "start, UTC", "volume": "base units; null where a venue has none (FX)"},
-)  # fmt: skip
-
-TRADES = vendor_table(
-    "trades",
-    "Single trades as the venue printed them.",
-    {"ts": UTC_MICROS, "venue": pl.String, "symbol": pl.String, "trade_id": pl.String, "price": pl.Float64, "quantity": pl.Float64, "side": pl.Int64},
-    key=("venue", "symbol", "ts", "trade_id"), event="ts", units={"side": "+1 the buyer took, -1 the seller took, 0 not told"},
-)  # fmt: skip
-
-ANNOUNCEMENTS = vendor_table(
-    "announcements",
-    "Corporate actions as a vendor of reference data announced them, by ex-session, in its own words and terms; `actions` holds what they mean for an instrument.",
-    {
-        "session": pl.Date, "event_id": pl.String, "symbol": pl.String, "venue": pl.String, "kind": pl.String, "status": pl.String, "numerator": pl.Float64,
-        "denominator": pl.Float64, "cash": pl.Float64, "currency": pl.String, "factor": pl.Float64,
-    },
-    key=("event_id", "symbol", "venue", "session"), units={"cash": "currency per share"},
-)  # fmt: skip
-
-SECURITIES = vendor_table(
-    "securities",
-    "The security master as vendors give it: from `session` on, `symbol` on `venue` has these identifiers, name and status.",
-    {"session": pl.Date, "symbol": pl.String, "venue": pl.String, "name": pl.String, "kind": pl.String, "currency": pl.String, "isin": pl.String, "figi": pl.String, "status": pl.String},
-    key=("venue", "symbol", "session"),
-)
-
-INDEX_MEMBERS = vendor_table(
-    "index_members",
-    "From `session` on, `symbol` is a member of the index (with this weight, where told), or no longer one.",
-    {"session": pl.Date, "index": pl.String, "symbol": pl.String, "member": pl.Boolean, "weight": pl.Float64},
-    key=("index", "symbol", "session"), units={"weight": "share of the index"},
-)  # fmt: skip
-
-SECTORS = vendor_table(
-    "sectors",
-    "From `session` on, `symbol` is classified so under the scheme.",
-    {"session": pl.Date, "scheme": pl.String, "symbol": pl.String, "sector": pl.String, "industry": pl.String},
-    key=("scheme", "symbol", "session"),
-)
-
-BORROW_RATES = vendor_table(
-    "borrow_rates",
-    "What borrowing a share costs, and how many can be had.",
-    {"session": pl.Date, "symbol": pl.String, "rate": pl.Float64, "available": pl.Int64},
-    key=("symbol", "session"), units={"rate": "a year, as a fraction", "available": "shares"},
-)  # fmt: skip
-
-FX_RATES = vendor_table(
-    "fx_rates",
-    "How many units of `quote` one unit of `base` costs, at the day's fix.",
-    {"session": pl.Date, "base": pl.String, "quote": pl.String, "rate": pl.Float64},
-    key=("base", "quote", "session"),
-)
-
-REFERENCE_RATES = vendor_table(
-    "reference_rates",
-    "Interest rates by curve and tenor: bills and bonds, policy rates, funding.",
-    {"session": pl.Date, "curve": pl.String, "tenor": pl.String, "rate": pl.Float64},
-    key=("curve", "tenor", "session"), units={"rate": "a year, as a fraction"},
-)  # fmt: skip
-
-FACTOR_RETURNS = vendor_table(
-    "factor_returns",
-    "Returns of a factor model's portfolios over the period that ends with `session`.",
-    {"session": pl.Date, "model": pl.String, "factor": pl.String, "period": pl.String, "value": pl.Float64},
-    key=("model", "factor", "period", "session"), units={"value": "simple return"},
-)  # fmt: skip
-
-FILINGS = vendor_table(
-    "filings",
-    "One number of a company's filing for the period that ends with `session`. `known_at` is the acceptance; an amendment is another version.",
-    {"session": pl.Date, "symbol": pl.String, "form": pl.String, "fiscal_year": pl.String, "fiscal_period": pl.String, "amended": pl.Boolean, "item": pl.String, "value": pl.Float64},
-    key=("symbol", "form", "item", "session"), units={"value": "as reported: currency, or currency per share"},
-)  # fmt: skip
-
-ECONOMIC_SERIES = vendor_table(
-    "economic_series",
-    "An economic time series, every vintage: its value for the period of `session`, as published by `known_at`.",
-    {"session": pl.Date, "series": pl.String, "value": pl.Float64},
-    key=("series", "session"),
-)
 
 CORE = (
     CAPTURES, BARS, ACTIONS, LISTINGS, UNIVERSE, QUARANTINE, DATA_FINDINGS, VERDICTS, ANCHORS, LABELS, AUDITS, FEATURE_DRIFT, MODELS, PROMOTIONS, SCORES, DECISIONS,

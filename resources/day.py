@@ -40,7 +40,7 @@ from quant_assets.post_trade.reconciliation import reconcile_session
 from quant_assets.post_trade.report import session_report
 from quant_assets.records import Book, Provenance, StageReport, content_id
 from quant_assets.signals.decide import decide
-from quant_assets.signals.strategy import needed, universes_of
+from quant_assets.signals.strategy import needed, sets_of, universes_of
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, DECISIONS, LISTINGS, MODELS, PROMOTIONS, SCORES, UNIVERSE, VERDICTS
 from quant_assets.today.status import Status, day_status
 from resources.telemetry import heartbeat, read_heartbeat
@@ -82,7 +82,7 @@ def derive(ws: "Workspace", sessions: Sequence[date], now: datetime, progress: P
     yield gate(ws.store, ws.cuts, sessions)
     is_late = late(ws, sessions, now)
     ws.ledger.note_cut(ws.cuts.of(max(sessions)))
-    proven = {f: _audited(ws, f, max(sessions), now, progress) for f in dict.fromkeys(s.feature_set for s in ws.deployment.strategies)}
+    proven = {f: _audited(ws, f, max(sessions), now, progress) for f in sets_of(ws.deployment.strategies)}
     for universe, name in needed(ws.deployment.strategies):
         yield publish(ws.store, feature_set(name), universe, ws.cuts, sessions, progress)
     for strategy in ws.deployment.strategies:

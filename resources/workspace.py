@@ -24,7 +24,8 @@ from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.ports import Brokers, Clock, Ledger, MarketDataSource, ModelRegistry, Notifier
 from quant_assets.records import Book, FeatureSnapshot
 from quant_assets.signals.strategy import Strategy
-from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, INDEX_MEMBERS, LISTINGS, NAV, UNIVERSE
+from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, LISTINGS, NAV, UNIVERSE
+from quant_assets.vendor_tables import INDEX_MEMBERS
 from resources.deployment import DEFAULT, Deployment, load
 from resources.store import DeltaStore
 

@@ -15,7 +15,7 @@ from quant_assets.features.sets import FeatureSet, feature_set
 from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.ports import Clock, Ledger, Store
 from quant_assets.signals.strategy import Strategy, universes_of
-from quant_assets.tables import INTRADAY_BARS
+from quant_assets.vendor_tables import INTRADAY_BARS
 
 GROUP = "2_features"
 RUNBOOK = "Runbook: an empty session has its reason in `reason`; values are frozen at the session's cut and never change."

@@ -19,7 +19,8 @@ from quant_assets.market_data.adjustment import ADJUSTING
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.ports import Progress, Store, quiet
 from quant_assets.records import Frozen, StageReport
-from quant_assets.tables import ACTIONS, ANCHORS, INTRADAY_BARS, LISTINGS
+from quant_assets.tables import ACTIONS, ANCHORS, LISTINGS
+from quant_assets.vendor_tables import INTRADAY_BARS
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
 TERMS = ("numerator", "denominator", "cash", "value")

@@ -13,21 +13,8 @@ import polars as pl
 from quant_assets.contract import Table
 from quant_assets.errors import ConfigurationError
 from quant_assets.market_data.rules import Rule
-from quant_assets.tables import (
-    ANNOUNCEMENTS,
-    BORROW_RATES,
-    CORE,
-    ECONOMIC_SERIES,
-    FACTOR_RETURNS,
-    FILINGS,
-    FX_RATES,
-    INDEX_MEMBERS,
-    INTRADAY_BARS,
-    REFERENCE_RATES,
-    SECTORS,
-    SECURITIES,
-    TRADES,
-)
+from quant_assets.tables import CORE
+from quant_assets.vendor_tables import ANNOUNCEMENTS, BORROW_RATES, ECONOMIC_SERIES, FACTOR_RETURNS, FILINGS, FX_RATES, INDEX_MEMBERS, INTRADAY_BARS, REFERENCE_RATES, SECTORS, SECURITIES, TRADES
 
 STAMPED = ("withdrawn", "source", "capture", "file", "line", "known_at", "declared_known_at")  # written by us, not by the vendor
 PRICES = ("open", "high", "low", "close")

@@ -17,7 +17,8 @@ import polars as pl
 from quant_assets.contract import UTC_MICROS, Table
 from quant_assets.errors import ContractViolation
 from quant_assets.market_data.calendars import Cuts
-from quant_assets.tables import INDEX_MEMBERS, UNIVERSE
+from quant_assets.tables import UNIVERSE
+from quant_assets.vendor_tables import INDEX_MEMBERS
 
 THIN = 0.8  # of the names of the list before: a shorter list says nothing about who is not on it
 AT_ONCE = 20  # sessions that are looked up together

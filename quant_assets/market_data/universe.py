@@ -12,7 +12,8 @@ from quant_assets.market_data.securities import resolve
 from quant_assets.ports import Store
 from quant_assets.records import StageReport
 from quant_assets.signals.strategy import Eligibility, UniverseRule
-from quant_assets.tables import BARS, INDEX_MEMBERS, LISTINGS, SECTORS, UNIVERSE
+from quant_assets.tables import BARS, LISTINGS, UNIVERSE
+from quant_assets.vendor_tables import INDEX_MEMBERS, SECTORS
 
 
 def update(store: Store, cuts: Cuts, rule: UniverseRule, sessions: Sequence[date]) -> StageReport:

@@ -12,6 +12,7 @@ from quant_assets.errors import NoChampion, TrainingRefused
 from quant_assets.features.audit.audit import audited
 from quant_assets.features.drift import freeze
 from quant_assets.features.sets import FeatureSet
+from quant_assets.features.sets import feature_set as declared
 from quant_assets.market_data.calendars import Calendar, Cuts
 from quant_assets.models.boosting import fit, predict, usable
 from quant_assets.models.evaluation import decile_spread, ic_estimate, rank_ic
@@ -48,7 +49,7 @@ def retrain(
             whole = frame.filter(pl.col("session") <= cuts.calendar.shift(cut_session, -strategy.rule.reach))
             validated = _validated(whole, feature_set.features, strategy.model, cuts)
             model = model or _train(store, registry, feature_set, strategy, cuts, cut_session, frame, validated, snapshot)
-            _require_audit(store, feature_set)
+            _require_audit(store, [feature_set, *([declared(strategy.rule.net_of.factors)] if strategy.rule.net_of and strategy.rule.net_of.factors else [])])
             verdict = _promote(store, registry, strategy, cuts, model, validated)
     except TrainingRefused as error:
         if notifier is not None:
@@ -93,11 +94,12 @@ def _require_finite(frame: pl.DataFrame, columns: Sequence[str]) -> None:
         raise TrainingRefused(f"values that are not finite (a missing one is null): { ({c: n for c, n in bad.items() if n}) }")
 
 
-def _require_audit(store: Store, feature_set: FeatureSet) -> None:
-    """A model of a set that may look ahead is kept and not judged; the same call after the audit judges it. Raises TrainingRefused."""
-    passed, why = audited(store, feature_set)
-    if not passed:
-        raise TrainingRefused(f"no champion feeds on a set that was not proven free of look-ahead. {why}")
+def _require_audit(store: Store, feature_sets: Sequence[FeatureSet]) -> None:
+    """A model of a set that may look ahead, or of a label that such a set is taken out of, is kept and not judged; the same call after the audit judges it. Raises TrainingRefused."""
+    for one in feature_sets:
+        passed, why = audited(store, one)
+        if not passed:
+            raise TrainingRefused(f"no champion feeds on a set that was not proven free of look-ahead. {why}")
 
 
 def _metrics(frame: pl.DataFrame, features: tuple[str, ...], validated: pl.DataFrame, horizon: int) -> Metrics:

@@ -13,7 +13,8 @@ from quant_assets.features.audit.views import within
 from quant_assets.features.labels import publish_labels
 from quant_assets.features.price_volume import PRICE_VOLUME
 from quant_assets.features.publish import publish
-from quant_assets.tables import ACTIONS, BARS, FILINGS, LISTINGS, UNIVERSE
+from quant_assets.tables import ACTIONS, BARS, LISTINGS, UNIVERSE
+from quant_assets.vendor_tables import FILINGS
 from tests.features.test_blocks import CUTS, random_panel
 
 UNIVERSE_NAME = "small"

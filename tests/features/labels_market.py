@@ -12,7 +12,8 @@ from quant_assets.contract import MONEY, Table
 from quant_assets.features.labels import compute_labels
 from quant_assets.features.sets import FeatureSet, declare
 from quant_assets.signals.strategy import LabelRule
-from quant_assets.tables import ACTIONS, BARS, INDEX_MEMBERS, LISTINGS, UNIVERSE
+from quant_assets.tables import ACTIONS, BARS, LISTINGS, UNIVERSE
+from quant_assets.vendor_tables import INDEX_MEMBERS
 from tests.features.test_blocks import CUTS, random_panel
 
 DAYS = CUTS.calendar.between(date(2016, 1, 4), date(2016, 8, 5))

@@ -14,7 +14,8 @@ from quant_assets.features.price_volume import PRICE_VOLUME
 from quant_assets.features.sets import CrossSection, FeatureSet, Input, Kernel, as_is
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Store
-from quant_assets.tables import ACTIONS, BARS, FILINGS, LABELS, LISTINGS
+from quant_assets.tables import ACTIONS, BARS, LABELS, LISTINGS
+from quant_assets.vendor_tables import FILINGS
 
 CLOSE, RET = pl.col("close"), pl.col("close") / pl.col("close").shift(1).over("series") - 1
 

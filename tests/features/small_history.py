@@ -8,7 +8,8 @@ import polars as pl
 
 from quant_assets.contract import Table
 from quant_assets.market_data.calendars import Cuts, calendar
-from quant_assets.tables import ACTIONS, BARS, FILINGS, LISTINGS, SECTORS, UNIVERSE
+from quant_assets.tables import ACTIONS, BARS, LISTINGS, UNIVERSE
+from quant_assets.vendor_tables import FILINGS, SECTORS
 from resources.store import DeltaStore
 
 CUTS = Cuts(calendar("XNYS"))

@@ -12,7 +12,7 @@ from quant_assets.features.intraday import on_bars
 from quant_assets.features.price_volume import PRICE_VOLUME
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.calendars import calendar
-from quant_assets.tables import INTRADAY_BARS
+from quant_assets.vendor_tables import INTRADAY_BARS
 from tests.features.audited_market import Memory
 from tests.features.leaks import CLOSE, RET, declared
 from tests.features.test_intraday import ALWAYS, DAYS, rows

@@ -14,7 +14,8 @@ from quant_assets.features.intraday import anchor_of, compute_bars, grid, on_bar
 from quant_assets.features.price_volume import PRICE_VOLUME
 from quant_assets.features.sets import Input
 from quant_assets.market_data.calendars import calendar
-from quant_assets.tables import ACTIONS, INTRADAY_BARS, LISTINGS
+from quant_assets.tables import ACTIONS, LISTINGS
+from quant_assets.vendor_tables import INTRADAY_BARS
 from resources.store import DeltaStore
 
 ALWAYS = calendar("24/7")

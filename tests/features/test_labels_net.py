@@ -11,7 +11,8 @@ from quant_assets.errors import ConfigurationError
 from quant_assets.features.labels import compute_labels, publish_labels
 from quant_assets.market_data.membership import Membership
 from quant_assets.signals.strategy import LabelRule, NetOf
-from quant_assets.tables import BARS, INDEX_MEMBERS, LABELS, LISTINGS, UNIVERSE
+from quant_assets.tables import BARS, LABELS, LISTINGS, UNIVERSE
+from quant_assets.vendor_tables import INDEX_MEMBERS
 from resources.store import DeltaStore
 from tests.features.labels_market import CUTS, DAYS, STYLE, Memory, labels, market, rows
 

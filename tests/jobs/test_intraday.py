@@ -10,7 +10,7 @@ from jobs.execute import Runner
 from jobs.intraday import jobs, schedules
 from quant_assets.features.intraday import OnBars
 from quant_assets.features.sets import feature_set
-from quant_assets.tables import INTRADAY_BARS
+from quant_assets.vendor_tables import INTRADAY_BARS
 from resources.workspace import Workspace
 from tests.features.test_intraday import rows
 from tests.jobs.small import deployment

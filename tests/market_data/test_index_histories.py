@@ -10,7 +10,7 @@ import yaml
 from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.market_data.membership import Membership, change_faults, changes, check_intervals, lists, spell_faults, spells
 from quant_assets.market_data.securities import canonical
-from quant_assets.tables import INDEX_MEMBERS
+from quant_assets.vendor_tables import INDEX_MEMBERS
 
 CUTS = Cuts(calendar("XNYS"))
 MICROS = pl.Datetime("us", "UTC")

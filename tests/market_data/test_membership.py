@@ -14,7 +14,8 @@ from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import ContractViolation
 from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.market_data.membership import EVENT, Membership, _plain_spans, _spans, change_faults, changes, check_intervals, lists, spell_faults, spells
-from quant_assets.tables import INDEX_MEMBERS, UNIVERSE
+from quant_assets.tables import UNIVERSE
+from quant_assets.vendor_tables import INDEX_MEMBERS
 
 DAILY = Cuts(calendar("24/7"), 0)  # every day is a session, its cut the next midnight
 DAY = date(2020, 1, 1)

@@ -21,7 +21,8 @@ from quant_assets.market_data.ingest import ingest, pending
 from quant_assets.market_data.observations import judged
 from quant_assets.market_data.rules import SEVERITIES, Rule
 from quant_assets.records import Capture, content_id
-from quant_assets.tables import CAPTURES, DATA_FINDINGS, FX_RATES, QUARANTINE, VERDICTS
+from quant_assets.tables import CAPTURES, DATA_FINDINGS, QUARANTINE, VERDICTS
+from quant_assets.vendor_tables import FX_RATES
 from resources.store import DeltaStore
 from tests.test_docs import declared_in_readme
 

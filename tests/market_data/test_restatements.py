@@ -12,7 +12,8 @@ import pytest
 from quant_assets.contract import Table, in_force
 from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.market_data.restatements import CHANGES, WATCHED, Selection, as_if_known, changes, seen, tell
-from quant_assets.tables import ACTIONS, BARS, FX_RATES, LISTINGS
+from quant_assets.tables import ACTIONS, BARS, LISTINGS
+from quant_assets.vendor_tables import FX_RATES
 from resources.overlay import Overlay
 from resources.store import DeltaStore
 

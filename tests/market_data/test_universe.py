@@ -18,7 +18,8 @@ from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.membership import Membership
 from quant_assets.signals.strategy import Eligibility, Strategy, UniverseRule
-from quant_assets.tables import BARS, INDEX_MEMBERS, LISTINGS, SECTORS, UNIVERSE
+from quant_assets.tables import BARS, LISTINGS, UNIVERSE
+from quant_assets.vendor_tables import INDEX_MEMBERS, SECTORS
 from resources.store import DeltaStore
 
 REPOSITORY = Path(__file__).parents[2]

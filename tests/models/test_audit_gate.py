@@ -2,15 +2,19 @@
 
 from dataclasses import replace
 
+import msgspec
 import polars as pl
 import pytest
 
 from quant_assets.features.audit import gate
 from quant_assets.features.audit.audit import recorded, standing
+from quant_assets.features.style import STYLE
 from quant_assets.models.promotion import champions
 from quant_assets.models.training import retrain
+from quant_assets.signals.strategy import LabelRule, NetOf
 from quant_assets.tables import AUDITS, LABELS, MODELS, PROMOTIONS
 from resources.store import DeltaStore
+from tests.models.conftest import passed
 
 LAW = "truncation"
 
@@ -88,3 +92,16 @@ def test_a_changed_line_is_another_set(planted) -> None:
     assert same.fingerprint == planted.feature_set.fingerprint
     others = [replace(same, lookback=2), replace(same, kernel=pl.DataFrame.clone), replace(same, columns=("open",))]
     assert len({same.fingerprint, *(o.fingerprint for o in others)}) == 4
+
+
+def test_the_factors_of_a_label_are_audited_too(planted, registry, strategy, tmp_path) -> None:
+    """A label that is net of the factors of a set waits for the audit of that set as well as for that of the model's own."""
+    factors = NetOf(universe="liquid", factors="style", version=STYLE.version)
+    rule = LabelRule(horizon=strategy.horizon, net_of=factors)
+    store = planted.store(tmp_path)
+    store.append(LABELS, planted.labels.with_columns(label=pl.lit(rule.name)))
+    neutral = msgspec.structs.replace(strategy, label=rule)
+    report = retrain(store, registry, planted.feature_set, neutral, planted.cuts, planted.sessions[100])
+    assert (report.state, "quant audit features style" in report.reason) == ("refused", True)
+    store.append(AUDITS, passed(STYLE, planted.cuts.of(planted.sessions[0])))
+    assert retrain(store, registry, planted.feature_set, neutral, planted.cuts, planted.sessions[100]).numbers["promoted"]

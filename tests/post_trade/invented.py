@@ -83,7 +83,14 @@ def trade(store: DeltaStore, book: Book, cuts: Cuts, sessions: Sequence[date], n
         score = {s: chance.gauss(0, 1) for s in close}
         put(SCORES, [stamp | {"strategy": book.strategy, "sid": s, "score": v, "model_id": "m1"} for s, v in score.items()], session)
         if i >= 2:
-            put(LABELS, [{"label_end": session, "session": sessions[i - 2], "sid": s, "label": "open_to_open", "horizon": 2, "value": 0.002 * v + chance.gauss(0, 0.02), "died": False} for s, v in score.items()], session)
+            put(
+                LABELS,
+                [
+                    {"label_end": session, "session": sessions[i - 2], "sid": s, "label": "open_to_open", "horizon": 2, "value": 0.002 * v + chance.gauss(0, 0.02), "died": False}
+                    for s, v in score.items()
+                ],
+                session,
+            )
         best = sorted(score, key=lambda s: -score[s])[: max(2, names // 3)]
         snapshot = FeatureSnapshot(
             dataset_version=f"v{i}", feature_view="price_volume", feature_version="1", as_of=cut, known_at_cutoff=cut, universe_id="liquid:1", corporate_actions_policy="adjusted",

@@ -9,7 +9,8 @@ from polars.testing import assert_frame_equal
 
 from quant_assets.contract import Table, in_force
 from quant_assets.errors import ConfigurationError
-from quant_assets.tables import FX_RATES, INTRADAY_BARS, LISTINGS
+from quant_assets.tables import LISTINGS
+from quant_assets.vendor_tables import FX_RATES, INTRADAY_BARS
 from resources.queries import run, tables
 from resources.store import DeltaStore
 

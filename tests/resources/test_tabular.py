@@ -18,7 +18,8 @@ from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.ingest import ingest, pending
 from quant_assets.market_data.observations import screen
 from quant_assets.records import Capture
-from quant_assets.tables import ECONOMIC_SERIES, QUARANTINE
+from quant_assets.tables import QUARANTINE
+from quant_assets.vendor_tables import ECONOMIC_SERIES
 from resources.sources.layouts import text
 from resources.sources.tabular import Feed, Tabular
 from resources.store import DeltaStore

@@ -14,7 +14,7 @@ from quant_assets.features.intraday import NO_DELAY, anchor_of, compute_bars, gr
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.ports import Progress, Store, quiet
-from quant_assets.tables import INTRADAY_BARS
+from quant_assets.vendor_tables import INTRADAY_BARS
 
 _NO_ACTIONS = pl.DataFrame(schema={"sid": pl.String, "session": UTC_MICROS, "kind": pl.String})  # they fall on sessions, and the session's first bar is tried in any case
 RECENT = 5  # sessions, the last of those given, from which the cuts are taken: they hold as many bars as years hold sessions

@@ -11,7 +11,8 @@ from quant_assets.market_data.adjustment import SPLITS
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.securities import canonical, resolve
 from quant_assets.ports import Store
-from quant_assets.tables import ACTIONS, FILINGS
+from quant_assets.tables import ACTIONS
+from quant_assets.vendor_tables import FILINGS
 
 INCOME, EPS, EQUITY, ASSETS, CASH_FLOW = ITEMS = ("net_income", "eps_diluted", "equity", "assets", "cash_flow_op")
 """The items of FILINGS that are read. `eps_diluted` is currency per share, the others currency."""

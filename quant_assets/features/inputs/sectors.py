@@ -11,7 +11,7 @@ from quant_assets.features.sets import Input
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.securities import canonical, symbols
 from quant_assets.ports import Store
-from quant_assets.tables import SECTORS
+from quant_assets.vendor_tables import SECTORS
 
 SCHEME = "GICS"
 

@@ -20,7 +20,8 @@ from quant_assets.market_data.membership import Membership
 from quant_assets.market_data.securities import canonical, resolve
 from quant_assets.ports import Store
 from quant_assets.signals.strategy import NetOf
-from quant_assets.tables import INDEX_MEMBERS, LISTINGS, UNIVERSE
+from quant_assets.tables import LISTINGS, UNIVERSE
+from quant_assets.vendor_tables import INDEX_MEMBERS
 
 COLLINEAR = 1e-9  # of an exposure's own variance: what the constant and the exposures before it leave of it; less is rounding
 
