@@ -63,13 +63,13 @@ def trend(out: F32, levels: F64, close: F32, unit: F32, segments: Ints) -> None:
             ma, std, beta, rsqr, resi = out[18 + w, r : r + n], out[23 + w, r : r + n], out[28 + w, r : r + n], out[33 + w, r : r + n], out[38 + w, r : r + n]
             for t in range(n):
                 price, mean, slope = np.float64(c[t]), y[t] / k[t], xy[t] / xx[t]
-                least = FLAT * money[t]
-                ma[t] = mean / price
-                std[t] = np.sqrt(yy[t] / (k[t] - 1.0)) / price
-                beta[t] = slope / price
+                share, least = 1.0 / price, FLAT * money[t]
+                ma[t] = mean * share
+                std[t] = np.sqrt(yy[t] / (k[t] - 1.0)) * share
+                beta[t] = slope * share
                 rsqr[t] = xy[t] * xy[t] / (xx[t] * yy[t]) if yy[t] > least * least * (k[t] - 1.0) else np.nan
                 ahead = (k[t] * (p + t) - x[t]) / k[t]  # of today to the mean time, in whole numbers up to the division: nothing of where the tile begins is left
-                resi[t] = (price - (mean + slope * ahead)) / price
+                resi[t] = (price - (mean + slope * ahead)) * share
 
 
 @compiled
@@ -182,7 +182,7 @@ def volumes(out: F32, levels: F64, moved_levels: F64, volume: F32, segments: Int
             j, y, yy = moved_levels[LEVEL[w], 0, p : p + n], moved_levels[LEVEL[w], 1, p : p + n], moved_levels[LEVEL[w], 2, p : p + n]
             vma, vstd, wvma = out[128 + w, r : r + n], out[133 + w, r : r + n], out[138 + w, r : r + n]
             for t in range(n):
-                own = np.float64(v[t] + LEAST_VOLUME)
-                vma[t] = x[t] / k[t] / own
-                vstd[t] = np.sqrt(xx[t] / (k[t] - 1.0)) / own
+                own = 1.0 / np.float64(v[t] + LEAST_VOLUME)
+                vma[t] = x[t] / k[t] * own
+                vstd[t] = np.sqrt(xx[t] / (k[t] - 1.0)) * own
                 wvma[t] = np.sqrt(yy[t] / (j[t] - 1.0)) / (y[t] / j[t] + 1e-12)
