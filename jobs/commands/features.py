@@ -99,15 +99,15 @@ def _asked(ws: "Workspace", tried: "FeatureSet", universe: str | None, first: da
     from quant_assets.errors import ConfigurationError
     from quant_assets.tables import BARS, UNIVERSE
 
-    drawn = ws.store.read(UNIVERSE, as_of=None)["universe"].unique().sort().to_list()
+    stored = ws.store.read(BARS, as_of=None, columns=())["session"].unique().sort()
+    drawn = ws.store.read(UNIVERSE, as_of=ws.cuts.of(stored[-1]), columns=())["universe"].unique().sort().to_list() if len(stored) else []
     among = universe or ws.deployment.strategies[0].universe.name
     if among not in drawn:
         raise ConfigurationError(f"no universe {among!r} is drawn here; there are {drawn}" if drawn else "no universe is drawn here yet; `quant backfill` draws it")
-    stored = ws.store.read(BARS, as_of=None, columns=())["session"].unique().sort()
     enough = stored.slice(tried.lookback)  # before, its windows are not full
     asked = enough.filter(enough.is_between(first or date.min, last or date.max)) if first or last else enough.tail(LONGEST)
     if asked.is_empty():
-        there = f"bars of {stored[0]} to {stored[-1]}, {len(stored)} sessions" if len(stored) else "no bars"
+        there = f"bars of {stored[0]} to {stored[-1]}, {len(stored)} sessions"
         raise ConfigurationError(f"{tried.name} looks back {tried.lookback} sessions and nothing can be tried on {first or 'the first'} to {last or 'the last'}: there are {there}")
     return among, pl.Series(asked).to_list()
 

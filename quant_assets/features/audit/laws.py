@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from quant_assets.features.audit.difference import Difference, difference
-from quant_assets.features.audit.synthetic import SEED, members, synthetic, trimmed
+from quant_assets.features.audit.synthetic import SEED, sections, synthetic, trimmed
 from quant_assets.features.audit.trial import Finding
 from quant_assets.features.sets import PRICES, FeatureSet
 from quant_assets.records import Frozen
@@ -64,9 +64,9 @@ class _Subject:
         made = self.feature_set.cross_section(rows)
         return self._finite(made.select("i", "sid", *self.feature_set.features))
 
-    def members(self, panel: pl.DataFrame) -> pl.DataFrame:
+    def sections(self, panel: pl.DataFrame) -> pl.DataFrame:
         """The rows that the cross-section gets of the later sessions of `panel`."""
-        return members(self.feature_set, self.feature_set.kernel(panel).filter(pl.col("i") >= self.start - EVALUATED))
+        return sections(self.feature_set, self.feature_set.kernel(panel).filter(pl.col("i") >= self.start - EVALUATED))
 
     def made(self, computed: pl.DataFrame) -> list[str]:
         """The columns that the kernel added: features first, in their order."""
@@ -99,7 +99,7 @@ def rows(subject: _Subject) -> Found:
     if differs := subject.differ(panel.select("i", "sid"), computed.select("i", "sid"), ()):
         yield differs, f"the kernel {_rows_told(differs)}: give back the panel's rows, with the features added (with_columns)"
         return
-    of_members = members(subject.feature_set, computed)
+    of_members = sections(subject.feature_set, computed)
     sectioned = subject.feature_set.cross_section(of_members)
     if differs := subject.differ(of_members.select("i", "sid"), sectioned.select("i", "sid"), ()):
         yield differs, f"the cross-section {_rows_told(differs)}: who is a member is the universe's to say; give back all rows, null where there is no value"
@@ -112,7 +112,7 @@ def homogeneity(subject: _Subject) -> Found:
     prices = [c for c in subject.feature_set.columns if c in PRICES]
     if not prices:
         return
-    one, two = (subject.section(subject.members(p)) for p in (subject.panel, subject.panel.with_columns(pl.col(c) * 2 for c in prices)))
+    one, two = (subject.section(subject.sections(p)) for p in (subject.panel, subject.panel.with_columns(pl.col(c) * 2 for c in prices)))
     if differs := subject.differ(one, two, subject.feature_set.features):
         c = differs.column
         pair = one.select("i", "sid", a=pl.col(c)).join(two.select("i", "sid", b=pl.col(c)), on=["i", "sid"]).drop_nulls() if c else None
@@ -189,7 +189,7 @@ def _too_short(subject: _Subject, panel: pl.DataFrame, first: int, lookback: int
 
 def cross_section(subject: _Subject) -> Found:
     """A session's rows have the same bits whatever other sessions are there; and the same values in whichever order sessions and names stand."""
-    of_members, features = subject.members(subject.panel), subject.feature_set.features
+    of_members, features = subject.sections(subject.panel), subject.feature_set.features
     whole = subject.section(of_members)
     sessions = of_members["i"].unique().sort()
     for chosen in ([sessions[-1]], [sessions[len(sessions) // 2]], list(sessions[::2]), list(sessions[-5:])):

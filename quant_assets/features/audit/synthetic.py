@@ -21,7 +21,7 @@ def synthetic(feature_set: FeatureSet, rows: int) -> pl.DataFrame:
     return kept
 
 
-def members(feature_set: FeatureSet, computed: pl.DataFrame) -> pl.DataFrame:
+def sections(feature_set: FeatureSet, computed: pl.DataFrame) -> pl.DataFrame:
     """The rows that a cross-section gets, as `blocks.evaluate` makes them: those selected, sorted by (i, sid), with what the inputs bring."""
     rows = computed.filter("selected").drop("selected", "present", "series").sort("i", "sid")
     for one in feature_set.inputs:
