@@ -95,27 +95,29 @@ def extremes(out: F32, high_levels: F32, low_levels: F32, rows: F64, close: F32,
 
 
 @compiled
-def quantiles(out: F32, column: int, levels: F32, sign: float, counts: F64, spread: Ints, close: F32, segments: Ints) -> None:
-    """QTLD, and QTLU from the negated closes with `sign` -1: between the two lowest closes around a fifth of the known ones, in proportion."""
-    known, lower, upper = np.empty(close.size, np.float32), np.empty(close.size, np.float32), np.empty(close.size, np.float32)
+def quantiles(out: F32, families: F32, counts: F64, spread: Ints, close: F32, segments: Ints) -> None:
+    """QTLU, from the first of `families`, the negated closes, and QTLD: between the two lowest closes around a fifth of the known ones, in proportion."""
+    known, lower, upper, part = np.empty(close.size, np.float32), np.empty(close.size, np.float32), np.empty(close.size, np.float32), np.empty(close.size)
     for s in range(len(segments)):
         p, r, n = segments[s, 0], segments[s, 1], segments[s, 2]
         c = close[p : p + n]
         for w in range(len(WINDOWS)):
-            k, to = counts[LEVEL[w], 0, p : p + n], out[column + w, r : r + n]
+            k = counts[LEVEL[w], 0, p : p + n]
             for t in range(n):
                 known[t] = k[t]
-            first = max(spread[0, w] - 1, 0) // 5
-            for j in range(first, max(spread[1, w] - 1, 0) // 5 + 1):  # of full windows one place alone
-                a, b, least = levels[LEVEL[w], j, p : p + n], levels[LEVEL[w], j + 1, p : p + n], np.float32(5 * j + 1 if j > first else 0)
-                for t in range(n):
-                    enough = known[t] >= least
-                    lower[t], upper[t] = (a[t] if enough else lower[t]), (b[t] if enough else upper[t])
-            for t in range(n):
                 place = (k[t] - 1.0) / 5.0
-                part = place - np.floor(place)
-                low, gap = np.float64(lower[t]), np.float64(upper[t]) - np.float64(lower[t])
-                to[t] = sign * (low + gap * part if part > 0 else low) / np.float64(c[t])
+                part[t] = place - np.floor(place)
+            first = max(spread[0, w] - 1, 0) // 5
+            for f in range(2):
+                levels, to, sign = families[f], out[53 + 5 * f + w, r : r + n], 2.0 * f - 1.0
+                for j in range(first, max(spread[1, w] - 1, 0) // 5 + 1):  # of full windows one place alone
+                    a, b, least = levels[LEVEL[w], j, p : p + n], levels[LEVEL[w], j + 1, p : p + n], np.float32(5 * j + 1 if j > first else 0)
+                    for t in range(n):
+                        enough = known[t] >= least
+                        lower[t], upper[t] = (a[t] if enough else lower[t]), (b[t] if enough else upper[t])
+                for t in range(n):
+                    low, gap = np.float64(lower[t]), np.float64(upper[t]) - np.float64(lower[t])
+                    to[t] = sign * (low + gap * part[t] if part[t] > 0 else low) / np.float64(c[t])
 
 
 @compiled

@@ -50,11 +50,14 @@ def gather(bars: F32, starts: Ints, selected: Flags, position: Ints, tile: F32, 
 @compiled
 def prepare(tile: F32, there: F64, pairs: F64, changes: F64, singles: F64, highs: F32, closes: F32, end: int) -> None:
     """Level 0 of everything from a tile's bars."""
+    logs = np.empty((2, end))
+    for t in range(PAST, end):  # apart: a loop with a call in it is not turned into vector instructions
+        logs[0, t], logs[1, t] = np.log(np.float64(tile[4, t] + ONE)), np.log(np.float64(tile[4, t] / tile[4, t - 1] + ONE))
     for t in range(PAST, end):
         h, low, c, v = tile[1, t], tile[2, t], tile[3, t], tile[4, t]
         before, v_before = tile[3, t - 1], tile[4, t - 1]
-        ratio, log_volume = c / before, np.log(np.float64(v + ONE))
-        log_ratio, moved = np.log(np.float64(v / v_before + ONE)), abs(ratio - ONE) * v
+        ratio, log_volume, log_ratio = c / before, logs[0, t], logs[1, t]
+        moved = abs(ratio - ONE) * v
         pair, pair_of_ratios = np.isfinite(c) & np.isfinite(log_volume), np.isfinite(ratio) & np.isfinite(log_ratio)
         pairs[0, 0, 0, t], pairs[0, 0, 1, t], pairs[0, 0, 2, t] = (1.0, np.float64(t), np.float64(c)) if np.isfinite(c) else (0.0, 0.0, 0.0)
         pairs[1, 0, 0, t], pairs[1, 0, 1, t], pairs[1, 0, 2, t] = (1.0, np.float64(c), log_volume) if pair else (0.0, 0.0, 0.0)
@@ -98,8 +101,7 @@ def factors(starts: Ints, bars: F32, selected: Flags, out: F32) -> None:
         formulas.of_the_close(out, tile, to)
         formulas.trend(out, time_and_close, close, unit, to)
         formulas.extremes(out, highs[0], highs[1], changes[0], close, to)
-        formulas.quantiles(out, 53, closes[0], -1.0, time_and_close, spread, close, to)
-        formulas.quantiles(out, 58, closes[1], 1.0, time_and_close, spread, close, to)
+        formulas.quantiles(out, closes, time_and_close, spread, close, to)
         formulas.ranks(out, scores, time_and_close, close, to)
         formulas.correlation(out, 88, close_and_volume, unit, to)
         formulas.correlation(out, 93, ratios, ones, to)
