@@ -110,13 +110,18 @@ class FeatureSet:
 def together(name: str, *sets: FeatureSet, version: str = "1", doc: str = "") -> FeatureSet:
     """The features of several sets as one: each kernel and cross-section as it stands, over the longest of their lookbacks.
 
-    Raises ConfigurationError where two of them have a feature of one name, or sessions and bars are mixed.
+    Raises ConfigurationError where two of them have a feature of one name, or other inputs under one name, or sessions and bars are mixed.
     """
     features = [f for s in sets for f in s.features]
     if twice := sorted({f for f in features if features.count(f) > 1}):
         raise ConfigurationError(f"{name}: two of the sets {[s.name for s in sets]} have the features {twice}; rename one of each")
     if len({s.frequency for s in sets}) != 1:
         raise ConfigurationError(f"{name}: sets of one frequency go together; found { ({s.name: s.frequency for s in sets}) }")
+
+    inputs: dict[str, Input] = {}
+    for one in (i for s in sets for i in s.inputs):
+        if inputs.setdefault(one.name, one) != one:
+            raise ConfigurationError(f"{name}: two of the sets {[s.name for s in sets]} have different inputs named {one.name!r}; rename one of them")
 
     def kernel(panel: pl.DataFrame) -> pl.DataFrame:
         made = [s.kernel(panel).drop(panel.columns) for s in sets]
@@ -137,7 +142,7 @@ def together(name: str, *sets: FeatureSet, version: str = "1", doc: str = "") ->
         lookback=max(s.lookback for s in sets),
         kernel=kernel,
         cross_section=cross_section,
-        inputs=tuple({i.name: i for s in sets for i in s.inputs}.values()),
+        inputs=tuple(inputs.values()),
         doc=doc or f"The features of {', '.join(s.name for s in sets)}.",
         meaning={f: m for s in sets for f, m in s.meaning.items()},
         dtype=pl.Float64 if pl.Float64 in {s.dtype for s in sets} else sets[0].dtype,

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from quant_assets.contract import Table
-from quant_assets.errors import ContractViolation, LookbackExceeded
+from quant_assets.errors import ConfigurationError, ContractViolation, LookbackExceeded
 from quant_assets.features.blocks import Block, panel
 from quant_assets.features.publish import anchors, compute, publish
 from quant_assets.features.sets import Input, as_is, together
@@ -109,3 +109,12 @@ def test_sets_together_keep_what_each_needs() -> None:
     assert together("whole", one).dtype == pl.Float32
     assert together("whole", one).fingerprint != together("whole", replace(one, kernel=STYLE.kernel)).fingerprint
     assert replace(SET, frequency="1m").fingerprint != SET.fingerprint
+
+
+def test_other_inputs_of_one_name_do_not_go_together() -> None:
+    """Two sets that bring different columns under one name are refused; the very same input is brought once."""
+    sector = Input("sector", {"sector": pl.String}, ("sectors",), lambda *_: pl.DataFrame())
+    one, other = (replace(SET, name=n, features=(n,), inputs=(sector,)) for n in ("one", "other"))
+    assert together("both", one, other).inputs == (sector,)
+    with pytest.raises(ConfigurationError, match="different inputs named 'sector'"):
+        together("both", one, replace(other, inputs=(replace(sector, tables=("listings",)),)))

@@ -2,13 +2,15 @@
 
 import os
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 from rich.console import Console
 
+from quant_assets.features import sets
 from resources.day import research
 from tests.jobs.commands import Quant, answered, declare
 from tests.jobs.small import CUTS, FIRST, LIVE, RESEARCH, START, deployment, live, ranged, workspace
@@ -106,3 +108,15 @@ def at(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes
 def quant(operated: Path, at: Callable[[Path], Quant]) -> Quant:
     """The command line on `operated`, for commands that write nothing."""
     return at(operated)
+
+
+@pytest.fixture
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test loads and declares, no other test knows."""
+    before = set(sys.modules)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sets, "_SETS", {})
+    yield
+    for name in set(sys.modules) - before:
+        if "pytest-" in str(getattr(sys.modules[name], "__file__", None)):
+            del sys.modules[name]

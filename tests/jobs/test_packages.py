@@ -2,14 +2,12 @@
 
 import random
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from quant_assets.errors import ConfigurationError
-from quant_assets.features import sets
 from quant_assets.features.sets import feature_set
 from resources.deployment import DEFAULT
 from resources.packages import feature_set_in
@@ -25,16 +23,7 @@ def {name}(open, close):
 '''
 
 
-@pytest.fixture(autouse=True)
-def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test loads and declares, no other test knows."""
-    before = set(sys.modules)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sets, "_SETS", {})
-    yield
-    for name in set(sys.modules) - before:
-        if getattr(sys.modules[name], "__file__", None) and "pytest-" in str(sys.modules[name].__file__):
-            del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("forgotten")
 
 
 def deployed(folder: Path, *packages: str) -> Path:

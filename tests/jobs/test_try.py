@@ -4,7 +4,7 @@ import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from rich.console import Console
 from jobs.beside import beside
 from jobs.commands import features
 from quant_assets.errors import ConfigurationError, QuantError
-from quant_assets.features import sets
 from quant_assets.features.sets import feature_set
 from resources import trial_market
 from resources.workspace import Workspace
@@ -45,16 +44,7 @@ LEAKS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test loads and declares, no other test knows."""
-    before = set(sys.modules)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sets, "_SETS", {})
-    yield
-    for name in set(sys.modules) - before:
-        if "pytest-" in str(getattr(sys.modules[name], "__file__", None)):
-            del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("forgotten")
 
 
 @pytest.fixture
