@@ -118,8 +118,12 @@ def _of_session(store: Store, feature_set: FeatureSet, venue: str, hours: Calend
 
 
 def _actions(store: Store, names: pl.DataFrame, slots: pl.DataFrame, as_of: datetime, anchor: date, day: date) -> pl.DataFrame:
-    """The versions of adjusting actions of the names that are listed shares, at the first bar of their ex-session."""
-    listed = in_force(known_by(store.read(LISTINGS, as_of=as_of, last=day), as_of), LISTINGS).filter("listed").sort("session").unique("symbol", keep="last", maintain_order=True)
+    """The versions of adjusting actions of the names that are listed shares, at the first bar of their ex-session.
+
+    Which share a symbol is, is taken as known when `day` opens: a listing that is heard of later changes nothing in that session, live or by range.
+    """
+    opened = slots.filter(pl.col("day") == day)["session"][0]
+    listed = in_force(store.read(LISTINGS, as_of=opened, last=day), LISTINGS).filter("listed").sort("session").unique("symbol", keep="last", maintain_order=True)
     known = store.read(ACTIONS, as_of=as_of, first=anchor, last=day, columns=(*TERMS, "withdrawn")).filter(pl.col("kind").is_in(ADJUSTING))
     of_names = known.join(names.rename({"sid": "number"}).join(listed.select("symbol", "sid"), on="symbol"), on="sid").with_columns(sid="number")
     opening = slots.group_by("day", maintain_order=True).agg(pl.all().first()).select("day", "i", "cut")

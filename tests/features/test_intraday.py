@@ -160,6 +160,39 @@ def test_a_split_overnight_is_no_return(tmp_path) -> None:
     assert made["ret_1"].drop_nulls().abs().max() == 0.0
 
 
+def test_a_listing_heard_of_in_the_session_changes_nothing_in_it(tmp_path) -> None:
+    """A symbol whose share becomes known at noon has, in one call for the session, the bits that each bar had live; from the next session on its split counts."""
+    xnys = calendar("XNYS")
+    days = xnys.between(date(2026, 3, 2), date(2026, 3, 6))
+    store = DeltaStore(tmp_path)
+    store.append(INTRADAY_BARS, rows(1, days, hours=xnys, seconds=900).with_columns(withdrawn=pl.lit(value=False)).unique(["symbol", "ts"], keep="first").select(*INTRADAY_BARS.schema))
+    noon, known = xnys.open(days[3]) + timedelta(hours=3), xnys.open(days[0])
+    store.append(LISTINGS, pl.DataFrame([{"session": days[0], "sid": 77, "symbol": "S0", "listed": True, "capture": days[0], "known_at": noon}], schema=dict(LISTINGS.schema)))
+    split = {
+        "session": days[2],
+        "sid": 77,
+        "kind": "split",
+        "numerator": 2,
+        "denominator": 1,
+        "withdrawn": False,
+        "source": "x",
+        "capture": days[0],
+        "file": "f",
+        "line": 1,
+        "known_at": known,
+        "declared_known_at": known,
+    }
+    store.append(ACTIONS, pl.DataFrame([split], schema=dict(ACTIONS.schema)))
+
+    def session(day: date) -> pl.DataFrame:
+        return compute_bars(store, BARS_15M, "v", xnys, xnys.open(day), xnys.close(day) - LENGTH)
+
+    live = pl.concat([compute_bars(store, BARS_15M, "v", xnys, ts, ts) for ts in session(days[3])["ts"]])
+    assert bits(session(days[3])) == bits(live)
+    assert session(days[4])["ret_60"][0] > 0.5  # half the shares were held sixty bars ago: bars as printed, which did not halve
+    assert session(days[3])["ret_60"].max() < 0.5
+
+
 def test_what_only_sessions_have_is_refused() -> None:
     """A set with inputs, and a length that is none, are refused with the reason."""
     from dataclasses import replace
