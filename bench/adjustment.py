@@ -44,30 +44,65 @@ def panel(names: int, sessions: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     close = np.exp(3 + np.cumsum(random.normal(0, 0.01, (names, sessions)), axis=1)).ravel()
     grid = {"sid": np.repeat(np.arange(names), sessions), "session": np.tile(days.astype(np.int32), names)}
     prices = {"open": close * 1.001, "high": close * 1.01, "low": close * 0.99, "close": close}
-    bars = pl.DataFrame({**grid, **prices, "volume": random.integers(1_000, 10**7, len(close))}).with_columns(pl.col("session").cast(pl.Date))
+    bars = pl.DataFrame({**grid, **prices, "volume": random.integers(1_000, 10**7, len(close))}).with_columns(
+        pl.col("session").cast(pl.Date)
+    )
     quarters = np.arange(30, sessions, 63)
-    paid = pl.DataFrame({"sid": np.repeat(np.arange(names), len(quarters)), "session": np.tile(days[quarters].astype(np.int32), names), "kind": "dividend", "cash": 0.05})
+    paid = pl.DataFrame(
+        {
+            "sid": np.repeat(np.arange(names), len(quarters)),
+            "session": np.tile(days[quarters].astype(np.int32), names),
+            "kind": "dividend",
+            "cash": 0.05,
+        }
+    )
     chosen = random.random((names, sessions)) < 2 / 2_500
     sid, at = np.nonzero(chosen)
-    split = pl.DataFrame({"sid": sid, "session": days[at].astype(np.int32), "kind": "split", "numerator": random.integers(2, 5, len(sid)), "denominator": 1})
+    split = pl.DataFrame(
+        {
+            "sid": sid,
+            "session": days[at].astype(np.int32),
+            "kind": "split",
+            "numerator": random.integers(2, 5, len(sid)),
+            "denominator": 1,
+        }
+    )
     known = {"withdrawn": False, "origin": "declared", "known_at": datetime(2014, 1, 1, tzinfo=UTC)}
-    acted = pl.concat([paid, split], how="diagonal").with_columns(pl.col("session").cast(pl.Date), **{c: pl.lit(v) for c, v in known.items()})
+    acted = pl.concat([paid, split], how="diagonal").with_columns(
+        pl.col("session").cast(pl.Date), **{c: pl.lit(v) for c, v in known.items()}
+    )
     nothing = [pl.lit(None, t).alias(c) for c, t in ACTIONS.schema.items() if c not in acted.columns]
-    return bars, acted.with_columns(nothing).select(pl.col(c).cast(t) for c, t in ACTIONS.schema.items()).sort(ACTIONS.key)
+    return bars, acted.with_columns(nothing).select(pl.col(c).cast(t) for c, t in ACTIONS.schema.items()).sort(
+        ACTIONS.key
+    )
 
 
 def by_session(actions: pl.DataFrame) -> pl.DataFrame:
     """What the peers start from: sid, session, ratio, paid."""
     ratio = (pl.col("numerator") / pl.col("denominator")).fill_null(1.0).product()
-    return actions.group_by("sid", "session").agg(ratio=ratio, paid=pl.col("cash").cast(pl.Float64).fill_null(0.0).sum()).sort("sid", "session")
+    return (
+        actions.group_by("sid", "session")
+        .agg(ratio=ratio, paid=pl.col("cash").cast(pl.Float64).fill_null(0.0).sum())
+        .sort("sid", "session")
+    )
 
 
 def joined(bars: pl.DataFrame, actions: pl.DataFrame) -> pl.DataFrame:
     """The join as of that Polars users write."""
     closes = bars.select("sid", "session", "close")
-    located = by_session(actions).join_asof(closes, on="session", by="sid", strategy="backward", allow_exact_matches=False, check_sortedness=False).drop_nulls("close")
-    grown = located.with_columns(growth=pl.col("ratio") / (1 - pl.col("paid") / pl.col("close"))).select("sid", "session", pl.col("growth", "ratio").cum_prod(reverse=True).over("sid"))
-    out = bars.join_asof(grown, on="session", by="sid", strategy="forward", allow_exact_matches=False, check_sortedness=False)
+    located = (
+        by_session(actions)
+        .join_asof(
+            closes, on="session", by="sid", strategy="backward", allow_exact_matches=False, check_sortedness=False
+        )
+        .drop_nulls("close")
+    )
+    grown = located.with_columns(growth=pl.col("ratio") / (1 - pl.col("paid") / pl.col("close"))).select(
+        "sid", "session", pl.col("growth", "ratio").cum_prod(reverse=True).over("sid")
+    )
+    out = bars.join_asof(
+        grown, on="session", by="sid", strategy="forward", allow_exact_matches=False, check_sortedness=False
+    )
     prices = [(pl.col(c) / pl.col("growth").fill_null(1.0)).alias(c) for c in COLUMNS[:-1]]
     return out.select("sid", "session", *prices, pl.col("volume") * pl.col("ratio").fill_null(1.0))
 
@@ -95,7 +130,9 @@ def looped(bars: pl.DataFrame, actions: pl.DataFrame) -> pl.DataFrame:
             if at:
                 prices[:at] *= ratio / (1 - paid / one["close"].iloc[at - 1])
                 shares[:at] *= ratio
-        done.append(one.assign(**{c: one[c] / prices for c in COLUMNS[:-1]}, volume=one["volume"] * shares).reset_index())
+        done.append(
+            one.assign(**{c: one[c] / prices for c in COLUMNS[:-1]}, volume=one["volume"] * shares).reset_index()
+        )
     return pl.DataFrame(pl.from_pandas(pd.concat(done)[["sid", "session", *COLUMNS]]))
 
 
@@ -122,10 +159,15 @@ def compare(names: int, sessions: int, threads: int) -> None:
             found = found if name == "ours" else found.sort("sid", "session")
             worst = max(float((found[c] / answer[c] - 1).abs().max()) for c in COLUMNS)  # pyright: ignore[reportArgumentType]  # the maximum of floats
             if found.height != answer.height or worst > 1e-12:
-                raise SystemExit(f"{name} answers differently: {found.height:,} rows for {answer.height:,}, off by {worst:.1e}")
+                raise SystemExit(
+                    f"{name} answers differently: {found.height:,} rows for {answer.height:,}, off by {worst:.1e}"
+                )
     for name in contestants:
         ratios = [median(t / o for t, o in zip(times[name], times["ours"], strict=True)) for times in (wall, cpu)]
-        print(f"  {name:24} {median(wall[name]):7.2f} s {median(cpu[name]):7.2f} CPU-s   ×{ratios[0]:.1f} of ours in time, ×{ratios[1]:.1f} in CPU", flush=True)
+        print(
+            f"  {name:24} {median(wall[name]):7.2f} s {median(cpu[name]):7.2f} CPU-s   ×{ratios[0]:.1f} of ours in time, ×{ratios[1]:.1f} in CPU",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
@@ -134,4 +176,8 @@ if __name__ == "__main__":
         compare(*size, threads=int(sys.argv[3]))
     else:
         for count in ("1", "2"):
-            subprocess.run([sys.executable, "-m", "bench.adjustment", *map(str, size), count], check=True, env={**os.environ, "POLARS_MAX_THREADS": count})  # noqa: S603  # this file again
+            subprocess.run(
+                [sys.executable, "-m", "bench.adjustment", *map(str, size), count],
+                check=True,
+                env={**os.environ, "POLARS_MAX_THREADS": count},
+            )  # this file again

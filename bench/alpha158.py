@@ -41,7 +41,9 @@ Measured = dict[str, float]
 def measured(*command: str) -> dict[str, Measured]:
     """What a process of a contestant printed last: of each part wall and CPU seconds, peak MiB. Leaves with its words where it fails."""
     threads = {f"{name}_THREADS": "1" for name in ("POLARS_MAX", "OMP_NUM", "OPENBLAS_NUM", "NUMBA_NUM")}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **threads})  # noqa: S603  # our own command
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **threads}
+    )  # our own command
     if done.returncode:
         raise SystemExit(f"bench: {' '.join(command)} failed ({done.returncode}):\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -65,8 +67,16 @@ def stretches(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 def bars_to_features(bars: Path, result: Path, codec: str) -> None:
     """Bars from Parquet to features in Parquet, a stretch at a time."""
-    schema = pa.schema([("sid", pa.int64()), ("i", pa.int32()), *(pa.field(f, pa.float32(), nullable=False) for f in ALPHA158.features)])
-    with pq.ParquetWriter(result, schema, compression=codec, use_dictionary=False, write_statistics=False, write_batch_size=1 << 20) as file:
+    schema = pa.schema(
+        [
+            ("sid", pa.int64()),
+            ("i", pa.int32()),
+            *(pa.field(f, pa.float32(), nullable=False) for f in ALPHA158.features),
+        ]
+    )
+    with pq.ParquetWriter(
+        result, schema, compression=codec, use_dictionary=False, write_statistics=False, write_batch_size=1 << 20
+    ) as file:
         for some in stretches(pl.read_parquet(bars)):
             computed = features(panel_of(some))
             file.write_table(pa.Table.from_arrays([c.to_arrow() for c in computed.get_columns()], schema=schema))
@@ -89,14 +99,28 @@ def contest(way: str, folder: Path) -> None:
     before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     work()
     wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
-    peak = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    print(json.dumps({way: {"wall": wall, "cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, "peak": peak / 1024}}))
+    peak = next(
+        int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")
+    )
+    print(
+        json.dumps(
+            {
+                way: {
+                    "wall": wall,
+                    "cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+                    "peak": peak / 1024,
+                }
+            }
+        )
+    )
 
 
 def qlib_answer(name: str, market: Market) -> Path:
     """The file of Qlib's features of the market, computed once for these bars and pins: instrument, datetime and the 158."""
     bars, sessions = market
-    key = content_id(name, bars.hash_rows(seed=7).sum(), len(sessions), (PEERS / "qlib" / "requirements.txt").read_text(), length=12)
+    key = content_id(
+        name, bars.hash_rows(seed=7).sum(), len(sessions), (PEERS / "qlib" / "requirements.txt").read_text(), length=12
+    )
     answer = cache() / "alpha158" / f"{name}-{key}.parquet"
     if not answer.exists():
         answer.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +138,9 @@ def correctness(name: str, market: Market) -> None:
     answer, panel = qlib_answer(name, market), panel_of(bars)
     ours = features(panel.with_columns(selected=pl.lit(value=True)))  # halted sessions too: Qlib has rows there
     found = compare(ours, answer, ALPHA158.features)
-    print(f"\n{name}: {bars['sid'].n_unique():,} names, {panel.height:,} rows of which {panel.height - bars.height:,} are halted, {panel.height * len(ALPHA158.features):,} values\n")
+    print(
+        f"\n{name}: {bars['sid'].n_unique():,} names, {panel.height:,} rows of which {panel.height - bars.height:,} are halted, {panel.height * len(ALPHA158.features):,} values\n"
+    )
     print(table(found), flush=True)
     for line in verdicts(found, panel, ours, answer):
         print(line, flush=True)
@@ -127,7 +153,10 @@ def prepare(folder: Path, names: int, sessions: int) -> None:
     bars.write_parquet(folder / "bars.parquet")
     panel = panel_of(bars)
     panel.write_parquet(folder / "panel.parquet")
-    print(f"\n{names:,} names × {sessions:,} sessions: {panel.height:,} rows, {panel.height * len(ALPHA158.features):,} values; one thread", flush=True)
+    print(
+        f"\n{names:,} names × {sessions:,} sessions: {panel.height:,} rows, {panel.height * len(ALPHA158.features):,} values; one thread",
+        flush=True,
+    )
 
 
 def speed(folder: Path, names: int, sessions: int) -> None:
@@ -136,7 +165,9 @@ def speed(folder: Path, names: int, sessions: int) -> None:
     runs: list[dict[str, Measured]] = []
     for turn in range(ROUNDS):
         print(f"  ours, {turn + 1} of {ROUNDS} …", flush=True)
-        runs.append({way: measured(sys.executable, "-m", "bench.alpha158", "contest", way, str(folder))[way] for way in WAYS})
+        runs.append(
+            {way: measured(sys.executable, "-m", "bench.alpha158", "contest", way, str(folder))[way] for way in WAYS}
+        )
     ours = {way: {c: median(r[way][c] for r in runs) for c in ("cpu", "wall", "peak")} for way in WAYS}
     theirs: dict[str, dict[str, Measured]] = {}
     for way, codecs in {"features": (), "loader": CODECS}.items():
@@ -159,7 +190,8 @@ def speed(folder: Path, names: int, sessions: int) -> None:
 def shown(who: str, it: Measured, against: Measured) -> None:
     """Print a line of the table."""
     print(
-        f"| {who} | {it['cpu']:.2f} | {it['wall']:.2f} | {it['peak']:,.0f} | {it['cpu'] / against['cpu']:.1f} | {it['wall'] / against['wall']:.1f} | {against['peak'] / it['peak']:.2f} |", flush=True
+        f"| {who} | {it['cpu']:.2f} | {it['wall']:.2f} | {it['peak']:,.0f} | {it['cpu'] / against['cpu']:.1f} | {it['wall'] / against['wall']:.1f} | {against['peak'] / it['peak']:.2f} |",
+        flush=True,
     )
 
 
@@ -168,7 +200,10 @@ def main(asked: list[str]) -> None:
     if unknown := set(asked) - {"--quick", "--correctness"}:
         raise SystemExit(f"bench: {', '.join(sorted(unknown))} is no option; there are --quick and --correctness")
     quick = "--quick" in asked
-    print(f"{(PEERS / 'qlib' / 'requirements.in').read_text().strip()}, Python {sys.version.split()[0]}, polars {pl.__version__}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
+    print(
+        f"{(PEERS / 'qlib' / 'requirements.in').read_text().strip()}, Python {sys.version.split()[0]}, polars {pl.__version__}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
+        flush=True,
+    )
     correctness("synthetic", synthetic(*((32, 400) if quick else (160, 700))))
     market = None if quick else real()
     if market:

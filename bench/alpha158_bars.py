@@ -40,10 +40,14 @@ def synthetic(names: int, sessions: int, late: float = 0.25, early: float = 0.1)
     walk = level * np.exp(np.cumsum(steps, axis=1))
     close = np.maximum(np.round(walk / tick), 1) * tick
     before = np.concatenate([close[:, :1], close[:, :-1]], axis=1)
-    open_ = np.where(flat, close, np.maximum(np.round(before * np.exp(random.normal(0, 0.006, shape)) / tick), 1) * tick)
+    open_ = np.where(
+        flat, close, np.maximum(np.round(before * np.exp(random.normal(0, 0.006, shape)) / tick), 1) * tick
+    )
     reach = np.where(flat, 0.0, np.abs(random.normal(0, 0.008, (2, *shape))))
     high = np.maximum(np.maximum(open_, close), np.round(np.maximum(open_, close) * (1 + reach[0]) / tick) * tick)
-    low = np.minimum(np.minimum(open_, close), np.maximum(np.round(np.minimum(open_, close) * (1 - reach[1]) / tick), 1) * tick)
+    low = np.minimum(
+        np.minimum(open_, close), np.maximum(np.round(np.minimum(open_, close) * (1 - reach[1]) / tick), 1) * tick
+    )
     volume = np.round(np.exp(random.normal(12.5, 0.7, shape) + random.normal(0, 1.2, (names, 1))))
     volume = np.where((kind == 4)[:, None], np.ceil(volume / 1e5) * 1e5, volume)
     still = _stretches(random, shape, 0.3, 60)
@@ -55,7 +59,13 @@ def synthetic(names: int, sessions: int, late: float = 0.25, early: float = 0.1)
     there = ~halted & (position >= listed) & (position < np.maximum(ended, listed + 5))
     sid, i = np.nonzero(there)
     arrays = dict(zip(VALUES, (open_, high, low, close, volume), strict=True))
-    bars = pl.DataFrame({"sid": sid, "i": i.astype(np.int32), **{c: a[there].astype(np.float32).astype(float) for c, a in arrays.items()}})
+    bars = pl.DataFrame(
+        {
+            "sid": sid,
+            "i": i.astype(np.int32),
+            **{c: a[there].astype(np.float32).astype(float) for c, a in arrays.items()},
+        }
+    )
     return bars, [date(2001, 1, 1) + timedelta(days=int(d)) for d in range(sessions)]
 
 
@@ -66,8 +76,12 @@ def real() -> Market | None:
         return None
     rows = pl.read_parquet(data).sort("captured_on").unique(["symbol", "date"], keep="last", maintain_order=True)
     sessions = list(calendar("XNYS").between(date(2015, 3, 20), date(2016, 6, 30)))
-    located = rows.join(pl.DataFrame({"date": sessions}).with_row_index("i"), on="date").with_columns(pl.col("i").cast(pl.Int32), sid=pl.col("symbol").rank("dense").cast(pl.Int64))
-    return located.select("sid", "i", *(pl.col(c).cast(pl.Float32).cast(pl.Float64) for c in VALUES)).sort("sid", "i"), sessions
+    located = rows.join(pl.DataFrame({"date": sessions}).with_row_index("i"), on="date").with_columns(
+        pl.col("i").cast(pl.Int32), sid=pl.col("symbol").rank("dense").cast(pl.Int64)
+    )
+    return located.select("sid", "i", *(pl.col(c).cast(pl.Float32).cast(pl.Float64) for c in VALUES)).sort(
+        "sid", "i"
+    ), sessions
 
 
 def panel_of(bars: pl.DataFrame) -> pl.DataFrame:
@@ -86,4 +100,14 @@ def panel_of(bars: pl.DataFrame) -> pl.DataFrame:
         columns[name] = pl.Series(dense, nan_to_null=True)
     series = np.repeat(np.arange(len(rows), dtype=np.uint32), rows)
     session = np.arange(len(present)) - np.repeat(offset, rows)
-    return pl.DataFrame({"series": series, "i": session.astype(np.int32), "sid": np.repeat(sid[start], rows), "present": present, **columns, "raw_close": columns["close"], "selected": present})
+    return pl.DataFrame(
+        {
+            "series": series,
+            "i": session.astype(np.int32),
+            "sid": np.repeat(sid[start], rows),
+            "present": present,
+            **columns,
+            "raw_close": columns["close"],
+            "selected": present,
+        }
+    )

@@ -56,7 +56,10 @@ def table(found: pl.DataFrame) -> str:
     sums, most = ("cells", "mask_differs", "beyond", "beyond_relative"), ("most", "most_relative")
     total = [*(pl.col(c).sum() for c in sums), *(pl.col(c).max() for c in most), pl.len().alias("features")]
     families = found.group_by("family", maintain_order=True).agg(total)
-    lines = ["| family | features | cells | mask differs | max difference | relative | cells > 1e-5 | relative too |", "|---|--:|--:|--:|--:|--:|--:|--:|"]
+    lines = [
+        "| family | features | cells | mask differs | max difference | relative | cells > 1e-5 | relative too |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
     lines.extend(
         f"| {r['family']} | {r['features']} | {r['cells']:,} | {r['mask_differs']:,} | {r['most']:.1e} | {r['most_relative']:.1e} | {r['beyond']:,} | {r['beyond_relative']:,} |"
         for r in pl.concat([families, found.select(pl.lit("all").alias("family"), *total)]).iter_rows(named=True)
@@ -79,7 +82,11 @@ def _window(feature: str) -> int:
 def deviation(feature: str, close: Floats) -> float:
     """The exact deviation of the close at the last row, over the feature's window: RSQR and CORR are missing where it is small. NaN of fewer than two."""
     rows = close[-_window(feature) :]
-    return float(_statistics([Fraction(float(x)) for x in rows[np.isfinite(rows)]])[1]) if np.isfinite(rows).sum() > 1 else float("nan")
+    return (
+        float(_statistics([Fraction(float(x)) for x in rows[np.isfinite(rows)]])[1])
+        if np.isfinite(rows).sum() > 1
+        else float("nan")
+    )
 
 
 def exact(feature: str, close: Floats, volume: Floats) -> float:
@@ -90,13 +97,21 @@ def exact(feature: str, close: Floats, volume: Floats) -> float:
     """
     window, which = _window(feature), family(feature)
     if which == "CORR":
-        return _correlation([(float(c), float(v + np.float32(1))) for c, v in zip(close[-window:], volume[-window:], strict=True) if np.isfinite(c) and np.isfinite(v)])
+        return _correlation(
+            [
+                (float(c), float(v + np.float32(1)))
+                for c, v in zip(close[-window:], volume[-window:], strict=True)
+                if np.isfinite(c) and np.isfinite(v)
+            ]
+        )
     moves = np.append(np.float32(np.nan), np.abs(close[1:] / close[:-1] - np.float32(1)) * volume[1:])
     rows = (moves if which == "WVMA" else volume)[-window:]
     if np.isfinite(rows).sum() < 2:
         return float("nan")
     mean, spread = _statistics([Fraction(float(x)) for x in rows[np.isfinite(rows)]])
-    return float(spread / (mean + Fraction(1e-12) if which == "WVMA" else Fraction(float(volume[-1] + np.float32(1e-12)))))
+    return float(
+        spread / (mean + Fraction(1e-12) if which == "WVMA" else Fraction(float(volume[-1] + np.float32(1e-12))))
+    )
 
 
 def _correlation(pairs: Sequence[tuple[float, float]]) -> float:
@@ -123,23 +138,36 @@ class Apart(NamedTuple):
     exact: float
 
 
-def _apart(features: Sequence[str], panel: pl.DataFrame, ours: pl.DataFrame, answer: Path) -> tuple[list[Apart], list[Apart]]:
+def _apart(
+    features: Sequence[str], panel: pl.DataFrame, ours: pl.DataFrame, answer: Path
+) -> tuple[list[Apart], list[Apart]]:
     """The cells of `features` in which one answer has a number and the other none, and those whose values are further apart than the tolerance."""
     start = panel["series"].search_sorted(panel["series"].unique().sort()).to_numpy()
     close, volume = (panel[c].cast(pl.Float32).fill_null(float("nan")).to_numpy() for c in ("close", "volume"))
     masks: list[Apart] = []
     values: list[Apart] = []
     for feature in features:
-        mine, theirs = ours[feature].to_numpy().astype(float), pl.read_parquet(answer, columns=[feature])[feature].to_numpy().astype(float)
+        mine, theirs = (
+            ours[feature].to_numpy().astype(float),
+            pl.read_parquet(answer, columns=[feature])[feature].to_numpy().astype(float),
+        )
         one = np.isfinite(mine) != np.isfinite(theirs)
-        far = np.isfinite(mine) & np.isfinite(theirs) & (np.abs(np.nan_to_num(mine) - np.nan_to_num(theirs)) > TOLERANCE)
+        far = (
+            np.isfinite(mine) & np.isfinite(theirs) & (np.abs(np.nan_to_num(mine) - np.nan_to_num(theirs)) > TOLERANCE)
+        )
         for at in np.flatnonzero(one | far).tolist():
             first = int(start[np.searchsorted(start, at, side="right") - 1])
             named = f"{feature} of name {panel['sid'][at]} in session {panel['i'][at]}"
             if one[at]:
-                masks.append(Apart(named, float(mine[at]), float(theirs[at]), deviation(feature, close[first : at + 1])))
+                masks.append(
+                    Apart(named, float(mine[at]), float(theirs[at]), deviation(feature, close[first : at + 1]))
+                )
             else:
-                value = exact(feature, close[first : at + 1], volume[first : at + 1]) if family(feature) in EXACT else float("nan")
+                value = (
+                    exact(feature, close[first : at + 1], volume[first : at + 1])
+                    if family(feature) in EXACT
+                    else float("nan")
+                )
                 values.append(Apart(named, float(mine[at]), float(theirs[at]), value))
     return masks, values
 
@@ -149,12 +177,19 @@ def verdicts(found: pl.DataFrame, panel: pl.DataFrame, ours: pl.DataFrame, answe
     whose values do (of how many the exact value is ours, of how many Qlib's, and the worst).
     """
     lines: list[str] = []
-    for (which,), rows in found.filter((pl.col("beyond") > 0) | (pl.col("mask_differs") > 0)).group_by("family", maintain_order=True):
+    for (which,), rows in found.filter((pl.col("beyond") > 0) | (pl.col("mask_differs") > 0)).group_by(
+        "family", maintain_order=True
+    ):
         masks, values = _apart(rows["feature"].to_list(), panel, ours, answer)
         if masks:
-            lines.append(f"{which}: in {sum(c.exact <= 2e-5 for c in masks):,} of {len(masks):,} cells where one has a number and the other none the close's exact deviation is at most 2e-5")
+            lines.append(
+                f"{which}: in {sum(c.exact <= 2e-5 for c in masks):,} of {len(masks):,} cells where one has a number and the other none the close's exact deviation is at most 2e-5"
+            )
         if values:
-            right, theirs = (sum(abs(x - c.exact) <= NEAR * max(1.0, abs(c.exact)) for c, x in pairs) for pairs in ([(c, c.ours) for c in values], [(c, c.qlib) for c in values]))
+            right, theirs = (
+                sum(abs(x - c.exact) <= NEAR * max(1.0, abs(c.exact)) for c, x in pairs)
+                for pairs in ([(c, c.ours) for c in values], [(c, c.qlib) for c in values])
+            )
             worst = max(values, key=lambda c: abs(c.ours - c.qlib))
             lines.append(
                 f"{which}: of {len(values):,} values that differ the exact one is ours in {right:,}, Qlib's in {theirs:,}; "

@@ -50,7 +50,10 @@ def market(root: Path, names: int, count: int, seed: int = 1) -> DeltaStore:
         logs = level + np.cumsum(rng.normal(0, 0.02, (len(part), names)), axis=0)
         level = logs[-1]
         close, spread = np.round(np.exp(logs), 2).ravel() + 0.01, np.abs(rng.normal(0, 0.01, (len(part) * names, 3)))
-        known = np.repeat(np.array([CUTS.of(d).replace(tzinfo=None) - timedelta(hours=2) for d in part], dtype="datetime64[us]"), names)
+        known = np.repeat(
+            np.array([CUTS.of(d).replace(tzinfo=None) - timedelta(hours=2) for d in part], dtype="datetime64[us]"),
+            names,
+        )
         frame = pl.DataFrame(
             {
                 "session": np.repeat(np.array(part, dtype="datetime64[D]"), names), "sid": np.tile(np.arange(1, names + 1), len(part)), "open": np.round(close * (1 + spread[:, 2] - 0.008), 2),
@@ -67,7 +70,9 @@ def market(root: Path, names: int, count: int, seed: int = 1) -> DeltaStore:
             capture="session",
             withdrawn=pl.lit(value=False),
         )
-        late = frame.filter(pl.Series(rng.random(frame.height) < RESTATED)).with_columns(pl.col("volume") + 100, pl.col("known_at") + timedelta(days=1))
+        late = frame.filter(pl.Series(rng.random(frame.height) < RESTATED)).with_columns(
+            pl.col("volume") + 100, pl.col("known_at") + timedelta(days=1)
+        )
         store.append(BARS, pl.concat([frame, late]).with_columns(declared_known_at="known_at").select(*BARS.schema))
     everyone = pl.DataFrame({"sid": np.arange(1, names + 1)}).with_columns(
         pl.lit(days[0]).alias("session"),
@@ -83,7 +88,14 @@ def market(root: Path, names: int, count: int, seed: int = 1) -> DeltaStore:
 
 def peak() -> float:
     """GiB that this process had at most."""
-    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")) / 2**20
+    return (
+        next(
+            int(line.split()[1])
+            for line in Path("/proc/self/status").read_text().splitlines()
+            if line.startswith("VmHWM")
+        )
+        / 2**20
+    )
 
 
 def day(root: Path, name: str, names: int) -> None:
@@ -97,7 +109,9 @@ def day(root: Path, name: str, names: int) -> None:
         report = publish(store, features, "all", CUTS, [one])
         spent.append(time.process_time() - begun)
         print(f"{one}: {report.rows:,} rows, {spent[-1]:.2f} s CPU", flush=True)
-    print(f"{name}, {names:,} names, {len(features.features)} features: a day's update takes {median(spent):.2f} s CPU in the median of {len(spent)}; peak memory {peak():.2f} GiB")
+    print(
+        f"{name}, {names:,} names, {len(features.features)} features: a day's update takes {median(spent):.2f} s CPU in the median of {len(spent)}; peak memory {peak():.2f} GiB"
+    )
 
 
 def fill(root: Path, name: str, count: int) -> None:
@@ -108,16 +122,32 @@ def fill(root: Path, name: str, count: int) -> None:
     def tick(done: int, total: int, what: str) -> None:
         spent = time.perf_counter() - begun
         left = f", {spent / done * (total - done):.0f} s left" if done else ""
-        print(json.dumps({"done": done, "total": total, "what": f"{what}: {spent:.0f} s{left}, {peak():.2f} GiB"}), flush=True)
+        print(
+            json.dumps({"done": done, "total": total, "what": f"{what}: {spent:.0f} s{left}, {peak():.2f} GiB"}),
+            flush=True,
+        )
 
     report = publish(store, features, "all", CUTS, days[WARM:], tick)
-    print(json.dumps({"rows": report.rows, "before": report.numbers["published_before"], "wall": time.perf_counter() - begun, "cpu": time.process_time(), "peak": peak()}), flush=True)
+    print(
+        json.dumps(
+            {
+                "rows": report.rows,
+                "before": report.numbers["published_before"],
+                "wall": time.perf_counter() - begun,
+                "cpu": time.process_time(),
+                "peak": peak(),
+            }
+        ),
+        flush=True,
+    )
 
 
 def filled(command: list[str], *, kill_at: int | None) -> dict[str, float]:
     """Run the backfill and print as it goes; where `kill_at`, SIGKILL it when so many blocks stand. Returns its last line, nothing where it was killed."""
     last: dict[str, float] = {}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "POLARS_MAX_THREADS": "2"}) as child:  # noqa: S603  # this module, in our own interpreter
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "POLARS_MAX_THREADS": "2"}
+    ) as child:  # this module, in our own interpreter
         for line in child.stdout or ():
             told = json.loads(line)
             if "what" not in told:
@@ -135,8 +165,22 @@ def backfill(root: Path, name: str, names: int, count: int, *, kill: bool) -> No
     """Make the market, fill, count."""
     begun = time.perf_counter()
     store, features = market(root, names, count), feature_set(name)
-    print(f"a market of {names:,} names and {count:,} sessions stands after {time.perf_counter() - begun:.0f} s", flush=True)
-    command = [sys.executable, "-m", "bench.features", "fill", "--root", str(root), "--set", name, "--sessions", str(count)]
+    print(
+        f"a market of {names:,} names and {count:,} sessions stands after {time.perf_counter() - begun:.0f} s",
+        flush=True,
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "bench.features",
+        "fill",
+        "--root",
+        str(root),
+        "--set",
+        name,
+        "--sessions",
+        str(count),
+    ]
     if kill:
         filled(command, kill_at=4)
     told = filled(command, kill_at=None)

@@ -46,7 +46,9 @@ def write(path: Path, names: int, sessions: int) -> None:
         for prices in (close, spread):
             prices[n, ex:] = np.round(prices[n, ex:] / 2, 2)
         adjusted[n] = close[n]
-        adjusted[n, ex - 1] = np.round(close[n, ex - 1] / 2, 4)  # as each session's own capture said it when the split was at hand
+        adjusted[n, ex - 1] = np.round(
+            close[n, ex - 1] / 2, 4
+        )  # as each session's own capture said it when the split was at hand
     frame = pl.DataFrame(
         {
             "symbol": pl.Series(np.repeat([f"S{n:04}" for n in range(names)], sessions)),
@@ -72,7 +74,12 @@ def take(path: Path) -> dict[str, float]:
     store = DeltaStore(path.with_suffix(path.suffix + ".store"))
     report = ingest(source, store, None, NOW, source.labels(), XNYS)
     seconds = {"seconds": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-    return {**{c: report.numbers[c] for c in ("captures", "rows", "bars", "quarantined", "instruments", "actions")}, **seconds, "started": before, "peak": peak()}
+    return {
+        **{c: report.numbers[c] for c in ("captures", "rows", "bars", "quarantined", "instruments", "actions")},
+        **seconds,
+        "started": before,
+        "peak": peak(),
+    }
 
 
 def peak() -> float:
@@ -84,8 +91,12 @@ def run(folder: Path, shape: str, names: int, sessions: int) -> dict[str, float]
     """Write and ingest, each in a process of its own, and print a row."""
     path = folder / f"{sessions}" / shape
     path.parent.mkdir(exist_ok=True)
-    subprocess.run([sys.executable, "-m", "bench.ingest", "write", str(path), str(names), str(sessions)], check=True)  # noqa: S603  # this module, again
-    done = subprocess.run([sys.executable, "-m", "bench.ingest", "take", str(path)], check=True, capture_output=True, text=True)  # noqa: S603  # as above
+    subprocess.run(
+        [sys.executable, "-m", "bench.ingest", "write", str(path), str(names), str(sessions)], check=True
+    )  # this module, again
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.ingest", "take", str(path)], check=True, capture_output=True, text=True
+    )  # as above
     got = json.loads(done.stdout.splitlines()[-1])
     print(
         f"| {shape} | {got['captures']:,.0f} | {got['rows']:,.0f} | {path.stat().st_size / 2**20:,.0f} | {got['started']:,.0f} | {got['peak']:,.0f} "
@@ -97,7 +108,10 @@ def run(folder: Path, shape: str, names: int, sessions: int) -> dict[str, float]
 
 def main(*args: str) -> None:
     """The table."""
-    print("| file | captures | rows | file, MiB | memory at start, MiB | peak, MiB | s | CPU-s | rows per CPU-s | CPU-ms per capture |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|", flush=True)
+    print(
+        "| file | captures | rows | file, MiB | memory at start, MiB | peak, MiB | s | CPU-s | rows per CPU-s | CPU-ms per capture |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        flush=True,
+    )
     with tempfile.TemporaryDirectory() as made:
         if "--full" in args:
             run(Path(made), "symbol.parquet", *FULL)

@@ -37,11 +37,18 @@ def leaks() -> None:
         named = rows.filter(law=leak.law).select("column", "at", "sid").rows()
         column, at, sid = named[0] if named else (None, None, None)
         missed += [] if leak.law in laws else [leak.name]
-        print(f"| {leak.name} | {', '.join(laws) or 'NOT CAUGHT'} | {column or 'a row'}{f', {at}' if at else ''}{f', sid {sid}' if sid is not None else ''} | {milliseconds:,.0f} |", flush=True)
-    print(f"\n{len(LEAKS) - len(missed)} of {len(LEAKS)} leaks caught{', missed: ' + ', '.join(missed) if missed else ''}")
+        print(
+            f"| {leak.name} | {', '.join(laws) or 'NOT CAUGHT'} | {column or 'a row'}{f', {at}' if at else ''}{f', sid {sid}' if sid is not None else ''} | {milliseconds:,.0f} |",
+            flush=True,
+        )
+    print(
+        f"\n{len(LEAKS) - len(missed)} of {len(LEAKS)} leaks caught{', missed: ' + ', '.join(missed) if missed else ''}"
+    )
 
 
-def false_alarms(store: Store, universe: str, cuts: Cuts, sessions: list[date], sets: list[FeatureSet], most: int) -> None:
+def false_alarms(
+    store: Store, universe: str, cuts: Cuts, sessions: list[date], sets: list[FeatureSet], most: int
+) -> None:
     """A row for each honest set: the laws that it broke (none), the cells compared, and the CPU. Sets of bars: their functions alone."""
     print("| set | features | laws broken | values compared | CPU s |\n|---|---:|---|---:|---:|")
     began = time.process_time()
@@ -53,7 +60,10 @@ def false_alarms(store: Store, universe: str, cuts: Cuts, sessions: list[date], 
         else:
             found = examine(feature_set)
             broken, cells = [f.law for f in found.findings], sum(found.cells.values())
-        print(f"| {feature_set.name} | {len(feature_set.features)} | {', '.join(broken) or 'none'} | {cells:,} | {time.process_time() - start:.1f} |", flush=True)
+        print(
+            f"| {feature_set.name} | {len(feature_set.features)} | {', '.join(broken) or 'none'} | {cells:,} | {time.process_time() - start:.1f} |",
+            flush=True,
+        )
     print(f"\n{len(sets)} sets in {time.process_time() - began:.0f} s of CPU")
 
 

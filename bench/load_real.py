@@ -38,7 +38,10 @@ from resources.store import DeltaStore
 
 XNYS = calendar("XNYS")
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
-EVIDENCE = ("UNEXPLAINED_FACTOR", "UNKNOWN_SYMBOL")  # reasons that quarantine what a row says beside its bar; the bar is let in
+EVIDENCE = (
+    "UNEXPLAINED_FACTOR",
+    "UNKNOWN_SYMBOL",
+)  # reasons that quarantine what a row says beside its bar; the bar is let in
 BAR = ("symbol", "session", "open", "high", "low", "close", "volume")
 
 
@@ -56,7 +59,13 @@ def daily(data: Path) -> Mapping[str, Callable[[], MarketDataSource]]:
         "wiki": lambda: Histories("wiki", str(data / "zipline" / "QUANDL_ARCHIVE.zip"), XNYS),
         "vendor_drops": lambda: VendorDrops(panel / "vendor_drops"),
         "stocknet": lambda: Histories("yahoo", str(data / "stocknet" / "*.csv.gz"), XNYS, name="stocknet"),
-        "pystock": lambda: Files(panel / "prices_20150323_20160630.parquet", mapping, XNYS, known_at="label+1d@13:00", listings=panel / "listings_to_20160630.parquet"),
+        "pystock": lambda: Files(
+            panel / "prices_20150323_20160630.parquet",
+            mapping,
+            XNYS,
+            known_at="label+1d@13:00",
+            listings=panel / "listings_to_20160630.parquet",
+        ),
     }
 
 
@@ -111,7 +120,9 @@ def load(source: MarketDataSource, store: DeltaStore) -> list[dict[str, Any]]:
     for name, read in sorted(counted.read.items()):
         table = BARS if name == BARS.name else dataset(name).table
         written = store.read(table, as_of=None).filter(pl.col("source") == source.name)
-        refused = store.read(QUARANTINE, as_of=None).filter(pl.col("source") == source.name, pl.col("dataset") == name, ~pl.col("reason").is_in(EVIDENCE))
+        refused = store.read(QUARANTINE, as_of=None).filter(
+            pl.col("source") == source.name, pl.col("dataset") == name, ~pl.col("reason").is_in(EVIDENCE)
+        )
         withdrawals = int(written["withdrawn"].sum())
         # a vendor's own withdrawals are rows that were read; those of bars are made by ingest where a symbol changes instrument
         versions = written.height - (withdrawals if name == BARS.name else 0)
@@ -120,7 +131,10 @@ def load(source: MarketDataSource, store: DeltaStore) -> list[dict[str, Any]]:
             "withdrawn": withdrawals, "astray": lost.get(name, 0), "seconds": round(seconds, 1), "cpu": round(cpu, 1), "state": report.state,
         })  # fmt: skip
         seconds = cpu = 0.0
-        print("  " + "  ".join(f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}" for k, v in rows[-1].items()), flush=True)
+        print(
+            "  " + "  ".join(f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}" for k, v in rows[-1].items()),
+            flush=True,
+        )
     for note in report.notes:
         print(f"  unreadable: {note}")
     return rows
@@ -128,7 +142,12 @@ def load(source: MarketDataSource, store: DeltaStore) -> list[dict[str, Any]]:
 
 def tell(store: DeltaStore) -> list[tuple[str, str, int]]:
     """What the rules found and what is in quarantine: (what, dataset / rule or reason, rows)."""
-    found = store.read(DATA_FINDINGS, as_of=None).filter(pl.col("severity") != "refuse").group_by("table", "rule", "severity").len()
+    found = (
+        store.read(DATA_FINDINGS, as_of=None)
+        .filter(pl.col("severity") != "refuse")
+        .group_by("table", "rule", "severity")
+        .len()
+    )
     held = store.read(QUARANTINE, as_of=None).group_by("dataset", "reason").len()
     return [
         *(("found", f"{t} {r} ({s})", n) for t, r, s, n in found.sort("table", "rule").iter_rows()),
@@ -156,11 +175,25 @@ def main(home: Path, data: Path, only: Sequence[str]) -> None:
         began = time.perf_counter()
         sessions = store.read(BARS, as_of=None)["session"].unique().sort()
         report = gate(store, Cuts(XNYS), XNYS.between(sessions[0], sessions[-1]))
-        print(f"  judged in {time.perf_counter() - began:.1f} s: { {k: int(v) for k, v in report.numbers.items()} }", flush=True)
+        print(
+            f"  judged in {time.perf_counter() - began:.1f} s: { {k: int(v) for k, v in report.numbers.items()} }",
+            flush=True,
+        )
         actions = store.read(ACTIONS, as_of=None).group_by("origin", "kind").len().sort("origin", "kind").rows()
-        print(f"  actions {actions}, versions of listings {store.read(LISTINGS, as_of=None).height:,}, restated {restated(store):,}", flush=True)
+        print(
+            f"  actions {actions}, versions of listings {store.read(LISTINGS, as_of=None).height:,}, restated {restated(store):,}",
+            flush=True,
+        )
         told += [(name, *line) for line in tell(store)]
-    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=200, fmt_str_lengths=90, thousands_separator=True, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
+    with pl.Config(
+        tbl_rows=-1,
+        tbl_cols=-1,
+        tbl_width_chars=200,
+        fmt_str_lengths=90,
+        thousands_separator=True,
+        tbl_hide_dataframe_shape=True,
+        tbl_hide_column_data_types=True,
+    ):
         print(pl.DataFrame(table))
         print(pl.DataFrame(told, schema=["home", "what", "which", "rows"], orient="row"))
     whole = pl.DataFrame(table)

@@ -36,9 +36,13 @@ def opened(home: Path, data: Path) -> Workspace:
     """The real panel's workspace, with the companies' filings."""
     import yaml
 
-    filings = next(f for f in yaml.safe_load(Path(__file__).with_name("real_feeds.yaml").read_text()) if f["dataset"] == "filings")
+    filings = next(
+        f for f in yaml.safe_load(Path(__file__).with_name("real_feeds.yaml").read_text()) if f["dataset"] == "filings"
+    )
     ws = workspace(home, data)
-    ws.deployment = msgspec.structs.replace(ws.deployment, feeds=({**filings, "kind": "tabular", "files": str(data.parent / filings["files"])},))
+    ws.deployment = msgspec.structs.replace(
+        ws.deployment, feeds=({**filings, "kind": "tabular", "files": str(data.parent / filings["files"])},)
+    )
     return ws
 
 
@@ -54,7 +58,12 @@ def published(ws: Workspace, one: FeatureSet, sessions: list[date]) -> str:
 def measured(ws: Workspace, one: FeatureSet, sessions: list[date]) -> Measures:
     """What the set foresees over the range."""
     values = ws.features(one.name, sessions[0], sessions[-1]).select("session", "sid", *one.features)
-    return explore(one, values, forward(ws.store, ws.cuts, sessions, HORIZONS, values.select("sid").unique(), None), horizons=HORIZONS)
+    return explore(
+        one,
+        values,
+        forward(ws.store, ws.cuts, sessions, HORIZONS, values.select("sid").unique(), None),
+        horizons=HORIZONS,
+    )
 
 
 def families(one: FeatureSet, found: Measures, most: int = 8) -> None:
@@ -63,10 +72,14 @@ def families(one: FeatureSet, found: Measures, most: int = 8) -> None:
         f"\n{one.name}: families by mean |IC| over {HORIZONS[-1]} sessions, and the best feature of each\n\n| family | features | mean abs IC 1 | 5 | 20 | best over 20 | IC | t |\n|---|---:|---:|---:|---:|---|---:|---:|"
     )
     by = {(r["family"], r["horizon"]): r for r in found.families.rows(named=True)}
-    last = found.families.filter(pl.col("horizon") == HORIZONS[-1]).sort("mean_abs_ic", descending=True, nulls_last=True)
+    last = found.families.filter(pl.col("horizon") == HORIZONS[-1]).sort(
+        "mean_abs_ic", descending=True, nulls_last=True
+    )
     for row in last.head(most).rows(named=True):
         ics = " | ".join(f"{by[row['family'], h]['mean_abs_ic']:.4f}" for h in HORIZONS)
-        print(f"| {row['family']} | {row['features']} | {ics} | {row['best']} | {row['best_ic']:+.4f} | {row['best_t']:+.2f} |")
+        print(
+            f"| {row['family']} | {row['features']} | {ics} | {row['best']} | {row['best_ic']:+.4f} | {row['best_t']:+.2f} |"
+        )
 
 
 def main(home: Path, data: Path) -> None:
@@ -77,7 +90,9 @@ def main(home: Path, data: Path) -> None:
         print(f"{report.stage}: {report.rows:,} rows", flush=True)
     sessions = ws.cuts.calendar.between(BEGIN, LAST)
     update(ws.store, ws.cuts, STRATEGY.universe, sessions)
-    print(f"data stands after {time.perf_counter() - begun:.0f} s\n\n| set | features | rows | missing | CPU s | MiB |\n|---|---:|---:|---:|---:|---:|")
+    print(
+        f"data stands after {time.perf_counter() - begun:.0f} s\n\n| set | features | rows | missing | CPU s | MiB |\n|---|---:|---:|---:|---:|---:|"
+    )
     for one in OF_SESSIONS:
         print(published(ws, one, sessions), flush=True)
     print()
@@ -87,8 +102,21 @@ def main(home: Path, data: Path) -> None:
         begun = time.process_time()
         ensured(ws.store, one, STRATEGY.universe.name, ws.cuts, LAST, now=ws.cuts.of(LAST))
         verdict = standing(ws.store, one)
-        page = explorer(ws.store, one, STRATEGY.universe.name, ws.cuts, sessions[0], sessions[-1], folder=ws.reports, audit=verdict.reason, audit_passed=verdict.state == "passed")
-        print(f"\npage: {page.name}, {page.stat().st_size / 2**20:.1f} MiB, {time.process_time() - begun:.0f} s CPU with its audit", flush=True)
+        page = explorer(
+            ws.store,
+            one,
+            STRATEGY.universe.name,
+            ws.cuts,
+            sessions[0],
+            sessions[-1],
+            folder=ws.reports,
+            audit=verdict.reason,
+            audit_passed=verdict.state == "passed",
+        )
+        print(
+            f"\npage: {page.name}, {page.stat().st_size / 2**20:.1f} MiB, {time.process_time() - begun:.0f} s CPU with its audit",
+            flush=True,
+        )
     print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 

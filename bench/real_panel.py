@@ -26,7 +26,26 @@ from quant_assets.post_trade.report import range_report
 from quant_assets.records import Book, StageReport
 from quant_assets.signals.replay import replay
 from quant_assets.signals.strategy import ModelRule, Strategy, UniverseRule
-from quant_assets.tables import ACTIONS, BARS, CAPTURES, COSTS, DECISIONS, FILLS, JOURNAL, LABELS, LISTINGS, MODELS, NAV, PNL, POSITIONS, PROMOTIONS, QUARANTINE, SCORES, UNIVERSE, VERDICTS
+from quant_assets.tables import (
+    ACTIONS,
+    BARS,
+    CAPTURES,
+    COSTS,
+    DECISIONS,
+    FILLS,
+    JOURNAL,
+    LABELS,
+    LISTINGS,
+    MODELS,
+    NAV,
+    PNL,
+    POSITIONS,
+    PROMOTIONS,
+    QUARANTINE,
+    SCORES,
+    UNIVERSE,
+    VERDICTS,
+)
 from resources.day import arrive, derive, provenance, research, run_day
 from resources.deployment import Deployment
 from resources.workspace import Workspace
@@ -34,10 +53,17 @@ from resources.workspace import Workspace
 FIRST, LAST = date(2016, 4, 1), date(2016, 6, 29)
 CUT = date(2016, 3, 31)
 BEGIN = date(2015, 3, 23)
-STRATEGY = Strategy(name="liquid_real", universe=UniverseRule(name="liquid_500", size=500), holdings=50, model=ModelRule(min_sessions=195))
+STRATEGY = Strategy(
+    name="liquid_real",
+    universe=UniverseRule(name="liquid_500", size=500),
+    holdings=50,
+    model=ModelRule(min_sessions=195),
+)
 BOOKS = (
     Book(name="research", strategy=STRATEGY.name, account="RESEARCH", capital=Decimal(10_000_000)),
-    Book(name="paper", strategy=STRATEGY.name, account="PAPER-1", capital=Decimal(10_000_000), broker="paper", armed=True),
+    Book(
+        name="paper", strategy=STRATEGY.name, account="PAPER-1", capital=Decimal(10_000_000), broker="paper", armed=True
+    ),
 )
 SECONDS: dict[str, float] = defaultdict(float)
 
@@ -45,7 +71,13 @@ SECONDS: dict[str, float] = defaultdict(float)
 def workspace(home: Path, data: Path) -> Workspace:
     """A workspace on the real panel."""
     mapping = {"session": "date", "label": "captured_on", "adj_close": "adj_close"}
-    source = {"kind": "files", "prices": str(data / "prices_20150323_20160630.parquet"), "listings": str(data / "listings_to_20160630.parquet"), "mapping": mapping, "known_at": "label+1d@13:00"}
+    source = {
+        "kind": "files",
+        "prices": str(data / "prices_20150323_20160630.parquet"),
+        "listings": str(data / "listings_to_20160630.parquet"),
+        "mapping": mapping,
+        "known_at": "label+1d@13:00",
+    }
     return Workspace(home, Deployment(source=source, strategies=(STRATEGY,), books=BOOKS, start=FIRST, clock="session"))
 
 
@@ -56,7 +88,10 @@ def timed(reports: Iterable[StageReport], prefix: str, *, quiet: bool = False) -
         now = time.perf_counter()
         SECONDS[f"{prefix} {r.stage}"] += now - start
         if not quiet:
-            print(f"  {now - start:7.1f} s  {r.stage:24} {r.state:8} {r.reason[:80]} { {k: round(v, 4) for k, v in r.numbers.items()} }", flush=True)
+            print(
+                f"  {now - start:7.1f} s  {r.stage:24} {r.state:8} {r.reason[:80]} { {k: round(v, 4) for k, v in r.numbers.items()} }",
+                flush=True,
+            )
         out.append(r)
         start = time.perf_counter()
     return out
@@ -64,7 +99,21 @@ def timed(reports: Iterable[StageReport], prefix: str, *, quiet: bool = False) -
 
 def compare(one: Workspace, other: Workspace) -> dict[str, tuple[int, int]]:
     """Rows of the traded sessions in each daily table, and how many differ in any bit of their content."""
-    daily = (CAPTURES, BARS, ACTIONS, LISTINGS, QUARANTINE, VERDICTS, UNIVERSE, feature_set(STRATEGY.feature_set).table, LABELS, MODELS, PROMOTIONS, SCORES, DECISIONS)
+    daily = (
+        CAPTURES,
+        BARS,
+        ACTIONS,
+        LISTINGS,
+        QUARANTINE,
+        VERDICTS,
+        UNIVERSE,
+        feature_set(STRATEGY.feature_set).table,
+        LABELS,
+        MODELS,
+        PROMOTIONS,
+        SCORES,
+        DECISIONS,
+    )
     found = {}
     for table in daily:
         frames = [w.store.read(table, as_of=None, last=LAST).select(table.content) for w in (one, other)]
@@ -76,14 +125,19 @@ def compare(one: Workspace, other: Workspace) -> dict[str, tuple[int, int]]:
         frames = [f.drop(drop).sort(pl.all()) for f in (ours, live)]
         found[f"{table.name} (range book against live book)"] = (
             frames[0].height,
-            frames[0].height + frames[1].height - 2 * frames[0].join(frames[1], on=frames[0].columns, how="semi", nulls_equal=True).height,
+            frames[0].height
+            + frames[1].height
+            - 2 * frames[0].join(frames[1], on=frames[0].columns, how="semi", nulls_equal=True).height,
         )
     return found
 
 
 def differing(one: pl.DataFrame, other: pl.DataFrame) -> int:
     """Rows that are not in both frames with the same bits."""
-    return one.join(other, on=one.columns, how="anti", nulls_equal=True).height + other.join(one, on=one.columns, how="anti", nulls_equal=True).height
+    return (
+        one.join(other, on=one.columns, how="anti", nulls_equal=True).height
+        + other.join(one, on=one.columns, how="anti", nulls_equal=True).height
+    )
 
 
 def vintages(ws: Workspace) -> dict[str, int]:
@@ -97,8 +151,12 @@ def vintages(ws: Workspace) -> dict[str, int]:
     causes["late rows"] = late.filter((pl.col("n") == 0) & ~pl.col("withdrawn")).height
     causes["withdrawals"] = late.filter("withdrawn").height
     before = pl.col("close").shift(1).over("sid", "i")
-    prices = pl.any_horizontal(pl.col(c) != pl.col(c).shift(1).over("sid", "i") for c in ("open", "high", "low", "close"))
-    restated = first_known.with_columns(price=prices.fill_null(value=False), known_before=before.is_not_null()).filter(pl.col("late") & (pl.col("n") > 0) & ~pl.col("withdrawn"))
+    prices = pl.any_horizontal(
+        pl.col(c) != pl.col(c).shift(1).over("sid", "i") for c in ("open", "high", "low", "close")
+    )
+    restated = first_known.with_columns(price=prices.fill_null(value=False), known_before=before.is_not_null()).filter(
+        pl.col("late") & (pl.col("n") > 0) & ~pl.col("withdrawn")
+    )
     causes["restated prices"] = restated.filter("price").height
     causes["restated volume alone"] = restated.filter(~pl.col("price")).height
     causes["late actions"] = actions.filter("late").height
@@ -132,7 +190,11 @@ def main(home: Path, data: Path) -> None:
         by_stage = {r.stage: r for r in reports}
         for name in ("breaks_found",):
             orders[name] += int(by_stage["reconcile"].numbers[name])
-        print(f"  {session} " + " ".join(f"{r.stage}:{r.state}" for r in reports if r.state == "refused"), end="\r", flush=True)
+        print(
+            f"  {session} " + " ".join(f"{r.stage}:{r.state}" for r in reports if r.state == "refused"),
+            end="\r",
+            flush=True,
+        )
 
     print("\ncompared: rows, rows that differ")
     for name, (rows, different) in compare(ranged, daily).items():
@@ -141,15 +203,24 @@ def main(home: Path, data: Path) -> None:
     print("replay of one decision a week")
     stamp = provenance(daily)
     for monday in traded[::5]:
-        decided = daily.store.read(DECISIONS, as_of=None, first=monday, last=monday).filter(pl.col("reason") == "SELECTED")
+        decided = daily.store.read(DECISIONS, as_of=None, first=monday, last=monday).filter(
+            pl.col("reason") == "SELECTED"
+        )
         if decided.height:
-            answer = replay(daily.store, feature_set, daily.deployment.strategy, daily.cuts, decided["decision_id"][0], stamp)
+            answer = replay(
+                daily.store, feature_set, daily.deployment.strategy, daily.cuts, decided["decision_id"][0], stamp
+            )
             print(f"  {monday} {answer.decision_id} {answer.symbol:6} {'equal' if answer.equal else 'DIFFERS'}")
 
     tell(daily, orders)
     print(f"report: {range_report(daily.store, BOOKS[1], FIRST, LAST, folder=daily.reports)}")
-    print("seconds by stage: " + ", ".join(f"{k} {v:.1f}" for k, v in sorted(SECONDS.items(), key=lambda kv: -kv[1]) if v >= 0.5))
-    print(f"in all {time.perf_counter() - start:.0f} s, peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    print(
+        "seconds by stage: "
+        + ", ".join(f"{k} {v:.1f}" for k, v in sorted(SECONDS.items(), key=lambda kv: -kv[1]) if v >= 0.5)
+    )
+    print(
+        f"in all {time.perf_counter() - start:.0f} s, peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
+    )
 
 
 def tell(ws: Workspace, orders: Counter[str]) -> None:
@@ -159,27 +230,61 @@ def tell(ws: Workspace, orders: Counter[str]) -> None:
     print(
         f"captures {captures.height}, rows {captures['rows'].sum():,}, versions of bars {bars.height:,}, restatements {bars.height - bars.select('sid', 'session').n_unique():,}, instruments {bars['sid'].n_unique():,}"
     )
-    print("quarantined: " + ", ".join(f"{r} {n:,}" for r, n in store.read(QUARANTINE, as_of=None).group_by("reason").len().sort("len", descending=True).iter_rows()))
+    print(
+        "quarantined: "
+        + ", ".join(
+            f"{r} {n:,}"
+            for r, n in store.read(QUARANTINE, as_of=None)
+            .group_by("reason")
+            .len()
+            .sort("len", descending=True)
+            .iter_rows()
+        )
+    )
     actions = in_force(store.read(ACTIONS, as_of=None), ACTIONS)
     print("actions: " + ", ".join(f"{k} {n:,}" for k, n in actions.group_by("kind").len().sort("kind").iter_rows()))
     sbux = store.read(LISTINGS, as_of=None).filter(pl.col("symbol") == "SBUX")["sid"].unique()
     print(
         "SBUX: "
         + ", ".join(
-            f"{a['kind']} {a['numerator']}:{a['denominator']} ex {a['session']}" for a in actions.filter(pl.col("sid").is_in(sbux.implode()) & (pl.col("kind") == "split")).iter_rows(named=True)
+            f"{a['kind']} {a['numerator']}:{a['denominator']} ex {a['session']}"
+            for a in actions.filter(pl.col("sid").is_in(sbux.implode()) & (pl.col("kind") == "split")).iter_rows(
+                named=True
+            )
         )
     )
-    cb = store.read(LISTINGS, as_of=None).filter(pl.col("symbol") == "CB").select("sid", "session", "name", "listed").sort("session")
+    cb = (
+        store.read(LISTINGS, as_of=None)
+        .filter(pl.col("symbol") == "CB")
+        .select("sid", "session", "name", "listed")
+        .sort("session")
+    )
     print(f"CB: {cb['sid'].n_unique()} instruments: {cb.rows()}")
     print(f"vintages started, by cause: {vintages(ws)}")
     scores, labels = store.read(SCORES, as_of=None, first=FIRST), store.read(LABELS, as_of=None)
-    judged = ic_estimate(rank_ic(scores.join(labels.select("session", "sid", "value"), on=["session", "sid"])), STRATEGY.horizon)
-    print(f"out-of-sample rank IC {judged.mean:+.4f} ± {judged.error:.4f} (Newey-West), t {judged.t:+.2f}, {judged.n} sessions")
+    judged = ic_estimate(
+        rank_ic(scores.join(labels.select("session", "sid", "value"), on=["session", "sid"])), STRATEGY.horizon
+    )
+    print(
+        f"out-of-sample rank IC {judged.mean:+.4f} ± {judged.error:.4f} (Newey-West), t {judged.t:+.2f}, {judged.n} sessions"
+    )
     decisions = store.read(DECISIONS, as_of=None, first=FIRST)
-    print("decisions: " + ", ".join(f"{r} {n:,}" for r, n in decisions.group_by("reason").len().sort("len", descending=True).iter_rows()))
+    print(
+        "decisions: "
+        + ", ".join(
+            f"{r} {n:,}" for r, n in decisions.group_by("reason").len().sort("len", descending=True).iter_rows()
+        )
+    )
     sent = ws.ledger.orders("paper")
-    print(f"orders {len(sent):,}: " + ", ".join(f"{s} {n:,}" for s, n in Counter(s.value for _, s, _ in sent).items()) + f"; fills {len(ws.ledger.fills('paper')):,}; breaks {orders['breaks_found']}")
-    nav, costs = store.read(NAV, as_of=None, where={"book": "paper"}), store.read(COSTS, as_of=None, where={"book": "paper"})
+    print(
+        f"orders {len(sent):,}: "
+        + ", ".join(f"{s} {n:,}" for s, n in Counter(s.value for _, s, _ in sent).items())
+        + f"; fills {len(ws.ledger.fills('paper')):,}; breaks {orders['breaks_found']}"
+    )
+    nav, costs = (
+        store.read(NAV, as_of=None, where={"book": "paper"}),
+        store.read(COSTS, as_of=None, where={"book": "paper"}),
+    )
     net, fees = (float(nav[c].sum()) for c in ("pnl", "fees"))
     print(
         f"P&L gross of fees {net + fees:,.2f}, fees {fees:,.2f}, net {net:,.2f}; shortfall {costs['shortfall'].sum():,.2f} (delay {costs['delay'].sum():,.2f}, trading {costs['trading'].sum():,.2f}, opportunity {costs['opportunity'].sum():,.2f})"

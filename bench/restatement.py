@@ -51,12 +51,33 @@ def clocked(what: Callable[[], T]) -> tuple[T, float]:
 def vendors_own(ws: Workspace) -> Selection:
     """The restated row of a member in the quarter of which close or volume moved most."""
     told = changes(ws.store, ws.cuts, Selection(first=FIRST, last=LAST, until=ws.cuts.of(LAST)), (BARS,))
-    print("changes of bars of the quarter: " + ", ".join(f"{k} {n:,}" for k, n in told.group_by("kind").len().sort("kind").iter_rows()))
-    ratios = {c: pl.col("new").str.json_path_match(f"$.{c}").cast(pl.Float64) / pl.col("old").str.json_path_match(f"$.{c}").cast(pl.Float64) for c in ("close", "volume")}
-    moved = told.filter(pl.col("kind") == "restated").with_columns(**ratios).with_columns(move=pl.max_horizontal(pl.col("close", "volume").log().abs()))
-    chosen = Membership.of_universe(ws.store.read(UNIVERSE, as_of=None)).at(ws.cuts.calendar.between(FIRST, LAST), ws.cuts).select("session", sid="who")
-    of_members = moved.join(chosen, on=["session", "sid"], how="semi").filter(pl.col("move").is_finite()).sort("move", "session", "sid", descending=[True, False, False])
-    print(f"restated closes {moved['close'].is_not_null().sum()}, of members {of_members['close'].is_not_null().sum()}; restated rows of members {of_members.height:,}")
+    print(
+        "changes of bars of the quarter: "
+        + ", ".join(f"{k} {n:,}" for k, n in told.group_by("kind").len().sort("kind").iter_rows())
+    )
+    ratios = {
+        c: pl.col("new").str.json_path_match(f"$.{c}").cast(pl.Float64)
+        / pl.col("old").str.json_path_match(f"$.{c}").cast(pl.Float64)
+        for c in ("close", "volume")
+    }
+    moved = (
+        told.filter(pl.col("kind") == "restated")
+        .with_columns(**ratios)
+        .with_columns(move=pl.max_horizontal(pl.col("close", "volume").log().abs()))
+    )
+    chosen = (
+        Membership.of_universe(ws.store.read(UNIVERSE, as_of=None))
+        .at(ws.cuts.calendar.between(FIRST, LAST), ws.cuts)
+        .select("session", sid="who")
+    )
+    of_members = (
+        moved.join(chosen, on=["session", "sid"], how="semi")
+        .filter(pl.col("move").is_finite())
+        .sort("move", "session", "sid", descending=[True, False, False])
+    )
+    print(
+        f"restated closes {moved['close'].is_not_null().sum()}, of members {of_members['close'].is_not_null().sum()}; restated rows of members {of_members.height:,}"
+    )
     row = of_members.row(0, named=True)
     return Selection(first=row["session"], last=row["session"], sids=(row["sid"],), until=ws.cuts.of(LAST))
 
@@ -68,7 +89,9 @@ def ours(ws: Workspace) -> Selection:
     sid = ws.store.read(DECISIONS, as_of=None, first=session, last=session).filter(rank=1)["sid"].item()
     row = in_force(ws.store.read(BARS, as_of=ws.cuts.of(LAST), first=session, last=session, where={"sid": sid}), BARS)
     higher = (pl.col("close") * 1.1).round(2)
-    ws.store.append(BARS, row.with_columns(close=higher, high=pl.max_horizontal("high", higher), known_at=pl.lit(moment)))
+    ws.store.append(
+        BARS, row.with_columns(close=higher, high=pl.max_horizontal("high", higher), known_at=pl.lit(moment))
+    )
     return Selection(first=session, last=session, sids=(sid,), since=ws.cuts.of(LAST))
 
 
@@ -76,14 +99,20 @@ def printed(title: str, radius: Radius, seconds: float, whole: float) -> None:
     """The radius, and what it cost."""
     print(f"\n{title}")
     for change in radius.changes.head(3).iter_rows(named=True):
-        print(f"  {change['symbol']} {change['session']} {change['kind']}: {change['old']} -> {change['new']}, known {change['was_known_at']} -> {change['known_at']}")
+        print(
+            f"  {change['symbol']} {change['session']} {change['kind']}: {change['old']} -> {change['new']}, known {change['was_known_at']} -> {change['known_at']}"
+        )
     print(f"  {radius.sentence}")
-    with pl.Config(tbl_rows=8, tbl_cols=12, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, tbl_width_chars=150):
+    with pl.Config(
+        tbl_rows=8, tbl_cols=12, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, tbl_width_chars=150
+    ):
         for name in ("features", "derived", "scores", "decisions", "trades", "pnl"):
             rows: pl.DataFrame = getattr(radius, name)
             if rows.height:
                 print(f"  {name}, {rows.height:,}\n{rows.head(8)}")
-    print(f"  {radius.sessions} sessions looked at, {seconds:.1f} s, {seconds / whole:.2f} of deriving and trading the quarter anew")
+    print(
+        f"  {radius.sessions} sessions looked at, {seconds:.1f} s, {seconds / whole:.2f} of deriving and trading the quarter anew"
+    )
 
 
 def main(home: Path, data: Path) -> None:
@@ -93,7 +122,11 @@ def main(home: Path, data: Path) -> None:
     def anew() -> None:
         store, sessions = rederive(ws, {}, FIRST, LAST, print)
         retrade(ws, store, BOOKS[0], FIRST)
-        differ = [t.name for t in (DECISIONS, NAV) if not store.read(t, as_of=None).select(t.content).equals(ws.store.read(t, as_of=None).select(t.content))]
+        differ = [
+            t.name
+            for t in (DECISIONS, NAV)
+            if not store.read(t, as_of=None).select(t.content).equals(ws.store.read(t, as_of=None).select(t.content))
+        ]
         print(f"the quarter anew, nothing restated: {len(sessions)} sessions, tables that differ: {differ or 'none'}")
 
     _, whole = clocked(anew)
@@ -103,7 +136,9 @@ def main(home: Path, data: Path) -> None:
     everything = Selection(first=FIRST, last=LAST, until=ws.cuts.of(LAST))
     printed("all that the vendor changed in the quarter", *clocked(lambda: blast_radius(ws, everything)), whole)
     meant = ours(ws)
-    printed(f"a close of {STRATEGY.name}'s first choice, a tenth higher", *clocked(lambda: blast_radius(ws, meant)), whole)
+    printed(
+        f"a close of {STRATEGY.name}'s first choice, a tenth higher", *clocked(lambda: blast_radius(ws, meant)), whole
+    )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ def main(kills: int) -> None:
     print(f"seed {seed}")
     with tempfile.TemporaryDirectory() as scratch:
         fell = run(Path(scratch), kills, seed=seed, say=print)
-    print(f"{fell.total()} kills: {dict(fell)}; after each the table read as before or as after, and the next run went on")
+    print(
+        f"{fell.total()} kills: {dict(fell)}; after each the table read as before or as after, and the next run went on"
+    )
 
 
 if __name__ == "__main__":

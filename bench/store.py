@@ -34,8 +34,18 @@ def weekdays(number: int) -> list[date]:
 
 def _rows(table: Table, columns: dict[str, object], session: date) -> pl.DataFrame:
     known = datetime(session.year, session.month, session.day, 22, tzinfo=UTC)
-    given = {"withdrawn": False, "source": "simulated", "capture": session, "file": f"prices_{session}.csv", "known_at": known, "declared_known_at": known, **columns}
-    frame = pl.select([(v if isinstance(v, pl.Expr) else pl.lit(v)).alias(c) for c, v in given.items() if c in table.schema])
+    given = {
+        "withdrawn": False,
+        "source": "simulated",
+        "capture": session,
+        "file": f"prices_{session}.csv",
+        "known_at": known,
+        "declared_known_at": known,
+        **columns,
+    }
+    frame = pl.select(
+        [(v if isinstance(v, pl.Expr) else pl.lit(v)).alias(c) for c, v in given.items() if c in table.schema]
+    )
     return table.conform(frame.select(*table.schema))
 
 
@@ -44,27 +54,65 @@ def bars(session: date, names: int) -> pl.DataFrame:
     chance = np.random.default_rng(session.toordinal())
     close = np.round(20 + 5 * np.arange(names) % 300 + chance.normal(0, 2, names), 2)
     spread = np.round(np.abs(chance.normal(0, 0.5, names)), 2)
-    prices = {"open": np.round(close + chance.normal(0, 0.3, names), 2), "high": close + spread, "low": close - spread, "close": close, "adj_close": close}
-    numbers = {**{c: pl.Series(np.round(v, 2)) for c, v in prices.items()}, "volume": pl.Series(chance.integers(100, 10**7, names)), "line": pl.int_range(2, names + 2, eager=True)}
-    return _rows(BARS, {"session": session, "sid": pl.int_range(10**15, 10**15 + names, eager=True), "symbol": pl.Series([f"S{n:04}" for n in range(names)]), **numbers}, session)
+    prices = {
+        "open": np.round(close + chance.normal(0, 0.3, names), 2),
+        "high": close + spread,
+        "low": close - spread,
+        "close": close,
+        "adj_close": close,
+    }
+    numbers = {
+        **{c: pl.Series(np.round(v, 2)) for c, v in prices.items()},
+        "volume": pl.Series(chance.integers(100, 10**7, names)),
+        "line": pl.int_range(2, names + 2, eager=True),
+    }
+    return _rows(
+        BARS,
+        {
+            "session": session,
+            "sid": pl.int_range(10**15, 10**15 + names, eager=True),
+            "symbol": pl.Series([f"S{n:04}" for n in range(names)]),
+            **numbers,
+        },
+        session,
+    )
 
 
 def minutes(session: date, names: int) -> pl.DataFrame:
     """One session of minute bars."""
-    chance, open_at = np.random.default_rng(session.toordinal()), datetime(session.year, session.month, session.day, 14, 30, tzinfo=UTC)
+    chance, open_at = (
+        np.random.default_rng(session.toordinal()),
+        datetime(session.year, session.month, session.day, 14, 30, tzinfo=UTC),
+    )
     n = 390 * names
     close = pl.Series(np.round(20 + np.repeat(np.arange(names), 390) % 300 + chance.normal(0, 0.5, n), 2))
     ts = pl.Series([open_at + timedelta(minutes=m) for m in range(390)] * names, dtype=INTRADAY_BARS.schema["ts"])
-    named = {"ts": ts, "venue": "XNYS", "symbol": pl.Series(np.repeat([f"S{k:03}" for k in range(names)], 390)), "seconds": pl.lit(60, dtype=pl.Int32)}
+    named = {
+        "ts": ts,
+        "venue": "XNYS",
+        "symbol": pl.Series(np.repeat([f"S{k:03}" for k in range(names)], 390)),
+        "seconds": pl.lit(60, dtype=pl.Int32),
+    }
     prices = dict.fromkeys(("open", "high", "low", "close"), close)
-    return _rows(INTRADAY_BARS, {**named, **prices, "volume": pl.Series(chance.integers(1, 10**5, n).astype(float)), "line": pl.int_range(n, eager=True)}, session)
+    return _rows(
+        INTRADAY_BARS,
+        {
+            **named,
+            **prices,
+            "volume": pl.Series(chance.integers(1, 10**5, n).astype(float)),
+            "line": pl.int_range(n, eager=True),
+        },
+        session,
+    )
 
 
 def features(session: date, names: int) -> pl.DataFrame:
     """One session of 158 computed values per name."""
     chance = np.random.default_rng(session.toordinal())
     values = {f"f{n}": pl.Series(chance.normal(size=names)) for n in range(158)}
-    return _rows(FEATURES, {"session": session, "sid": pl.int_range(names, eager=True), "version": "v1", **values}, session)
+    return _rows(
+        FEATURES, {"session": session, "sid": pl.int_range(names, eager=True), "version": "v1", **values}, session
+    )
 
 
 def cpu(act: Callable[[], object]) -> float:
@@ -74,24 +122,39 @@ def cpu(act: Callable[[], object]) -> float:
     return 1_000 * (time.process_time() - before)
 
 
-def history(store: DeltaStore, table: Table, made: Callable[[date], pl.DataFrame], sessions: list[date], *, weekly: bool) -> None:
+def history(
+    store: DeltaStore, table: Table, made: Callable[[date], pl.DataFrame], sessions: list[date], *, weekly: bool
+) -> None:
     """Append session by session, and print what a day costs in the first ten and in the last ten."""
     costs: list[tuple[float, float]] = []
     upkeep = 0.0
     for n, session in enumerate(sessions, 1):
         frame = made(session)
         if n <= AROUND or n > len(sessions) - AROUND:
-            costs.append((cpu(lambda f=frame: store.append(table, f)), cpu(lambda s=session: store.read(table, as_of=None, first=s, last=s))))
+            costs.append(
+                (
+                    cpu(lambda f=frame: store.append(table, f)),
+                    cpu(lambda s=session: store.read(table, as_of=None, first=s, last=s)),
+                )
+            )
         else:
             store.append(table, frame)
         if weekly and n % WEEK == 0:
             upkeep += cpu(lambda: compact(store, table))
-    (early_write, early_read), (late_write, late_read) = ([statistics.median(c) for c in zip(*half, strict=True)] for half in (costs[1:AROUND], costs[-AROUND:]))
+    (early_write, early_read), (late_write, late_read) = (
+        [statistics.median(c) for c in zip(*half, strict=True)] for half in (costs[1:AROUND], costs[-AROUND:])
+    )
     old = statistics.median(cpu(lambda s=s: store.read(table, as_of=None, first=s, last=s)) for s in sessions[:AROUND])
     found = laid(store, table, set())
-    print(f"{table.name}: {found.rows:,} rows in {len(sessions):,} sessions, {'compacted every week' if weekly else 'not compacted'}: {found.files} files, {found.bytes / 1e6:,.0f} MB")
-    print(f"  append of a day  {early_write:8.1f} CPU-ms at session {AROUND:,}, {late_write:8.1f} at {len(sessions):,}: {late_write / early_write:.2f} times")
-    print(f"  read of a day    {early_read:8.1f} CPU-ms at session {AROUND:,}, {late_read:8.1f} at {len(sessions):,}: {late_read / early_read:.2f} times; of the first sessions, at the end {old:.1f}")
+    print(
+        f"{table.name}: {found.rows:,} rows in {len(sessions):,} sessions, {'compacted every week' if weekly else 'not compacted'}: {found.files} files, {found.bytes / 1e6:,.0f} MB"
+    )
+    print(
+        f"  append of a day  {early_write:8.1f} CPU-ms at session {AROUND:,}, {late_write:8.1f} at {len(sessions):,}: {late_write / early_write:.2f} times"
+    )
+    print(
+        f"  read of a day    {early_read:8.1f} CPU-ms at session {AROUND:,}, {late_read:8.1f} at {len(sessions):,}: {late_read / early_read:.2f} times; of the first sessions, at the end {old:.1f}"
+    )
     print(f"  compaction       {upkeep / len(sessions):8.1f} CPU-ms a session, on average", flush=True)
 
 
@@ -118,7 +181,9 @@ def main(names: int = 3_000, sessions: int = 2_500) -> None:
     against_parquet(BARS, BARS.conform(year), f"a year of bars ({year.height:,} rows)")
     against_parquet(BARS, bars(days[0], names), f"a day of bars ({names:,} rows)")
     against_parquet(INTRADAY_BARS, minutes(days[0], 500), "a day of minute bars (195,000 rows)")
-    against_parquet(FEATURES, FEATURES.conform(pl.concat([features(d, names) for d in days[:20]])), "20 sessions of 158 features")
+    against_parquet(
+        FEATURES, FEATURES.conform(pl.concat([features(d, names) for d in days[:20]])), "20 sessions of 158 features"
+    )
     with tempfile.TemporaryDirectory() as folder:
         history(DeltaStore(Path(folder)), INTRADAY_BARS, lambda d: minutes(d, 500), days[:20], weekly=False)
     for weekly in (True, False):

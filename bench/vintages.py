@@ -63,12 +63,16 @@ def rolling(columns: tuple[str, ...]) -> FeatureSet:
     return FeatureSet("rolling", "1", features, columns, lookback=60, kernel=kernel, cross_section=lambda rows: rows)
 
 
-def known_then(rows: pl.DataFrame, located: pl.DataFrame, values: tuple[str, ...], subject: tuple[str, ...]) -> pl.DataFrame:
+def known_then(
+    rows: pl.DataFrame, located: pl.DataFrame, values: tuple[str, ...], subject: tuple[str, ...]
+) -> pl.DataFrame:
     """The versions of rows, as the platform takes them."""
     return versions(rows, located, values, subject)
 
 
-def known_now(rows: pl.DataFrame, located: pl.DataFrame, values: tuple[str, ...], subject: tuple[str, ...]) -> pl.DataFrame:
+def known_now(
+    rows: pl.DataFrame, located: pl.DataFrame, values: tuple[str, ...], subject: tuple[str, ...]
+) -> pl.DataFrame:
     """The rows in force, as if each had been known at its own session."""
     table = BARS if subject == ("sid",) else ACTIONS
     standing = in_force(rows, table).join(located.select("session", "i"), on="session")
@@ -84,10 +88,20 @@ def cost(store: Store, features: FeatureSet, located: Callable[..., pl.DataFrame
         block = Block(*map(CUTS.calendar.index, (anchor, days[0], days[-1])))
         as_of, sessions = CUTS.of(days[-1]), CUTS.frame(anchor, days[-1])
         stored = store.read(BARS, as_of=as_of, first=anchor, last=days[-1])
-        adjusting = store.read(ACTIONS, as_of=as_of, first=anchor, last=days[-1]).filter(pl.col("kind").is_in(["split", "dividend"]))
-        members = stored.select("session", "sid").unique().join(sessions.select("session", "i"), on="session").filter(pl.col("i") >= block.first)
+        adjusting = store.read(ACTIONS, as_of=as_of, first=anchor, last=days[-1]).filter(
+            pl.col("kind").is_in(["split", "dividend"])
+        )
+        members = (
+            stored.select("session", "sid")
+            .unique()
+            .join(sessions.select("session", "i"), on="session")
+            .filter(pl.col("i") >= block.first)
+        )
         begun = time.process_time()
-        bars, actions = located(stored, sessions, features.stored_columns, ("sid",)), located(adjusting, sessions, TERMS, ("sid", "kind"))
+        bars, actions = (
+            located(stored, sessions, features.stored_columns, ("sid",)),
+            located(adjusting, sessions, TERMS, ("sid", "kind")),
+        )
         values.append(evaluate(features, bars, actions, members, block))
         cpu += time.process_time() - begun
         begun = time.process_time()
@@ -112,7 +126,13 @@ def differing(one: pl.DataFrame, other: pl.DataFrame) -> float:
 def load(store: Store, data: Path, captures: int | None) -> None:
     """Take in the panel, or its first captures."""
     mapping = ColumnMapping(session="date", label="captured_on", adj_close="adj_close")
-    source = Files(data / "prices_20150323_20160630.parquet", mapping, CUTS.calendar, known_at="label+1d@13:00", listings=data / "listings_to_20160630.parquet")
+    source = Files(
+        data / "prices_20150323_20160630.parquet",
+        mapping,
+        CUTS.calendar,
+        known_at="label+1d@13:00",
+        listings=data / "listings_to_20160630.parquet",
+    )
     report = ingest(source, store, None, datetime(2026, 12, 1, tzinfo=UTC), source.labels()[:captures], CUTS.calendar)
     print({k: int(v) for k, v in report.numbers.items()}, flush=True)
 
@@ -126,9 +146,19 @@ def main(data: Path, captures: int | None = None) -> None:
         store = DeltaStore(Path(folder))
         load(store, data, captures)
         own = feature_set("price_volume")
-        for name, features in {**{n: rolling(c) for n, c in SETS.items()}, f"{own.name} ({', '.join(own.columns)})": own}.items():
+        for name, features in {
+            **{n: rolling(c) for n, c in SETS.items()},
+            f"{own.name} ({', '.join(own.columns)})": own,
+        }.items():
             now, then = (least(store, features, located) for located in (known_now, known_then))
-            ratios = [f"{b:{f}} | +{b / a - 1:.0%}" for a, b, f in ((now.rows, then.rows, ","), (now.panels, then.panels, ".2f"), (now.cpu, then.cpu, ".2f"))]
+            ratios = [
+                f"{b:{f}} | +{b / a - 1:.0%}"
+                for a, b, f in (
+                    (now.rows, then.rows, ","),
+                    (now.panels, then.panels, ".2f"),
+                    (now.cpu, then.cpu, ".2f"),
+                )
+            ]
             print(
                 f"| {name} | {then.values.height:,} | {now.rows:,} | {ratios[0]} | {now.panels:.2f} | {ratios[1]} | {now.cpu:.2f} | {ratios[2]} | {differing(then.values, now.values):.1%} |",
                 flush=True,

@@ -31,10 +31,25 @@ def page(tables: tuple[Table, ...]) -> str:
 
 def section(table: Table) -> str:
     """One table: what a row means, its key, its columns, and the rules that judge it."""
-    rows = [f"| `{name}` | {dtype} | {role(table, name)} | {table.units.get(name, '')} |" for name, dtype in table.schema.items()]
+    rows = [
+        f"| `{name}` | {dtype} | {role(table, name)} | {table.units.get(name, '')} |"
+        for name, dtype in table.schema.items()
+    ]
     judged = [f"| {r.name} | {r.severity}s | {r.question} | {limit(r)} |" for r in RULES_OF.get(table.name, ())]
     rules = ["| rule | it | asks | limit |", "|---|---|---|---|", *judged, ""] if judged else []
-    return "\n".join([f"## {table.name}", "", table.doc, "", "| column | type | role | unit |", "|---|---|---|---|", *rows, "", *rules])
+    return "\n".join(
+        [
+            f"## {table.name}",
+            "",
+            table.doc,
+            "",
+            "| column | type | role | unit |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            *rules,
+        ]
+    )
 
 
 def limit(rule: Rule) -> str:

@@ -22,18 +22,34 @@ def section(one: FeatureSet) -> str:
         f"every {one.frequency}",
         f"looks back {one.lookback}",
         f"reads {', '.join(f'`{c}`' for c in one.columns)}",
-        *([f"and by inputs {', '.join(f'`{i.name}`' for i in one.inputs)} from {', '.join(f'`{t}`' for t in sorted({t for i in one.inputs for t in i.tables}))}"] if one.inputs else []),
+        *(
+            [
+                f"and by inputs {', '.join(f'`{i.name}`' for i in one.inputs)} from {', '.join(f'`{t}`' for t in sorted({t for i in one.inputs for t in i.tables}))}"
+            ]
+            if one.inputs
+            else []
+        ),
         f"stored as {one.dtype}",
     ]
     rows = [f"| `{f}` | {one.meaning.get(f, '').replace('|', chr(92) + '|')} |" for f in one.features]
-    return "\n".join([f"## {one.name}", "", one.doc, "", "; ".join(facts) + ".", "", "| feature | meaning |", "|---|---|", *rows, ""])
+    return "\n".join(
+        [f"## {one.name}", "", one.doc, "", "; ".join(facts) + ".", "", "| feature | meaning |", "|---|---|", *rows, ""]
+    )
 
 
 def page() -> str:
     """All sets as Markdown."""
     index = [f"- [{s.name}](#{s.name}): {s.doc}" for s in OF_SESSIONS]
     bars = ", ".join(f"`{s.name}`" for s in OF_BARS)
-    return "\n".join([HEAD, *index, f"- of intraday bars, with the same features and a bar for a session: {bars}", "", *(section(s) for s in OF_SESSIONS)])
+    return "\n".join(
+        [
+            HEAD,
+            *index,
+            f"- of intraday bars, with the same features and a bar for a session: {bars}",
+            "",
+            *(section(s) for s in OF_SESSIONS),
+        ]
+    )
 
 
 if __name__ == "__main__":

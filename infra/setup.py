@@ -78,12 +78,16 @@ def check_interpreter() -> None:
 
 def run(*command: str, environment: dict[str, str] | None = None) -> None:
     """Run, showing what it prints. Leaves with its exit code where it fails."""
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  # our own commands
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:  # our own commands
         for line in process.stderr or ():
             if not line.startswith((" + ", " - ", " ~ ")):  # uv's list of all packages; the downloads stay
                 print(f"  {line}", end="", flush=True)
     if process.returncode:
-        raise SystemExit(f"setup: failed ({process.returncode}): {' '.join(command)}\n       The environment is incomplete; run the same make target again to go on.")
+        raise SystemExit(
+            f"setup: failed ({process.returncode}): {' '.join(command)}\n       The environment is incomplete; run the same make target again to go on."
+        )
 
 
 def install() -> None:
@@ -93,12 +97,26 @@ def install() -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as pinned:
         pinned.write(requirement(LOCK.read_text(), "uv"))
         pinned.flush()
-        run(str(PYTHON), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--requirement", pinned.name)
-    config = subprocess.run((str(PYTHON), "-m", "pip", "config", "list"), capture_output=True, text=True, check=True).stdout  # noqa: S603  # our own command
+        run(
+            str(PYTHON),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--require-hashes",
+            "--no-deps",
+            "--requirement",
+            pinned.name,
+        )
+    config = subprocess.run(
+        (str(PYTHON), "-m", "pip", "config", "list"), capture_output=True, text=True, check=True
+    ).stdout  # our own command
     environment = {**uv_environment(config), **os.environ, "VIRTUAL_ENV": str(VENV)}
     uv = str(VENV / "bin" / "uv")
     run(uv, "pip", "sync", "--require-hashes", LOCK.name, environment=environment)
-    run(uv, "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", ".", environment=environment)
+    run(
+        uv, "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", ".", environment=environment
+    )
 
 
 def lend_openmp() -> None:
@@ -109,16 +127,26 @@ def lend_openmp() -> None:
     bundled = next(iter(site.glob("scikit_learn.libs/libgomp-*")), None)
     if bundled:
         lent = site / "libgomp.so.1"
-        lent.write_bytes(bundled.read_bytes().replace(bundled.name.encode() + b"\0", b"libgomp.so.1".ljust(len(bundled.name) + 1, b"\0")))
+        lent.write_bytes(
+            bundled.read_bytes().replace(
+                bundled.name.encode() + b"\0", b"libgomp.so.1".ljust(len(bundled.name) + 1, b"\0")
+            )
+        )
         (site / "libgomp.pth").write_text(f"import ctypes; ctypes.CDLL({str(lent)!r})\n")
     if not bundled or not loads("lightgbm"):
-        raise SystemExit("setup: LightGBM does not load: the OpenMP runtime is missing.\n       Debian and Ubuntu: apt-get install libgomp1    macOS: brew install libomp")
-    print("setup: no OpenMP runtime on this system; LightGBM uses the one from scikit-learn's wheel (system-wide: apt-get install libgomp1)")
+        raise SystemExit(
+            "setup: LightGBM does not load: the OpenMP runtime is missing.\n       Debian and Ubuntu: apt-get install libgomp1    macOS: brew install libomp"
+        )
+    print(
+        "setup: no OpenMP runtime on this system; LightGBM uses the one from scikit-learn's wheel (system-wide: apt-get install libgomp1)"
+    )
 
 
 def loads(module: str) -> bool:
     """Whether the environment can import `module`."""
-    return subprocess.run((str(PYTHON), "-c", f"import {module}"), capture_output=True, check=False).returncode == 0  # noqa: S603  # our own command
+    return (
+        subprocess.run((str(PYTHON), "-c", f"import {module}"), capture_output=True, check=False).returncode == 0
+    )  # our own command
 
 
 def main() -> None:
@@ -126,7 +154,10 @@ def main() -> None:
     check_interpreter()
     packages = len(re.findall(r"^\S+==", LOCK.read_text(), re.MULTILINE))
     free = shutil.disk_usage(ROOT).free / 1e9
-    print(f"setup: {packages} pinned packages into .venv (about 0.5 GB to download, 1.7 GB on disk; {free:.0f} GB free). Once per lock.", flush=True)
+    print(
+        f"setup: {packages} pinned packages into .venv (about 0.5 GB to download, 1.7 GB on disk; {free:.0f} GB free). Once per lock.",
+        flush=True,
+    )
     started = time.monotonic()
     install()
     lend_openmp()

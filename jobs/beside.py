@@ -31,17 +31,35 @@ def beside(ws: Workspace, name: str) -> dg.Definitions:
     of_own = {key for key in under if (read := repository.asset_graph.get(key).parent_keys) and read <= own}
     shown = own.union(of_own, *(g.executable_asset_keys for g in graphs.values()))
 
-    def job(called: str, keys: Iterable[dg.AssetKey], checks: Iterable[dg.AssetCheckKey], description: str | None) -> "AssetJob":
+    def job(
+        called: str, keys: Iterable[dg.AssetKey], checks: Iterable[dg.AssetCheckKey], description: str | None
+    ) -> "AssetJob":
         selected = dg.AssetSelection.assets(*(under[k] for k in keys)).without_checks()
         asked = dg.AssetSelection.checks(*(c.replace_asset_key(under[c.asset_key]) for c in checks))
-        return dg.define_asset_job(called, selected | asked, executor_def=dg.in_process_executor, description=description)
+        return dg.define_asset_job(
+            called, selected | asked, executor_def=dg.in_process_executor, description=description
+        )
 
     return dg.Definitions(
-        assets=[a.with_attributes(asset_key_replacements=under) for a in whole.assets or () if isinstance(a, dg.AssetsDefinition) and a.keys & shown],
-        asset_checks=[_renamed(c, under) for c in whole.asset_checks or () if {k.asset_key for k in c.check_keys} <= shown],
+        assets=[
+            a.with_attributes(asset_key_replacements=under)
+            for a in whole.assets or ()
+            if isinstance(a, dg.AssetsDefinition) and a.keys & shown
+        ],
+        asset_checks=[
+            _renamed(c, under) for c in whole.asset_checks or () if {k.asset_key for k in c.check_keys} <= shown
+        ],
         jobs=[
-            *(job(called, g.executable_asset_keys, g.asset_check_keys, repository.get_job(called).description) for called, g in graphs.items()),
-            job("features", own, (k for k in repository.asset_graph.asset_check_keys if k.asset_key in own), "The feature sets of this package over a range."),
+            *(
+                job(called, g.executable_asset_keys, g.asset_check_keys, repository.get_job(called).description)
+                for called, g in graphs.items()
+            ),
+            job(
+                "features",
+                own,
+                (k for k in repository.asset_graph.asset_check_keys if k.asset_key in own),
+                "The feature sets of this package over a range.",
+            ),
         ],
         resources=whole.resources,
         executor=whole.executor,

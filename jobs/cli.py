@@ -49,8 +49,17 @@ def demo(fresh: Annotated[bool, typer.Option("--fresh", help="Throw the demo's h
 @app.command()
 def ingest(
     last: To = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Only say what would be fetched: captures, requests, how long that takes.")] = False,
-    known_at: Annotated[str | None, typer.Option("--known-at", metavar="RULE", help="When the rows of a file without knowledge times are assumed to be known, such as close+1h.")] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what would be fetched: captures, requests, how long that takes.")
+    ] = False,
+    known_at: Annotated[
+        str | None,
+        typer.Option(
+            "--known-at",
+            metavar="RULE",
+            help="When the rows of a file without knowledge times are assumed to be known, such as close+1h.",
+        ),
+    ] = None,
 ) -> None:
     """Take in the captures that have arrived and were not taken in yet, up to one where it is named. An assumed knowledge time is stamped ASSUMED wherever the data is used."""
     from jobs.console import progress, show
@@ -100,7 +109,9 @@ def backfill(first: From = None, last: To = None) -> None:
     ws = workspace()
     begin, end = ws.span
     sessions = ws.cuts.calendar
-    until = sessions.on_or_before(last or (sessions.shift(ws.deployment.start, -1) if end else ws.cuts.due(ws.clock.now())))
+    until = sessions.on_or_before(
+        last or (sessions.shift(ws.deployment.start, -1) if end else ws.cuts.due(ws.clock.now()))
+    )
     with runner(ws) as started:
         steps(run_backfill(started, sessions.on_or_after(first or begin), until), as_json=False)
 
@@ -125,7 +136,9 @@ def report(book: str = "paper", session: Day = None, first: From = None, last: T
             page = session_report(ws.store, breaks, found, session, folder=ws.reports, notice=ws.notice)
         else:
             begin, end = ws.booked(found)
-            page = range_report(ws.store, found, first or begin, last or end, folder=ws.reports, notice=ws.notice, breaks=breaks)
+            page = range_report(
+                ws.store, found, first or begin, last or end, folder=ws.reports, notice=ws.notice, breaks=breaks
+            )
     say(str(page))
 
 
@@ -157,7 +170,10 @@ def why(session: Annotated[date, typer.Argument(metavar="SESSION", parser=day)],
 @app.command()
 def sql(
     query: str,
-    as_of: Annotated[datetime | None, typer.Option("--as-of", metavar="TIME", parser=moment, help="Knowledge time, ISO 8601, UTC; default now.")] = None,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option("--as-of", metavar="TIME", parser=moment, help="Knowledge time, ISO 8601, UTC; default now."),
+    ] = None,
     output: Annotated[str, typer.Option("--format", help="table, csv, json or parquet")] = "table",
 ) -> None:
     """Ask the tables: `bars` shows the rows in force as of a time, `history.bars` every version."""
@@ -206,9 +222,20 @@ def ui(port: int = 3000) -> None:
 
     folder = dagster_home(home())
     say(f"http://127.0.0.1:{port}  (home {home()}; Ctrl-C ends it)")
-    command = [sys.executable, "-m", "dagster", "dev", "--module-name", "jobs.definitions", "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "dev",
+        "--module-name",
+        "jobs.definitions",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     environment = {**os.environ, "QUANT_HOME": str(home()), "DAGSTER_HOME": str(folder)}
-    raise typer.Exit(subprocess.call(command, cwd=folder, env=environment))  # noqa: S603  # our own interpreter on our own module
+    raise typer.Exit(subprocess.call(command, cwd=folder, env=environment))  # our own interpreter on our own module
 
 
 def main() -> None:

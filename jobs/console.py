@@ -45,7 +45,9 @@ def switch(reason: str, *, on: bool, as_json: bool) -> None:
     if as_json:
         _json({"on": on, "reason": reason})
     else:
-        say(f"The kill switch is [bold red]ON[/]: {escape(reason)}." if on else "The kill switch is [bold green]off[/].")
+        say(
+            f"The kill switch is [bold red]ON[/]: {escape(reason)}." if on else "The kill switch is [bold green]off[/]."
+        )
 
 
 def _json(value: object) -> None:
@@ -65,7 +67,15 @@ def progress() -> Generator[Progress]:
     from rich.progress import Progress as Bar
 
     stderr = Console(stderr=True)
-    with Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+    with Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=stderr,
+        transient=True,
+        disable=not stderr.is_terminal,
+    ) as bar:
         task = bar.add_task("…", total=None)
 
         def tick(done: int, total: int, what: str) -> None:
@@ -76,18 +86,30 @@ def progress() -> Generator[Progress]:
 
 def _number(value: object) -> str:
     """As a person reads it: cents where there is money to show, few digits where there are few."""
-    return f"{value:,.2f}" if isinstance(value, float) and abs(value) >= 1_000 else f"{value:,.6g}" if isinstance(value, float) else str(value)
+    return (
+        f"{value:,.2f}"
+        if isinstance(value, float) and abs(value) >= 1_000
+        else f"{value:,.6g}"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 def _numbers(numbers: Iterable[tuple[str, object]]) -> str:
-    one_line = [(k, v) for k, v in numbers if isinstance(v, (int, float, str)) and not isinstance(v, bool) and v != "" and "\n" not in str(v)]
+    one_line = [
+        (k, v)
+        for k, v in numbers
+        if isinstance(v, (int, float, str)) and not isinstance(v, bool) and v != "" and "\n" not in str(v)
+    ]
     return ", ".join(f"{k} {_number(v)}" for k, v in one_line[:SHOWN])
 
 
 def show(reports: Sequence[StageReport]) -> None:
     """A line for each stage."""
     for r in reports:
-        say(f"[{COLOURS.get(r.state, 'white')}]{r.state:8}[/] {r.stage:22} {_numbers(r.numbers.items())} {escape(r.reason)}")
+        say(
+            f"[{COLOURS.get(r.state, 'white')}]{r.state:8}[/] {r.stage:22} {_numbers(r.numbers.items())} {escape(r.reason)}"
+        )
         for note in r.notes[:5]:
             say(f"           {escape(note)}")
 
@@ -105,7 +127,9 @@ def steps(ran: "Iterable[Step]", *, as_json: bool) -> "list[Step]":
             say(f"[bold]{step.session} {step.job}[/]")
             for name, metadata in step.assets.items():
                 state = str(metadata.get("state", "done"))
-                say(f"  [{COLOURS.get(state, 'white')}]{state:8}[/] {name:24} {escape(_numbers((k, v) for k, v in metadata.items() if k != 'state' and not k.startswith('dagster')))}")
+                say(
+                    f"  [{COLOURS.get(state, 'white')}]{state:8}[/] {name:24} {escape(_numbers((k, v) for k, v in metadata.items() if k != 'state' and not k.startswith('dagster')))}"
+                )
     return out
 
 
@@ -119,8 +143,13 @@ def frame(rows: "pl.DataFrame", output: str, *, title: str = "") -> None:
         case "parquet":
             rows.write_parquet(sys.stdout.buffer)
         case "table":
-            say(f"[italic]{escape(title)} ({rows.height:,} rows{f', the first {ROWS}' if rows.height > ROWS else ''})[/]")
-            _grid({name: dtype.is_numeric() for name, dtype in rows.schema.items()}, [[_cell(v) for v in row] for row in rows.head(ROWS).iter_rows()])
+            say(
+                f"[italic]{escape(title)} ({rows.height:,} rows{f', the first {ROWS}' if rows.height > ROWS else ''})[/]"
+            )
+            _grid(
+                {name: dtype.is_numeric() for name, dtype in rows.schema.items()},
+                [[_cell(v) for v in row] for row in rows.head(ROWS).iter_rows()],
+            )
         case _:
             raise ConfigurationError(f"no format is named {output!r}; there are table, csv, json and parquet")
 
@@ -132,7 +161,9 @@ def _cell(value: object) -> str:
 def _grid(columns: Mapping[str, bool], rows: Sequence[Sequence[str]]) -> None:
     """The rows as a table of the columns (name, whether to align right), in which no id is broken; where that is too wide, a block for each row."""
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
-    if sum(w if w <= WHOLE else FOLDED for w in widths) + 3 * len(widths) + 1 > console.width:  # 3: a line and a space on both sides
+    if (
+        sum(w if w <= WHOLE else FOLDED for w in widths) + 3 * len(widths) + 1 > console.width
+    ):  # 3: a line and a space on both sides
         for row in rows:
             console.rule(style="dim")
             _pairs(zip(columns, row, strict=True))
@@ -171,7 +202,10 @@ def statuses(answers: "Sequence[Status]", session: date, *, as_json: bool) -> No
     if as_json:
         _json({"session": session, "fine": all(a.fine for a in answers), "stages": answers})
         return
-    say(f"Session {session}: " + ("[bold green]fine[/]" if all(a.fine for a in answers) else "[bold red]somebody has to act[/]"))
+    say(
+        f"Session {session}: "
+        + ("[bold green]fine[/]" if all(a.fine for a in answers) else "[bold red]somebody has to act[/]")
+    )
     table = Table("question", "state", "answer")
     for a in answers:
         table.add_row(Text(a.question), Text(a.state, style=COLOURS.get(a.state, "white")), Text(a.answer))
@@ -189,7 +223,10 @@ def explained(answers: "Mapping[str, pl.DataFrame]", session: date, *, as_json: 
         return
     for strategy, rows in answers.items():
         sets = ", ".join(rows["decision_set_id"].unique(maintain_order=True))
-        say(f"[bold]{escape(strategy)} {session}[/]: " + (f"{rows['names'].sum()} names, decision set {sets}" if sets else "nothing was decided"))
+        say(
+            f"[bold]{escape(strategy)} {session}[/]: "
+            + (f"{rows['names'].sum()} names, decision set {sets}" if sets else "nothing was decided")
+        )
         _reasons(rows)
 
 
@@ -242,7 +279,11 @@ def traced(walked: "Sequence[Station]", *, as_json: bool) -> None:
         say(f"[bold]→ {step.table}[/]  {step.meaning}" + ("" if step.rows else ": none"))
         for row in step.rows[:STATIONS]:
             at = f"{row['file']}:{row['line']}  " if "file" in row else ""
-            told = {k: said for k, v in row.items() if k not in {"file", "line"} and (said := _cell(v)) and not said.startswith("{")}
+            told = {
+                k: said
+                for k, v in row.items()
+                if k not in {"file", "line"} and (said := _cell(v)) and not said.startswith("{")
+            }
             _indented(at + ", ".join(f"{k} {v}" for k, v in told.items()), 4)
         if len(step.rows) > STATIONS:
             say(f"    and {len(step.rows) - STATIONS} more; --json has them all")

@@ -41,7 +41,9 @@ def build(ws: Workspace) -> dg.Definitions:
     ends = month_end_partitions(month_ends(calendar, first, last or calendar.shift(calendar.last, -1)))
     read = [feature_set(name) for name in sets_of(strategies)]
     if of_bars := [f.name for f in read if f.frequency != DAILY]:
-        raise ConfigurationError(f"strategies decide once a session and read sets of sessions; {of_bars} have a value for each bar. Sets on bars are declared under bars: in the deployment")
+        raise ConfigurationError(
+            f"strategies decide once a session and read sets of sessions; {of_bars} have a value for each bar. Sets on bars are declared under bars: in the deployment"
+        )
     names = [f.table.name for f in read]
     by_session = [f for f in feature_sets().values() if f.frequency == DAILY]
     fed = [dataset(name) for name in ws.feeds]
@@ -49,7 +51,13 @@ def build(ws: Workspace) -> dg.Definitions:
     history, retrain, run_research = research.jobs(names, list(ws.feeds))
     (after_delivery,) = post_trade.jobs()
     jobs_on_bars = intraday.jobs(ws.deployment.bars)
-    upkeep = maintenance.build(ws.store, lambda: ws.ledger, lambda: [t for t in tables(ws.store).values() if ws.store.exists(t)], ws.reports, Retention())
+    upkeep = maintenance.build(
+        ws.store,
+        lambda: ws.ledger,
+        lambda: [t for t in tables(ws.store).values() if ws.store.exists(t)],
+        ws.reports,
+        Retention(),
+    )
     month_end_keys = set(ends.get_partition_keys())
     start = ws.deployment.start.isoformat()
 
@@ -69,9 +77,29 @@ def build(ws: Workspace) -> dg.Definitions:
             *backtest_assets.build(sessions, ws.reports, ws.notice),
             *today_assets.build(sessions),
         ],
-        asset_checks=[*market_data_checks.build(ws.reports / "data_docs", fed), *features_checks.build(by_session, strategies), *features_checks.of_bars(ws.deployment.bars), *today_checks.build()],
-        jobs=[run_daily, deliver, after_delivery, day_status, data_docs, history, retrain, run_research, upkeep, *jobs_on_bars],
-        schedules=[daily.schedule(ws.cuts, run_daily), maintenance.schedule(upkeep), *intraday.schedules(ws.deployment.bars, jobs_on_bars)],
+        asset_checks=[
+            *market_data_checks.build(ws.reports / "data_docs", fed),
+            *features_checks.build(by_session, strategies),
+            *features_checks.of_bars(ws.deployment.bars),
+            *today_checks.build(),
+        ],
+        jobs=[
+            run_daily,
+            deliver,
+            after_delivery,
+            day_status,
+            data_docs,
+            history,
+            retrain,
+            run_research,
+            upkeep,
+            *jobs_on_bars,
+        ],
+        schedules=[
+            daily.schedule(ws.cuts, run_daily),
+            maintenance.schedule(upkeep),
+            *intraday.schedules(ws.deployment.bars, jobs_on_bars),
+        ],
         sensors=[
             sensors.follows("decisions", deliver, "new_decisions", wanted=live),
             sensors.follows("orders", after_delivery, "orders_delivered", wanted=live),

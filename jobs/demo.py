@@ -41,13 +41,19 @@ def tell(*, fresh: bool) -> None:
     """Tell the story in the home folder. Raises ConfigurationError where the home has a deployment of its own."""
     where = home()
     if own_deployment(where) is not None or "QUANT_DEPLOYMENT" in os.environ:
-        raise ConfigurationError(f"{where} has a deployment of its own; tell the demo elsewhere: QUANT_HOME=.quant-demo quant demo")
+        raise ConfigurationError(
+            f"{where} has a deployment of its own; tell the demo elsewhere: QUANT_HOME=.quant-demo quant demo"
+        )
     if fresh:
         shutil.rmtree(where, ignore_errors=True)
     ws, started = Workspace(where, load(DEFAULT)), time.monotonic()
     console.rule("[bold]quant-assets: from a vendor's rows to a report on what was traded")
-    say("[yellow]The market is simulated: no price below was ever traded.[/] Vendor defects, corporate actions and a predictive signal of known strength are planted in it.\n")
-    twin = subprocess.Popen([sys.executable, "-m", "jobs.demo", "twin", str(where / "twin")], stdout=subprocess.PIPE)  # noqa: S603  # our own module
+    say(
+        "[yellow]The market is simulated: no price below was ever traded.[/] Vendor defects, corporate actions and a predictive signal of known strength are planted in it.\n"
+    )
+    twin = subprocess.Popen(
+        [sys.executable, "-m", "jobs.demo", "twin", str(where / "twin")], stdout=subprocess.PIPE
+    )  # our own module
     try:
         from jobs.execute import runner
 
@@ -88,9 +94,13 @@ def _data(running: "Runner") -> None:
     bars, features = made["bars"], made["features_price_volume"]
     refused = ws.store.read(QUARANTINE, as_of=None).group_by("reason").len().sort("len", descending=True)
     taken = ws.sql("select count(*) captures, sum(rows) rows from captures").row(0)
-    say(f"   {taken[0]:,} captures with {taken[1]:,} rows; {ws.sql('select count(*) from bars').item():,} bars of {ws.sql('select count(distinct sid) from bars').item()} instruments in force.")
+    say(
+        f"   {taken[0]:,} captures with {taken[1]:,} rows; {ws.sql('select count(*) from bars').item():,} bars of {ws.sql('select count(distinct sid) from bars').item()} instruments in force."
+    )
     say("   Quarantined, with file, line and reason: " + ", ".join(f"{r} {n}" for r, n in refused.iter_rows()) + ".")
-    say(f"   Sessions whose data the rules refused: {made['verdicts']['blocked']:.0f}. Feature values published: {features['values']:,.0f}.")
+    say(
+        f"   Sessions whose data the rules refused: {made['verdicts']['blocked']:.0f}. Feature values published: {features['values']:,.0f}."
+    )
     if bars["state"] == "empty":
         say("   Nothing of it was new.")
 
@@ -110,14 +120,20 @@ def _model(running: "Runner", twin: "subprocess.Popen[bytes]") -> None:
         out, _ = twin.communicate()
     without = msgspec.json.decode(out, type=Estimate)
     say(f"   {len(cuts)} models cut at month ends, {promoted} promoted to champion by rule.")
-    say(f"   Rank IC out of sample: [bold]{judged.mean:+.3f}[/] ± {judged.error:.3f} (t {judged.t:+.1f}, {judged.n} sessions). Planted: {ws.deployment.source['signal']:+.3f}.")
-    say(f"   The zero-signal twin:  [bold]{without.mean:+.3f}[/] ± {without.error:.3f} (t {without.t:+.1f}). A leak would show here.")
+    say(
+        f"   Rank IC out of sample: [bold]{judged.mean:+.3f}[/] ± {judged.error:.3f} (t {judged.t:+.1f}, {judged.n} sessions). Planted: {ws.deployment.source['signal']:+.3f}."
+    )
+    say(
+        f"   The zero-signal twin:  [bold]{without.mean:+.3f}[/] ± {without.error:.3f} (t {without.t:+.1f}). A leak would show here."
+    )
 
 
 def judge(ws: Workspace) -> Estimate:
     """The rank IC of the stored scores of history against the labels that became known after them."""
     rule = ws.deployment.strategies[0].rule
-    labels = ws.store.read(LABELS, as_of=None, where={"label": rule.name, "horizon": rule.horizon}).select("session", "sid", "value")
+    labels = ws.store.read(LABELS, as_of=None, where={"label": rule.name, "horizon": rule.horizon}).select(
+        "session", "sid", "value"
+    )
     history = ws.cuts.calendar.shift(ws.deployment.start, -1)
     scored = ws.store.read(SCORES, as_of=None, last=history).join(labels, on=["session", "sid"])
     return ic_estimate(rank_ic(scored), rule.horizon)
@@ -128,15 +144,24 @@ def _day(running: "Runner", number: int, session: date, *, interrupted: bool) ->
     _heading(f"{number}  {session}, live" + (", and its delivery is killed in mid-send" if interrupted else ""))
     with console.status("data, fills, positions, reconciliation, features, scores, decisions"):
         daily = running.session("daily", session)
-    counts = {k.upper(): int(float(str(v))) for k, v in daily["decisions"].items() if k not in {"decisions", "rows", "trade", "no_trade"} and isinstance(v, (int, float)) and v}
+    counts = {
+        k.upper(): int(float(str(v)))
+        for k, v in daily["decisions"].items()
+        if k not in {"decisions", "rows", "trade", "no_trade"} and isinstance(v, (int, float)) and v
+    }
     say("   Decisions: " + ", ".join(f"{k} {n}" for k, n in sorted(counts.items(), key=lambda kv: -kv[1])) + ".")
     book = daily["positions"]
-    say(f"   Fills booked: {daily['fills']['fills']:.0f}. Equity {book['equity']:,.2f}, P&L {book['pnl']:+,.2f}. Breaks: {daily['reconciliation']['breaks_open']:.0f}.")
+    say(
+        f"   Fills booked: {daily['fills']['fills']:.0f}. Equity {book['equity']:,.2f}, P&L {book['pnl']:+,.2f}. Breaks: {daily['reconciliation']['breaks_open']:.0f}."
+    )
     if interrupted:
         _interrupt(ws, session)
     with console.status("orders for the next open"):
         orders = running.session("deliver", session)["orders"]
-    say(f"   Orders of the session: {orders.get('orders', 0):.0f}, sent now: {orders.get('sent', 0):.0f}." + _counted(ws, session))
+    say(
+        f"   Orders of the session: {orders.get('orders', 0):.0f}, sent now: {orders.get('sent', 0):.0f}."
+        + _counted(ws, session)
+    )
     running.session("post_trade", session)
     running.session("today", session)
 
@@ -145,9 +170,16 @@ def _interrupt(ws: Workspace, session: date) -> None:
     """Deliver in another process, which is killed after some orders have reached the venue."""
     environment = {**os.environ, "QUANT_HOME": str(ws.home)}
     with console.status("another process delivers, and is killed"):
-        ended = subprocess.run([sys.executable, "-m", "jobs.demo", "interrupted", session.isoformat()], check=False, env=environment, stdout=subprocess.DEVNULL)  # noqa: S603  # our own module
+        ended = subprocess.run(
+            [sys.executable, "-m", "jobs.demo", "interrupted", session.isoformat()],
+            check=False,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+        )  # our own module
     if ended.returncode == -signal.SIGKILL:
-        say(f"   [red]kill -9[/] after {KILLED_AFTER} orders: the venue holds {_at_venue(ws, session).total()} of them, our ledger has acknowledgements for {KILLED_AFTER - 1}.")
+        say(
+            f"   [red]kill -9[/] after {KILLED_AFTER} orders: the venue holds {_at_venue(ws, session).total()} of them, our ledger has acknowledgements for {KILLED_AFTER - 1}."
+        )
     else:
         say("   Everything had been delivered before: there was nothing to kill.")
 
@@ -184,7 +216,9 @@ def _next(ws: Workspace) -> None:
         "make ui": "the asset graph and the day's status",
         "quant today": "what is due, done or blocked",
         f"quant replay {decided['decision_id'][-1]}": "a decision, rebuilt to the bit",
-        **({f"quant trace {fills['exec_id'][-1]}": "a fill, walked back to the vendor's lines"} if fills.height else {}),
+        **(
+            {f"quant trace {fills['exec_id'][-1]}": "a fill, walked back to the vendor's lines"} if fills.height else {}
+        ),
         f"quant why {session}": "decisions by reason",
         'quant sql "select reason, count(*) n from quarantine group by all order by n desc"': "any table, as of any time",
         "quant run daily": "the next session",
@@ -239,7 +273,17 @@ def _interrupted(session: date) -> None:
     PaperBroker.submit = submit_and_die
     ws = Workspace.open()
     for book in ws.books(live=True):
-        deliver(ws.store, ws.ledger, ws.brokers.open(book), book, ws.strategy_of(book), ws.cuts, session, ws.cuts.of(session), ws.notifier)
+        deliver(
+            ws.store,
+            ws.ledger,
+            ws.brokers.open(book),
+            book,
+            ws.strategy_of(book),
+            ws.cuts,
+            session,
+            ws.cuts.of(session),
+            ws.notifier,
+        )
 
 
 if __name__ == "__main__":

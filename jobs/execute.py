@@ -42,7 +42,13 @@ class Runner:
 
     def range(self, job: str, first: date, last: date) -> dict[str, dict[str, object]]:
         """Run a job for a range of partitions, in one run."""
-        return self._execute(job, {"dagster/asset_partition_range_start": first.isoformat(), "dagster/asset_partition_range_end": last.isoformat()})
+        return self._execute(
+            job,
+            {
+                "dagster/asset_partition_range_start": first.isoformat(),
+                "dagster/asset_partition_range_end": last.isoformat(),
+            },
+        )
 
     def check(self, job: str) -> None:
         """Run a job of checks, which has no partitions."""
@@ -53,11 +59,19 @@ class Runner:
         partition = tags.get("dagster/partition")
         others = {k: v for k, v in tags.items() if k != "dagster/partition"}
         try:
-            outcome = definition.execute_in_process(run_config=QUIET, partition_key=partition, instance=self.instance, tags=others)
+            outcome = definition.execute_in_process(
+                run_config=QUIET, partition_key=partition, instance=self.instance, tags=others
+            )
         except DagsterAssetCheckFailedError as error:
-            raise FeaturesRefused(f"{job}: {error} Nothing was made of it; `quant audit features` says at which column, session and instrument") from error
+            raise FeaturesRefused(
+                f"{job}: {error} Nothing was made of it; `quant audit features` says at which column, session and instrument"
+            ) from error
         materialised = [e.step_materialization_data.materialization for e in outcome.get_asset_materialization_events()]
-        return {m.asset_key.to_user_string(): {k: v.value for k, v in m.metadata.items()} for m in materialised if m.asset_key}
+        return {
+            m.asset_key.to_user_string(): {k: v.value for k, v in m.metadata.items()}
+            for m in materialised
+            if m.asset_key
+        }
 
 
 @contextmanager

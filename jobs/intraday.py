@@ -20,7 +20,12 @@ def jobs(declared: Sequence[OnBars]) -> "list[AssetJob]":
     """A job for each set on bars."""
     made = ((asset_of_bars(one), one) for one in declared)
     return [
-        dg.define_asset_job(name, dg.AssetSelection.assets(name), description=f"{one.feature_set} of {one.venue}, as far as its bars have ended.", executor_def=dg.in_process_executor)
+        dg.define_asset_job(
+            name,
+            dg.AssetSelection.assets(name),
+            description=f"{one.feature_set} of {one.venue}, as far as its bars have ended.",
+            executor_def=dg.in_process_executor,
+        )
         for name, one in made
     ]
 

@@ -48,9 +48,13 @@ def due(ws: "Workspace", session: date | None) -> list[date]:
     """
     calendar, start = ws.cuts.calendar, ws.deployment.start
     if session is not None and ws.deployment.clock == "system" and ws.cuts.of(session) > ws.clock.now():
-        raise ConfigurationError(f"the decision time of {session} is {ws.cuts.of(session):%Y-%m-%d %H:%M} UTC: what decides before it would not see what arrives until then")
+        raise ConfigurationError(
+            f"the decision time of {session} is {ws.cuts.of(session):%Y-%m-%d %H:%M} UTC: what decides before it would not see what arrives until then"
+        )
     if session is not None and session < start:
-        raise ConfigurationError(f"{session} lies before {start}, the first session traded day by day; use `quant backfill` for history")
+        raise ConfigurationError(
+            f"{session} lies before {start}, the first session traded day by day; use `quant backfill` for history"
+        )
     _, end = ws.span
     last = session or end or ws.cuts.due(ws.clock.now())
     missing = [s for s in calendar.between(start, last) if not done(ws, s)]

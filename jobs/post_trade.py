@@ -11,5 +11,10 @@ if TYPE_CHECKING:  # what define_asset_job returns has no public name
 def jobs() -> "list[AssetJob]":
     """post_trade."""
     return [
-        dg.define_asset_job("post_trade", dg.AssetSelection.assets("costs", "report"), executor_def=dg.in_process_executor, description="What the session's trading cost, and its page."),
+        dg.define_asset_job(
+            "post_trade",
+            dg.AssetSelection.assets("costs", "report"),
+            executor_def=dg.in_process_executor,
+            description="What the session's trading cost, and its page.",
+        ),
     ]

@@ -24,6 +24,16 @@ def jobs(derived: Sequence[str], fed: Sequence[str]) -> "list[AssetJob]":
             executor_def=executor,
             description="Captures, verdicts, universe, features and labels of a range.",
         ),
-        dg.define_asset_job("retrain", dg.AssetSelection.assets("champion"), executor_def=executor, description="A model on what was known at a month end, promoted by rule."),
-        dg.define_asset_job("research", dg.AssetSelection.assets(*RESEARCH), executor_def=executor, description="Decisions of a range, traded in research books. It sends nothing."),
+        dg.define_asset_job(
+            "retrain",
+            dg.AssetSelection.assets("champion"),
+            executor_def=executor,
+            description="A model on what was known at a month end, promoted by rule.",
+        ),
+        dg.define_asset_job(
+            "research",
+            dg.AssetSelection.assets(*RESEARCH),
+            executor_def=executor,
+            description="Decisions of a range, traded in research books. It sends nothing.",
+        ),
     ]

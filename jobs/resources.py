@@ -39,13 +39,20 @@ def build(ws: Workspace) -> dict[str, Any]:
         session = _session(context)
         if ws.deployment.clock != "session" or session is None:
             return ws.clock
-        return SessionClock(ws.cuts.of(ws.cuts.calendar.on_or_after(session)))  # other venues trade on days on which this one does not decide
+        return SessionClock(
+            ws.cuts.of(ws.cuts.calendar.on_or_after(session))
+        )  # other venues trade on days on which this one does not decide
 
     def questions(session: date) -> Sequence[Status]:
         return status(ws, session)
 
     def beat(session: date) -> None:
-        heartbeat(ws.home / "heartbeat.json", now=ws.cuts.of(session) if ws.deployment.clock == "session" else ws.clock.now(), session=session, state="done")
+        heartbeat(
+            ws.home / "heartbeat.json",
+            now=ws.cuts.of(session) if ws.deployment.clock == "session" else ws.clock.now(),
+            session=session,
+            state="done",
+        )
 
     def is_late(sessions: Sequence[date], now: datetime) -> bool:
         return late(ws, sessions, now)

@@ -11,16 +11,22 @@ if TYPE_CHECKING:  # what define_asset_job returns has no public name
 BATCH = 100
 
 
-def follows(asset: str, job: "AssetJob", name: str, *, wanted: Callable[[str], bool] = lambda _: True) -> dg.SensorDefinition:
+def follows(
+    asset: str, job: "AssetJob", name: str, *, wanted: Callable[[str], bool] = lambda _: True
+) -> dg.SensorDefinition:
     """Starts `job` for each session in which `asset` is new and which is `wanted`; the cursor is the last event seen, so none is skipped."""
 
     @dg.sensor(name=name, job=job, minimum_interval_seconds=5, description=f"New {asset} start {job.name}.")
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         after = int(context.cursor) if context.cursor else None
-        found = context.instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), after_storage_id=after), limit=BATCH, ascending=True)
+        found = context.instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), after_storage_id=after), limit=BATCH, ascending=True
+        )
         if not found.records:
             return dg.SkipReason(f"no new {asset}")
-        newest: Mapping[str, int] = {r.partition_key: r.storage_id for r in found.records if r.partition_key and wanted(r.partition_key)}
+        newest: Mapping[str, int] = {
+            r.partition_key: r.storage_id for r in found.records if r.partition_key and wanted(r.partition_key)
+        }
         requests = [dg.RunRequest(partition_key=k, run_key=f"{name} {k} {newest[k]}") for k in sorted(newest)]
         return dg.SensorResult(run_requests=requests, cursor=str(found.records[-1].storage_id))
 

@@ -22,7 +22,11 @@ def session_partitions(calendar: Calendar, first: date, last: date | None) -> dg
     known = set(calendar.between(first, end))
     days = (first + timedelta(days=n) for n in range((end - first).days + 1))
     weekends = () if any(d.weekday() >= 5 for d in known) else ("0 0 * * 0,6",)  # Saturday; some venues never close
-    holidays = [datetime(d.year, d.month, d.day, tzinfo=ZoneInfo(NEW_YORK)) for d in days if d not in known and not (weekends and d.weekday() >= 5)]
+    holidays = [
+        datetime(d.year, d.month, d.day, tzinfo=ZoneInfo(NEW_YORK))
+        for d in days
+        if d not in known and not (weekends and d.weekday() >= 5)
+    ]
     return dg.DailyPartitionsDefinition(
         start_date=first.isoformat(),
         end_date=(end + timedelta(days=1)).isoformat(),
@@ -37,7 +41,9 @@ def month_end_partitions(sessions: Sequence[date]) -> dg.StaticPartitionsDefinit
     return dg.StaticPartitionsDefinition([s.isoformat() for s in sessions])
 
 
-def staged(group: str, sessions: dg.PartitionsDefinition[str], *, each: bool = False, **shown: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+def staged(
+    group: str, sessions: dg.PartitionsDefinition[str], *, each: bool = False, **shown: Any
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Declares an asset of a stage, partitioned by `sessions`: a range is one run, or one run for `each` session where a venue is involved."""
     policy = dg.BackfillPolicy.multi_run(1) if each else dg.BackfillPolicy.single_run()
     return dg.asset(partitions_def=sessions, backfill_policy=policy, group_name=group, owners=OWNERS, **shown)

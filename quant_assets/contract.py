@@ -56,13 +56,19 @@ class Table:
         missing = [c for c in self.schema if c not in frame.columns]
         unexpected = [c for c in frame.columns if c not in self.schema]
         if missing or unexpected:
-            raise ContractViolation(f"{self.name}: missing columns {missing}, unexpected columns {unexpected}; the contract is {list(self.schema)}")
+            raise ContractViolation(
+                f"{self.name}: missing columns {missing}, unexpected columns {unexpected}; the contract is {list(self.schema)}"
+            )
         try:
             out = frame.select(pl.col(c).cast(t, strict=True) for c, t in self.schema.items())
         except pl.exceptions.PolarsError as error:
-            raise ContractViolation(f"{self.name}: {error}; the contract is {dict(self.schema)}, the frame has {dict(frame.schema)}") from error
+            raise ContractViolation(
+                f"{self.name}: {error}; the contract is {dict(self.schema)}, the frame has {dict(frame.schema)}"
+            ) from error
         if any(out[c].null_count() for c in self.key):
-            raise ContractViolation(f"{self.name}: null in key column(s) {[c for c in self.key if out[c].null_count()]}")
+            raise ContractViolation(
+                f"{self.name}: null in key column(s) {[c for c in self.key if out[c].null_count()]}"
+            )
         if out.select(self.key).is_duplicated().any():
             twice = out.filter(out.select(self.key).is_duplicated()).select(self.key).unique().head(3).rows()
             raise ContractViolation(f"{self.name}: key {self.key} occurs more than once, for example {twice}")

@@ -97,7 +97,15 @@ class Ledger(Protocol):
         """PENDING to SUBMITTING in the transaction that reads the kill switch; False where the switch is on or the order is no longer pending."""
         ...
 
-    def transition(self, client_order_id: str, state: OrderState, *, filled: int | None = None, broker_order_id: str | None = None, reason: str = "") -> None:
+    def transition(
+        self,
+        client_order_id: str,
+        state: OrderState,
+        *,
+        filled: int | None = None,
+        broker_order_id: str | None = None,
+        reason: str = "",
+    ) -> None:
         """Record what the venue said. Raises ExecutionError on a transition that the state machine does not have."""
         ...
 
@@ -179,7 +187,17 @@ class Brokers(Protocol):
 class ModelRegistry(Protocol):
     """Where training is tracked. Never read on the daily path."""
 
-    def log(self, *, strategy: str, cut: date, model_id: str, text: str, params: Mapping[str, object], metrics: Mapping[str, float], snapshot: str) -> str:
+    def log(
+        self,
+        *,
+        strategy: str,
+        cut: date,
+        model_id: str,
+        text: str,
+        params: Mapping[str, object],
+        metrics: Mapping[str, float],
+        snapshot: str,
+    ) -> str:
         """Track a training run and register its model; return the registry's version."""
         ...
 

@@ -209,4 +209,9 @@ class StageReport(Frozen, frozen=True):
 
     def metadata(self) -> dict[str, Any]:
         """The report as flat, stable names."""
-        return {"state": self.state, "rows": self.rows, **({"reason": self.reason} if self.reason else {}), **self.numbers}
+        return {
+            "state": self.state,
+            "rows": self.rows,
+            **({"reason": self.reason} if self.reason else {}),
+            **self.numbers,
+        }

@@ -11,7 +11,17 @@ ORIGIN: Schema = {"source": pl.String, "capture": pl.Date, "file": pl.String, "l
 CAPTURES = Table(
     "captures",
     "What arrived from a vendor, of which dataset, and when. `assumed` marks a knowledge time that was stated by us, not by the source.",
-    {"capture": pl.Date, "source": pl.String, "dataset": pl.String, "location": pl.String, "sha256": pl.String, "rows": pl.Int64, "quarantined": pl.Int64, "assumed": pl.Boolean, **DECLARED},
+    {
+        "capture": pl.Date,
+        "source": pl.String,
+        "dataset": pl.String,
+        "location": pl.String,
+        "sha256": pl.String,
+        "rows": pl.Int64,
+        "quarantined": pl.Int64,
+        "assumed": pl.Boolean,
+        **DECLARED,
+    },
     key=("source", "capture", "sha256"),
     event="capture",
     beside=("location", "known_at"),
@@ -43,14 +53,31 @@ ACTIONS = Table(
 LISTINGS = Table(
     "listings",
     "From `session` on, instrument `sid` is listed (or no longer) under `symbol`, with this name and sector.",
-    {"session": pl.Date, "sid": pl.Int64, "symbol": pl.String, "name": pl.String, "sector": pl.String, "listed": pl.Boolean, "capture": pl.Date, **_KNOWN},
+    {
+        "session": pl.Date,
+        "sid": pl.Int64,
+        "symbol": pl.String,
+        "name": pl.String,
+        "sector": pl.String,
+        "listed": pl.Boolean,
+        "capture": pl.Date,
+        **_KNOWN,
+    },
     key=("sid", "session", "known_at"),
 )
 
 UNIVERSE = Table(
     "universe",
     "Membership over the half-open interval [session, until), as known at `known_at`.",
-    {"session": pl.Date, "until": pl.Date, "universe": pl.String, "sid": pl.Int64, "rank": pl.Int64, "dollar_volume": pl.Float64, **_KNOWN},
+    {
+        "session": pl.Date,
+        "until": pl.Date,
+        "universe": pl.String,
+        "sid": pl.Int64,
+        "rank": pl.Int64,
+        "dollar_volume": pl.Float64,
+        **_KNOWN,
+    },
     key=("universe", "session", "sid"),
 )
 
@@ -58,7 +85,17 @@ QUARANTINE = Table(
     "quarantine",
     "Rows of a capture meant for `dataset` that were not let in: where they stand in the vendor's file, why, and what they say. "
     "`state`: held, until a person releases or drops the row (`by`, `note`), which is a later row.",
-    {**ORIGIN, "dataset": pl.String, "symbol": pl.String, "reason": pl.String, "content": pl.String, "state": pl.String, "by": pl.String, "note": pl.String, **_KNOWN},
+    {
+        **ORIGIN,
+        "dataset": pl.String,
+        "symbol": pl.String,
+        "reason": pl.String,
+        "content": pl.String,
+        "state": pl.String,
+        "by": pl.String,
+        "note": pl.String,
+        **_KNOWN,
+    },
     key=("source", "capture", "file", "line", "reason", "content", "known_at"),
     event="capture",
 )
@@ -96,7 +133,17 @@ LABELS = Table(
     "labels",
     "What a model of `session` learns, by the rule named `label` over at most `horizon` sessions, filed under the session in which it became known. `died`: the name left inside the window. "
     "`touched`: which barrier ended it (upper, lower, time); null where the rule has none.",
-    {"label_end": pl.Date, "label": pl.String, "session": pl.Date, "sid": pl.Int64, "horizon": pl.Int64, "value": pl.Float64, "died": pl.Boolean, "touched": pl.String, **_KNOWN},
+    {
+        "label_end": pl.Date,
+        "label": pl.String,
+        "session": pl.Date,
+        "sid": pl.Int64,
+        "horizon": pl.Int64,
+        "value": pl.Float64,
+        "died": pl.Boolean,
+        "touched": pl.String,
+        **_KNOWN,
+    },
     key=("label", "horizon", "session", "sid", "known_at"),
     event="label_end",
     units={"value": "simple return"},
@@ -116,7 +163,16 @@ AUDITS = Table(
 FEATURE_DRIFT = Table(
     "feature_drift",
     "How far each feature has moved from what the champion was trained on: PSI with its expectation by chance, and the Kolmogorov–Smirnov distance.",
-    {"session": pl.Date, "strategy": pl.String, "model_id": pl.String, "feature": pl.String, "psi": pl.Float64, "noise": pl.Float64, "ks": pl.Float64, **_KNOWN},
+    {
+        "session": pl.Date,
+        "strategy": pl.String,
+        "model_id": pl.String,
+        "feature": pl.String,
+        "psi": pl.Float64,
+        "noise": pl.Float64,
+        "ks": pl.Float64,
+        **_KNOWN,
+    },
     key=("strategy", "session", "model_id", "feature"),
 )
 
@@ -134,7 +190,17 @@ MODELS = Table(
 PROMOTIONS = Table(
     "promotions",
     "Whether a model became champion, by which rule, on which numbers, from which session on (`session` is the first one it may score).",
-    {"session": pl.Date, "strategy": pl.String, "model_id": pl.String, "cut": pl.Date, "promoted": pl.Boolean, "rule": pl.String, "detail": pl.String, "by": pl.String, **_KNOWN},
+    {
+        "session": pl.Date,
+        "strategy": pl.String,
+        "model_id": pl.String,
+        "cut": pl.Date,
+        "promoted": pl.Boolean,
+        "rule": pl.String,
+        "detail": pl.String,
+        "by": pl.String,
+        **_KNOWN,
+    },
     key=("strategy", "session", "model_id"),
 )
 
@@ -183,28 +249,66 @@ FILLS = Table(
 POSITIONS = Table(
     "positions",
     "Holdings of a book after the session's actions and fills, marked at its last known close.",
-    {"session": pl.Date, "book": pl.String, "sid": pl.Int64, "quantity": pl.Int64, "mark": MONEY, "value": MONEY, **_KNOWN},
+    {
+        "session": pl.Date,
+        "book": pl.String,
+        "sid": pl.Int64,
+        "quantity": pl.Int64,
+        "mark": MONEY,
+        "value": MONEY,
+        **_KNOWN,
+    },
     key=("book", "session", "sid"),
 )
 
 JOURNAL = Table(
     "journal",
     "Every movement of cash: trade, fee, dividend, delisting, spin_off, merger, cash_in_lieu, deposit; a transfer moves worth between names and sums to zero. The sum up to a session is the book's cash.",
-    {"session": pl.Date, "book": pl.String, "sid": pl.Int64, "kind": pl.String, "reference": pl.String, "amount": MONEY, **_KNOWN},
+    {
+        "session": pl.Date,
+        "book": pl.String,
+        "sid": pl.Int64,
+        "kind": pl.String,
+        "reference": pl.String,
+        "amount": MONEY,
+        **_KNOWN,
+    },
     key=("book", "session", "kind", "sid", "reference"),
 )
 
 PNL = Table(
     "pnl",
     "P&L of a book by name: holding (carried from yesterday's mark), trading (from fill to close), income (dividends and proceeds), fees (negative). They add up to the change in equity.",
-    {"session": pl.Date, "book": pl.String, "sid": pl.Int64, "holding": MONEY, "trading": MONEY, "income": MONEY, "fees": MONEY, "total": MONEY, **_KNOWN},
+    {
+        "session": pl.Date,
+        "book": pl.String,
+        "sid": pl.Int64,
+        "holding": MONEY,
+        "trading": MONEY,
+        "income": MONEY,
+        "fees": MONEY,
+        "total": MONEY,
+        **_KNOWN,
+    },
     key=("book", "session", "sid"),
 )
 
 NAV = Table(
     "nav",
     "One row per book and session: equity = cash + sum of marked positions; pnl = change of equity.",
-    {"session": pl.Date, "book": pl.String, "cash": MONEY, "long_value": MONEY, "short_value": MONEY, "equity": MONEY, "pnl": MONEY, "fees": MONEY, "traded": MONEY, "names": pl.Int64, **_KNOWN},
+    {
+        "session": pl.Date,
+        "book": pl.String,
+        "cash": MONEY,
+        "long_value": MONEY,
+        "short_value": MONEY,
+        "equity": MONEY,
+        "pnl": MONEY,
+        "fees": MONEY,
+        "traded": MONEY,
+        "names": pl.Int64,
+        **_KNOWN,
+    },
     key=("book", "session"),
 )
 
@@ -224,22 +328,40 @@ CORE = (
 )  # fmt: skip
 
 
-def feature_table(feature_set: str, features: tuple[str, ...], dtype: type[pl.DataType] = pl.Float64, *, doc: str = "") -> Table:
+def feature_table(
+    feature_set: str, features: tuple[str, ...], dtype: type[pl.DataType] = pl.Float64, *, doc: str = ""
+) -> Table:
     """The table in which a feature set is published: one row per (universe, session, sid), frozen at its cut; after a restatement a rebuilt one, known later."""
     return Table(
         f"features_{feature_set}",
         f"Published values of the feature set {feature_set}. {doc}".strip(),
-        {"session": pl.Date, "universe": pl.String, "sid": pl.Int64, "version": pl.String, **dict.fromkeys(features, dtype), **_KNOWN},
+        {
+            "session": pl.Date,
+            "universe": pl.String,
+            "sid": pl.Int64,
+            "version": pl.String,
+            **dict.fromkeys(features, dtype),
+            **_KNOWN,
+        },
         key=("version", "universe", "session", "sid", "known_at"),
     )
 
 
-def bar_feature_table(feature_set: str, features: tuple[str, ...], dtype: type[pl.DataType] = pl.Float64, *, doc: str = "") -> Table:
+def bar_feature_table(
+    feature_set: str, features: tuple[str, ...], dtype: type[pl.DataType] = pl.Float64, *, doc: str = ""
+) -> Table:
     """The table of a feature set on bars: one row per venue, symbol and start of a bar, frozen when the bar was over."""
     return Table(
         f"features_{feature_set}",
         f"Published values of the feature set {feature_set}, by the start of the bar. {doc}".strip(),
-        {"ts": UTC_MICROS, "venue": pl.String, "symbol": pl.String, "version": pl.String, **dict.fromkeys(features, dtype), **_KNOWN},
+        {
+            "ts": UTC_MICROS,
+            "venue": pl.String,
+            "symbol": pl.String,
+            "version": pl.String,
+            **dict.fromkeys(features, dtype),
+            **_KNOWN,
+        },
         key=("version", "venue", "symbol", "ts", "known_at"),
         event="ts",
     )

@@ -8,9 +8,24 @@ from quant_assets.contract import UTC_MICROS, Schema, Table
 from quant_assets.tables import DECLARED, ORIGIN
 
 
-def vendor_table(name: str, doc: str, columns: Schema, key: tuple[str, ...], *, event: str = "session", units: Mapping[str, str] | None = None) -> Table:
+def vendor_table(
+    name: str,
+    doc: str,
+    columns: Schema,
+    key: tuple[str, ...],
+    *,
+    event: str = "session",
+    units: Mapping[str, str] | None = None,
+) -> Table:
     """A table of what a vendor says, every version: its columns, and beside them where each row came from and when it was known."""
-    return Table(name, doc, {**columns, "withdrawn": pl.Boolean, **ORIGIN, **DECLARED}, key=(*key, "known_at"), event=event, units=units or {})
+    return Table(
+        name,
+        doc,
+        {**columns, "withdrawn": pl.Boolean, **ORIGIN, **DECLARED},
+        key=(*key, "known_at"),
+        event=event,
+        units=units or {},
+    )
 
 
 _PRICES: Schema = dict.fromkeys(("open", "high", "low", "close"), pl.Float64)
@@ -42,7 +57,17 @@ ANNOUNCEMENTS = vendor_table(
 SECURITIES = vendor_table(
     "securities",
     "The security master as vendors give it: from `session` on, `symbol` on `venue` has these identifiers, name and status.",
-    {"session": pl.Date, "symbol": pl.String, "venue": pl.String, "name": pl.String, "kind": pl.String, "currency": pl.String, "isin": pl.String, "figi": pl.String, "status": pl.String},
+    {
+        "session": pl.Date,
+        "symbol": pl.String,
+        "venue": pl.String,
+        "name": pl.String,
+        "kind": pl.String,
+        "currency": pl.String,
+        "isin": pl.String,
+        "figi": pl.String,
+        "status": pl.String,
+    },
     key=("venue", "symbol", "session"),
 )
 

@@ -60,7 +60,11 @@ class _Versions(msgspec.Struct):
 def history(folder: Path) -> list[Commit]:
     """The commits of the table in `folder` that are still on record, oldest first."""
     actions = msgspec.json.Decoder(_Action)
-    return [_commit(p, actions.decode_lines(p.read_bytes())) for p in sorted((folder / "_delta_log").glob("*.json")) if p.stem.isdecimal()]
+    return [
+        _commit(p, actions.decode_lines(p.read_bytes()))
+        for p in sorted((folder / "_delta_log").glob("*.json"))
+        if p.stem.isdecimal()
+    ]
 
 
 def _commit(path: Path, actions: list[_Action]) -> Commit:
@@ -108,7 +112,15 @@ def _named(store: DeltaStore, table: Table, column: str, *, wrapped: bool) -> li
     """What each distinct text in `column` names: a JSON object of versions by table, or one that has it under `table_versions`; None where it has not."""
     if not store.exists(table):
         return []
-    texts: list[str] = pl.scan_delta(store.open(table)).select(column).collect(engine="in-memory")[column].drop_nulls().unique().sort().to_list()
+    texts: list[str] = (
+        pl.scan_delta(store.open(table))
+        .select(column)
+        .collect(engine="in-memory")[column]
+        .drop_nulls()
+        .unique()
+        .sort()
+        .to_list()
+    )
     if wrapped:
         return [_decoded(t, _Versions, table.name).table_versions for t in texts]
     return [_decoded(t, dict[str, int], table.name) for t in texts]
@@ -118,7 +130,9 @@ def _decoded(text: str, kind: type[T], where: str) -> T:
     try:
         return msgspec.json.decode(text, type=kind)
     except msgspec.DecodeError as error:
-        raise DataError(f"{where}: a citation cannot be read ({error}), it says {text[:200]!r}; as long as it is unknown what it cites, no version may be dropped") from error
+        raise DataError(
+            f"{where}: a citation cannot be read ({error}), it says {text[:200]!r}; as long as it is unknown what it cites, no version may be dropped"
+        ) from error
 
 
 def _standing(commits: list[Commit], moments: Iterable[datetime]) -> set[int]:

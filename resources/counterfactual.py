@@ -24,7 +24,24 @@ from quant_assets.records import Book, Provenance
 from quant_assets.signals.decide import decide, first_recorded
 from quant_assets.signals.replay import switches
 from quant_assets.signals.strategy import Strategy, needed
-from quant_assets.tables import BARS, COSTS, DATA_FINDINGS, DECISIONS, FILLS, JOURNAL, LABELS, MODELS, NAV, ORDERS, PNL, POSITIONS, PROMOTIONS, SCORES, UNIVERSE, VERDICTS
+from quant_assets.tables import (
+    BARS,
+    COSTS,
+    DATA_FINDINGS,
+    DECISIONS,
+    FILLS,
+    JOURNAL,
+    LABELS,
+    MODELS,
+    NAV,
+    ORDERS,
+    PNL,
+    POSITIONS,
+    PROMOTIONS,
+    SCORES,
+    UNIVERSE,
+    VERDICTS,
+)
 from resources.overlay import Overlay
 
 if TYPE_CHECKING:
@@ -50,17 +67,31 @@ def first_known(store: Store, table: Table, cuts: Cuts, sessions: Sequence[date]
     if not sessions:
         return table.empty()
     rows = store.read(table, as_of=None, first=sessions[0], last=sessions[-1])
-    of = rows.join(cuts.frame(sessions[0], sessions[-1]).select("session", "cut"), left_on=table.event, right_on="session", how="left", maintain_order="left")
-    return of.filter((pl.col("known_at") <= pl.col("cut")).fill_null(value=False), pl.col(table.event).is_in(sessions)).drop("cut")
+    of = rows.join(
+        cuts.frame(sessions[0], sessions[-1]).select("session", "cut"),
+        left_on=table.event,
+        right_on="session",
+        how="left",
+        maintain_order="left",
+    )
+    return of.filter(
+        (pl.col("known_at") <= pl.col("cut")).fill_null(value=False), pl.col(table.event).is_in(sessions)
+    ).drop("cut")
 
 
-def same(one: Store, other: Store, table: Table, cuts: Cuts, sessions: Sequence[date], columns: Sequence[str] = ()) -> bool:
+def same(
+    one: Store, other: Store, table: Table, cuts: Cuts, sessions: Sequence[date], columns: Sequence[str] = ()
+) -> bool:
     """Whether both stores hold the same rows of these sessions, to the bit; where `columns` are given, in these."""
-    ours, theirs = (first_known(s, table, cuts, sessions).sort(table.key).select(columns or table.content) for s in (one, other))
+    ours, theirs = (
+        first_known(s, table, cuts, sessions).sort(table.key).select(columns or table.content) for s in (one, other)
+    )
     return ours.equals(theirs)
 
 
-def rederive(ws: "Workspace", as_if: Mapping[str, AsIf], first: date, learnt: date, step: Callable[[str], None]) -> tuple[Overlay, list[date]]:
+def rederive(
+    ws: "Workspace", as_if: Mapping[str, AsIf], first: date, learnt: date, step: Callable[[str], None]
+) -> tuple[Overlay, list[date]]:
     """Verdicts to decisions again, from `first` on; and the sessions that were looked at.
 
     Rows themselves read otherwise up to the session `learnt`. A verdict looks back HISTORY sessions, a label its rule's reach, so that is how far all is
@@ -68,7 +99,12 @@ def rederive(ws: "Workspace", as_if: Mapping[str, AsIf], first: date, learnt: da
     from the sessions before. Models are cut where they were cut, switches stood as recorded.
     """
     store, cuts = Overlay(ws.store, as_if), ws.cuts
-    derived: list[date] = ws.store.read(VERDICTS, as_of=None, first=first, where={"table": BARS.name})["session"].unique().sort().to_list()
+    derived: list[date] = (
+        ws.store.read(VERDICTS, as_of=None, first=first, where={"table": BARS.name})["session"]
+        .unique()
+        .sort()
+        .to_list()
+    )
     reach = cuts.calendar.shift(learnt, max([HISTORY, *(s.rule.reach for s in ws.deployment.strategies)]))
     near = [s for s in derived if s <= reach]
     if not near:
@@ -84,7 +120,9 @@ def rederive(ws: "Workspace", as_if: Mapping[str, AsIf], first: date, learnt: da
     step("verdicts")
     gate(store, cuts, near)
     looked = near
-    for universe, name in needed(ws.deployment.strategies):  # all of them first: one strategy's labels may be net of what another's model reads
+    for universe, name in needed(
+        ws.deployment.strategies
+    ):  # all of them first: one strategy's labels may be net of what another's model reads
         step(f"features {name} of {universe}")
         published = feature_set(name)
         store.redo((published.table,), near, version=published.version, universe=universe)
@@ -98,7 +136,14 @@ def rederive(ws: "Workspace", as_if: Mapping[str, AsIf], first: date, learnt: da
         learns = not all(same(store, ws.store, t, cuts, near) for t in (features.table, LABELS))
         cut_at = _cuts(ws, strategy, first) if learns else []
         _retrain(ws, store, strategy, cut_at, step)
-        far = near if all(same(store, ws.store, t, cuts, derived, c) for t, c in ((MODELS, ("strategy", "model_id")), (PROMOTIONS, ("model_id", "promoted")))) else derived
+        far = (
+            near
+            if all(
+                same(store, ws.store, t, cuts, derived, c)
+                for t, c in ((MODELS, ("strategy", "model_id")), (PROMOTIONS, ("model_id", "promoted")))
+            )
+            else derived
+        )
         step(f"decisions {strategy.name}")
         _decide(ws, store, strategy, far)
         looked = max(looked, far, key=len)
@@ -106,10 +151,17 @@ def rederive(ws: "Workspace", as_if: Mapping[str, AsIf], first: date, learnt: da
 
 
 def _cuts(ws: "Workspace", strategy: Strategy, first: date) -> list[date]:
-    return ws.store.read(MODELS, as_of=None, first=first, where={"strategy": strategy.name})["session"].unique().sort().to_list()
+    return (
+        ws.store.read(MODELS, as_of=None, first=first, where={"strategy": strategy.name})["session"]
+        .unique()
+        .sort()
+        .to_list()
+    )
 
 
-def _retrain(ws: "Workspace", store: Overlay, strategy: Strategy, cut_at: Sequence[date], step: Callable[[str], None]) -> None:
+def _retrain(
+    ws: "Workspace", store: Overlay, strategy: Strategy, cut_at: Sequence[date], step: Callable[[str], None]
+) -> None:
     if not cut_at:
         return
     store.redo((MODELS,), cut_at, strategy=strategy.name)
@@ -121,7 +173,9 @@ def _retrain(ws: "Workspace", store: Overlay, strategy: Strategy, cut_at: Sequen
 
 def _decide(ws: "Workspace", store: Overlay, strategy: Strategy, sessions: Sequence[date]) -> None:
     """Score and decide the sessions that were decided, each with the switches of its first set."""
-    recorded = first_recorded(ws.store.read(DECISIONS, as_of=None, first=sessions[0], last=sessions[-1], where={"strategy": strategy.name}))
+    recorded = first_recorded(
+        ws.store.read(DECISIONS, as_of=None, first=sessions[0], last=sessions[-1], where={"strategy": strategy.name})
+    )
     alike: dict[tuple[tuple[bool, str], bool, str], list[date]] = {}
     for (session,), rows in recorded.partition_by("session", as_dict=True, maintain_order=True).items():
         alike.setdefault(switches(rows), []).append(session)  # pyright: ignore[reportArgumentType]  # the key is a date
@@ -132,19 +186,34 @@ def _decide(ws: "Workspace", store: Overlay, strategy: Strategy, sessions: Seque
     store.redo((SCORES, DECISIONS), decided, strategy=strategy.name)
     score(store, features, strategy, ws.cuts, decided)
     for (kill_switch, late, features_refused), days in alike.items():
-        decide(store, features, strategy, ws.cuts, days, kill_switch=kill_switch, provenance=_NOWHERE, now=ws.cuts.of(days[-1]), late=late, features_refused=features_refused)
+        decide(
+            store,
+            features,
+            strategy,
+            ws.cuts,
+            days,
+            kill_switch=kill_switch,
+            provenance=_NOWHERE,
+            now=ws.cuts.of(days[-1]),
+            late=late,
+            features_refused=features_refused,
+        )
 
 
 def retrade(ws: "Workspace", store: Overlay, book: Book, first: date, last: date | None = None) -> list[date]:
     """Trade the book's booked sessions in [first, last] again, by the one fill model, on the decisions in `store`; return them."""
-    booked: list[date] = ws.store.read(NAV, as_of=None, first=first, last=last, where={"book": book.name})["session"].to_list()
+    booked: list[date] = ws.store.read(NAV, as_of=None, first=first, last=last, where={"book": book.name})[
+        "session"
+    ].to_list()
     if booked:
         store.redo(BOOKED, booked, book=book.name)
         run(store, ws.strategy_of(book), msgspec.structs.replace(book, broker="research", armed=False), ws.cuts, booked)
     return booked
 
 
-def retrade_both(ws: "Workspace", was: Overlay, would: Overlay, book: Book, sessions: Sequence[date], step: Callable[[str], None]) -> list[date]:
+def retrade_both(
+    ws: "Workspace", was: Overlay, would: Overlay, book: Book, sessions: Sequence[date], step: Callable[[str], None]
+) -> list[date]:
     """`retrade` on both, over the sessions looked at, and on to the last one booked where the book does not stand the same after them; return those traded."""
     traded: list[date] = []
     for last in (sessions[-1], None):

@@ -26,12 +26,23 @@ def write(folder: Path, table: Table, rows: pl.DataFrame, *, new: bool) -> "Iter
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_parquet(path)
         found = path.stat()
-        yield AddAction(str(path.relative_to(folder)), found.st_size, {PARTITION: str(year)}, int(found.st_mtime * 1_000), new, described(part))
+        yield AddAction(
+            str(path.relative_to(folder)),
+            found.st_size,
+            {PARTITION: str(year)},
+            int(found.st_mtime * 1_000),
+            new,
+            described(part),
+        )
 
 
 def described(rows: pl.DataFrame) -> str:
     """Number of rows, and of each column with an order that a filter may use its bounds and nulls, as JSON of the Delta protocol (instants cut to the millisecond, as it says)."""
-    ordered = [c for c, t in rows.schema.items() if t.is_integer() or t.is_temporal() or (t == pl.String and not (rows[c].str.len_bytes() > SHORT).any())]
+    ordered = [
+        c
+        for c, t in rows.schema.items()
+        if t.is_integer() or t.is_temporal() or (t == pl.String and not (rows[c].str.len_bytes() > SHORT).any())
+    ]
     instants = [c for c in ordered if isinstance(rows.schema[c], pl.Datetime)]
     some = rows.select(ordered)
 
@@ -39,4 +50,11 @@ def described(rows: pl.DataFrame) -> str:
         (values,) = frame.with_columns(pl.col(instants).dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")).to_dicts()
         return {c: v for c, v in values.items() if v is not None}
 
-    return msgspec.json.encode({"numRecords": rows.height, "minValues": told(some.min()), "maxValues": told(some.max()), "nullCount": some.null_count().row(0, named=True)}).decode()
+    return msgspec.json.encode(
+        {
+            "numRecords": rows.height,
+            "minValues": told(some.min()),
+            "maxValues": told(some.max()),
+            "nullCount": some.null_count().row(0, named=True),
+        }
+    ).decode()

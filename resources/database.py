@@ -26,10 +26,15 @@ class Database:
             for statement in filter(None, map(str.strip, schema.split(";"))):
                 tx.execute(statement)
             tx.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL PRIMARY KEY) STRICT")
-            tx.execute("INSERT INTO schema_version (version) SELECT ? WHERE NOT EXISTS (SELECT 1 FROM schema_version)", (version,))
+            tx.execute(
+                "INSERT INTO schema_version (version) SELECT ? WHERE NOT EXISTS (SELECT 1 FROM schema_version)",
+                (version,),
+            )
             (found,) = tx.execute("SELECT version FROM schema_version").fetchone()
         if found != version:
-            raise ConfigurationError(f"{path} has schema version {found}, this program writes {version}; migrate the file or use the release that made it")
+            raise ConfigurationError(
+                f"{path} has schema version {found}, this program writes {version}; migrate the file or use the release that made it"
+            )
 
     @contextmanager
     def transaction(self) -> Generator[sqlite3.Connection]:

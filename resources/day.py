@@ -41,7 +41,18 @@ from quant_assets.post_trade.report import session_report
 from quant_assets.records import Book, Provenance, StageReport, content_id
 from quant_assets.signals.decide import decide
 from quant_assets.signals.strategy import needed, sets_of, universes_of
-from quant_assets.tables import ACTIONS, BARS, CAPTURES, DECISIONS, LISTINGS, MODELS, PROMOTIONS, SCORES, UNIVERSE, VERDICTS
+from quant_assets.tables import (
+    ACTIONS,
+    BARS,
+    CAPTURES,
+    DECISIONS,
+    LISTINGS,
+    MODELS,
+    PROMOTIONS,
+    SCORES,
+    UNIVERSE,
+    VERDICTS,
+)
 from quant_assets.today.status import Status, day_status
 from resources.telemetry import heartbeat, read_heartbeat
 
@@ -49,14 +60,31 @@ if TYPE_CHECKING:
     from resources.workspace import Workspace
 
 Reports = Iterator[StageReport]
-READ = (BARS, ACTIONS, LISTINGS, CAPTURES, UNIVERSE, VERDICTS, MODELS, PROMOTIONS, SCORES, DECISIONS)  # what a decision is made of
+READ = (
+    BARS,
+    ACTIONS,
+    LISTINGS,
+    CAPTURES,
+    UNIVERSE,
+    VERDICTS,
+    MODELS,
+    PROMOTIONS,
+    SCORES,
+    DECISIONS,
+)  # what a decision is made of
 
 
 def provenance(ws: "Workspace", run_id: str = "") -> Provenance:
     """What is recorded beside results: table versions, code commit, hash of the lock file, run."""
     root = Path(__file__).parents[1]
     git = shutil.which("git")
-    asked = subprocess.run([git, "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip() if git else ""  # noqa: S603  # git, on our own folder
+    asked = (
+        subprocess.run(
+            [git, "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        ).stdout.strip()
+        if git
+        else ""
+    )  # git, on our own folder
     lock = root / "requirements.lock"
     features = [ws.feature_set_of(s).table for s in ws.deployment.strategies]
     return Provenance(
@@ -72,10 +100,25 @@ def arrive(ws: "Workspace", last: date, now: datetime, progress: Progress = quie
     sources = [ws.source, *(f for of_dataset in ws.feeds.values() for f in of_dataset)]
     with watching(ws.store, ws.cuts, ws.notifier, last):
         for source in sources:
-            yield ingest(source, ws.store, ws.ledger.latest_cut(), now, pending(source, ws.store, last), ws.cuts.calendar, progress)
+            yield ingest(
+                source,
+                ws.store,
+                ws.ledger.latest_cut(),
+                now,
+                pending(source, ws.store, last),
+                ws.cuts.calendar,
+                progress,
+            )
 
 
-def derive(ws: "Workspace", sessions: Sequence[date], now: datetime, progress: Progress = quiet, run_id: str = "", cut_at: Sequence[date] | None = None) -> Reports:
+def derive(
+    ws: "Workspace",
+    sessions: Sequence[date],
+    now: datetime,
+    progress: Progress = quiet,
+    run_id: str = "",
+    cut_at: Sequence[date] | None = None,
+) -> Reports:
     """Verdicts, universe, features, labels, models, scores and decisions of consecutive sessions, by range or by day. Models are cut at month ends, or `cut_at`."""
     for strategy in ws.deployment.strategies:
         yield update(ws.store, ws.cuts, strategy.universe, sessions)
@@ -94,22 +137,41 @@ def derive(ws: "Workspace", sessions: Sequence[date], now: datetime, progress: P
         yield measure(ws.store, features, strategy, ws.cuts, sessions)
         drift_page(ws.store, strategy, max(sessions), ws.reports)
         found = proven[features.name]
-        yield decide(ws.store, features, strategy, ws.cuts, sessions, kill_switch=ws.ledger.kill_switch(), provenance=provenance(ws, run_id), now=now, late=is_late, features_refused=found.refusal)
+        yield decide(
+            ws.store,
+            features,
+            strategy,
+            ws.cuts,
+            sessions,
+            kill_switch=ws.ledger.kill_switch(),
+            provenance=provenance(ws, run_id),
+            now=now,
+            late=is_late,
+            features_refused=found.refusal,
+        )
 
 
 def _audited(ws: "Workspace", name: str, last: date, now: datetime, progress: Progress) -> Standing:
     """The standing of a feature set, asked once however many strategies read it, on the first of their universes."""
     universe = universes_of(ws.deployment.strategies, name)[0]
-    return ensured(ws.store, feature_set(name), universe, ws.cuts, last, now=now, notifier=ws.notifier, progress=progress)
+    return ensured(
+        ws.store, feature_set(name), universe, ws.cuts, last, now=now, notifier=ws.notifier, progress=progress
+    )
 
 
 def late(ws: "Workspace", sessions: Sequence[date], now: datetime) -> bool:
     """Whether a live session comes to be decided only after the open that it was to trade; somebody is told. What was decided in time stays so on a rerun."""
     session = max(sessions)
     live = ws.deployment.clock == "system" and len(sessions) == 1 and session >= ws.deployment.start
-    if not live or now < ws.cuts.calendar.open(ws.cuts.calendar.shift(session, 1)) or ws.store.read(DECISIONS, as_of=None, first=session, last=session).height:
+    if (
+        not live
+        or now < ws.cuts.calendar.open(ws.cuts.calendar.shift(session, 1))
+        or ws.store.read(DECISIONS, as_of=None, first=session, last=session).height
+    ):
         return False
-    ws.notifier.notify("critical", f"{session} was not decided before its open: NO_TRADE(LATE)", "see docs/operations.md, LATE")
+    ws.notifier.notify(
+        "critical", f"{session} was not decided before its open: NO_TRADE(LATE)", "see docs/operations.md, LATE"
+    )
     return True
 
 
@@ -127,10 +189,14 @@ def only_run(home: Path, seconds: float = 30) -> Generator[None]:
     """Holds the home's lock: two runs never write to one home. Raises ConfigurationError where another run keeps it."""
     home.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(home / ".run.lock", is_singleton=True).acquire(timeout=seconds):  # how long one waits is no part of the lock: runs within runs share it
+        with FileLock(home / ".run.lock", is_singleton=True).acquire(
+            timeout=seconds
+        ):  # how long one waits is no part of the lock: runs within runs share it
             yield
     except Timeout as error:
-        raise ConfigurationError(f"another run works on {home} and did not finish within {seconds:g} s; wait for it, or stop it (its lock goes with its process)") from error
+        raise ConfigurationError(
+            f"another run works on {home} and did not finish within {seconds:g} s; wait for it, or stop it (its lock goes with its process)"
+        ) from error
 
 
 def status(ws: "Workspace", session: date, now: datetime | None = None) -> list[Status]:
@@ -138,7 +204,17 @@ def status(ws: "Workspace", session: date, now: datetime | None = None) -> list[
     beat = read_heartbeat(ws.home / "heartbeat.json")
     seen = now or (ws.cuts.of(session) if ws.deployment.clock == "session" else ws.clock.now())
     pages = [p.name for p in ws.reports.glob(f"*{session}*.html")]
-    return day_status(ws.store, ws.ledger, ws.cuts, ws.deployment.strategies, ws.books(live=True), session, now=seen, reports=pages, heartbeat=beat.ts if beat else None)
+    return day_status(
+        ws.store,
+        ws.ledger,
+        ws.cuts,
+        ws.deployment.strategies,
+        ws.books(live=True),
+        session,
+        now=seen,
+        reports=pages,
+        heartbeat=beat.ts if beat else None,
+    )
 
 
 def run_day(ws: "Workspace", session: date, progress: Progress = quiet, run_id: str = "") -> Reports:
@@ -149,7 +225,9 @@ def run_day(ws: "Workspace", session: date, progress: Progress = quiet, run_id: 
         yield from settle(ws, book, session)
     yield from derive(ws, [session], now, progress, run_id)
     for book in ws.books(live=True):
-        yield deliver(ws.store, ws.ledger, ws.brokers.open(book), book, ws.strategy_of(book), ws.cuts, session, now, ws.notifier)
+        yield deliver(
+            ws.store, ws.ledger, ws.brokers.open(book), book, ws.strategy_of(book), ws.cuts, session, now, ws.notifier
+        )
         yield write_costs(ws.store, book, ws.cuts, session)
         session_report(ws.store, ws.ledger.breaks(book.name), book, session, folder=ws.reports, notice=ws.notice)
     heartbeat(ws.home / "heartbeat.json", now=now, session=session, state="done")

@@ -57,10 +57,14 @@ def load(path: Path) -> Deployment:
     load_packages(found.packages, path.parent)
     for feed in found.feeds:
         if "dataset" not in feed:
-            raise ConfigurationError(f"{path}: a feed says of which dataset it is (dataset: fx_rates); this one has {sorted(feed)}")
+            raise ConfigurationError(
+                f"{path}: a feed says of which dataset it is (dataset: fx_rates); this one has {sorted(feed)}"
+            )
         dataset(str(feed["dataset"]))
     for book in found.books:
         found.strategy(book.strategy)
         if book.research and book.armed:
-            raise ConfigurationError(f"{path}: book {book.name!r} is a research book and cannot be armed; name a broker")
+            raise ConfigurationError(
+                f"{path}: book {book.name!r} is a research book and cannot be armed; name a broker"
+            )
     return found

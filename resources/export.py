@@ -29,7 +29,15 @@ def export(store: DeltaStore, table: Table, as_of: datetime, to: Path) -> Manife
         raise ConfigurationError(f"an export is a .parquet or a .csv file, {to.name!r} is neither")
     version = store.version(table)
     rows = store.read(table, as_of=as_of, version=version)
-    manifest = Manifest(table=table.name, version=version, as_of=as_of, rows=rows.height, frame_hash=frame_hash(rows), file=to.name, columns={c: str(t) for c, t in rows.schema.items()})
+    manifest = Manifest(
+        table=table.name,
+        version=version,
+        as_of=as_of,
+        rows=rows.height,
+        frame_hash=frame_hash(rows),
+        file=to.name,
+        columns={c: str(t) for c, t in rows.schema.items()},
+    )
     told = to.with_name(f"{to.name}.manifest.json")
     to.parent.mkdir(parents=True, exist_ok=True)
     told.unlink(missing_ok=True)

@@ -85,12 +85,18 @@ class SqliteLedger:
         with self._db.transaction() as tx:
             bound = _bound(tx.execute(_BOUND, about).fetchall())
             if bound is None:
-                tx.execute("INSERT INTO bindings (book, strategy, session, decision_set_id, bound_at) VALUES (?, ?, ?, ?, ?)", (*about, decision_set_id, at))
+                tx.execute(
+                    "INSERT INTO bindings (book, strategy, session, decision_set_id, bound_at) VALUES (?, ?, ?, ?, ?)",
+                    (*about, decision_set_id, at),
+                )
                 for order in orders:
                     _insert(tx, "orders", {**_plain(order), "state": OrderState.PENDING.value, "filled": 0})
                     self._event(tx, order.client_order_id, OrderState.PENDING, 0, "")
             elif bound != decision_set_id:
-                tx.execute("INSERT INTO divergences (book, strategy, session, decision_set_id, seen_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", (*about, decision_set_id, at))
+                tx.execute(
+                    "INSERT INTO divergences (book, strategy, session, decision_set_id, seen_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    (*about, decision_set_id, at),
+                )
         return bound or decision_set_id
 
     def bound(self, book: str, strategy: str, session: date) -> str | None:
@@ -99,23 +105,38 @@ class SqliteLedger:
 
     def divergences(self, book: str) -> list[dict[str, str]]:
         """Decision sets that came after the one that binds: book, strategy, session, decision_set_id, seen_at."""
-        return [dict(r) for r in self._db.rows("SELECT * FROM divergences WHERE book = ? ORDER BY session, decision_set_id", book)]
+        return [
+            dict(r)
+            for r in self._db.rows("SELECT * FROM divergences WHERE book = ? ORDER BY session, decision_set_id", book)
+        ]
 
     def orders(self, book: str, states: Sequence[OrderState] | None = None) -> list[tuple[Order, OrderState, int]]:
         """See the port."""
         wanted = tuple(OrderState) if states is None else tuple(states)
         marks = ", ".join("?" for _ in wanted)
-        found = self._db.rows(f"SELECT * FROM orders WHERE book = ? AND state IN ({marks}) ORDER BY client_order_id", book, *(s.value for s in wanted))
+        found = self._db.rows(
+            f"SELECT * FROM orders WHERE book = ? AND state IN ({marks}) ORDER BY client_order_id",
+            book,
+            *(s.value for s in wanted),
+        )
         return [(_record(r, Order), OrderState(r["state"]), r["filled"]) for r in found]
 
     def since(self, client_order_id: str) -> datetime:
         """See the port."""
-        (at,) = self._db.rows("SELECT at FROM order_events WHERE client_order_id = ? ORDER BY seq DESC LIMIT 1", client_order_id)[0]
+        (at,) = self._db.rows(
+            "SELECT at FROM order_events WHERE client_order_id = ? ORDER BY seq DESC LIMIT 1", client_order_id
+        )[0]
         return datetime.fromisoformat(at)
 
     def events(self, client_order_id: str) -> list[dict[str, str | int]]:
         """What happened to an order: state, filled, reason, at; oldest first."""
-        return [dict(r) for r in self._db.rows("SELECT state, filled, reason, at FROM order_events WHERE client_order_id = ? ORDER BY seq", client_order_id)]
+        return [
+            dict(r)
+            for r in self._db.rows(
+                "SELECT state, filled, reason, at FROM order_events WHERE client_order_id = ? ORDER BY seq",
+                client_order_id,
+            )
+        ]
 
     def begin_submit(self, client_order_id: str) -> bool:
         """See the port."""
@@ -128,7 +149,15 @@ class SqliteLedger:
             self._change(tx, order, OrderState.SUBMITTING, order["filled"], None, "")
         return True
 
-    def transition(self, client_order_id: str, state: OrderState, *, filled: int | None = None, broker_order_id: str | None = None, reason: str = "") -> None:
+    def transition(
+        self,
+        client_order_id: str,
+        state: OrderState,
+        *,
+        filled: int | None = None,
+        broker_order_id: str | None = None,
+        reason: str = "",
+    ) -> None:
         """See the port. Saying again what is known already is a no-op."""
         with self._db.transaction() as tx:
             order = _one(tx, client_order_id)
@@ -136,7 +165,9 @@ class SqliteLedger:
             if (order["state"], order["filled"]) == (state.value, now_filled):
                 return
             if now_filled < order["filled"] or not allowed(OrderState(order["state"]), state):
-                raise ExecutionError(f"order {client_order_id} is {order['state']} with {order['filled']} filled; it cannot become {state} with {now_filled}")
+                raise ExecutionError(
+                    f"order {client_order_id} is {order['state']} with {order['filled']} filled; it cannot become {state} with {now_filled}"
+                )
             self._change(tx, order, state, now_filled, broker_order_id, reason)
 
     def lease(self, book: Book, seconds: float) -> int:
@@ -144,8 +175,15 @@ class SqliteLedger:
         now = _wall()
         with self._db.transaction() as tx:
             held = tx.execute("SELECT holder, token, until FROM leases WHERE account = ?", (book.account,)).fetchone()
-            if held is not None and held["holder"] != self._holder and held["until"] > _utc(now) and not _dead(held["holder"]):
-                raise LeaseLost(f"another process writes account {book.account} until {held['until']}; wait for it, or stop it")
+            if (
+                held is not None
+                and held["holder"] != self._holder
+                and held["until"] > _utc(now)
+                and not _dead(held["holder"])
+            ):
+                raise LeaseLost(
+                    f"another process writes account {book.account} until {held['until']}; wait for it, or stop it"
+                )
             token = 1 if held is None else held["token"] + (held["holder"] != self._holder)
             values = (self._holder, token, _utc(now + timedelta(seconds=seconds)), book.account)
             tx.execute(
@@ -159,7 +197,10 @@ class SqliteLedger:
         """See the port."""
         _, token = self._leases.pop(book.name, ("", -1))
         with self._db.transaction() as tx:
-            tx.execute("UPDATE leases SET until = '' WHERE account = ? AND holder = ? AND token = ?", (book.account, self._holder, token))
+            tx.execute(
+                "UPDATE leases SET until = '' WHERE account = ? AND holder = ? AND token = ?",
+                (book.account, self._holder, token),
+            )
 
     def book_fill(self, book: str, fill: Fill) -> bool:
         """See the port. Raises ExecutionError where the exec_id is booked with another content."""
@@ -168,13 +209,17 @@ class SqliteLedger:
             if standing is None:
                 _insert(tx, "fills", {"book": book, **_plain(fill)})
             elif _record(standing, Fill) != fill:
-                raise ExecutionError(f"execution {fill.exec_id} of {book} is booked as {_record(standing, Fill)} and now reported as {fill}; a correction needs its own exec_id")
+                raise ExecutionError(
+                    f"execution {fill.exec_id} of {book} is booked as {_record(standing, Fill)} and now reported as {fill}; a correction needs its own exec_id"
+                )
         return standing is None
 
     def fills(self, book: str, first: date | None = None, last: date | None = None) -> list[Fill]:
         """See the port; by session and exec_id."""
         edges = ((first or date.min).isoformat(), (last or date.max).isoformat())
-        found = self._db.rows("SELECT * FROM fills WHERE book = ? AND session BETWEEN ? AND ? ORDER BY session, exec_id", book, *edges)
+        found = self._db.rows(
+            "SELECT * FROM fills WHERE book = ? AND session BETWEEN ? AND ? ORDER BY session, exec_id", book, *edges
+        )
         return [_record(r, Fill) for r in found]
 
     def kill_switch(self) -> tuple[bool, str]:
@@ -185,7 +230,10 @@ class SqliteLedger:
     def set_kill_switch(self, on: bool, *, by: str, reason: str) -> None:
         """See the port."""
         with self._db.transaction() as tx:
-            tx.execute("INSERT INTO kill_switch (one, is_on, reason) VALUES (1, ?, ?) ON CONFLICT (one) DO UPDATE SET is_on = excluded.is_on, reason = excluded.reason", (int(on), reason))
+            tx.execute(
+                "INSERT INTO kill_switch (one, is_on, reason) VALUES (1, ?, ?) ON CONFLICT (one) DO UPDATE SET is_on = excluded.is_on, reason = excluded.reason",
+                (int(on), reason),
+            )
             self._audit(tx, f"kill-switch {'on' if on else 'off'}", "all books", by, reason)
 
     def open_break(self, found: Break) -> bool:
@@ -198,14 +246,22 @@ class SqliteLedger:
 
     def breaks(self, book: str | None = None, *, open_only: bool = True) -> list[dict[str, str]]:
         """See the port."""
-        found = self._db.rows("SELECT * FROM breaks WHERE (? IS NULL OR book = ?) AND (? = 0 OR resolved_at IS NULL) ORDER BY session, opened_at, break_id", book, book, int(open_only))
+        found = self._db.rows(
+            "SELECT * FROM breaks WHERE (? IS NULL OR book = ?) AND (? = 0 OR resolved_at IS NULL) ORDER BY session, opened_at, break_id",
+            book,
+            book,
+            int(open_only),
+        )
         return [{k: r[k] or "" for k in r.keys()} for r in found]  # noqa: SIM118  # a Row iterates over values
 
     def resolve_break(self, break_id: str, *, by: str, reason: str) -> None:
         """See the port. Raises ExecutionError where no such break is open."""
         with self._db.transaction() as tx:
             values = (self._now(), by, reason, break_id)
-            done = tx.execute("UPDATE breaks SET resolved_at = ?, resolved_by = ?, resolution = ? WHERE break_id = ? AND resolved_at IS NULL", values)
+            done = tx.execute(
+                "UPDATE breaks SET resolved_at = ?, resolved_by = ?, resolution = ? WHERE break_id = ? AND resolved_at IS NULL",
+                values,
+            )
             if done.rowcount != 1:
                 raise ExecutionError(f"no open break {break_id}; `quant breaks list` shows them")
             self._audit(tx, "resolve break", break_id, by, reason)
@@ -225,15 +281,23 @@ class SqliteLedger:
     def _audit(self, tx: Connection, act: str, subject: str, by: str, reason: str) -> None:
         if not by.strip():
             raise ExecutionError(f"{act}: say who does it (by); every act of a person is on record")
-        tx.execute("INSERT INTO audit (at, act, subject, by, reason) VALUES (?, ?, ?, ?, ?)", (self._now(), act, subject, by, reason))
+        tx.execute(
+            "INSERT INTO audit (at, act, subject, by, reason) VALUES (?, ?, ?, ?, ?)",
+            (self._now(), act, subject, by, reason),
+        )
 
-    def _change(self, tx: Connection, order: Row, state: OrderState, filled: int, broker_order_id: str | None, reason: str) -> None:
+    def _change(
+        self, tx: Connection, order: Row, state: OrderState, filled: int, broker_order_id: str | None, reason: str
+    ) -> None:
         values = (state.value, filled, broker_order_id or order["broker_order_id"], order["client_order_id"])
         tx.execute("UPDATE orders SET state = ?, filled = ?, broker_order_id = ? WHERE client_order_id = ?", values)
         self._event(tx, order["client_order_id"], state, filled, reason)
 
     def _event(self, tx: Connection, client_order_id: str, state: OrderState, filled: int, reason: str) -> None:
-        tx.execute("INSERT INTO order_events (client_order_id, state, filled, reason, at) VALUES (?, ?, ?, ?, ?)", (client_order_id, state.value, filled, reason, self._now()))
+        tx.execute(
+            "INSERT INTO order_events (client_order_id, state, filled, reason, at) VALUES (?, ?, ?, ?, ?)",
+            (client_order_id, state.value, filled, reason, self._now()),
+        )
 
     def _still_ours(self, tx: Connection, book: str) -> None:
         if book not in self._leases:
@@ -273,7 +337,9 @@ def _one(tx: Connection, client_order_id: str) -> Row:
 
 
 def _insert(tx: Connection, table: str, values: Mapping[str, object]) -> None:
-    tx.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join('?' for _ in values)})", tuple(values.values()))
+    tx.execute(
+        f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join('?' for _ in values)})", tuple(values.values())
+    )
 
 
 def _plain(record: Order | Fill | Break) -> dict[str, object]:

@@ -34,7 +34,9 @@ class Retention(Frozen, frozen=True):
 
     def __post_init__(self) -> None:
         if self.keep_days < 1:
-            raise ConfigurationError(f"versions are kept for {self.keep_days} days; keep them for one at least, or a reader at work may lose its files")
+            raise ConfigurationError(
+                f"versions are kept for {self.keep_days} days; keep them for one at least, or a reader at work may lose its files"
+            )
 
 
 class Compacted(Frozen, frozen=True):
@@ -80,7 +82,9 @@ def compact(store: DeltaStore, table: Table) -> Compacted:
         if missing := {k: v for k, v in CONFIGURATION.items() if at.metadata().configuration.get(k) != v}:
             at.alter.set_table_properties(missing, post_commithook_properties=keep_log())
         before, rewritten = len(at.file_uris()), 0
-        while run := next(iter(_runs(_files(table, at))), None):  # a run written may be the last that a larger one waited for
+        while run := next(
+            iter(_runs(_files(table, at))), None
+        ):  # a run written may be the last that a larger one waited for
             rewritten += _together(store, table, at, run)
             at = store.open(table)
         if rewritten:
@@ -129,18 +133,41 @@ def _together(store: DeltaStore, table: Table, at: "DeltaTable", run: Sequence[M
 
     folder = store.path(table)
     stored = {c: t for c, t in pl.Schema(at.schema()).items() if c != PARTITION}
-    parts = [pl.read_parquet(folder / f["path"], hive_partitioning=False, missing_columns="insert", schema=stored) for f in run]
+    parts = [
+        pl.read_parquet(folder / f["path"], hive_partitioning=False, missing_columns="insert", schema=stored)
+        for f in run
+    ]
     rows = pl.concat(parts).sort(table.event, *table.key)
     if rows.height != sum(f["rows"] for f in run):
-        raise DataError(f"{table.name}: {len(run)} files hold {rows.height} rows and the log says {sum(f['rows'] for f in run)}; nothing was changed. Look at {run[0]['path']} and those after it")
+        raise DataError(
+            f"{table.name}: {len(run)} files hold {rows.height} rows and the log says {sum(f['rows'] for f in run)}; nothing was changed. Look at {run[0]['path']} and those after it"
+        )
     now = int(datetime.now(UTC).timestamp() * 1_000)
-    removed = [RemoveAction(f["path"], data_change=False, deletion_timestamp=now, size=f["bytes"], partition_values={PARTITION: str(f[PARTITION])}) for f in run]
+    removed = [
+        RemoveAction(
+            f["path"],
+            data_change=False,
+            deletion_timestamp=now,
+            size=f["bytes"],
+            partition_values={PARTITION: str(f[PARTITION])},
+        )
+        for f in run
+    ]
     told = CommitProperties(custom_metadata={"compacted": str(len(run)), "rows": str(rows.height)})
-    at.create_write_transaction([*write(folder, table, rows, new=False), *removed], "append", at.schema(), [PARTITION], commit_properties=told, post_commithook_properties=keep_log())
+    at.create_write_transaction(
+        [*write(folder, table, rows, new=False), *removed],
+        "append",
+        at.schema(),
+        [PARTITION],
+        commit_properties=told,
+        post_commithook_properties=keep_log(),
+    )
     return rows.height
 
 
-def vacuum(store: DeltaStore, table: Table, cited: set[int], retention: Retention, now: datetime, *, dry_run: bool) -> Vacuumed:
+def vacuum(
+    store: DeltaStore, table: Table, cited: set[int], retention: Retention, now: datetime, *, dry_run: bool
+) -> Vacuumed:
     """Delete the data files that belong to no version which is cited, or stood within the days of retention; in a dry run say which they are.
 
     A decision made meanwhile cites a version that stands now, and such a version keeps all its files.
@@ -150,7 +177,11 @@ def vacuum(store: DeltaStore, table: Table, cited: set[int], retention: Retentio
         commits, live = history(folder), _live(store.open(table))
         known = set(live).union(*(c.added | c.removed for c in commits))
         gone = [folder / path for path in _unneeded(commits, cited, before) - live]
-        torn = [p for p in _on_disk(folder) if str(p.relative_to(folder)) not in known and datetime.fromtimestamp(p.stat().st_mtime, UTC) < before]
+        torn = [
+            p
+            for p in _on_disk(folder)
+            if str(p.relative_to(folder)) not in known and datetime.fromtimestamp(p.stat().st_mtime, UTC) < before
+        ]
         files = sorted(p for p in (*gone, *torn) if p.exists())
         size = sum(p.stat().st_size for p in files)
         for path in files if not dry_run else ():
@@ -205,11 +236,20 @@ def _lost(commits: Sequence[Commit], cited: set[int], there: set[str], latest: i
     return tuple(v for v in sorted(cited) if v < first or v > latest or any(a <= v < b for a, b in absent))
 
 
-def maintain(store: DeltaStore, tables: Iterable[Table], pages: Iterable[Path], retention: Retention, now: datetime, progress: Progress = quiet) -> list[tuple[Compacted, Vacuumed]]:
+def maintain(
+    store: DeltaStore,
+    tables: Iterable[Table],
+    pages: Iterable[Path],
+    retention: Retention,
+    now: datetime,
+    progress: Progress = quiet,
+) -> list[tuple[Compacted, Vacuumed]]:
     """Compact and vacuum every table. Raises DataError before anything is deleted where a citation cannot be read."""
     cited, standing = citations(store, pages), [t for t in tables if store.exists(t)]
     out: list[tuple[Compacted, Vacuumed]] = []
     for done, table in enumerate(standing):
         progress(done, len(standing), table.name)
-        out.append((compact(store, table), vacuum(store, table, cited.get(table.name, set()), retention, now, dry_run=False)))
+        out.append(
+            (compact(store, table), vacuum(store, table, cited.get(table.name, set()), retention, now, dry_run=False))
+        )
     return out

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import HTTPDefaultErrorHandler, HTTPErrorProcessor, HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+)
 
 import msgspec
 import structlog
@@ -15,7 +23,11 @@ from quant_assets.errors import ConfigurationError
 from quant_assets.ports import Notifier
 
 _LEVELS = ("info", "warning", "critical")
-_SHAPE = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.JSONRenderer(sort_keys=True)]
+_SHAPE = [
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.JSONRenderer(sort_keys=True),
+]
 
 
 class LogNotifier:
@@ -64,7 +76,9 @@ class WebhookNotifier:
         address = os.environ.get("QUANT_WEBHOOK_URL", "")
         parts = urlsplit(address)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ConfigurationError("QUANT_WEBHOOK_URL is not an http or https address; set it, or leave the webhook out")
+            raise ConfigurationError(
+                "QUANT_WEBHOOK_URL is not an http or https address; set it, or leave the webhook out"
+            )
         self._address = address
         self._host = parts.hostname
         self._fallback = fallback or LogNotifier()
@@ -72,12 +86,16 @@ class WebhookNotifier:
 
     def notify(self, severity: str, subject: str, body: str = "") -> None:
         """See the port."""
-        payload = msgspec.json.encode({"severity": severity, "subject": subject, "body": body, "text": f"[{severity}] {subject}\n{body}".rstrip()})
+        payload = msgspec.json.encode(
+            {"severity": severity, "subject": subject, "body": body, "text": f"[{severity}] {subject}\n{body}".rstrip()}
+        )
         headers = {"Content-Type": "application/json"}
         if token := os.environ.get("QUANT_WEBHOOK_TOKEN"):
             headers["Authorization"] = f"Bearer {token}"
         try:
-            with _opener().open(Request(self._address, data=payload, headers=headers, method="POST"), timeout=self._timeout) as answer:  # noqa: S310  # the scheme was checked, and the opener speaks no other
+            # the scheme was checked, and the opener speaks no other
+            request = Request(self._address, data=payload, headers=headers, method="POST")  # noqa: S310
+            with _opener().open(request, timeout=self._timeout) as answer:
                 answer.read(1024)
         except Exception as error:  # noqa: BLE001  # a broken channel must not stop what it reports on
             if isinstance(error, HTTPError):

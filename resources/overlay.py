@@ -23,7 +23,11 @@ class Overlay:
     def redo(self, tables: Sequence[Table], sessions: Collection[date], **where: str | int) -> None:
         """Pass over what stands below for these sessions, of rows with columns equal to `where`: it is to be computed anew."""
         for table in tables:
-            self._redone.setdefault(table.name, []).append(pl.all_horizontal(pl.col(table.event).is_in(sorted(sessions)), *(pl.col(c) == pl.lit(v) for c, v in where.items())))
+            self._redone.setdefault(table.name, []).append(
+                pl.all_horizontal(
+                    pl.col(table.event).is_in(sorted(sessions)), *(pl.col(c) == pl.lit(v) for c, v in where.items())
+                )
+            )
 
     def read(
         self,
@@ -60,7 +64,9 @@ class Overlay:
         standing = self.read(table, as_of=None, first=rows[table.event].min(), last=rows[table.event].max())  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
         new = rows.join(standing.select(table.content), on=list(table.content), how="anti", nulls_equal=True)
         if (conflicts := new.join(standing, on=list(table.key), how="semi")).height:
-            raise ConflictingRow(f"{table.name}: {conflicts.height} row(s) stand already with another content, such as {conflicts.select(table.key).row(0, named=True)}")
+            raise ConflictingRow(
+                f"{table.name}: {conflicts.height} row(s) stand already with another content, such as {conflicts.select(table.key).row(0, named=True)}"
+            )
         self._written[table.name] = pl.concat([self._written.get(table.name, table.empty()), new])
         return new.height
 

@@ -23,7 +23,9 @@ def load_packages(names: Sequence[str], folder: Path) -> None:
     """
     for name in names:
         if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name):
-            raise ConfigurationError(f"packages: {name!r} is not the name of a module; write it as in an import: myfund.features")
+            raise ConfigurationError(
+                f"packages: {name!r} is not the name of a module; write it as in an import: myfund.features"
+            )
     if names:
         _find_in(folder)
     for name in names:
@@ -52,20 +54,30 @@ def feature_set_in(target: str) -> FeatureSet:
             return one
     if not name and len(found) == 1:
         return next(iter(found.values()))
-    there = f"it has {', '.join(f'{file}:{k}' for k in found)}" if found else "it declares none; write @feature(lookback=…) over a function of columns (quant init shows one)"
+    there = (
+        f"it has {', '.join(f'{file}:{k}' for k in found)}"
+        if found
+        else "it declares none; write @feature(lookback=…) over a function of columns (quant init shows one)"
+    )
     raise ConfigurationError(f"{file} has no feature {name!r}: {there}" if name else f"{file}: which feature? {there}")
 
 
 def write_package(name: str, folder: Path) -> list[Path]:
     """Write a team's own package of that name into the folder, and return its files. Raises ConfigurationError where a file stands there already, or the name cannot be a package's."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise ConfigurationError(f"{name!r} cannot be a package's name; write lower-case letters, digits and underscores: myfund")
+        raise ConfigurationError(
+            f"{name!r} cannot be a package's name; write lower-case letters, digits and underscores: myfund"
+        )
     texts = {folder / _place(t, name): t.read_text().replace("myfund", name) for t in sorted(TEMPLATE.rglob("*.txt"))}
     if standing := [str(p) for p in texts if p.exists()]:
-        raise ConfigurationError(f"nothing was written: {', '.join(standing)} would be overwritten; name another folder")
+        raise ConfigurationError(
+            f"nothing was written: {', '.join(standing)} would be overwritten; name another folder"
+        )
     found = find_spec(name)
     if found and found.origin:  # a folder without modules has none
-        raise ConfigurationError(f"there is a module {name!r} already, and it would be found instead; choose another name")
+        raise ConfigurationError(
+            f"there is a module {name!r} already, and it would be found instead; choose another name"
+        )
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -113,6 +125,12 @@ def _find_in(folder: Path) -> None:
 
 def _broken(what: str, error: Exception) -> ConfigurationError:
     """What went wrong in somebody's module, and at which of its lines."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename and f.filename != __file__]
-    line = f" ({Path(frames[0].filename).name}, line {frames[0].lineno})" if frames and not isinstance(error, SyntaxError) else ""
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename and f.filename != __file__
+    ]
+    line = (
+        f" ({Path(frames[0].filename).name}, line {frames[0].lineno})"
+        if frames and not isinstance(error, SyntaxError)
+        else ""
+    )
     return ConfigurationError(f"{what} cannot be loaded{line}: {type(error).__name__}: {error}")

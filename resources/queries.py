@@ -39,4 +39,6 @@ def run(store: DeltaStore, query: str, as_of: datetime) -> pl.DataFrame:
             return pl.DataFrame() if answer is None else answer.pl()  # pyright: ignore[reportUnnecessaryComparison]  # a statement that asks nothing gives None
         except duckdb.Error as error:
             told = " ".join(str(error).partition("\nLINE ")[0].split())
-            raise ConfigurationError(f"{told}; the tables are {', '.join(sorted(tables(store)))}; history.<table> shows every version") from error
+            raise ConfigurationError(
+                f"{told}; the tables are {', '.join(sorted(tables(store)))}; history.<table> shows every version"
+            ) from error

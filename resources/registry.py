@@ -31,13 +31,31 @@ class MlflowRegistry:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def log(self, *, strategy: str, cut: date, model_id: str, text: str, params: Mapping[str, object], metrics: Mapping[str, float], snapshot: str) -> str:
+    def log(
+        self,
+        *,
+        strategy: str,
+        cut: date,
+        model_id: str,
+        text: str,
+        params: Mapping[str, object],
+        metrics: Mapping[str, float],
+        snapshot: str,
+    ) -> str:
         """Track a training run and register its model; return the registry's version, the same again for a model that is registered already."""
         client = self._client()
-        standing = [v for v in client.search_model_versions(f"name = '{strategy}'") if v.tags.get("model_id") == model_id] if self._registered(client, strategy) else []
+        standing = (
+            [v for v in client.search_model_versions(f"name = '{strategy}'") if v.tags.get("model_id") == model_id]
+            if self._registered(client, strategy)
+            else []
+        )
         if standing:
             return str(standing[0].version)
-        run = client.create_run(self._experiment(client, strategy), run_name=f"{strategy} {cut}", tags={"model_id": model_id, "cut": str(cut)})
+        run = client.create_run(
+            self._experiment(client, strategy),
+            run_name=f"{strategy} {cut}",
+            tags={"model_id": model_id, "cut": str(cut)},
+        )
         run_id = run.info.run_id
         for name, value in params.items():
             client.log_param(run_id, name, value)
@@ -46,7 +64,12 @@ class MlflowRegistry:
         client.log_text(run_id, snapshot, "snapshot.json")
         self._log_booster(client, run_id, text)
         client.set_terminated(run_id)
-        version = client.create_model_version(strategy, source=f"{run.info.artifact_uri}/model", run_id=run_id, tags={"model_id": model_id, "cut": str(cut)})
+        version = client.create_model_version(
+            strategy,
+            source=f"{run.info.artifact_uri}/model",
+            run_id=run_id,
+            tags={"model_id": model_id, "cut": str(cut)},
+        )
         return str(version.version)
 
     def promote(self, strategy: str, registry_version: str) -> None:
@@ -64,7 +87,11 @@ class MlflowRegistry:
 
     def _experiment(self, client: "MlflowClient", strategy: str) -> str:
         found = client.get_experiment_by_name(strategy)
-        return found.experiment_id if found else client.create_experiment(strategy, artifact_location=(self.folder.resolve() / "artifacts").as_uri())
+        return (
+            found.experiment_id
+            if found
+            else client.create_experiment(strategy, artifact_location=(self.folder.resolve() / "artifacts").as_uri())
+        )
 
     def _registered(self, client: "MlflowClient", strategy: str) -> bool:
         """Whether the model had been registered before; it is now."""

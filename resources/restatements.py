@@ -14,7 +14,19 @@ from quant_assets.market_data.restatements import AsIf, Selection, as_if_known, 
 from quant_assets.ports import Progress, quiet
 from quant_assets.records import Frozen, StageReport
 from quant_assets.signals.strategy import LabelRule, needed, sets_of
-from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, LABELS, LISTINGS, MODELS, NAV, SCORES, UNIVERSE, VERDICTS
+from quant_assets.tables import (
+    ACTIONS,
+    BARS,
+    DECISIONS,
+    FILLS,
+    LABELS,
+    LISTINGS,
+    MODELS,
+    NAV,
+    SCORES,
+    UNIVERSE,
+    VERDICTS,
+)
 from resources.counterfactual import first_known, rederive, retrade_both, stepping
 from resources.overlay import Overlay
 
@@ -56,14 +68,20 @@ class Radius(Frozen, frozen=True):
     @property
     def empty(self) -> bool:
         """Whether nothing would differ."""
-        return not any(f.height for f in (self.features, self.derived, self.scores, self.decisions, self.trades, self.pnl))
+        return not any(
+            f.height for f in (self.features, self.derived, self.scores, self.decisions, self.trades, self.pnl)
+        )
 
     @property
     def sentence(self) -> str:
         """The radius in a sentence."""
         said = f"Had the {self.changes.height:,} change(s) been known in time, "
         if self.empty:
-            return f"{said}nothing would differ" + (f": {self.sessions:,} session(s) computed again, {self.first} to {self.last}." if self.sessions else ": no cut came before they were known.")
+            return f"{said}nothing would differ" + (
+                f": {self.sessions:,} session(s) computed again, {self.first} to {self.last}."
+                if self.sessions
+                else ": no cut came before they were known."
+            )
         counted = {
             "feature values": self.features["values"].sum(),
             **dict(self.derived.iter_rows()),
@@ -73,7 +91,9 @@ class Radius(Frozen, frozen=True):
         }
         parts = ", ".join(f"{n:,} {what.removesuffix('s') if n == 1 else what}" for what, n in counted.items() if n)
         money = self.pnl.group_by("book", maintain_order=True).agg(pl.col("pnl", "pnl_would").sum()).iter_rows()
-        books = "; ".join(f"P&L of {book} {would - was:+,.2f} ({would:,.2f} instead of {was:,.2f})" for book, was, would in money)
+        books = "; ".join(
+            f"P&L of {book} {would - was:+,.2f} ({would:,.2f} instead of {was:,.2f})" for book, was, would in money
+        )
         return f"{said}{parts or 'marks'} would differ between {self.first} and {self.last}; {books or 'no P&L'}."
 
 
@@ -115,7 +135,9 @@ def blast_radius(ws: "Workspace", selection: Selection, progress: Progress = qui
     )
 
 
-def rebuild(ws: "Workspace", selection: Selection, *, by: str, reason: str, now: datetime, progress: Progress = quiet) -> list[StageReport]:
+def rebuild(
+    ws: "Workspace", selection: Selection, *, by: str, reason: str, now: datetime, progress: Progress = quiet
+) -> list[StageReport]:
     """Store the features and labels that the selected changes touch once more, computed on all that is known by now, and known from now on.
 
     Members stay those of then. Scores, decisions and orders stay: what was decided replays as it was. A value that would
@@ -123,25 +145,43 @@ def rebuild(ws: "Workspace", selection: Selection, *, by: str, reason: str, now:
     """
     chosen = as_if_known(ws.store, ws.cuts, selection)
     span = seen(ws.cuts, chosen)
-    derived: list[date] = ws.store.read(VERDICTS, as_of=None, first=span[0], last=span[1], where={"table": BARS.name})["session"].unique().sort().to_list() if span else []
+    derived: list[date] = (
+        ws.store.read(VERDICTS, as_of=None, first=span[0], last=span[1], where={"table": BARS.name})["session"]
+        .unique()
+        .sort()
+        .to_list()
+        if span
+        else []
+    )
     if not derived:
         return []
     known = _all_known(ws, derived)
     stores = Overlay(ws.store, chosen), Overlay(ws.store, known)
-    moment = max(m for m in (now, *(a.learnt.max() for a in known.values()), _after(ws.ledger.latest_cut())) if isinstance(m, datetime))
-    published, rules = needed(ws.deployment.strategies), {(s.rule.name, s.rule.horizon): s.rule for s in ws.deployment.strategies}
+    moment = max(
+        m
+        for m in (now, *(a.learnt.max() for a in known.values()), _after(ws.ledger.latest_cut()))
+        if isinstance(m, datetime)
+    )
+    published, rules = (
+        needed(ws.deployment.strategies),
+        {(s.rule.name, s.rule.horizon): s.rule for s in ws.deployment.strategies},
+    )
     step, reports = stepping(progress, len(published) + len(rules)), list[StageReport]()
     for universe, name in published:
         features = feature_set(name)
         step(f"features {name} of {universe}")
         values = [compute(s, features, universe, ws.cuts, derived) for s in stores]
-        reports.append(_renew(ws, features.table, {"version": features.version, "universe": universe}, derived, values, moment))
+        reports.append(
+            _renew(ws, features.table, {"version": features.version, "universe": universe}, derived, values, moment)
+        )
     for rule in rules.values():
         step(f"labels {rule.name}")
         ends = _ends(ws, rule, derived)
         labels = [compute_labels(s, ws.cuts, rule, ends) for s in stores]
         reports.append(_renew(ws, LABELS, {"label": rule.name, "horizon": rule.horizon}, ends, labels, moment))
-    ws.ledger.audit("rebuild", f"{derived[0]} to {derived[-1]}: {sum(r.rows for r in reports)} rows", by=by, reason=reason)
+    ws.ledger.audit(
+        "rebuild", f"{derived[0]} to {derived[-1]}: {sum(r.rows for r in reports)} rows", by=by, reason=reason
+    )
     return reports
 
 
@@ -150,17 +190,32 @@ def _ends(ws: "Workspace", rule: LabelRule, sessions: Sequence[date]) -> Sequenc
     if rule.kind != "triple_barrier":
         return sessions
     until = ws.cuts.calendar.shift(sessions[-1], rule.reach)
-    return ws.store.read(VERDICTS, as_of=None, first=sessions[0], last=until, where={"table": BARS.name})["session"].unique().sort().to_list()
+    return (
+        ws.store.read(VERDICTS, as_of=None, first=sessions[0], last=until, where={"table": BARS.name})["session"]
+        .unique()
+        .sort()
+        .to_list()
+    )
 
 
 def _all_known(ws: "Workspace", sessions: Sequence[date]) -> Mapping[str, AsIf]:
     """All later versions of these sessions' pasts, whatever was selected: a value has one newest version."""
-    starts = [anchors(ws.store, feature_set(name), ws.cuts, sessions)["anchor"].min() for name in sets_of(ws.deployment.strategies)]
+    starts = [
+        anchors(ws.store, feature_set(name), ws.cuts, sessions)["anchor"].min()
+        for name in sets_of(ws.deployment.strategies)
+    ]
     starts += [ws.cuts.calendar.shift(sessions[0], -s.rule.lookback) for s in ws.deployment.strategies]
     return as_if_known(ws.store, ws.cuts, Selection(first=min(starts), last=sessions[-1]), (BARS, ACTIONS))  # pyright: ignore[reportArgumentType, reportCallIssue]  # a Series' bounds are typed by no dtype
 
 
-def _renew(ws: "Workspace", table: Table, where: Mapping[str, str | int], sessions: Sequence[date], computed: Sequence[pl.DataFrame], moment: datetime) -> StageReport:
+def _renew(
+    ws: "Workspace",
+    table: Table,
+    where: Mapping[str, str | int],
+    sessions: Sequence[date],
+    computed: Sequence[pl.DataFrame],
+    moment: datetime,
+) -> StageReport:
     """Append new values where the first that was stored is not what it would have been, if they differ from what is in force; nulls where there is no value any more.
 
     `computed`: what would have been with the selected changes, and what is with all that is known.
@@ -169,16 +224,34 @@ def _renew(ws: "Workspace", table: Table, where: Mapping[str, str | int], sessio
     stored = ws.store.read(table, as_of=None, first=sessions[0], last=sessions[-1], where=where)
     subject, says = list(table.subject), [c for c in table.content if c not in {*table.key, table.event}]
     then, standing = stored.unique(subject, keep="first", maintain_order=True), in_force(stored, table)
-    touched = pl.concat([f.join(other, on=[*subject, *says], how="anti", nulls_equal=True).select(subject) for f, other in ((would, then), (then, would))]).unique()
-    changed = values.join(touched, on=subject, how="semi").join(standing, on=[*subject, *says], how="anti", nulls_equal=True)
-    gone = standing.join(touched, on=subject, how="semi").join(values, on=subject, how="anti").filter(~pl.all_horizontal(pl.col(says).is_null()))
+    touched = pl.concat(
+        [
+            f.join(other, on=[*subject, *says], how="anti", nulls_equal=True).select(subject)
+            for f, other in ((would, then), (then, would))
+        ]
+    ).unique()
+    changed = values.join(touched, on=subject, how="semi").join(
+        standing, on=[*subject, *says], how="anti", nulls_equal=True
+    )
+    gone = (
+        standing.join(touched, on=subject, how="semi")
+        .join(values, on=subject, how="anti")
+        .filter(~pl.all_horizontal(pl.col(says).is_null()))
+    )
     none = gone.with_columns(pl.lit(None, dtype=table.schema[c]).alias(c) for c in says)
     known_at = max(moment, _after(stored["known_at"].max()) or moment)
     written = ws.store.append(table, pl.concat([changed, none]).with_columns(known_at=pl.lit(known_at)))
     if written:
         ws.ledger.note_cut(known_at)
     numbers = {"rebuilt": changed.height, "gone": none.height}
-    return StageReport(stage=table.name, first=sessions[0], last=sessions[-1], state="done" if written else "empty", rows=written, numbers=numbers)
+    return StageReport(
+        stage=table.name,
+        first=sessions[0],
+        last=sessions[-1],
+        state="done" if written else "empty",
+        rows=written,
+        numbers=numbers,
+    )
 
 
 def _after(moment: object) -> datetime | None:
@@ -196,33 +269,59 @@ def _features(name: str, features: Sequence[str], was: pl.DataFrame, would: pl.D
     for f in features:
         then, other = pl.col(f), pl.col(f"{f}_would")
         moved = ((other - then).abs() / then.abs()).max()
-        counts = {"values": pl.len().cast(pl.Int64), "sessions": pl.col("session").n_unique().cast(pl.Int64), "names": pl.col("sid").n_unique().cast(pl.Int64), "largest": moved}
+        counts = {
+            "values": pl.len().cast(pl.Int64),
+            "sessions": pl.col("session").n_unique().cast(pl.Int64),
+            "names": pl.col("sid").n_unique().cast(pl.Int64),
+            "largest": moved,
+        }
         out.append(both.filter(then.ne_missing(other)).select(feature_set=pl.lit(name), feature=pl.lit(f), **counts))
     return pl.concat(out).filter(pl.col("values") > 0).sort("values", "feature", descending=[True, False])
 
 
 def _counted(differ: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    return pl.DataFrame([(name, rows.height) for name, rows in differ.items() if rows.height], schema={"table": pl.String, "rows": pl.Int64}, orient="row")
+    return pl.DataFrame(
+        [(name, rows.height) for name, rows in differ.items() if rows.height],
+        schema={"table": pl.String, "rows": pl.Int64},
+        orient="row",
+    )
 
 
 def _scores(was: pl.DataFrame, would: pl.DataFrame) -> pl.DataFrame:
-    ranked = [f.with_columns(rank=pl.col("score").rank("ordinal", descending=True).over("strategy", "session").cast(pl.Int64)) for f in (was, would)]
+    ranked = [
+        f.with_columns(rank=pl.col("score").rank("ordinal", descending=True).over("strategy", "session").cast(pl.Int64))
+        for f in (was, would)
+    ]
     both = _joined(ranked[0], ranked[1], ["strategy", "session", "sid"], ["score", "rank"])
-    return both.group_by("strategy", "session", maintain_order=True).agg(names=pl.len().cast(pl.Int64), largest_move=(pl.col("rank_would") - pl.col("rank")).abs().max())
+    return both.group_by("strategy", "session", maintain_order=True).agg(
+        names=pl.len().cast(pl.Int64), largest_move=(pl.col("rank_would") - pl.col("rank")).abs().max()
+    )
 
 
 def _decisions(was: pl.DataFrame, would: pl.DataFrame) -> pl.DataFrame:
     from quant_assets.signals.decide import first_recorded
 
-    return _joined(first_recorded(was), first_recorded(would), ["strategy", "session", "sid", "symbol"], ["verdict", "reason", "target_weight"])
+    return _joined(
+        first_recorded(was),
+        first_recorded(would),
+        ["strategy", "session", "sid", "symbol"],
+        ["verdict", "reason", "target_weight"],
+    )
 
 
 def _trades(was: pl.DataFrame, would: pl.DataFrame) -> pl.DataFrame:
     signed = pl.col("side") * pl.col("quantity")
-    netted = [f.group_by("book", "session", "sid", maintain_order=True).agg(shares=signed.sum(), cash=-(signed * pl.col("price") + pl.col("fee")).sum()) for f in (was, would)]
+    netted = [
+        f.group_by("book", "session", "sid", maintain_order=True).agg(
+            shares=signed.sum(), cash=-(signed * pl.col("price") + pl.col("fee")).sum()
+        )
+        for f in (was, would)
+    ]
     return _joined(netted[0], netted[1], ["book", "session", "sid"], ["shares", "cash"])
 
 
 def _pnl(was: pl.DataFrame, would: pl.DataFrame) -> pl.DataFrame:
-    both = was.select("book", "session", "pnl").join(would.select("book", "session", pnl_would="pnl"), on=["book", "session"], how="full", coalesce=True)
+    both = was.select("book", "session", "pnl").join(
+        would.select("book", "session", pnl_would="pnl"), on=["book", "session"], how="full", coalesce=True
+    )
     return both.filter(pl.col("pnl").ne_missing(pl.col("pnl_would")).any().over("book")).sort("book", "session")

@@ -35,7 +35,9 @@ class DeltaStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._compared: dict[str, DeltaTable] = {}  # by table: the version that `_unwritten` looked at, for `_commit`; used under the table's lock only
+        self._compared: dict[
+            str, DeltaTable
+        ] = {}  # by table: the version that `_unwritten` looked at, for `_commit`; used under the table's lock only
 
     def path(self, table: Table) -> Path:
         """The folder of a table."""
@@ -44,7 +46,9 @@ class DeltaStore:
     def exists(self, table: Table) -> bool:
         """Whether anything was ever committed to the table."""
         log = self.path(table) / "_delta_log"
-        return (log / f"{0:020}.json").exists() or any(log.glob("*.json"))  # the first commit is kept for good; only a foreign tool drops it
+        return (log / f"{0:020}.json").exists() or any(
+            log.glob("*.json")
+        )  # the first commit is kept for good; only a foreign tool drops it
 
     def version(self, table: Table) -> int:
         """The table's current version; -1 where it does not exist yet."""
@@ -94,7 +98,9 @@ class DeltaStore:
         if given.is_empty():
             return 0
         if nowhere := given[table.event].null_count():
-            raise ContractViolation(f"{table.name}: {nowhere} of {given.height} rows have no {table.event}; every row is about a time, leave those out that are not")
+            raise ContractViolation(
+                f"{table.name}: {nowhere} of {given.height} rows have no {table.event}; every row is about a time, leave those out that are not"
+            )
         with self.writing(table):
             for left in reversed(range(LOSSES)):
                 try:
@@ -120,9 +126,14 @@ class DeltaStore:
         conflicts = new_content.join(same_key.select(table.key), on=table.key, how="semi")
         if conflicts.height:
             key = conflicts.select(table.key).row(0, named=True)
-            ours, theirs = (f.filter(pl.all_horizontal(pl.col(c) == pl.lit(v) for c, v in key.items())).row(0, named=True) for f in (conflicts, same_key))
+            ours, theirs = (
+                f.filter(pl.all_horizontal(pl.col(c) == pl.lit(v) for c, v in key.items())).row(0, named=True)
+                for f in (conflicts, same_key)
+            )
             differ = {c: (theirs[c], ours[c]) for c in content if theirs[c] != ours[c]}
-            raise ConflictingRow(f"{table.name}: {conflicts.height} row(s) stand already with another content; {key}: (stands, given) {differ}")
+            raise ConflictingRow(
+                f"{table.name}: {conflicts.height} row(s) stand already with another content; {key}: (stands, given) {differ}"
+            )
         return new_content
 
     def _commit(self, table: Table, rows: pl.DataFrame) -> None:
@@ -132,16 +143,22 @@ class DeltaStore:
 
         at = self._compared.pop(table.name, None) or self._create(table)
         if added := set(_added(table, at)):
-            at.alter.add_columns([f for f in _fields(table).fields if f.name in added], post_commithook_properties=keep_log())
+            at.alter.add_columns(
+                [f for f in _fields(table).fields if f.name in added], post_commithook_properties=keep_log()
+            )
         actions: list[AddAction | RemoveAction] = [*write(self.path(table), table, rows, new=True)]
         told = CommitProperties(custom_metadata={"rows": str(rows.height)}, max_commit_retries=0)
-        at.create_write_transaction(actions, "append", at.schema(), [PARTITION], commit_properties=told, post_commithook_properties=keep_log())
+        at.create_write_transaction(
+            actions, "append", at.schema(), [PARTITION], commit_properties=told, post_commithook_properties=keep_log()
+        )
 
     def _create(self, table: Table) -> "DeltaTable":
         """The table, empty where it is new. Its log is kept for good: it is what old versions are read by."""
         from deltalake import DeltaTable
 
-        return DeltaTable.create(self.path(table), _fields(table), mode="ignore", partition_by=[PARTITION], configuration=CONFIGURATION)
+        return DeltaTable.create(
+            self.path(table), _fields(table), mode="ignore", partition_by=[PARTITION], configuration=CONFIGURATION
+        )
 
 
 def keep_log() -> "PostCommitHookProperties":
@@ -163,7 +180,10 @@ def _within(table: Table, first: date | None, last: date | None) -> pl.Expr:
     event, instants = pl.col(table.event), isinstance(table.schema[table.event], pl.Datetime)
     keep = [pl.lit(value=True)]
     if first is not None:
-        keep += [pl.col(PARTITION) >= first.year, event >= (datetime.combine(first, time.min, UTC) if instants else first)]
+        keep += [
+            pl.col(PARTITION) >= first.year,
+            event >= (datetime.combine(first, time.min, UTC) if instants else first),
+        ]
     if last is not None:
         keep += [pl.col(PARTITION) <= last.year, event <= (datetime.combine(last, time.max, UTC) if instants else last)]
     return pl.all_horizontal(keep)
@@ -172,7 +192,9 @@ def _within(table: Table, first: date | None, last: date | None) -> pl.Expr:
 def _spans(events: pl.Series) -> list[tuple[date, date]]:
     """The stretches of days on which the events lie, at most SPANS: a late row of an old session must not make the years between be read."""
     days: list[date] = events.cast(pl.Date).unique().sort().to_list()
-    widest = sorted(((b - a, i) for i, (a, b) in enumerate(pairwise(days), 1) if b - a > timedelta(days=4)), reverse=True)
+    widest = sorted(
+        ((b - a, i) for i, (a, b) in enumerate(pairwise(days), 1) if b - a > timedelta(days=4)), reverse=True
+    )
     cuts = sorted(i for _, i in widest[: SPANS - 1])
     return [(days[a], days[b - 1]) for a, b in zip([0, *cuts], [*cuts, len(days)], strict=True)]
 
@@ -204,5 +226,10 @@ def _projected(table: Table, columns: Sequence[str] | None) -> list[str]:
 def _collect(table: Table, at: "DeltaTable", keep: list[pl.Expr], columns: Sequence[str] | None = None) -> pl.DataFrame:
     """The rows that satisfy all of `keep`, in stored column order, sorted by key."""
     missing = _added(table, at)
-    rows = pl.scan_delta(at).with_columns(pl.lit(None, dtype=table.schema[c]).alias(c) for c in missing).filter(keep).select(columns or list(table.schema))
+    rows = (
+        pl.scan_delta(at)
+        .with_columns(pl.lit(None, dtype=table.schema[c]).alias(c) for c in missing)
+        .filter(keep)
+        .select(columns or list(table.schema))
+    )
     return rows.collect(engine="in-memory").sort(table.key)

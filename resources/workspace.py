@@ -64,7 +64,9 @@ class Workspace:
         """Read the deployment's file under this rule of knowledge times instead of its own. Raises ConfigurationError where the source is no file."""
         source = self.deployment.source
         if source.get("kind") != "files":
-            raise ConfigurationError(f"the source of kind {source.get('kind')!r} says itself when its rows were known; --known-at is for files")
+            raise ConfigurationError(
+                f"the source of kind {source.get('kind')!r} says itself when its rows were known; --known-at is for files"
+            )
         self.deployment = msgspec.structs.replace(self.deployment, source={**source, "known_at": known_at})
 
     @cached_property
@@ -72,7 +74,9 @@ class Workspace:
         """The knowledge cuts of the deployment's sessions; all its strategies decide at the same time."""
         minutes = {s.decide_minutes_before_open for s in self.deployment.strategies}
         if len(minutes) != 1:
-            raise ConfigurationError(f"the strategies of one deployment decide at one time; found {sorted(minutes)} minutes before the open. Use one deployment for each.")
+            raise ConfigurationError(
+                f"the strategies of one deployment decide at one time; found {sorted(minutes)} minutes before the open. Use one deployment for each."
+            )
         return Cuts(calendar(self.deployment.calendar), minutes.pop())
 
     @cached_property
@@ -82,7 +86,11 @@ class Workspace:
 
         if self._clock is not None:
             return self._clock
-        return SystemClock() if self.deployment.clock == "system" else SessionClock(self.cuts.of(self.cuts.calendar.shift(self.deployment.start, -1)))
+        return (
+            SystemClock()
+            if self.deployment.clock == "system"
+            else SessionClock(self.cuts.of(self.cuts.calendar.shift(self.deployment.start, -1)))
+        )
 
     @cached_property
     def source(self) -> MarketDataSource:
@@ -97,14 +105,18 @@ class Workspace:
             found.setdefault(str(declared["dataset"]), []).append(self._open(declared))
         names = [f.name for of_dataset in found.values() for f in of_dataset]
         if twice := {n for n in names if names.count(n) > 1}:
-            raise ConfigurationError(f"two feeds are named {sorted(twice)}; what one of them took in would count for the other. Give each a name (name: …)")
+            raise ConfigurationError(
+                f"two feeds are named {sorted(twice)}; what one of them took in would count for the other. Give each a name (name: …)"
+            )
         return found
 
     def _open(self, declared: Mapping[str, Any]) -> MarketDataSource:
         from resources.clock import SystemClock
         from resources.sources.open import open_source
 
-        return open_source(declared, calendar(self.deployment.calendar), cache=self.home / "vendor", clock=SystemClock())
+        return open_source(
+            declared, calendar(self.deployment.calendar), cache=self.home / "vendor", clock=SystemClock()
+        )
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -154,7 +166,11 @@ class Workspace:
     @property
     def notice(self) -> str:
         """What every page must say of the data."""
-        return "The market is simulated: no price here was ever traded." if self.deployment.source.get("kind") == "simulated" else ""
+        return (
+            "The market is simulated: no price here was ever traded."
+            if self.deployment.source.get("kind") == "simulated"
+            else ""
+        )
 
     def market(self, session: date) -> tuple[pl.DataFrame, pl.DataFrame]:
         """What the paper venue trades on: the session's bars and all actions up to it, as known at its cut."""
@@ -177,7 +193,9 @@ class Workspace:
         """The first and the last session booked. Raises ConfigurationError where there is none."""
         nav = self.store.read(NAV, as_of=None, where={"book": book.name})
         if nav.is_empty():
-            raise ConfigurationError(f"nothing was booked for {book.name!r} yet; run `quant {'backfill' if book.research else 'run daily'}` first")
+            raise ConfigurationError(
+                f"nothing was booked for {book.name!r} yet; run `quant {'backfill' if book.research else 'run daily'}` first"
+            )
         return nav["session"][0], nav["session"][-1]
 
     def strategy_of(self, book: Book) -> Strategy:
@@ -190,7 +208,9 @@ class Workspace:
 
     # for notebooks ------------------------------------------------------------------------------------------------
 
-    def bars(self, first: date, last: date, *, as_of: datetime | None = None, policy: str = "unadjusted") -> pl.DataFrame:
+    def bars(
+        self, first: date, last: date, *, as_of: datetime | None = None, policy: str = "unadjusted"
+    ) -> pl.DataFrame:
         """Daily bars in force as of a time (default: now): raw, or under a `policy` of `adjustment.POLICIES` in terms of session `last`."""
         at = as_of or datetime.now(UTC)
         raw = in_force(self.store.read(BARS, as_of=at, first=first, last=last), BARS)
@@ -205,7 +225,11 @@ class Workspace:
 
         cut = self.cuts.of(until)
         drawn = self.store.read(UNIVERSE, as_of=cut, last=until, where={"universe": name})
-        return Membership.of_universe(drawn) if drawn.height else Membership.of_index(self.store.read(INDEX_MEMBERS, as_of=cut, last=until, where={"index": name}))
+        return (
+            Membership.of_universe(drawn)
+            if drawn.height
+            else Membership.of_index(self.store.read(INDEX_MEMBERS, as_of=cut, last=until, where={"index": name}))
+        )
 
     def features(self, name: str, first: date, last: date) -> pl.DataFrame:
         """The published values of a feature set in force now: session, universe, sid, version, the features, known_at."""
@@ -217,7 +241,14 @@ class Workspace:
         from quant_assets.models.training_set import training_set
 
         declared = self.deployment.strategy(strategy)
-        return training_set(self.store, feature_set(declared.feature_set), declared.rule.horizon, self.cuts.of(as_of), universe=declared.universe.name, label=declared.rule.name)
+        return training_set(
+            self.store,
+            feature_set(declared.feature_set),
+            declared.rule.horizon,
+            self.cuts.of(as_of),
+            universe=declared.universe.name,
+            label=declared.rule.name,
+        )
 
     def decisions(self, strategy: str, first: date, last: date) -> pl.DataFrame:
         """The stored decisions of a strategy."""
@@ -232,7 +263,9 @@ class Workspace:
 
     def fills(self, book: str) -> pl.DataFrame:
         """The executions of a book, with the symbol of the time."""
-        listed = in_force(self.store.read(LISTINGS, as_of=None), LISTINGS).sort("session").select("sid", "session", "symbol")
+        listed = (
+            in_force(self.store.read(LISTINGS, as_of=None), LISTINGS).sort("session").select("sid", "session", "symbol")
+        )
         filled = self.store.read(FILLS, as_of=None, where={"book": book}).sort("session")
         return filled.join_asof(listed, on="session", by="sid", check_sortedness=False)
 

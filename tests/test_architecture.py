@@ -16,12 +16,36 @@ from quant_assets.market_data.datasets import contracts
 REPOSITORY = Path(__file__).parents[1]
 FLOORS = ("quant_assets", "resources", "jobs")  # from the ground up
 SOURCES = sorted(p for floor in FLOORS for p in (REPOSITORY / floor).rglob("*.py"))
-HEAVY = ("dagster", "great_expectations", "mlflow", "sklearn", "lightgbm", "pandas", "exchange_calendars", "ib_async", "ccxt", "altair")
+HEAVY = (
+    "dagster",
+    "great_expectations",
+    "mlflow",
+    "sklearn",
+    "lightgbm",
+    "pandas",
+    "exchange_calendars",
+    "ib_async",
+    "ccxt",
+    "altair",
+)
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "base", "misc", "manager", "managers", "tools"}
 
 # A package index named in a tracked file would tie installations to it; an absolute path ties them to one machine.
 # in pieces, so that this file does not name what it forbids
-REGISTRY = re.compile(r"\b(" + "|".join(["py" + "pi", "python" + "hosted", "reg" + r"istry\.npm" + "js", "cra" + "tes", "deb" + r"\.deb" + "ian", "proxy" + r"\.go" + "lang"]) + r")\.(org|io)\b")
+REGISTRY = re.compile(
+    r"\b("
+    + "|".join(
+        [
+            "py" + "pi",
+            "python" + "hosted",
+            "reg" + r"istry\.npm" + "js",
+            "cra" + "tes",
+            "deb" + r"\.deb" + "ian",
+            "proxy" + r"\.go" + "lang",
+        ]
+    )
+    + r")\.(org|io)\b"
+)
 MACHINE = re.compile(r"(?<![\w.])/(work|root|home)/[a-z]")
 
 # Imports every module in turn; a heavy library is refused at the door, so that each module that needs one fails by itself.
@@ -73,7 +97,9 @@ def imports(path: Path, node: ast.AST) -> list[str]:
 
 def run_python(code: str, *arguments: str) -> str:
     """What a fresh interpreter prints."""
-    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -106,7 +132,11 @@ def test_imports_go_down_only() -> None:
 
 def test_only_assets_checks_and_jobs_import_heavy_libraries() -> None:
     """Module by module: the pure ones import where none of the heavy libraries can be."""
-    pure = [module_name(p) for p in SOURCES if p.name not in {"assets.py", "checks.py"} and p.relative_to(REPOSITORY).parts[0] != "jobs"]
+    pure = [
+        module_name(p)
+        for p in SOURCES
+        if p.name not in {"assets.py", "checks.py"} and p.relative_to(REPOSITORY).parts[0] != "jobs"
+    ]
     assert len(pure) > 20
     none(json.loads(run_python(IMPORT_ALL, json.dumps(pure), json.dumps(HEAVY))))
 
@@ -114,7 +144,9 @@ def test_only_assets_checks_and_jobs_import_heavy_libraries() -> None:
 @pytest.mark.parametrize("module", ["quant_assets", "quant_assets.ports", "resources.workspace", "jobs.cli"])
 def test_the_light_entries_stay_light(module: str) -> None:
     """Importing the package, a notebook's workspace or the command line loads none of the heavy libraries."""
-    loaded = json.loads(run_python(f"import json, sys, {module}; print(json.dumps(sorted({{m.split('.')[0] for m in sys.modules}})))"))
+    loaded = json.loads(
+        run_python(f"import json, sys, {module}; print(json.dumps(sorted({{m.split('.')[0] for m in sys.modules}})))")
+    )
     none(sorted(set(HEAVY) & set(loaded)))
 
 
@@ -124,17 +156,26 @@ def test_no_code_is_read_from_data() -> None:
     attributes = {("yaml", "load"), ("yaml", "load_all"), ("yaml", "unsafe_load"), ("yaml", "full_load")}
     found: list[str] = []
     for path, node in nodes():
-        found += [f"{where(path, node)} imports {name}" for name in imports(path, node) if name.split(".")[0] in modules and isinstance(node, ast.stmt)]
+        found += [
+            f"{where(path, node)} imports {name}"
+            for name in imports(path, node)
+            if name.split(".")[0] in modules and isinstance(node, ast.stmt)
+        ]
         if not isinstance(node, ast.Call):
             continue
         match node.func:
             case ast.Name(id="eval" | "exec" | "compile" | "__import__" as name):
                 found.append(f"{where(path, node)} calls {name}")
-            case ast.Attribute(value=ast.Name(id=owner), attr=name) if (owner, name) in attributes or name in {"read_pickle", "to_pickle"}:
+            case ast.Attribute(value=ast.Name(id=owner), attr=name) if (owner, name) in attributes or name in {
+                "read_pickle",
+                "to_pickle",
+            }:
                 found.append(f"{where(path, node)} calls {owner}.{name}")
             case _:
                 pass
-        found += [f"{where(path, node)} passes allow_pickle" for keyword in node.keywords if keyword.arg == "allow_pickle"]
+        found += [
+            f"{where(path, node)} passes allow_pickle" for keyword in node.keywords if keyword.arg == "allow_pickle"
+        ]
     none(found)
 
 
@@ -155,14 +196,22 @@ def test_every_public_function_and_class_says_what_it_is() -> None:
         f"{where(path, node)} {node.name}"
         for path in SOURCES
         for node in ast.parse(path.read_text()).body
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_") and not ast.get_docstring(node)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
     ]
     none(silent)
 
 
 def test_no_drawers() -> None:
     """Every file and folder is named after what it holds."""
-    none([str(p.relative_to(REPOSITORY)) for p in SOURCES if DRAWERS & {part.removesuffix(".py") for part in p.relative_to(REPOSITORY).parts}])
+    none(
+        [
+            str(p.relative_to(REPOSITORY))
+            for p in SOURCES
+            if DRAWERS & {part.removesuffix(".py") for part in p.relative_to(REPOSITORY).parts}
+        ]
+    )
 
 
 @pytest.mark.parametrize("table", contracts(), ids=lambda table: table.name)

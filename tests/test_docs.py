@@ -14,10 +14,19 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "in
 CONFIGURATION = sorted([*ROOT.glob("*.yaml"), ROOT / ".pre-commit-config.yaml", *(ROOT / "infra").rglob("*.yaml")])
 
 
-@pytest.mark.parametrize(("script", "page"), [("data_contracts.py", "data-contracts.md"), ("features.py", "features.md")])
+@pytest.mark.parametrize(
+    ("script", "page"), [("data_contracts.py", "data-contracts.md"), ("features.py", "features.md")]
+)
 def test_the_pages_made_from_the_code_are_current(script: str, page: str) -> None:
     """The data contracts and the feature sets stand in docs as the code declares them; `make docs` writes them."""
-    printed = subprocess.run([sys.executable, f"docs/{script}"], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        [sys.executable, f"docs/{script}"],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert (ROOT / "docs" / page).read_text() == printed
 
 
@@ -43,12 +52,21 @@ def test_configuration_is_yaml(path: Path) -> None:
 
 def test_postgres_changes_the_storage_only() -> None:
     """The Dagster instance on PostgreSQL is the embedded one in everything but where it keeps its records."""
-    embedded, postgres = (yaml.safe_load(path.read_text()) for path in (ROOT / "dagster.yaml", ROOT / "infra" / "dagster.postgres.yaml"))
+    embedded, postgres = (
+        yaml.safe_load(path.read_text()) for path in (ROOT / "dagster.yaml", ROOT / "infra" / "dagster.postgres.yaml")
+    )
     assert (embedded.pop("storage").keys(), postgres.pop("storage").keys()) == ({"sqlite"}, {"postgres"})
     assert embedded == postgres
 
 
-@pytest.mark.parametrize("port", [p for s in yaml.safe_load((ROOT / "infra" / "compose.yaml").read_text())["services"].values() for p in s.get("ports", [])])
+@pytest.mark.parametrize(
+    "port",
+    [
+        p
+        for s in yaml.safe_load((ROOT / "infra" / "compose.yaml").read_text())["services"].values()
+        for p in s.get("ports", [])
+    ],
+)
 def test_what_knows_no_passwords_listens_on_loopback(port: str) -> None:
     """No published port of the compose file is reachable from another machine."""
     assert port.startswith("127.0.0.1:")
@@ -81,7 +99,9 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sets, "_SETS", dict(sets._SETS))
 
 
-@pytest.mark.parametrize("code", [code for language, code in BLOCKS if language == "python" and "Workspace.open" not in code])
+@pytest.mark.parametrize(
+    "code", [code for language, code in BLOCKS if language == "python" and "Workspace.open" not in code]
+)
 def test_examples_of_code_fit_the_code(code: str) -> None:
     """The README's declarations run against the modules as they are, and each is under twenty lines."""
     exec(compile(code, "README.md", "exec"), {})  # noqa: S102  # our own page
@@ -97,9 +117,13 @@ def test_examples_of_deployments_fit_the_contract() -> None:
     from resources.clock import SystemClock
     from resources.sources.open import open_source
 
-    declared = {key: value for language, code in BLOCKS if language == "yaml" for key, value in yaml.safe_load(code).items()}
+    declared = {
+        key: value for language, code in BLOCKS if language == "yaml" for key, value in yaml.safe_load(code).items()
+    }
     assert open_source(declared["source"], calendar("XNYS"), cache=ROOT, clock=SystemClock()).name == "files"
     feeds = [feed for language, code in BLOCKS if language == "yaml" for feed in yaml.safe_load(code).get("feeds", ())]
-    assert [open_source(f, calendar("XNYS"), cache=ROOT, clock=SystemClock()).name for f in feeds if f["kind"] != "tabular"] == ["binance_1m", "ib_1m"]
+    assert [
+        open_source(f, calendar("XNYS"), cache=ROOT, clock=SystemClock()).name for f in feeds if f["kind"] != "tabular"
+    ] == ["binance_1m", "ib_1m"]
     (strategy,) = msgspec.convert(declared["strategies"], tuple[Strategy, ...])
     assert strategy.limits.max_weight == 0.04

@@ -28,10 +28,18 @@ def peer_python(name: str) -> Path:
     home = cache() / f"{name}-{hashlib.sha256(pins.read_bytes()).hexdigest()[:12]}"
     ready, uv = home / "ready", str(Path(sys.executable).with_name("uv"))
     if not ready.exists():
-        config = subprocess.run((sys.executable, "-m", "pip", "config", "list"), capture_output=True, text=True, check=True).stdout  # our own command
+        config = subprocess.run(
+            (sys.executable, "-m", "pip", "config", "list"), capture_output=True, text=True, check=True
+        ).stdout  # our own command
         environment = {**uv_environment(config), **os.environ, "VIRTUAL_ENV": str(home)}
-        subprocess.run((uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home)), check=True, env=environment)  # noqa: S603  # our own command
-        subprocess.run((uv, "pip", "install", "--quiet", "--require-hashes", "--requirement", str(pins)), check=True, env=environment)  # noqa: S603  # our own command
+        subprocess.run(
+            (uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home)), check=True, env=environment
+        )  # our own command
+        subprocess.run(
+            (uv, "pip", "install", "--quiet", "--require-hashes", "--requirement", str(pins)),
+            check=True,
+            env=environment,
+        )  # our own command
         ready.touch()
     return home / "bin" / "python"
 

@@ -13,10 +13,15 @@ audit_app = typer.Typer(no_args_is_help=True, help="Proofs that what research sa
 
 @audit_app.command("features")
 def audit_features(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…", help="Feature sets; all that this deployment declares where none is named.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]…", help="Feature sets; all that this deployment declares where none is named."),
+    ] = None,
     first: From = None,
     last: To = None,
-    universe: Annotated[str | None, typer.Option(help="Whose members; default: of the strategies that read the set.")] = None,
+    universe: Annotated[
+        str | None, typer.Option(help="Whose members; default: of the strategies that read the set.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Does a feature see what was not known yet? Each set is computed at cuts of every awkward kind (ex-dates, delistings, restatements, halts, index changes) with the future cut off and with it poisoned, and its kernel is tried on a synthetic panel. Names the first column, session and instrument that gives a leak away.
@@ -36,10 +41,16 @@ def audit_features(
 
     ws = workspace()
     on_bars = {one.feature_set: one for one in ws.deployment.bars}
-    asked = [feature_set(n) for n in names] if names else [f for f in feature_sets().values() if f.frequency == DAILY or f.name in on_bars]
+    asked = (
+        [feature_set(n) for n in names]
+        if names
+        else [f for f in feature_sets().values() if f.frequency == DAILY or f.name in on_bars]
+    )
     days, now = sessions(ws, first, last), ws.clock.now()
     calendar = ws.cuts.calendar
-    held = Remembered(ws.store, calendar.shift(days[0], -max(f.lookback for f in asked)), days[-1])  # each table is read once for all of them
+    held = Remembered(
+        ws.store, calendar.shift(days[0], -max(f.lookback for f in asked)), days[-1]
+    )  # each table is read once for all of them
     with progress() as tick:
         for one in asked:
             if one.frequency == DAILY:
@@ -47,10 +58,16 @@ def audit_features(
             elif one.name in on_bars:
                 of = on_bars[one.name]
                 hours = venue_hours(of.calendar)
-                recent = hours.between(hours.on_or_after(first or days[max(-RECENT, -len(days))]), hours.on_or_before(days[-1]))
-                rows = audit_bars(ws.store, one, of.venue, hours, recent, now=now, delay=timedelta(seconds=of.delay), progress=tick)
+                recent = hours.between(
+                    hours.on_or_after(first or days[max(-RECENT, -len(days))]), hours.on_or_before(days[-1])
+                )
+                rows = audit_bars(
+                    ws.store, one, of.venue, hours, recent, now=now, delay=timedelta(seconds=of.delay), progress=tick
+                )
             else:
-                raise ConfigurationError(f"{one.name} is a set on bars, and the deployment does not say of which venue's (bars: [{{feature_set: {one.name}, venue: …}}])")
+                raise ConfigurationError(
+                    f"{one.name} is a set on bars, and the deployment does not say of which venue's (bars: [{{feature_set: {one.name}, venue: …}}])"
+                )
             recorded(ws.store, one, rows)
     verdicts = {f.name: standing(ws.store, f) for f in asked}
     if as_json:

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 features_app = typer.Typer(no_args_is_help=True, help="Feature sets: list them, publish a range, look at one.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A feature set; `quant features list` has them.")]
-Universe = Annotated[str | None, typer.Option("--universe", help="Whose members; default: of the strategies that read the set, or the first strategy's.")]
+Universe = Annotated[
+    str | None,
+    typer.Option(
+        "--universe", help="Whose members; default: of the strategies that read the set, or the first strategy's."
+    ),
+]
 
 
 @features_app.command("list")
@@ -29,9 +34,24 @@ def listed(as_json: AsJson = False) -> None:
     rows: list[tuple[object, ...]] = []
     with working("looking at what is published", quiet=as_json):
         for one in feature_sets().values():
-            published = ws.store.read(one.table, as_of=None, columns=()) if ws.store.exists(one.table) else one.table.empty()
+            published = (
+                ws.store.read(one.table, as_of=None, columns=()) if ws.store.exists(one.table) else one.table.empty()
+            )
             days = published[one.table.event].cast(pl.Date)
-            rows.append((one.name, one.version, len(one.features), one.frequency, one.lookback, ", ".join(one.columns), standing(ws.store, one).state, days.min(), days.max(), published.height))
+            rows.append(
+                (
+                    one.name,
+                    one.version,
+                    len(one.features),
+                    one.frequency,
+                    one.lookback,
+                    ", ".join(one.columns),
+                    standing(ws.store, one).state,
+                    days.min(),
+                    days.max(),
+                    published.height,
+                )
+            )
     columns = ("set", "version", "features", "frequency", "lookback", "reads", "audit", "first", "last", "rows")
     frame(pl.DataFrame(rows, schema=columns, orient="row"), "json" if as_json else "table", title="feature sets")
 
@@ -50,7 +70,9 @@ def show(name: Name, as_json: AsJson = False) -> None:
     rows = pl.DataFrame({"feature": list(one.features), "meaning": [one.meaning.get(f, "") for f in one.features]})
     if not as_json:
         say(f"[bold]{one.name}[/] {one.version}: {one.doc}")
-        say(f"Reads {', '.join(one.columns)}{''.join(f', {i.name}' for i in one.inputs)} of {', '.join(one.reads)}; looks back {one.lookback}; every {one.frequency}; fingerprint {one.fingerprint}.")
+        say(
+            f"Reads {', '.join(one.columns)}{''.join(f', {i.name}' for i in one.inputs)} of {', '.join(one.reads)}; looks back {one.lookback}; every {one.frequency}; fingerprint {one.fingerprint}."
+        )
         say(standing(ws.store, one).reason)
     frame(rows, "json" if as_json else "table", title=f"table {one.table.name}")
 
@@ -62,7 +84,10 @@ def backfill(
     last: To = None,
     universe: Universe = None,
     venue: Annotated[str | None, typer.Option("--venue", help="Of a set on bars (alpha158_1m): whose bars.")] = None,
-    calendar: Annotated[str, typer.Option("--calendar", help="The venue's hours where the deployment does not say them: 24/7, FX, XNYS …")] = "24/7",
+    calendar: Annotated[
+        str,
+        typer.Option("--calendar", help="The venue's hours where the deployment does not say them: 24/7, FX, XNYS …"),
+    ] = "24/7",
 ) -> None:
     """Publish a set over a range of sessions, a calendar quarter at a time. Interrupted, the same command goes on where it stopped."""
     from jobs.console import progress
@@ -81,11 +106,24 @@ def backfill(
             ws.ledger.note_cut(ws.cuts.of(asked[-1]))
             report = publish(ws.store, one, universe or among(ws, one), ws.cuts, asked, tick)
         elif venue is None or first is None or last is None:
-            raise ConfigurationError(f"{name} is a set on bars: say whose and when (--venue binance --from 2026-11-02 --to 2026-11-06 --calendar 24/7)")
+            raise ConfigurationError(
+                f"{name} is a set on bars: say whose and when (--venue binance --from 2026-11-02 --to 2026-11-06 --calendar 24/7)"
+            )
         else:
             declared = [b for b in ws.deployment.bars if (b.feature_set, b.venue) == (name, venue)]
-            of = declared[0] if declared else OnBars(feature_set=name, venue=venue, calendar=calendar)  # as it is declared, so that history is what is published live
-            report = publish_bars(ws.store, one, venue, hours(of.calendar), hours(of.calendar).between(first, last), delay=timedelta(seconds=of.delay), now=ws.clock.now(), progress=tick)
+            of = (
+                declared[0] if declared else OnBars(feature_set=name, venue=venue, calendar=calendar)
+            )  # as it is declared, so that history is what is published live
+            report = publish_bars(
+                ws.store,
+                one,
+                venue,
+                hours(of.calendar),
+                hours(of.calendar).between(first, last),
+                delay=timedelta(seconds=of.delay),
+                now=ws.clock.now(),
+                progress=tick,
+            )
     shown([report])
 
 
@@ -107,7 +145,11 @@ def explore(name: Name, first: From = None, last: To = None, universe: Universe 
 
 
 @features_app.command("drift")
-def drift(session: Annotated[date | None, typer.Option("--session", help="The last session shown; default the last one measured.")] = None) -> None:
+def drift(
+    session: Annotated[
+        date | None, typer.Option("--session", help="The last session shown; default the last one measured.")
+    ] = None,
+) -> None:
     """Write the heat map of each strategy's feature drift against what its champion was trained on. And say where it is."""
     from jobs.console import say
     from quant_assets.errors import ConfigurationError
@@ -116,10 +158,14 @@ def drift(session: Annotated[date | None, typer.Option("--session", help="The la
 
     ws = workspace()
     for strategy in ws.deployment.strategies:
-        measured = ws.store.read(FEATURE_DRIFT, as_of=None, last=session, where={"strategy": strategy.name}, columns=())["session"]
+        measured = ws.store.read(
+            FEATURE_DRIFT, as_of=None, last=session, where={"strategy": strategy.name}, columns=()
+        )["session"]
         page = drift_page(ws.store, strategy, measured[-1], ws.reports) if len(measured) else None
         if page is None:
-            raise ConfigurationError(f"no drift of {strategy.name} is stored{f' up to {session}' if session else ''}; a session with a champion stores it: quant backfill, quant run daily")
+            raise ConfigurationError(
+                f"no drift of {strategy.name} is stored{f' up to {session}' if session else ''}; a session with a champion stores it: quant backfill, quant run daily"
+            )
         say(str(page))
 
 

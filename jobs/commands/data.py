@@ -29,11 +29,26 @@ def quarantine_list(
     from quant_assets.market_data.repairs import listed
     from quant_assets.tables import QUARANTINE
 
-    rows = listed(workspace().store.read(QUARANTINE, as_of=None), states=("held", "released", "dropped") if everything else ("held",))
+    rows = listed(
+        workspace().store.read(QUARANTINE, as_of=None),
+        states=("held", "released", "dropped") if everything else ("held",),
+    )
     shown = (
-        rows.group_by("dataset", "reason", "state").agg(rows=pl.len(), first=pl.col("capture").min(), last=pl.col("capture").max()).sort("rows", "dataset", "reason", descending=[True, False, False])
+        rows.group_by("dataset", "reason", "state")
+        .agg(rows=pl.len(), first=pl.col("capture").min(), last=pl.col("capture").max())
+        .sort("rows", "dataset", "reason", descending=[True, False, False])
         if by_reason
-        else rows.head(limit).select("id", "capture", "dataset", "file", "line", "symbol", "reason", "content", *(("state", "by", "note") if everything else ()))
+        else rows.head(limit).select(
+            "id",
+            "capture",
+            "dataset",
+            "file",
+            "line",
+            "symbol",
+            "reason",
+            "content",
+            *(("state", "by", "note") if everything else ()),
+        )
     )
     frame(shown, "json" if as_json else "table", title=f"quarantine, newest first; {rows.height:,} in all")
 
@@ -93,11 +108,17 @@ def findings_list(
     from quant_assets.tables import DATA_FINDINGS
 
     where: dict[str, str | int] = {k: v for k, v in {"rule": rule, "table": table}.items() if v}
-    rows = in_force(workspace().store.read(DATA_FINDINGS, as_of=None, first=session, last=session, where=where), DATA_FINDINGS)
+    rows = in_force(
+        workspace().store.read(DATA_FINDINGS, as_of=None, first=session, last=session, where=where), DATA_FINDINGS
+    )
     shown = (
-        rows.group_by("table", "rule", "severity").agg(rows=pl.len(), first=pl.col("session").min(), last=pl.col("session").max()).sort("rows", "table", "rule", descending=[True, False, False])
+        rows.group_by("table", "rule", "severity")
+        .agg(rows=pl.len(), first=pl.col("session").min(), last=pl.col("session").max())
+        .sort("rows", "table", "rule", descending=[True, False, False])
         if by_rule
-        else rows.sort("session", "table", "rule", "row", descending=[True, False, False, False]).head(limit).select(pl.exclude("known_at"))
+        else rows.sort("session", "table", "rule", "row", descending=[True, False, False, False])
+        .head(limit)
+        .select(pl.exclude("known_at"))
     )
     frame(shown, "json" if as_json else "table", title=f"findings, newest first; {rows.height:,} in all")
 
@@ -106,7 +127,9 @@ def findings_list(
 def findings_scan(
     first: From = None,
     last: To = None,
-    repair_them: Annotated[bool, typer.Option("--repair", help="Let the proposed repairs in, known from now on; say who and why.")] = False,
+    repair_them: Annotated[
+        bool, typer.Option("--repair", help="Let the proposed repairs in, known from now on; say who and why.")
+    ] = False,
     by: Annotated[str, typer.Option("--by", help="Who lets them in; it is recorded.")] = "",
     reason: Annotated[str, typer.Option("--reason", help="Why; it is recorded.")] = "",
 ) -> None:
@@ -126,14 +149,27 @@ def findings_scan(
         now = ws.clock.now()
         with working("examining the bars"):
             moment = known_at(now, ws.ledger.latest_cut(), now, None)
-            bars, actions = ws.store.read(BARS, as_of=None, first=first, last=last), ws.store.read(ACTIONS, as_of=None, first=first, last=last)
+            bars, actions = (
+                ws.store.read(BARS, as_of=None, first=first, last=last),
+                ws.store.read(ACTIONS, as_of=None, first=first, last=last),
+            )
             found, mended = examine(in_force(bars, BARS), actions, moment)
             ws.store.append(DATA_FINDINGS, found)
-        frame(found.select("session", "symbol", "rule", "severity", "found", "expected", "message"), "table", title="findings")
+        frame(
+            found.select("session", "symbol", "rule", "severity", "found", "expected", "message"),
+            "table",
+            title="findings",
+        )
         if repair_them:
-            say(f"{mend(ws.store, ws.ledger, mended, by=by, reason=reason, now=now):,} rows are repaired. `quant restatement list` shows what that changes.")
+            say(
+                f"{mend(ws.store, ws.ledger, mended, by=by, reason=reason, now=now):,} rows are repaired. `quant restatement list` shows what that changes."
+            )
         elif mended.height:
-            frame(mended.select("session", "symbol", "open", "high", "low", "close", "volume"), "table", title="proposed repairs (--repair --by --reason lets them in)")
+            frame(
+                mended.select("session", "symbol", "open", "high", "low", "close", "volume"),
+                "table",
+                title="proposed repairs (--repair --by --reason lets them in)",
+            )
 
 
 def repair(
@@ -141,7 +177,10 @@ def repair(
     session: Annotated[date, typer.Argument(**DAY)],
     by: By,
     reason: Reason,
-    values: Annotated[list[str] | None, typer.Option("--set", metavar="COLUMN=VALUE", help="open, high, low, close or volume; again for more.")] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="COLUMN=VALUE", help="open, high, low, close or volume; again for more."),
+    ] = None,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="There should be no bar at all.")] = False,
 ) -> None:
     """Put a daily bar right: a new row, known from now on. Past decisions keep what they saw; a vendor that repeats its error changes nothing."""
@@ -160,7 +199,24 @@ def repair(
         was, now = put_right(ws.store, ws.ledger, symbol, session, numbers, by=by, reason=reason, now=ws.clock.now())
     import polars as pl
 
-    frame(pl.concat([was, now]).select("symbol", "session", "open", "high", "low", "close", "volume", "withdrawn", "source", "file", "line", "known_at"), "table", title="was, is")
+    frame(
+        pl.concat([was, now]).select(
+            "symbol",
+            "session",
+            "open",
+            "high",
+            "low",
+            "close",
+            "volume",
+            "withdrawn",
+            "source",
+            "file",
+            "line",
+            "known_at",
+        ),
+        "table",
+        title="was, is",
+    )
 
 
 def planned(ws: "Workspace", last: date) -> int:
@@ -174,5 +230,12 @@ def planned(ws: "Workspace", last: date) -> int:
         if todo and isinstance(source, Planned):
             say(str(source.plan(todo[0], todo[-1])))
         else:
-            say(f"{source.name}: " + (f"{len(todo):,} captures, {todo[0]} to {todo[-1]}; no vendor is asked over the network." if todo else "nothing that was not taken in."))
+            say(
+                f"{source.name}: "
+                + (
+                    f"{len(todo):,} captures, {todo[0]} to {todo[-1]}; no vendor is asked over the network."
+                    if todo
+                    else "nothing that was not taken in."
+                )
+            )
     return 0

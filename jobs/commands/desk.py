@@ -11,13 +11,19 @@ switch_app = typer.Typer(no_args_is_help=True, help="Stop and release all sendin
 
 
 @breaks_app.command("list")
-def breaks_list(everything: Annotated[bool, typer.Option("--all", help="Resolved ones too.")] = False, as_json: AsJson = False) -> None:
+def breaks_list(
+    everything: Annotated[bool, typer.Option("--all", help="Resolved ones too.")] = False, as_json: AsJson = False
+) -> None:
     """Open breaks, oldest first. An open break blocks its book's next delivery."""
     import polars as pl
 
     from jobs.console import frame
 
-    frame(pl.DataFrame(list(workspace().ledger.breaks(open_only=not everything))), "json" if as_json else "table", title="breaks")
+    frame(
+        pl.DataFrame(list(workspace().ledger.breaks(open_only=not everything))),
+        "json" if as_json else "table",
+        title="breaks",
+    )
 
 
 @breaks_app.command("resolve")

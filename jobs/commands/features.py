@@ -19,11 +19,20 @@ LONGEST = 504  # sessions that are tried where no range is named: two years
 
 
 def trial(
-    target: Annotated[str, typer.Argument(metavar="FILE.py:NAME", help="A file with @feature over a function of columns, and the function's name.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE.py:NAME", help="A file with @feature over a function of columns, and the function's name."
+        ),
+    ],
     first: From = None,
     last: To = None,
-    universe: Annotated[str | None, typer.Option("--universe", help="Whose members; default the first strategy's.")] = None,
-    page: Annotated[bool, typer.Option("--page", help="Write the explorer's page too: quantile returns, decay, turnover, drift.")] = False,
+    universe: Annotated[
+        str | None, typer.Option("--universe", help="Whose members; default the first strategy's.")
+    ] = None,
+    page: Annotated[
+        bool, typer.Option("--page", help="Write the explorer's page too: quantile returns, decay, turnover, drift.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Try a feature before anything is deployed: does it look ahead, what does it cover, what does it foretell, what does it repeat?
@@ -43,7 +52,9 @@ def trial(
     ws = workspace()
     tried = feature_set_in(target)
     if tried.frequency != DAILY:
-        raise ConfigurationError(f"{tried.name} has a value for each bar of {tried.frequency}; what is tried has one for each session")
+        raise ConfigurationError(
+            f"{tried.name} has a value for each bar of {tried.frequency}; what is tried has one for each session"
+        )
     with progress() as tick:
         ws, note = _with_data(ws, tick)
         among, sessions = _asked(ws, tried, universe, first, last)
@@ -62,7 +73,9 @@ def trial(
 
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The package's name, such as myfund.")],
-    folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="Where it is written; default a folder of its name.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[FOLDER]", help="Where it is written; default a folder of its name.")
+    ] = None,
 ) -> None:
     """Begin a package of your own: features, strategies and books that use this platform without editing it.
 
@@ -76,7 +89,9 @@ def init(
     for path in write_package(name, where):
         say(f"[dim]{escape(str(path))}[/]")
     say("Next:")
-    say(f"  [bold]cd {escape(str(where))} && quant try {name}/features.py:gap_20[/]  [dim]does it look ahead, what does it foretell?[/]")
+    say(
+        f"  [bold]cd {escape(str(where))} && quant try {name}/features.py:gap_20[/]  [dim]does it look ahead, what does it foretell?[/]"
+    )
     say("  [bold]quant backfill[/]  [dim]history, features, models and a research book, as deployment.yaml says[/]")
     say("  [bold]quant ui[/]  [dim]its asset graph and its day[/]")
 
@@ -89,10 +104,15 @@ def _with_data(ws: "Workspace", tick: "Progress") -> "tuple[Workspace, str]":
     if ws.store.version(BARS) >= 0:
         return ws, ws.notice
     small = trial_market(ws.home, tick)
-    return small, f"{ws.home} holds no market yet (quant ingest takes one in, quant demo simulates one): tried on a small simulated market, kept in {small.home}."
+    return (
+        small,
+        f"{ws.home} holds no market yet (quant ingest takes one in, quant demo simulates one): tried on a small simulated market, kept in {small.home}.",
+    )
 
 
-def _asked(ws: "Workspace", tried: "FeatureSet", universe: str | None, first: date | None, last: date | None) -> tuple[str, list[date]]:
+def _asked(
+    ws: "Workspace", tried: "FeatureSet", universe: str | None, first: date | None, last: date | None
+) -> tuple[str, list[date]]:
     """The universe and the stored sessions on which to try. Raises ConfigurationError where there are none."""
     import polars as pl
 
@@ -100,15 +120,27 @@ def _asked(ws: "Workspace", tried: "FeatureSet", universe: str | None, first: da
     from quant_assets.tables import BARS, UNIVERSE
 
     stored = ws.store.read(BARS, as_of=None, columns=())["session"].unique().sort()
-    drawn = ws.store.read(UNIVERSE, as_of=ws.cuts.of(stored[-1]), columns=())["universe"].unique().sort().to_list() if len(stored) else []
+    drawn = (
+        ws.store.read(UNIVERSE, as_of=ws.cuts.of(stored[-1]), columns=())["universe"].unique().sort().to_list()
+        if len(stored)
+        else []
+    )
     among = universe or ws.deployment.strategies[0].universe.name
     if among not in drawn:
-        raise ConfigurationError(f"no universe {among!r} is drawn here; there are {drawn}" if drawn else "no universe is drawn here yet; `quant backfill` draws it")
+        raise ConfigurationError(
+            f"no universe {among!r} is drawn here; there are {drawn}"
+            if drawn
+            else "no universe is drawn here yet; `quant backfill` draws it"
+        )
     enough = stored.slice(tried.lookback)  # before, its windows are not full
-    asked = enough.filter(enough.is_between(first or date.min, last or date.max)) if first or last else enough.tail(LONGEST)
+    asked = (
+        enough.filter(enough.is_between(first or date.min, last or date.max)) if first or last else enough.tail(LONGEST)
+    )
     if asked.is_empty():
         there = f"bars of {stored[0]} to {stored[-1]}, {len(stored)} sessions"
-        raise ConfigurationError(f"{tried.name} looks back {tried.lookback} sessions and nothing can be tried on {first or 'the first'} to {last or 'the last'}: there are {there}")
+        raise ConfigurationError(
+            f"{tried.name} looks back {tried.lookback} sessions and nothing can be tried on {first or 'the first'} to {last or 'the last'}: there are {there}"
+        )
     return among, pl.Series(asked).to_list()
 
 
@@ -116,7 +148,13 @@ def _page(ws: "Workspace", found: "Trial") -> Path:
     """The explorer's page, in the home's reports."""
     from quant_assets.features.explorer.page import Heading, write
 
-    heading = Heading(universe=found.universe, cut=ws.cuts.of(found.sessions[-1]), audit=found.verdict, audit_passed=found.refused.is_empty(), notice=ws.notice)
+    heading = Heading(
+        universe=found.universe,
+        cut=ws.cuts.of(found.sessions[-1]),
+        audit=found.verdict,
+        audit_passed=found.refused.is_empty(),
+        notice=ws.notice,
+    )
     return write(found.measures, ws.reports / f"try_{found.feature_set.name}.html", heading=heading)
 
 
@@ -126,7 +164,12 @@ def _document(found: "Trial", note: str, written: Path | None) -> None:
 
     import msgspec
 
-    frames = {"audits": found.audits, "summary": found.measures.summary, "decay": found.measures.decay, "correlation": found.correlation}
+    frames = {
+        "audits": found.audits,
+        "summary": found.measures.summary,
+        "decay": found.measures.decay,
+        "correlation": found.correlation,
+    }
     said = {
         "feature_set": found.feature_set.name,
         "version": found.feature_set.version,
@@ -139,7 +182,10 @@ def _document(found: "Trial", note: str, written: Path | None) -> None:
         "note": note,
         "page": str(written) if written else None,
     }
-    sys.stdout.write(msgspec.json.encode(said | {name: rows.to_dicts() for name, rows in frames.items()}, enc_hook=str).decode() + "\n")
+    sys.stdout.write(
+        msgspec.json.encode(said | {name: rows.to_dicts() for name, rows in frames.items()}, enc_hook=str).decode()
+        + "\n"
+    )
 
 
 def _told(found: "Trial", note: str) -> None:
@@ -150,24 +196,42 @@ def _told(found: "Trial", note: str) -> None:
 
     one = found.feature_set
     say(f"[bold]{escape(one.name)}[/] {escape(one.version)}: {escape(one.doc)}")
-    say(f"{len(found.sessions)} sessions, {found.sessions[0]} to {found.sessions[-1]}, members of {escape(found.universe)}.")
+    say(
+        f"{len(found.sessions)} sessions, {found.sessions[0]} to {found.sessions[-1]}, members of {escape(found.universe)}."
+    )
     if note:
         say(f"[yellow]{escape(note)}[/]")
     digits = pl.selectors.float().round_sig_figs(3)
     of_one = pl.exclude("feature") if len(one.features) == 1 else pl.all()
     levels = found.measures.daily.group_by("feature", maintain_order=True).agg(pl.col("^p[0-9]+$").median())
-    frame(found.audits.select("law", pl.when("passed").then(pl.lit("kept")).otherwise(pl.lit("BROKEN")).alias("state"), "cuts", "cells"), "table", title="laws")
+    frame(
+        found.audits.select(
+            "law", pl.when("passed").then(pl.lit("kept")).otherwise(pl.lit("BROKEN")).alias("state"), "cuts", "cells"
+        ),
+        "table",
+        title="laws",
+    )
     frame(levels.with_columns(digits).select(of_one), "table", title="values: quantiles in the median session")
     frame(
-        found.measures.summary.select("feature", "coverage", autocorrelation="rank_autocorrelation", turnover="turnover").with_columns(digits).select(of_one),
+        found.measures.summary.select(
+            "feature", "coverage", autocorrelation="rank_autocorrelation", turnover="turnover"
+        )
+        .with_columns(digits)
+        .select(of_one),
         "table",
         title="coverage; from one session to the next, rank autocorrelation and turnover of the outer fifths",
     )
     frame(
-        found.measures.decay.select("feature", "horizon", ic="mean", error="error", t="t", above_0="hit", sessions="n").with_columns(digits).select(of_one),
+        found.measures.decay.select("feature", "horizon", ic="mean", error="error", t="t", above_0="hit", sessions="n")
+        .with_columns(digits)
+        .select(of_one),
         "table",
         title="rank IC by horizon in sessions, errors by Newey and West",
     )
     if found.correlation.height:
-        frame(found.correlation.head(CLOSEST).with_columns(digits), "table", title="the published features most like it, by rank")
+        frame(
+            found.correlation.head(CLOSEST).with_columns(digits),
+            "table",
+            title="the published features most like it, by rank",
+        )
     say(f"[bold {'green' if found.fine else 'red'}]{escape(found.verdict)}[/]")

@@ -22,7 +22,9 @@ def moment(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not a time; write YYYY-MM-DDTHH:MM, in UTC unless it names its offset") from error
+        raise typer.BadParameter(
+            f"{text!r} is not a time; write YYYY-MM-DDTHH:MM, in UTC unless it names its offset"
+        ) from error
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 

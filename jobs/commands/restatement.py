@@ -16,14 +16,30 @@ if TYPE_CHECKING:
 restatement_app = typer.Typer(no_args_is_help=True, help="Rows that were changed after they were known.")
 SHOWN = 12  # rows of a part of the radius; --json has them all
 
-Session = Annotated[date | None, typer.Argument(metavar="[SESSION]", parser=day, help="Changes of rows of this session.")]
-Since = Annotated[datetime | None, typer.Option("--since", metavar="TIME", parser=moment, help="Changes known after this time, ISO 8601, UTC.")]
-Until = Annotated[datetime | None, typer.Option("--until", metavar="TIME", parser=moment, help="Changes known by this time.")]
-Symbol = Annotated[str | None, typer.Option("--symbol", help="Changes of the instruments that were ever listed under this symbol.")]
+Session = Annotated[
+    date | None, typer.Argument(metavar="[SESSION]", parser=day, help="Changes of rows of this session.")
+]
+Since = Annotated[
+    datetime | None,
+    typer.Option("--since", metavar="TIME", parser=moment, help="Changes known after this time, ISO 8601, UTC."),
+]
+Until = Annotated[
+    datetime | None, typer.Option("--until", metavar="TIME", parser=moment, help="Changes known by this time.")
+]
+Symbol = Annotated[
+    str | None, typer.Option("--symbol", help="Changes of the instruments that were ever listed under this symbol.")
+]
 Sid = Annotated[int | None, typer.Option("--sid", help="Changes of this instrument.")]
 
 
-def selected(ws: "Workspace", session: date | None, since: datetime | None, until: datetime | None, symbol: str | None, sid: int | None) -> "Selection":
+def selected(
+    ws: "Workspace",
+    session: date | None,
+    since: datetime | None,
+    until: datetime | None,
+    symbol: str | None,
+    sid: int | None,
+) -> "Selection":
     """The changes that the options mean. Raises BadParameter where nobody was ever listed under the symbol."""
     import polars as pl
 
@@ -32,15 +48,32 @@ def selected(ws: "Workspace", session: date | None, since: datetime | None, unti
 
     sids = None if sid is None else (sid,)
     if symbol is not None:
-        listed = ws.store.read(LISTINGS, as_of=None).filter(pl.col("symbol") == pl.lit(symbol))["sid"].unique().sort().to_list()
+        listed = (
+            ws.store.read(LISTINGS, as_of=None)
+            .filter(pl.col("symbol") == pl.lit(symbol))["sid"]
+            .unique()
+            .sort()
+            .to_list()
+        )
         if not listed:
-            raise typer.BadParameter(f'nothing was ever listed under {symbol!r}; `quant sql "select symbol, sid from history.listings"` shows the symbols')
+            raise typer.BadParameter(
+                f'nothing was ever listed under {symbol!r}; `quant sql "select symbol, sid from history.listings"` shows the symbols'
+            )
         sids = tuple(s for s in listed if sid in {None, s})
-    return Selection(since=since, until=until, first=session, last=session, sids=sids, symbols=None if symbol is None else (symbol,))
+    return Selection(
+        since=since, until=until, first=session, last=session, sids=sids, symbols=None if symbol is None else (symbol,)
+    )
 
 
 @restatement_app.command("list")
-def restatement_list(session: Session = None, since: Since = None, until: Until = None, symbol: Symbol = None, sid: Sid = None, as_json: AsJson = False) -> None:
+def restatement_list(
+    session: Session = None,
+    since: Since = None,
+    until: Until = None,
+    symbol: Symbol = None,
+    sid: Sid = None,
+    as_json: AsJson = False,
+) -> None:
     """The changes, newest first: restated, withdrawn, returned, or late (known only after the cut of its own session)."""
     from jobs.console import frame, working
     from quant_assets.market_data.restatements import changes
@@ -48,7 +81,11 @@ def restatement_list(session: Session = None, since: Since = None, until: Until 
     ws = workspace()
     with working("comparing versions", quiet=as_json):
         found = changes(ws.store, ws.cuts, selected(ws, session, since, until, symbol, sid))
-    frame(found if as_json else found.select("known_at", "table", "session", "symbol", "kind", "old", "new"), "json" if as_json else "table", title="changes after the fact, newest first")
+    frame(
+        found if as_json else found.select("known_at", "table", "session", "symbol", "kind", "old", "new"),
+        "json" if as_json else "table",
+        title="changes after the fact, newest first",
+    )
 
 
 @restatement_app.command("show")
@@ -58,7 +95,13 @@ def restatement_show(
     until: Until = None,
     symbol: Symbol = None,
     sid: Sid = None,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Also store the features and labels touched as they come out now, known from now on. No decision changes.")] = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild",
+            help="Also store the features and labels touched as they come out now, known from now on. No decision changes.",
+        ),
+    ] = False,
     by: Annotated[str | None, typer.Option("--by", help="With --rebuild: who does this; it is recorded.")] = None,
     reason: Annotated[str | None, typer.Option("--reason", help="With --rebuild: why; it is recorded.")] = None,
     as_json: AsJson = False,
@@ -71,7 +114,9 @@ def restatement_show(
     from resources.restatements import rebuild as renew
 
     if session is None and since is None and symbol is None and sid is None:
-        raise typer.BadParameter("name the changes: a SESSION, --since, --symbol or --sid; `quant restatement list` shows them")
+        raise typer.BadParameter(
+            "name the changes: a SESSION, --since, --symbol or --sid; `quant restatement list` shows them"
+        )
     if rebuild and not (by and reason):
         raise typer.BadParameter("--rebuild goes on record: say who and why, with --by and --reason")
     ws = workspace()
@@ -105,12 +150,25 @@ def _show(radius: "Radius", *, as_json: bool) -> None:
     if as_json:
         import msgspec
 
-        document = {"sentence": radius.sentence, "empty": radius.empty, "first": radius.first, "last": radius.last, "sessions": radius.sessions, **{n: f.to_dicts() for n, f in parts.items()}}
+        document = {
+            "sentence": radius.sentence,
+            "empty": radius.empty,
+            "first": radius.first,
+            "last": radius.last,
+            "sessions": radius.sessions,
+            **{n: f.to_dicts() for n, f in parts.items()},
+        }
         sys.stdout.write(msgspec.json.encode(document, enc_hook=str).decode() + "\n")
         return
     moved = (pl.col("cash_would").fill_null(0) - pl.col("cash").fill_null(0)).abs()
-    parts["trades"] = radius.trades.sort(moved, descending=True).select("book", "session", "symbol", "shares", "shares_would", "cash", "cash_would")
+    parts["trades"] = radius.trades.sort(moved, descending=True).select(
+        "book", "session", "symbol", "shares", "shares_would", "cash", "cash_would"
+    )
     for name, rows in parts.items():
         if rows.height:
-            frame(rows.head(SHOWN).with_columns(pl.col(pl.Decimal).cast(pl.Float64)), "table", title=f"{name}{f', of {rows.height:,}' if rows.height > SHOWN else ''}")
+            frame(
+                rows.head(SHOWN).with_columns(pl.col(pl.Decimal).cast(pl.Float64)),
+                "table",
+                title=f"{name}{f', of {rows.height:,}' if rows.height > SHOWN else ''}",
+            )
     say(escape(radius.sentence))

@@ -46,7 +46,11 @@ def stats(table: Only = None, as_json: AsJson = False) -> None:
             tick(done, len(found), one.name)
             rows.append(statistics(ws.store, one, cited.get(one.name, set())))
     shown = pl.DataFrame([{f: getattr(r, f) for f in r.__struct_fields__} | {"lost": len(r.lost)} for r in rows])
-    frame(shown, "json" if as_json else "table", title="the tables; small: files that compaction would write together; lost: cited versions that cannot be read")
+    frame(
+        shown,
+        "json" if as_json else "table",
+        title="the tables; small: files that compaction would write together; lost: cited versions that cannot be read",
+    )
     raise typer.Exit(20 if any(r.lost for r in rows) else 0)
 
 
@@ -71,7 +75,9 @@ def compact(by: By, reason: Reason, table: Only = None) -> None:
 @storage_app.command("vacuum")
 def vacuum(
     delete: Annotated[bool, typer.Option("--delete", help="Delete them; without it they are only named.")] = False,
-    keep_days: Annotated[int, typer.Option("--keep-days", help="Versions that stood within these days are kept, cited or not.")] = 30,
+    keep_days: Annotated[
+        int, typer.Option("--keep-days", help="Versions that stood within these days are kept, cited or not.")
+    ] = 30,
     by: Annotated[str, typer.Option("--by", help="Who deletes; it is recorded.")] = "",
     reason: Annotated[str, typer.Option("--reason", help="Why; it is recorded.")] = "",
     table: Only = None,
@@ -92,15 +98,27 @@ def vacuum(
         if gone.files:
             say(f"{one.name}: {len(gone.files):,} files, {gone.bytes:,} bytes {'deleted' if delete else 'would go'}.")
             if delete:
-                ws.ledger.audit("vacuum", f"{one.name}: {len(gone.files)} files, {gone.bytes} bytes, versions older than {keep_days} days that nobody cites", by=by, reason=reason)
-    say("Done: nothing else is in excess." if delete else "Nothing was deleted; --delete --by NAME --reason WHY does it.")
+                ws.ledger.audit(
+                    "vacuum",
+                    f"{one.name}: {len(gone.files)} files, {gone.bytes} bytes, versions older than {keep_days} days that nobody cites",
+                    by=by,
+                    reason=reason,
+                )
+    say(
+        "Done: nothing else is in excess."
+        if delete
+        else "Nothing was deleted; --delete --by NAME --reason WHY does it."
+    )
 
 
 @storage_app.command("export")
 def export(
     table: str,
     to: Annotated[Path, typer.Argument(help="A .parquet or .csv file; its manifest is written beside it.")],
-    as_of: Annotated[datetime | None, typer.Option("--as-of", metavar="TIME", parser=moment, help="Knowledge time, ISO 8601, UTC; default now.")] = None,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option("--as-of", metavar="TIME", parser=moment, help="Knowledge time, ISO 8601, UTC; default now."),
+    ] = None,
 ) -> None:
     """All rows of a table known by a time, as one file with a manifest: table, version, rows, hash."""
     from jobs.console import escape, say, working
@@ -110,4 +128,6 @@ def export(
     (one,) = _tables(ws, table)
     with working("writing the file"):
         manifest = write(ws.store, one, as_of or datetime.now(UTC), to)
-    say(f"{manifest.rows:,} rows of {one.name}, version {manifest.version}, as of {manifest.as_of:%Y-%m-%d %H:%M:%S} UTC: {escape(str(to))}")
+    say(
+        f"{manifest.rows:,} rows of {one.name}, version {manifest.version}, as of {manifest.as_of:%Y-%m-%d %H:%M:%S} UTC: {escape(str(to))}"
+    )

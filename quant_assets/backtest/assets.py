@@ -38,13 +38,28 @@ def build(sessions: dg.PartitionsDefinition[str], reports: Path, notice: str) ->
         return result(merged([run(store, by_name[b.strategy], b, cuts, sessions_of(context)) for b in research_books]))
 
     @staged(
-        GROUP, sessions, deps=["research_books_traded"], kinds={"html"}, description="The full report of each research book over the range.\n\nRunbook: `quant report --book research --from A --to B`."
+        GROUP,
+        sessions,
+        deps=["research_books_traded"],
+        kinds={"html"},
+        description="The full report of each research book over the range.\n\nRunbook: `quant report --book research --from A --to B`.",
     )
     def research_report(
-        context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], ledger: dg.ResourceParam[Ledger], research_books: dg.ResourceParam[Sequence[Book]]
+        context: dg.AssetExecutionContext,
+        store: dg.ResourceParam[Store],
+        ledger: dg.ResourceParam[Ledger],
+        research_books: dg.ResourceParam[Sequence[Book]],
     ) -> dg.MaterializeResult[Any]:
         days = sessions_of(context)
-        pages = {b.name: range_report(store, b, days[0], days[-1], folder=reports, notice=notice, breaks=ledger.breaks(b.name)) for b in research_books}
-        return dg.MaterializeResult(metadata={f"report_{name}": dg.MetadataValue.path(str(page)) for name, page in pages.items()} | {"pages": len(pages)})
+        pages = {
+            b.name: range_report(
+                store, b, days[0], days[-1], folder=reports, notice=notice, breaks=ledger.breaks(b.name)
+            )
+            for b in research_books
+        }
+        return dg.MaterializeResult(
+            metadata={f"report_{name}": dg.MetadataValue.path(str(page)) for name, page in pages.items()}
+            | {"pages": len(pages)}
+        )
 
     return [research_books_traded, research_report]

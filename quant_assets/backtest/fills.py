@@ -56,15 +56,29 @@ class Update(Frozen, frozen=True):
     reason: str = ""
 
 
-def match(working: Sequence[Working], bars: pl.DataFrame, splits: Collection[int], session: date, ts: datetime, model: FillModel) -> tuple[list[Fill], list[Update]]:
+def match(
+    working: Sequence[Working],
+    bars: pl.DataFrame,
+    splits: Collection[int],
+    session: date,
+    ts: datetime,
+    model: FillModel,
+) -> tuple[list[Fill], list[Update]]:
     """The fills of `working` at the open of `session`, and what became of the orders that could trade in it.
 
     `bars`: sid, open, volume as known at the session's cut. An order that is due fills at the open, up to the name's
     participation cap, older orders first; the rest (all of it where there is no bar) carries until `good_till`, then
     it is EXPIRED. Orders on a name in `splits` count old shares: EXPIRED with reason CORPORATE_ACTION. `ts`: the open, UTC.
     """
-    market = {sid: (exact(o), int(v or 0)) for sid, o, v in bars.select("sid", "open", "volume").iter_rows() if o is not None and 0 < o < float("inf")}
-    due = sorted((w for w in working if w.order.session <= session), key=lambda w: (w.order.sid, w.order.decided, w.order.leg, w.key))
+    market = {
+        sid: (exact(o), int(v or 0))
+        for sid, o, v in bars.select("sid", "open", "volume").iter_rows()
+        if o is not None and 0 < o < float("inf")
+    }
+    due = sorted(
+        (w for w in working if w.order.session <= session),
+        key=lambda w: (w.order.sid, w.order.decided, w.order.leg, w.key),
+    )
     fills: list[Fill] = []
     updates: list[Update] = []
     for sid, group in groupby(due, key=lambda w: w.order.sid):
@@ -103,5 +117,7 @@ def _update(item: Working, filled: int, session: date, *, split: bool, traded: b
     if split:
         return Update(key=item.key, state=OrderState.EXPIRED, filled=filled, reason="CORPORATE_ACTION")
     if session >= item.order.good_till:
-        return Update(key=item.key, state=OrderState.EXPIRED, filled=filled, reason="PARTICIPATION" if traded else "NO_MARKET")
+        return Update(
+            key=item.key, state=OrderState.EXPIRED, filled=filled, reason="PARTICIPATION" if traded else "NO_MARKET"
+        )
     return Update(key=item.key, state=OrderState.PARTIAL, filled=filled)

@@ -59,7 +59,10 @@ def due_actions(actions: pl.DataFrame, cuts: Cuts, session: date) -> pl.DataFram
     yesterday = cuts.calendar.shift(session, -1)
     standing = in_force(known_by(actions.filter(pl.col("session") <= session), cuts.of(session)), ACTIONS)
     new = standing.filter((pl.col("session") > yesterday) | (pl.col("known_at") > cuts.of(yesterday)))
-    keep = [row["session"] > yesterday or not _booked(_versions(actions, row), cuts, session) for row in new.iter_rows(named=True)]
+    keep = [
+        row["session"] > yesterday or not _booked(_versions(actions, row), cuts, session)
+        for row in new.iter_rows(named=True)
+    ]
     return new.filter(pl.Series(keep, dtype=pl.Boolean)).sort("session", "sid", "kind")
 
 
@@ -98,13 +101,20 @@ def _booked(versions: pl.DataFrame, cuts: Cuts, session: date) -> bool:
     return False
 
 
-def entitlements(due: pl.DataFrame, cuts: Cuts, held: Callable[[date], Mapping[int, int]]) -> dict[tuple[int, date], int]:
+def entitlements(
+    due: pl.DataFrame, cuts: Cuts, held: Callable[[date], Mapping[int, int]]
+) -> dict[tuple[int, date], int]:
     """Shares by (sid, ex-session), from `held`: session to the quantities at its end."""
     dates = {ex: held(cuts.calendar.shift(cuts.calendar.on_or_after(ex), -1)) for ex in due["session"].unique().sort()}
     return {(sid, ex): dates[ex].get(sid, 0) for sid, ex in due.select("sid", "session").iter_rows()}
 
 
-def apply_actions(holdings: Holdings, actions: pl.DataFrame, entitled: Mapping[tuple[int, date], int], sids: Mapping[str, int] | None = None) -> tuple[Holdings, list[Movement]]:
+def apply_actions(
+    holdings: Holdings,
+    actions: pl.DataFrame,
+    entitled: Mapping[tuple[int, date], int],
+    sids: Mapping[str, int] | None = None,
+) -> tuple[Holdings, list[Movement]]:
     """The holdings after `actions` (ACTIONS rows in force, as `due_actions` returns them) and the cash they moved.
 
     `entitled`: shares by (sid, ex-session) at the end of the session before ex; missing counts as 0. `sids`: who trades under a
@@ -143,7 +153,9 @@ class _Account:
     def before(self, action: Action, *, with_ex: bool = False) -> int:
         """The shares that the action is about; with those gained on the ex-session itself where ratios multiply."""
         sid, ex = action["sid"], action["session"]
-        return self.entitled.get((sid, ex), 0) + sum(n for at, n in self.gained.get(sid, []) if at < ex or (with_ex and at == ex))
+        return self.entitled.get((sid, ex), 0) + sum(
+            n for at, n in self.gained.get(sid, []) if at < ex or (with_ex and at == ex)
+        )
 
     def add(self, sid: int, ex: date, shares: int) -> None:
         """Shares that came (or went: negative) with an action."""
@@ -153,7 +165,14 @@ class _Account:
     def pay(self, action: Action, amount: Decimal, kind: str = "") -> None:
         """Cash to the cent, under the action's own kind or another."""
         ex = action["session"]
-        self.moved.append(Movement(sid=action["sid"], kind=kind or action["kind"], reference=f"{action['kind']} {ex}" if kind else str(ex), amount=_cents(amount)))
+        self.moved.append(
+            Movement(
+                sid=action["sid"],
+                kind=kind or action["kind"],
+                reference=f"{action['kind']} {ex}" if kind else str(ex),
+                amount=_cents(amount),
+            )
+        )
 
     def hand_out(self, action: Action, shares: int, implied: Decimal) -> Decimal:
         """numerator/denominator of the counterpart's shares for each of `shares`, at its mark or else the price implied, which is returned; the part of a share in cash."""
@@ -163,7 +182,10 @@ class _Account:
         self.add(child, ex, whole)
         self.pay(action, left * price, "cash_in_lieu")
         reference = f"{action['kind']} {ex} {sid} to {child}"
-        self.moved += [Movement(sid=s, kind="transfer", reference=reference, amount=sign * whole * price) for s, sign in ((sid, 1), (child, -1))]
+        self.moved += [
+            Movement(sid=s, kind="transfer", reference=reference, amount=sign * whole * price)
+            for s, sign in ((sid, 1), (child, -1))
+        ]
         return price
 
     def receivable(self, action: Action) -> bool:
@@ -212,7 +234,9 @@ def _merger(account: _Account, action: Action) -> None:
 
 def _delisting(account: _Account, action: Action) -> None:
     shares = account.quantities.pop(action["sid"], 0)
-    account.pay(action, shares * account.marks.get(action["sid"], Decimal(0)) * (1 + Decimal(str(action["value"] or 0.0))))
+    account.pay(
+        action, shares * account.marks.get(action["sid"], Decimal(0)) * (1 + Decimal(str(action["value"] or 0.0)))
+    )
 
 
 # Of one ex-session: what is paid is per old share, then the shares change, then they end.
@@ -236,7 +260,9 @@ def apply_fills(holdings: Holdings, fills: Sequence[Fill]) -> tuple[Holdings, li
     for fill in sorted(fills, key=lambda f: f.exec_id):
         quantities[fill.sid] = quantities.get(fill.sid, 0) + fill.side * fill.quantity
         marks.setdefault(fill.sid, fill.price)
-        moved.append(Movement(sid=fill.sid, kind="trade", reference=fill.exec_id, amount=-fill.side * fill.quantity * fill.price))
+        moved.append(
+            Movement(sid=fill.sid, kind="trade", reference=fill.exec_id, amount=-fill.side * fill.quantity * fill.price)
+        )
         moved.append(Movement(sid=fill.sid, kind="fee", reference=fill.exec_id, amount=-fill.fee))
     moved = [m for m in moved if m.amount]
     return _held(holdings.session, holdings.cash + _total(moved), quantities, marks), moved
@@ -250,7 +276,9 @@ def mark(holdings: Holdings, session: date, closes: Mapping[int, float]) -> Hold
 
 def _held(session: date, cash: Decimal, quantities: Mapping[int, int], marks: Mapping[int, Decimal]) -> Holdings:
     kept = {sid: q for sid, q in sorted(quantities.items()) if q}
-    return Holdings(session=session, cash=cash, quantities=kept, marks={sid: marks.get(sid, Decimal(0)) for sid in kept})
+    return Holdings(
+        session=session, cash=cash, quantities=kept, marks={sid: marks.get(sid, Decimal(0)) for sid in kept}
+    )
 
 
 def _cents(amount: Decimal) -> Decimal:

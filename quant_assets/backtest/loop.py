@@ -49,7 +49,15 @@ class _Run:
     notes: list[str] = field(default_factory=list[str])
 
 
-def run(store: Store, strategy: Strategy, book: Book, cuts: Cuts, sessions: Sequence[date], model: FillModel = REALISTIC, progress: Progress = quiet) -> StageReport:
+def run(
+    store: Store,
+    strategy: Strategy,
+    book: Book,
+    cuts: Cuts,
+    sessions: Sequence[date],
+    model: FillModel = REALISTIC,
+    progress: Progress = quiet,
+) -> StageReport:
     """Trade the stored decisions of `strategy` in `book` over consecutive `sessions` and write ORDERS, FILLS, POSITIONS, JOURNAL, PNL, NAV and COSTS.
 
     Goes on from the last session booked; sessions booked already stay as they are. The first session of a book only
@@ -60,19 +68,43 @@ def run(store: Store, strategy: Strategy, book: Book, cuts: Cuts, sessions: Sequ
     nav = store.read(NAV, as_of=None, where={"book": book.name})
     due = [s for s in sorted(set(sessions)) if nav.is_empty() or s > nav["session"][-1]]
     if not due:
-        return StageReport(stage=STAGE, first=min(sessions), last=max(sessions), state="done", notes=("all sessions were booked already",))
+        return StageReport(
+            stage=STAGE,
+            first=min(sessions),
+            last=max(sessions),
+            state="done",
+            notes=("all sessions were booked already",),
+        )
     yesterday = cuts.calendar.shift(due[0], -1)
     if due != cuts.calendar.between(due[0], due[-1]) or (nav.height and nav["session"][-1] != yesterday):
-        raise DataError(f"{book.name}: sessions are traded in order, none left out; booked up to {None if nav.is_empty() else nav['session'][-1]}, given {due[0]} to {due[-1]}")
+        raise DataError(
+            f"{book.name}: sessions are traded in order, none left out; booked up to {None if nav.is_empty() else nav['session'][-1]}, given {due[0]} to {due[-1]}"
+        )
     begun = nav.height > 0
-    loop = _Run(store, strategy, book, cuts, model, state(store, book, yesterday), _open_orders(store, strategy, book, cuts, yesterday) if begun else [], begun)
+    loop = _Run(
+        store,
+        strategy,
+        book,
+        cuts,
+        model,
+        state(store, book, yesterday),
+        _open_orders(store, strategy, book, cuts, yesterday) if begun else [],
+        begun,
+    )
     written = 0
     for start in range(0, len(due), CHUNK):
         progress(start, len(due), f"trade {due[start]}")
         written += _chunk(loop, due[start : start + CHUNK])
     progress(len(due), len(due), "trade")
-    numbers = {"sessions": len(due), "equity": float(loop.holdings.equity), "names": len(loop.holdings.quantities), "open_orders": len(loop.working)}
-    return StageReport(stage=STAGE, first=due[0], last=due[-1], state="done", rows=written, numbers=numbers, notes=tuple(loop.notes))
+    numbers = {
+        "sessions": len(due),
+        "equity": float(loop.holdings.equity),
+        "names": len(loop.holdings.quantities),
+        "open_orders": len(loop.working),
+    }
+    return StageReport(
+        stage=STAGE, first=due[0], last=due[-1], state="done", rows=written, numbers=numbers, notes=tuple(loop.notes)
+    )
 
 
 def _chunk(loop: _Run, sessions: Sequence[date]) -> int:
@@ -81,13 +113,17 @@ def _chunk(loop: _Run, sessions: Sequence[date]) -> int:
     first, last = sessions[0], sessions[-1]
     bars = store.read(BARS, as_of=cuts.of(last), first=first, last=last).partition_by("session", as_dict=True)
     actions = store.read(ACTIONS, as_of=cuts.of(last), last=last)
-    decided = store.read(DECISIONS, as_of=None, first=cuts.calendar.shift(first, -1), last=last, where={"strategy": loop.strategy.name})
+    decided = store.read(
+        DECISIONS, as_of=None, first=cuts.calendar.shift(first, -1), last=last, where={"strategy": loop.strategy.name}
+    )
     decisions = first_recorded(decided).partition_by("session", as_dict=True)
     for session in sessions:
         of_session = in_force(known_by(bars.get((session,), BARS.empty()), cuts.of(session)), BARS)
         before = decisions.get((cuts.calendar.shift(session, -1),), DECISIONS.empty())
         _step(loop, session, of_session, known_by(actions, cuts.of(session)), before)
-    written = sum(store.append(table, pl.concat(loop.rows.pop(table.name))) for table in (ORDERS, FILLS, JOURNAL, PNL, POSITIONS))
+    written = sum(
+        store.append(table, pl.concat(loop.rows.pop(table.name))) for table in (ORDERS, FILLS, JOURNAL, PNL, POSITIONS)
+    )
     # costs follow from orders and fills; before NAV, so that a session that counts as booked has them
     written += sum(write_costs(store, loop.book, cuts, session).rows for session in sessions)
     return written + store.append(NAV, pl.concat(loop.rows.pop(NAV.name)))
@@ -100,16 +136,44 @@ def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, 
         wanted = orders_for(book, loop.strategy, decisions, loop.holdings, loop.working, session, cuts.calendar, {})
         within, refused = within_limits(book, wanted)
         loop.working += [Working(key=o.client_order_id, order=o) for o in within]
-        loop.notes += [f"{session}: {r.order.side * r.order.quantity} of sid {r.order.sid} was not sent: {r.reason}" for r in refused]
-    fills, updates = match(loop.working, bars, splits_ex(actions, cuts, session), session, cuts.calendar.open(session), loop.model)
+        loop.notes += [
+            f"{session}: {r.order.side * r.order.quantity} of sid {r.order.sid} was not sent: {r.reason}"
+            for r in refused
+        ]
+    fills, updates = match(
+        loop.working, bars, splits_ex(actions, cuts, session), session, cuts.calendar.open(session), loop.model
+    )
     due = due_actions(actions, cuts, session)
-    entitled = entitlements(due, cuts, lambda day: loop.evenings[day] if day in loop.evenings else state(loop.store, book, day).quantities)
-    day = book_day(book, loop.holdings, session, cut, due, entitled, fills, bars.select("sid", "symbol", "close").filter(pl.col("close").is_finite()))
+    entitled = entitlements(
+        due, cuts, lambda day: loop.evenings[day] if day in loop.evenings else state(loop.store, book, day).quantities
+    )
+    day = book_day(
+        book,
+        loop.holdings,
+        session,
+        cut,
+        due,
+        entitled,
+        fills,
+        bars.select("sid", "symbol", "close").filter(pl.col("close").is_finite()),
+    )
     changed = {u.key: u for u in updates}
-    after = [(w.order, changed[w.key].state, changed[w.key].filled) if w.key in changed else (w.order, _standing(w), w.filled) for w in loop.working]
+    after = [
+        (w.order, changed[w.key].state, changed[w.key].filled)
+        if w.key in changed
+        else (w.order, _standing(w), w.filled)
+        for w in loop.working
+    ]
     journal = day.journal if loop.begun else pl.concat([deposit(book, session, cut), day.journal])
     orders = order_rows(book, session, after, cut)
-    for table, frame in ((ORDERS, orders), (FILLS, _fill_rows(loop, fills)), (JOURNAL, journal), (PNL, day.pnl), (POSITIONS, day.positions), (NAV, day.nav)):
+    for table, frame in (
+        (ORDERS, orders),
+        (FILLS, _fill_rows(loop, fills)),
+        (JOURNAL, journal),
+        (PNL, day.pnl),
+        (POSITIONS, day.positions),
+        (NAV, day.nav),
+    ):
         loop.rows.setdefault(table.name, []).append(frame)
     loop.notes += late_changes(actions, cuts, session)
     loop.working = [Working(key=o.client_order_id, order=o, filled=filled) for o, s, filled in after if not s.terminal]
@@ -123,22 +187,33 @@ def _standing(item: Working) -> OrderState:
 
 def _fill_rows(loop: _Run, fills: Sequence[Fill]) -> pl.DataFrame:
     """The fills as FILLS rows, known at the cut of their session."""
-    rows = [{c: getattr(f, c) for c in FILLS.schema if c not in {"book", "known_at"}} | {"book": loop.book.name, "known_at": loop.cuts.of(f.session)} for f in fills]
+    rows = [
+        {c: getattr(f, c) for c in FILLS.schema if c not in {"book", "known_at"}}
+        | {"book": loop.book.name, "known_at": loop.cuts.of(f.session)}
+        for f in fills
+    ]
     return FILLS.conform(pl.DataFrame(rows, schema=dict(FILLS.schema)))
 
 
 def _open_orders(store: Store, strategy: Strategy, book: Book, cuts: Cuts, session: date) -> list[Working]:
     """The orders still open after `session`, from the ORDERS rows of that session."""
     rows = store.read(ORDERS, as_of=None, first=session, last=session, where={"book": book.name})
-    still = rows.filter(pl.col("state").is_in([s.value for s in OrderState if not s.terminal])).sort("sid", "decided", "leg")
-    return [Working(key=row["client_order_id"], order=_order(row, strategy, cuts), filled=row["filled"]) for row in still.iter_rows(named=True)]
+    still = rows.filter(pl.col("state").is_in([s.value for s in OrderState if not s.terminal])).sort(
+        "sid", "decided", "leg"
+    )
+    return [
+        Working(key=row["client_order_id"], order=_order(row, strategy, cuts), filled=row["filled"])
+        for row in still.iter_rows(named=True)
+    ]
 
 
 def _order(row: Mapping[str, Any], strategy: Strategy, cuts: Cuts) -> Order:
     """An order from its ORDERS row; what the row does not say follows from the session it was decided in. Nobody simulated asks for the symbol."""
     decided: date = row["decided"]
     session = cuts.calendar.shift(decided, 1)
-    given = {f: row[f] for f in ("client_order_id", "book", "strategy", "sid", "leg", "side", "quantity", "decision_id")}
+    given = {
+        f: row[f] for f in ("client_order_id", "book", "strategy", "sid", "leg", "side", "quantity", "decision_id")
+    }
     derived = {
         "decided": decided,
         "session": session,

@@ -20,7 +20,13 @@ GROUP = "5_execution"
 def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinition]:
     """The stage's assets: one session a run, for books that are traded."""
 
-    @staged(GROUP, sessions, each=True, deps=["bars"], description=f"{FILLS.doc} Booked once, whichever path brought them.\n\nRunbook: `quant breaks list` shows what does not match.")
+    @staged(
+        GROUP,
+        sessions,
+        each=True,
+        deps=["bars"],
+        description=f"{FILLS.doc} Booked once, whichever path brought them.\n\nRunbook: `quant breaks list` shows what does not match.",
+    )
     def fills(
         context: dg.AssetExecutionContext,
         store: dg.ResourceParam[Store],
@@ -57,6 +63,13 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
     ) -> dg.MaterializeResult[Any]:
         (day,) = sessions_of(context)
         by_name = {s.name: s for s in strategies}
-        return result(merged([deliver(store, ledger, brokers.open(b), b, by_name[b.strategy], cuts, day, clock.now(), notifier) for b in books]))
+        return result(
+            merged(
+                [
+                    deliver(store, ledger, brokers.open(b), b, by_name[b.strategy], cuts, day, clock.now(), notifier)
+                    for b in books
+                ]
+            )
+        )
 
     return [fills, orders]

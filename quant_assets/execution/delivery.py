@@ -28,7 +28,19 @@ STAGE = "deliver"
 LEASE_SECONDS = 300.0
 
 
-def deliver(store: Store, ledger: Ledger, broker: Broker, book: Book, strategy: Strategy, cuts: Cuts, session: date, now: datetime, notifier: Notifier, *, settle_seconds: float = 0) -> StageReport:
+def deliver(
+    store: Store,
+    ledger: Ledger,
+    broker: Broker,
+    book: Book,
+    strategy: Strategy,
+    cuts: Cuts,
+    session: date,
+    now: datetime,
+    notifier: Notifier,
+    *,
+    settle_seconds: float = 0,
+) -> StageReport:
     """Send the orders of the decisions of `session`, and what an interrupted run left. State: done | empty (nothing to trade, or the book is not armed) | refused.
 
     `settle_seconds`: how long an order that the venue does not show may still turn up there. Numbers: orders (of the set
@@ -36,7 +48,14 @@ def deliver(store: Store, ledger: Ledger, broker: Broker, book: Book, strategy: 
     """
     if not book.armed and not book.research:
         # as declared, every day: nobody has to act on it
-        return StageReport(stage=STAGE, first=session, last=session, state="empty", reason=f"NOT_ARMED: {book.name} is not armed in the deployment", numbers={"orders": 0, "sent": 0})
+        return StageReport(
+            stage=STAGE,
+            first=session,
+            last=session,
+            state="empty",
+            reason=f"NOT_ARMED: {book.name} is not armed in the deployment",
+            numbers={"orders": 0, "sent": 0},
+        )
     try:
         if book.research:
             raise DeliveryRefused(f"RESEARCH_BOOK: {book.name} has no venue")  # noqa: TRY301  # one place reports every refusal
@@ -62,11 +81,24 @@ def deliver(store: Store, ledger: Ledger, broker: Broker, book: Book, strategy: 
         "unsure": unsure + sum(s in {OrderState.UNKNOWN, OrderState.HELD} for _, s in orders),
         "notional": float(sum(o.quantity * o.reference_price for o, _ in orders)),
     }
-    reason = "" if orders else "the decisions ask for no trade" if not over else "every order is beyond the book's limits"
-    return StageReport(stage=STAGE, first=session, last=session, state="done" if orders else "empty", reason=reason, rows=len(orders), numbers=numbers, notes=tuple(over))
+    reason = (
+        "" if orders else "the decisions ask for no trade" if not over else "every order is beyond the book's limits"
+    )
+    return StageReport(
+        stage=STAGE,
+        first=session,
+        last=session,
+        state="done" if orders else "empty",
+        reason=reason,
+        rows=len(orders),
+        numbers=numbers,
+        notes=tuple(over),
+    )
 
 
-def _binding_set(store: Store, ledger: Ledger, book: Book, strategy: Strategy, session: date, notifier: Notifier) -> pl.DataFrame:
+def _binding_set(
+    store: Store, ledger: Ledger, book: Book, strategy: Strategy, session: date, notifier: Notifier
+) -> pl.DataFrame:
     """The DECISIONS rows of the set that binds, or would: the first recorded. Every other one is DIVERGED: recorded, and somebody is told."""
     rows = store.read(DECISIONS, as_of=None, first=session, last=session, where={"strategy": strategy.name})
     if rows.is_empty():
@@ -77,14 +109,20 @@ def _binding_set(store: Store, ledger: Ledger, book: Book, strategy: Strategy, s
     if bound is not None:
         for other in sorted(set(rows["decision_set_id"]) - {bound}):
             ledger.bind(*about, other, ())
-            notifier.notify("critical", f"{book.name}: DIVERGED for {session}", f"decision set {other} is not {bound}, which binds; it orders nothing. A person may look into why.")
+            notifier.notify(
+                "critical",
+                f"{book.name}: DIVERGED for {session}",
+                f"decision set {other} is not {bound}, which binds; it orders nothing. A person may look into why.",
+            )
     decisions = rows.filter(pl.col("decision_set_id") == chosen)
     if decisions.is_empty():
         raise DeliveryRefused(f"DIVERGED: the set {chosen} binds for {session} but is not among the stored decisions")
     return decisions
 
 
-def _clear(store: Store, ledger: Ledger, book: Book, cuts: Cuts, session: date, now: datetime, decisions: pl.DataFrame) -> Holdings:
+def _clear(
+    store: Store, ledger: Ledger, book: Book, cuts: Cuts, session: date, now: datetime, decisions: pl.DataFrame
+) -> Holdings:
     """The holdings to trade from, where nothing stands in the way. Raises DeliveryRefused."""
     on, why = ledger.kill_switch()
     if on:
@@ -94,10 +132,14 @@ def _clear(store: Store, ledger: Ledger, book: Book, cuts: Cuts, session: date, 
         raise DeliveryRefused(f"EXPIRED: the decisions were valid until {valid_until}, it is {now}")
     _released(store, cuts, session)
     if broken := ledger.breaks(book.name):
-        raise DeliveryRefused(f"OPEN_BREAKS: {len(broken)} unexplained difference(s) with the venue, the first {broken[0]['break_id']}; `quant breaks list`")
+        raise DeliveryRefused(
+            f"OPEN_BREAKS: {len(broken)} unexplained difference(s) with the venue, the first {broken[0]['break_id']}; `quant breaks list`"
+        )
     holdings = state(store, book, session)
     if holdings.session != session:
-        raise DeliveryRefused(f"NOT_BOOKED: {book.name} is booked up to {holdings.session}, the decisions are of {session}")
+        raise DeliveryRefused(
+            f"NOT_BOOKED: {book.name} is booked up to {holdings.session}, the decisions are of {session}"
+        )
     return holdings
 
 
@@ -111,19 +153,34 @@ def _released(store: Store, cuts: Cuts, session: date) -> None:
         raise DeliveryRefused(f"DATA: {why}")
 
 
-def _bind(store: Store, ledger: Ledger, book: Book, strategy: Strategy, cuts: Cuts, decisions: pl.DataFrame, holdings: Holdings, notifier: Notifier) -> list[str]:
+def _bind(
+    store: Store,
+    ledger: Ledger,
+    book: Book,
+    strategy: Strategy,
+    cuts: Cuts,
+    decisions: pl.DataFrame,
+    holdings: Holdings,
+    notifier: Notifier,
+) -> list[str]:
     """Commit the set and its orders together, unless one is bound; return a sentence for each order beyond the book's limits."""
     session = holdings.session
     if ledger.bound(book.name, strategy.name, session) is not None:
         return []
-    working = [Working(key=o.client_order_id, order=o, filled=filled) for o, _, filled in ledger.orders(book.name, OPEN)]
+    working = [
+        Working(key=o.client_order_id, order=o, filled=filled) for o, _, filled in ledger.orders(book.name, OPEN)
+    ]
     symbols = _symbols(store, cuts.of(session), set(holdings.quantities) - set(decisions["sid"]))
-    wanted = orders_for(book, strategy, decisions, holdings, working, cuts.calendar.shift(session, 1), cuts.calendar, symbols)
+    wanted = orders_for(
+        book, strategy, decisions, holdings, working, cuts.calendar.shift(session, 1), cuts.calendar, symbols
+    )
     orders, refused = within_limits(book, wanted)
     ledger.bind(book.name, strategy.name, session, decisions["decision_set_id"][0], orders)
     over = [f"{_words(r.order)}: {r.reason}" for r in refused]
     if over:
-        notifier.notify("warning", f"{book.name}: {len(over)} order(s) beyond the book's limits were not sent", "\n".join(over))
+        notifier.notify(
+            "warning", f"{book.name}: {len(over)} order(s) beyond the book's limits were not sent", "\n".join(over)
+        )
     return over
 
 
@@ -131,7 +188,9 @@ def _symbols(store: Store, cut: datetime, sids: set[int]) -> dict[int, str]:
     """What the instruments are called, as known at the cut."""
     if not sids:
         return {}
-    listed: Sequence[tuple[int, str]] = in_force(store.read(LISTINGS, as_of=cut), LISTINGS).sort("session").select("sid", "symbol").rows()
+    listed: Sequence[tuple[int, str]] = (
+        in_force(store.read(LISTINGS, as_of=cut), LISTINGS).sort("session").select("sid", "symbol").rows()
+    )
     return {sid: symbol for sid, symbol in listed if sid in sids}
 
 

@@ -34,7 +34,16 @@ def target_shares(weight: float, equity: Decimal, price: Decimal) -> int:
     return int(Decimal(str(weight)) * max(equity, Decimal(0)) / price)
 
 
-def orders_for(book: Book, strategy: Strategy, decisions: pl.DataFrame, holdings: Holdings, working: Sequence[Working], session: date, calendar: Calendar, symbols: Mapping[int, str]) -> list[Order]:
+def orders_for(
+    book: Book,
+    strategy: Strategy,
+    decisions: pl.DataFrame,
+    holdings: Holdings,
+    working: Sequence[Working],
+    session: date,
+    calendar: Calendar,
+    symbols: Mapping[int, str],
+) -> list[Order]:
     """The orders for the open of `session` that bring the book to one set of `decisions` (DECISIONS rows), sorted by sid.
 
     Only TRADE rows are followed; a name with a NO_TRADE row stays as it is; a name held that the set does not mention
@@ -49,7 +58,9 @@ def orders_for(book: Book, strategy: Strategy, decisions: pl.DataFrame, holdings
     long_only = bool((trades["target_weight"] >= 0).all())
     wanted = {
         sid: (target_shares(weight, equity, price), price, symbol, decision_id)
-        for sid, weight, reference, symbol, decision_id in trades.select("sid", "target_weight", "reference_price", "symbol", "decision_id").iter_rows()
+        for sid, weight, reference, symbol, decision_id in trades.select(
+            "sid", "target_weight", "reference_price", "symbol", "decision_id"
+        ).iter_rows()
         if (price := Decimal(str(reference)) if reference else holdings.marks.get(sid))
     }
     for sid in set(holdings.quantities) - set(decisions["sid"]):
@@ -62,7 +73,9 @@ def orders_for(book: Book, strategy: Strategy, decisions: pl.DataFrame, holdings
         if long_only:
             difference = max(difference, min(0, -held - sum(n for n in under_way if n < 0)))
         closing = target == 0 and held != 0
-        if difference == 0 or (not closing and abs(difference) * price < Decimal(str(strategy.limits.min_trade)) * equity):
+        if difference == 0 or (
+            not closing and abs(difference) * price < Decimal(str(strategy.limits.min_trade)) * equity
+        ):
             continue
         leg = "exit" if closing else "rebalance"
         orders.append(

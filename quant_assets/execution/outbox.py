@@ -38,7 +38,9 @@ def allowed(state: OrderState, then: OrderState) -> bool:
     return then in TRANSITIONS.get(state, frozenset())
 
 
-def recover(ledger: Ledger, broker: Broker, book: Book, *, now: datetime, settle_seconds: float, notifier: Notifier) -> int:
+def recover(
+    ledger: Ledger, broker: Broker, book: Book, *, now: datetime, settle_seconds: float, notifier: Notifier
+) -> int:
     """Settle what an interrupted run left unsure, by asking the venue; return how many orders are still unsure.
 
     Found: the venue's word. Absent for `settle_seconds` since we last tried: PENDING again. The venue cannot say: HELD
@@ -54,11 +56,21 @@ def recover(ledger: Ledger, broker: Broker, book: Book, *, now: datetime, settle
         except OrderUncertain as error:
             if settled:
                 ledger.transition(order.client_order_id, _S.HELD, reason=str(error))
-                notifier.notify("critical", f"{book.name}: order {order.client_order_id} is held", f"The venue cannot say whether it has it: {error}. A person decides.")
+                notifier.notify(
+                    "critical",
+                    f"{book.name}: order {order.client_order_id} is held",
+                    f"The venue cannot say whether it has it: {error}. A person decides.",
+                )
             unsure += not settled
             continue
         if held is not None:
-            ledger.transition(order.client_order_id, held.state, filled=held.filled, broker_order_id=held.broker_order_id, reason="found at the venue")
+            ledger.transition(
+                order.client_order_id,
+                held.state,
+                filled=held.filled,
+                broker_order_id=held.broker_order_id,
+                reason="found at the venue",
+            )
         elif settled:
             ledger.transition(order.client_order_id, _S.PENDING, reason="the venue holds nothing under this id")
         unsure += held is None and not settled
@@ -71,7 +83,9 @@ def send(ledger: Ledger, broker: Broker, book: Book, *, now: datetime, calendar:
     Stops where the kill switch is on. Raises LeaseLost where another process writes the account.
     """
     sent = 0
-    pending = sorted((order for order, _, _ in ledger.orders(book.name, (_S.PENDING,))), key=lambda o: (o.decided, o.side, o.sid))
+    pending = sorted(
+        (order for order, _, _ in ledger.orders(book.name, (_S.PENDING,))), key=lambda o: (o.decided, o.side, o.sid)
+    )
     for order in pending:
         if now >= calendar.open(order.session):
             ledger.transition(order.client_order_id, _S.EXPIRED, reason="not sent before its open")
@@ -96,7 +110,16 @@ def _submit(ledger: Ledger, broker: Broker, order: Order, notifier: Notifier) ->
     return False
 
 
-def pump(ledger: Ledger, broker: Broker, book: Book, *, now: datetime, calendar: Calendar, notifier: Notifier, settle_seconds: float = 0) -> int:
+def pump(
+    ledger: Ledger,
+    broker: Broker,
+    book: Book,
+    *,
+    now: datetime,
+    calendar: Calendar,
+    notifier: Notifier,
+    settle_seconds: float = 0,
+) -> int:
     """`recover`, then `send`; return how many orders the venue acknowledged. Any number of times, killed anywhere: each order arrives once."""
     recover(ledger, broker, book, now=now, settle_seconds=settle_seconds, notifier=notifier)
     return send(ledger, broker, book, now=now, calendar=calendar, notifier=notifier)
@@ -113,5 +136,11 @@ def drop_copy(ledger: Ledger, broker: Broker, book: Book, first: date | None = N
         state, filled = ours.pop(theirs.client_order_id, (_S.PENDING, 0))
         news = (state, filled) != (theirs.state, theirs.filled) and theirs.filled >= filled
         if news and state is not _S.PENDING and allowed(state, theirs.state):
-            ledger.transition(theirs.client_order_id, theirs.state, filled=theirs.filled, broker_order_id=theirs.broker_order_id, reason=theirs.reason)
+            ledger.transition(
+                theirs.client_order_id,
+                theirs.state,
+                filled=theirs.filled,
+                broker_order_id=theirs.broker_order_id,
+                reason=theirs.reason,
+            )
     return new

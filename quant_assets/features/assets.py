@@ -18,10 +18,17 @@ from quant_assets.signals.strategy import Strategy, universes_of
 from quant_assets.vendor_tables import INTRADAY_BARS
 
 GROUP = "2_features"
-RUNBOOK = "Runbook: an empty session has its reason in `reason`; values are frozen at the session's cut and never change."
+RUNBOOK = (
+    "Runbook: an empty session has its reason in `reason`; values are frozen at the session's cut and never change."
+)
 
 
-def _published(feature_set: FeatureSet, strategies: Sequence[Strategy], sessions: dg.PartitionsDefinition[str], upstream: Collection[str]) -> dg.AssetsDefinition:
+def _published(
+    feature_set: FeatureSet,
+    strategies: Sequence[Strategy],
+    sessions: dg.PartitionsDefinition[str],
+    upstream: Collection[str],
+) -> dg.AssetsDefinition:
     universes = universes_of(strategies, feature_set.name)
 
     @staged(
@@ -30,10 +37,20 @@ def _published(feature_set: FeatureSet, strategies: Sequence[Strategy], sessions
         name=feature_set.table.name,
         deps=[t for t in feature_set.reads if t in upstream],
         kinds={"polars"},
-        metadata={"version": feature_set.version, "fingerprint": feature_set.fingerprint, "features": len(feature_set.features), "lookback": feature_set.lookback},
+        metadata={
+            "version": feature_set.version,
+            "fingerprint": feature_set.fingerprint,
+            "features": len(feature_set.features),
+            "lookback": feature_set.lookback,
+        },
         description=f"{feature_set.table.doc}\n\nVersion {feature_set.version}, {len(feature_set.features)} features, lookback {feature_set.lookback} sessions, reads {', '.join(feature_set.columns)}; docs/features.md has a line on each.\n\n{RUNBOOK}",
     )
-    def published(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], ledger: dg.ResourceParam[Ledger], cuts: dg.ResourceParam[Cuts]) -> dg.MaterializeResult[Any]:
+    def published(
+        context: dg.AssetExecutionContext,
+        store: dg.ResourceParam[Store],
+        ledger: dg.ResourceParam[Ledger],
+        cuts: dg.ResourceParam[Cuts],
+    ) -> dg.MaterializeResult[Any]:
         days = sessions_of(context)
         ledger.note_cut(cuts.of(days[-1]))
         return result(merged([publish(store, feature_set, universe, cuts, days) for universe in universes]))
@@ -41,22 +58,37 @@ def _published(feature_set: FeatureSet, strategies: Sequence[Strategy], sessions
     return published
 
 
-def build(sessions: dg.PartitionsDefinition[str], feature_sets: Sequence[FeatureSet], strategies: Sequence[Strategy], fed: Sequence[str] = ()) -> Sequence[dg.AssetsDefinition]:
+def build(
+    sessions: dg.PartitionsDefinition[str],
+    feature_sets: Sequence[FeatureSet],
+    strategies: Sequence[Strategy],
+    fed: Sequence[str] = (),
+) -> Sequence[dg.AssetsDefinition]:
     """The stage's assets, partitioned by `sessions`: every set given, and the labels. `fed`: the datasets that feeds bring, on which inputs may depend."""
     upstream = {"bars", "actions", "universe", "listings", *fed}
     rules = sorted({s.rule for s in strategies}, key=lambda r: (r.name, r.horizon))
     measured = {r.net_of for r in rules if r.net_of is not None}
     factors = [feature_set(n.factors).table.name for n in measured if n.factors]
-    members = [*("universe" for n in measured if n.universe), *(t for n in measured if n.index or n.symbol for t in ("listings", *(["index_members"] if n.index else [])))]
+    members = [
+        *("universe" for n in measured if n.universe),
+        *(t for n in measured if n.index or n.symbol for t in ("listings", *(["index_members"] if n.index else []))),
+    ]
 
     @staged(
         GROUP,
         sessions,
-        deps=["bars", "actions", *sorted({*members} & upstream), *sorted({*factors} & {f.table.name for f in feature_sets})],
+        deps=[
+            "bars",
+            "actions",
+            *sorted({*members} & upstream),
+            *sorted({*factors} & {f.table.name for f in feature_sets}),
+        ],
         kinds={"polars"},
         description=f"What models learn, filed under the session in which it becomes known: {'; '.join(f'{r.name} over {r.horizon} sessions' for r in rules)}.\n\n{RUNBOOK}",
     )
-    def labels(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts]) -> dg.MaterializeResult[Any]:
+    def labels(
+        context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts]
+    ) -> dg.MaterializeResult[Any]:
         return result(merged([publish_labels(store, cuts, r, sessions_of(context)) for r in rules]))
 
     return [*(_published(f, strategies, sessions, upstream) for f in feature_sets), labels]
@@ -76,11 +108,28 @@ def _on_bars(one: OnBars, sessions: dg.PartitionsDefinition[str]) -> dg.AssetsDe
         name=asset_of_bars(one),
         deps=[INTRADAY_BARS.name],
         kinds={"polars"},
-        metadata={"version": features.version, "fingerprint": features.fingerprint, "features": len(features.features), "lookback": features.lookback},
+        metadata={
+            "version": features.version,
+            "fingerprint": features.fingerprint,
+            "features": len(features.features),
+            "lookback": features.lookback,
+        },
         description=f"{features.table.doc}\n\nBars of {one.venue} on the hours of {one.calendar}, used {one.delay} seconds after their end. A session that is not over is published as far as it is; ask again for the rest.\n\n{RUNBOOK}",
     )
-    def published(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], clock: dg.ResourceParam[Clock]) -> dg.MaterializeResult[Any]:
-        return result(publish_bars(store, features, one.venue, calendar(one.calendar), sessions_of(context), delay=timedelta(seconds=one.delay), now=clock.now()))
+    def published(
+        context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], clock: dg.ResourceParam[Clock]
+    ) -> dg.MaterializeResult[Any]:
+        return result(
+            publish_bars(
+                store,
+                features,
+                one.venue,
+                calendar(one.calendar),
+                sessions_of(context),
+                delay=timedelta(seconds=one.delay),
+                now=clock.now(),
+            )
+        )
 
     return published
 

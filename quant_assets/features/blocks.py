@@ -53,13 +53,23 @@ def versions(rows: pl.DataFrame, cuts: pl.DataFrame, values: tuple[str, ...], su
     not before i) and late (e > i: known only after its own session's cut). Contents that repeat are dropped.
     """
     key = [*subject, "i"]
-    located = rows.join(cuts.select("session", "i"), on="session").select(*key, *values, "withdrawn", "known_at").sort("known_at")
-    entered = located.join_asof(cuts.select("cut", e="i").sort("cut"), left_on="known_at", right_on="cut", strategy="forward").drop("cut").drop_nulls("e")
+    located = (
+        rows.join(cuts.select("session", "i"), on="session")
+        .select(*key, *values, "withdrawn", "known_at")
+        .sort("known_at")
+    )
+    entered = (
+        located.join_asof(cuts.select("cut", e="i").sort("cut"), left_on="known_at", right_on="cut", strategy="forward")
+        .drop("cut")
+        .drop_nulls("e")
+    )
     known = (
         entered.with_columns(e=pl.max_horizontal("e", "i"))
         .sort(*key, "known_at")
         .unique([*key, "e"], keep="last", maintain_order=True)
-        .with_columns(same=pl.all_horizontal(pl.col(k).eq_missing(pl.col(k).shift(1)) for k in key))  # sorted by key: windows over it would cost ten times as much
+        .with_columns(
+            same=pl.all_horizontal(pl.col(k).eq_missing(pl.col(k).shift(1)) for k in key)
+        )  # sorted by key: windows over it would cost ten times as much
         .with_columns(nothing_before=~pl.col("same") | pl.col("withdrawn").shift(1, fill_value=True))
     )
     moved = pl.any_horizontal([pl.col(c).ne_missing(pl.when("same").then(pl.col(c).shift(1))) for c in values])
@@ -69,7 +79,9 @@ def versions(rows: pl.DataFrame, cuts: pl.DataFrame, values: tuple[str, ...], su
 
 def _in_vintages(known: pl.DataFrame, starts: pl.DataFrame, subject: list[str]) -> pl.DataFrame:
     """What each vintage holds: all known at its start `v`, then what arrives at its own session before its `end`."""
-    held = known.join(starts, on="sid").filter((pl.col("e") <= pl.col("v")) | (~pl.col("late") & (pl.col("i") > pl.col("v")) & (pl.col("i") < pl.col("end"))))
+    held = known.join(starts, on="sid").filter(
+        (pl.col("e") <= pl.col("v")) | (~pl.col("late") & (pl.col("i") > pl.col("v")) & (pl.col("i") < pl.col("end")))
+    )
     latest = held.sort(*subject, "v", "i", "e").unique([*subject, "v", "i"], keep="last", maintain_order=True)
     return latest.filter(~pl.col("withdrawn")).drop("withdrawn", "late", "e")
 
@@ -93,8 +105,16 @@ def panel(feature_set: FeatureSet, bars: pl.DataFrame, actions: pl.DataFrame, bl
     actions = actions.filter((pl.col("i") > block.anchor) & (pl.col("i") <= block.last) & (pl.col("e") <= block.last))
     starts = vintage_starts(bars, actions, block)
     rows = _in_vintages(bars, starts, ["sid"]).with_columns(present=pl.lit(value=True))
-    dense = rows.group_by("sid", "v", "end").agg(i=pl.int_range(pl.col("i").min(), pl.col("i").max() + 1, dtype=pl.Int32)).explode("i")
-    out = dense.join(rows.drop("end"), on=["sid", "v", "i"], how="left").with_columns(pl.col("present").fill_null(value=False)).sort("sid", "v", "i")
+    dense = (
+        rows.group_by("sid", "v", "end")
+        .agg(i=pl.int_range(pl.col("i").min(), pl.col("i").max() + 1, dtype=pl.Int32))
+        .explode("i")
+    )
+    out = (
+        dense.join(rows.drop("end"), on=["sid", "v", "i"], how="left")
+        .with_columns(pl.col("present").fill_null(value=False))
+        .sort("sid", "v", "i")
+    )
     out = out.with_columns(series=pl.struct("sid", "v").rle_id())
     out = _forward_adjusted(out, _in_vintages(actions, starts, ["sid", "kind"]), feature_set.columns)
     in_force = pl.col("present") & (pl.col("i") >= pl.col("v")) & (pl.col("i") < pl.col("end"))
@@ -133,7 +153,14 @@ def _of_few(rows: pl.DataFrame) -> list[pl.DataFrame]:
     return [rows.slice(a, b - a) for a, b in pairwise([*cuts, rows.height])]
 
 
-def evaluate(feature_set: FeatureSet, bars: pl.DataFrame, actions: pl.DataFrame, members: pl.DataFrame, block: Block, inputs: Mapping[str, pl.DataFrame] | None = None) -> pl.DataFrame:
+def evaluate(
+    feature_set: FeatureSet,
+    bars: pl.DataFrame,
+    actions: pl.DataFrame,
+    members: pl.DataFrame,
+    block: Block,
+    inputs: Mapping[str, pl.DataFrame] | None = None,
+) -> pl.DataFrame:
     """Columns i, sid and the features, for the members of each session in the block that have a bar; sorted by (i, sid).
 
     `members`: i, sid, as known at each session's cut. `inputs`: what the set's inputs brought, by name, with i for the
@@ -151,5 +178,7 @@ def evaluate(feature_set: FeatureSet, bars: pl.DataFrame, actions: pl.DataFrame,
             of_members = of_members.join((inputs or {})[one.name], on=["i", "sid"], how="left", maintain_order="left")
     # a key that is flagged as sorted is summed in another order: ^ 1 keeps sessions apart and is never sorted, however many there are
     out = feature_set.cross_section(of_members.with_columns(session=pl.col("i") ^ 1))
-    finite = [pl.when(pl.col(f).is_finite()).then(pl.col(f)).cast(feature_set.dtype).alias(f) for f in feature_set.features]
+    finite = [
+        pl.when(pl.col(f).is_finite()).then(pl.col(f)).cast(feature_set.dtype).alias(f) for f in feature_set.features
+    ]
     return out.select("i", "sid", *finite).sort("i", "sid")

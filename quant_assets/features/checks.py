@@ -33,9 +33,19 @@ def build(feature_sets: Sequence[FeatureSet], strategies: Sequence[Strategy]) ->
 def _no_look_ahead(feature_set: FeatureSet, universe: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=feature_set.table.name, name=NAME, blocking=True, description=QUESTION)
     def no_look_ahead(
-        context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts], clock: dg.ResourceParam[Clock], notifier: dg.ResourceParam[Notifier]
+        context: dg.AssetCheckExecutionContext,
+        store: dg.ResourceParam[Store],
+        cuts: dg.ResourceParam[Cuts],
+        clock: dg.ResourceParam[Clock],
+        notifier: dg.ResourceParam[Notifier],
     ) -> dg.AssetCheckResult:
-        return _shown(ensured(store, feature_set, universe, cuts, _last(context, cuts, clock), now=clock.now(), notifier=notifier), feature_set, stops=REFUSES not in context.run.tags)
+        return _shown(
+            ensured(
+                store, feature_set, universe, cuts, _last(context, cuts, clock), now=clock.now(), notifier=notifier
+            ),
+            feature_set,
+            stops=REFUSES not in context.run.tags,
+        )
 
     return no_look_ahead
 
@@ -49,12 +59,20 @@ def _bars_no_look_ahead(one: OnBars) -> dg.AssetChecksDefinition:
     feature_set = declared_set(one.feature_set)
 
     @dg.asset_check(asset=asset_of_bars(one), name=NAME, blocking=True, description=QUESTION)
-    def no_look_ahead(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store], clock: dg.ResourceParam[Clock]) -> dg.AssetCheckResult:
+    def no_look_ahead(
+        context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store], clock: dg.ResourceParam[Clock]
+    ) -> dg.AssetCheckResult:
         hours, found = calendar(one.calendar), standing(store, feature_set)
         if found.state != "passed":
             last = _asked(context) or hours.on_or_before(clock.now().date())
             days = hours.between(hours.shift(last, -RECENT), last)
-            recorded(store, feature_set, audit_bars(store, feature_set, one.venue, hours, days, now=clock.now(), delay=timedelta(seconds=one.delay)))
+            recorded(
+                store,
+                feature_set,
+                audit_bars(
+                    store, feature_set, one.venue, hours, days, now=clock.now(), delay=timedelta(seconds=one.delay)
+                ),
+            )
             found = standing(store, feature_set)
         return _shown(found, feature_set)
 
@@ -74,6 +92,15 @@ def _asked(context: dg.AssetCheckExecutionContext) -> date | None:
 
 
 def _shown(found: Standing, feature_set: FeatureSet, *, stops: bool = True) -> dg.AssetCheckResult:
-    metadata = {"state": found.state, "evidence": found.reason, "version": feature_set.version, "fingerprint": feature_set.fingerprint}
-    severity = dg.AssetCheckSeverity.ERROR if found.state == "failed" and stops else dg.AssetCheckSeverity.WARN  # where there is nothing yet to prove it on, the day goes on; a champion waits
-    return dg.AssetCheckResult(passed=found.state == "passed", severity=severity, metadata=metadata, description=found.reason)
+    metadata = {
+        "state": found.state,
+        "evidence": found.reason,
+        "version": feature_set.version,
+        "fingerprint": feature_set.fingerprint,
+    }
+    severity = (
+        dg.AssetCheckSeverity.ERROR if found.state == "failed" and stops else dg.AssetCheckSeverity.WARN
+    )  # where there is nothing yet to prove it on, the day goes on; a champion waits
+    return dg.AssetCheckResult(
+        passed=found.state == "passed", severity=severity, metadata=metadata, description=found.reason
+    )

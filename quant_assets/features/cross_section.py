@@ -17,7 +17,9 @@ rows gathered, and goes by a flag that sorting sets: so the last bits of over("s
 
 TO_SIGMA = 1.4826022185056018  # of a normal distribution the standard deviation is so many median absolute deviations
 WIDTH = 3.0  # robust standard deviations
-SAME = 1e-9  # values that differ by less than this part of the largest differ by the rounding of the sums they came from
+SAME = (
+    1e-9  # values that differ by less than this part of the largest differ by the rounding of the sums they came from
+)
 NEGLIGIBLE = 1e-18  # a covariate whose sum of squares falls to this part of what it was is explained by the others
 
 
@@ -48,7 +50,9 @@ def standardised(column: str) -> pl.Expr:
 
 
 def _zscored(value: pl.Expr) -> pl.Expr:
-    return pl.when(value.max() - value.min() > SAME * value.abs().max()).then((value - value.mean()) / value.std(ddof=0))
+    return pl.when(value.max() - value.min() > SAME * value.abs().max()).then(
+        (value - value.mean()) / value.std(ddof=0)
+    )
 
 
 def _winsorised(value: pl.Expr) -> pl.Expr:
@@ -62,7 +66,9 @@ def demeaned(column: str, *within: str) -> pl.Expr:
     return pl.col(column) - pl.col(column).mean().over(AMONG, *within)
 
 
-def neutralised(rows: pl.DataFrame, columns: Mapping[str, str], against: Sequence[str], sector: str = SECTOR) -> pl.DataFrame:
+def neutralised(
+    rows: pl.DataFrame, columns: Mapping[str, str], against: Sequence[str], sector: str = SECTOR
+) -> pl.DataFrame:
     """`rows` with, under each key of `columns`, the ordinary least-squares residual of the column it names on sector dummies and `against`, session by session.
 
     In the column's own unit. Its sum over every sector is 0, and so is its product with each covariate. It is null where
@@ -71,12 +77,21 @@ def neutralised(rows: pl.DataFrame, columns: Mapping[str, str], against: Sequenc
     none, so that the residual is that of the minimum-norm solution.
     """
     names = {(out, c): f"{out} of {c}" for out, of in columns.items() for c in (of, *against)}
-    masked = [pl.when(pl.all_horizontal(pl.col(c).is_not_null() for c in (columns[out], *against))).then(pl.col(column)).alias(name) for (out, column), name in names.items()]
+    masked = [
+        pl.when(pl.all_horizontal(pl.col(c).is_not_null() for c in (columns[out], *against)))
+        .then(pl.col(column))
+        .alias(name)
+        for (out, column), name in names.items()
+    ]
     work = rows.select(SESSION, sector, *masked)
     scale = work.select((pl.col(name) ** 2).sum().over(AMONG).alias(name) for name in names.values())
     work = work.with_columns(demeaned(name, sector).alias(name) for name in names.values())
     for n, covariate in enumerate(against):  # each is taken out of the covariates after it, and of the columns
-        work = work.with_columns(_without(names[out, c], names[out, covariate], scale) for out, of in columns.items() for c in (*against[n + 1 :], of))
+        work = work.with_columns(
+            _without(names[out, c], names[out, covariate], scale)
+            for out, of in columns.items()
+            for c in (*against[n + 1 :], of)
+        )
     return rows.with_columns(work[names[out, of]].alias(out) for out, of in columns.items())
 
 

@@ -59,7 +59,10 @@ def kernel(panel: pl.DataFrame) -> pl.DataFrame:
 
 def cross_section(rows: pl.DataFrame) -> pl.DataFrame:
     """Each signal in each form."""
-    scored = rows.with_columns(*(ranked(_OWN + s).alias(f"{s}_rank") for s in SIGNALS), *(standardised(_OWN + s).alias(f"{s}_z") for s in SIGNALS))
+    scored = rows.with_columns(
+        *(ranked(_OWN + s).alias(f"{s}_rank") for s in SIGNALS),
+        *(standardised(_OWN + s).alias(f"{s}_z") for s in SIGNALS),
+    )
     relative = scored.with_columns(demeaned(f"{s}_z", SECTOR).alias(f"{s}_sector") for s in SIGNALS)
     return neutralised(relative, {f"{s}_neutral": f"{s}_z" for s in SIGNALS}, (f"{_OWN}size", f"{_OWN}beta"))
 

@@ -26,7 +26,9 @@ def freeze(frame: pl.DataFrame, features: tuple[str, ...], bins: int = 10) -> Re
     for feature in features:
         values = _values(frame, feature)
         present = values[~np.isnan(values)]
-        edges = np.unique(np.quantile(present, np.arange(1, bins) / bins, method="lower")) if len(present) else np.empty(0)
+        edges = (
+            np.unique(np.quantile(present, np.arange(1, bins) / bins, method="lower")) if len(present) else np.empty(0)
+        )
         frozen[feature] = Histogram(edges=tuple(edges.tolist()), shares=tuple(_shares(values, edges).tolist()))
     return Reference(rows=frame.height, features=frozen)
 
@@ -48,8 +50,12 @@ def psi(reference: Reference, frame: pl.DataFrame) -> pl.DataFrame:
         used = now + then > 0  # a bin that neither has says nothing
         p, q = np.maximum(now[used], 0.5 / frame.height), np.maximum(then[used], 0.5 / reference.rows)
         noise = (len(p) - 1) * (1 / frame.height + 1 / reference.rows)
-        rows.append((feature, float(((p - q) * np.log(p / q)).sum()), noise, float(np.abs(np.cumsum(now - then)).max())))
-    return pl.DataFrame(rows, schema={"feature": pl.String, "psi": pl.Float64, "noise": pl.Float64, "ks": pl.Float64}, orient="row")
+        rows.append(
+            (feature, float(((p - q) * np.log(p / q)).sum()), noise, float(np.abs(np.cumsum(now - then)).max()))
+        )
+    return pl.DataFrame(
+        rows, schema={"feature": pl.String, "psi": pl.Float64, "noise": pl.Float64, "ks": pl.Float64}, orient="row"
+    )
 
 
 def median_psi(drift: pl.DataFrame) -> float | None:

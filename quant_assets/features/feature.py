@@ -36,7 +36,9 @@ AMONG: dict[str, Among] = {
 """What can be made of a value among the members of its session: its rank in (0, 1], ties sharing their mean rank; its distance from the mean in standard deviations."""
 
 
-def feature(*, lookback: int, version: str = "1", cross_section: str | Among | None = None, name: str = "") -> Callable[[Expression], FeatureSet]:
+def feature(
+    *, lookback: int, version: str = "1", cross_section: str | Among | None = None, name: str = ""
+) -> Callable[[Expression], FeatureSet]:
     """Makes a function of columns a declared feature set of one feature, named as the function unless `name` says otherwise.
 
     `lookback`: the sessions before a row that its value depends on (a window of 20 over a shift of 1 reaches back 20).
@@ -49,10 +51,22 @@ def feature(*, lookback: int, version: str = "1", cross_section: str | Among | N
         called = name or function.__name__
         reads = _parameters(function, called)
         meaning = " ".join((inspect.getdoc(function) or "").split("\n\n", maxsplit=1)[0].split())
-        _must(bool(re.fullmatch(r"[a-z][a-z0-9_]*", called)), called, "a name is lower-case letters, digits and underscores: it names a table and an asset")
-        _must(called not in {*COLUMNS, "series", "i", "sid", "session", "present", "selected"}, called, "a column of the panel has this name; choose another")
+        _must(
+            bool(re.fullmatch(r"[a-z][a-z0-9_]*", called)),
+            called,
+            "a name is lower-case letters, digits and underscores: it names a table and an asset",
+        )
+        _must(
+            called not in {*COLUMNS, "series", "i", "sid", "session", "present", "selected"},
+            called,
+            "a column of the panel has this name; choose another",
+        )
         _must(bool(meaning), called, "it has no docstring; say in one line what it is, with its unit")
-        _must(lookback >= 0, called, f"a lookback of {lookback} sessions looks ahead; say how many sessions back its value depends on")
+        _must(
+            lookback >= 0,
+            called,
+            f"a lookback of {lookback} sessions looks ahead; say how many sessions back its value depends on",
+        )
         made = FeatureSet(
             name=called,
             version=version,
@@ -86,13 +100,19 @@ def _parameters(function: Expression, called: str) -> tuple[str, ...]:
     _must(bool(reads), called, f"its parameters say what it reads, and it has none; there are {', '.join(COLUMNS)}")
     for unknown in (p for p in reads if p not in COLUMNS):
         meant = get_close_matches(unknown, COLUMNS, n=1)
-        _must(holds=False, called=called, otherwise=f"it reads {unknown!r}, and no column has that name{f' (did you mean {meant[0]!r}?)' if meant else ''}; there are {', '.join(COLUMNS)}")
+        _must(
+            holds=False,
+            called=called,
+            otherwise=f"it reads {unknown!r}, and no column has that name{f' (did you mean {meant[0]!r}?)' if meant else ''}; there are {', '.join(COLUMNS)}",
+        )
     return reads
 
 
 def _expression(made: object, called: str, what: str) -> pl.Expr:
     if not isinstance(made, pl.Expr):
-        raise ConfigurationError(f"feature {called!r}: {what} must return a Polars expression of its columns, and returned {type(made).__name__}")
+        raise ConfigurationError(
+            f"feature {called!r}: {what} must return a Polars expression of its columns, and returned {type(made).__name__}"
+        )
     return made
 
 
@@ -100,7 +120,11 @@ def _kernel(function: Expression, called: str, reads: tuple[str, ...]) -> Callab
     """The function's expression over each series on its own; what is not finite is missing."""
     value = _expression(function(**{c: pl.col(c) for c in reads}), called, "it")
     others = sorted(set(value.meta.root_names()) - set(reads))
-    _must(not others, called, f"its expression reads {others} past its parameters; make them parameters: def {called}({', '.join((*reads, *others))})")
+    _must(
+        not others,
+        called,
+        f"its expression reads {others} past its parameters; make them parameters: def {called}({', '.join((*reads, *others))})",
+    )
 
     @wraps(function)  # so that what identifies the set is its author's source
     def kernel(panel: pl.DataFrame) -> pl.DataFrame:
@@ -114,8 +138,14 @@ def _cross_section(among: str | Among | None, called: str) -> CrossSection:
     if among is None:
         return as_is
     if isinstance(among, str):
-        _must(among in AMONG, called, f"no cross-section is named {among!r}; there are {', '.join(AMONG)}, or give a function of the value's expression")
-    value = _expression((AMONG[among] if isinstance(among, str) else among)(pl.col(called)), called, "its cross-section")
+        _must(
+            among in AMONG,
+            called,
+            f"no cross-section is named {among!r}; there are {', '.join(AMONG)}, or give a function of the value's expression",
+        )
+    value = _expression(
+        (AMONG[among] if isinstance(among, str) else among)(pl.col(called)), called, "its cross-section"
+    )
 
     def cross_section(rows: pl.DataFrame) -> pl.DataFrame:
         return rows.with_columns(value.over("session").alias(called))
@@ -127,13 +157,21 @@ def _try_on_a_few_rows(made: FeatureSet) -> None:
     """Two names over a few sessions. Raises ConfigurationError where Polars cannot evaluate the expression: at once, not in a night's run."""
     rows, names = 8, 2
     few = {c: [1.0 + 0.01 * n for n in range(rows * names)] for c in made.columns}
-    panel = pl.DataFrame({"series": [n // rows for n in range(rows * names)], "session": [n % rows for n in range(rows * names)], **few})
+    panel = pl.DataFrame(
+        {"series": [n // rows for n in range(rows * names)], "session": [n % rows for n in range(rows * names)], **few}
+    )
     try:
         out = made.cross_section(made.kernel(panel))
     except Exception as error:  # a Rust panic is a plain Exception too
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigurationError(f"feature {made.name!r}: Polars cannot evaluate it ({said}); it must give one number for each row of its columns") from error
-    _must(out.height == panel.height and out.width == panel.width + 1, made.name, "it must give one number for each row of its columns")
+        raise ConfigurationError(
+            f"feature {made.name!r}: Polars cannot evaluate it ({said}); it must give one number for each row of its columns"
+        ) from error
+    _must(
+        out.height == panel.height and out.width == panel.width + 1,
+        made.name,
+        "it must give one number for each row of its columns",
+    )
 
 
 def _known(made: FeatureSet) -> FeatureSet:
@@ -151,4 +189,7 @@ def _origin(of: FeatureSet) -> tuple[object, ...]:
         return tuple(_origin(part) for part in of.parts)
     function = inspect.unwrap(of.kernel)
     code = getattr(function, "__code__", None)
-    return ("__main__" if function.__module__ == "__main__" else getattr(code, "co_filename", ""), getattr(function, "__qualname__", ""))
+    return (
+        "__main__" if function.__module__ == "__main__" else getattr(code, "co_filename", ""),
+        getattr(function, "__qualname__", ""),
+    )

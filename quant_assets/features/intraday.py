@@ -39,7 +39,9 @@ def on_bars(feature_set: FeatureSet, frequency: str) -> FeatureSet:
     """The same features of bars of this length, as the set `<name>_<frequency>`. Raises ConfigurationError where it needs what only sessions have."""
     seconds_of(frequency)
     if feature_set.inputs:
-        raise ConfigurationError(f"{feature_set.name!r} reads {[i.name for i in feature_set.inputs]}, which sessions have and bars have not")
+        raise ConfigurationError(
+            f"{feature_set.name!r} reads {[i.name for i in feature_set.inputs]}, which sessions have and bars have not"
+        )
     doc = f"{feature_set.doc} Of bars of {frequency}: where a line says session, it means bar."
     return replace(feature_set, name=f"{feature_set.name}_{frequency}", frequency=frequency, doc=doc)
 
@@ -67,7 +69,9 @@ def grid(hours: Calendar, anchor: date, day: date, seconds: int, delay: timedelt
     held = hours.schedule(anchor, day).select(day="session", break_start="break_start", close="close")
     ends = pl.col("session") + pl.duration(seconds=seconds)
     until = pl.when(pl.col("session") < pl.col("break_start")).then("break_start").otherwise("close")
-    located = slots.join(held, on="day", maintain_order="left").with_columns(cut=(pl.min_horizontal(ends, until) + delay).cast(UTC_MICROS))
+    located = slots.join(held, on="day", maintain_order="left").with_columns(
+        cut=(pl.min_horizontal(ends, until) + delay).cast(UTC_MICROS)
+    )
     return Grid(located.select("session", "day", pl.int_range(pl.len(), dtype=pl.Int32).alias("i"), "cut"), anchor)
 
 
@@ -80,25 +84,52 @@ def anchor_of(hours: Calendar, day: date, seconds: int, lookback: int) -> date:
     return anchor
 
 
-def _anchors(store: Store, feature_set: FeatureSet, venue: str, hours: Calendar, days: Sequence[date]) -> dict[date, date]:
+def _anchors(
+    store: Store, feature_set: FeatureSet, venue: str, hours: Calendar, days: Sequence[date]
+) -> dict[date, date]:
     """By session: the anchor that is stored, or else the one of today's calendar."""
     where = {"feature_set": _anchored(feature_set, venue), "version": feature_set.version}
     standing = dict(store.read(ANCHORS, as_of=None, where=where).select("session", "anchor").iter_rows())
-    return {d: standing.get(d) or anchor_of(hours, d, seconds_of(feature_set.frequency), feature_set.lookback) for d in days}
+    return {
+        d: standing.get(d) or anchor_of(hours, d, seconds_of(feature_set.frequency), feature_set.lookback) for d in days
+    }
 
 
 def _anchored(feature_set: FeatureSet, venue: str) -> str:
     return f"{feature_set.name} of {venue}"  # venues keep different hours
 
 
-def compute_bars(store: Store, feature_set: FeatureSet, venue: str, hours: Calendar, first: datetime, last: datetime, *, delay: timedelta = NO_DELAY) -> pl.DataFrame:
+def compute_bars(
+    store: Store,
+    feature_set: FeatureSet,
+    venue: str,
+    hours: Calendar,
+    first: datetime,
+    last: datetime,
+    *,
+    delay: timedelta = NO_DELAY,
+) -> pl.DataFrame:
     """Rows of `feature_set.table` for every bar of the venue that starts in [first, last], each as known `delay` after its end. Reads only."""
-    days = hours.between(hours.on_or_before(first.date()), hours.on_or_after(last.date() + timedelta(days=1)))  # FX opens a session on the evening before
-    rows = [_of_session(store, feature_set, venue, hours, day, anchor, (first, last), delay) for day, anchor in _anchors(store, feature_set, venue, hours, days).items()]
+    days = hours.between(
+        hours.on_or_before(first.date()), hours.on_or_after(last.date() + timedelta(days=1))
+    )  # FX opens a session on the evening before
+    rows = [
+        _of_session(store, feature_set, venue, hours, day, anchor, (first, last), delay)
+        for day, anchor in _anchors(store, feature_set, venue, hours, days).items()
+    ]
     return pl.concat([feature_set.table.empty(), *rows]).sort(feature_set.table.key)
 
 
-def _of_session(store: Store, feature_set: FeatureSet, venue: str, hours: Calendar, day: date, anchor: date, asked: tuple[datetime, datetime], delay: timedelta) -> pl.DataFrame:
+def _of_session(
+    store: Store,
+    feature_set: FeatureSet,
+    venue: str,
+    hours: Calendar,
+    day: date,
+    anchor: date,
+    asked: tuple[datetime, datetime],
+    delay: timedelta,
+) -> pl.DataFrame:
     seconds = seconds_of(feature_set.frequency)
     slots = grid(hours, anchor, day, seconds, delay).slots
     wanted = slots.filter(pl.col("session").is_between(*asked), pl.col("day") == day)
@@ -107,30 +138,58 @@ def _of_session(store: Store, feature_set: FeatureSet, venue: str, hours: Calend
     to = wanted.row(-1, named=True)
     as_of, values = to["cut"], feature_set.stored_columns
     opens = slots["session"][0]
-    stored = store.read(INTRADAY_BARS, as_of=as_of, first=opens.date(), last=to["session"].date(), where={"venue": venue, "seconds": seconds}, columns=(*values, "withdrawn")).rename({"ts": "session"})
+    stored = store.read(
+        INTRADAY_BARS,
+        as_of=as_of,
+        first=opens.date(),
+        last=to["session"].date(),
+        where={"venue": venue, "seconds": seconds},
+        columns=(*values, "withdrawn"),
+    ).rename({"ts": "session"})
     names = stored.select("symbol").unique().sort("symbol").with_columns(sid=pl.int_range(pl.len(), dtype=pl.Int64))
     bars = versions(stored.join(names, on="symbol"), slots.select("session", "i", "cut"), values, ("sid",))
     block = Block(0, wanted["i"][0], to["i"])
     members = bars.select("sid").unique().join(wanted.select("i"), how="cross")
     out = evaluate(feature_set, bars, _actions(store, names, slots, as_of, anchor, day), members, block)
     located = out.join(wanted, on="i").join(names, on="sid").rename({"session": "ts", "cut": "known_at"})
-    return located.with_columns(venue=pl.lit(venue), version=pl.lit(feature_set.version)).select(*feature_set.table.schema)
+    return located.with_columns(venue=pl.lit(venue), version=pl.lit(feature_set.version)).select(
+        *feature_set.table.schema
+    )
 
 
-def _actions(store: Store, names: pl.DataFrame, slots: pl.DataFrame, as_of: datetime, anchor: date, day: date) -> pl.DataFrame:
+def _actions(
+    store: Store, names: pl.DataFrame, slots: pl.DataFrame, as_of: datetime, anchor: date, day: date
+) -> pl.DataFrame:
     """The versions of adjusting actions of the names that are listed shares, at the first bar of their ex-session.
 
     Which share a symbol is, is taken as known when `day` opens: a listing that is heard of later changes nothing in that session, live or by range.
     """
     opened = slots.filter(pl.col("day") == day)["session"][0]
-    listed = in_force(store.read(LISTINGS, as_of=opened, last=day), LISTINGS).filter("listed").sort("session").unique("symbol", keep="last", maintain_order=True)
-    known = store.read(ACTIONS, as_of=as_of, first=anchor, last=day, columns=(*TERMS, "withdrawn")).filter(pl.col("kind").is_in(ADJUSTING))
-    of_names = known.join(names.rename({"sid": "number"}).join(listed.select("symbol", "sid"), on="symbol"), on="sid").with_columns(sid="number")
+    listed = (
+        in_force(store.read(LISTINGS, as_of=opened, last=day), LISTINGS)
+        .filter("listed")
+        .sort("session")
+        .unique("symbol", keep="last", maintain_order=True)
+    )
+    known = store.read(ACTIONS, as_of=as_of, first=anchor, last=day, columns=(*TERMS, "withdrawn")).filter(
+        pl.col("kind").is_in(ADJUSTING)
+    )
+    of_names = known.join(
+        names.rename({"sid": "number"}).join(listed.select("symbol", "sid"), on="symbol"), on="sid"
+    ).with_columns(sid="number")
     opening = slots.group_by("day", maintain_order=True).agg(pl.all().first()).select("day", "i", "cut")
     return versions(of_names, opening.rename({"day": "session"}), TERMS, ("sid", "kind"))
 
 
-def by_session(store: Store, feature_set: FeatureSet, venue: str, hours: Calendar, sessions: Sequence[date], delay: timedelta, progress: Progress) -> Iterator[pl.DataFrame]:
+def by_session(
+    store: Store,
+    feature_set: FeatureSet,
+    venue: str,
+    hours: Calendar,
+    sessions: Sequence[date],
+    delay: timedelta,
+    progress: Progress,
+) -> Iterator[pl.DataFrame]:
     """The rows of `compute_bars`, a session at a time."""
     for done, (day, anchor) in enumerate(_anchors(store, feature_set, venue, hours, sessions).items()):
         progress(done, len(sessions), f"{feature_set.name} {day}")
@@ -139,7 +198,15 @@ def by_session(store: Store, feature_set: FeatureSet, venue: str, hours: Calenda
 
 
 def publish_bars(
-    store: Store, feature_set: FeatureSet, venue: str, hours: Calendar, sessions: Sequence[date], *, delay: timedelta = NO_DELAY, now: datetime | None = None, progress: Progress = quiet
+    store: Store,
+    feature_set: FeatureSet,
+    venue: str,
+    hours: Calendar,
+    sessions: Sequence[date],
+    *,
+    delay: timedelta = NO_DELAY,
+    now: datetime | None = None,
+    progress: Progress = quiet,
 ) -> StageReport:
     """Compute and store session by session; bars that are published stand. `now`: bars that are not over by then are left for the next call."""
     if feature_set.frequency == DAILY:
@@ -148,7 +215,9 @@ def publish_bars(
     rows = [(d, _anchored(feature_set, venue), feature_set.version, a, k) for d, a, k in known]
     store.append(ANCHORS, pl.DataFrame(rows, schema=dict(ANCHORS.schema), orient="row"))
     table, where = feature_set.table, {"version": feature_set.version, "venue": venue}
-    standing = store.read(table, as_of=None, first=min(sessions), last=max(sessions) + timedelta(days=1), where=where, columns=()).select("symbol", "ts")
+    standing = store.read(
+        table, as_of=None, first=min(sessions), last=max(sessions) + timedelta(days=1), where=where, columns=()
+    ).select("symbol", "ts")
     new = total = 0
     for values in by_session(store, feature_set, venue, hours, sorted(sessions), delay, progress):
         over = values if now is None else known_by(values, now)

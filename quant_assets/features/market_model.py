@@ -29,11 +29,20 @@ def with_market_model(panel: pl.DataFrame, prefix: str) -> pl.DataFrame:
     """
     y, x, xx, xy, yy = (f"{prefix}{c}" for c in ("y", "x", "xx", "xy", "yy"))
     daily, there = f"{prefix}daily", pl.col(f"{prefix}daily").is_not_null() & pl.col("market").is_not_null()
-    rows = panel.with_columns((pl.col("close") / pl.col("close").shift(1).over(SERIES) - 1).alias(daily), (pl.col("raw_close") * pl.col("raw_volume")).alias(f"{prefix}dollars"))
-    rows = rows.with_columns(finite(daily)).with_columns(pl.when(there).then(daily).alias(y), pl.when(there).then("market").alias(x))
-    rows = rows.with_columns((pl.col(x) * pl.col(x)).alias(xx), (pl.col(x) * pl.col(y)).alias(xy), (pl.col(y) * pl.col(y)).alias(yy))
+    rows = panel.with_columns(
+        (pl.col("close") / pl.col("close").shift(1).over(SERIES) - 1).alias(daily),
+        (pl.col("raw_close") * pl.col("raw_volume")).alias(f"{prefix}dollars"),
+    )
+    rows = rows.with_columns(finite(daily)).with_columns(
+        pl.when(there).then(daily).alias(y), pl.when(there).then("market").alias(x)
+    )
+    rows = rows.with_columns(
+        (pl.col(x) * pl.col(x)).alias(xx), (pl.col(x) * pl.col(y)).alias(xy), (pl.col(y) * pl.col(y)).alias(yy)
+    )
     rows = rows.with_columns(pl.col(c).rolling_mean(BETA, min_samples=ENOUGH).over(SERIES) for c in (y, x, xx, xy, yy))
     own, common = pl.col(yy) - pl.col(y) * pl.col(y), pl.col(xx) - pl.col(x) * pl.col(x)
-    rows = rows.with_columns(pl.when(common > 0).then((pl.col(xy) - pl.col(x) * pl.col(y)) / common).alias(f"{prefix}beta"))
+    rows = rows.with_columns(
+        pl.when(common > 0).then((pl.col(xy) - pl.col(x) * pl.col(y)) / common).alias(f"{prefix}beta")
+    )
     left = pl.col(f"{prefix}beta") ** 2 * common
     return rows.with_columns((own - left).clip(0.0).sqrt().alias(f"{prefix}residual")).drop(y, x, xx, xy, yy)

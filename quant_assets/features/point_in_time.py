@@ -76,7 +76,9 @@ def point_in_time(spine: pl.DataFrame, views: Sequence[View], *, cut: str = "ts"
     """
     names = [*spine.columns, *(f"{view.name}_{value}" for view in views for value in view.values)]
     if len(set(names)) < len(names):
-        raise ContractViolation(f"point_in_time: the columns {sorted({n for n in names if names.count(n) > 1})} would stand twice in the result; give the views other names")
+        raise ContractViolation(
+            f"point_in_time: the columns {sorted({n for n in names if names.count(n) > 1})} would stand twice in the result; give the views other names"
+        )
     for view in views:
         _check(spine, view, cut)
     asked = {by: _numbered_spine(spine, by, cut) for by in {view.by for view in views}}
@@ -87,18 +89,28 @@ def point_in_time(spine: pl.DataFrame, views: Sequence[View], *, cut: str = "ts"
 
 def _check(spine: pl.DataFrame, view: View, cut: str) -> None:
     at = f"point_in_time, view {view.name}:"
-    missing = [c for c in (*view.key, *view.values) if c not in view.frame.columns] + [f"{c} (of the spine)" for c in (*view.by, cut) if c not in spine.columns]
+    missing = [c for c in (*view.key, *view.values) if c not in view.frame.columns] + [
+        f"{c} (of the spine)" for c in (*view.by, cut) if c not in spine.columns
+    ]
     if missing:
         raise ContractViolation(f"{at} missing {missing}; the view has {view.frame.columns}, the spine {spine.columns}")
-    nulls = [c for c in view.key if view.frame[c].null_count()] + [f"{c} (of the spine)" for c in (*view.by, cut) if spine[c].null_count()]
+    nulls = [c for c in view.key if view.frame[c].null_count()] + [
+        f"{c} (of the spine)" for c in (*view.by, cut) if spine[c].null_count()
+    ]
     if nulls:
         raise ContractViolation(f"{at} null in {nulls}, which is part of a key; leave these rows out")
     pairs = [(view.frame[c], spine[s]) for c, s in (*((c, c) for c in view.by), ("known_at", cut))]
-    differing = [f"{ours.name} is {ours.dtype}, the spine's {theirs.name} {theirs.dtype}" for ours, theirs in pairs if ours.dtype != theirs.dtype]
+    differing = [
+        f"{ours.name} is {ours.dtype}, the spine's {theirs.name} {theirs.dtype}"
+        for ours, theirs in pairs
+        if ours.dtype != theirs.dtype
+    ]
     if differing:
         raise ContractViolation(f"{at} {'; '.join(differing)}; cast one of them")
     if view.tolerance is not None and not _is_time(view):
-        raise ContractViolation(f"{at} a tolerance of {view.tolerance}, but {view.event} ({view.frame[view.event].dtype}) is no time beside known_at ({view.frame['known_at'].dtype}); leave it out")
+        raise ContractViolation(
+            f"{at} a tolerance of {view.tolerance}, but {view.event} ({view.frame[view.event].dtype}) is no time beside known_at ({view.frame['known_at'].dtype}); leave it out"
+        )
 
 
 def _is_time(view: View) -> bool:
@@ -116,9 +128,15 @@ def _numbered(frame: pl.DataFrame, subjects: pl.DataFrame) -> Ints:
     if not subjects.width:
         return np.zeros(frame.height, np.int64)
     by = pl.col(subjects.columns)
-    starts = frame.select(pl.any_horizontal(by != by.shift(1)).fill_null(value=True).arg_true()).to_series()  # runs of one subject: few where rows are sorted
-    runs = frame.select(by)[starts].join(subjects.with_row_index("number of the subject"), on=subjects.columns, how="left", maintain_order="left")
-    return np.repeat(_ints(runs["number of the subject"].cast(pl.Int64).fill_null(-1)), np.diff(_ints(starts), append=frame.height))
+    starts = frame.select(
+        pl.any_horizontal(by != by.shift(1)).fill_null(value=True).arg_true()
+    ).to_series()  # runs of one subject: few where rows are sorted
+    runs = frame.select(by)[starts].join(
+        subjects.with_row_index("number of the subject"), on=subjects.columns, how="left", maintain_order="left"
+    )
+    return np.repeat(
+        _ints(runs["number of the subject"].cast(pl.Int64).fill_null(-1)), np.diff(_ints(starts), append=frame.height)
+    )
 
 
 def _numbered_spine(spine: pl.DataFrame, by: tuple[str, ...], cut: str) -> _Spine:
@@ -131,7 +149,9 @@ def _numbered_spine(spine: pl.DataFrame, by: tuple[str, ...], cut: str) -> _Spin
 
 def _in_key_order(view: View, asked: _Spine) -> tuple[pl.DataFrame, Ints]:
     """The view's rows about subjects that are asked for, sorted by its key, and their subjects' numbers."""
-    frame = view.frame.select(c for c in view.frame.columns if c in {*view.key, *view.values, "withdrawn"}).rechunk()  # rows are fetched one by one: three times as fast from one piece
+    frame = view.frame.select(
+        c for c in view.frame.columns if c in {*view.key, *view.values, "withdrawn"}
+    ).rechunk()  # rows are fetched one by one: three times as fast from one piece
     subject = _numbered(frame, asked.subjects)
     if (subject < 0).any():
         frame, subject = frame.filter(subject >= 0), subject[subject >= 0]
@@ -139,8 +159,15 @@ def _in_key_order(view: View, asked: _Spine) -> tuple[pl.DataFrame, Ints]:
         frame = frame.sort(view.key)
         subject = _numbered(frame, asked.subjects)
         if not _ascends(frame, subject, view):
-            twice = frame.filter(frame.select(view.key).is_duplicated()).select(view.key).unique(maintain_order=True).head(3)
-            raise ContractViolation(f"point_in_time, view {view.name}: {view.key} occurs more than once, for example {twice.rows()}; which of these rows is known later?")
+            twice = (
+                frame.filter(frame.select(view.key).is_duplicated())
+                .select(view.key)
+                .unique(maintain_order=True)
+                .head(3)
+            )
+            raise ContractViolation(
+                f"point_in_time, view {view.name}: {view.key} occurs more than once, for example {twice.rows()}; which of these rows is known later?"
+            )
     return frame, subject
 
 
@@ -148,7 +175,11 @@ def _ascends(frame: pl.DataFrame, subject: Ints, view: View) -> bool:
     """Whether each row's key is greater than that of the row before it."""
     rows = frame.select(pl.Series("subject", subject), pl.col(view.event).alias("event"), "known_at")
     columns = [pl.col("known_at"), pl.col("event"), pl.col("subject")]
-    return bool(rows.select(reduce(lambda less, c: (c > c.shift(1)) | ((c == c.shift(1)) & less), columns, pl.lit(value=False)).all()).item())
+    return bool(
+        rows.select(
+            reduce(lambda less, c: (c > c.shift(1)) | ((c == c.shift(1)) & less), columns, pl.lit(value=False)).all()
+        ).item()
+    )
 
 
 def _answers(view: View, asked: _Spine) -> pl.DataFrame:
@@ -157,8 +188,16 @@ def _answers(view: View, asked: _Spine) -> pl.DataFrame:
     event = frame[view.event].cast(asked.cut.dtype) if _is_time(view) else frame["known_at"]
     moment = asked.moment(subject, frame.select(pl.max_horizontal("known_at", event)).to_series())
     order = np.argsort(moment, kind="stable")  # rows learnt together stay in the order of their key
-    withdrawn = frame["withdrawn"].fill_null(value=False).to_numpy() if "withdrawn" in frame.columns else np.zeros(frame.height, bool)
-    latest = _latest_standing(frame[view.event], subject, order, withdrawn) if withdrawn.any() else np.maximum.accumulate(order)
+    withdrawn = (
+        frame["withdrawn"].fill_null(value=False).to_numpy()
+        if "withdrawn" in frame.columns
+        else np.zeros(frame.height, bool)
+    )
+    latest = (
+        _latest_standing(frame[view.event], subject, order, withdrawn)
+        if withdrawn.any()
+        else np.maximum.accumulate(order)
+    )
     row = pl.Series("row", _looked_up(latest, moment[order], subject, asked))
     answer = pl.when(row >= 0).then(row)
     if view.tolerance is not None:
@@ -173,7 +212,9 @@ def _looked_up(latest: Ints, learnt: Ints, subject: Ints, asked: _Spine) -> Ints
     if len(learnt):
         place = np.searchsorted(learnt, asked.moments, "right") - 1
         answer = latest[place]
-        answer[(place < 0) | (subject[place] != asked.subject)] = -1  # subjects stand in one order in rows and in `learnt`
+        answer[
+            (place < 0) | (subject[place] != asked.subject)
+        ] = -1  # subjects stand in one order in rows and in `learnt`
         row[asked.order] = answer
     return row
 
@@ -187,7 +228,9 @@ def _latest_standing(event: pl.Series, subject: Ints, order: Ints, withdrawn: np
     rows = len(order)
     place = np.empty_like(order)
     place[order] = np.arange(rows)
-    versioned = (np.diff(subject) == 0) & (np.diff(_ints(event.rle_id())) == 0)  # the next row is a newer version of this one
+    versioned = (np.diff(subject) == 0) & (
+        np.diff(_ints(event.rle_id())) == 0
+    )  # the next row is a newer version of this one
     end = np.searchsorted(subject, subject, "right")
     end[:-1] = np.where(versioned, place[1:], end[:-1])
     standing = np.flatnonzero(~withdrawn)

@@ -47,7 +47,9 @@ RANKED = ("ret_1", "ret_5", "ret_20", "vol_20", "volume_shock")
 
 def cross_section(rows: pl.DataFrame) -> pl.DataFrame:
     """Ranks among the members of the session, in (0, 1]; ties share their mean rank."""
-    return rows.with_columns((pl.col(f).rank("average") / pl.col(f).count()).over("session").alias(f"rank_{f}") for f in RANKED)
+    return rows.with_columns(
+        (pl.col(f).rank("average") / pl.col(f).count()).over("session").alias(f"rank_{f}") for f in RANKED
+    )
 
 
 FEATURES = (

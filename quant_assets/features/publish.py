@@ -33,27 +33,56 @@ def anchors(store: Store, feature_set: FeatureSet, cuts: Cuts, sessions: Sequenc
             raise LookbackExceeded(
                 f"{feature_set.name} {feature_set.version} was published with a lookback of {held} sessions in the quarter of {start}, and declares {feature_set.lookback} now; what is computed in another way is another version"
             )
-    rows = [(start, standing.get(start) or default_anchor(cuts.calendar, start, feature_set.lookback), cuts.of(start)) for start in starts]
-    frame = pl.DataFrame(rows, schema={"session": pl.Date, "anchor": pl.Date, "known_at": ANCHORS.schema["known_at"]}, orient="row")
-    return frame.with_columns(feature_set=pl.lit(feature_set.name), version=pl.lit(feature_set.version)).select(*ANCHORS.schema)
+    rows = [
+        (start, standing.get(start) or default_anchor(cuts.calendar, start, feature_set.lookback), cuts.of(start))
+        for start in starts
+    ]
+    frame = pl.DataFrame(
+        rows, schema={"session": pl.Date, "anchor": pl.Date, "known_at": ANCHORS.schema["known_at"]}, orient="row"
+    )
+    return frame.with_columns(feature_set=pl.lit(feature_set.name), version=pl.lit(feature_set.version)).select(
+        *ANCHORS.schema
+    )
 
 
-def as_versions(store: Store, feature_set: FeatureSet, cuts: Cuts, anchor: date, last: date, names: pl.DataFrame | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+def as_versions(
+    store: Store, feature_set: FeatureSet, cuts: Cuts, anchor: date, last: date, names: pl.DataFrame | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The versions of bars and of adjusting actions on [anchor, last] known by the cut of `last`, located on the calendar (see `blocks.versions`); of `names` (column sid) alone where given."""
     as_of, located, terms = cuts.of(last), cuts.frame(anchor, last), ("numerator", "denominator", "cash", "value")
     bars = store.read(BARS, as_of=as_of, first=anchor, last=last, columns=(*feature_set.stored_columns, "withdrawn"))
-    actions = store.read(ACTIONS, as_of=as_of, first=anchor, last=last, columns=(*terms, "withdrawn")).filter(pl.col("kind").is_in(ADJUSTING))
+    actions = store.read(ACTIONS, as_of=as_of, first=anchor, last=last, columns=(*terms, "withdrawn")).filter(
+        pl.col("kind").is_in(ADJUSTING)
+    )
     if names is not None:
         bars, actions = (f.join(names, on="sid", how="semi", maintain_order="left") for f in (bars, actions))
-    return versions(bars, located, feature_set.stored_columns, ("sid",)), versions(actions, located, terms, ("sid", "kind"))
+    return versions(bars, located, feature_set.stored_columns, ("sid",)), versions(
+        actions, located, terms, ("sid", "kind")
+    )
 
 
-def compute(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, sessions: Sequence[date], progress: Progress = quiet) -> pl.DataFrame:
+def compute(
+    store: Store,
+    feature_set: FeatureSet,
+    universe: str,
+    cuts: Cuts,
+    sessions: Sequence[date],
+    progress: Progress = quiet,
+) -> pl.DataFrame:
     """Rows of `feature_set.table` for the members of each of `sessions` (consecutive or not), as known at each cut. Reads only."""
-    return pl.concat([feature_set.table.empty(), *by_block(store, feature_set, universe, cuts, sessions, progress)]).sort(feature_set.table.key)
+    return pl.concat(
+        [feature_set.table.empty(), *by_block(store, feature_set, universe, cuts, sessions, progress)]
+    ).sort(feature_set.table.key)
 
 
-def by_block(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, sessions: Sequence[date], progress: Progress = quiet) -> Iterator[pl.DataFrame]:
+def by_block(
+    store: Store,
+    feature_set: FeatureSet,
+    universe: str,
+    cuts: Cuts,
+    sessions: Sequence[date],
+    progress: Progress = quiet,
+) -> Iterator[pl.DataFrame]:
     """The rows of `compute`, a block at a time and no more than that in memory, each sorted by the table's key."""
     if not sessions:
         return
@@ -68,13 +97,19 @@ def by_block(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, s
         # a kernel looks at one name alone, so that names that are no members of any of these sessions need no evaluation
         bars, actions = as_versions(store, feature_set, cuts, anchor, wanted[-1], of_session.select("sid").unique())
         block = Block(calendar.index(anchor), calendar.index(wanted[0]), calendar.index(wanted[-1]))
-        values = evaluate(feature_set, bars, actions, of_session, block, _inputs(store, feature_set, universe, cuts, wanted, anchor)).join(located, on="i", maintain_order="left")
-        named = values.with_columns(universe=pl.lit(universe), version=pl.lit(feature_set.version)).rename({"cut": "known_at"})
+        values = evaluate(
+            feature_set, bars, actions, of_session, block, _inputs(store, feature_set, universe, cuts, wanted, anchor)
+        ).join(located, on="i", maintain_order="left")
+        named = values.with_columns(universe=pl.lit(universe), version=pl.lit(feature_set.version)).rename(
+            {"cut": "known_at"}
+        )
         yield named.select(*feature_set.table.schema)
     progress(len(standing), len(standing), feature_set.name)
 
 
-def _inputs(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, wanted: Sequence[date], anchor: date) -> dict[str, pl.DataFrame]:
+def _inputs(
+    store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, wanted: Sequence[date], anchor: date
+) -> dict[str, pl.DataFrame]:
     """What the set's inputs brought, by name, located on the calendar (`i` for the session). Raises ContractViolation where one did not bring what it declared."""
     frames: dict[str, pl.DataFrame] = {}
     for one in feature_set.inputs:
@@ -85,14 +120,32 @@ def _inputs(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, wa
             raise ContractViolation(
                 f"input {one.name!r} of {feature_set.name!r} must bring {[*key, *one.columns]} once for each {' and '.join(key)}; it lacks {missing or 'nothing, and keys occur twice'}"
             )
-        frames[one.name] = brought.select(*key, *(pl.col(c).cast(t) for c, t in one.columns.items())).join(cuts.frame(asked[0], asked[-1]).select("session", "i"), on="session").drop("session")
+        frames[one.name] = (
+            brought.select(*key, *(pl.col(c).cast(t) for c, t in one.columns.items()))
+            .join(cuts.frame(asked[0], asked[-1]).select("session", "i"), on="session")
+            .drop("session")
+        )
     return frames
 
 
-def publish(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, sessions: Sequence[date], progress: Progress = quiet) -> StageReport:
+def publish(
+    store: Store,
+    feature_set: FeatureSet,
+    universe: str,
+    cuts: Cuts,
+    sessions: Sequence[date],
+    progress: Progress = quiet,
+) -> StageReport:
     """Compute and store, block by block. What is published stands, so that an interrupted run goes on where it stopped, and the same sessions again are a no-op."""
     store.append(ANCHORS, anchors(store, feature_set, cuts, sessions))
-    stands = store.read(feature_set.table, as_of=None, first=min(sessions), last=max(sessions), where={"version": feature_set.version, "universe": universe}, columns=())
+    stands = store.read(
+        feature_set.table,
+        as_of=None,
+        first=min(sessions),
+        last=max(sessions),
+        where={"version": feature_set.version, "universe": universe},
+        columns=(),
+    )
     published = stands.filter(pl.col("session").is_in(sessions))
     before = set(published["session"])
     new, nulls, covered = 0, 0, len(before)

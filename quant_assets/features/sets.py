@@ -97,14 +97,30 @@ class FeatureSet:
     @cached_property
     def reads(self) -> tuple[str, ...]:
         """The tables that it is made from."""
-        return ("bars", "actions", "universe", *sorted({t for i in self.inputs for t in i.tables} - {"bars", "actions", "universe"}))
+        return (
+            "bars",
+            "actions",
+            "universe",
+            *sorted({t for i in self.inputs for t in i.tables} - {"bars", "actions", "universe"}),
+        )
 
     @cached_property
     def fingerprint(self) -> str:
         """Identifies the declaration and the source that its functions come from: what an audit speaks of."""
         functions = (self.kernel, self.cross_section, *(i.read for i in self.inputs))
-        declared = (self.name, self.version, self.features, self.columns, self.lookback, [(i.name, i.on, i.tables) for i in self.inputs], str(self.dtype), self.frequency)
-        return content_id(*declared, [source_hash(f) for f in functions], [p.fingerprint for p in self.parts], length=16)
+        declared = (
+            self.name,
+            self.version,
+            self.features,
+            self.columns,
+            self.lookback,
+            [(i.name, i.on, i.tables) for i in self.inputs],
+            str(self.dtype),
+            self.frequency,
+        )
+        return content_id(
+            *declared, [source_hash(f) for f in functions], [p.fingerprint for p in self.parts], length=16
+        )
 
 
 def together(name: str, *sets: FeatureSet, version: str = "1", doc: str = "") -> FeatureSet:
@@ -114,20 +130,28 @@ def together(name: str, *sets: FeatureSet, version: str = "1", doc: str = "") ->
     """
     features = [f for s in sets for f in s.features]
     if twice := sorted({f for f in features if features.count(f) > 1}):
-        raise ConfigurationError(f"{name}: two of the sets {[s.name for s in sets]} have the features {twice}; rename one of each")
+        raise ConfigurationError(
+            f"{name}: two of the sets {[s.name for s in sets]} have the features {twice}; rename one of each"
+        )
     if len({s.frequency for s in sets}) != 1:
-        raise ConfigurationError(f"{name}: sets of one frequency go together; found { ({s.name: s.frequency for s in sets}) }")
+        raise ConfigurationError(
+            f"{name}: sets of one frequency go together; found { ({s.name: s.frequency for s in sets}) }"
+        )
 
     inputs: dict[str, Input] = {}
     for one in (i for s in sets for i in s.inputs):
         if inputs.setdefault(one.name, one) != one:
-            raise ConfigurationError(f"{name}: two of the sets {[s.name for s in sets]} have different inputs named {one.name!r}; rename one of them")
+            raise ConfigurationError(
+                f"{name}: two of the sets {[s.name for s in sets]} have different inputs named {one.name!r}; rename one of them"
+            )
 
     def kernel(panel: pl.DataFrame) -> pl.DataFrame:
         made = [s.kernel(panel).drop(panel.columns) for s in sets]
         names = [c for frame in made for c in frame.columns]
         if twice := sorted({c for c in names if names.count(c) > 1}):
-            raise ConfigurationError(f"{name}: the kernels of two of {[s.name for s in sets]} add the columns {twice}; rename them in one")
+            raise ConfigurationError(
+                f"{name}: the kernels of two of {[s.name for s in sets]} add the columns {twice}; rename them in one"
+            )
         return panel.with_columns(c for frame in made for c in frame.iter_columns())
 
     def cross_section(rows: pl.DataFrame) -> pl.DataFrame:
@@ -162,7 +186,9 @@ def declare(feature_set: FeatureSet) -> FeatureSet:
 
 def feature_sets() -> dict[str, FeatureSet]:
     """All sets that are declared, by name: those that come with the platform, and those of the packages loaded."""
-    from quant_assets.features.catalogue import SETS  # here: the catalogue imports what it lists, and that imports this module
+    from quant_assets.features.catalogue import (
+        SETS,
+    )  # here: the catalogue imports what it lists, and that imports this module
 
     for one in SETS:
         declare(one)
@@ -173,5 +199,7 @@ def feature_set(name: str) -> FeatureSet:
     """The set of that name. Raises ConfigurationError listing the sets that exist."""
     known = feature_sets()
     if name not in known:
-        raise ConfigurationError(f"no feature set is named {name!r}; there are {sorted(known)}. A set of your own is found where the deployment names its module: packages: [myfund.features]")
+        raise ConfigurationError(
+            f"no feature set is named {name!r}; there are {sorted(known)}. A set of your own is found where the deployment names its module: packages: [myfund.features]"
+        )
     return known[name]

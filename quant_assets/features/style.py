@@ -87,5 +87,7 @@ STYLE = FeatureSet(
     cross_section=cross_section,
     inputs=(MARKET, FUNDAMENTALS),
     doc="Style exposures: winsorised and z-scored among the members of the session, so that the equal-weighted portfolio has none.",
-    meaning={c: f"{m}; winsorised at median ± 3 × 1.4826 MAD, then z-score over the members" for c, m in MEANING.items()},
+    meaning={
+        c: f"{m}; winsorised at median ± 3 × 1.4826 MAD, then z-score over the members" for c, m in MEANING.items()
+    },
 )

@@ -131,26 +131,96 @@ PRICE = Group(
         **{f"deviation_{n}": ta.stddev((C / C.shift(1)).log(), n, 1.0) for n in (20, 60)},
     },
     features={
-        **{f"sma_{n}": Feature(ROW(f"sma_{n}") / C - 1, n, f"mean close of {n} rows over the close, less 1") for n in (5, 20, 50, 200)},
-        **{f"ema_{n}": Feature(ROW(f"ema_{n}") / C - 1, n + decay(n), f"exponential mean close of period {n} over the close, less 1") for n in (10, 20, 50)},
-        "dema_20": Feature(ROW("dema") / C - 1, 39 + decay(20, 20), "double exponential mean (Mulloy) of period 20 over the close, less 1: 2 E - E(E)"),
-        "tema_20": Feature(ROW("tema") / C - 1, 58 + decay(20, 20, 20), "triple exponential mean (Mulloy) of period 20 over the close, less 1: 3 E - 3 E(E) + E(E(E))"),
-        "t3_5": Feature(ROW("t3") / C - 1, 25 + decay(5, 5, 5, 5, 5, 5), "Tillson's T3 of period 5, volume factor 0.7, over the close, less 1"),
+        **{
+            f"sma_{n}": Feature(ROW(f"sma_{n}") / C - 1, n, f"mean close of {n} rows over the close, less 1")
+            for n in (5, 20, 50, 200)
+        },
+        **{
+            f"ema_{n}": Feature(
+                ROW(f"ema_{n}") / C - 1, n + decay(n), f"exponential mean close of period {n} over the close, less 1"
+            )
+            for n in (10, 20, 50)
+        },
+        "dema_20": Feature(
+            ROW("dema") / C - 1,
+            39 + decay(20, 20),
+            "double exponential mean (Mulloy) of period 20 over the close, less 1: 2 E - E(E)",
+        ),
+        "tema_20": Feature(
+            ROW("tema") / C - 1,
+            58 + decay(20, 20, 20),
+            "triple exponential mean (Mulloy) of period 20 over the close, less 1: 3 E - 3 E(E) + E(E(E))",
+        ),
+        "t3_5": Feature(
+            ROW("t3") / C - 1,
+            25 + decay(5, 5, 5, 5, 5, 5),
+            "Tillson's T3 of period 5, volume factor 0.7, over the close, less 1",
+        ),
         "macd": Feature(ROW("macd") / C, 34 + decay(26), "exponential mean of 12 less that of 26, over the close"),
-        "macd_signal": Feature(ROW("signal") / C, 34 + decay(26, 9), "exponential mean of 9 of the MACD line, over the close"),
-        "macd_histogram": Feature((ROW("macd") - ROW("signal")) / C, 34 + decay(26, 9), "MACD line less its signal, over the close"),
-        "ppo": Feature(ROW("ppo"), 26 + decay(26), "percentage price oscillator: exponential mean of 12 over that of 26, less 1, in percent"),
-        "trix_15": Feature(ROW("trix"), 44 + decay(15, 15, 15), "change over one row of the triple smoothed exponential mean of period 15, in percent"),
-        "slope_20": Feature(ROW("slope") / C, 20, "slope per row of the least-squares line through 20 closes, over the close"),
-        **{f"rsi_{n}": Feature(ROW(f"rsi_{n}"), n + GAP + decay(wilder(n)), f"relative strength index (Wilder) of {n} rows, 0 to 100", _moved(GAP + 1)) for n in (7, 14, 28)},
-        "stochrsi_k": Feature(ROW("fast_k"), 30 + GAP + decay(wilder(14)), "where RSI 14 stands in its range of 14 rows, 0 to 100", _SWINGS),
+        "macd_signal": Feature(
+            ROW("signal") / C, 34 + decay(26, 9), "exponential mean of 9 of the MACD line, over the close"
+        ),
+        "macd_histogram": Feature(
+            (ROW("macd") - ROW("signal")) / C, 34 + decay(26, 9), "MACD line less its signal, over the close"
+        ),
+        "ppo": Feature(
+            ROW("ppo"),
+            26 + decay(26),
+            "percentage price oscillator: exponential mean of 12 over that of 26, less 1, in percent",
+        ),
+        "trix_15": Feature(
+            ROW("trix"),
+            44 + decay(15, 15, 15),
+            "change over one row of the triple smoothed exponential mean of period 15, in percent",
+        ),
+        "slope_20": Feature(
+            ROW("slope") / C, 20, "slope per row of the least-squares line through 20 closes, over the close"
+        ),
+        **{
+            f"rsi_{n}": Feature(
+                ROW(f"rsi_{n}"),
+                n + GAP + decay(wilder(n)),
+                f"relative strength index (Wilder) of {n} rows, 0 to 100",
+                _moved(GAP + 1),
+            )
+            for n in (7, 14, 28)
+        },
+        "stochrsi_k": Feature(
+            ROW("fast_k"),
+            30 + GAP + decay(wilder(14)),
+            "where RSI 14 stands in its range of 14 rows, 0 to 100",
+            _SWINGS,
+        ),
         "stochrsi_d": Feature(ROW("fast_d"), 30 + GAP + decay(wilder(14)), "mean of 3 of stochrsi_k", _SWINGS),
-        "cmo_14": Feature(ROW("cmo"), 15, "momentum oscillator (Chande) of 14 rows: sum of gains less losses over their total, -100 to 100", _moved(15)),
-        "efficiency_10": Feature(ROW("efficiency"), 11, "efficiency ratio (Kaufman): net change of 10 rows over the sum of changes, 0 to 1", _moved(11)),
-        **{f"roc_{n}": Feature(ROW(f"roc_{n}"), n + 1, f"change of the close over {n} rows, in percent") for n in (5, 10, 20, 60)},
-        "bollinger_b": Feature(_position("lower", "upper"), 20, "where the close stands between the Bollinger bands (20 rows, 2 deviations): 0 lower, 1 upper", _moved(20)),
-        "bollinger_width": Feature((ROW("upper") - ROW("lower")) / ROW("sma_20"), 20, "distance of the Bollinger bands over their middle"),
-        **{f"volatility_{n}": Feature(ROW(f"deviation_{n}"), n + 1, f"deviation of {n} log returns of a row") for n in (20, 60)},
+        "cmo_14": Feature(
+            ROW("cmo"),
+            15,
+            "momentum oscillator (Chande) of 14 rows: sum of gains less losses over their total, -100 to 100",
+            _moved(15),
+        ),
+        "efficiency_10": Feature(
+            ROW("efficiency"),
+            11,
+            "efficiency ratio (Kaufman): net change of 10 rows over the sum of changes, 0 to 1",
+            _moved(11),
+        ),
+        **{
+            f"roc_{n}": Feature(ROW(f"roc_{n}"), n + 1, f"change of the close over {n} rows, in percent")
+            for n in (5, 10, 20, 60)
+        },
+        "bollinger_b": Feature(
+            _position("lower", "upper"),
+            20,
+            "where the close stands between the Bollinger bands (20 rows, 2 deviations): 0 lower, 1 upper",
+            _moved(20),
+        ),
+        "bollinger_width": Feature(
+            (ROW("upper") - ROW("lower")) / ROW("sma_20"), 20, "distance of the Bollinger bands over their middle"
+        ),
+        **{
+            f"volatility_{n}": Feature(ROW(f"deviation_{n}"), n + 1, f"deviation of {n} log returns of a row")
+            for n in (20, 60)
+        },
     },
 )
 
@@ -177,24 +247,81 @@ BAR = Group(
         "sar": ta.sar(H, L, 0.02, 0.2),
     },
     features={
-        "adx_14": Feature(ROW("adx"), 28 + GAP + decay(wilder(14), wilder(14)), "average directional index (Wilder) of 14 rows, 0 to 100", _moved(GAP + 1)),
-        "plus_di_14": Feature(ROW("plus"), 14 + GAP + decay(wilder(14)), "upward directional movement over true range, smoothed over 14 rows, in percent", _moved(GAP + 1)),
-        "minus_di_14": Feature(ROW("minus"), 14 + GAP + decay(wilder(14)), "downward directional movement over true range, smoothed over 14 rows, in percent", _moved(GAP + 1)),
+        "adx_14": Feature(
+            ROW("adx"),
+            28 + GAP + decay(wilder(14), wilder(14)),
+            "average directional index (Wilder) of 14 rows, 0 to 100",
+            _moved(GAP + 1),
+        ),
+        "plus_di_14": Feature(
+            ROW("plus"),
+            14 + GAP + decay(wilder(14)),
+            "upward directional movement over true range, smoothed over 14 rows, in percent",
+            _moved(GAP + 1),
+        ),
+        "minus_di_14": Feature(
+            ROW("minus"),
+            14 + GAP + decay(wilder(14)),
+            "downward directional movement over true range, smoothed over 14 rows, in percent",
+            _moved(GAP + 1),
+        ),
         "aroon_up_25": Feature(ROW("up"), 26, "100 less 4 for each row since the highest high of 26 rows"),
         "aroon_down_25": Feature(ROW("down"), 26, "100 less 4 for each row since the lowest low of 26 rows"),
-        **{f"ichimoku_{n}": Feature(ROW(f"middle_{n}") / C - 1, n, f"middle of the range of {n} rows over the close, less 1") for n in (9, 26, 52)},
-        "stoch_k": Feature(ROW("slow_k"), 18, "slow %K: mean of 3 of where the close stands in the range of 14 rows, 0 to 100", _moved(14, "still_lately")),
+        **{
+            f"ichimoku_{n}": Feature(
+                ROW(f"middle_{n}") / C - 1, n, f"middle of the range of {n} rows over the close, less 1"
+            )
+            for n in (9, 26, 52)
+        },
+        "stoch_k": Feature(
+            ROW("slow_k"),
+            18,
+            "slow %K: mean of 3 of where the close stands in the range of 14 rows, 0 to 100",
+            _moved(14, "still_lately"),
+        ),
         "stoch_d": Feature(ROW("slow_d"), 18, "slow %D: mean of 3 of stoch_k", _moved(14, "still_lately")),
-        "williams_r": Feature(ROW("williams"), 14, "Williams %R of 14 rows: where the close stands below the highest high, -100 to 0", _moved(14)),
-        "cci_20": Feature(ROW("cci"), 20, "commodity channel index (Lambert): typical price less its mean of 20 rows, over 0.015 mean absolute deviations", _moved(20)),
-        "ultimate": Feature(ROW("ultimate"), 29, "ultimate oscillator (Williams): buying pressure over true range of 7, 14 and 28 rows, weighted 4:2:1, 0 to 100", _moved(8)),
-        "natr_14": Feature(ROW("natr"), 14 + decay(wilder(14)), "average true range (Wilder) of 14 rows over the close, in percent"),
+        "williams_r": Feature(
+            ROW("williams"),
+            14,
+            "Williams %R of 14 rows: where the close stands below the highest high, -100 to 0",
+            _moved(14),
+        ),
+        "cci_20": Feature(
+            ROW("cci"),
+            20,
+            "commodity channel index (Lambert): typical price less its mean of 20 rows, over 0.015 mean absolute deviations",
+            _moved(20),
+        ),
+        "ultimate": Feature(
+            ROW("ultimate"),
+            29,
+            "ultimate oscillator (Williams): buying pressure over true range of 7, 14 and 28 rows, weighted 4:2:1, 0 to 100",
+            _moved(8),
+        ),
+        "natr_14": Feature(
+            ROW("natr"), 14 + decay(wilder(14)), "average true range (Wilder) of 14 rows over the close, in percent"
+        ),
         "true_range": Feature(ROW("range") / C, 2, "true range of the row over the close"),
         "keltner": Feature(
-            _position("lower", "upper"), 20 + GAP + decay(20), "where the close stands in the Keltner channel (typical price of period 20, 2 average true ranges of 10 rows)", _moved(20)
+            _position("lower", "upper"),
+            20 + GAP + decay(20),
+            "where the close stands in the Keltner channel (typical price of period 20, 2 average true ranges of 10 rows)",
+            _moved(20),
         ),
-        **{f"donchian_{n}": Feature(_position(f"low_{n}", f"high_{n}"), n, f"where the close stands between the lowest low and the highest high of {n} rows") for n in (20, 55, 250)},
-        "sar": Feature(ROW("sar") / C - 1, 250, "parabolic stop and reversal (Wilder; step 0.02, at most 0.2) over the close, less 1", _moved(GAP + 1)),
+        **{
+            f"donchian_{n}": Feature(
+                _position(f"low_{n}", f"high_{n}"),
+                n,
+                f"where the close stands between the lowest low and the highest high of {n} rows",
+            )
+            for n in (20, 55, 250)
+        },
+        "sar": Feature(
+            ROW("sar") / C - 1,
+            250,
+            "parabolic stop and reversal (Wilder; step 0.02, at most 0.2) over the close, less 1",
+            _moved(GAP + 1),
+        ),
     },
 )
 
@@ -212,15 +339,45 @@ FLOW = Group(
         "obv_20": ta.mom(ta.obv(C, V), 20),
     },
     features={
-        "mfi_14": Feature(ROW("mfi"), 15, "money flow index of 14 rows: volume times typical price where it rose, over all, 0 to 100", _moved(15) & _traded(14)),
-        "obv_20": Feature(ROW("obv_20") / ROW("volume_20"), 21, "on-balance volume gained in 20 rows over their volume, -1 to 1", _traded(20)),
-        "money_flow_20": Feature(ROW("flow"), 20, "Chaikin money flow: volume times where the close stands in its bar, over the volume of 20 rows, -1 to 1", _traded(20)),
-        "chaikin": Feature(
-            ROW("oscillator") / ROW("volume_20") * 20, 20 + decay(10), "Chaikin oscillator (accumulation line, exponential mean of 3 less that of 10) over mean volume of 20 rows", _traded(20)
+        "mfi_14": Feature(
+            ROW("mfi"),
+            15,
+            "money flow index of 14 rows: volume times typical price where it rose, over all, 0 to 100",
+            _moved(15) & _traded(14),
         ),
-        "force_13": Feature(ROW("force") / ROW("volume_13") * 13 / C, 14 + decay(13), "force index (Elder): exponential mean of 13 of change times volume, over mean volume and close", _traded(13)),
-        "vwma_20": Feature(ROW("weighted") / C - 1, 20, "volume-weighted mean close of 20 rows over the close, less 1", _traded(20)),
-        "pvo": Feature(ROW("pvo"), 26 + decay(26), "percentage volume oscillator: exponential mean of 12 over that of 26, less 1, in percent", _traded(26)),
+        "obv_20": Feature(
+            ROW("obv_20") / ROW("volume_20"),
+            21,
+            "on-balance volume gained in 20 rows over their volume, -1 to 1",
+            _traded(20),
+        ),
+        "money_flow_20": Feature(
+            ROW("flow"),
+            20,
+            "Chaikin money flow: volume times where the close stands in its bar, over the volume of 20 rows, -1 to 1",
+            _traded(20),
+        ),
+        "chaikin": Feature(
+            ROW("oscillator") / ROW("volume_20") * 20,
+            20 + decay(10),
+            "Chaikin oscillator (accumulation line, exponential mean of 3 less that of 10) over mean volume of 20 rows",
+            _traded(20),
+        ),
+        "force_13": Feature(
+            ROW("force") / ROW("volume_13") * 13 / C,
+            14 + decay(13),
+            "force index (Elder): exponential mean of 13 of change times volume, over mean volume and close",
+            _traded(13),
+        ),
+        "vwma_20": Feature(
+            ROW("weighted") / C - 1, 20, "volume-weighted mean close of 20 rows over the close, less 1", _traded(20)
+        ),
+        "pvo": Feature(
+            ROW("pvo"),
+            26 + decay(26),
+            "percentage volume oscillator: exponential mean of 12 over that of 26, less 1, in percent",
+            _traded(26),
+        ),
     },
 )
 
@@ -237,7 +394,10 @@ def _computed(group: Group, panel: pl.DataFrame) -> pl.DataFrame:
     """The group's features in the panel's rows."""
     rows = _stretches(panel, group.columns)
     # each line is cut to the rows wanted as soon as it is drawn: all of them at once would be the peak of memory
-    drawn = rows.select(column.filter("selected") for column in (pl.all(), *(line.over("stretch").alias(name) for name, line in group.lines.items())))
+    drawn = rows.select(
+        column.filter("selected")
+        for column in (pl.all(), *(line.over("stretch").alias(name) for name, line in group.lines.items()))
+    )
     values = drawn.select(_value(feature).alias(name) for name, feature in group.features.items())
     place = np.full(panel.height, -1)
     place[drawn["at"].to_numpy()] = np.arange(drawn.height)
@@ -257,9 +417,13 @@ def _stretches(panel: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
     without bound where the stretch began within it. `still`: rows since prices moved; `still_lately`: its most in 5 rows.
     """
     usable = [pl.col(c).is_finite() & ((pl.col(c) >= 0) if c == "volume" else (pl.col(c) > 0)) for c in columns]
-    rows = panel.with_row_index("at").filter(pl.all_horizontal(usable)).select("at", "series", "i", "selected", *columns)
+    rows = (
+        panel.with_row_index("at").filter(pl.all_horizontal(usable)).select("at", "series", "i", "selected", *columns)
+    )
     gap = (pl.col("i") - pl.col("i").shift(1)) > GAP + 1
-    rows = rows.with_columns(stretch=((pl.col("series") != pl.col("series").shift(1)) | gap).fill_null(value=False).cum_sum().set_sorted())
+    rows = rows.with_columns(
+        stretch=((pl.col("series") != pl.col("series").shift(1)) | gap).fill_null(value=False).cum_sum().set_sorted()
+    )
     stretch, i = (rows[c].to_numpy().astype(np.int64) for c in ("stretch", "i"))
     first = np.flatnonzero(np.diff(stretch, prepend=-1))
     _, exponent = np.frexp(rows["close"].to_numpy()[first])
@@ -268,7 +432,12 @@ def _stretches(panel: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
     young = i - i[first][stretch] < REACH
     still = _still(rows, first, stretch)
     prices = [pl.col(c) * pl.Series(np.ldexp(1.0, -exponent)[stretch]) for c in columns if c != "volume"]
-    return rows.with_columns(*prices, enough=pl.Series(np.where(young, ENDLESS, within)), still=still, still_lately=still.rolling_max(5, min_samples=1))
+    return rows.with_columns(
+        *prices,
+        enough=pl.Series(np.where(young, ENDLESS, within)),
+        still=still,
+        still_lately=still.rolling_max(5, min_samples=1),
+    )
 
 
 def _still(rows: pl.DataFrame, first: npt.NDArray[np.int64], stretch: npt.NDArray[np.int64]) -> pl.Series:

@@ -49,7 +49,9 @@ class Trial:
     @property
     def best(self) -> Mapping[str, float | int | str] | None:
         """The feature and horizon that foretold most, of horizons that the range holds often enough: feature, horizon, mean, t, n; None where there is none."""
-        told = self.measures.decay.filter(pl.col("t").is_not_null(), pl.col("n") >= INDEPENDENT * pl.col("horizon")).sort(pl.col("t").abs(), descending=True)
+        told = self.measures.decay.filter(
+            pl.col("t").is_not_null(), pl.col("n") >= INDEPENDENT * pl.col("horizon")
+        ).sort(pl.col("t").abs(), descending=True)
         return told.row(0, named=True) if told.height else None
 
     @property
@@ -58,37 +60,81 @@ class Trial:
         for law, evidence in self.refused.select("law", "evidence").iter_rows():
             return f"REFUSED by the law of {law.replace('_', ' ')}: {evidence}. What was measured of it means nothing."
         if not self.fine:
-            return "NO VALUE: it is missing on every session; is its window longer than the data, or min_samples too high?"
+            return (
+                "NO VALUE: it is missing on every session; is its window longer than the data, or min_samples too high?"
+            )
         if (best := self.best) is None:
             return f"FREE OF LOOK-AHEAD. What it foretells cannot be told from {len(self.sessions)} sessions: take more, or it is the same for all names."
         told = f"rank IC {best['mean']:+.4f} over {best['horizon']} sessions (t {best['t']:+.1f}, {best['n']} sessions)"
         closest = self.correlation.filter(pl.col("correlation").abs() >= REPEATS).head(1)
-        repeats = "".join(f" It says what {r['set']}'s {r['other']} says (rank correlation {r['correlation']:+.2f})." for r in closest.iter_rows(named=True))
-        judged = "more than luck explains" if abs(float(best["t"])) >= HURDLE else f"no more than luck gives somebody who tries many (|t| below {HURDLE:g})"
+        repeats = "".join(
+            f" It says what {r['set']}'s {r['other']} says (rank correlation {r['correlation']:+.2f})."
+            for r in closest.iter_rows(named=True)
+        )
+        judged = (
+            "more than luck explains"
+            if abs(float(best["t"])) >= HURDLE
+            else f"no more than luck gives somebody who tries many (|t| below {HURDLE:g})"
+        )
         return f"FREE OF LOOK-AHEAD. {told}: {judged}.{repeats}"
 
 
-def try_out(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, sessions: Sequence[date], audits: pl.DataFrame, others: Iterable[FeatureSet] = (), progress: Progress = quiet) -> Trial:
+def try_out(
+    store: Store,
+    feature_set: FeatureSet,
+    universe: str,
+    cuts: Cuts,
+    sessions: Sequence[date],
+    audits: pl.DataFrame,
+    others: Iterable[FeatureSet] = (),
+    progress: Progress = quiet,
+) -> Trial:
     """Computes the set over stored sessions, ascending, and measures it; `others`: sets whose published values it is compared with. Writes nothing."""
     values = compute(store, feature_set, universe, cuts, sessions, progress)
-    forward = pl.concat(compute_labels(store, cuts, h, sessions).select("session", "sid", "horizon", "value") for h in HORIZONS)
+    forward = pl.concat(
+        compute_labels(store, cuts, h, sessions).select("session", "sid", "horizon", "value") for h in HORIZONS
+    )
     measures = explore(feature_set, values, forward.filter(pl.col("session") >= sessions[0]), horizons=HORIZONS)
-    ordered = audits.sort(pl.col("law").replace_strict(LAWS, range(len(LAWS)), default=len(LAWS), return_dtype=pl.Int64))
-    return Trial(feature_set, universe, tuple(sessions), ordered, measures, _correlations(store, feature_set, universe, values, others))
+    ordered = audits.sort(
+        pl.col("law").replace_strict(LAWS, range(len(LAWS)), default=len(LAWS), return_dtype=pl.Int64)
+    )
+    return Trial(
+        feature_set,
+        universe,
+        tuple(sessions),
+        ordered,
+        measures,
+        _correlations(store, feature_set, universe, values, others),
+    )
 
 
-def _correlations(store: Store, feature_set: FeatureSet, universe: str, values: pl.DataFrame, others: Iterable[FeatureSet]) -> pl.DataFrame:
+def _correlations(
+    store: Store, feature_set: FeatureSet, universe: str, values: pl.DataFrame, others: Iterable[FeatureSet]
+) -> pl.DataFrame:
     """The mean rank correlation of each feature with each published one."""
     found: list[tuple[str, str, str, float]] = []
     for other in others:
         if other.name == feature_set.name or store.version(other.table) < 0 or values.is_empty():
             continue
-        published = store.read(other.table, as_of=None, first=values["session"].min(), last=values["session"].max(), where={"version": other.version, "universe": universe})  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
-        both = values.join(published.sort("known_at").unique(["session", "sid"], keep="last"), on=["session", "sid"], suffix=" of the other")
+        first, last = values["session"].min(), values["session"].max()
+        published = store.read(
+            other.table,
+            as_of=None,
+            first=first,  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+            last=last,  # pyright: ignore[reportArgumentType]  # as above
+            where={"version": other.version, "universe": universe},
+        )
+        both = values.join(
+            published.sort("known_at").unique(["session", "sid"], keep="last"),
+            on=["session", "sid"],
+            suffix=" of the other",
+        )
         for mine in feature_set.features:
             for theirs in other.features:
                 column = f"{theirs} of the other" if theirs in values.columns else theirs
                 if (means := rank_ic(both, mine, column)["ic"]).len():
                     found.append((mine, other.name, theirs, float(means.mean())))  # pyright: ignore[reportArgumentType]  # as above
     schema = {"feature": pl.String, "set": pl.String, "other": pl.String, "correlation": pl.Float64}
-    return pl.DataFrame(found, schema=schema, orient="row").sort(pl.col("correlation").abs(), descending=True, maintain_order=True)
+    return pl.DataFrame(found, schema=schema, orient="row").sort(
+        pl.col("correlation").abs(), descending=True, maintain_order=True
+    )

@@ -39,7 +39,13 @@ def terms(actions: pl.DataFrame, *by: str) -> pl.DataFrame:
     without a known worth pays nothing.
     """
     ratio = pl.when(pl.col("kind").is_in(SPLITS)).then(pl.col("numerator") / pl.col("denominator")).otherwise(1.0)
-    paid = pl.when(kind="dividend").then(pl.col("cash").cast(pl.Float64)).when(kind="spin_off").then("value").fill_null(0.0)
+    paid = (
+        pl.when(kind="dividend")
+        .then(pl.col("cash").cast(pl.Float64))
+        .when(kind="spin_off")
+        .then("value")
+        .fill_null(0.0)
+    )
     kept = actions.filter(pl.col("kind").is_in(ADJUSTING)).sort(*by, "kind")
     return kept.group_by(by, maintain_order=True).agg(ratio=ratio.product(), paid=paid.sum())
 
@@ -59,7 +65,9 @@ def adjusted(bars: pl.DataFrame, actions: pl.DataFrame, policy: str, session: da
     the last bar's. A merger's shares count at their last close before. Raises ConfigurationError for another policy.
     """
     if policy not in POLICIES:
-        raise ConfigurationError(f"{policy!r} is no policy for corporate actions; the policies are {', '.join(POLICIES)}")
+        raise ConfigurationError(
+            f"{policy!r} is no policy for corporate actions; the policies are {', '.join(POLICIES)}"
+        )
     if policy == "unadjusted" or bars.is_empty():
         return bars
     rows = _Rows(bars)
@@ -115,7 +123,9 @@ def _located(rows: _Rows, moves: pl.DataFrame, policy: str) -> pl.DataFrame:
     here, last = found["at"].to_numpy(), found["end"].to_numpy()
     if closes.null_count():
         # a row without a close is priced by the one before it
-        closes = rows.bars.select("sid", closes).select(pl.col("close").fill_null(strategy="forward").over("sid"))["close"]
+        closes = rows.bars.select("sid", closes).select(pl.col("close").fill_null(strategy="forward").over("sid"))[
+            "close"
+        ]
     before = pl.col("paid") / pl.lit(closes.gather(here - 1))
     found = found.with_columns(growth=growth(pl.col("ratio"), before.fill_null(0.0)))
     if policy == "total-return":
@@ -126,21 +136,33 @@ def _located(rows: _Rows, moves: pl.DataFrame, policy: str) -> pl.DataFrame:
 
 def _with_endings(rows: _Rows, out: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """`out` with a last row for each name whose end was declared with its terms. Of a merger and the delisting that follows, the merger counts."""
-    ends = known.filter(pl.col("kind").is_in(ENDING) & (pl.col("origin") == "declared")).sort("sid", "session", "kind", descending=[False, False, True])
-    ends = ends.unique("sid", keep="first", maintain_order=True).select("sid", "kind", "numerator", "denominator", "cash", "value", "counterpart", ex="session")
+    ends = known.filter(pl.col("kind").is_in(ENDING) & (pl.col("origin") == "declared")).sort(
+        "sid", "session", "kind", descending=[False, False, True]
+    )
+    ends = ends.unique("sid", keep="first", maintain_order=True).select(
+        "sid", "kind", "numerator", "denominator", "cash", "value", "counterpart", ex="session"
+    )
     last = out[rows.ends - 1].with_columns(raw=rows.bars["close"].gather(rows.ends - 1), at=rows.ends)
     last = last.join(ends, on="sid", maintain_order="left").filter(pl.col("session") < pl.col("ex"))
     shares = (pl.col("numerator") / pl.col("denominator") * pl.col("theirs")).fill_null(0.0)
-    whole = pl.col("counterpart").is_null() | pl.col("theirs").is_not_null()  # shares of something without a price are worth we know not what
+    whole = (
+        pl.col("counterpart").is_null() | pl.col("theirs").is_not_null()
+    )  # shares of something without a price are worth we know not what
     merged = pl.when(pl.col("kind") == "merger", whole, pl.any_horizontal(pl.col("cash", "theirs").is_not_null()))
     proceeds = merged.then((pl.col("cash").cast(pl.Float64).fill_null(0.0) + shares) / pl.col("raw") - 1.0)
-    last = last.join(_counterparts(rows.bars, last), on="sid", how="left", maintain_order="left").with_columns(made=1.0 + pl.coalesce("value", proceeds)).drop_nulls("made")
+    last = (
+        last.join(_counterparts(rows.bars, last), on="sid", how="left", maintain_order="left")
+        .with_columns(made=1.0 + pl.coalesce("value", proceeds))
+        .drop_nulls("made")
+    )
     if last.is_empty():
         return out
     prices: dict[str, Any] = {c: pl.col("close") * pl.col("made") for c in PRICES if c in out.columns}
     volume = {"volume": pl.lit(0.0)} if "volume" in out.columns else {}
     ended = last.with_columns(session="ex", **prices, **volume).select(out.columns)
-    return pl.concat([out, ended])[np.insert(np.arange(out.height), last["at"].to_numpy(), out.height + np.arange(ended.height))]
+    return pl.concat([out, ended])[
+        np.insert(np.arange(out.height), last["at"].to_numpy(), out.height + np.arange(ended.height))
+    ]
 
 
 def _counterparts(bars: pl.DataFrame, ends: pl.DataFrame) -> pl.DataFrame:
@@ -148,6 +170,18 @@ def _counterparts(bars: pl.DataFrame, ends: pl.DataFrame) -> pl.DataFrame:
     wanted = ends.filter(pl.col("counterpart").is_not_null()).select("sid", "ex", symbol="counterpart").sort("ex")
     if wanted.is_empty() or "symbol" not in bars.columns:
         return pl.DataFrame(schema={"sid": pl.Int64, "theirs": pl.Float64})
-    theirs = bars.filter(pl.col("symbol").is_in(wanted["symbol"].implode())).select("symbol", "session", theirs="close").sort("session")
-    found = wanted.join_asof(theirs, left_on="ex", right_on="session", by="symbol", strategy="backward", allow_exact_matches=False, check_sortedness=False)
+    theirs = (
+        bars.filter(pl.col("symbol").is_in(wanted["symbol"].implode()))
+        .select("symbol", "session", theirs="close")
+        .sort("session")
+    )
+    found = wanted.join_asof(
+        theirs,
+        left_on="ex",
+        right_on="session",
+        by="symbol",
+        strategy="backward",
+        allow_exact_matches=False,
+        check_sortedness=False,
+    )
     return found.drop_nulls("theirs").select("sid", "theirs")

@@ -23,9 +23,20 @@ RUNBOOK = "Runbook: a missing or thin capture is `quant why SESSION`; refused ro
 def build(sessions: dg.PartitionsDefinition[str], fed: Sequence[Dataset] = ()) -> Sequence[dg.AssetsDefinition]:
     """The stage's assets, partitioned by `sessions`: the daily bars with what belongs to them, and each dataset that a feed brings."""
     described = {"bars": BARS, "actions": ACTIONS, "listings": LISTINGS, "quarantine": QUARANTINE}
-    specs = [dg.AssetSpec(name, description=f"{table.doc}\n\n{RUNBOOK}", owners=OWNERS, group_name=GROUP, kinds={"deltalake", "polars"}) for name, table in described.items()]
+    specs = [
+        dg.AssetSpec(
+            name,
+            description=f"{table.doc}\n\n{RUNBOOK}",
+            owners=OWNERS,
+            group_name=GROUP,
+            kinds={"deltalake", "polars"},
+        )
+        for name, table in described.items()
+    ]
 
-    @dg.multi_asset(name="market_data", specs=specs, partitions_def=sessions, backfill_policy=dg.BackfillPolicy.single_run())
+    @dg.multi_asset(
+        name="market_data", specs=specs, partitions_def=sessions, backfill_policy=dg.BackfillPolicy.single_run()
+    )
     def market_data(
         context: dg.AssetExecutionContext,
         store: dg.ResourceParam[Store],
@@ -37,14 +48,20 @@ def build(sessions: dg.PartitionsDefinition[str], fed: Sequence[Dataset] = ()) -
     ) -> Any:
         days = sessions_of(context)
         with watching(store, cuts, notifier, days[-1]):
-            report = ingest(source, store, ledger.latest_cut(), clock.now(), pending(source, store, days[-1]), cuts.calendar)
+            report = ingest(
+                source, store, ledger.latest_cut(), clock.now(), pending(source, store, days[-1]), cuts.calendar
+            )
         for name, table in described.items():
             column = "capture" if table is QUARANTINE else "session"
             rows = store.read(table, as_of=cuts.of(days[-1]), first=days[0], last=days[-1])
             yield result(
                 report,
                 key=context.asset_key_for_output(name),
-                extra={"rows_of_sessions": rows.height, "distinct": rows["sid"].n_unique() if "sid" in rows.columns else rows[column].n_unique(), "version": store.version(table)},
+                extra={
+                    "rows_of_sessions": rows.height,
+                    "distinct": rows["sid"].n_unique() if "sid" in rows.columns else rows[column].n_unique(),
+                    "version": store.version(table),
+                },
             )
 
     @staged(
@@ -54,7 +71,12 @@ def build(sessions: dg.PartitionsDefinition[str], fed: Sequence[Dataset] = ()) -
         kinds={"polars"},
         description=f"The most liquid names, drawn at each month's first session as known at its cut; half-open intervals.\n\n{RUNBOOK}",
     )
-    def universe(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts], strategies: dg.ResourceParam[Sequence[Strategy]]) -> dg.MaterializeResult[Any]:
+    def universe(
+        context: dg.AssetExecutionContext,
+        store: dg.ResourceParam[Store],
+        cuts: dg.ResourceParam[Cuts],
+        strategies: dg.ResourceParam[Sequence[Strategy]],
+    ) -> dg.MaterializeResult[Any]:
         return result(merged([update(store, cuts, s.universe, sessions_of(context)) for s in strategies]))
 
     @staged(
@@ -64,7 +86,9 @@ def build(sessions: dg.PartitionsDefinition[str], fed: Sequence[Dataset] = ()) -
         kinds={"polars"},
         description=f"What the quality rules found on each session, stored by content hash: the data guardrail and delivery read these rows.\n\n{RUNBOOK}",
     )
-    def verdicts(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts]) -> dg.MaterializeResult[Any]:
+    def verdicts(
+        context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts]
+    ) -> dg.MaterializeResult[Any]:
         return result(gate(store, cuts, sessions_of(context)))
 
     return [market_data, verdicts, universe, *(observed(sessions, d) for d in fed)]
@@ -73,7 +97,13 @@ def build(sessions: dg.PartitionsDefinition[str], fed: Sequence[Dataset] = ()) -
 def observed(sessions: dg.PartitionsDefinition[str], dataset: Dataset) -> dg.AssetsDefinition:
     """The asset of a declared dataset: everything that its feeds have and that was not taken in yet."""
 
-    @staged(GROUP, sessions, name=dataset.name, kinds={"deltalake", "polars"}, description=f"{dataset.table.doc}\n\n{RUNBOOK}")
+    @staged(
+        GROUP,
+        sessions,
+        name=dataset.name,
+        kinds={"deltalake", "polars"},
+        description=f"{dataset.table.doc}\n\n{RUNBOOK}",
+    )
     def asset(
         context: dg.AssetExecutionContext,
         store: dg.ResourceParam[Store],
@@ -85,7 +115,10 @@ def observed(sessions: dg.PartitionsDefinition[str], dataset: Dataset) -> dg.Ass
     ) -> dg.MaterializeResult[Any]:
         days = sessions_of(context)
         with watching(store, cuts, notifier, days[-1]):
-            reports = [ingest(feed, store, ledger.latest_cut(), clock.now(), pending(feed, store, days[-1]), cuts.calendar) for feed in feeds[dataset.name]]
+            reports = [
+                ingest(feed, store, ledger.latest_cut(), clock.now(), pending(feed, store, days[-1]), cuts.calendar)
+                for feed in feeds[dataset.name]
+            ]
         rows = store.read(dataset.table, as_of=cuts.of(days[-1]), first=days[0], last=days[-1])
         return result(merged(reports), extra={"rows_of_sessions": rows.height, "version": store.version(dataset.table)})
 

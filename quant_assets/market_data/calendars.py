@@ -17,10 +17,21 @@ from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import CalendarUnknown, ConfigurationError
 
 FIRST_YEAR = 1990  # the span for which calendars are made; where exchange_calendars knows less, from there on
-COMPUTED_UNTIL = date(2030, 12, 31)  # of FX and 24/7: rules made of weekdays and daylight saving hold no longer than their lawmakers want
-CLOSED = {"XMOS": (("2022-02-28", "2022-03-23"),)}  # first and last day of closures that exchange_calendars does not know
+COMPUTED_UNTIL = date(
+    2030, 12, 31
+)  # of FX and 24/7: rules made of weekdays and daylight saving hold no longer than their lawmakers want
+CLOSED = {
+    "XMOS": (("2022-02-28", "2022-03-23"),)
+}  # first and last day of closures that exchange_calendars does not know
 NEW_YORK = "America/New_York"
-_SCHEDULE = {"session": pl.Date, "open": UTC_MICROS, "break_start": UTC_MICROS, "break_end": UTC_MICROS, "close": UTC_MICROS, "early": pl.Boolean}
+_SCHEDULE = {
+    "session": pl.Date,
+    "open": UTC_MICROS,
+    "break_start": UTC_MICROS,
+    "break_end": UTC_MICROS,
+    "close": UTC_MICROS,
+    "early": pl.Boolean,
+}
 
 
 class Calendar:
@@ -62,20 +73,26 @@ class Calendar:
     def is_session(self, day: date) -> bool:
         """Whether the venue trades on `day`. Raises CalendarUnknown outside the known range."""
         if not self.known[0] <= day <= self.known[1]:
-            raise CalendarUnknown(f"{self.code}: {day} lies outside the known days {self.known[0]} to {self.known[1]}; update exchange-calendars")
+            raise CalendarUnknown(
+                f"{self.code}: {day} lies outside the known days {self.known[0]} to {self.known[1]}; update exchange-calendars"
+            )
         return day in self._index
 
     def index(self, session: date) -> int:
         """The position of `session`; neighbours differ by one. Raises CalendarUnknown where it is no session."""
         if session not in self._index:
             self.is_session(session)
-            raise CalendarUnknown(f"{self.code}: {session} is not a session; the session before it is {self.on_or_before(session)}")
+            raise CalendarUnknown(
+                f"{self.code}: {session} is not a session; the session before it is {self.on_or_before(session)}"
+            )
         return self._index[session]
 
     def at(self, index: int) -> date:
         """The session at a position. Raises CalendarUnknown outside the known range."""
         if not 0 <= index < len(self._sessions):
-            raise CalendarUnknown(f"{self.code}: position {index} lies outside the {len(self._sessions)} known sessions")
+            raise CalendarUnknown(
+                f"{self.code}: position {index} lies outside the {len(self._sessions)} known sessions"
+            )
         return self._sessions[index]
 
     def shift(self, session: date, by: int) -> date:
@@ -122,7 +139,10 @@ class Calendar:
 
     def schedule(self, first: date, last: date) -> pl.DataFrame:
         """Columns session, open, break_start, break_end (null without a break), close (all UTC), early; ascending."""
-        rows = [(s, self.open(s), *(self.pause(s) or (None, None)), self.close(s), self.closes_early(s)) for s in self.between(first, last)]
+        rows = [
+            (s, self.open(s), *(self.pause(s) or (None, None)), self.close(s), self.closes_early(s))
+            for s in self.between(first, last)
+        ]
         return pl.DataFrame(rows, schema=_SCHEDULE, orient="row")
 
     def grid(self, first: date, last: date, seconds: int) -> pl.DataFrame:
@@ -133,8 +153,13 @@ class Calendar:
         """
         hours = self.schedule(first, last)
         until_break, after = pl.coalesce("break_start", "close"), hours.filter(pl.col("break_end").is_not_null())
-        parts = [hours.select("session", start="open", end=until_break), after.select("session", start="break_end", end="close")]
-        starts = pl.datetime_ranges("start", "end", interval=f"{seconds}s", closed="left", time_unit="us", time_zone="UTC")
+        parts = [
+            hours.select("session", start="open", end=until_break),
+            after.select("session", start="break_end", end="close"),
+        ]
+        starts = pl.datetime_ranges(
+            "start", "end", interval=f"{seconds}s", closed="left", time_unit="us", time_zone="UTC"
+        )
         return pl.concat(parts).select("session", ts=starts).explode("ts", empty_as_null=False).sort("ts")
 
     def closes(self, first: date, last: date) -> pl.DataFrame:
@@ -148,10 +173,17 @@ def align(asked: pl.DataFrame, other: Calendar) -> pl.DataFrame:
     Raises CalendarUnknown where a cut lies outside of what is known of `other`.
     """
     closes = other.closes(*other.known).select(aligned="session", close="cut")
-    out = asked.sort("cut").join_asof(closes, left_on="cut", right_on="close", strategy="backward").drop("close").sort("session")
+    out = (
+        asked.sort("cut")
+        .join_asof(closes, left_on="cut", right_on="close", strategy="backward")
+        .drop("close")
+        .sort("session")
+    )
     beyond = out.filter(pl.col("aligned").is_null() | (pl.col("cut").dt.date() > other.known[1]))
     if beyond.height:
-        raise CalendarUnknown(f"{other.code}: what had closed by {beyond['cut'][0]} lies outside the known days {other.known[0]} to {other.known[1]}; update exchange-calendars")
+        raise CalendarUnknown(
+            f"{other.code}: what had closed by {beyond['cut'][0]} lies outside the known days {other.known[0]} to {other.known[1]}; update exchange-calendars"
+        )
     return out
 
 
@@ -186,10 +218,22 @@ def _exchange(code: str) -> Calendar:
     source, since = _library(code)
     shut = [(date.fromisoformat(a), date.fromisoformat(b)) for a, b in CLOSED.get(code, ())]
     schedule = source.schedule[[not any(a <= s.date() <= b for a, b in shut) for s in source.schedule.index]]
-    hours: dict[str, list[Any]] = {c: [None if t is pd.NaT else t.to_pydatetime() for t in schedule[c]] for c in ("open", "close", "break_start", "break_end")}
+    hours: dict[str, list[Any]] = {
+        c: [None if t is pd.NaT else t.to_pydatetime() for t in schedule[c]]
+        for c in ("open", "close", "break_start", "break_end")
+    }
     breaks = [None if a is None else (a, b) for a, b in zip(hours["break_start"], hours["break_end"], strict=True)]
     sessions, early = [s.date() for s in schedule.index], [s.date() for s in source.early_closes]
-    return Calendar(code, sessions, hours["open"], hours["close"], tz=source.tz.key, breaks=breaks, early=early, known=(since, source.default_end().date()))
+    return Calendar(
+        code,
+        sessions,
+        hours["open"],
+        hours["close"],
+        tz=source.tz.key,
+        breaks=breaks,
+        early=early,
+        known=(since, source.default_end().date()),
+    )
 
 
 def _library(code: str) -> tuple[Any, date]:
@@ -200,13 +244,17 @@ def _library(code: str) -> tuple[Any, date]:
     try:
         return xc.get_calendar(code, start=f"{FIRST_YEAR}-01-01"), date(FIRST_YEAR, 1, 1)
     except InvalidCalendarName as error:
-        raise ConfigurationError(f"no calendar is called {code!r}; take FX, 24/7, or one of {xc.get_calendar_names(include_aliases=False)}") from error
+        raise ConfigurationError(
+            f"no calendar is called {code!r}; take FX, 24/7, or one of {xc.get_calendar_names(include_aliases=False)}"
+        ) from error
     except (ValueError, NotImplementedError):  # it is known from a later day on, or not at all
         pass
     try:
         source = xc.get_calendar(code, start=xc.get_calendar(code).bound_min())
     except (ValueError, NotImplementedError) as error:
-        raise CalendarUnknown(f"{code}: exchange-calendars {xc.__version__} cannot make this calendar: {str(error)[:200]}; take another version, or another venue with the same sessions") from error
+        raise CalendarUnknown(
+            f"{code}: exchange-calendars {xc.__version__} cannot make this calendar: {str(error)[:200]}; take another version, or another venue with the same sessions"
+        ) from error
     return source, source.first_session.date()
 
 
@@ -219,7 +267,9 @@ class Cuts:
 
     def __init__(self, sessions: Calendar, minutes_before_open: int = 15) -> None:
         if minutes_before_open < 0:
-            raise ConfigurationError(f"{sessions.code}: a cut {-minutes_before_open} minutes after the open would know prices at which its own orders trade; take 0 or more before it")
+            raise ConfigurationError(
+                f"{sessions.code}: a cut {-minutes_before_open} minutes after the open would know prices at which its own orders trade; take 0 or more before it"
+            )
         self.calendar = sessions
         self.minutes_before_open = minutes_before_open
 
@@ -231,7 +281,11 @@ class Cuts:
     def frame(self, first: date, last: date) -> pl.DataFrame:
         """Columns session, i (Int32 position in the calendar), cut (UTC); ascending."""
         sessions = self.calendar.between(first, last)
-        data = {"session": sessions, "i": [self.calendar.index(s) for s in sessions], "cut": [self.of(s) for s in sessions]}
+        data = {
+            "session": sessions,
+            "i": [self.calendar.index(s) for s in sessions],
+            "cut": [self.of(s) for s in sessions],
+        }
         return pl.DataFrame(data, schema={"session": pl.Date, "i": pl.Int32, "cut": UTC_MICROS})
 
     def due(self, now: datetime) -> date:

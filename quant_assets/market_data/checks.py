@@ -29,19 +29,33 @@ def _sessions(context: dg.AssetCheckExecutionContext) -> list[date]:
 
 def build(docs: Path, fed: Sequence[Dataset] = ()) -> Sequence[dg.AssetChecksDefinition]:
     """One check for each rule of the bars and of each dataset that a feed brings, and one for the Great Expectations suite made from the same rules; data docs go to `docs`."""
-    of_datasets = [c for d in fed if (rules := d.judging) for c in (_verdicts(d.name, rules, after=d.name, required=False), _dataset_suite(d, rules, docs))]
+    of_datasets = [
+        c
+        for d in fed
+        if (rules := d.judging)
+        for c in (_verdicts(d.name, rules, after=d.name, required=False), _dataset_suite(d, rules, docs))
+    ]
     return [_verdicts("bars", RULES, after="verdicts", required=True), _bars_suite(docs), *of_datasets]
 
 
 def _verdicts(table: str, rules: Sequence[Rule], *, after: str, required: bool) -> dg.AssetChecksDefinition:
     """What the stored verdicts say. `required`: a session that nobody judged has failed; a dataset may have nothing new."""
-    specs = [dg.AssetCheckSpec(rule.name, asset=table, description=rule.question, additional_deps=[after] if after != table else None) for rule in rules]
+    specs = [
+        dg.AssetCheckSpec(
+            rule.name, asset=table, description=rule.question, additional_deps=[after] if after != table else None
+        )
+        for rule in rules
+    ]
 
     @dg.multi_asset_check(name="quality" if required else f"{table}_quality", specs=specs)
-    def quality(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> Iterable[dg.AssetCheckResult]:
+    def quality(
+        context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]
+    ) -> Iterable[dg.AssetCheckResult]:
         asked = _sessions(context)
         stored = store.read(VERDICTS, as_of=None, first=asked[0], last=asked[-1], where={"table": table})
-        found = in_force(store.read(DATA_FINDINGS, as_of=None, first=asked[0], last=asked[-1], where={"table": table}), DATA_FINDINGS)
+        found = in_force(
+            store.read(DATA_FINDINGS, as_of=None, first=asked[0], last=asked[-1], where={"table": table}), DATA_FINDINGS
+        )
         for rule in rules:
             of_rule = stored.filter(pl.col("rule") == rule.name)
             failed = of_rule.filter(~pl.col("passed"))
@@ -60,13 +74,23 @@ def _verdicts(table: str, rules: Sequence[Rule], *, after: str, required: bool) 
 def _shown(rows: pl.DataFrame) -> str:
     """The first findings as a table."""
     columns = ("session", "symbol", "found", "expected", "row")
-    lines = ["| " + " | ".join("" if v is None else str(v) for v in row) + " |" for row in rows.select(columns).head(SHOWN).iter_rows()]
+    lines = [
+        "| " + " | ".join("" if v is None else str(v) for v in row) + " |"
+        for row in rows.select(columns).head(SHOWN).iter_rows()
+    ]
     return "\n".join([f"| {' | '.join(columns)} |", "|" + "---|" * len(columns), *lines])
 
 
 def _bars_suite(docs: Path) -> dg.AssetChecksDefinition:
-    @dg.asset_check(asset="bars", name="great_expectations", additional_deps=["verdicts"], description="Does the last session meet the suite that is made from the same rules?")
-    def great_expectations(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts]) -> dg.AssetCheckResult:
+    @dg.asset_check(
+        asset="bars",
+        name="great_expectations",
+        additional_deps=["verdicts"],
+        description="Does the last session meet the suite that is made from the same rules?",
+    )
+    def great_expectations(
+        context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts]
+    ) -> dg.AssetCheckResult:
         asked = _sessions(context) or store.read(BARS, as_of=None)["session"].unique().sort().to_list()
         (part,) = partitions(store, cuts, asked[-1:])
         return _suite("bars", part.rows, RULES, part.session, docs)
@@ -75,10 +99,18 @@ def _bars_suite(docs: Path) -> dg.AssetChecksDefinition:
 
 
 def _dataset_suite(dataset: Dataset, rules: Sequence[Rule], docs: Path) -> dg.AssetChecksDefinition:
-    @dg.asset_check(asset=dataset.name, name="great_expectations", description="Do the rows of the last day meet the suite that is made from the same rules?")
-    def great_expectations(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
+    @dg.asset_check(
+        asset=dataset.name,
+        name="great_expectations",
+        description="Do the rows of the last day meet the suite that is made from the same rules?",
+    )
+    def great_expectations(
+        context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]
+    ) -> dg.AssetCheckResult:
         asked = _sessions(context)
-        days = store.read(dataset.table, as_of=None, last=asked[-1] if asked else None)[dataset.table.event].cast(pl.Date)
+        days = store.read(dataset.table, as_of=None, last=asked[-1] if asked else None)[dataset.table.event].cast(
+            pl.Date
+        )
         last = days.max()
         if not isinstance(last, date):
             return dg.AssetCheckResult(passed=True, severity=dg.AssetCheckSeverity.WARN, metadata={"rows": 0})
@@ -92,5 +124,7 @@ def _suite(name: str, rows: pl.DataFrame, rules: Sequence[Rule], day: date, docs
 
     page, passed = data_docs(docs, rows, day, rules, name=name)
     return dg.AssetCheckResult(
-        passed=all(passed.values()), severity=dg.AssetCheckSeverity.WARN, metadata={"data_docs": dg.MetadataValue.path(str(page)), "session": day.isoformat(), "rows": rows.height}
+        passed=all(passed.values()),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"data_docs": dg.MetadataValue.path(str(page)), "session": day.isoformat(), "rows": rows.height},
     )

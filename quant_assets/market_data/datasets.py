@@ -14,9 +14,30 @@ from quant_assets.contract import Table
 from quant_assets.errors import ConfigurationError
 from quant_assets.market_data.rules import Rule
 from quant_assets.tables import CORE
-from quant_assets.vendor_tables import ANNOUNCEMENTS, BORROW_RATES, ECONOMIC_SERIES, FACTOR_RETURNS, FILINGS, FX_RATES, INDEX_MEMBERS, INTRADAY_BARS, REFERENCE_RATES, SECTORS, SECURITIES, TRADES
+from quant_assets.vendor_tables import (
+    ANNOUNCEMENTS,
+    BORROW_RATES,
+    ECONOMIC_SERIES,
+    FACTOR_RETURNS,
+    FILINGS,
+    FX_RATES,
+    INDEX_MEMBERS,
+    INTRADAY_BARS,
+    REFERENCE_RATES,
+    SECTORS,
+    SECURITIES,
+    TRADES,
+)
 
-STAMPED = ("withdrawn", "source", "capture", "file", "line", "known_at", "declared_known_at")  # written by us, not by the vendor
+STAMPED = (
+    "withdrawn",
+    "source",
+    "capture",
+    "file",
+    "line",
+    "known_at",
+    "declared_known_at",
+)  # written by us, not by the vendor
 PRICES = ("open", "high", "low", "close")
 
 
@@ -62,25 +83,63 @@ class Dataset:
         return (*(c for c in self.columns if c not in self.table.key), "withdrawn")
 
 
-_HOLE = ((pl.col("ts") - pl.col("ts_before")).dt.total_seconds() > 1.5 * pl.col("seconds")) & (pl.col("ts").dt.date() == pl.col("ts_before").dt.date())
+_HOLE = ((pl.col("ts") - pl.col("ts_before")).dt.total_seconds() > 1.5 * pl.col("seconds")) & (
+    pl.col("ts").dt.date() == pl.col("ts_before").dt.date()
+)
 
 
 def _jump(column: str, factor: float) -> pl.Expr:
     ratio = pl.col(column) / pl.col(f"{column}_before")
-    return (ratio > 0) & ratio.is_finite() & (ratio.log().abs() > pl.lit(factor).log())  # a change of sign, or from nothing, is no matter of units
+    return (
+        (ratio > 0) & ratio.is_finite() & (ratio.log().abs() > pl.lit(factor).log())
+    )  # a change of sign, or from nothing, is no matter of units
 
 
 def _bars(name: str) -> tuple[Rule, ...]:
     highest, lowest = pl.max_horizontal(PRICES), pl.min_horizontal(PRICES)
     return (
         Rule("price_positive", "refuse", "Are all prices positive?", lowest <= 0),
-        Rule("ohlc", "refuse", "Is the high the highest and the low the lowest?", (pl.col("high") < highest) | (pl.col("low") > lowest)),
+        Rule(
+            "ohlc",
+            "refuse",
+            "Is the high the highest and the low the lowest?",
+            (pl.col("high") < highest) | (pl.col("low") > lowest),
+        ),
         Rule("volume_negative", "refuse", "Is no volume negative?", pl.col("volume") < 0),
         Rule("zero_volume", "warn", f"Do few {name} have no volume?", pl.col("volume") == 0, 0.2),
-        Rule("stale", "warn", "Do few repeat the one before, price for price?", pl.all_horizontal(pl.col(c) == pl.col(f"{c}_before") for c in PRICES) & (pl.col("volume") > 0), 0.05),
-        Rule("gap", "warn", f"Do few {name} come after a hole of the same day?", _HOLE, 0.05, found=pl.col("ts_before").dt.epoch("s"), expected=pl.col("ts").dt.epoch("s") - pl.col("seconds")),
-        Rule("unit", "block", "Does no price move a hundredfold?", _jump("close", 50), found=pl.col("close"), expected=pl.col("close_before")),
-        Rule("outlier", "warn", "Do few prices move by a fifth at once?", _jump("close", 1.2), 0.001, found=pl.col("close"), expected=pl.col("close_before")),
+        Rule(
+            "stale",
+            "warn",
+            "Do few repeat the one before, price for price?",
+            pl.all_horizontal(pl.col(c) == pl.col(f"{c}_before") for c in PRICES) & (pl.col("volume") > 0),
+            0.05,
+        ),
+        Rule(
+            "gap",
+            "warn",
+            f"Do few {name} come after a hole of the same day?",
+            _HOLE,
+            0.05,
+            found=pl.col("ts_before").dt.epoch("s"),
+            expected=pl.col("ts").dt.epoch("s") - pl.col("seconds"),
+        ),
+        Rule(
+            "unit",
+            "block",
+            "Does no price move a hundredfold?",
+            _jump("close", 50),
+            found=pl.col("close"),
+            expected=pl.col("close_before"),
+        ),
+        Rule(
+            "outlier",
+            "warn",
+            "Do few prices move by a fifth at once?",
+            _jump("close", 1.2),
+            0.001,
+            found=pl.col("close"),
+            expected=pl.col("close_before"),
+        ),
     )
 
 
@@ -131,7 +190,9 @@ def dataset(name: str) -> Dataset:
     for one in DATASETS:
         if one.name == name:
             return one
-    raise ConfigurationError(f"no dataset is named {name!r}; there are {', '.join(d.name for d in DATASETS)}, and the bars of `source`")
+    raise ConfigurationError(
+        f"no dataset is named {name!r}; there are {', '.join(d.name for d in DATASETS)}, and the bars of `source`"
+    )
 
 
 def contracts() -> tuple[Table, ...]:

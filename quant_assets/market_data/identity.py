@@ -57,21 +57,42 @@ def identify(
     comes back under another name after a long gap or a declared delisting (reused). A new symbol continues an instrument of the same name whose
     symbol has just vanished, if the closes of their common sessions agree; of share classes only the one that vanished.
     """
-    listed_as = names if names is not None else pl.DataFrame(schema={"symbol": pl.String, "name": pl.String, "sector": pl.String})
+    listed_as = (
+        names
+        if names is not None
+        else pl.DataFrame(schema={"symbol": pl.String, "name": pl.String, "sector": pl.String})
+    )
     holders = instruments.sort("listed", "known_at", "sid").unique("symbol", keep="last", maintain_order=True)
     held = holders.select("symbol", "sid", "listed", old_name="name", old_sector="sector", since="session")
-    symbols = rows.group_by("symbol").agg(first=pl.col("session").min()).join(listed_as, on="symbol", how="left").join(held, on="symbol", how="left").sort("symbol")
+    symbols = (
+        rows.group_by("symbol")
+        .agg(first=pl.col("session").min())
+        .join(listed_as, on="symbol", how="left")
+        .join(held, on="symbol", how="left")
+        .sort("symbol")
+    )
     renamed = (normal("name") != normal("old_name")).fill_null(value=False)
 
-    moved = symbols.filter(renamed).join(rows.select("symbol", "session", "close"), on="symbol").join(overlap.rename({"close": "was"}), on=["sid", "session"])
+    moved = (
+        symbols.filter(renamed)
+        .join(rows.select("symbol", "session", "close"), on="symbol")
+        .join(overlap.rename({"close": "was"}), on=["sid", "session"])
+    )
     replaced = set(moved.filter((pl.col("close") / pl.col("was") - 1).abs() > SAME_CLOSE)["symbol"].to_list())
     silent = symbols.filter(pl.col("sid").is_not_null() & ~pl.col("sid").is_in(recent.implode()))
     nameless = pl.col("name").is_null() | pl.col("old_name").is_null()
     other = silent.filter(pl.when(nameless).then(~pl.col("listed")).otherwise(renamed))
     dead = symbols.join(delisted, on="sid").filter((pl.col("first") >= pl.col("ended")) & (nameless | renamed))
-    reused = set(dead["symbol"].to_list()) | {s for s, sid, first in other.select("symbol", "sid", "first").iter_rows() if _gap(calendar, last_session(sid), first) > REUSE_AFTER}
+    reused = set(dead["symbol"].to_list()) | {
+        s
+        for s, sid, first in other.select("symbol", "sid", "first").iter_rows()
+        if _gap(calendar, last_session(sid), first) > REUSE_AFTER
+    }
     # a symbol that means another instrument now leaves its old one free to be found under a new symbol
-    alive = held.filter(pl.col("symbol").is_in(pl.concat([rows["symbol"], listed_as["symbol"]]).implode()) & ~pl.col("symbol").is_in([*replaced, *reused]))
+    alive = held.filter(
+        pl.col("symbol").is_in(pl.concat([rows["symbol"], listed_as["symbol"]]).implode())
+        & ~pl.col("symbol").is_in([*replaced, *reused])
+    )
     gone = instruments.join(alive, on="sid", how="anti").select("sid", same=normal("name"))
     continued = _continued(symbols.filter(pl.col("sid").is_null()), rows, gone, overlap, last_session, label)
 
@@ -87,20 +108,50 @@ def identify(
         .otherwise(pl.lit("kept"))
     )
     symbols = symbols.with_columns(event=event)
-    fresh = {s: content_sid(s, label) for s in symbols.filter(pl.col("event").is_in(["new", "replaced", "reused"]))["symbol"].to_list()}
-    given = pl.DataFrame({"symbol": [*fresh, *continued], "given": [*fresh.values(), *continued.values()]}, schema={"symbol": pl.String, "given": pl.Int64})
-    return Identified(symbols.join(given, on="symbol", how="left").with_columns(old_sid="sid").with_columns(sid=pl.coalesce("given", "sid")).drop("given"))
+    fresh = {
+        s: content_sid(s, label)
+        for s in symbols.filter(pl.col("event").is_in(["new", "replaced", "reused"]))["symbol"].to_list()
+    }
+    given = pl.DataFrame(
+        {"symbol": [*fresh, *continued], "given": [*fresh.values(), *continued.values()]},
+        schema={"symbol": pl.String, "given": pl.Int64},
+    )
+    return Identified(
+        symbols.join(given, on="symbol", how="left")
+        .with_columns(old_sid="sid")
+        .with_columns(sid=pl.coalesce("given", "sid"))
+        .drop("given")
+    )
 
 
 def _gap(calendar: Calendar, last: date | None, first: date) -> int:
     return 0 if last is None else calendar.index(first) - calendar.index(last)
 
 
-def _continued(new: pl.DataFrame, rows: pl.DataFrame, gone: pl.DataFrame, overlap: pl.DataFrame, last_session: Callable[[int], date | None], label: date) -> dict[str, int]:
+def _continued(
+    new: pl.DataFrame,
+    rows: pl.DataFrame,
+    gone: pl.DataFrame,
+    overlap: pl.DataFrame,
+    last_session: Callable[[int], date | None],
+    label: date,
+) -> dict[str, int]:
     """Symbol to the sid it continues: the same name, gone from the capture under its old symbol, unambiguous both ways."""
     pairs = new.select("symbol", same=normal("name")).drop_nulls().filter(pl.col("same") != "").join(gone, on="same")
-    pairs = pairs.filter(pl.Series([(last := last_session(sid)) is not None and last >= label - CONTINUES_WITHIN for sid in pairs["sid"].to_list()], dtype=pl.Boolean))
-    both = pairs.join(rows.select("symbol", "session", "close"), on="symbol").join(overlap.rename({"close": "was"}), on=["sid", "session"])
+    pairs = pairs.filter(
+        pl.Series(
+            [
+                (last := last_session(sid)) is not None and last >= label - CONTINUES_WITHIN
+                for sid in pairs["sid"].to_list()
+            ],
+            dtype=pl.Boolean,
+        )
+    )
+    both = pairs.join(rows.select("symbol", "session", "close"), on="symbol").join(
+        overlap.rename({"close": "was"}), on=["sid", "session"]
+    )
     apart = both.filter((pl.col("close") / pl.col("was") - 1).abs() > SAME_CLOSE)
-    pairs = pairs.join(apart, on=["symbol", "sid"], how="anti").filter(pl.col("symbol").is_unique() & pl.col("sid").is_unique())
+    pairs = pairs.join(apart, on=["symbol", "sid"], how="anti").filter(
+        pl.col("symbol").is_unique() & pl.col("sid").is_unique()
+    )
     return dict(pairs.sort("symbol").select("symbol", "sid").rows())

@@ -24,7 +24,15 @@ COUNTED = ("captures", "rows", "bars", "restated", "quarantined", "instruments",
 Absorbed = dict[str, pl.DataFrame]  # by table name
 
 
-def ingest(source: MarketDataSource, store: Store, cuts_latest: datetime | None, now: datetime, labels: Sequence[date], calendar: Calendar, progress: Progress = quiet) -> StageReport:
+def ingest(
+    source: MarketDataSource,
+    store: Store,
+    cuts_latest: datetime | None,
+    now: datetime,
+    labels: Sequence[date],
+    calendar: Calendar,
+    progress: Progress = quiet,
+) -> StageReport:
     """Take in the captures of `labels`, ascending; those taken in before, byte for byte, and those that arrive after `now`, are passed over.
 
     `cuts_latest`: the latest cut that anything has read; what was declared known by then is known at `now`.
@@ -44,8 +52,14 @@ def ingest(source: MarketDataSource, store: Store, cuts_latest: datetime | None,
             continue
         if capture.known_at <= now and not known.has(capture):
             moment = known_at(capture.known_at, cuts_latest, now, known.moment)
-            absorbed = absorb(known, capture, moment, calendar, numbers) if capture.dataset == BARS.name else arrived(known, capture, moment, numbers)
-            batch.append(observe(others, capture, absorbed, partial(effective, cuts_latest=cuts_latest, now=now), numbers))
+            absorbed = (
+                absorb(known, capture, moment, calendar, numbers)
+                if capture.dataset == BARS.name
+                else arrived(known, capture, moment, numbers)
+            )
+            batch.append(
+                observe(others, capture, absorbed, partial(effective, cuts_latest=cuts_latest, now=now), numbers)
+            )
         if len(batch) == CHUNK or sum(f.height for b in batch for f in b.values()) > ROWS:
             _commit(store, known, others, batch)
             batch.clear()
@@ -54,7 +68,16 @@ def ingest(source: MarketDataSource, store: Store, cuts_latest: datetime | None,
     state = "refused" if unreadable else "done" if numbers["captures"] else "empty"
     reason = f"{len(unreadable)} capture(s) unreadable" if unreadable else ""
     first, last = (todo[0], todo[-1]) if todo else (now.date(), now.date())
-    return StageReport(stage=f"ingest {source.name}", first=first, last=last, state=state, reason=reason, rows=int(numbers["bars"] + numbers["observed"]), numbers=numbers, notes=tuple(unreadable))
+    return StageReport(
+        stage=f"ingest {source.name}",
+        first=first,
+        last=last,
+        state=state,
+        reason=reason,
+        rows=int(numbers["bars"] + numbers["observed"]),
+        numbers=numbers,
+        notes=tuple(unreadable),
+    )
 
 
 def pending(source: MarketDataSource, store: Store, last: date) -> list[date]:
@@ -92,18 +115,34 @@ def absorb(known: Known, capture: Capture, moment: datetime, calendar: Calendar,
     news = pl.concat([told, wrong]).unique(actions.KEY, keep="first", maintain_order=True)
     fresh = ((BARS, bars), (ACTIONS, news), (QUARANTINE, pl.concat([rejected, unexplained])))
     held = {"dataset": capture.dataset, "state": "held", "by": None, "note": None}
-    stamped = {t.name: f.with_columns(**{k: pl.lit(v) for k, v in {**origin, **stamp, **(held if t is QUARANTINE else {})}.items()}) for t, f in fresh}
+    stamped = {
+        t.name: f.with_columns(
+            **{k: pl.lit(v) for k, v in {**origin, **stamp, **(held if t is QUARANTINE else {})}.items()}
+        )
+        for t, f in fresh
+    }
     known.learn(ACTIONS, stamped[ACTIONS.name])
     quarantine = stamped[QUARANTINE.name]
     restated = bars.join(standing, on=["sid", "session"], how="semi").height
-    for name, n in {"bars": bars.height, "restated": restated, "actions": news.height, "instruments": assigned.of("new", "replaced", "reused").height}.items():
+    for name, n in {
+        "bars": bars.height,
+        "restated": restated,
+        "actions": news.height,
+        "instruments": assigned.of("new", "replaced", "reused").height,
+    }.items():
         numbers[name] += n
     frames = {**stamped, DATA_FINDINGS.name: turned_away(quarantine), LISTINGS.name: listed}
-    conformed = {t.name: frames[t.name].select(pl.col(c).cast(d) for c, d in t.schema.items()) for t in _order() if t.name in frames}
+    conformed = {
+        t.name: frames[t.name].select(pl.col(c).cast(d) for c, d in t.schema.items())
+        for t in _order()
+        if t.name in frames
+    }
     return conformed | arrived(known, capture, moment, numbers, refused=quarantine.height)
 
 
-def arrived(known: Known, capture: Capture, moment: datetime, numbers: dict[str, float], *, refused: int = 0) -> Absorbed:
+def arrived(
+    known: Known, capture: Capture, moment: datetime, numbers: dict[str, float], *, refused: int = 0
+) -> Absorbed:
     """The capture's own row, with `refused` of its rows in quarantine; `known` marks it as absorbed."""
     taken = {
         "source": capture.source, "capture": capture.label, "dataset": capture.dataset, "location": capture.location, "sha256": capture.sha256, "rows": capture.prices.height,
@@ -115,15 +154,24 @@ def arrived(known: Known, capture: Capture, moment: datetime, numbers: dict[str,
     return {CAPTURES.name: pl.DataFrame([taken], schema=dict(CAPTURES.schema))}
 
 
-def observe(others: Observations, capture: Capture, absorbed: Absorbed, stamp: Stamp, numbers: dict[str, float]) -> Absorbed:
+def observe(
+    others: Observations, capture: Capture, absorbed: Absorbed, stamp: Stamp, numbers: dict[str, float]
+) -> Absorbed:
     """`absorbed`, and what the capture says of other datasets; its own row counts those of the dataset that it is of, so that the share refused is that dataset's."""
     for name, rows in sorted(capture.others.items()):
         taken = others.take(dataset(name), capture, stamp)
         absorbed = absorbed | {t: pl.concat([absorbed[t], f]) if t in absorbed else f for t, f in taken.frames.items()}
         refused = taken.frames[QUARANTINE.name].height
         if name == capture.dataset:
-            absorbed[CAPTURES.name] = absorbed[CAPTURES.name].with_columns(rows=pl.col("rows") + rows.height, quarantined=pl.col("quarantined") + refused)
-        for counted, n in {"rows": rows.height, "quarantined": refused, "observed": taken.frames[name].height, "repeated": taken.repeated}.items():
+            absorbed[CAPTURES.name] = absorbed[CAPTURES.name].with_columns(
+                rows=pl.col("rows") + rows.height, quarantined=pl.col("quarantined") + refused
+            )
+        for counted, n in {
+            "rows": rows.height,
+            "quarantined": refused,
+            "observed": taken.frames[name].height,
+            "repeated": taken.repeated,
+        }.items():
             numbers[counted] += n
     return absorbed
 
@@ -132,21 +180,34 @@ def effective(declared: pl.Expr, *, cuts_latest: datetime | None, now: datetime)
     """When rows are known: as declared, but at arrival where a cut has read past that; see `known_at`."""
     if cuts_latest is None:
         return declared
-    return pl.when(declared <= cuts_latest).then(pl.lit(max(now, cuts_latest + timedelta(microseconds=1)), UTC_MICROS)).otherwise(declared)
+    return (
+        pl.when(declared <= cuts_latest)
+        .then(pl.lit(max(now, cuts_latest + timedelta(microseconds=1)), UTC_MICROS))
+        .otherwise(declared)
+    )
 
 
-def _identify(known: Known, capture: Capture, rows: pl.DataFrame, standing: pl.DataFrame, day: date, calendar: Calendar) -> Identified:
+def _identify(
+    known: Known, capture: Capture, rows: pl.DataFrame, standing: pl.DataFrame, day: date, calendar: Calendar
+) -> Identified:
     names = capture.listings
     if names is not None:
         # where a vendor lists a symbol under several names, the one it is known by counts, else the first by name
         known_names = known.instruments.select("symbol", "name").unique().with_columns(held=pl.lit(value=True))
-        names = names.join(known_names, on=["symbol", "name"], how="left").sort("symbol", "held", "name", nulls_last=True).unique("symbol", keep="first", maintain_order=True).drop("held")
+        names = (
+            names.join(known_names, on=["symbol", "name"], how="left")
+            .sort("symbol", "held", "name", nulls_last=True)
+            .unique("symbol", keep="first", maintain_order=True)
+            .drop("held")
+        )
     first: date = min(rows["session"].min() or day, day)  # pyright: ignore[reportArgumentType, reportAssignmentType]  # a Series' bounds are typed by no dtype
     recent = known.days(calendar.shift(first, -REUSE_AFTER), day).filter(~pl.col("withdrawn"))["sid"].unique()
     overlap = standing.filter(~pl.col("withdrawn")).select("sid", "session", "close")
     declared = (pl.col("kind") == "delisting") & (pl.col("origin") == "declared") & ~pl.col("withdrawn")
     delisted = known.actions.filter(declared).group_by("sid").agg(ended=pl.col("session").max())
-    return identify(rows, names, known.instruments, overlap, recent, delisted, known.last_session, capture.label, calendar)
+    return identify(
+        rows, names, known.instruments, overlap, recent, delisted, known.last_session, capture.label, calendar
+    )
 
 
 def _versions(rows: pl.DataFrame, standing: pl.DataFrame, assigned: Identified) -> pl.DataFrame:
@@ -158,12 +219,20 @@ def _versions(rows: pl.DataFrame, standing: pl.DataFrame, assigned: Identified) 
     replaced = rows.join(assigned.of("replaced").select("symbol", "old_sid"), on="symbol")
     if replaced.is_empty():
         return new
-    standing = standing.join(rows, on=["sid", "session"], how="anti")  # unless it is filed under that instrument again, by its new symbol
-    gone = standing.filter(~pl.col("withdrawn")).join(replaced.select("session", "file", "line", sid="old_sid"), on=["sid", "session"])
-    return pl.concat([new, gone.with_columns(adj_close=pl.lit(None, pl.Float64), withdrawn=pl.lit(value=True)).select(new.columns)])
+    standing = standing.join(
+        rows, on=["sid", "session"], how="anti"
+    )  # unless it is filed under that instrument again, by its new symbol
+    gone = standing.filter(~pl.col("withdrawn")).join(
+        replaced.select("session", "file", "line", sid="old_sid"), on=["sid", "session"]
+    )
+    return pl.concat(
+        [new, gone.with_columns(adj_close=pl.lit(None, pl.Float64), withdrawn=pl.lit(value=True)).select(new.columns)]
+    )
 
 
-def _actions(known: Known, capture: Capture, rows: pl.DataFrame, calendar: Calendar) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+def _actions(
+    known: Known, capture: Capture, rows: pl.DataFrame, calendar: Calendar
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """The capture's actions, the evidence they were derived from, and what could not be explained. A vendor that declares actions is taken at its word."""
     evidence = actions.pairs(rows, calendar)
     if capture.actions is None:
@@ -191,4 +260,13 @@ def _commit(store: Store, known: Known, others: Observations, batch: Sequence[Ab
 
 def _order() -> tuple[Table, ...]:
     """A capture counts as taken in once its row in CAPTURES stands: last."""
-    return (QUARANTINE, DATA_FINDINGS, VERDICTS, *(d.table for d in datasets.DATASETS), LISTINGS, ACTIONS, BARS, CAPTURES)
+    return (
+        QUARANTINE,
+        DATA_FINDINGS,
+        VERDICTS,
+        *(d.table for d in datasets.DATASETS),
+        LISTINGS,
+        ACTIONS,
+        BARS,
+        CAPTURES,
+    )

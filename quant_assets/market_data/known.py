@@ -75,7 +75,11 @@ class Known:
         """The latest version of each bar of a session: sid, session, `SAYS`, withdrawn."""
         if session not in self._days:
             past = self._stored_until is not None and session <= self._stored_until
-            rows = self._finished(BARS, self._store.read(BARS, as_of=None, first=session, last=session)) if past else BARS.empty()
+            rows = (
+                self._finished(BARS, self._store.read(BARS, as_of=None, first=session, last=session))
+                if past
+                else BARS.empty()
+            )
             self._days[session] = _latest(rows, "sid").select(_BAR)
         return self._days[session]
 
@@ -96,8 +100,13 @@ class Known:
         held = next((d for d in days if (self.trading(d) == sid).any()), None)
         if held is not None and held in days[:WINDOW]:
             return held
-        stored = _latest(self._finished(BARS, self._store.read(BARS, as_of=None, where={"sid": sid})), "session").filter(~pl.col("withdrawn"))
-        return max([*([] if held is None else [held]), *(d for d in stored["session"].to_list() if d not in self._days)], default=None)
+        stored = _latest(
+            self._finished(BARS, self._store.read(BARS, as_of=None, where={"sid": sid})), "session"
+        ).filter(~pl.col("withdrawn"))
+        return max(
+            [*([] if held is None else [held]), *(d for d in stored["session"].to_list() if d not in self._days)],
+            default=None,
+        )
 
     def absent(self, session: date) -> pl.Series:
         """Sids listed but without a bar in the last `ABSENT_FOR` good sessions up to `session`; none where `session` itself is thin."""
@@ -114,9 +123,13 @@ class Known:
     def learn(self, table: Table, rows: pl.DataFrame) -> None:
         """Take in new versions."""
         if table is LISTINGS:
-            self.instruments = pl.concat([self.instruments, rows.select(self.instruments.columns)]).unique("sid", keep="last", maintain_order=True)
+            self.instruments = pl.concat([self.instruments, rows.select(self.instruments.columns)]).unique(
+                "sid", keep="last", maintain_order=True
+            )
         elif table is ACTIONS:
-            self.actions = pl.concat([self.actions, rows.select(self.actions.columns)]).unique(["sid", "session", "kind"], keep="last", maintain_order=True)
+            self.actions = pl.concat([self.actions, rows.select(self.actions.columns)]).unique(
+                ["sid", "session", "kind"], keep="last", maintain_order=True
+            )
         elif table is BARS:
             for (day,), news in rows.select(_BAR).partition_by("session", as_dict=True).items():
                 kept = self.day(day).join(news, on="sid", how="anti")  # pyright: ignore[reportArgumentType]  # the key is a date
@@ -131,7 +144,9 @@ class Known:
 
     def committed(self) -> None:
         """All that was learnt stands in the store: let go of old sessions."""
-        self._done = pl.concat([self._done, pl.DataFrame(self._absorbed, schema=self._done.schema, orient="row")]).unique()
+        self._done = pl.concat(
+            [self._done, pl.DataFrame(self._absorbed, schema=self._done.schema, orient="row")]
+        ).unique()
         self._absorbed.clear()
         if self._days:
             newest = max(self._days)
@@ -141,7 +156,9 @@ class Known:
                 self._trading.pop(day, None)
 
 
-_NO_BARS = pl.DataFrame(schema={c: BARS.schema[c] for c in _BAR})  # no query at import: it would start the threads that a forked process then waits for
+_NO_BARS = pl.DataFrame(
+    schema={c: BARS.schema[c] for c in _BAR}
+)  # no query at import: it would start the threads that a forked process then waits for
 
 
 def _latest(rows: pl.DataFrame, *subject: str) -> pl.DataFrame:

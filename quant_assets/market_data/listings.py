@@ -16,16 +16,30 @@ DELISTING_CONFIDENCE = 0.5  # nobody declared it, and the proceeds are unknown: 
 SYMBOL_CHANGE_CONFIDENCE = 0.9
 
 
-def changes(known: Known, assigned: Identified, rows: pl.DataFrame, standing: pl.DataFrame, names: pl.DataFrame | None, label: date, calendar: Calendar) -> pl.DataFrame:
+def changes(
+    known: Known,
+    assigned: Identified,
+    rows: pl.DataFrame,
+    standing: pl.DataFrame,
+    names: pl.DataFrame | None,
+    label: date,
+    calendar: Calendar,
+) -> pl.DataFrame:
     """One row per instrument whose listing changed (columns `CHANGE`), `known` having learnt the capture's bars already.
 
     event: new | continued | changed | relisted | ended. An instrument ends when its symbol means another one, or when it has
     no bar in three good sessions and the vendor lists it no more (`names`: what it lists; None: it lists nothing).
     """
     day = calendar.on_or_before(label)
-    symbols = assigned.assigned.with_columns(name=pl.coalesce("name", "old_name"), sector=pl.coalesce("sector", "old_sector"), until=pl.lit(day))
+    symbols = assigned.assigned.with_columns(
+        name=pl.coalesce("name", "old_name"), sector=pl.coalesce("sector", "old_sector"), until=pl.lit(day)
+    )
     span = rows.group_by("sid").agg(newest=pl.col("session").max())
-    unheard = rows.join(standing.filter(~pl.col("withdrawn")), on=["sid", "session"], how="anti").group_by("sid").agg(starts=pl.col("session").min())
+    unheard = (
+        rows.join(standing.filter(~pl.col("withdrawn")), on=["sid", "session"], how="anti")
+        .group_by("sid")
+        .agg(starts=pl.col("session").min())
+    )
     symbols = symbols.join(span, on="sid", how="left").join(unheard, on="sid", how="left").sort("symbol")
     back = ~pl.col("listed") & (pl.col("newest") >= pl.col("since"))
     differs = pl.any_horizontal(pl.col(c).ne_missing(pl.col(f"old_{c}")) for c in ("name", "sector"))
@@ -39,41 +53,84 @@ def changes(known: Known, assigned: Identified, rows: pl.DataFrame, standing: pl
         .when(differs & pl.col("listed"))
         .then(pl.lit("changed"))
     )
-    starts = pl.when(pl.col("event") == "new").then("first").when(pl.col("event") == "continued").then(pl.coalesce("starts", "until")).otherwise("until")
-    begun = symbols.with_columns(event=event, listed=pl.lit(value=True)).filter(pl.col("event").is_not_null()).with_columns(session=starts).select(CHANGE)
+    starts = (
+        pl.when(pl.col("event") == "new")
+        .then("first")
+        .when(pl.col("event") == "continued")
+        .then(pl.coalesce("starts", "until"))
+        .otherwise("until")
+    )
+    begun = (
+        symbols.with_columns(event=event, listed=pl.lit(value=True))
+        .filter(pl.col("event").is_not_null())
+        .with_columns(session=starts)
+        .select(CHANGE)
+    )
     return pl.concat([begun, _ended(known, assigned, names, label, calendar)])
 
 
-def _ended(known: Known, assigned: Identified, names: pl.DataFrame | None, label: date, calendar: Calendar) -> pl.DataFrame:
+def _ended(
+    known: Known, assigned: Identified, names: pl.DataFrame | None, label: date, calendar: Calendar
+) -> pl.DataFrame:
     moved = assigned.of("continued")["sid"]
     over = assigned.of("replaced", "reused").filter(~pl.col("old_sid").is_in(moved.implode()))["old_sid"]
     day = calendar.on_or_before(label)
-    absent = known.instruments.filter(pl.col("sid").is_in(known.absent(day).implode())) if day == label else known.instruments.clear()
+    absent = (
+        known.instruments.filter(pl.col("sid").is_in(known.absent(day).implode()))
+        if day == label
+        else known.instruments.clear()
+    )
     if names is not None:
         absent = absent.filter(~pl.col("symbol").is_in(names["symbol"].implode()))
-    gone = known.instruments.filter(pl.col("listed") & (pl.col("sid").is_in(over.implode()) | pl.col("sid").is_in(absent["sid"].implode()))).sort("sid")
+    gone = known.instruments.filter(
+        pl.col("listed") & (pl.col("sid").is_in(over.implode()) | pl.col("sid").is_in(absent["sid"].implode()))
+    ).sort("sid")
     last = [known.last_session(sid) for sid in gone["sid"].to_list()]
     ends = pl.Series("session", [day if s is None else calendar.shift(s, 1) for s in last], dtype=pl.Date)
     return gone.with_columns(ends, listed=pl.lit(value=False), event=pl.lit("ended")).select(CHANGE)
 
 
-def events(known: Known, changed: pl.DataFrame, given: pl.DataFrame, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def events(
+    known: Known, changed: pl.DataFrame, given: pl.DataFrame, rows: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The actions that the changes of listing are (columns of `actions.derive`), and the delistings that turned out wrong (with `withdrawn`).
 
     `given`: actions of this capture; where the vendor declares a merger or delisting, none is derived.
     """
     given = given if "withdrawn" in given.columns else given.with_columns(withdrawn=pl.lit(value=False))
-    declared = pl.concat([f.filter((pl.col("origin") == "declared") & ~pl.col("withdrawn")).select("sid", "kind") for f in (known.actions, given)])
+    declared = pl.concat(
+        [
+            f.filter((pl.col("origin") == "declared") & ~pl.col("withdrawn")).select("sid", "kind")
+            for f in (known.actions, given)
+        ]
+    )
     from_row = rows.sort("session").unique("sid", keep="first", maintain_order=True).select("sid", "file", "line")
     moved = (
         changed.filter(pl.col("event") == "continued")
         .join(from_row, on="sid", how="left")
         .with_columns(kind=pl.lit("symbol_change"), value=pl.lit(None, pl.Float64), confidence=SYMBOL_CHANGE_CONFIDENCE)
     )
-    ended = changed.filter(pl.col("event") == "ended").join(declared.filter(pl.col("kind").is_in(ENDING)), on="sid", how="anti")
-    ended = ended.with_columns(file=pl.lit(None, pl.String), line=pl.lit(None, pl.Int64), kind=pl.lit("delisting"), value=pl.lit(0.0), confidence=DELISTING_CONFIDENCE)
+    ended = changed.filter(pl.col("event") == "ended").join(
+        declared.filter(pl.col("kind").is_in(ENDING)), on="sid", how="anti"
+    )
+    ended = ended.with_columns(
+        file=pl.lit(None, pl.String),
+        line=pl.lit(None, pl.Int64),
+        kind=pl.lit("delisting"),
+        value=pl.lit(0.0),
+        confidence=DELISTING_CONFIDENCE,
+    )
     nothing = {c: pl.lit(None, ACTIONS.schema[c]) for c in ("numerator", "denominator", "cash", "counterpart")}
-    happened = pl.concat([f.with_columns(**nothing, origin=pl.lit("derived")).select(pl.col(c).cast(ACTIONS.schema[c]) for c in COLUMNS) for f in (moved, ended)])
+    happened = pl.concat(
+        [
+            f.with_columns(**nothing, origin=pl.lit("derived")).select(
+                pl.col(c).cast(ACTIONS.schema[c]) for c in COLUMNS
+            )
+            for f in (moved, ended)
+        ]
+    )
     alive = changed.filter(pl.col("event").is_in(["relisted", "continued"]))
-    wrong = known.actions.filter((pl.col("kind") == "delisting") & (pl.col("origin") == "derived") & ~pl.col("withdrawn")).join(alive, on="sid", how="semi")
+    wrong = known.actions.filter(
+        (pl.col("kind") == "delisting") & (pl.col("origin") == "derived") & ~pl.col("withdrawn")
+    ).join(alive, on="sid", how="semi")
     return happened, wrong.select(*COLUMNS, pl.lit(value=True).alias("withdrawn"))

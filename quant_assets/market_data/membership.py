@@ -36,9 +36,16 @@ def spells(frame: pl.DataFrame, index: str) -> pl.DataFrame:
     """
     wrong = spell_faults(frame)
     if wrong.height:
-        raise ContractViolation(f"{index}: {wrong.height} faulty spells, the first is {wrong.row(0, named=True)}; quarantine what `spell_faults` returns and pass the others")
+        raise ContractViolation(
+            f"{index}: {wrong.height} faulty spells, the first is {wrong.row(0, named=True)}; quarantine what `spell_faults` returns and pass the others"
+        )
     begun = frame.drop("until").rename({"start": "session"}).with_columns(member=pl.lit(value=True))
-    over = frame.filter(pl.col("until").is_not_null()).drop("start").rename({"until": "session"}).with_columns(member=pl.lit(value=False))
+    over = (
+        frame.filter(pl.col("until").is_not_null())
+        .drop("start")
+        .rename({"until": "session"})
+        .with_columns(member=pl.lit(value=False))
+    )
     over = over.with_columns(weight=pl.lit(None, pl.Float64)) if "weight" in frame.columns else over
     both = pl.concat([over.select(begun.columns), begun])  # where one ends as the next begins, the later row stands
     return _events(_said(both.unique(["symbol", "session"], keep="last", maintain_order=True)), index)
@@ -56,7 +63,11 @@ def spell_faults(frame: pl.DataFrame) -> pl.DataFrame:
         .when(longest > pl.col("start"))
         .then(pl.lit("a spell that begins before the one before it has ended"))
     )
-    return frame.sort("symbol", "start", "until", nulls_last=True, maintain_order=True).with_columns(reason=reason).filter(pl.col("reason").is_not_null())
+    return (
+        frame.sort("symbol", "start", "until", nulls_last=True, maintain_order=True)
+        .with_columns(reason=reason)
+        .filter(pl.col("reason").is_not_null())
+    )
 
 
 def changes(frame: pl.DataFrame, index: str) -> pl.DataFrame:
@@ -67,7 +78,9 @@ def changes(frame: pl.DataFrame, index: str) -> pl.DataFrame:
     """
     wrong = change_faults(frame)
     if wrong.height:
-        raise ContractViolation(f"{index}: {wrong.height} faulty changes, the first is {wrong.row(0, named=True)}; quarantine what `change_faults` returns and pass the others")
+        raise ContractViolation(
+            f"{index}: {wrong.height} faulty changes, the first is {wrong.row(0, named=True)}; quarantine what `change_faults` returns and pass the others"
+        )
     return _events(_said(frame.unique(["symbol", "session"], keep="first", maintain_order=True)), index)
 
 
@@ -93,10 +106,18 @@ def lists(frame: pl.DataFrame, index: str, between: pl.DataFrame | None = None) 
     """
     days = frame.group_by("session").agg(count=pl.col("symbol").n_unique()).sort("session")
     days = days.with_columns(tells=(pl.col("count") >= THIN * pl.col("count").shift(1)).fill_null(value=True))
-    present = frame.unique(["session", "symbol"], keep="first", maintain_order=True).with_columns(member=pl.lit(value=True))
+    present = frame.unique(["session", "symbol"], keep="first", maintain_order=True).with_columns(
+        member=pl.lit(value=True)
+    )
     log = (between if between is not None else present.clear()).pipe(_like, present)
     names = pl.concat([present.select("symbol"), log.select("symbol")]).unique()
-    gone = days.filter("tells").select("session").join(names, how="cross").join(present, on=["session", "symbol"], how="anti").with_columns(member=pl.lit(value=False))
+    gone = (
+        days.filter("tells")
+        .select("session")
+        .join(names, how="cross")
+        .join(present, on=["session", "symbol"], how="anti")
+        .with_columns(member=pl.lit(value=False))
+    )
     carried = [c for c in present.columns if c not in {*EVENT, "symbol", "session"}]
     same = frame.group_by("session").agg(pl.when(pl.col(c).n_unique() == 1).then(pl.col(c).first()) for c in carried)
     absent = gone.join(same, on="session", how="left").pipe(_like, present)
@@ -106,12 +127,16 @@ def lists(frame: pl.DataFrame, index: str, between: pl.DataFrame | None = None) 
 
 def _like(frame: pl.DataFrame, model: pl.DataFrame) -> pl.DataFrame:
     """`frame` with the columns of `model`, null where it lacks one."""
-    return frame.select(pl.col(c).cast(t) if c in frame.columns else pl.lit(None, t).alias(c) for c, t in model.schema.items())
+    return frame.select(
+        pl.col(c).cast(t) if c in frame.columns else pl.lit(None, t).alias(c) for c, t in model.schema.items()
+    )
 
 
 def _said(told: pl.DataFrame, *, leading: bool = True) -> pl.DataFrame:
     """Of statements about symbols, those that change something; `leading`: keep a first statement that somebody is no member."""
-    ordered = told.with_columns(weight=pl.col("weight") if "weight" in told.columns else pl.lit(None, pl.Float64)).sort("symbol", "session")
+    ordered = told.with_columns(weight=pl.col("weight") if "weight" in told.columns else pl.lit(None, pl.Float64)).sort(
+        "symbol", "session"
+    )
     before = {c: pl.col(c).shift(1).over("symbol") for c in ("member", "weight")}
     news = pl.any_horizontal(pl.col(c).ne_missing(b) for c, b in before.items())
     return ordered.filter(news & (pl.lit(leading) | pl.col("member") | before["member"].is_not_null()))
@@ -119,20 +144,33 @@ def _said(told: pl.DataFrame, *, leading: bool = True) -> pl.DataFrame:
 
 def _events(said: pl.DataFrame, index: str) -> pl.DataFrame:
     ordered = said.with_columns(index=pl.lit(index)).sort("session", "symbol")
-    return ordered.select(pl.col(c).cast(INDEX_MEMBERS.schema[c]) if c in EVENT else pl.col(c) for c in (*EVENT, *(c for c in ordered.columns if c not in EVENT)))
+    return ordered.select(
+        pl.col(c).cast(INDEX_MEMBERS.schema[c]) if c in EVENT else pl.col(c)
+        for c in (*EVENT, *(c for c in ordered.columns if c not in EVENT))
+    )
 
 
 def check_intervals(frame: pl.DataFrame, who: str = "sid") -> None:
     """Hold that `frame` (the column `who`, start, until) has half-open intervals that do not overlap. Raises ContractViolation naming the first that do."""
     if frame.null_count().select(who, "start", "until").row(0) != (0, 0, 0):
-        raise ContractViolation(f"intervals without {who}, start or until: {frame.filter(pl.any_horizontal(pl.col(who, 'start', 'until').is_null())).head(3).rows()}")
+        raise ContractViolation(
+            f"intervals without {who}, start or until: {frame.filter(pl.any_horizontal(pl.col(who, 'start', 'until').is_null())).head(3).rows()}"
+        )
     empty = frame.filter(pl.col("until") <= pl.col("start"))
     if empty.height:
-        raise ContractViolation(f"intervals [start, until) that end before they begin: {empty.select(who, 'start', 'until').head(3).rows()}")
-    ordered = frame.select(who, "start", "until").sort(who, "start", "until").with_columns(before=pl.col("until").shift(1).over(who))
+        raise ContractViolation(
+            f"intervals [start, until) that end before they begin: {empty.select(who, 'start', 'until').head(3).rows()}"
+        )
+    ordered = (
+        frame.select(who, "start", "until")
+        .sort(who, "start", "until")
+        .with_columns(before=pl.col("until").shift(1).over(who))
+    )
     overlapping = ordered.filter(pl.col("before") > pl.col("start"))
     if overlapping.height:
-        raise ContractViolation(f"intervals of one {who} overlap (who, start, until, end of the one before): {overlapping.head(3).rows()}")
+        raise ContractViolation(
+            f"intervals of one {who} overlap (who, start, until, end of the one before): {overlapping.head(3).rows()}"
+        )
 
 
 class Membership:
@@ -141,14 +179,23 @@ class Membership:
     def __init__(self, versions: pl.DataFrame) -> None:
         """`versions`: who (sid or symbol), start, until, weight, known_at, superseded: over [start, until) a member, as known in [known_at, superseded)."""
         if versions.schema.get("known_at") != UTC_MICROS or versions["known_at"].null_count():
-            raise ContractViolation(f"membership without knowledge time: each row needs known_at in UTC; found {dict(versions.schema)}")
+            raise ContractViolation(
+                f"membership without knowledge time: each row needs known_at in UTC; found {dict(versions.schema)}"
+            )
         self._versions = versions
 
     @classmethod
     def of_universe(cls, rows: pl.DataFrame) -> "Membership":
         """The membership of one universe, by its rows of UNIVERSE. Raises ContractViolation where intervals overlap or rows are of several."""
         _of_one(rows, "universe", UNIVERSE)
-        spans = rows.select(who="sid", start="session", until="until", weight=pl.lit(None, pl.Float64), known_at="known_at", superseded=pl.lit(STILL, UTC_MICROS))
+        spans = rows.select(
+            who="sid",
+            start="session",
+            until="until",
+            weight=pl.lit(None, pl.Float64),
+            known_at="known_at",
+            superseded=pl.lit(STILL, UTC_MICROS),
+        )
         check_intervals(spans, "who")
         return cls(spans)
 
@@ -156,14 +203,36 @@ class Membership:
     def of_index(cls, rows: pl.DataFrame) -> "Membership":
         """The membership of one index by symbol, by every version of its rows of INDEX_MEMBERS (withdrawn ones too). Raises ContractViolation where rows are of several."""
         _of_one(rows, "index", INDEX_MEMBERS)
-        told = rows.sort("symbol", "known_at", "session").select("symbol", "session", "known_at", "weight", member=pl.when("withdrawn").then(None).otherwise("member"))
-        in_order = (pl.col("session") > pl.col("session").shift(1)).fill_null(value=True) & pl.col("member").is_not_null()
+        told = rows.sort("symbol", "known_at", "session").select(
+            "symbol", "session", "known_at", "weight", member=pl.when("withdrawn").then(None).otherwise("member")
+        )
+        in_order = (pl.col("session") > pl.col("session").shift(1)).fill_null(value=True) & pl.col(
+            "member"
+        ).is_not_null()
         told = told.with_columns(plain=in_order.all().over("symbol"))
         spans: list[tuple[object, ...]] = []
-        for (symbol,), of_symbol in told.filter(~pl.col("plain")).drop("plain").partition_by("symbol", as_dict=True, maintain_order=True, include_key=False).items():
+        for (symbol,), of_symbol in (
+            told.filter(~pl.col("plain"))
+            .drop("plain")
+            .partition_by("symbol", as_dict=True, maintain_order=True, include_key=False)
+            .items()
+        ):
             spans += [(symbol, *span) for span in _spans(of_symbol.iter_rows())]
-        schema = pl.Schema({"who": pl.String, "start": pl.Date, "until": pl.Date, "weight": pl.Float64, "known_at": UTC_MICROS, "superseded": UTC_MICROS})
-        return cls(pl.concat([pl.DataFrame(spans, schema=schema, orient="row"), _plain_spans(told.filter("plain")).cast(schema)]))
+        schema = pl.Schema(
+            {
+                "who": pl.String,
+                "start": pl.Date,
+                "until": pl.Date,
+                "weight": pl.Float64,
+                "known_at": UTC_MICROS,
+                "superseded": UTC_MICROS,
+            }
+        )
+        return cls(
+            pl.concat(
+                [pl.DataFrame(spans, schema=schema, orient="row"), _plain_spans(told.filter("plain")).cast(schema)]
+            )
+        )
 
     def at(self, sessions: Sequence[date], cuts: Cuts) -> pl.DataFrame:
         """session, who, weight: the members in each of `sessions` as known at its cut; sorted."""
@@ -172,8 +241,15 @@ class Membership:
 
     def former(self, sessions: Sequence[date], cuts: Cuts, months: int = 12) -> pl.DataFrame:
         """session, who: members within the `months` before each of `sessions` that are none in it, as known at its cut; sorted."""
-        earlier = self._of(sessions, cuts, pl.col("start") < pl.col("session"), pl.col("until") > pl.col("since"), months=months)
-        return earlier.join(self.at(sessions, cuts), on=["session", "who"], how="anti").select("session", "who").unique().sort("session", "who")
+        earlier = self._of(
+            sessions, cuts, pl.col("start") < pl.col("session"), pl.col("until") > pl.col("since"), months=months
+        )
+        return (
+            earlier.join(self.at(sessions, cuts), on=["session", "who"], how="anti")
+            .select("session", "who")
+            .unique()
+            .sort("session", "who")
+        )
 
     def intervals(self, session: date, cuts: Cuts) -> pl.DataFrame:
         """who, start, until: the half-open intervals that began by `session`, as known at its cut; the end is null where none is known."""
@@ -185,12 +261,21 @@ class Membership:
         return merged.select("who", "start", until=pl.when(pl.col("until") < FOREVER).then("until"))
 
     def _of(self, sessions: Sequence[date], cuts: Cuts, *conditions: pl.Expr, months: int = 0) -> pl.DataFrame:
-        asked = pl.DataFrame([(s, cuts.of(s)) for s in sorted(set(sessions))], schema={"session": pl.Date, "cut": UTC_MICROS}, orient="row")
+        asked = pl.DataFrame(
+            [(s, cuts.of(s)) for s in sorted(set(sessions))],
+            schema={"session": pl.Date, "cut": UTC_MICROS},
+            orient="row",
+        )
         asked = asked.with_columns(since=pl.col("session").dt.offset_by(f"-{months}mo"))
         known = (pl.col("known_at") <= pl.col("cut"), pl.col("superseded") > pl.col("cut"))
         found = [asked.head(0).join(self._versions.head(0), how="cross")]
         for some in asked.iter_slices(AT_ONCE):  # most of a long history never meets a few sessions
-            near = self._versions.filter(pl.col("start") <= some["session"][-1], pl.col("until") > some["since"][0], pl.col("known_at") <= some["cut"][-1], pl.col("superseded") > some["cut"][0])
+            near = self._versions.filter(
+                pl.col("start") <= some["session"][-1],
+                pl.col("until") > some["since"][0],
+                pl.col("known_at") <= some["cut"][-1],
+                pl.col("superseded") > some["cut"][0],
+            )
             found.append(some.join(near, how="cross").filter(*conditions, *known))
         return pl.concat(found)
 
@@ -198,17 +283,31 @@ class Membership:
 def _of_one(rows: pl.DataFrame, column: str, table: Table) -> None:
     """Raise ContractViolation where rows lack what `table` has to say of membership, or are of more than one `column`."""
     if missing := [c for c in dict.fromkeys((*table.key, "known_at")) if c not in rows.columns]:
-        raise ContractViolation(f"rows of {table.name} without {missing}: members are told as known, by rows as they are stored")
+        raise ContractViolation(
+            f"rows of {table.name} without {missing}: members are told as known, by rows as they are stored"
+        )
     if rows[column].n_unique() > 1:
-        raise ContractViolation(f"{table.name} rows of more than one {column}: {rows[column].unique().sort().to_list()}; read one of them")
+        raise ContractViolation(
+            f"{table.name} rows of more than one {column}: {rows[column].unique().sort().to_list()}; read one of them"
+        )
 
 
 def _plain_spans(told: pl.DataFrame) -> pl.DataFrame:
     """What `_spans` says, for symbols whose events became known in the order in which they happen, none withdrawn: each holds without an end until the next is known, and up to the next from then on."""
-    following = told.with_columns(after=pl.col("session").shift(-1).over("symbol"), corrected=pl.col("known_at").shift(-1).over("symbol")).filter("member")
+    following = told.with_columns(
+        after=pl.col("session").shift(-1).over("symbol"), corrected=pl.col("known_at").shift(-1).over("symbol")
+    ).filter("member")
     columns = {"who": "symbol", "start": "session"}
-    at_first = following.select(**columns, until=pl.lit(FOREVER), weight="weight", known_at="known_at", superseded=pl.col("corrected").fill_null(STILL))
-    then = following.filter(pl.col("after").is_not_null()).select(**columns, until="after", weight="weight", known_at="corrected", superseded=pl.lit(STILL, UTC_MICROS))
+    at_first = following.select(
+        **columns,
+        until=pl.lit(FOREVER),
+        weight="weight",
+        known_at="known_at",
+        superseded=pl.col("corrected").fill_null(STILL),
+    )
+    then = following.filter(pl.col("after").is_not_null()).select(
+        **columns, until="after", weight="weight", known_at="corrected", superseded=pl.lit(STILL, UTC_MICROS)
+    )
     return pl.concat([at_first.filter(pl.col("known_at") < pl.col("superseded")), then])
 
 

@@ -19,7 +19,12 @@ from quant_assets.ports import Store
 from quant_assets.records import Capture, frame_hash
 from quant_assets.tables import DATA_FINDINGS, QUARANTINE, VERDICTS
 
-OPTIONAL = ("content", "fault", "known_at", "withdrawn")  # what a capture's rows may have beside the dataset's columns, file and line
+OPTIONAL = (
+    "content",
+    "fault",
+    "known_at",
+    "withdrawn",
+)  # what a capture's rows may have beside the dataset's columns, file and line
 Stamp = Callable[[pl.Expr], pl.Expr]  # from the declared to the effective knowledge time
 
 
@@ -42,7 +47,9 @@ class Observations:
         """What the rows of `dataset` in a capture add. Raises ContractViolation where the vendor's columns are not the contract's."""
         clean, refused = screen(dataset, capture)
         origin = {"source": capture.source, "capture": capture.label}
-        stamped = clean.with_columns(**{k: pl.lit(v) for k, v in origin.items()}, known_at=stamp(pl.col("declared_known_at")))
+        stamped = clean.with_columns(
+            **{k: pl.lit(v) for k, v in origin.items()}, known_at=stamp(pl.col("declared_known_at"))
+        )
         news = versions(dataset, stamped, self._standing(dataset.table, stamped, timedelta(0)))
         rules = dataset.judging
         rows = self.with_before(dataset, news)
@@ -66,7 +73,9 @@ class Observations:
         if rows.is_empty():
             return table.empty()
         first, last = (_day(rows[table.event].min()), _day(rows[table.event].max()))
-        return pl.concat([self._store.read(table, as_of=None, first=first - back, last=last), *self._waiting.get(table.name, ())])
+        return pl.concat(
+            [self._store.read(table, as_of=None, first=first - back, last=last), *self._waiting.get(table.name, ())]
+        )
 
     def with_before(self, dataset: Dataset, news: pl.DataFrame) -> pl.DataFrame:
         """`news` with the entity's event before and each of its values, as known with them, where a rule looks at it."""
@@ -74,10 +83,23 @@ class Observations:
             return news
         table = dataset.table
         values = [table.event, *(c for c in dataset.says if c != "withdrawn")]
-        standing = self._standing(table, news, dataset.remembers).join(news.select(dataset.entity), on=dataset.entity, how="semi")
-        known = pl.concat([standing, news]).sort(*table.subject, "known_at").unique(table.subject, keep="last", maintain_order=True)
-        before = known.sort(*dataset.entity, table.event).with_columns(pl.when(_same(dataset.entity)).then(pl.col(c).shift(1)).alias(f"{c}_before") for c in values)
-        return news.join(before.select(*table.subject, *(f"{c}_before" for c in values)), on=table.subject, how="left", maintain_order="left")
+        standing = self._standing(table, news, dataset.remembers).join(
+            news.select(dataset.entity), on=dataset.entity, how="semi"
+        )
+        known = (
+            pl.concat([standing, news])
+            .sort(*table.subject, "known_at")
+            .unique(table.subject, keep="last", maintain_order=True)
+        )
+        before = known.sort(*dataset.entity, table.event).with_columns(
+            pl.when(_same(dataset.entity)).then(pl.col(c).shift(1)).alias(f"{c}_before") for c in values
+        )
+        return news.join(
+            before.select(*table.subject, *(f"{c}_before" for c in values)),
+            on=table.subject,
+            how="left",
+            maintain_order="left",
+        )
 
 
 def turned_away(quarantine: pl.DataFrame) -> pl.DataFrame:
@@ -123,10 +145,16 @@ def screen(dataset: Dataset, capture: Capture) -> tuple[pl.DataFrame, pl.DataFra
     good = judged.filter(pl.col("reason").is_null())
     good = good.unique([*dataset.columns, "withdrawn", "declared_known_at"], keep="first", maintain_order=True)
     twice = good.select(*table.subject, "declared_known_at").is_duplicated()
-    refused = pl.concat([judged.filter(pl.col("reason").is_not_null()), good.filter(twice).with_columns(reason=pl.lit("CONFLICT"))])
-    refused = refused.unique(["file", "line", "reason", "content"], keep="first", maintain_order=True)  # a line may make several rows
+    refused = pl.concat(
+        [judged.filter(pl.col("reason").is_not_null()), good.filter(twice).with_columns(reason=pl.lit("CONFLICT"))]
+    )
+    refused = refused.unique(
+        ["file", "line", "reason", "content"], keep="first", maintain_order=True
+    )  # a line may make several rows
     symbol = pl.col("given symbol").cast(pl.String) if "symbol" in dataset.columns else pl.lit(None, pl.String)
-    return good.filter(~twice).select(*dataset.columns, "withdrawn", "file", "line", "declared_known_at"), refused.select("file", "line", "reason", "content", symbol=symbol)
+    return good.filter(~twice).select(
+        *dataset.columns, "withdrawn", "file", "line", "declared_known_at"
+    ), refused.select("file", "line", "reason", "content", symbol=symbol)
 
 
 def versions(dataset: Dataset, rows: pl.DataFrame, standing: pl.DataFrame) -> pl.DataFrame:
@@ -135,15 +163,34 @@ def versions(dataset: Dataset, rows: pl.DataFrame, standing: pl.DataFrame) -> pl
     given = rows.select(table.schema.keys())
     standing = standing.join(given.select(table.subject), on=table.subject, how="semi")
     there = standing.select(*table.subject, "known_at", *(pl.col(c).alias(f"{c} there") for c in dataset.says))
-    said_otherwise = pl.col("withdrawn there").is_not_null() & pl.any_horizontal(pl.col(c).ne_missing(pl.col(f"{c} there")) for c in dataset.says)
-    while (clash := given.join(there, on=[*table.subject, "known_at"], how="left", maintain_order="left").select(said_otherwise).to_series()).any():
-        given = given.with_columns(known_at=pl.col("known_at") + pl.duration(microseconds=pl.lit(clash.cast(pl.Int64))))  # two versions of one moment: in the order of their captures
-    tied = pl.int_range(pl.len()).over(*table.subject, "known_at")  # what arrives behind one cut is all known at once: in the order declared
-    given = given.sort(*table.subject, "declared_known_at").with_columns(known_at=pl.col("known_at") + pl.duration(microseconds=tied))
-    both = pl.concat([standing.select(given.columns).with_columns(new=pl.lit(value=False)), given.with_columns(new=pl.lit(value=True))])
+    said_otherwise = pl.col("withdrawn there").is_not_null() & pl.any_horizontal(
+        pl.col(c).ne_missing(pl.col(f"{c} there")) for c in dataset.says
+    )
+    while (
+        clash := given.join(there, on=[*table.subject, "known_at"], how="left", maintain_order="left")
+        .select(said_otherwise)
+        .to_series()
+    ).any():
+        given = given.with_columns(
+            known_at=pl.col("known_at") + pl.duration(microseconds=pl.lit(clash.cast(pl.Int64)))
+        )  # two versions of one moment: in the order of their captures
+    tied = pl.int_range(pl.len()).over(
+        *table.subject, "known_at"
+    )  # what arrives behind one cut is all known at once: in the order declared
+    given = given.sort(*table.subject, "declared_known_at").with_columns(
+        known_at=pl.col("known_at") + pl.duration(microseconds=tied)
+    )
+    both = pl.concat(
+        [
+            standing.select(given.columns).with_columns(new=pl.lit(value=False)),
+            given.with_columns(new=pl.lit(value=True)),
+        ]
+    )
     both = both.sort(*table.subject, "known_at", "new", nulls_last=True)
     differs = pl.any_horizontal(pl.col(c).ne_missing(pl.col(c).shift(1)) for c in dataset.says)
-    return both.filter(pl.col("new") & pl.when(_same(table.subject)).then(differs).otherwise(~pl.col("withdrawn"))).drop("new")
+    return both.filter(
+        pl.col("new") & pl.when(_same(table.subject)).then(differs).otherwise(~pl.col("withdrawn"))
+    ).drop("new")
 
 
 def _same(columns: tuple[str, ...]) -> pl.Expr:
@@ -160,7 +207,13 @@ def typed(column: str, given: pl.DataType, wanted: pl.DataType | type[pl.DataTyp
         case True, pl.Datetime():
             return text.str.to_datetime(strict=False, time_unit="us", time_zone="UTC").alias(column)
         case True, pl.Boolean:
-            return text.str.to_lowercase().replace_strict({"true": True, "1": True, "false": False, "0": False}, default=None, return_dtype=pl.Boolean).alias(column)
+            return (
+                text.str.to_lowercase()
+                .replace_strict(
+                    {"true": True, "1": True, "false": False, "0": False}, default=None, return_dtype=pl.Boolean
+                )
+                .alias(column)
+            )
         case True, pl.String:
             return pl.when(text != "").then(text).alias(column)
         case _:
@@ -171,7 +224,9 @@ def _faults(dataset: Dataset, rows: pl.DataFrame) -> list[tuple[str, pl.Expr]]:
     table, kind = dataset.table, dataset.table.schema
     out: list[tuple[str, pl.Expr]] = []
     for column in dataset.columns:
-        given = pl.col(f"given {column}").is_not_null() & (pl.col(f"given {column}").cast(pl.String).str.strip_chars() != "")
+        given = pl.col(f"given {column}").is_not_null() & (
+            pl.col(f"given {column}").cast(pl.String).str.strip_chars() != ""
+        )
         out.append((f"{column} is no {_word(kind[column])}", given & pl.col(column).is_null()))
         if kind[column] == pl.Float64:
             out.append((f"{column} is not finite", ~pl.col(column).is_finite()))

@@ -39,8 +39,13 @@ def partitions(store: Store, cuts: Cuts, sessions: Sequence[date]) -> Iterator[P
     start = calendar.shift(min(sessions), -HISTORY - 1)
     latest = cuts.of(max(sessions))
     bars = store.read(BARS, as_of=latest, first=start, last=max(sessions)).partition_by("session", as_dict=True)
-    counts = {s: in_force(known_by(bars.get((s,), BARS.empty()), cuts.of(s)), BARS).height for s in calendar.between(start, max(sessions))}
-    actions, captures, quarantine = (store.read(t, as_of=latest, first=start, last=max(sessions)) for t in (ACTIONS, CAPTURES, QUARANTINE))
+    counts = {
+        s: in_force(known_by(bars.get((s,), BARS.empty()), cuts.of(s)), BARS).height
+        for s in calendar.between(start, max(sessions))
+    }
+    actions, captures, quarantine = (
+        store.read(t, as_of=latest, first=start, last=max(sessions)) for t in (ACTIONS, CAPTURES, QUARANTINE)
+    )
     listings, universe = store.read(LISTINGS, as_of=latest), store.read(UNIVERSE, as_of=latest, last=max(sessions))
     for session in sessions:
         cut, before = cuts.of(session), calendar.shift(session, -1)
@@ -48,15 +53,29 @@ def partitions(store: Store, cuts: Cuts, sessions: Sequence[date]) -> Iterator[P
         absent = _absent(now, was, listings, cut, session)
         came = known_by(_of_bars(captures, session), cut)
         refused = in_force(known_by(_of_bars(quarantine, session), cut), QUARANTINE).height
-        usual = pl.Series([n for s in calendar.between(calendar.shift(session, -HISTORY), before) if (n := counts[s])], dtype=pl.Float64)
+        usual = pl.Series(
+            [n for s in calendar.between(calendar.shift(session, -HISTORY), before) if (n := counts[s])],
+            dtype=pl.Float64,
+        )
         fixed = {
             "captured": came.height > 0, "usual_rows": usual.median() if usual.len() else float(now.height), "quarantined_share": refused / max(1, int(came["rows"].sum())),
             "gap_share": absent.height / max(1, was.height), "uncovered_share": _uncovered(now, known_by(universe, cut), session),
         }  # fmt: skip
         acts = in_force(known_by(actions.filter(pl.col("session") == session), cut), ACTIONS)
-        rows = now.select(JUDGED).join(was.select("sid", *(pl.col(c).alias(f"{c}_before") for c in BEFORE)), on="sid", how="left", maintain_order="left")
+        rows = now.select(JUDGED).join(
+            was.select("sid", *(pl.col(c).alias(f"{c}_before") for c in BEFORE)),
+            on="sid",
+            how="left",
+            maintain_order="left",
+        )
         rows = rows.join(_terms(acts), on="sid", how="left", maintain_order="left")
-        yield Partition(session, rows.with_columns(acted=pl.col("sid").is_in(acts["sid"].implode()), **{k: pl.lit(v) for k, v in fixed.items()}), absent)
+        yield Partition(
+            session,
+            rows.with_columns(
+                acted=pl.col("sid").is_in(acts["sid"].implode()), **{k: pl.lit(v) for k, v in fixed.items()}
+            ),
+            absent,
+        )
 
 
 def _of_bars(frame: pl.DataFrame, session: date) -> pl.DataFrame:
@@ -66,12 +85,20 @@ def _of_bars(frame: pl.DataFrame, session: date) -> pl.DataFrame:
 def _terms(acts: pl.DataFrame) -> pl.DataFrame:
     """sid, split_ratio, dividend of one session's actions."""
     ratio, cash = pl.col("denominator") / pl.col("numerator"), pl.col("cash").cast(pl.Float64)
-    of = {"split_ratio": ratio.filter(pl.col("kind") == "split").first(), "dividend": cash.filter(pl.col("kind") == "dividend").first()}
+    of = {
+        "split_ratio": ratio.filter(pl.col("kind") == "split").first(),
+        "dividend": cash.filter(pl.col("kind") == "dividend").first(),
+    }
     return acts.sort("sid", "kind").group_by("sid", maintain_order=True).agg(**of)
 
 
 def _absent(now: pl.DataFrame, was: pl.DataFrame, listings: pl.DataFrame, cut: datetime, session: date) -> pl.DataFrame:
-    gone = known_by(listings, cut).sort("sid", "known_at").unique("sid", keep="last", maintain_order=True).filter(~pl.col("listed"))
+    gone = (
+        known_by(listings, cut)
+        .sort("sid", "known_at")
+        .unique("sid", keep="last", maintain_order=True)
+        .filter(~pl.col("listed"))
+    )
     missing = was.join(now.select("sid"), on="sid", how="anti").join(gone.select("sid"), on="sid", how="anti")
     return missing.select("sid", "symbol", "close", session=pl.lit(session)).sort("sid")
 

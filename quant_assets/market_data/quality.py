@@ -29,7 +29,9 @@ def _looks_like_split(move: pl.Expr) -> pl.Expr:
 
 
 _HUNDREDFOLD = pl.col("close").log() - pl.col("close_before").log()
-_SPREAD = (_RETURN - _RETURN.median()).abs().median() * 1.4826  # of the day's cross-section, robust against the very outliers
+_SPREAD = (
+    _RETURN - _RETURN.median()
+).abs().median() * 1.4826  # of the day's cross-section, robust against the very outliers
 
 RULES = (
     Rule("captured", "block", "Has the session's own capture arrived by the cut?", pl.col("captured").cast(pl.Float64), 1.0, at_least=True),
@@ -69,7 +71,13 @@ RULES = (
 )  # fmt: skip
 
 
-GAP = Rule("gaps", "warn", "Why has a listed name that traded in the session before no bar?", pl.col("sid").is_not_null(), expected=pl.col("close"))
+GAP = Rule(
+    "gaps",
+    "warn",
+    "Why has a listed name that traded in the session before no bar?",
+    pl.col("sid").is_not_null(),
+    expected=pl.col("close"),
+)
 
 
 def session_hash(bars_in_force_of_session: pl.DataFrame) -> str:
@@ -90,16 +98,35 @@ def gate(store: Store, cuts: Cuts, sessions: Sequence[date], rules: Sequence[Rul
         if failed:
             notes.append(f"{session}: {', '.join(failed)}")
         judged.append(said)
-        whole = said.filter(pl.col("rule").is_in(["captured", "coverage"]))["passed"].all()  # of a session that is missing or thin, the verdict says so once
-        found += [findings(BARS, part.rows, rules, cuts.of(session)), findings(BARS, part.absent if whole else part.absent.clear(), (GAP,), cuts.of(session))]
+        whole = said.filter(pl.col("rule").is_in(["captured", "coverage"]))[
+            "passed"
+        ].all()  # of a session that is missing or thin, the verdict says so once
+        found += [
+            findings(BARS, part.rows, rules, cuts.of(session)),
+            findings(BARS, part.absent if whole else part.absent.clear(), (GAP,), cuts.of(session)),
+        ]
     frame = pl.concat([VERDICTS.empty(), *judged])
     store.append(DATA_FINDINGS, pl.concat([DATA_FINDINGS.empty(), *found]))
     written = store.append(VERDICTS, frame)
     warnings = frame.filter((pl.col("severity") == "warn") & ~pl.col("passed")).height
-    numbers = {"sessions": float(len(asked)), "blocked": float(len(notes)), "warnings": float(warnings), "findings": float(sum(f.height for f in found))}
+    numbers = {
+        "sessions": float(len(asked)),
+        "blocked": float(len(notes)),
+        "warnings": float(warnings),
+        "findings": float(sum(f.height for f in found)),
+    }
     first, last = (asked[0], asked[-1]) if asked else (date.min, date.min)
     state = "refused" if notes else "done" if asked else "empty"
-    return StageReport(stage="quality", first=first, last=last, state=state, reason=f"{len(notes)} session(s) blocked" if notes else "", rows=written, numbers=numbers, notes=tuple(notes))
+    return StageReport(
+        stage="quality",
+        first=first,
+        last=last,
+        state=state,
+        reason=f"{len(notes)} session(s) blocked" if notes else "",
+        rows=written,
+        numbers=numbers,
+        notes=tuple(notes),
+    )
 
 
 def verdict(session: date, rows: pl.DataFrame, cuts: Cuts, rules: Sequence[Rule] = RULES) -> pl.DataFrame:
@@ -109,7 +136,9 @@ def verdict(session: date, rows: pl.DataFrame, cuts: Cuts, rules: Sequence[Rule]
 
 def released(standing: pl.DataFrame, session: date, content_hash: str) -> tuple[bool, str]:
     """Whether a session's bars with this content may be traded on, and why not: a blocking rule failed, or nobody judged them."""
-    rows = standing.filter((pl.col("table") == BARS.name) & (pl.col("session") == session) & (pl.col("content_hash") == content_hash))
+    rows = standing.filter(
+        (pl.col("table") == BARS.name) & (pl.col("session") == session) & (pl.col("content_hash") == content_hash)
+    )
     if rows.is_empty():
         return False, f"no quality verdict on the bars of {session} with content {content_hash[:12]}"
     failed = rows.filter((pl.col("severity") == "block") & ~pl.col("passed")).sort("rule")

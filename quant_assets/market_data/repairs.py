@@ -36,16 +36,24 @@ REASONS = {
 
 def listed(quarantine: pl.DataFrame, *, states: tuple[str, ...] = ("held",)) -> pl.DataFrame:
     """The rows in force with one of these states, newest capture first, each with the `id` under which a person acts on it."""
-    rows = in_force(quarantine, QUARANTINE).filter(pl.col("state").is_in(states)).sort(["capture", "file", "line"], descending=[True, False, False])
+    rows = (
+        in_force(quarantine, QUARANTINE)
+        .filter(pl.col("state").is_in(states))
+        .sort(["capture", "file", "line"], descending=[True, False, False])
+    )
     ids = [content_id(*map(str, key), length=12) for key in rows.select(QUARANTINE.subject).iter_rows()]
     return rows.with_columns(pl.Series("id", ids, dtype=pl.String)).select("id", pl.exclude("id"))
 
 
 def find(store: Store, row_id: str) -> Mapping[str, object]:
     """The quarantined row of that id, in its latest state. Raises DataError where there is none."""
-    rows = listed(store.read(QUARANTINE, as_of=None), states=("held", "released", "dropped")).filter(pl.col("id").str.starts_with(row_id))
+    rows = listed(store.read(QUARANTINE, as_of=None), states=("held", "released", "dropped")).filter(
+        pl.col("id").str.starts_with(row_id)
+    )
     if rows.height != 1:
-        raise DataError(f"{rows.height or 'no'} quarantined row(s) have an id that starts with {row_id!r}; `quant quarantine list` shows them")
+        raise DataError(
+            f"{rows.height or 'no'} quarantined row(s) have an id that starts with {row_id!r}; `quant quarantine list` shows them"
+        )
     return rows.row(0, named=True)
 
 
@@ -53,8 +61,12 @@ def explained(row: Mapping[str, object], store: Store) -> tuple[str, pl.DataFram
     """Why a row is held, in words; and what stands near it: rows in force of its name, and others of the quarantine with the same name and capture."""
     reason = str(row["reason"])
     quarantine = listed(store.read(QUARANTINE, as_of=None), states=("held", "released", "dropped"))
-    others = quarantine.filter(pl.col("symbol") == row["symbol"], pl.col("capture") == row["capture"], pl.col("id") != row["id"])
-    return REASONS.get(reason, f"The vendor's row breaks the contract of {row['dataset']}: {reason}."), others.select("id", "file", "line", "reason", "content", "state")
+    others = quarantine.filter(
+        pl.col("symbol") == row["symbol"], pl.col("capture") == row["capture"], pl.col("id") != row["id"]
+    )
+    return REASONS.get(reason, f"The vendor's row breaks the contract of {row['dataset']}: {reason}."), others.select(
+        "id", "file", "line", "reason", "content", "state"
+    )
 
 
 def release(store: Store, ledger: Ledger, row_id: str, *, by: str, reason: str, now: datetime) -> str:
@@ -66,7 +78,9 @@ def release(store: Store, ledger: Ledger, row_id: str, *, by: str, reason: str, 
     ledger.audit("release quarantined row", str(row["id"]), by=by, reason=reason)
     store.append(table, written)
     _close(store, row, "released", by, reason, moment)
-    return f"{table.name}: " + ", ".join(f"{k} {v}" for k, v in written.row(0, named=True).items() if k in (*table.subject, "close", "value", "rate"))
+    return f"{table.name}: " + ", ".join(
+        f"{k} {v}" for k, v in written.row(0, named=True).items() if k in (*table.subject, "close", "value", "rate")
+    )
 
 
 def drop(store: Store, ledger: Ledger, row_id: str, *, by: str, reason: str, now: datetime) -> None:
@@ -76,14 +90,28 @@ def drop(store: Store, ledger: Ledger, row_id: str, *, by: str, reason: str, now
     _close(store, row, "dropped", by, reason, known_at(now, ledger.latest_cut(), now, None))
 
 
-def repair(store: Store, ledger: Ledger, symbol: str, session: date, values: Mapping[str, float | int], *, by: str, reason: str, now: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
+def repair(
+    store: Store,
+    ledger: Ledger,
+    symbol: str,
+    session: date,
+    values: Mapping[str, float | int],
+    *,
+    by: str,
+    reason: str,
+    now: datetime,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Put a bar right: the row in force and the one that takes its place from now on. No values withdraw it.
 
     Raises DataError where no bar is in force or nothing would change, ContractViolation where the new row is no possible bar.
     """
-    standing = in_force(store.read(BARS, as_of=None, first=session, last=session), BARS).filter(pl.col("symbol") == symbol)
+    standing = in_force(store.read(BARS, as_of=None, first=session, last=session), BARS).filter(
+        pl.col("symbol") == symbol
+    )
     if standing.height != 1:
-        raise DataError(f"{symbol!r} has no bar in force for {session}; `quant sql` shows what there is, and a missing row comes with a later capture")
+        raise DataError(
+            f"{symbol!r} has no bar in force for {session}; `quant sql` shows what there is, and a missing row comes with a later capture"
+        )
     if unknown := set(values) - {"open", "high", "low", "close", "volume"}:
         raise DataError(f"a bar has open, high, low, close and volume; {sorted(unknown)} cannot be set")
     new = standing.with_columns(pl.lit(v).cast(BARS.schema[c]).alias(c) for c, v in values.items())
@@ -99,14 +127,29 @@ def mend(store: Store, ledger: Ledger, rows: pl.DataFrame, *, by: str, reason: s
     _possible(rows, f"{rows.height} proposed repairs")
     if rows.is_empty():
         return 0
-    ledger.audit("repair bars", f"{rows.height} rows of {rows['sid'].n_unique()} names, {rows['session'].min()} to {rows['session'].max()}", by=by, reason=reason)
+    ledger.audit(
+        "repair bars",
+        f"{rows.height} rows of {rows['sid'].n_unique()} names, {rows['session'].min()} to {rows['session'].max()}",
+        by=by,
+        reason=reason,
+    )
     return _put(store, ledger, rows, by=by, now=now, withdrawn=False).height
 
 
 def _put(store: Store, ledger: Ledger, rows: pl.DataFrame, *, by: str, now: datetime, withdrawn: bool) -> pl.DataFrame:
     """Store the rows as repairs, known from now on."""
-    origin = {"source": REPAIR, "capture": now.date(), "file": f"by {by}", "line": None, "adj_close": None, "withdrawn": withdrawn, "declared_known_at": now}
-    stamped = rows.with_columns(pl.lit(v).cast(BARS.schema[c]).alias(c) for c, v in origin.items()).with_columns(known_at=pl.lit(known_at(now, ledger.latest_cut(), now, None)))
+    origin = {
+        "source": REPAIR,
+        "capture": now.date(),
+        "file": f"by {by}",
+        "line": None,
+        "adj_close": None,
+        "withdrawn": withdrawn,
+        "declared_known_at": now,
+    }
+    stamped = rows.with_columns(pl.lit(v).cast(BARS.schema[c]).alias(c) for c, v in origin.items()).with_columns(
+        known_at=pl.lit(known_at(now, ledger.latest_cut(), now, None))
+    )
     store.append(BARS, stamped.select(*BARS.schema))
     return stamped
 
@@ -127,30 +170,55 @@ def _parsed(table: Table, row: Mapping[str, object], columns: tuple[str, ...]) -
     """What the row's content says, typed by the contract."""
     (cells,) = csv.reader([str(row["content"])])
     if len(cells) != len(columns):
-        raise ContractViolation(f"row {row['id']} says {row['content']!r}, which is no row of {table.name} ({', '.join(columns)}); drop it, and repair what it should have said")
-    text = pl.DataFrame({c: [v.strip() or None] for c, v in zip(columns, cells, strict=True)}, schema=dict.fromkeys(columns, pl.String))
+        raise ContractViolation(
+            f"row {row['id']} says {row['content']!r}, which is no row of {table.name} ({', '.join(columns)}); drop it, and repair what it should have said"
+        )
+    text = pl.DataFrame(
+        {c: [v.strip() or None] for c, v in zip(columns, cells, strict=True)}, schema=dict.fromkeys(columns, pl.String)
+    )
     try:
-        return text.select(pl.col(c).str.to_date() if table.schema[c] == pl.Date else pl.col(c).str.to_datetime(time_zone="UTC") if c == "ts" else pl.col(c).cast(table.schema[c]) for c in columns)
+        return text.select(
+            pl.col(c).str.to_date()
+            if table.schema[c] == pl.Date
+            else pl.col(c).str.to_datetime(time_zone="UTC")
+            if c == "ts"
+            else pl.col(c).cast(table.schema[c])
+            for c in columns
+        )
     except pl.exceptions.PolarsError as error:
-        raise ContractViolation(f"row {row['id']} says {row['content']!r}: {error}; drop it, and repair what it should have said") from error
+        raise ContractViolation(
+            f"row {row['id']} says {row['content']!r}: {error}; drop it, and repair what it should have said"
+        ) from error
 
 
 def _origin(row: Mapping[str, object], moment: datetime) -> dict[str, pl.Expr]:
-    return {c: pl.lit(row[c]) for c in ("source", "capture", "file", "line")} | {"withdrawn": pl.lit(value=False), "known_at": pl.lit(moment), "declared_known_at": pl.lit(row["known_at"])}
+    return {c: pl.lit(row[c]) for c in ("source", "capture", "file", "line")} | {
+        "withdrawn": pl.lit(value=False),
+        "known_at": pl.lit(moment),
+        "declared_known_at": pl.lit(row["known_at"]),
+    }
 
 
 def _bar(store: Store, row: Mapping[str, object], moment: datetime) -> pl.DataFrame:
     said = _parsed(BARS, row, CONTENT)
     _possible(said, f"row {row['id']}")
     session: date = said["session"].item()
-    near = in_force(store.read(BARS, as_of=None, first=session - NEAR, last=session + NEAR), BARS).filter(pl.col("symbol") == said["symbol"].item())
+    near = in_force(store.read(BARS, as_of=None, first=session - NEAR, last=session + NEAR), BARS).filter(
+        pl.col("symbol") == said["symbol"].item()
+    )
     if near.is_empty():
-        raise DataError(f"{said['symbol'].item()!r} means no instrument around {session}; it gets one when a capture has a good row of it")
+        raise DataError(
+            f"{said['symbol'].item()!r} means no instrument around {session}; it gets one when a capture has a good row of it"
+        )
     says = [c for c in CONTENT if c != "adj_close"]
     if there := near.join(said, on=says, how="semi")["known_at"].to_list():
-        raise DataError(f"the bars say that already, since {there[0]:%Y-%m-%d %H:%M} UTC: a later capture brought it. Drop row {row['id']}.")
+        raise DataError(
+            f"the bars say that already, since {there[0]:%Y-%m-%d %H:%M} UTC: a later capture brought it. Drop row {row['id']}."
+        )
     closest = near.with_columns(away=(pl.col("session") - session).abs()).sort("away", "session")["sid"].item(0)
-    return said.with_columns(**_origin(row, moment), sid=pl.lit(closest)).select(pl.col(c).cast(t) for c, t in BARS.schema.items())
+    return said.with_columns(**_origin(row, moment), sid=pl.lit(closest)).select(
+        pl.col(c).cast(t) for c, t in BARS.schema.items()
+    )
 
 
 def _observation(table: Table, row: Mapping[str, object], moment: datetime) -> pl.DataFrame:
@@ -161,7 +229,14 @@ def _observation(table: Table, row: Mapping[str, object], moment: datetime) -> p
 def _possible(bars: pl.DataFrame, which: str) -> None:
     prices = ("open", "high", "low", "close")
     whole = pl.sum_horizontal(pl.col(c).is_null().cast(pl.Int8) for c in (*prices, "volume")) == 0
-    sound = (pl.min_horizontal(prices) > 0) & (pl.col("high") == pl.max_horizontal(prices)) & (pl.col("low") == pl.min_horizontal(prices)) & (pl.col("volume") >= 0)
+    sound = (
+        (pl.min_horizontal(prices) > 0)
+        & (pl.col("high") == pl.max_horizontal(prices))
+        & (pl.col("low") == pl.min_horizontal(prices))
+        & (pl.col("volume") >= 0)
+    )
     wrong = bars.filter(~(whole & sound))
     if wrong.height:
-        raise ContractViolation(f"{which}: {wrong.select(*prices, 'volume').row(0, named=True)} is no possible bar (positive prices, high the highest, low the lowest, volume not negative)")
+        raise ContractViolation(
+            f"{which}: {wrong.select(*prices, 'volume').row(0, named=True)} is no possible bar (positive prices, high the highest, low the lowest, volume not negative)"
+        )

@@ -32,7 +32,16 @@ CHANGES: Schema = {
     "table": pl.String, "session": pl.Date, "sid": pl.Int64, "symbol": pl.String, "kind": pl.String, "row": pl.String, "old": pl.String, "new": pl.String,
     "was_known_at": UTC_MICROS, "known_at": UTC_MICROS,
 }  # fmt: skip
-_STAMPS = {"known_at", "declared_known_at", "source", "capture", "file", "line", "origin", "confidence"}  # where a version came from, not what it says
+_STAMPS = {
+    "known_at",
+    "declared_known_at",
+    "source",
+    "capture",
+    "file",
+    "line",
+    "origin",
+    "confidence",
+}  # where a version came from, not what it says
 LATELY = 63  # sessions back in which each ingest looks for restatements: a quarter, so that a day costs the same whatever the history
 TOLD = 3  # names in a notification
 
@@ -81,7 +90,9 @@ def changes(store: Store, cuts: Cuts, selection: Selection, tables: Sequence[Tab
     return pl.concat(found).sort("known_at", "table", "session", "row", descending=[True, False, False, False])
 
 
-def as_if_known(store: Store, cuts: Cuts, selection: Selection, tables: Sequence[Table] = DERIVING) -> Mapping[str, AsIf]:
+def as_if_known(
+    store: Store, cuts: Cuts, selection: Selection, tables: Sequence[Table] = DERIVING
+) -> Mapping[str, AsIf]:
     """By table name, what an overlay hides and shows; tables without a version meant are left out."""
     found: dict[str, AsIf] = {}
     for table in tables:
@@ -92,16 +103,26 @@ def as_if_known(store: Store, cuts: Cuts, selection: Selection, tables: Sequence
             continue
         of = versions.join(chosen, on=subject)
         before = of.filter(known < pl.col("earliest")).group_by(subject).agg(before=known.max())
-        of = of.join(before, on=subject, how="left", nulls_equal=True).filter(known <= pl.col("latest"), (known >= pl.col("before")).fill_null(value=True))
-        shown = of.filter(known == pl.col("latest")).with_columns(as_if=pl.coalesce("before", pl.min_horizontal("known_at", "cut"), "known_at"))
-        found[table.name] = AsIf(of.select(table.key), shown.with_columns(known_at="as_if").select(*table.schema), shown["latest"])
+        of = of.join(before, on=subject, how="left", nulls_equal=True).filter(
+            known <= pl.col("latest"), (known >= pl.col("before")).fill_null(value=True)
+        )
+        shown = of.filter(known == pl.col("latest")).with_columns(
+            as_if=pl.coalesce("before", pl.min_horizontal("known_at", "cut"), "known_at")
+        )
+        found[table.name] = AsIf(
+            of.select(table.key), shown.with_columns(known_at="as_if").select(*table.schema), shown["latest"]
+        )
     return found
 
 
 def seen(cuts: Cuts, as_if: Mapping[str, AsIf]) -> tuple[date, date] | None:
     """The first and the last session at whose cut the tables would have read otherwise; None where no cut fell between what was known first and what is known now."""
     spans = [(then, now) for a in as_if.values() for then, now in zip(a.shown["known_at"], a.learnt, strict=True)]
-    between = [(first, cuts.calendar.shift(after, -1)) for then, now in sorted(set(spans)) if (first := _first_cut(cuts, then)) < (after := _first_cut(cuts, now))]
+    between = [
+        (first, cuts.calendar.shift(after, -1))
+        for then, now in sorted(set(spans))
+        if (first := _first_cut(cuts, then)) < (after := _first_cut(cuts, now))
+    ]
     return (min(f for f, _ in between), max(u for _, u in between)) if between else None
 
 
@@ -113,13 +134,25 @@ def tell(store: Store, cuts: Cuts, notifier: Notifier, since: datetime | None, f
     news = changes(store, cuts, Selection(since=since, first=first)).filter(pl.col("kind") != "late")
     if news.is_empty():
         return 0
-    volume_alone = (pl.col("table") == BARS.name) & (pl.col("kind") == "restated") & pl.col("new").str.contains(r'^\{"volume": [^,]*\}$')
+    volume_alone = (
+        (pl.col("table") == BARS.name)
+        & (pl.col("kind") == "restated")
+        & pl.col("new").str.contains(r'^\{"volume": [^,]*\}$')
+    )
     grave = news.filter(~volume_alone)
-    counted = ", ".join(f"{n} {kind} in {table}" for (table, kind), n in sorted(Counter(news.select("table", "kind").iter_rows()).items()))
-    sample = "; ".join(f"{r['symbol'] or r['row']} {r['session']}: {r['old']} -> {r['new']}" for r in grave.head(TOLD).iter_rows(named=True))
+    counted = ", ".join(
+        f"{n} {kind} in {table}"
+        for (table, kind), n in sorted(Counter(news.select("table", "kind").iter_rows()).items())
+    )
+    sample = "; ".join(
+        f"{r['symbol'] or r['row']} {r['session']}: {r['old']} -> {r['new']}"
+        for r in grave.head(TOLD).iter_rows(named=True)
+    )
     asked = "" if since is None else f" --since {since:%Y-%m-%dT%H:%M:%S.%f}"
     body = f"{sample or 'only volumes changed'}. What was decided stays; quant restatement list{asked} shows them, quant restatement show{asked} what they would have changed."
-    notifier.notify("warning" if grave.height else "info", f"{news.height} rows of the past were changed: {counted}", body)
+    notifier.notify(
+        "warning" if grave.height else "info", f"{news.height} rows of the past were changed: {counted}", body
+    )
     return news.height
 
 
@@ -136,13 +169,17 @@ def watching(store: Store, cuts: Cuts, notifier: Notifier, last: date) -> Genera
 def _versions(store: Store, cuts: Cuts, selection: Selection, table: Table) -> pl.DataFrame:
     """All versions of the subjects of which one is meant: the table's columns, change (a key of KINDS; null where a version says the same), chosen, was_known_at, cut (of its session), and before_<column>."""
     subject, known = list(table.subject), pl.col("known_at")
-    rows = store.read(table, as_of=selection.until, first=selection.first, last=selection.last).filter(selection.names(table))
+    rows = store.read(table, as_of=selection.until, first=selection.first, last=selection.last).filter(
+        selection.names(table)
+    )
     recent = pl.lit(value=True) if selection.since is None else known > selection.since
     rows = rows.join(rows.filter(recent).select(subject).unique(), on=subject, how="semi").sort(*subject, "known_at")
     gone = pl.col("withdrawn") if "withdrawn" in table.schema else pl.lit(value=False)
     says = _says(table)
     before = [pl.col(c).shift(1).over(subject).alias(f"before_{c}") for c in says]
-    rows = rows.with_columns(*before, gone=gone).with_columns(was_gone=pl.col("gone").shift(1).over(subject), was_known_at=known.shift(1).over(subject))
+    rows = rows.with_columns(*before, gone=gone).with_columns(
+        was_gone=pl.col("gone").shift(1).over(subject), was_known_at=known.shift(1).over(subject)
+    )
     rows = _with_cuts(rows, table, cuts)
     differs = pl.any_horizontal(pl.col(c).ne_missing(pl.col(f"before_{c}")) for c in says)
     first, was, now = pl.col("was_known_at").is_null(), pl.col("was_gone"), pl.col("gone")
@@ -152,7 +189,11 @@ def _versions(store: Store, cuts: Cuts, selection: Selection, table: Table) -> p
         .when(~first & was & ~now).then(pl.lit("returned"))
         .when(~first & ~was & ~now & differs).then(pl.lit("restated"))
     )  # fmt: skip
-    return rows.with_columns(change=change).with_columns(chosen=pl.col("change").is_not_null() & recent).filter(pl.col("chosen").any().over(subject))
+    return (
+        rows.with_columns(change=change)
+        .with_columns(chosen=pl.col("change").is_not_null() & recent)
+        .filter(pl.col("chosen").any().over(subject))
+    )
 
 
 def _says(table: Table) -> list[str]:
@@ -167,14 +208,20 @@ def _with_cuts(rows: pl.DataFrame, table: Table, cuts: Cuts) -> pl.DataFrame:
     last: date = cuts.due(rows["known_at"].max())  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
     first: date = max(cuts.calendar.first, min(last, rows["session"].min()))  # pyright: ignore[reportArgumentType, reportCallIssue]  # as above
     found = rows.join(cuts.frame(first, last).select("session", "cut"), on="session", how="left", maintain_order="left")
-    inferred = (pl.col("kind") == "delisting") & (pl.col("origin") == "derived") if table is ACTIONS else pl.lit(value=False)
+    inferred = (
+        (pl.col("kind") == "delisting") & (pl.col("origin") == "derived") if table is ACTIONS else pl.lit(value=False)
+    )
     return found.with_columns(cut=pl.when(~inferred).then("cut"))
 
 
 def _told(table: Table, chosen: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     """Rows of CHANGES."""
     says, about = _says(table), [c for c in table.subject if c not in {"sid", table.event}]
-    known = chosen.join(names, on="sid", how="left", maintain_order="left") if "sid" in chosen.columns else chosen.with_columns(sid=None, listed=None)
+    known = (
+        chosen.join(names, on="sid", how="left", maintain_order="left")
+        if "sid" in chosen.columns
+        else chosen.with_columns(sid=None, listed=None)
+    )
     out: list[dict[str, object]] = []
     for row in known.iter_rows(named=True):
         old = None if row["change"] in {"late", "returned"} else {c: row[f"before_{c}"] for c in says}

@@ -51,13 +51,33 @@ def measured(rows: pl.DataFrame, rules: Sequence[Rule]) -> pl.DataFrame:
     return shown.with_columns(pl.col(pl.Boolean).fill_null(value=False))
 
 
-def verdicts(table: Table, rows: pl.DataFrame, rules: Sequence[Rule], *, session: date, content_hash: str, known_at: datetime) -> pl.DataFrame:
+def verdicts(
+    table: Table, rows: pl.DataFrame, rules: Sequence[Rule], *, session: date, content_hash: str, known_at: datetime
+) -> pl.DataFrame:
     """Rows of VERDICTS: what each rule says of `rows`. Rows that are not there fail every rule."""
-    shares = measured(rows, rules).select(pl.all().cast(pl.Float64).mean()).row(0, named=True) if rows.height and rules else dict.fromkeys((r.name for r in rules), None)
-    said = [{"rule": r.name, "severity": r.severity, "passed": r.passes(shares[r.name]), "value": shares[r.name], "threshold": r.threshold, "message": r.says(shares[r.name])} for r in rules]
+    shares = (
+        measured(rows, rules).select(pl.all().cast(pl.Float64).mean()).row(0, named=True)
+        if rows.height and rules
+        else dict.fromkeys((r.name for r in rules), None)
+    )
+    said = [
+        {
+            "rule": r.name,
+            "severity": r.severity,
+            "passed": r.passes(shares[r.name]),
+            "value": shares[r.name],
+            "threshold": r.threshold,
+            "message": r.says(shares[r.name]),
+        }
+        for r in rules
+    ]
     fixed = {"session": session, "table": table.name, "content_hash": content_hash, "known_at": known_at}
     schema = {c: VERDICTS.schema[c] for c in ("rule", "severity", "passed", "value", "threshold", "message")}
-    return pl.DataFrame(said, schema=schema).with_columns(**{k: pl.lit(v) for k, v in fixed.items()}).select(pl.col(c).cast(t) for c, t in VERDICTS.schema.items())
+    return (
+        pl.DataFrame(said, schema=schema)
+        .with_columns(**{k: pl.lit(v) for k, v in fixed.items()})
+        .select(pl.col(c).cast(t) for c, t in VERDICTS.schema.items())
+    )
 
 
 def findings(table: Table, rows: pl.DataFrame, rules: Sequence[Rule], known_at: datetime | pl.Expr) -> pl.DataFrame:

@@ -46,20 +46,30 @@ def screen(capture: Capture, calendar: Calendar) -> tuple[pl.DataFrame, pl.DataF
     twice = clean.select("symbol", "session").is_duplicated()
     if twice.any():
         conflicting = clean.filter(twice).select("symbol", "session").unique()
-        rejected.append(rows.join(conflicting, on=["symbol", "session"], how="semi").with_columns(reason=pl.lit("CONFLICT")))
+        rejected.append(
+            rows.join(conflicting, on=["symbol", "session"], how="semi").with_columns(reason=pl.lit("CONFLICT"))
+        )
         clean = clean.filter(~twice)
     usable = pl.col("adj_close").is_finite() & (pl.col("adj_close") > 0)
-    return clean.drop("reason").with_columns(adj_close=pl.when(usable).then("adj_close")), _as_rejected(pl.concat(rejected), capture.malformed)
+    return clean.drop("reason").with_columns(adj_close=pl.when(usable).then("adj_close")), _as_rejected(
+        pl.concat(rejected), capture.malformed
+    )
 
 
 def _agreed(rows: pl.DataFrame) -> pl.DataFrame:
     """`rows` with one `adj_close` per bar: the one that most copies of the bar say; null where two are said equally often."""
     bar = [c for c in CONTENT if c != "adj_close"]
-    if not rows.select("symbol", "session").is_duplicated().any():  # as a rule; the counting by bar below costs as much as all the rest of screening
+    if (
+        not rows.select("symbol", "session").is_duplicated().any()
+    ):  # as a rule; the counting by bar below costs as much as all the rest of screening
         return rows
     votes = pl.len().over(CONTENT)
     leading = pl.col("adj_close").filter(pl.col("votes") == pl.col("votes").max())
-    return rows.with_columns(votes=votes).with_columns(adj_close=pl.when(leading.n_unique().over(bar) == 1).then(leading.first().over(bar))).drop("votes")
+    return (
+        rows.with_columns(votes=votes)
+        .with_columns(adj_close=pl.when(leading.n_unique().over(bar) == 1).then(leading.first().over(bar)))
+        .drop("votes")
+    )
 
 
 def _trades(calendar: Calendar, day: date) -> bool:
@@ -72,4 +82,6 @@ def _trades(calendar: Calendar, day: date) -> bool:
 def _as_rejected(rows: pl.DataFrame, malformed: pl.DataFrame) -> pl.DataFrame:
     content = pl.concat_str(*(pl.col(c).cast(pl.String).fill_null("") for c in CONTENT), separator=",")
     said = [rows.with_columns(content=content), malformed]
-    return pl.concat([f.select(pl.col(c).cast(t) for c, t in REJECTED.items()) for f in said]).unique(["file", "line", "reason"], keep="first", maintain_order=True)
+    return pl.concat([f.select(pl.col(c).cast(t) for c, t in REJECTED.items()) for f in said]).unique(
+        ["file", "line", "reason"], keep="first", maintain_order=True
+    )

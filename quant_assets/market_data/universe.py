@@ -23,8 +23,15 @@ def update(store: Store, cuts: Cuts, rule: UniverseRule, sessions: Sequence[date
     completes `rule.lookback` sessions of data. Membership is decided from what is known at the cut of its first session.
     """
     if not sessions:
-        return StageReport(stage="universe", first=date.min, last=date.min, state="empty", numbers={"members": 0, "written": 0})
-    standing = store.read(UNIVERSE, as_of=cuts.of(max(sessions)), where={"universe": rule.name}).select("session", "until").unique().rows()
+        return StageReport(
+            stage="universe", first=date.min, last=date.min, state="empty", numbers={"members": 0, "written": 0}
+        )
+    standing = (
+        store.read(UNIVERSE, as_of=cuts.of(max(sessions)), where={"universe": rule.name})
+        .select("session", "until")
+        .unique()
+        .rows()
+    )
     written = names = 0
     for session in sorted(sessions):
         monthly = is_first_of_month(cuts.calendar, session)
@@ -37,7 +44,14 @@ def update(store: Store, cuts: Cuts, rule: UniverseRule, sessions: Sequence[date
         names = chosen.height
         if names:
             standing.append((session, next_month(cuts.calendar, session)))
-    return StageReport(stage="universe", first=min(sessions), last=max(sessions), state="done" if written else "empty", rows=written, numbers={"members": names, "written": written})
+    return StageReport(
+        stage="universe",
+        first=min(sessions),
+        last=max(sessions),
+        state="done" if written else "empty",
+        rows=written,
+        numbers={"members": names, "written": written},
+    )
 
 
 def is_first_of_month(calendar: Calendar, session: date) -> bool:
@@ -63,30 +77,61 @@ def select(store: Store, cuts: Cuts, rule: UniverseRule, session: date) -> pl.Da
     A name needs bars in half of these sessions, a last close of `rule.min_price`, and what `rule.eligible` asks for, all as known at the cut of `session`.
     """
     cut = cuts.of(session)
-    bars = in_force(store.read(BARS, as_of=cut, first=cuts.calendar.shift(session, 1 - rule.lookback), last=session), BARS)
-    turnover = bars.sort("sid", "session").group_by("sid", maintain_order=True).agg(bars=pl.len(), close=pl.col("close").last(), dollar_volume=(pl.col("close") * pl.col("volume")).median())
+    bars = in_force(
+        store.read(BARS, as_of=cut, first=cuts.calendar.shift(session, 1 - rule.lookback), last=session), BARS
+    )
+    turnover = (
+        bars.sort("sid", "session")
+        .group_by("sid", maintain_order=True)
+        .agg(bars=pl.len(), close=pl.col("close").last(), dollar_volume=(pl.col("close") * pl.col("volume")).median())
+    )
     listings = known_by(store.read(LISTINGS, as_of=cut), cut)
     listed = listings.sort("sid", "known_at").unique("sid", keep="last", maintain_order=True).filter("listed")
-    liquid = turnover.filter((pl.col("bars") * 2 >= rule.lookback) & (pl.col("close") >= rule.min_price)).join(listed.select("sid"), on="sid", how="semi")
+    liquid = turnover.filter((pl.col("bars") * 2 >= rule.lookback) & (pl.col("close") >= rule.min_price)).join(
+        listed.select("sid"), on="sid", how="semi"
+    )
     if isinstance(rule.eligible, Eligibility):
-        liquid = liquid.filter(pl.col("dollar_volume") >= rule.eligible.min_dollar_volume).join(_eligible(store, cuts, rule.eligible, listings, listed, session), on="sid", how="semi")
-    chosen = liquid.sort(["dollar_volume", "sid"], descending=[True, False]).head(rule.size).with_row_index("rank", offset=1)
+        liquid = liquid.filter(pl.col("dollar_volume") >= rule.eligible.min_dollar_volume).join(
+            _eligible(store, cuts, rule.eligible, listings, listed, session), on="sid", how="semi"
+        )
+    chosen = (
+        liquid.sort(["dollar_volume", "sid"], descending=[True, False]).head(rule.size).with_row_index("rank", offset=1)
+    )
     fixed = {"session": session, "until": next_month(cuts.calendar, session), "universe": rule.name, "known_at": cut}
     return UNIVERSE.conform(chosen.with_columns(**{k: pl.lit(v) for k, v in fixed.items()}).select(*UNIVERSE.schema))
 
 
-def _eligible(store: Store, cuts: Cuts, asked: Eligibility, listings: pl.DataFrame, listed: pl.DataFrame, session: date) -> pl.DataFrame:
+def _eligible(
+    store: Store, cuts: Cuts, asked: Eligibility, listings: pl.DataFrame, listed: pl.DataFrame, session: date
+) -> pl.DataFrame:
     """The sids of the `listed` names of which everything that `asked` wants is known at the session's cut."""
     cut, names = cuts.of(session), listed.select("sid", "sector")
     if asked.min_sessions:
         since = listings.filter("listed").group_by("sid").agg(pl.col("session").min())
-        names = names.join(since.filter(pl.col("session") <= cuts.calendar.shift(session, 1 - asked.min_sessions)), on="sid", how="semi")
+        names = names.join(
+            since.filter(pl.col("session") <= cuts.calendar.shift(session, 1 - asked.min_sessions)),
+            on="sid",
+            how="semi",
+        )
     if asked.index:
-        told = [Membership.of_index(store.read(INDEX_MEMBERS, as_of=cut, where={"index": index})).at([session], cuts) for index in asked.index]
-        names = names.join(resolve(pl.concat(told).select("session", symbol="who"), listings, cut), on="sid", how="semi")
+        told = [
+            Membership.of_index(store.read(INDEX_MEMBERS, as_of=cut, where={"index": index})).at([session], cuts)
+            for index in asked.index
+        ]
+        names = names.join(
+            resolve(pl.concat(told).select("session", symbol="who"), listings, cut), on="sid", how="semi"
+        )
     if asked.sector_scheme:
         told = in_force(store.read(SECTORS, as_of=cut, last=session, where={"scheme": asked.sector_scheme}), SECTORS)
-        latest = told.sort("session", "symbol").unique("symbol", keep="last", maintain_order=True).select("symbol", "sector", session=pl.lit(session))
+        latest = (
+            told.sort("session", "symbol")
+            .unique("symbol", keep="last", maintain_order=True)
+            .select("symbol", "sector", session=pl.lit(session))
+        )
         sectors = resolve(latest, listings, cut).unique("sid", keep="last", maintain_order=True)
         names = names.drop("sector").join(sectors.select("sid", "sector"), on="sid", how="left")
-    return names.filter(~pl.col("sector").is_in(asked.exclude_sectors)).select("sid") if asked.exclude_sectors else names.select("sid")
+    return (
+        names.filter(~pl.col("sector").is_in(asked.exclude_sectors)).select("sid")
+        if asked.exclude_sectors
+        else names.select("sid")
+    )

@@ -21,10 +21,17 @@ GROUP = "3_models"
 RUNBOOK = "Runbook: a session without a champion is NO_TRADE(MODEL_MISSING); train with `quant backfill` or the job `retrain`."
 
 
-def build(sessions: dg.PartitionsDefinition[str], month_ends: dg.PartitionsDefinition[str], strategies: Sequence[Strategy], folder: Path) -> Sequence[dg.AssetsDefinition]:
+def build(
+    sessions: dg.PartitionsDefinition[str],
+    month_ends: dg.PartitionsDefinition[str],
+    strategies: Sequence[Strategy],
+    folder: Path,
+) -> Sequence[dg.AssetsDefinition]:
     """The stage's assets: `champion` partitioned by `month_ends`, `scores` and `feature_drift` by `sessions`. Pages are written to `folder`."""
     inputs = sorted({f"features_{s.feature_set}" for s in strategies})
-    learnt = [dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping()) for name in (*inputs, "labels")]  # all sessions up to the cut
+    learnt = [
+        dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping()) for name in (*inputs, "labels")
+    ]  # all sessions up to the cut
 
     @staged(
         GROUP,
@@ -43,7 +50,14 @@ def build(sessions: dg.PartitionsDefinition[str], month_ends: dg.PartitionsDefin
         strategies: dg.ResourceParam[Sequence[Strategy]],
     ) -> dg.MaterializeResult[Any]:
         cut = sessions_of(context)[-1]
-        return result(merged([retrain(store, registry, feature_set(s.feature_set), s, cuts, cut, notifier=notifier) for s in strategies]))
+        return result(
+            merged(
+                [
+                    retrain(store, registry, feature_set(s.feature_set), s, cuts, cut, notifier=notifier)
+                    for s in strategies
+                ]
+            )
+        )
 
     @staged(
         GROUP,
@@ -52,8 +66,15 @@ def build(sessions: dg.PartitionsDefinition[str], month_ends: dg.PartitionsDefin
         kinds={"lightgbm"},
         description=f"The champion's score of each member, from the stored model text.\n\n{RUNBOOK}",
     )
-    def scores(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts], strategies: dg.ResourceParam[Sequence[Strategy]]) -> dg.MaterializeResult[Any]:
-        return result(merged([score(store, feature_set(s.feature_set), s, cuts, sessions_of(context)) for s in strategies]))
+    def scores(
+        context: dg.AssetExecutionContext,
+        store: dg.ResourceParam[Store],
+        cuts: dg.ResourceParam[Cuts],
+        strategies: dg.ResourceParam[Sequence[Strategy]],
+    ) -> dg.MaterializeResult[Any]:
+        return result(
+            merged([score(store, feature_set(s.feature_set), s, cuts, sessions_of(context)) for s in strategies])
+        )
 
     @staged(
         GROUP,
@@ -62,10 +83,19 @@ def build(sessions: dg.PartitionsDefinition[str], month_ends: dg.PartitionsDefin
         kinds={"polars"},
         description=f"{FEATURE_DRIFT.doc}\n\nRunbook: over the strategy's limit the drift guardrail refuses; `quant features drift` draws the page, retraining or a limit with a reason is the way out.",
     )
-    def feature_drift(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts], strategies: dg.ResourceParam[Sequence[Strategy]]) -> dg.MaterializeResult[Any]:
+    def feature_drift(
+        context: dg.AssetExecutionContext,
+        store: dg.ResourceParam[Store],
+        cuts: dg.ResourceParam[Cuts],
+        strategies: dg.ResourceParam[Sequence[Strategy]],
+    ) -> dg.MaterializeResult[Any]:
         days = sessions_of(context)
         reports = [measure(store, feature_set(s.feature_set), s, cuts, days) for s in strategies]
-        pages = {f"drift_{s.name}": dg.MetadataValue.path(str(page)) for s in strategies if (page := drift_page(store, s, days[-1], folder))}
+        pages = {
+            f"drift_{s.name}": dg.MetadataValue.path(str(page))
+            for s in strategies
+            if (page := drift_page(store, s, days[-1], folder))
+        }
         return result(merged(reports), extra=pages)
 
     return [champion, scores, feature_drift]

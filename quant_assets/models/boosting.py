@@ -16,7 +16,13 @@ def fit(frame: pl.DataFrame, features: tuple[str, ...], rule: ModelRule) -> str:
     """The text of a booster trained on column `target` of `frame`, rows in the order given. The same rows give the same text."""
     import lightgbm as lgb
 
-    fixed = {"deterministic": True, "force_row_wise": True, "seed": rule.seed, "num_threads": rule.threads, "verbosity": -1}
+    fixed = {
+        "deterministic": True,
+        "force_row_wise": True,
+        "seed": rule.seed,
+        "num_threads": rule.threads,
+        "verbosity": -1,
+    }
     data = lgb.Dataset(_matrix(frame, features), frame["target"].to_numpy(), feature_name=list(features), params=fixed)
     return lgb.train({**rule.params, **fixed}, data, num_boost_round=rule.rounds).model_to_string()
 
@@ -45,7 +51,11 @@ def predict(text: str, frame: pl.DataFrame, threads: int) -> pl.Series:
     booster = load(text)
     if frame.is_empty():
         return pl.Series("score", [], dtype=pl.Float64)
-    return pl.Series("score", np.asarray(booster.predict(_matrix(frame, tuple(booster.feature_name())), num_threads=threads)), dtype=pl.Float64)
+    return pl.Series(
+        "score",
+        np.asarray(booster.predict(_matrix(frame, tuple(booster.feature_name())), num_threads=threads)),
+        dtype=pl.Float64,
+    )
 
 
 def _matrix(frame: pl.DataFrame, features: tuple[str, ...]) -> np.ndarray:

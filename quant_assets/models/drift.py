@@ -18,7 +18,9 @@ from quant_assets.tables import FEATURE_DRIFT
 STAGE = "feature_drift"
 
 
-def measure(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, sessions: Sequence[date]) -> StageReport:
+def measure(
+    store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, sessions: Sequence[date]
+) -> StageReport:
     """Write FEATURE_DRIFT of `sessions`: the values published at each cut against the frozen reference of the champion in force.
 
     The same functions on the same rows as the drift guardrail, so that what is shown is what refused. A session without
@@ -43,12 +45,19 @@ def measure(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cut
     )
 
 
-def drift(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, sessions: Sequence[date]) -> pl.DataFrame:
+def drift(
+    store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, sessions: Sequence[date]
+) -> pl.DataFrame:
     """The rows of FEATURE_DRIFT for `sessions`, sorted by its key."""
     first, last = min(sessions), max(sessions)
-    known, where = champions(store, strategy.name, cuts.of(last)), {"version": feature_set.version, "universe": strategy.universe.name}
+    known, where = (
+        champions(store, strategy.name, cuts.of(last)),
+        {"version": feature_set.version, "universe": strategy.universe.name},
+    )
     published = store.read(feature_set.table, as_of=cuts.of(last), first=first, last=last, where=where)
-    of_session = {s: rows for (s,), rows in published.partition_by("session", as_dict=True, maintain_order=True).items()}
+    of_session = {
+        s: rows for (s,), rows in published.partition_by("session", as_dict=True, maintain_order=True).items()
+    }
     out = [FEATURE_DRIFT.empty()]
     for session in sorted(set(sessions)):
         try:
@@ -59,6 +68,11 @@ def drift(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
             continue
         rows = of_session.get(session, feature_set.table.empty())
         moved = psi(model.metrics.drift, rows.filter(pl.col("known_at") <= cuts.of(session)))
-        named = moved.with_columns(session=pl.lit(session), strategy=pl.lit(strategy.name), model_id=pl.lit(model.model_id), known_at=pl.lit(cuts.of(session)))
+        named = moved.with_columns(
+            session=pl.lit(session),
+            strategy=pl.lit(strategy.name),
+            model_id=pl.lit(model.model_id),
+            known_at=pl.lit(cuts.of(session)),
+        )
         out.append(named.select(*FEATURE_DRIFT.schema).cast(dict(FEATURE_DRIFT.schema)))  # pyright: ignore[reportArgumentType]  # the schema's dtypes
     return pl.concat(out).sort(FEATURE_DRIFT.key)

@@ -25,7 +25,12 @@ def drift_page(store: Store, strategy: Strategy, session: date, folder: Path) ->
     if not days or days[-1] != session:
         return None
     facts = page_facts(rows.filter(pl.col("session") >= days[0]), days)
-    known = {"strategy": strategy.name, "feature_set": strategy.feature_set, "limit": strategy.limits.max_psi, "session": session}
+    known = {
+        "strategy": strategy.name,
+        "feature_set": strategy.feature_set,
+        "limit": strategy.limits.max_psi,
+        "session": session,
+    }
     return write(folder / f"drift_{strategy.name}_{session}.html", render("drift.html.j2", {**facts, **known}))
 
 
@@ -33,13 +38,18 @@ def page_facts(rows: pl.DataFrame, days: list[date]) -> dict[str, Any]:
     """What the template draws, of FEATURE_DRIFT rows (one model a session) of `days`."""
     width = (RIGHT - LEFT) / len(days)
     at = {d: round(LEFT + i * width, 2) for i, d in enumerate(days)}
-    of_last = rows.filter(pl.col("session") == days[-1]).sort("psi", "feature", descending=[True, False], nulls_last=True)
+    of_last = rows.filter(pl.col("session") == days[-1]).sort(
+        "psi", "feature", descending=[True, False], nulls_last=True
+    )
     by_feature = {f: r for (f,), r in rows.partition_by("feature", as_dict=True).items()}
     features = [
         {
             "name": name,
             "last": last,
-            "cells": [{"x": at[s], "session": s, "psi": p, "ks": k, "colour": colour(p)} for s, p, k in by_feature[name].select("session", "psi", "ks").iter_rows()],
+            "cells": [
+                {"x": at[s], "session": s, "psi": p, "ks": k, "colour": colour(p)}
+                for s, p, k in by_feature[name].select("session", "psi", "ks").iter_rows()
+            ],
         }
         for name, last in of_last.select("feature", "psi").iter_rows()
     ]

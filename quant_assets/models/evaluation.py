@@ -27,8 +27,14 @@ def rank_ic(frame: pl.DataFrame, score: str = "score", value: str = "value") -> 
     """
     known = frame.filter(pl.all_horizontal(pl.col(score, value).is_not_null() & pl.col(score, value).is_not_nan()))
     x, y = pl.col("x"), pl.col("y")
-    doubled = [(2 * pl.col(c).rank("average").over("session")).cast(pl.Int64).alias(a) for c, a in ((score, "x"), (value, "y"))]
-    sums = known.select("session", *doubled).group_by("session").agg(n=pl.len().cast(pl.Int64), x=x.sum(), y=y.sum(), xy=(x * y).sum(), xx=(x * x).sum(), yy=(y * y).sum())
+    doubled = [
+        (2 * pl.col(c).rank("average").over("session")).cast(pl.Int64).alias(a) for c, a in ((score, "x"), (value, "y"))
+    ]
+    sums = (
+        known.select("session", *doubled)
+        .group_by("session")
+        .agg(n=pl.len().cast(pl.Int64), x=x.sum(), y=y.sum(), xy=(x * y).sum(), xx=(x * x).sum(), yy=(y * y).sum())
+    )
     n = pl.col("n")
     vx, vy = ((n * pl.col(square) - pl.col(c) * pl.col(c)).cast(pl.Float64) for square, c in (("xx", "x"), ("yy", "y")))
     ic = (n * pl.col("xy") - x * y).cast(pl.Float64) / (vx.sqrt() * vy.sqrt())
@@ -61,7 +67,11 @@ def ic_estimate(ics: pl.DataFrame, horizon: int) -> Estimate:
 def ic_by_month(ics: pl.DataFrame) -> pl.DataFrame:
     """Columns month (its first day), ic (mean over its sessions), sessions; ascending."""
     month = pl.col("session").dt.truncate("1mo")
-    return ics.sort("session").group_by(month.alias("month"), maintain_order=True).agg(ic=pl.col("ic").mean(), sessions=pl.len())
+    return (
+        ics.sort("session")
+        .group_by(month.alias("month"), maintain_order=True)
+        .agg(ic=pl.col("ic").mean(), sessions=pl.len())
+    )
 
 
 def decile_spread(frame: pl.DataFrame, score: str = "score", value: str = "value", buckets: int = 10) -> pl.DataFrame:
@@ -69,7 +79,11 @@ def decile_spread(frame: pl.DataFrame, score: str = "score", value: str = "value
 
     Sessions with fewer rows than `buckets` are left out; ties go by sid.
     """
-    ordered = frame.drop_nulls([score, value]).sort("session", score, "sid").with_columns(n=pl.len().over("session"), place=pl.int_range(pl.len()).over("session"))
+    ordered = (
+        frame.drop_nulls([score, value])
+        .sort("session", score, "sid")
+        .with_columns(n=pl.len().over("session"), place=pl.int_range(pl.len()).over("session"))
+    )
     bucket = pl.col("place") * buckets // pl.col("n")
     low, high = (pl.col(value).filter(bucket == b).mean().over("session") for b in (0, buckets - 1))
     return ordered.filter(pl.col("n") >= buckets).select("session", spread=high - low).unique("session").sort("session")

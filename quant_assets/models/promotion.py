@@ -61,7 +61,9 @@ class Verdict(Frozen, frozen=True):
     error: float | None = None
 
 
-def judge(final: pl.Series | None, validated: pl.DataFrame, champion: Model | None, *, horizon: int, tolerance: float) -> Verdict:
+def judge(
+    final: pl.Series | None, validated: pl.DataFrame, champion: Model | None, *, horizon: int, tolerance: float
+) -> Verdict:
     """Whether a candidate becomes champion: a rule on numbers only.
 
     `final`: the candidate's predictions on the rows of `validated`, None where its text is no model. `validated`:
@@ -77,7 +79,12 @@ def judge(final: pl.Series | None, validated: pl.DataFrame, champion: Model | No
     ours, theirs = rank_ic(unseen), rank_ic(unseen, score="champion")
     both = ours.join(theirs, on="session", suffix="_champion").sort("session")
     if both.height < 2:
-        return Verdict(promoted=False, reason="fewer than two sessions that the champion was not trained on", champion=champion.model_id, sessions=both.height)
+        return Verdict(
+            promoted=False,
+            reason="fewer than two sessions that the champion was not trained on",
+            champion=champion.model_id,
+            sessions=both.height,
+        )
     gap = ic_estimate(both.select("session", ic=pl.col("ic") - pl.col("ic_champion")), horizon)
     means = {c: float(np.mean(both[c].to_numpy())) for c in ("ic", "ic_champion")}
     promoted = gap.mean >= -tolerance * gap.error
@@ -123,7 +130,9 @@ class Champions:
         """
         standing = self._promotions.filter(pl.col("session") <= session, pl.col("known_at") <= as_of)
         if standing.is_empty():
-            raise NoChampion(f"{self._strategy}: no model was promoted for {session} by {as_of:%Y-%m-%d %H:%M} UTC; retrain at a month end before it")
+            raise NoChampion(
+                f"{self._strategy}: no model was promoted for {session} by {as_of:%Y-%m-%d %H:%M} UTC; retrain at a month end before it"
+            )
         cut, model_id = standing.select("cut", "model_id").row(-1)
         if (cut, model_id) not in self._read:
             self._read[cut, model_id] = self._model(cut, model_id)
@@ -139,11 +148,15 @@ class Champions:
 def champions(store: Store, strategy: str, as_of: datetime) -> Champions:
     """All that was promoted by `as_of`, for lookups over a range of sessions."""
     where = {"strategy": strategy}
-    return Champions(strategy, store.read(PROMOTIONS, as_of=as_of, where=where), store.read(MODELS, as_of=as_of, where=where))
+    return Champions(
+        strategy, store.read(PROMOTIONS, as_of=as_of, where=where), store.read(MODELS, as_of=as_of, where=where)
+    )
 
 
 def model_of(row: Mapping[str, object]) -> Model:
     """The record of a MODELS row. Raises ModelError where the text is not the one that the id names."""
     if content_id(row["text"]) != row["model_id"]:
-        raise ModelError(f"the stored text of model {row['model_id']} has another content id; restore the table from a backup")
+        raise ModelError(
+            f"the stored text of model {row['model_id']} has another content id; restore the table from a backup"
+        )
     return msgspec.convert({**row, "metrics": msgspec.json.decode(str(row["metrics"]))}, Model)

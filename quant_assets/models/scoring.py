@@ -18,7 +18,9 @@ from quant_assets.tables import SCORES
 STAGE = "scores"
 
 
-def score(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, sessions: Sequence[date]) -> StageReport:
+def score(
+    store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, sessions: Sequence[date]
+) -> StageReport:
     """Write SCORES of `sessions` (ascending): the champion in force for each, as known at its cut, on the features published at that cut.
 
     A session without a champion, or whose champion was trained on another feature version, gets no rows and a note;
@@ -26,11 +28,29 @@ def score(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
     """
     first, last = sessions[0], sessions[-1]
     models, notes = _models(champions(store, strategy.name, cuts.of(last)), feature_set, cuts, sessions)
-    published = store.read(feature_set.table, as_of=cuts.of(last), first=first, last=last, where={"version": feature_set.version, "universe": strategy.universe.name})
-    moments = pl.DataFrame([(s, cuts.of(s), m.model_id) for s, m in models.items()], schema={"session": pl.Date, "cut": pl.Datetime("us", "UTC"), "model_id": pl.String}, orient="row")
-    known = published.join(moments, on="session").filter(pl.col("known_at") <= pl.col("cut")).with_columns(known_at="cut").sort("session", "sid")
+    published = store.read(
+        feature_set.table,
+        as_of=cuts.of(last),
+        first=first,
+        last=last,
+        where={"version": feature_set.version, "universe": strategy.universe.name},
+    )
+    moments = pl.DataFrame(
+        [(s, cuts.of(s), m.model_id) for s, m in models.items()],
+        schema={"session": pl.Date, "cut": pl.Datetime("us", "UTC"), "model_id": pl.String},
+        orient="row",
+    )
+    known = (
+        published.join(moments, on="session")
+        .filter(pl.col("known_at") <= pl.col("cut"))
+        .with_columns(known_at="cut")
+        .sort("session", "sid")
+    )
     texts = {m.model_id: m.text for m in models.values()}
-    parts = [scored(feature_set, strategy, model_id, texts[model_id], rows) for (model_id,), rows in known.group_by("model_id", maintain_order=True)]
+    parts = [
+        scored(feature_set, strategy, model_id, texts[model_id], rows)
+        for (model_id,), rows in known.group_by("model_id", maintain_order=True)
+    ]
     written = pl.concat([SCORES.empty(), *parts])
     return StageReport(
         stage=STAGE,
@@ -39,7 +59,13 @@ def score(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
         state="done" if written.height else "empty",
         reason="" if written.height else (notes[0] if notes else "no features are published for these sessions"),
         rows=store.append(SCORES, written),
-        numbers={"scores": written.height, "sessions": written["session"].n_unique(), "models": len(parts), "unscored_rows": known.height - written.height, "sessions_without_champion": len(notes)},
+        numbers={
+            "scores": written.height,
+            "sessions": written["session"].n_unique(),
+            "models": len(parts),
+            "unscored_rows": known.height - written.height,
+            "sessions_without_champion": len(notes),
+        },
         notes=notes,
     )
 
@@ -47,11 +73,17 @@ def score(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
 def scored(feature_set: FeatureSet, strategy: Strategy, model_id: str, text: str, rows: pl.DataFrame) -> pl.DataFrame:
     """SCORES rows of one model on `rows` of the feature set's table, in their order, without those that say nothing (no feature at all) or are not finite."""
     columns = pl.col(feature_set.features)
-    sound = rows.filter(~pl.all_horizontal(columns.is_null()), pl.all_horizontal(columns.is_finite().fill_null(value=True)))
-    return sound.with_columns(predict(text, sound, strategy.model.threads), strategy=pl.lit(strategy.name), model_id=pl.lit(model_id)).select(*SCORES.schema)
+    sound = rows.filter(
+        ~pl.all_horizontal(columns.is_null()), pl.all_horizontal(columns.is_finite().fill_null(value=True))
+    )
+    return sound.with_columns(
+        predict(text, sound, strategy.model.threads), strategy=pl.lit(strategy.name), model_id=pl.lit(model_id)
+    ).select(*SCORES.schema)
 
 
-def _models(known: Champions, feature_set: FeatureSet, cuts: Cuts, sessions: Sequence[date]) -> tuple[dict[date, Model], tuple[str, ...]]:
+def _models(
+    known: Champions, feature_set: FeatureSet, cuts: Cuts, sessions: Sequence[date]
+) -> tuple[dict[date, Model], tuple[str, ...]]:
     """The champion of each session that has one it can score with, and a note for each that has not."""
     models: dict[date, Model] = {}
     notes: list[str] = []
@@ -64,5 +96,7 @@ def _models(known: Champions, feature_set: FeatureSet, cuts: Cuts, sessions: Seq
         if (model.feature_set, model.feature_version) == (feature_set.name, feature_set.version):
             models[session] = model
         else:
-            notes.append(f"{session}: the champion {model.model_id} was trained on {model.feature_set} {model.feature_version}, published is {feature_set.name} {feature_set.version}; retrain")
+            notes.append(
+                f"{session}: the champion {model.model_id} was trained on {model.feature_set} {model.feature_version}, published is {feature_set.name} {feature_set.version}; retrain"
+            )
     return models, tuple(notes)

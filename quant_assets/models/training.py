@@ -33,7 +33,15 @@ def month_ends(calendar: Calendar, first: date, last: date) -> list[date]:
 
 
 def retrain(
-    store: Store, registry: ModelRegistry, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, cut_session: date, *, first: date | None = None, notifier: Notifier | None = None
+    store: Store,
+    registry: ModelRegistry,
+    feature_set: FeatureSet,
+    strategy: Strategy,
+    cuts: Cuts,
+    cut_session: date,
+    *,
+    first: date | None = None,
+    notifier: Notifier | None = None,
 ) -> StageReport:
     """Train on what was known at the cut of `cut_session` (features of sessions from `first` on); write MODELS, then PROMOTIONS.
 
@@ -44,24 +52,56 @@ def retrain(
     verdict = _standing(store, strategy, cuts, model) if model else None
     try:
         if model is None or verdict is None:
-            frame, snapshot = training_set(store, feature_set, strategy.rule.horizon, cuts.of(cut_session), first, universe=strategy.universe.name, label=strategy.rule.name)
+            frame, snapshot = training_set(
+                store,
+                feature_set,
+                strategy.rule.horizon,
+                cuts.of(cut_session),
+                first,
+                universe=strategy.universe.name,
+                label=strategy.rule.name,
+            )
             # of sessions whose windows are still open, only the labels that touched a barrier early are known: no sample to judge by
             whole = frame.filter(pl.col("session") <= cuts.calendar.shift(cut_session, -strategy.rule.reach))
             validated = _validated(whole, feature_set.features, strategy.model, cuts)
-            model = model or _train(store, registry, feature_set, strategy, cuts, cut_session, frame, validated, snapshot)
-            _require_audit(store, [feature_set, *([declared(strategy.rule.net_of.factors)] if strategy.rule.net_of and strategy.rule.net_of.factors else [])])
+            model = model or _train(
+                store, registry, feature_set, strategy, cuts, cut_session, frame, validated, snapshot
+            )
+            _require_audit(
+                store,
+                [
+                    feature_set,
+                    *(
+                        [declared(strategy.rule.net_of.factors)]
+                        if strategy.rule.net_of and strategy.rule.net_of.factors
+                        else []
+                    ),
+                ],
+            )
             verdict = _promote(store, registry, strategy, cuts, model, validated)
     except TrainingRefused as error:
         if notifier is not None:
             notifier.notify("warning", f"{strategy.name}: no model was cut on {cut_session}", str(error))
         return StageReport(stage=STAGE, first=cut_session, last=cut_session, state="refused", reason=str(error))
     m = model.metrics
-    numbers = {"ic": m.ic, "ic_error": m.ic_error, "ic_t": m.ic_t, "ic_sessions": m.ic_sessions, "decile_spread": m.decile_spread, "sessions": m.sessions, "promoted": float(verdict.promoted)}
+    numbers = {
+        "ic": m.ic,
+        "ic_error": m.ic_error,
+        "ic_t": m.ic_t,
+        "ic_sessions": m.ic_sessions,
+        "decile_spread": m.decile_spread,
+        "sessions": m.sessions,
+        "promoted": float(verdict.promoted),
+    }
     notes = (f"model {model.model_id}", f"{'promoted' if verdict.promoted else 'not promoted'}: {verdict.reason}")
-    return StageReport(stage=STAGE, first=cut_session, last=cut_session, state="done", rows=m.rows, numbers=numbers, notes=notes)
+    return StageReport(
+        stage=STAGE, first=cut_session, last=cut_session, state="done", rows=m.rows, numbers=numbers, notes=notes
+    )
 
 
-def out_of_sample(frame: pl.DataFrame, features: tuple[str, ...], splits: Sequence[Fold], rule: ModelRule) -> pl.DataFrame:
+def out_of_sample(
+    frame: pl.DataFrame, features: tuple[str, ...], splits: Sequence[Fold], rule: ModelRule
+) -> pl.DataFrame:
     """`frame`'s rows of all test sessions with `score`, each fold predicted by a model that saw its training sessions only; by session, sid."""
     parts: list[pl.DataFrame] = []
     for fold in splits:
@@ -75,7 +115,9 @@ def walk_forward(frame: pl.DataFrame, cuts: Cuts, *, count: int, size: int, emba
     """The folds of a training set: its sessions, purged by when its labels became known."""
     known = frame.group_by("session").agg(pl.col("label_known_at").min()).sort("session")
     sessions: list[date] = known["session"].to_list()
-    return folds(sessions, dict(known.rows()), {s: cuts.of(s) for s in sessions}, count=count, size=size, embargo=embargo)
+    return folds(
+        sessions, dict(known.rows()), {s: cuts.of(s) for s in sessions}, count=count, size=size, embargo=embargo
+    )
 
 
 def _validated(frame: pl.DataFrame, features: tuple[str, ...], rule: ModelRule, cuts: Cuts) -> pl.DataFrame:
@@ -84,14 +126,18 @@ def _validated(frame: pl.DataFrame, features: tuple[str, ...], rule: ModelRule, 
     splits = walk_forward(frame, cuts, count=1, size=rule.validation, embargo=rule.embargo)
     before = len(splits[0].train) if splits else 0
     if before < rule.min_sessions:
-        raise TrainingRefused(f"{before} sessions before the {rule.validation} of validation, {rule.min_sessions} are needed; publish features and labels further back")
+        raise TrainingRefused(
+            f"{before} sessions before the {rule.validation} of validation, {rule.min_sessions} are needed; publish features and labels further back"
+        )
     return out_of_sample(frame, features, splits, rule)
 
 
 def _require_finite(frame: pl.DataFrame, columns: Sequence[str]) -> None:
     bad = frame.select((~pl.col(c).is_finite()).sum() for c in columns).row(0, named=True)
     if any(bad.values()):
-        raise TrainingRefused(f"values that are not finite (a missing one is null): { ({c: n for c, n in bad.items() if n}) }")
+        raise TrainingRefused(
+            f"values that are not finite (a missing one is null): { ({c: n for c, n in bad.items() if n}) }"
+        )
 
 
 def _require_audit(store: Store, feature_sets: Sequence[FeatureSet]) -> None:
@@ -105,7 +151,9 @@ def _require_audit(store: Store, feature_sets: Sequence[FeatureSet]) -> None:
 def _metrics(frame: pl.DataFrame, features: tuple[str, ...], validated: pl.DataFrame, horizon: int) -> Metrics:
     ics = rank_ic(validated)
     if ics.height < 2:
-        raise TrainingRefused("the validation scores or labels do not vary within a session: there is nothing to judge the model by")
+        raise TrainingRefused(
+            "the validation scores or labels do not vary within a session: there is nothing to judge the model by"
+        )
     ic, spread = ic_estimate(ics, horizon), decile_spread(validated)["spread"]
     return Metrics(
         ic=ic.mean,
@@ -139,9 +187,22 @@ def _train(
     metrics = _metrics(frame, feature_set.features, validated, strategy.rule.horizon)
     text = fit(frame, feature_set.features, strategy.model)
     model_id, described = content_id(text), msgspec.json.encode(snapshot).decode()
-    params = {**strategy.model.params, "rounds": strategy.model.rounds, "seed": strategy.model.seed, "horizon": strategy.rule.horizon}
+    params = {
+        **strategy.model.params,
+        "rounds": strategy.model.rounds,
+        "seed": strategy.model.seed,
+        "horizon": strategy.rule.horizon,
+    }
     numbers = {k: float(v) for k, v in msgspec.structs.asdict(metrics).items() if isinstance(v, int | float)}
-    version = registry.log(strategy=strategy.name, cut=cut_session, model_id=model_id, text=text, params=params, metrics=numbers, snapshot=described)
+    version = registry.log(
+        strategy=strategy.name,
+        cut=cut_session,
+        model_id=model_id,
+        text=text,
+        params=params,
+        metrics=numbers,
+        snapshot=described,
+    )
     row = {
         "session": cut_session, "strategy": strategy.name, "model_id": model_id, "text": text, "feature_set": feature_set.name,
         "feature_version": feature_set.version, "rows": metrics.rows, "params": json.dumps(params, sort_keys=True), "metrics": msgspec.json.encode(metrics).decode(),
@@ -153,11 +214,19 @@ def _train(
 
 def _standing(store: Store, strategy: Strategy, cuts: Cuts, model: Model) -> Verdict | None:
     session = cuts.calendar.shift(model.session, 1)
-    rows = store.read(PROMOTIONS, as_of=None, first=session, last=session, where={"strategy": strategy.name, "model_id": model.model_id})
+    rows = store.read(
+        PROMOTIONS,
+        as_of=None,
+        first=session,
+        last=session,
+        where={"strategy": strategy.name, "model_id": model.model_id},
+    )
     return msgspec.json.decode(rows["detail"][0], type=Verdict) if rows.height else None
 
 
-def _promote(store: Store, registry: ModelRegistry, strategy: Strategy, cuts: Cuts, model: Model, validated: pl.DataFrame) -> Verdict:
+def _promote(
+    store: Store, registry: ModelRegistry, strategy: Strategy, cuts: Cuts, model: Model, validated: pl.DataFrame
+) -> Verdict:
     """Judge and record, from the next session on. The alias moves first, so that a crash in between repeats it."""
     verdict = _judged(store, strategy, cuts, model, validated)
     if verdict.promoted:

@@ -15,7 +15,16 @@ from quant_assets.records import FeatureSnapshot, frame_hash
 from quant_assets.tables import CAPTURES, LABELS
 
 
-def training_set(store: Store, feature_set: FeatureSet, horizon: int, cutoff: datetime, first: date | None = None, *, universe: str, label: str = OPEN_TO_OPEN) -> tuple[pl.DataFrame, FeatureSnapshot]:
+def training_set(
+    store: Store,
+    feature_set: FeatureSet,
+    horizon: int,
+    cutoff: datetime,
+    first: date | None = None,
+    *,
+    universe: str,
+    label: str = OPEN_TO_OPEN,
+) -> tuple[pl.DataFrame, FeatureSnapshot]:
     """Published features with the labels known by `cutoff`, of sessions from `first` on, and their snapshot.
 
     Columns session, sid, the features, value (the label, simple return over `horizon`), label_end, label_known_at,
@@ -24,7 +33,12 @@ def training_set(store: Store, feature_set: FeatureSet, horizon: int, cutoff: da
     """
     key = ["session", "sid"]
     features = list(feature_set.features)
-    rows = in_force(store.read(feature_set.table, as_of=cutoff, first=first, where={"version": feature_set.version, "universe": universe}), feature_set.table).select(*key, *features)
+    rows = in_force(
+        store.read(
+            feature_set.table, as_of=cutoff, first=first, where={"version": feature_set.version, "universe": universe}
+        ),
+        feature_set.table,
+    ).select(*key, *features)
     rows = rows.filter(~pl.all_horizontal(pl.col(features).is_null()))
     stored = store.read(LABELS, as_of=cutoff, first=first, where={"label": label, "horizon": horizon})
     # a rebuilt label has a later known_at; purging goes by when its window's end was known first, and rebuilt, a barrier's window may end later than it did
@@ -60,7 +74,15 @@ def rebuild(store: Store, lookup: Callable[[str], FeatureSet], snapshot: Feature
     feature_set = lookup(snapshot.feature_view)
     if feature_set.version != snapshot.feature_version:
         feature_set = replace(feature_set, version=snapshot.feature_version)  # what was published under it stands
-    frame, again = training_set(store, feature_set, snapshot.horizon, snapshot.known_at_cutoff, snapshot.first, universe=snapshot.universe_id, label=snapshot.label)
+    frame, again = training_set(
+        store,
+        feature_set,
+        snapshot.horizon,
+        snapshot.known_at_cutoff,
+        snapshot.first,
+        universe=snapshot.universe_id,
+        label=snapshot.label,
+    )
     if again.dataset_version != snapshot.dataset_version:
         raise ReplayMismatch(
             f"the training set of {snapshot.feature_view} {snapshot.feature_version} as of {snapshot.known_at_cutoff:%Y-%m-%d %H:%M} UTC was {snapshot.dataset_version[:12]}… "

@@ -25,10 +25,20 @@ class Fold:
     def split(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The rows of `frame` (session, label_known_at, …) to train on, each by its own label's knowledge time, and those to test on, in the order given."""
         session = pl.col("session")
-        return frame.filter(session.is_in(self.train), pl.col("label_known_at") <= self.known_by), frame.filter(session.is_in(self.test))
+        return frame.filter(session.is_in(self.train), pl.col("label_known_at") <= self.known_by), frame.filter(
+            session.is_in(self.test)
+        )
 
 
-def folds(sessions: Sequence[date], label_known: Mapping[date, datetime], cuts: Mapping[date, datetime], *, count: int, size: int, embargo: int = 0) -> list[Fold]:
+def folds(
+    sessions: Sequence[date],
+    label_known: Mapping[date, datetime],
+    cuts: Mapping[date, datetime],
+    *,
+    count: int,
+    size: int,
+    embargo: int = 0,
+) -> list[Fold]:
     """The last `count` blocks of `size` sessions as tests, oldest first, each with all that may train before it.
 
     `sessions`: unique and ascending. `label_known`: when the first label of a session became known.
@@ -42,5 +52,11 @@ def folds(sessions: Sequence[date], label_known: Mapping[date, datetime], cuts: 
         if start >= 0:
             last = max(start - embargo, 0)
             known_by = cuts[sessions[last]]
-            out.append(Fold(tuple(s for s in sessions[: last + 1] if label_known[s] <= known_by), tuple(sessions[start : start + size]), known_by))
+            out.append(
+                Fold(
+                    tuple(s for s in sessions[: last + 1] if label_known[s] <= known_by),
+                    tuple(sessions[start : start + size]),
+                    known_by,
+                )
+            )
     return out

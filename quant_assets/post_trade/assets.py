@@ -31,7 +31,11 @@ def build(sessions: dg.PartitionsDefinition[str], reports: Path, notice: str) ->
         description=f"{POSITIONS.doc} With the journal of cash, P&L by name and NAV.\n\nRunbook: sessions are booked in order; `quant run daily` catches up.",
     )
     def positions(
-        context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], ledger: dg.ResourceParam[Ledger], cuts: dg.ResourceParam[Cuts], books: dg.ResourceParam[Sequence[Book]]
+        context: dg.AssetExecutionContext,
+        store: dg.ResourceParam[Store],
+        ledger: dg.ResourceParam[Ledger],
+        cuts: dg.ResourceParam[Cuts],
+        books: dg.ResourceParam[Sequence[Book]],
     ) -> dg.MaterializeResult[Any]:
         (day,) = sessions_of(context)
         return result(merged([book_session(store, b, cuts, day, ledger.fills(b.name)) for b in books]))
@@ -54,8 +58,19 @@ def build(sessions: dg.PartitionsDefinition[str], reports: Path, notice: str) ->
         (day,) = sessions_of(context)
         return result(merged([reconcile_session(ledger, brokers.open(b), store, b, day, notifier) for b in books]))
 
-    @staged(GROUP, sessions, each=True, deps=["positions"], description=f"{COSTS.doc}\n\nRunbook: large delay means that the open ran away from the decision; large trading means slippage.")
-    def costs(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts], books: dg.ResourceParam[Sequence[Book]]) -> dg.MaterializeResult[Any]:
+    @staged(
+        GROUP,
+        sessions,
+        each=True,
+        deps=["positions"],
+        description=f"{COSTS.doc}\n\nRunbook: large delay means that the open ran away from the decision; large trading means slippage.",
+    )
+    def costs(
+        context: dg.AssetExecutionContext,
+        store: dg.ResourceParam[Store],
+        cuts: dg.ResourceParam[Cuts],
+        books: dg.ResourceParam[Sequence[Book]],
+    ) -> dg.MaterializeResult[Any]:
         (day,) = sessions_of(context)
         return result(merged([write_costs(store, b, cuts, day) for b in books]))
 
@@ -68,11 +83,20 @@ def build(sessions: dg.PartitionsDefinition[str], reports: Path, notice: str) ->
         description="The morning page of each book.\n\nRunbook: the page's first line says whether today is fine.",
     )
     def report(
-        context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], ledger: dg.ResourceParam[Ledger], books: dg.ResourceParam[Sequence[Book]], beat: dg.ResourceParam[Callable[[date], None]]
+        context: dg.AssetExecutionContext,
+        store: dg.ResourceParam[Store],
+        ledger: dg.ResourceParam[Ledger],
+        books: dg.ResourceParam[Sequence[Book]],
+        beat: dg.ResourceParam[Callable[[date], None]],
     ) -> dg.MaterializeResult[Any]:
         (day,) = sessions_of(context)
-        pages = {b.name: session_report(store, ledger.breaks(b.name), b, day, folder=reports, notice=notice) for b in books}
+        pages = {
+            b.name: session_report(store, ledger.breaks(b.name), b, day, folder=reports, notice=notice) for b in books
+        }
         beat(day)
-        return dg.MaterializeResult(metadata={f"report_{name}": dg.MetadataValue.path(str(page)) for name, page in pages.items()} | {"pages": len(pages)})
+        return dg.MaterializeResult(
+            metadata={f"report_{name}": dg.MetadataValue.path(str(page)) for name, page in pages.items()}
+            | {"pages": len(pages)}
+        )
 
     return [positions, reconciliation, costs, report]

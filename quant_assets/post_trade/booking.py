@@ -7,7 +7,17 @@ from typing import Any
 
 import polars as pl
 
-from quant_assets.backtest.holdings import Holdings, Movement, apply_actions, apply_fills, due_actions, entitlements, exact, late_changes, mark
+from quant_assets.backtest.holdings import (
+    Holdings,
+    Movement,
+    apply_actions,
+    apply_fills,
+    due_actions,
+    entitlements,
+    exact,
+    late_changes,
+    mark,
+)
 from quant_assets.contract import Table, in_force
 from quant_assets.errors import DataError
 from quant_assets.market_data.calendars import Cuts
@@ -28,7 +38,16 @@ class Booked(Frozen, frozen=True):
     after: Holdings
 
 
-def book_day(book: Book, before: Holdings, session: date, known_at: datetime, actions: pl.DataFrame, entitled: Mapping[tuple[int, date], int], fills: Sequence[Fill], closes: pl.DataFrame) -> Booked:
+def book_day(
+    book: Book,
+    before: Holdings,
+    session: date,
+    known_at: datetime,
+    actions: pl.DataFrame,
+    entitled: Mapping[tuple[int, date], int],
+    fills: Sequence[Fill],
+    closes: pl.DataFrame,
+) -> Booked:
     """Carry `before` through the session: `actions` (as `due_actions` gives them), then `fills`, then the marks at `closes` (sid, close; and symbol, by which the shares that a spin-off or merger hands out are found).
 
     P&L by name is holding (yesterday's shares, from mark to mark, through splits and delistings) + trading (from fill to
@@ -44,7 +63,10 @@ def book_day(book: Book, before: Holdings, session: date, known_at: datetime, ac
     after = mark(filled, session, prices)
     last = {f.sid: f.price for f in fills} | dict(acted.marks) | {sid: exact(c) for sid, c in prices.items()}
     stamp = {"session": session, "book": book.name, "known_at": known_at}
-    positions = [{"sid": sid, "quantity": q, "mark": after.marks[sid], "value": q * after.marks[sid]} for sid, q in after.quantities.items()]
+    positions = [
+        {"sid": sid, "quantity": q, "mark": after.marks[sid], "value": q * after.marks[sid]}
+        for sid, q in after.quantities.items()
+    ]
     pnl = _pnl(before, after, [*action_cash, *fill_cash], fills, last)
     values = [p["value"] for p in positions]
     nav = {
@@ -58,11 +80,17 @@ def book_day(book: Book, before: Holdings, session: date, known_at: datetime, ac
         "names": len(positions),
     }
     return Booked(
-        positions=_rows(POSITIONS, positions, stamp), journal=movements(book, session, known_at, [*action_cash, *fill_cash]), pnl=_rows(PNL, pnl, stamp), nav=_rows(NAV, [nav], stamp), after=after
+        positions=_rows(POSITIONS, positions, stamp),
+        journal=movements(book, session, known_at, [*action_cash, *fill_cash]),
+        pnl=_rows(PNL, pnl, stamp),
+        nav=_rows(NAV, [nav], stamp),
+        after=after,
     )
 
 
-def _pnl(before: Holdings, after: Holdings, moved: Sequence[Movement], fills: Sequence[Fill], last: Mapping[int, Decimal]) -> list[dict[str, Any]]:
+def _pnl(
+    before: Holdings, after: Holdings, moved: Sequence[Movement], fills: Sequence[Fill], last: Mapping[int, Decimal]
+) -> list[dict[str, Any]]:
     """Per name: the total from values and cash, trading from the fills, and holding as what these, income and fees leave of it."""
     rows: list[dict[str, Any]] = []
     for sid in sorted({*before.quantities, *after.quantities, *(m.sid for m in moved)}):
@@ -72,7 +100,16 @@ def _pnl(before: Holdings, after: Holdings, moved: Sequence[Movement], fills: Se
         trading = sum((f.side * f.quantity * (last[sid] - f.price) for f in fills if f.sid == sid), _ZERO)
         value = (h.quantities.get(sid, 0) * h.marks.get(sid, _ZERO) for h in (after, before))
         total = next(value) - next(value) + sum((m.amount for m in cash), _ZERO)
-        rows.append({"sid": sid, "holding": total - trading - income - fees, "trading": trading, "income": income, "fees": fees, "total": total})
+        rows.append(
+            {
+                "sid": sid,
+                "holding": total - trading - income - fees,
+                "trading": trading,
+                "income": income,
+                "fees": fees,
+                "total": total,
+            }
+        )
     return rows
 
 
@@ -88,7 +125,9 @@ def movements(book: Book, session: date, known_at: datetime, moved: Sequence[Mov
 
 def deposit(book: Book, session: date, known_at: datetime) -> pl.DataFrame:
     """The JOURNAL row of the book's capital, dated on its first session."""
-    return movements(book, session, known_at, [Movement(sid=0, kind="deposit", reference="capital", amount=book.capital)])
+    return movements(
+        book, session, known_at, [Movement(sid=0, kind="deposit", reference="capital", amount=book.capital)]
+    )
 
 
 def state(store: Store, book: Book, session: date) -> Holdings:
@@ -98,7 +137,12 @@ def state(store: Store, book: Book, session: date) -> Holdings:
         return Holdings(session=session, cash=book.capital, quantities={}, marks={})
     last: date = nav["session"][-1]
     held = store.read(POSITIONS, as_of=None, first=last, last=last, where={"book": book.name})
-    return Holdings(session=last, cash=nav["cash"][-1], quantities=dict(held.select("sid", "quantity").iter_rows()), marks=dict(held.select("sid", "mark").iter_rows()))
+    return Holdings(
+        session=last,
+        cash=nav["cash"][-1],
+        quantities=dict(held.select("sid", "quantity").iter_rows()),
+        marks=dict(held.select("sid", "mark").iter_rows()),
+    )
 
 
 def closes_of(store: Store, session: date, cut: datetime) -> pl.DataFrame:
@@ -118,25 +162,36 @@ def book_session(store: Store, book: Book, cuts: Cuts, session: date, fills: Seq
         return _report(nav.tail(1), rows=0, notes=("was booked already",))
     yesterday = cuts.calendar.shift(session, -1)
     if nav.height and nav["session"][-1] != yesterday:
-        raise DataError(f"{book.name}: {session} cannot be booked after {nav['session'][-1]}; book the sessions in order, next {cuts.calendar.shift(nav['session'][-1], 1)}")
+        raise DataError(
+            f"{book.name}: {session} cannot be booked after {nav['session'][-1]}; book the sessions in order, next {cuts.calendar.shift(nav['session'][-1], 1)}"
+        )
     cut = cuts.of(session)
-    earlier = store.read(JOURNAL, as_of=None, last=session - timedelta(days=1), where={"book": book.name, "kind": "trade"})
+    earlier = store.read(
+        JOURNAL, as_of=None, last=session - timedelta(days=1), where={"book": book.name, "kind": "trade"}
+    )
     seen = set(earlier["reference"])
     new = [f for f in fills if f.session <= session and f.exec_id not in seen]
     actions = store.read(ACTIONS, as_of=cut, last=session)
     due = due_actions(actions, cuts, session)
     entitled = entitlements(due, cuts, lambda day: state(store, book, day).quantities)
-    day = book_day(book, state(store, book, yesterday), session, cut, due, entitled, new, closes_of(store, session, cut))
+    day = book_day(
+        book, state(store, book, yesterday), session, cut, due, entitled, new, closes_of(store, session, cut)
+    )
     journal = day.journal if nav.height else pl.concat([deposit(book, session, cut), day.journal])
     # NAV comes last: it is what says that the session is booked
-    rows = sum(store.append(table, frame) for table, frame in ((JOURNAL, journal), (PNL, day.pnl), (POSITIONS, day.positions), (NAV, day.nav)))
+    rows = sum(
+        store.append(table, frame)
+        for table, frame in ((JOURNAL, journal), (PNL, day.pnl), (POSITIONS, day.positions), (NAV, day.nav))
+    )
     return _report(day.nav, rows=rows, notes=tuple(late_changes(actions, cuts, session)))
 
 
 def _report(nav: pl.DataFrame, *, rows: int, notes: tuple[str, ...]) -> StageReport:
     row = nav.row(0, named=True)
     numbers = {c: float(row[c]) for c in ("equity", "cash", "pnl", "fees", "traded", "names")}
-    return StageReport(stage="book", first=row["session"], last=row["session"], state="done", rows=rows, numbers=numbers, notes=notes)
+    return StageReport(
+        stage="book", first=row["session"], last=row["session"], state="done", rows=rows, numbers=numbers, notes=notes
+    )
 
 
 def record_fills(store: Store, book: Book, fills: Sequence[Fill], known_at: datetime) -> int:
@@ -144,25 +199,49 @@ def record_fills(store: Store, book: Book, fills: Sequence[Fill], known_at: date
     if not fills:
         return 0
     first = min(f.session for f in fills)
-    standing = dict(store.read(FILLS, as_of=None, first=first, where={"book": book.name}).select("exec_id", "known_at").iter_rows())
-    columns = ("session", "sid", "exec_id", "client_order_id", "side", "quantity", "price", "fee", "arrival_price", "ts")
+    standing = dict(
+        store.read(FILLS, as_of=None, first=first, where={"book": book.name}).select("exec_id", "known_at").iter_rows()
+    )
+    columns = (
+        "session",
+        "sid",
+        "exec_id",
+        "client_order_id",
+        "side",
+        "quantity",
+        "price",
+        "fee",
+        "arrival_price",
+        "ts",
+    )
     rows = [{c: getattr(f, c) for c in columns} | {"known_at": standing.get(f.exec_id, known_at)} for f in fills]
     return store.append(FILLS, _rows(FILLS, rows, {"book": book.name}))
 
 
-def order_rows(book: Book, session: date, orders: Sequence[tuple[Order, OrderState, int]], known_at: datetime) -> pl.DataFrame:
+def order_rows(
+    book: Book, session: date, orders: Sequence[tuple[Order, OrderState, int]], known_at: datetime
+) -> pl.DataFrame:
     """ORDERS rows of `session`: the orders that could trade by it, as they stand."""
     columns = ("strategy", "decided", "sid", "leg", "decision_id", "client_order_id", "side", "quantity")
-    rows = [{c: getattr(o, c) for c in columns} | {"filled": filled, "state": s.value, "reference_price": float(o.reference_price)} for o, s, filled in orders if o.session <= session]
+    rows = [
+        {c: getattr(o, c) for c in columns}
+        | {"filled": filled, "state": s.value, "reference_price": float(o.reference_price)}
+        for o, s, filled in orders
+        if o.session <= session
+    ]
     return _rows(ORDERS, rows, {"session": session, "book": book.name, "known_at": known_at})
 
 
-def record_orders(store: Store, book: Book, session: date, orders: Sequence[tuple[Order, OrderState, int]], known_at: datetime) -> int:
+def record_orders(
+    store: Store, book: Book, session: date, orders: Sequence[tuple[Order, OrderState, int]], known_at: datetime
+) -> int:
     """Write how the book's orders stood after `session` and return how many rows are new: each order up to the session in which it ended.
 
     A row that stands is left: it says what was so then, whatever became of the order since.
     """
     rows = order_rows(book, session, orders, known_at)
     standing = store.read(ORDERS, as_of=None, last=session, where={"book": book.name})
-    ended = standing.filter((pl.col("session") == session) | pl.col("state").is_in([s.value for s in OrderState if s.terminal]))
+    ended = standing.filter(
+        (pl.col("session") == session) | pl.col("state").is_in([s.value for s in OrderState if s.terminal])
+    )
     return store.append(ORDERS, rows.join(ended, on="client_order_id", how="anti"))

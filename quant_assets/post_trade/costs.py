@@ -40,7 +40,13 @@ class Shortfall(Frozen, frozen=True):
         return self.delay + self.trading + self.opportunity + self.fees
 
 
-def shortfall(side: int, decision_price: Decimal, fills: Iterable[tuple[int, Decimal, Decimal, Decimal]], missed: int = 0, end_price: Decimal = Decimal(0)) -> Shortfall:
+def shortfall(
+    side: int,
+    decision_price: Decimal,
+    fills: Iterable[tuple[int, Decimal, Decimal, Decimal]],
+    missed: int = 0,
+    end_price: Decimal = Decimal(0),
+) -> Shortfall:
     """The terms from fills (quantity, price, arrival price, fee) and the `missed` shares that were never filled, valued at `end_price`."""
     delay = trading = fees = Decimal(0)
     for quantity, price, arrival, fee in fills:
@@ -68,11 +74,32 @@ def _row(order: dict[str, Any], fills: list[dict[str, Any]], closes: Mapping[int
     missed = order["quantity"] - order["filled"] if OrderState(order["state"]).terminal else 0
     if not fills and not missed:
         return None
-    terms = shortfall(order["side"], decision, [(f["quantity"], f["price"], f["arrival_price"], f["fee"]) for f in fills], missed if order["sid"] in closes else 0, closes.get(order["sid"], decision))
+    terms = shortfall(
+        order["side"],
+        decision,
+        [(f["quantity"], f["price"], f["arrival_price"], f["fee"]) for f in fills],
+        missed if order["sid"] in closes else 0,
+        closes.get(order["sid"], decision),
+    )
     filled = sum(f["quantity"] for f in fills)
     shared = {c: order[c] for c in ("session", "book", "sid", "client_order_id", "side", "quantity", "known_at")}
-    prices = {"decision_price": decision, "arrival_price": _average(fills, "arrival_price"), "fill_price": _average(fills, "price")}
-    return shared | prices | {"filled": filled, "delay": terms.delay, "trading": terms.trading, "opportunity": terms.opportunity, "fees": terms.fees, "shortfall": terms.total}
+    prices = {
+        "decision_price": decision,
+        "arrival_price": _average(fills, "arrival_price"),
+        "fill_price": _average(fills, "price"),
+    }
+    return (
+        shared
+        | prices
+        | {
+            "filled": filled,
+            "delay": terms.delay,
+            "trading": terms.trading,
+            "opportunity": terms.opportunity,
+            "fees": terms.fees,
+            "shortfall": terms.total,
+        }
+    )
 
 
 def _average(fills: list[dict[str, Any]], column: str) -> Decimal | None:
@@ -93,7 +120,14 @@ def write_costs(store: Store, book: Book, cuts: Cuts, session: date) -> StageRep
     standing = store.read(COSTS, as_of=None, first=session, last=session, where=where)
     written = store.append(COSTS, rows.join(standing, on="client_order_id", how="anti"))
     numbers = {c: float(rows[c].sum()) for c in ("delay", "trading", "opportunity", "fees", "shortfall")}
-    return StageReport(stage="costs", first=session, last=session, state="done" if rows.height else "empty", rows=written, numbers=numbers)
+    return StageReport(
+        stage="costs",
+        first=session,
+        last=session,
+        state="done" if rows.height else "empty",
+        rows=written,
+        numbers=numbers,
+    )
 
 
 def _end_prices(store: Store, orders: pl.DataFrame, session: date, cut: datetime) -> dict[int, Decimal]:
@@ -101,12 +135,22 @@ def _end_prices(store: Store, orders: pl.DataFrame, session: date, cut: datetime
     if orders.is_empty():
         return {}
     sids = orders["sid"].implode()
-    bars = in_force(store.read(BARS, as_of=cut, first=session - CARRIED, last=session).filter(pl.col("sid").is_in(sids)), BARS)
-    actions = in_force(store.read(ACTIONS, as_of=cut, first=orders["decided"].min(), last=session).filter(pl.col("kind").is_in(SPLITS)), ACTIONS)  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
-    closes = {sid: (at, exact(close)) for sid, at, close in bars.filter(pl.col("close").is_finite()).select("sid", "session", "close").iter_rows()}
+    bars = in_force(
+        store.read(BARS, as_of=cut, first=session - CARRIED, last=session).filter(pl.col("sid").is_in(sids)), BARS
+    )
+    earliest: date = orders["decided"].min()  # pyright: ignore[reportAssignmentType]  # a Series' bounds are typed by no dtype
+    known = store.read(ACTIONS, as_of=cut, first=earliest, last=session)
+    actions = in_force(known.filter(pl.col("kind").is_in(SPLITS)), ACTIONS)
+    closes = {
+        sid: (at, exact(close))
+        for sid, at, close in bars.filter(pl.col("close").is_finite()).select("sid", "session", "close").iter_rows()
+    }
     decided = dict(orders.select("sid", "decided").iter_rows())
     ratio = dict.fromkeys(closes, Fraction(1))
     for sid, ex, numerator, denominator in actions.select("sid", "session", "numerator", "denominator").iter_rows():
         if sid in closes and decided[sid] < ex <= closes[sid][0]:
             ratio[sid] *= Fraction(numerator, denominator)
-    return {sid: (close * ratio[sid].numerator / ratio[sid].denominator).quantize(TICK) for sid, (_, close) in closes.items()}
+    return {
+        sid: (close * ratio[sid].numerator / ratio[sid].denominator).quantize(TICK)
+        for sid, (_, close) in closes.items()
+    }

@@ -13,7 +13,9 @@ def collect(store: Store, ledger: Ledger, broker: Broker, book: Book, cuts: Cuts
     """Book the venue's executions up to `session` in the ledger, write FILLS and ORDERS. Again: a no-op."""
     new = drop_copy(ledger, broker, book)
     fills = [f for f in ledger.fills(book.name) if f.session <= session]
-    written = record_fills(store, book, fills, cuts.of(session)) + record_orders(store, book, session, ledger.orders(book.name), cuts.of(session))
+    written = record_fills(store, book, fills, cuts.of(session)) + record_orders(
+        store, book, session, ledger.orders(book.name), cuts.of(session)
+    )
     today = [f for f in fills if f.session == session]
     return StageReport(
         stage="fills",

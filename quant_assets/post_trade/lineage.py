@@ -33,10 +33,15 @@ def walk_back(store: Store, exec_id: str, *, features: Table | None = None, sess
     """
     fill = _one(store.read(FILLS, as_of=None, where={"exec_id": exec_id}), f"no execution {exec_id} is recorded")
     of_order = store.read(ORDERS, as_of=None, where={"client_order_id": fill["client_order_id"], "book": fill["book"]})
-    order = _one(of_order.filter(pl.col("session") <= fill["session"]).tail(1), f"order {fill['client_order_id']} of execution {exec_id} is not recorded; book its session")
+    order = _one(
+        of_order.filter(pl.col("session") <= fill["session"]).tail(1),
+        f"order {fill['client_order_id']} of execution {exec_id} is not recorded; book its session",
+    )
     decided: date = order["decided"]
     rows = store.read(DECISIONS, as_of=None, first=decided, last=decided, where={"decision_id": order["decision_id"]})
-    decision = _one(first_recorded(rows), f"decision {order['decision_id']} of order {order['client_order_id']} is not stored")
+    decision = _one(
+        first_recorded(rows), f"decision {order['decision_id']} of order {order['client_order_id']} is not stored"
+    )
     cut: datetime = decision["as_of"]
     of_name: dict[str, str | int] = {"sid": order["sid"]}
     of_model: dict[str, str | int] = {"strategy": decision["strategy"], "model_id": decision["model_id"]}
@@ -44,19 +49,37 @@ def walk_back(store: Store, exec_id: str, *, features: Table | None = None, sess
         Step(table="fills", meaning="the venue's execution", rows=[fill]),
         Step(table="orders", meaning="of this order, as it stood after the session", rows=[order]),
         Step(table="decisions", meaning="sent for this decision", rows=[decision]),
-        Step(table="promotions", meaning="by this champion, promoted so", rows=store.read(PROMOTIONS, as_of=cut, last=decided, where=of_model).tail(1).rows(named=True)),
-        Step(table="models", meaning="trained on this", rows=store.read(MODELS, as_of=cut, where=of_model).drop("text").tail(1).rows(named=True)),
-        Step(table="scores", meaning="whose score was", rows=store.read(SCORES, as_of=cut, first=decided, last=decided, where=of_name | of_model).rows(named=True)),
+        Step(
+            table="promotions",
+            meaning="by this champion, promoted so",
+            rows=store.read(PROMOTIONS, as_of=cut, last=decided, where=of_model).tail(1).rows(named=True),
+        ),
+        Step(
+            table="models",
+            meaning="trained on this",
+            rows=store.read(MODELS, as_of=cut, where=of_model).drop("text").tail(1).rows(named=True),
+        ),
+        Step(
+            table="scores",
+            meaning="whose score was",
+            rows=store.read(SCORES, as_of=cut, first=decided, last=decided, where=of_name | of_model).rows(named=True),
+        ),
     ]
     if features is not None:
-        read = store.read(features, as_of=cut, first=decided, last=decided, where=of_name | {"version": decision["feature_version"]})
+        read = store.read(
+            features, as_of=cut, first=decided, last=decided, where=of_name | {"version": decision["feature_version"]}
+        )
         steps.append(Step(table=features.name, meaning="from these features", rows=read.rows(named=True)))
     actions = in_force(store.read(ACTIONS, as_of=cut, first=decided - REACH, last=decided, where=of_name), ACTIONS)
     bars = in_force(store.read(BARS, as_of=cut, first=decided - REACH, last=decided, where=of_name), BARS)
     return [
         *steps,
         Step(table="actions", meaning="and these corporate actions", rows=actions.rows(named=True)),
-        Step(table="bars", meaning="from these rows of the vendor's files", rows=bars.sort("session", descending=True).head(sessions).rows(named=True)),
+        Step(
+            table="bars",
+            meaning="from these rows of the vendor's files",
+            rows=bars.sort("session", descending=True).head(sessions).rows(named=True),
+        ),
     ]
 
 

@@ -48,7 +48,9 @@ def curve(nav: pl.DataFrame) -> pl.DataFrame:
     A return is the session's P&L over the equity it started with, which is equity less P&L. Drawdown is measured from the
     highest equity so far, the starting one included.
     """
-    money = nav.sort("session").select("session", *(pl.col(c).cast(pl.Float64) for c in ("equity", "pnl", "long_value", "short_value", "traded")))
+    money = nav.sort("session").select(
+        "session", *(pl.col(c).cast(pl.Float64) for c in ("equity", "pnl", "long_value", "short_value", "traded"))
+    )
     start = pl.col("equity") - pl.col("pnl")
     peak = pl.max_horizontal(pl.col("equity").cum_max(), start.first())
     return money.select(
@@ -99,17 +101,25 @@ def performance(nav: pl.DataFrame, costs: pl.DataFrame) -> Performance | None:
 
 def sectors(listings: pl.DataFrame) -> pl.DataFrame:
     """The latest listing of each sid: sid, symbol, sector ("unknown" where the vendor names none)."""
-    latest = in_force(listings, LISTINGS).sort("sid", "session", "known_at").unique("sid", keep="last", maintain_order=True)
+    latest = (
+        in_force(listings, LISTINGS).sort("sid", "session", "known_at").unique("sid", keep="last", maintain_order=True)
+    )
     return latest.select("sid", "symbol", pl.col("sector").fill_null("unknown"))
 
 
 def pnl_by_name(pnl: pl.DataFrame, listings: pl.DataFrame) -> pl.DataFrame:
     """P&L summed by name: sid, symbol, sector and the parts (Decimal); best first."""
     summed = pnl.group_by("sid").agg(pl.col(c).sum() for c in _PARTS)
-    named = summed.join(sectors(listings), on="sid", how="left").with_columns(pl.col("symbol").fill_null(pl.col("sid").cast(pl.String)), pl.col("sector").fill_null("unknown"))
+    named = summed.join(sectors(listings), on="sid", how="left").with_columns(
+        pl.col("symbol").fill_null(pl.col("sid").cast(pl.String)), pl.col("sector").fill_null("unknown")
+    )
     return named.select("sid", "symbol", "sector", *_PARTS).sort("total", "sid", descending=[True, False])
 
 
 def pnl_by_sector(by_name: pl.DataFrame) -> pl.DataFrame:
     """P&L summed by sector from `pnl_by_name`: sector, names, the parts (Decimal); best first."""
-    return by_name.group_by("sector").agg(pl.len().cast(pl.Int64).alias("names"), *(pl.col(c).sum() for c in _PARTS)).sort("total", "sector", descending=[True, False])
+    return (
+        by_name.group_by("sector")
+        .agg(pl.len().cast(pl.Int64).alias("names"), *(pl.col(c).sum() for c in _PARTS))
+        .sort("total", "sector", descending=[True, False])
+    )

@@ -48,7 +48,10 @@ def reconcile(book: Book, session: date, ours: OurSide, theirs: TheirSide) -> li
     found = [
         *_orders(session, ours.orders, theirs.orders),
         *_fills(session, ours, theirs.fills),
-        *(("position", str(sid), str(ours.positions.get(sid, 0)), str(theirs.positions.get(sid, 0))) for sid in sorted({*ours.positions, *theirs.positions})),
+        *(
+            ("position", str(sid), str(ours.positions.get(sid, 0)), str(theirs.positions.get(sid, 0)))
+            for sid in sorted({*ours.positions, *theirs.positions})
+        ),
         ("cash", book.currency, _plain(ours.cash), _plain(theirs.cash)),
     ]
     return [_break(book, session, *difference) for difference in found if difference[2] != difference[3]]
@@ -59,10 +62,20 @@ Difference = tuple[str, str, str, str]  # kind, subject, ours, theirs
 
 def _break(book: Book, session: date, kind: str, subject: str, ours: str, theirs: str) -> Break:
     content = _plain(Decimal(theirs) - Decimal(ours)) if kind in {"position", "cash"} else (ours, theirs)
-    return Break(break_id=content_id("break", book.name, kind, subject, content, length=16), book=book.name, session=session, kind=kind, subject=subject, ours=ours, theirs=theirs)
+    return Break(
+        break_id=content_id("break", book.name, kind, subject, content, length=16),
+        book=book.name,
+        session=session,
+        kind=kind,
+        subject=subject,
+        ours=ours,
+        theirs=theirs,
+    )
 
 
-def _orders(session: date, ours: Sequence[tuple[Order, OrderState, int]], theirs: Sequence[BrokerOrder]) -> Iterator[Difference]:
+def _orders(
+    session: date, ours: Sequence[tuple[Order, OrderState, int]], theirs: Sequence[BrokerOrder]
+) -> Iterator[Difference]:
     at_venue: dict[str, list[BrokerOrder]] = defaultdict(list)
     for held in theirs:
         at_venue[held.client_order_id].append(held)
@@ -72,7 +85,13 @@ def _orders(session: date, ours: Sequence[tuple[Order, OrderState, int]], theirs
         if len(held) == 1:
             yield "order", order.client_order_id, our_word, _word(held[0])
         elif held:
-            yield "order", order.client_order_id, our_word, f"{len(held)} orders under this id: " + "; ".join(sorted(f"{h.broker_order_id} {_word(h)}" for h in held))
+            yield (
+                "order",
+                order.client_order_id,
+                our_word,
+                f"{len(held)} orders under this id: "
+                + "; ".join(sorted(f"{h.broker_order_id} {_word(h)}" for h in held)),
+            )
         elif order_state in _AT_VENUE and order.session <= session:
             yield "order", order.client_order_id, our_word, _NOTHING
     for client_order_id, held in sorted(at_venue.items()):
@@ -105,7 +124,9 @@ def _plain(amount: Decimal) -> str:
     return "0" if text in {"-0", ""} else text
 
 
-def reconcile_session(ledger: Ledger, broker: Broker, store: Store, book: Book, session: date, notifier: Notifier) -> StageReport:
+def reconcile_session(
+    ledger: Ledger, broker: Broker, store: Store, book: Book, session: date, notifier: Notifier
+) -> StageReport:
     """Compare the book's ledger and booked holdings with the venue's record after `session`, open each break once, tell somebody of the new ones.
 
     The venue must be synchronised to `session` and the session booked. Once a later session is booked nothing is compared:
@@ -120,18 +141,47 @@ def reconcile_session(ledger: Ledger, broker: Broker, store: Store, book: Book, 
             last=session,
             state="done",
             reason=reason,
-            numbers={"breaks_found": 0, "breaks_new": 0, "breaks_open": len(ledger.breaks(book.name)), "orders_compared": 0, "fills_compared": 0},
+            numbers={
+                "breaks_found": 0,
+                "breaks_new": 0,
+                "breaks_open": len(ledger.breaks(book.name)),
+                "orders_compared": 0,
+                "fills_compared": 0,
+            },
         )
     holdings = state(store, book, session)
-    ours = OurSide(orders=ledger.orders(book.name), fills=ledger.fills(book.name), positions={s: q for s, q in holdings.quantities.items() if q}, cash=holdings.cash)
-    theirs = TheirSide(orders=broker.orders(), fills=broker.executions(), positions=broker.positions(), cash=broker.cash())
+    ours = OurSide(
+        orders=ledger.orders(book.name),
+        fills=ledger.fills(book.name),
+        positions={s: q for s, q in holdings.quantities.items() if q},
+        cash=holdings.cash,
+    )
+    theirs = TheirSide(
+        orders=broker.orders(), fills=broker.executions(), positions=broker.positions(), cash=broker.cash()
+    )
     found = reconcile(book, session, ours, theirs)
     new = [b for b in found if ledger.open_break(b)]
     if new:
         lines = "\n".join(f"{b.break_id} {b.kind} {b.subject}: ours {b.ours}, theirs {b.theirs}" for b in new)
-        notifier.notify("critical", f"{book.name}: {len(new)} new break(s) at {session}; the book trades no more until they are resolved", lines)
+        notifier.notify(
+            "critical",
+            f"{book.name}: {len(new)} new break(s) at {session}; the book trades no more until they are resolved",
+            lines,
+        )
     still_open = len(ledger.breaks(book.name))
-    numbers = {"breaks_found": len(found), "breaks_new": len(new), "breaks_open": still_open, "orders_compared": len(theirs.orders), "fills_compared": len(theirs.fills)}
+    numbers = {
+        "breaks_found": len(found),
+        "breaks_new": len(new),
+        "breaks_open": still_open,
+        "orders_compared": len(theirs.orders),
+        "fills_compared": len(theirs.fills),
+    }
     return StageReport(
-        stage="reconcile", first=session, last=session, state="done", rows=len(found), numbers=numbers, notes=tuple(f"{b.kind} {b.subject}: ours {b.ours}, theirs {b.theirs}" for b in new)
+        stage="reconcile",
+        first=session,
+        last=session,
+        state="done",
+        rows=len(found),
+        numbers=numbers,
+        notes=tuple(f"{b.kind} {b.subject}: ours {b.ours}, theirs {b.theirs}" for b in new),
     )

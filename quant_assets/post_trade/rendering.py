@@ -55,7 +55,9 @@ def spark(values: Sequence[float], width: int = 132, height: int = 30, label: st
         return Markup("")
     low, high = min(values), max(values)
     span = (high - low) or 1.0
-    points = [(1 + i * (width - 5) / (len(values) - 1), 3 + (high - v) / span * (height - 6)) for i, v in enumerate(values)]
+    points = [
+        (1 + i * (width - 5) / (len(values) - 1), 3 + (high - v) / span * (height - 6)) for i, v in enumerate(values)
+    ]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     x, y = points[-1]
     return Markup(  # noqa: S704  # drawn from numbers, and a label that is escaped
@@ -75,7 +77,9 @@ def _environment(package: str) -> "Environment":
 
     loader = ChoiceLoader([PackageLoader(p) for p in dict.fromkeys((package, _HERE))])
     env = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    env.filters.update({"number": number, "percent": percent, "tone": tone, "day": day, "moment": moment, "spark": spark})
+    env.filters.update(
+        {"number": number, "percent": percent, "tone": tone, "day": day, "moment": moment, "spark": spark}
+    )
     return env
 
 

@@ -44,7 +44,9 @@ def session_report(store: Store, breaks: Breaks, book: Book, session: date, *, f
     return write(folder / page_name(book, session), render("session.html.j2", page))
 
 
-def range_report(store: Store, book: Book, first: date, last: date, *, folder: Path, notice: str = "", breaks: Breaks = ()) -> Path:
+def range_report(
+    store: Store, book: Book, first: date, last: date, *, folder: Path, notice: str = "", breaks: Breaks = ()
+) -> Path:
     """Write the report of [first, last], with plots, to `folder` and return its path. Labels are those known at the last cut."""
     from quant_assets.post_trade import charts
 
@@ -58,7 +60,9 @@ def range_report(store: Store, book: Book, first: date, last: date, *, folder: P
         "last": last,
         "figures": performance(facts.nav, facts.costs),
         "months": _months(line),
-        "days": [d | {"page": name if (folder / (name := page_name(book, d["session"]))).exists() else ""} for d in days],
+        "days": [
+            d | {"page": name if (folder / (name := page_name(book, d["session"]))).exists() else ""} for d in days
+        ],
         "sessions": len(days),
         "ic": estimate,
         "charts": drawn,
@@ -103,10 +107,15 @@ def _ic(store: Store, facts: Facts) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The IC of each session (session, ic, n) against one label, the first by name of the shortest horizon stored, and its mean with Newey–West error."""
     from quant_assets.models.evaluation import ic_estimate, rank_ic
 
-    scores = store.read(SCORES, as_of=facts.cut, first=facts.first, last=facts.last, where={"strategy": facts.book.strategy})
+    scores = store.read(
+        SCORES, as_of=facts.cut, first=facts.first, last=facts.last, where={"strategy": facts.book.strategy}
+    )
     labels = in_force(store.read(LABELS, as_of=facts.cut, first=facts.first), LABELS).drop_nulls("value")
     label, horizon = labels.select("label", "horizon").sort("horizon", "label").row(0) if labels.height else ("", 1)
-    both = scores.join(labels.filter(pl.col("label") == label, pl.col("horizon") == horizon).select("session", "sid", "value"), on=["session", "sid"]).sort("session", "sid", "model_id")
+    both = scores.join(
+        labels.filter(pl.col("label") == label, pl.col("horizon") == horizon).select("session", "sid", "value"),
+        on=["session", "sid"],
+    ).sort("session", "sid", "model_id")
     ic = rank_ic(both)
     unknown = {"mean": None, "error": None, "t": None, "n": ic.height}
     return ic, msgspec.structs.asdict(ic_estimate(ic, horizon)) if ic.height > 1 else unknown
@@ -114,4 +123,8 @@ def _ic(store: Store, facts: Facts) -> tuple[pl.DataFrame, dict[str, Any]]:
 
 def _months(line: pl.DataFrame) -> list[dict[str, Any]]:
     month = pl.col("session").dt.truncate("1mo").alias("month")
-    return line.group_by(month, maintain_order=True).agg(sessions=pl.len(), pnl=pl.col("pnl").sum(), **{"return": (1 + pl.col("return")).product() - 1}).rows(named=True)
+    return (
+        line.group_by(month, maintain_order=True)
+        .agg(sessions=pl.len(), pnl=pl.col("pnl").sum(), **{"return": (1 + pl.col("return")).product() - 1})
+        .rows(named=True)
+    )

@@ -13,7 +13,19 @@ from quant_assets.ports import Store
 from quant_assets.post_trade.performance import BPS, pnl_by_name, pnl_by_sector, sectors
 from quant_assets.records import Book
 from quant_assets.signals.guardrails import REASONS, TRADE
-from quant_assets.tables import CAPTURES, COSTS, DATA_FINDINGS, DECISIONS, LISTINGS, NAV, ORDERS, PNL, POSITIONS, QUARANTINE, VERDICTS
+from quant_assets.tables import (
+    CAPTURES,
+    COSTS,
+    DATA_FINDINGS,
+    DECISIONS,
+    LISTINGS,
+    NAV,
+    ORDERS,
+    PNL,
+    POSITIONS,
+    QUARANTINE,
+    VERDICTS,
+)
 
 Row = dict[str, Any]
 Breaks = Sequence[Mapping[str, str]]
@@ -56,7 +68,11 @@ def read(store: Store, book: Book, first: date, last: date) -> Facts:
         return store.read(table, as_of=cut, first=first, last=last, where=where)
 
     decisions = rows(DECISIONS, strategy=book.strategy)
-    bound = decisions.sort("session", "recorded_at", "decision_set_id").unique("session", keep="first", maintain_order=True).select("session", "decision_set_id")
+    bound = (
+        decisions.sort("session", "recorded_at", "decision_set_id")
+        .unique("session", keep="first", maintain_order=True)
+        .select("session", "decision_set_id")
+    )
     return Facts(
         book=book,
         first=first,
@@ -84,13 +100,19 @@ def _latest_verdicts(verdicts: pl.DataFrame) -> pl.DataFrame:
 
 def names(facts: Facts) -> pl.DataFrame:
     """sid, symbol, sector: from the listings, else the symbol under which it was decided."""
-    decided = facts.decisions.sort("session", "sid").unique("sid", keep="last", maintain_order=True).select("sid", decided="symbol")
+    decided = (
+        facts.decisions.sort("session", "sid")
+        .unique("sid", keep="last", maintain_order=True)
+        .select("sid", decided="symbol")
+    )
     both = sectors(facts.listings).join(decided, on="sid", how="full", coalesce=True)
     return both.select("sid", symbol=pl.coalesce("symbol", "decided"), sector=pl.col("sector").fill_null("unknown"))
 
 
 def _named(frame: pl.DataFrame, facts: Facts) -> pl.DataFrame:
-    return frame.join(names(facts), on="sid", how="left", maintain_order="left").with_columns(pl.col("symbol").fill_null(pl.col("sid").cast(pl.String)), pl.col("sector").fill_null("unknown"))
+    return frame.join(names(facts), on="sid", how="left", maintain_order="left").with_columns(
+        pl.col("symbol").fill_null(pl.col("sid").cast(pl.String)), pl.col("sector").fill_null("unknown")
+    )
 
 
 def pnl(facts: Facts, top: int) -> tuple[list[Row], list[Row], list[Row]]:
@@ -102,7 +124,11 @@ def pnl(facts: Facts, top: int) -> tuple[list[Row], list[Row], list[Row]]:
     best, worst = sized.filter(pl.col("total") > 0).head(top), sized.filter(pl.col("total") < 0).tail(top)
     of_sector = pnl_by_sector(named.select("sid", "symbol", "sector", "holding", "trading", "income", "fees", "total"))
     widest = float(of_sector["total"].abs().max() or 0) or 1.0  # pyright: ignore[reportArgumentType]  # as above
-    return best.rows(named=True), worst.rows(named=True), of_sector.with_columns(width=pl.col("total").cast(pl.Float64).abs() / widest * 100).rows(named=True)
+    return (
+        best.rows(named=True),
+        worst.rows(named=True),
+        of_sector.with_columns(width=pl.col("total").cast(pl.Float64).abs() / widest * 100).rows(named=True),
+    )
 
 
 def parts(facts: Facts) -> Row:
@@ -113,16 +139,29 @@ def parts(facts: Facts) -> Row:
 def positions(facts: Facts, top: int) -> list[Row]:
     """The largest positions after `last`, with their share of equity."""
     equity = float(facts.nav["equity"][-1]) if facts.nav.height else 0.0
-    rows = _named(facts.positions, facts).with_columns(value=pl.col("value").cast(pl.Float64), size=pl.col("value").cast(pl.Float64).abs())
-    return rows.with_columns(weight=pl.col("value") / (equity or 1.0)).sort("size", "sid", descending=[True, False]).head(top).rows(named=True)
+    rows = _named(facts.positions, facts).with_columns(
+        value=pl.col("value").cast(pl.Float64), size=pl.col("value").cast(pl.Float64).abs()
+    )
+    return (
+        rows.with_columns(weight=pl.col("value") / (equity or 1.0))
+        .sort("size", "sid", descending=[True, False])
+        .head(top)
+        .rows(named=True)
+    )
 
 
 def orders(facts: Facts, top: int) -> list[Row]:
     """Orders with their costs; those that did not fill whole first, then the dearest."""
     columns = ["session", "client_order_id", "fill_price", "arrival_price", "shortfall"]
-    rows = _named(facts.orders, facts).join(facts.costs.select(columns), on=["session", "client_order_id"], how="left", maintain_order="left")
+    rows = _named(facts.orders, facts).join(
+        facts.costs.select(columns), on=["session", "client_order_id"], how="left", maintain_order="left"
+    )
     money = pl.col("shortfall").cast(pl.Float64)
-    rows = rows.with_columns(bps=money / (pl.col("quantity") * pl.col("reference_price")) * BPS, whole=pl.col("filled") == pl.col("quantity"), size=money.abs().fill_null(0.0))
+    rows = rows.with_columns(
+        bps=money / (pl.col("quantity") * pl.col("reference_price")) * BPS,
+        whole=pl.col("filled") == pl.col("quantity"),
+        size=money.abs().fill_null(0.0),
+    )
     return rows.sort("whole", "size", "client_order_id", descending=[False, True, False]).head(top).rows(named=True)
 
 
@@ -130,33 +169,63 @@ def costs(facts: Facts) -> Row:
     """The terms of the shortfall over the range, in currency and in bps of the value filled at decision prices."""
     terms = {c: float(facts.costs[c].sum()) for c in ("delay", "trading", "opportunity", "fees", "shortfall")}
     traded = float((facts.costs["filled"] * facts.costs["decision_price"].cast(pl.Float64)).sum())
-    return {"terms": terms, "bps": {c: v / traded * BPS if traded else None for c, v in terms.items()}, "traded": traded}
+    return {
+        "terms": terms,
+        "bps": {c: v / traded * BPS if traded else None for c, v in terms.items()},
+        "traded": traded,
+    }
 
 
 def reasons(facts: Facts) -> list[Row]:
     """How many decisions carry each reason, with its sentence; what trades first."""
-    counted = facts.decisions.group_by("verdict", "reason").agg(count=pl.len().cast(pl.Int64), sessions=pl.col("session").n_unique().cast(pl.Int64))
-    rows = counted.with_columns(trades=pl.col("verdict") == TRADE).sort("trades", "count", "reason", descending=[True, True, False])
+    counted = facts.decisions.group_by("verdict", "reason").agg(
+        count=pl.len().cast(pl.Int64), sessions=pl.col("session").n_unique().cast(pl.Int64)
+    )
+    rows = counted.with_columns(trades=pl.col("verdict") == TRADE).sort(
+        "trades", "count", "reason", descending=[True, True, False]
+    )
     return [r | {"meaning": REASONS.get(r["reason"], "")} for r in rows.iter_rows(named=True)]
 
 
 def order_states(facts: Facts) -> list[Row]:
     """How the orders of the range last stood: state, count."""
     last = facts.orders.sort("session").unique("client_order_id", keep="last", maintain_order=True)
-    return last.group_by("state").agg(count=pl.len().cast(pl.Int64)).sort("count", "state", descending=[True, False]).rows(named=True)
+    return (
+        last.group_by("state")
+        .agg(count=pl.len().cast(pl.Int64))
+        .sort("count", "state", descending=[True, False])
+        .rows(named=True)
+    )
 
 
 def quarantined(facts: Facts) -> list[Row]:
     """Rows not let in, by reason, with one example."""
-    sample = pl.concat_str(pl.col("file"), pl.lit(":"), pl.col("line").cast(pl.String), pl.lit(" "), pl.col("symbol").fill_null(""))
-    return facts.quarantine.sort(QUARANTINE.key).group_by("reason").agg(count=pl.len().cast(pl.Int64), example=sample.first()).sort("count", "reason", descending=[True, False]).rows(named=True)
+    sample = pl.concat_str(
+        pl.col("file"), pl.lit(":"), pl.col("line").cast(pl.String), pl.lit(" "), pl.col("symbol").fill_null("")
+    )
+    return (
+        facts.quarantine.sort(QUARANTINE.key)
+        .group_by("reason")
+        .agg(count=pl.len().cast(pl.Int64), example=sample.first())
+        .sort("count", "reason", descending=[True, False])
+        .rows(named=True)
+    )
 
 
 def suspicious(facts: Facts) -> list[Row]:
     """Rows that are in and look wrong, by table and rule, with one example."""
-    sample = pl.format("{} {}: {}", pl.col("symbol").fill_null(pl.col("row")), pl.col("session"), pl.col("found").round_sig_figs(5).cast(pl.String).fill_null(""))
+    sample = pl.format(
+        "{} {}: {}",
+        pl.col("symbol").fill_null(pl.col("row")),
+        pl.col("session"),
+        pl.col("found").round_sig_figs(5).cast(pl.String).fill_null(""),
+    )
     expected = pl.format(", not {}", pl.col("expected").round_sig_figs(5)).fill_null("")
-    counted = facts.findings.sort(DATA_FINDINGS.key).group_by("table", "rule").agg(count=pl.len().cast(pl.Int64), example=(sample + expected).first())
+    counted = (
+        facts.findings.sort(DATA_FINDINGS.key)
+        .group_by("table", "rule")
+        .agg(count=pl.len().cast(pl.Int64), example=(sample + expected).first())
+    )
     return counted.sort("count", "table", "rule", descending=[True, False, False]).rows(named=True)
 
 
@@ -174,9 +243,22 @@ def snapshots(facts: Facts) -> list[Row]:
 
 def ids(facts: Facts) -> list[tuple[str, str]]:
     """The identities behind the decisions of the range: what to ask the store for."""
-    columns = {"decision set": "decision_set_id", "model": "model_id", "features": "feature_set", "feature version": "feature_version", "strategy": "strategy_hash"}
-    found = {label: [v for v in facts.decisions.sort("session")[c].unique(maintain_order=True) if v] for label, c in columns.items()}
-    return [(label, ", ".join(values) if len(values) <= 3 else f"{len(values)}, the last {values[-1]}") for label, values in found.items() if values]
+    columns = {
+        "decision set": "decision_set_id",
+        "model": "model_id",
+        "features": "feature_set",
+        "feature version": "feature_version",
+        "strategy": "strategy_hash",
+    }
+    found = {
+        label: [v for v in facts.decisions.sort("session")[c].unique(maintain_order=True) if v]
+        for label, c in columns.items()
+    }
+    return [
+        (label, ", ".join(values) if len(values) <= 3 else f"{len(values)}, the last {values[-1]}")
+        for label, values in found.items()
+        if values
+    ]
 
 
 def assumed(facts: Facts) -> bool:

@@ -26,10 +26,22 @@ def overall(found: list[Answer]) -> Answer:
     """The worst answer, in a sentence."""
     bad, warn = ([a.question for a in found if a.level == level] for level in ("bad", "warn"))
     if bad:
-        return Answer(question="Not fine", level="bad", text=f"{_joined(bad)} {'needs' if len(bad) == 1 else 'need'} somebody now.")
+        return Answer(
+            question="Not fine",
+            level="bad",
+            text=f"{_joined(bad)} {'needs' if len(bad) == 1 else 'need'} somebody now.",
+        )
     if warn:
-        return Answer(question="Fine, with a remark", level="warn", text=f"Nothing is broken; {_joined(warn)} should be looked at.")
-    return Answer(question="All is fine", level="ok", text="Data judged, decisions made, orders settled, the books add up and match.")
+        return Answer(
+            question="Fine, with a remark",
+            level="warn",
+            text=f"Nothing is broken; {_joined(warn)} should be looked at.",
+        )
+    return Answer(
+        question="All is fine",
+        level="ok",
+        text="Data judged, decisions made, orders settled, the books add up and match.",
+    )
 
 
 def _joined(words: list[str]) -> str:
@@ -42,10 +54,16 @@ def _data(facts: Facts) -> Answer:
     errors = failed.filter(pl.col("severity") == "block")
     missing = facts.nav.filter(~pl.col("session").is_in(judged.implode()))["session"]
     if judged.is_empty() or missing.len():
-        absent = f"{missing[0]}" if missing.len() == 1 else f"{missing.len()} sessions" if missing.len() else f"{facts.last}"
+        absent = (
+            f"{missing[0]}" if missing.len() == 1 else f"{missing.len()} sessions" if missing.len() else f"{facts.last}"
+        )
         return Answer(question="Data", level="bad", text=f"No quality verdict is stored for {absent}.")
     rules = f"{facts.verdicts.height - failed.height} of {facts.verdicts.height} rules passed"
-    held_back = f", {facts.quarantine.height:,} row{'' if facts.quarantine.height == 1 else 's'} in quarantine" if facts.quarantine.height else ""
+    held_back = (
+        f", {facts.quarantine.height:,} row{'' if facts.quarantine.height == 1 else 's'} in quarantine"
+        if facts.quarantine.height
+        else ""
+    )
     level = "bad" if errors.height else "warn" if failed.height else "ok"
     return Answer(question="Data", level=level, text=f"{rules}{held_back}.")
 
@@ -59,7 +77,9 @@ def _decisions(facts: Facts) -> Answer:
     others = f"; {facts.other_sets} other set(s) computed since, not traded" if facts.other_sets else ""
     if trading.is_empty():
         reason = str(idle["reason"].mode().sort()[0])
-        return Answer(question="Decisions", level="bad", text=f"Nothing may be traded: {REASONS.get(reason, reason)}{others}.")
+        return Answer(
+            question="Decisions", level="bad", text=f"Nothing may be traded: {REASONS.get(reason, reason)}{others}."
+        )
     gone = f"; {idle['session'].n_unique()} session(s) without trading" if idle.height else ""
     return Answer(
         question="Decisions",
@@ -77,9 +97,17 @@ def _orders(facts: Facts) -> Answer:
     working = last.filter(pl.col("state").is_in([OrderState.ACKED.value, OrderState.PARTIAL.value])).height
     text = f"{whole:,} of {last.height:,} filled whole" + (f", {working:,} still working" if working else "")
     if unsettled.height:
-        return Answer(question="Orders", level="bad", text=f"{text}; of {unsettled.height:,} nobody knows what the venue holds, or they never left.")
+        return Answer(
+            question="Orders",
+            level="bad",
+            text=f"{text}; of {unsettled.height:,} nobody knows what the venue holds, or they never left.",
+        )
     refused = last.filter(pl.col("state") == OrderState.REJECTED.value).height
-    return Answer(question="Orders", level="warn" if refused else "ok", text=f"{text}, {refused:,} rejected." if refused else f"{text}.")
+    return Answer(
+        question="Orders",
+        level="warn" if refused else "ok",
+        text=f"{text}, {refused:,} rejected." if refused else f"{text}.",
+    )
 
 
 def _booked(facts: Facts) -> Answer:
@@ -88,7 +116,9 @@ def _booked(facts: Facts) -> Answer:
     by_name = dict(facts.pnl.group_by("session").agg(pl.col("total").sum()).iter_rows())
     wrong = [s for s, pnl in facts.nav.select("session", "pnl").iter_rows() if by_name.get(s, 0) != pnl]
     if wrong:
-        return Answer(question="Books", level="bad", text=f"P&L by name does not add up to the change of equity on {wrong[0]}.")
+        return Answer(
+            question="Books", level="bad", text=f"P&L by name does not add up to the change of equity on {wrong[0]}."
+        )
     return Answer(question="Books", level="ok", text="P&L by name adds up to the change of equity, to the last digit.")
 
 
@@ -98,5 +128,13 @@ def _matches(facts: Facts, breaks: Breaks) -> Answer:
     if facts.cut is None and not breaks:
         return Answer(question="Reconciliation", level="warn", text="Not compared: the session is not booked.")
     if breaks:
-        return Answer(question="Reconciliation", level="bad", text=f"{len(breaks)} open break{'' if len(breaks) == 1 else 's'}; the book trades no more until they are resolved.")
-    return Answer(question="Reconciliation", level="ok", text="No open break: positions, cash, orders and fills match the venue's record.")
+        return Answer(
+            question="Reconciliation",
+            level="bad",
+            text=f"{len(breaks)} open break{'' if len(breaks) == 1 else 's'}; the book trades no more until they are resolved.",
+        )
+    return Answer(
+        question="Reconciliation",
+        level="ok",
+        text="No open break: positions, cash, orders and fills match the venue's record.",
+    )

@@ -46,7 +46,20 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
         for s in strategies:
             features = feature_set(s.feature_set)
             refused = standing(store, features).refusal  # where an audit was due, the check before has made it
-            reports.append(decide(store, features, s, cuts, days, kill_switch=switch, provenance=stamp(context.run.run_id), now=clock.now(), late=is_late, features_refused=refused))
+            reports.append(
+                decide(
+                    store,
+                    features,
+                    s,
+                    cuts,
+                    days,
+                    kill_switch=switch,
+                    provenance=stamp(context.run.run_id),
+                    now=clock.now(),
+                    late=is_late,
+                    features_refused=refused,
+                )
+            )
         return result(merged(reports))
 
     return [decisions]

@@ -41,7 +41,17 @@ def decide(
     """
     ordered = sorted(set(sessions))
     stored = read(store, feature_set, strategy, cuts, ordered)
-    rows = decisions(stored, feature_set, strategy, cuts, ordered, kill_switch=kill_switch, late=late, features_refused=features_refused, progress=progress)
+    rows = decisions(
+        stored,
+        feature_set,
+        strategy,
+        cuts,
+        ordered,
+        kill_switch=kill_switch,
+        late=late,
+        features_refused=features_refused,
+        progress=progress,
+    )
     written = store.append(DECISIONS, _beside(rows, provenance, _after_those_recorded(store, strategy, ordered, now)))
     return _report(rows, ordered, written)
 
@@ -65,9 +75,18 @@ def decisions(
         days.append(day(stored, feature_set, strategy, cuts, session))
     progress(len(days), len(sessions), "decide")
     on, reason = kill_switch
-    rows = pl.concat(days).with_columns(kill_switch=pl.lit(on, dtype=pl.Boolean), kill_reason=pl.lit(reason), late=pl.lit(late), features_refused=pl.lit(features_refused))
+    rows = pl.concat(days).with_columns(
+        kill_switch=pl.lit(on, dtype=pl.Boolean),
+        kill_reason=pl.lit(reason),
+        late=pl.lit(late),
+        features_refused=pl.lit(features_refused),
+    )
     judged = guardrails(_weighted(rows, strategy), strategy.limits)
-    opens = pl.DataFrame([(s, cuts.calendar.open(cuts.calendar.shift(s, 1))) for s in sessions], schema={"session": pl.Date, "valid_until": UTC_MICROS}, orient="row")
+    opens = pl.DataFrame(
+        [(s, cuts.calendar.open(cuts.calendar.shift(s, 1))) for s in sessions],
+        schema={"session": pl.Date, "valid_until": UTC_MICROS},
+        orient="row",
+    )
     complete = judged.join(opens, on="session", maintain_order="left").with_columns(
         pl.lit(strategy.name).alias("strategy"),
         pl.lit(strategy.config_hash).alias("strategy_hash"),
@@ -92,22 +111,39 @@ def _weighted(rows: pl.DataFrame, strategy: Strategy) -> pl.DataFrame:
     """Rank and target weight among the members that have a bar and a score."""
     offered = pl.when(pl.col("member") & HAS_BAR).then("score").alias("score")
     ranked = target_weights(rows.select("session", "sid", offered), strategy.holdings, strategy.limits)
-    return rows.join(ranked.select("session", "sid", "rank", "target_weight"), on=["session", "sid"], maintain_order="left")
+    return rows.join(
+        ranked.select("session", "sid", "rank", "target_weight"), on=["session", "sid"], maintain_order="left"
+    )
 
 
 def _identified(rows: pl.DataFrame) -> pl.DataFrame:
     """decision_id per row, from what was read and how it is thought about; decision_set_id per session, from what came out."""
-    about = ("strategy", "strategy_hash", "session", "sid", "as_of", "inputs_hash", "model_id", "feature_set", "feature_version")
+    about = (
+        "strategy",
+        "strategy_hash",
+        "session",
+        "sid",
+        "as_of",
+        "inputs_hash",
+        "model_id",
+        "feature_set",
+        "feature_version",
+    )
     ids = pl.Series("decision_id", [content_id(*r) for r in rows.select(about).iter_rows()], dtype=pl.String)
     named = rows.with_columns(ids)
     outcome = named.partition_by("session", maintain_order=True)
-    sets = {d["session"][0]: content_id(d.select("decision_id", "verdict", "reason", "target_weight").rows()) for d in outcome}
+    sets = {
+        d["session"][0]: content_id(d.select("decision_id", "verdict", "reason", "target_weight").rows())
+        for d in outcome
+    }
     return named.with_columns(decision_set_id=pl.col("session").replace_strict(sets, return_dtype=pl.String))
 
 
 def _after_those_recorded(store: Store, strategy: Strategy, sessions: Sequence[date], now: datetime) -> datetime:
     """`now`, or a moment after the last set recorded: the clock of a historical run stands still, and the first set must stay the first."""
-    last = store.read(DECISIONS, as_of=None, first=sessions[0], last=sessions[-1], where={"strategy": strategy.name})["recorded_at"].max()
+    last = store.read(DECISIONS, as_of=None, first=sessions[0], last=sessions[-1], where={"strategy": strategy.name})[
+        "recorded_at"
+    ].max()
     return max(now, last + timedelta(microseconds=1)) if isinstance(last, datetime) else now
 
 
@@ -123,7 +159,10 @@ def _beside(rows: pl.DataFrame, provenance: Provenance, now: datetime) -> pl.Dat
 
 
 def _report(rows: pl.DataFrame, sessions: Sequence[date], written: int) -> StageReport:
-    verdicts, reasons = (dict(rows[c].value_counts().sort("count", c, descending=[True, False]).iter_rows()) for c in ("verdict", "reason"))
+    verdicts, reasons = (
+        dict(rows[c].value_counts().sort("count", c, descending=[True, False]).iter_rows())
+        for c in ("verdict", "reason")
+    )
     traded = verdicts.get(TRADE, 0)
     return StageReport(
         stage=STAGE,
@@ -132,5 +171,10 @@ def _report(rows: pl.DataFrame, sessions: Sequence[date], written: int) -> Stage
         state="done" if traded else "refused",
         reason="" if traded else next(iter(reasons)),
         rows=written,
-        numbers={"decisions": rows.height, "trade": traded, "no_trade": verdicts.get(NO_TRADE, 0), **{code.lower(): n for code, n in reasons.items()}},
+        numbers={
+            "decisions": rows.height,
+            "trade": traded,
+            "no_trade": verdicts.get(NO_TRADE, 0),
+            **{code.lower(): n for code, n in reasons.items()},
+        },
     )

@@ -59,7 +59,11 @@ def chain(limits: Limits) -> tuple[Guard, ...]:
     of_members = pl.col("members")
 
     def guard(code: str, holds: pl.Expr, **numbers: pl.Expr | float) -> Guard:
-        return Guard(code, holds.fill_null(value=False), {k: v if isinstance(v, pl.Expr) else pl.lit(v) for k, v in numbers.items()})
+        return Guard(
+            code,
+            holds.fill_null(value=False),
+            {k: v if isinstance(v, pl.Expr) else pl.lit(v) for k, v in numbers.items()},
+        )
 
     def share(counted: pl.Expr) -> pl.Expr:
         return counted / of_members
@@ -73,21 +77,62 @@ def chain(limits: Limits) -> tuple[Guard, ...]:
         guard("LATE", ~pl.col("late")),
         guard("DATA_MISSING", pl.col("captured")),
         guard("DATA_NO_MEMBERS", (of_members > 0) & pl.col("member").is_not_null(), members=of_members),
-        guard("DATA_THIN", enough(pl.col("with_bar")), coverage=share(pl.col("with_bar")), minimum=limits.min_coverage, with_bar=pl.col("with_bar"), members=of_members),
+        guard(
+            "DATA_THIN",
+            enough(pl.col("with_bar")),
+            coverage=share(pl.col("with_bar")),
+            minimum=limits.min_coverage,
+            with_bar=pl.col("with_bar"),
+            members=of_members,
+        ),
         guard("DATA_NO_VERDICT", pl.col("released").is_not_null(), content_hash=pl.col("content_hash")),
-        guard("DATA_VERDICT_FAILED", pl.col("released"), findings=pl.col("findings"), content_hash=pl.col("content_hash")),
+        guard(
+            "DATA_VERDICT_FAILED", pl.col("released"), findings=pl.col("findings"), content_hash=pl.col("content_hash")
+        ),
         guard("DATA_NO_BAR", pl.col("has_bar"), close=pl.col("close")),
         guard("FEATURES_REFUSED", pl.col("features_refused") == "", found=pl.col("features_refused")),
         # without a champion there is nothing to drift from: the model guards refuse, and say so
         guard("DRIFT_UNKNOWN", pl.col("model_id").is_null() | pl.col("psi").is_finite(), psi=pl.col("psi")),
-        guard("DRIFT", pl.col("psi").is_null() | (pl.col("psi") <= limits.max_psi), psi=pl.col("psi"), maximum=limits.max_psi),
+        guard(
+            "DRIFT",
+            pl.col("psi").is_null() | (pl.col("psi") <= limits.max_psi),
+            psi=pl.col("psi"),
+            maximum=limits.max_psi,
+        ),
         guard("MODEL_MISSING", pl.col("model_id").is_not_null() & pl.col("model_age").is_not_null()),
-        guard("MODEL_STALE", pl.col("model_age").is_between(0, limits.max_model_age), age=pl.col("model_age"), maximum=limits.max_model_age),
-        guard("MODEL_COVERAGE", enough(pl.col("scored")), coverage=share(pl.col("scored")), minimum=limits.min_coverage, scored=pl.col("scored"), members=of_members),
+        guard(
+            "MODEL_STALE",
+            pl.col("model_age").is_between(0, limits.max_model_age),
+            age=pl.col("model_age"),
+            maximum=limits.max_model_age,
+        ),
+        guard(
+            "MODEL_COVERAGE",
+            enough(pl.col("scored")),
+            coverage=share(pl.col("scored")),
+            minimum=limits.min_coverage,
+            scored=pl.col("scored"),
+            members=of_members,
+        ),
         guard("MODEL_NO_SCORE", ~pl.col("member") | pl.col("has_score"), score=pl.col("score")),
-        guard("RISK_MIN_MEMBERS", pl.col("tradable") >= limits.min_members, tradable=pl.col("tradable"), minimum=limits.min_members),
-        guard("RISK_MAX_WEIGHT", weight.is_finite() & (weight.abs() <= limits.max_weight), weight=weight, maximum=limits.max_weight),
-        guard("RISK_GROSS", gross.is_finite() & (gross <= limits.max_gross + ROUNDING), gross=gross, maximum=limits.max_gross),
+        guard(
+            "RISK_MIN_MEMBERS",
+            pl.col("tradable") >= limits.min_members,
+            tradable=pl.col("tradable"),
+            minimum=limits.min_members,
+        ),
+        guard(
+            "RISK_MAX_WEIGHT",
+            weight.is_finite() & (weight.abs() <= limits.max_weight),
+            weight=weight,
+            maximum=limits.max_weight,
+        ),
+        guard(
+            "RISK_GROSS",
+            gross.is_finite() & (gross <= limits.max_gross + ROUNDING),
+            gross=gross,
+            maximum=limits.max_gross,
+        ),
     )
 
 
@@ -101,12 +146,25 @@ def guardrails(rows: pl.DataFrame, limits: Limits) -> pl.DataFrame:
     """
     counts = _counted(rows)
     refused = pl.lit(None, dtype=pl.String)
-    room = {"psi": pl.col("psi"), "model_age": pl.col("model_age"), "with_bar": pl.col("with_bar"), "scored": pl.col("scored"), "members": pl.col("members"), "gross": pl.col("gross")}
+    room = {
+        "psi": pl.col("psi"),
+        "model_age": pl.col("model_age"),
+        "with_bar": pl.col("with_bar"),
+        "scored": pl.col("scored"),
+        "members": pl.col("members"),
+        "gross": pl.col("gross"),
+    }
     detail = _json(room)
     for guard in reversed(chain(limits)):
         refused = pl.when(guard.holds).then(refused).otherwise(pl.lit(guard.code))
         detail = pl.when(guard.holds).then(detail).otherwise(_json(guard.numbers))
-    held = pl.when(~pl.col("member")).then(pl.lit("LEFT_UNIVERSE")).when(pl.col("target_weight") != 0).then(pl.lit("SELECTED")).otherwise(pl.lit("NOT_SELECTED"))
+    held = (
+        pl.when(~pl.col("member"))
+        .then(pl.lit("LEFT_UNIVERSE"))
+        .when(pl.col("target_weight") != 0)
+        .then(pl.lit("SELECTED"))
+        .otherwise(pl.lit("NOT_SELECTED"))
+    )
     judged = counts.with_columns(refused=refused, detail=detail)
     verdict = pl.when(pl.col("refused").is_null()).then(pl.lit(TRADE)).otherwise(pl.lit(NO_TRADE))
     return judged.select(*rows.columns, verdict=verdict, reason=pl.col("refused").fill_null(held), detail="detail")
@@ -120,11 +178,18 @@ def _counted(rows: pl.DataFrame) -> pl.DataFrame:
     )
     tradable = pl.col("has_bar") & pl.col("has_score")
     return known.with_columns(
-        *[(pl.col("member") & of).sum().over("session").cast(pl.Int64).alias(name) for name, of in {"with_bar": pl.col("has_bar"), "scored": pl.col("has_score"), "tradable": tradable}.items()],
+        *[
+            (pl.col("member") & of).sum().over("session").cast(pl.Int64).alias(name)
+            for name, of in {"with_bar": pl.col("has_bar"), "scored": pl.col("has_score"), "tradable": tradable}.items()
+        ],
         members=pl.col("member").sum().over("session").cast(pl.Int64),
         gross=pl.col("target_weight").abs().sum().over("session"),
     )
 
 
 def _json(numbers: Mapping[str, pl.Expr]) -> pl.Expr:
-    return pl.struct(*(value.alias(name) for name, value in numbers.items())).struct.json_encode() if numbers else pl.lit("{}")
+    return (
+        pl.struct(*(value.alias(name) for name, value in numbers.items())).struct.json_encode()
+        if numbers
+        else pl.lit("{}")
+    )

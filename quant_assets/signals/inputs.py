@@ -40,7 +40,9 @@ class Stored:
     scores: pl.DataFrame
     anchors: Mapping[date, date]
     champions: Champions
-    inputs: Mapping[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])  # what the feature set's inputs brought, each session as known at its own cut
+    inputs: Mapping[str, pl.DataFrame] = field(
+        default_factory=dict[str, pl.DataFrame]
+    )  # what the feature set's inputs brought, each session as known at its own cut
 
 
 def read(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, sessions: Sequence[date]) -> Stored:
@@ -55,11 +57,22 @@ def read(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, 
         intervals=store.read(UNIVERSE, as_of=as_of, last=last, where={"universe": strategy.universe.name}),
         captures=store.read(CAPTURES, as_of=as_of, last=last, where={"dataset": BARS.name}),
         verdicts=store.read(VERDICTS, as_of=as_of, first=first, last=last, where={"table": BARS.name}),
-        features=store.read(feature_set.table, as_of=as_of, first=first, last=last, where={"version": feature_set.version, "universe": strategy.universe.name}),
+        features=store.read(
+            feature_set.table,
+            as_of=as_of,
+            first=first,
+            last=last,
+            where={"version": feature_set.version, "universe": strategy.universe.name},
+        ),
         scores=store.read(SCORES, as_of=as_of, first=first, last=last, where={"strategy": strategy.name}),
         anchors=starts,
         champions=champions(store, strategy.name, as_of),
-        inputs={i.name: i.read(store, cuts, strategy.universe.name, cuts.calendar.between(anchor, last) if i.of_panel else sessions).sort(i.on) for i in feature_set.inputs},
+        inputs={
+            i.name: i.read(
+                store, cuts, strategy.universe.name, cuts.calendar.between(anchor, last) if i.of_panel else sessions
+            ).sort(i.on)
+            for i in feature_set.inputs
+        },
     )
 
 
@@ -74,17 +87,26 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
     names = _names(Membership.of_universe(stored.intervals), cuts, session)
     today = in_force(known_by(stored.bars.filter(of_session), cut), BARS)
     past = pl.col("session").is_between(stored.anchors[quarter_start(cuts.calendar, session)], session)
-    bars, actions = (in_force(known_by(f.filter(past), cut).join(names, on="sid", how="semi"), t) for f, t in ((stored.bars, BARS), (stored.actions, ACTIONS)))
+    bars, actions = (
+        in_force(known_by(f.filter(past), cut).join(names, on="sid", how="semi"), t)
+        for f, t in ((stored.bars, BARS), (stored.actions, ACTIONS))
+    )
     content = session_hash(today)
     verdict = _verdict(known_by(stored.verdicts.filter(of_session), cut), session, content)
     captures = known_by(stored.captures, cut)
     model = _champion(stored, feature_set, cuts, session)
     drift = median_psi(psi(model.metrics.drift, known_by(stored.features.filter(of_session), cut))) if model else None
     scores = known_by(stored.scores.filter(of_session, pl.col("model_id") == (model.model_id if model else "")), cut)
-    brought = [f.filter(past if i.of_panel else of_session) for i in feature_set.inputs for f in [stored.inputs[i.name]]]
+    brought = [
+        f.filter(past if i.of_panel else of_session) for i in feature_set.inputs for f in [stored.inputs[i.name]]
+    ]
     inputs_hash = _hash(feature_set, names, bars, actions, content, brought)
     latest = bars.sort("sid", "session").unique("sid", keep="last", maintain_order=True)
-    rows = names.join(latest.select("sid", "symbol", close=pl.when(of_session).then("close")), on="sid", how="left").join(scores.select("sid", "score"), on="sid", how="left").sort("sid")
+    rows = (
+        names.join(latest.select("sid", "symbol", close=pl.when(of_session).then("close")), on="sid", how="left")
+        .join(scores.select("sid", "score"), on="sid", how="left")
+        .sort("sid")
+    )
     return rows.with_columns(
         pl.lit(session).alias("session"),
         pl.col("symbol").fill_null(""),
@@ -94,18 +116,28 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
         findings=pl.lit(verdict[1]),
         psi=pl.lit(drift, dtype=pl.Float64),
         model_id=pl.lit(model.model_id if model else None, dtype=pl.String),
-        model_age=pl.lit(cuts.calendar.index(session) - cuts.calendar.index(model.session) if model else None, dtype=pl.Int64),
+        model_age=pl.lit(
+            cuts.calendar.index(session) - cuts.calendar.index(model.session) if model else None, dtype=pl.Int64
+        ),
         as_of=pl.lit(cut),
         inputs_hash=pl.lit(inputs_hash),
-        snapshot=pl.lit(_snapshot(feature_set, strategy, names, inputs_hash, cut, model, assumed=bool(captures["assumed"].any()))),
+        snapshot=pl.lit(
+            _snapshot(feature_set, strategy, names, inputs_hash, cut, model, assumed=bool(captures["assumed"].any()))
+        ),
     )
 
 
 def _names(membership: Membership, cuts: Cuts, session: date) -> pl.DataFrame:
     """Columns sid, member: the members of the session, and those that were members within the year before it; sid 0 where there are none."""
     there, gone = membership.at([session], cuts), membership.former([session], cuts)
-    names = pl.concat([there.select(sid="who", member=pl.lit(value=True)), gone.select(sid="who", member=pl.lit(value=False))]).sort("sid")
-    return names if names.height else pl.DataFrame({"sid": [0], "member": [False]}, schema={"sid": pl.Int64, "member": pl.Boolean})
+    names = pl.concat(
+        [there.select(sid="who", member=pl.lit(value=True)), gone.select(sid="who", member=pl.lit(value=False))]
+    ).sort("sid")
+    return (
+        names
+        if names.height
+        else pl.DataFrame({"sid": [0], "member": [False]}, schema={"sid": pl.Int64, "member": pl.Boolean})
+    )
 
 
 def _verdict(verdicts: pl.DataFrame, session: date, content: str) -> tuple[bool | None, str]:
@@ -123,14 +155,30 @@ def _champion(stored: Stored, feature_set: FeatureSet, cuts: Cuts, session: date
     return model if (model.feature_set, model.feature_version) == (feature_set.name, feature_set.version) else None
 
 
-def _hash(feature_set: FeatureSet, names: pl.DataFrame, bars: pl.DataFrame, actions: pl.DataFrame, content: str, brought: Sequence[pl.DataFrame]) -> str:
+def _hash(
+    feature_set: FeatureSet,
+    names: pl.DataFrame,
+    bars: pl.DataFrame,
+    actions: pl.DataFrame,
+    content: str,
+    brought: Sequence[pl.DataFrame],
+) -> str:
     """Identifies the rows read: keys and the values that count, sorted by key; the session's whole content by the hash its verdict goes by."""
     columns = sorted({*feature_set.stored_columns, *PRICES_READ})
     parts = (names, bars.select(*BARS.key, *columns), actions.select(*ACTIONS.key, *ACTIONS_READ))
     return content_id(*(frame_hash(p) for p in parts), content, *(frame_hash(f) for f in brought))
 
 
-def _snapshot(feature_set: FeatureSet, strategy: Strategy, names: pl.DataFrame, inputs_hash: str, cut: datetime, model: Model | None, *, assumed: bool) -> str:
+def _snapshot(
+    feature_set: FeatureSet,
+    strategy: Strategy,
+    names: pl.DataFrame,
+    inputs_hash: str,
+    cut: datetime,
+    model: Model | None,
+    *,
+    assumed: bool,
+) -> str:
     described = FeatureSnapshot(
         dataset_version=inputs_hash,
         feature_view=feature_set.name,

@@ -53,7 +53,9 @@ class Replay(Frozen, frozen=True):
     def require_equal(self) -> None:
         """Raises ReplayMismatch naming the fields that differ."""
         if differ := [f"{f.name}: stored {f.stored!r}, replayed {f.replayed!r}" for f in self.fields if not f.equal]:
-            raise ReplayMismatch("; ".join([f"decision {self.decision_id} of {self.session} came out different", *differ, *self.notes]))
+            raise ReplayMismatch(
+                "; ".join([f"decision {self.decision_id} of {self.session} came out different", *differ, *self.notes])
+            )
 
 
 def replay(
@@ -73,11 +75,28 @@ def replay(
     Raises UnknownDecision with the nearest ids where there is none.
     """
     stored_set, row = _stored(store, decision_id, decision_set_id)
-    session, strategy, feature_set = row["session"], strategy_lookup(row["strategy"]), feature_set_lookup(row["feature_set"])
+    session, strategy, feature_set = (
+        row["session"],
+        strategy_lookup(row["strategy"]),
+        feature_set_lookup(row["feature_set"]),
+    )
     features = compute(store, feature_set, strategy.universe.name, cuts, [session])
-    inputs = replace(read(store, feature_set, strategy, cuts, [session]), features=features, scores=_scores(store, strategy, feature_set, features, row["model_id"]))
+    inputs = replace(
+        read(store, feature_set, strategy, cuts, [session]),
+        features=features,
+        scores=_scores(store, strategy, feature_set, features, row["model_id"]),
+    )
     kill_switch, late, features_refused = switches(stored_set)
-    rebuilt = decisions(inputs, feature_set, strategy, cuts, [session], kill_switch=kill_switch, late=late, features_refused=features_refused).filter(pl.col("sid") == row["sid"])
+    rebuilt = decisions(
+        inputs,
+        feature_set,
+        strategy,
+        cuts,
+        [session],
+        kill_switch=kill_switch,
+        late=late,
+        features_refused=features_refused,
+    ).filter(pl.col("sid") == row["sid"])
     again = rebuilt.row(0, named=True) if rebuilt.height else dict.fromkeys(DECISIONS.content)
     return Replay(
         decision_id=decision_id,
@@ -96,9 +115,19 @@ def _stored(store: Store, decision_id: str, decision_set_id: str | None) -> tupl
     found = store.read(DECISIONS, as_of=None, where=which).sort("recorded_at", "decision_set_id")
     if found.is_empty():
         near = _nearest(store.read(DECISIONS, as_of=None)["decision_id"].unique().sort().to_list(), decision_id)
-        raise UnknownDecision(f"no decision has the id {decision_id!r}" + (f" in set {decision_set_id}" if decision_set_id else "") + f"; the nearest: {near or 'none is stored at all'}")
+        raise UnknownDecision(
+            f"no decision has the id {decision_id!r}"
+            + (f" in set {decision_set_id}" if decision_set_id else "")
+            + f"; the nearest: {near or 'none is stored at all'}"
+        )
     row = found.row(0, named=True)
-    of_set = store.read(DECISIONS, as_of=None, first=row["session"], last=row["session"], where={"decision_set_id": row["decision_set_id"]})
+    of_set = store.read(
+        DECISIONS,
+        as_of=None,
+        first=row["session"],
+        last=row["session"],
+        where={"decision_set_id": row["decision_set_id"]},
+    )
     return of_set, row
 
 
@@ -108,7 +137,9 @@ def _nearest(ids: list[str], wanted: str, count: int = 5) -> list[str]:
     return sorted(ids, key=lambda i: (-same[i], i))[:count]
 
 
-def _scores(store: Store, strategy: Strategy, feature_set: FeatureSet, features: pl.DataFrame, model_id: str) -> pl.DataFrame:
+def _scores(
+    store: Store, strategy: Strategy, feature_set: FeatureSet, features: pl.DataFrame, model_id: str
+) -> pl.DataFrame:
     """SCORES rows of the cited model on recomputed features; none where none was cited."""
     cited = store.read(MODELS, as_of=None, where={"strategy": strategy.name, "model_id": model_id})
     if cited.is_empty():
@@ -131,4 +162,6 @@ def _notes(row: dict[str, Any], provenance: Provenance, strategy: Strategy, feat
         "strategy_hash": strategy.config_hash,
         "feature_version": feature_set.version,
     }
-    return tuple(f"decided under {name} {row[name]}, replayed under {value}" for name, value in now.items() if row[name] != value)
+    return tuple(
+        f"decided under {name} {row[name]}, replayed under {value}" for name, value in now.items() if row[name] != value
+    )

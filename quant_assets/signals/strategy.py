@@ -89,15 +89,23 @@ class NetOf(Frozen, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
     def __post_init__(self) -> None:
         """Exactly one of them; factors with their universe and version."""
         if self.factors and not (self.universe and self.version):
-            raise ValueError(f"net of the factors of {self.factors!r}: say for which universe they are published and at which version")
-        if sum(map(bool, (self.universe, self.index, self.symbol))) != 1 or (not self.factors and (self.version or self.exposures)):
-            raise ValueError("net_of names one of universe, index, symbol, or factors with their universe and version (and exposures)")
+            raise ValueError(
+                f"net of the factors of {self.factors!r}: say for which universe they are published and at which version"
+            )
+        if sum(map(bool, (self.universe, self.index, self.symbol))) != 1 or (
+            not self.factors and (self.version or self.exposures)
+        ):
+            raise ValueError(
+                "net_of names one of universe, index, symbol, or factors with their universe and version (and exposures)"
+            )
 
     @property
     def name(self) -> str:
         """As it stands in a label's name."""
         if self.factors:
-            return f"{self.factors} {self.version} in {self.universe}" + (f" ({', '.join(self.exposures)})" if self.exposures else "")
+            return f"{self.factors} {self.version} in {self.universe}" + (
+                f" ({', '.join(self.exposures)})" if self.exposures else ""
+            )
         return self.universe or (f"index {self.index}" if self.index else f"symbol {self.symbol}")
 
 
@@ -126,9 +134,13 @@ class LabelRule(Frozen, frozen=True, kw_only=True, omit_defaults=True, forbid_un
             if (self.upper, self.lower, self.volatility) != (2.0, 2.0, 20):
                 raise ValueError(f"upper, lower and volatility belong to triple_barrier; this label is {self.kind}")
         elif self.net_of is not None:
-            raise ValueError("the barriers of a triple_barrier label are in the name's own return; it cannot be net of anything")
+            raise ValueError(
+                "the barriers of a triple_barrier label are in the name's own return; it cannot be net of anything"
+            )
         elif not (0 <= self.upper < float("inf") and 0 <= self.lower < float("inf") and self.volatility >= 2):
-            raise ValueError(f"barriers are multiples from 0 (none) of a volatility over 2 sessions or more; found {self.upper}, {self.lower} and {self.volatility}")
+            raise ValueError(
+                f"barriers are multiples from 0 (none) of a volatility over 2 sessions or more; found {self.upper}, {self.lower} and {self.volatility}"
+            )
 
     @property
     def name(self) -> str:

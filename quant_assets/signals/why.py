@@ -31,16 +31,24 @@ def why(store: Store, strategy: str, session: date) -> pl.DataFrame:
     """
     rows = first_recorded(store.read(DECISIONS, as_of=None, first=session, last=session, where={"strategy": strategy}))
     by = ["strategy", "session", "decision_set_id", "verdict", "reason"]
-    counted = rows.group_by(by, maintain_order=True).agg(names=pl.len(), target_weight=pl.col("target_weight").sum(), detail=pl.col("detail").first())
+    counted = rows.group_by(by, maintain_order=True).agg(
+        names=pl.len(), target_weight=pl.col("target_weight").sum(), detail=pl.col("detail").first()
+    )
     texts = [_text(store, r["reason"], r["detail"], session) for r in counted.iter_rows(named=True)]
-    return counted.with_columns(text=pl.Series(texts, dtype=pl.String)).select(pl.col(c).cast(t) for c, t in WHY.items()).sort("names", "reason", descending=[True, False])
+    return (
+        counted.with_columns(text=pl.Series(texts, dtype=pl.String))
+        .select(pl.col(c).cast(t) for c, t in WHY.items())
+        .sort("names", "reason", descending=[True, False])
+    )
 
 
 def _text(store: Store, reason: str, detail: str, session: date) -> str:
     """The reason's sentence, and what the store adds to it today."""
     added = ""
     if reason == "DATA_MISSING":
-        arrived = store.read(CAPTURES, as_of=None, first=session, last=session, where={"dataset": "bars"})["known_at"].min()
+        arrived = store.read(CAPTURES, as_of=None, first=session, last=session, where={"dataset": "bars"})[
+            "known_at"
+        ].min()
         added = f"; it arrived {arrived:%Y-%m-%d %H:%M} UTC, too late" if arrived else "; it has not arrived since"
     if reason == "DATA_VERDICT_FAILED":
         added = f": {json.loads(detail)['findings']}"

@@ -30,9 +30,20 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
         lines = [
             "| stage | state | answer | next |",
             "|---|---|---|---|",
-            *(f"| {s.name} | {s.state} | {s.answer} | `{s.next_command}` |" if s.next_command else f"| {s.name} | {s.state} | {s.answer} | |" for s in answers),
+            *(
+                f"| {s.name} | {s.state} | {s.answer} | `{s.next_command}` |"
+                if s.next_command
+                else f"| {s.name} | {s.state} | {s.answer} | |"
+                for s in answers
+            ),
         ]
         fine = all(s.fine for s in answers)
-        return dg.MaterializeResult(metadata={"fine": fine, "to_act_on": sum(not s.fine for s in answers), "status": dg.MetadataValue.md("\n".join(lines))})
+        return dg.MaterializeResult(
+            metadata={
+                "fine": fine,
+                "to_act_on": sum(not s.fine for s in answers),
+                "status": dg.MetadataValue.md("\n".join(lines)),
+            }
+        )
 
     return [day_status]

@@ -25,11 +25,21 @@ def build() -> Sequence[dg.AssetChecksDefinition]:
     specs = [dg.AssetCheckSpec(name, asset="day_status", description=question) for name, question in NAMES.items()]
 
     @dg.multi_asset_check(name="day_questions", specs=specs)
-    def today(context: dg.AssetCheckExecutionContext, status: dg.ResourceParam[Questions]) -> Iterable[dg.AssetCheckResult]:
+    def today(
+        context: dg.AssetCheckExecutionContext, status: dg.ResourceParam[Questions]
+    ) -> Iterable[dg.AssetCheckResult]:
         answers = status(date.fromisoformat(context.run.tags["dagster/partition"]))
         for name in NAMES:
             asked = [s for s in answers if s.name == name or s.name.startswith(f"{name}_")]
-            metadata = {s.name: s.answer for s in asked} | {f"{s.name}_next": s.next_command for s in asked if s.next_command}
-            yield dg.AssetCheckResult(check_name=name, asset_key="day_status", passed=all(s.fine for s in asked), metadata=metadata, severity=dg.AssetCheckSeverity.ERROR)
+            metadata = {s.name: s.answer for s in asked} | {
+                f"{s.name}_next": s.next_command for s in asked if s.next_command
+            }
+            yield dg.AssetCheckResult(
+                check_name=name,
+                asset_key="day_status",
+                passed=all(s.fine for s in asked),
+                metadata=metadata,
+                severity=dg.AssetCheckSeverity.ERROR,
+            )
 
     return [today]

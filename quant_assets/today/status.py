@@ -44,7 +44,16 @@ class Day(Frozen, frozen=True):
 
 
 def day_status(
-    store: Store, ledger: Ledger, cuts: Cuts, strategies: Sequence[Strategy], books: Sequence[Book], session: date, *, now: datetime, reports: Sequence[str], heartbeat: datetime | None
+    store: Store,
+    ledger: Ledger,
+    cuts: Cuts,
+    strategies: Sequence[Strategy],
+    books: Sequence[Book],
+    session: date,
+    *,
+    now: datetime,
+    reports: Sequence[str],
+    heartbeat: datetime | None,
 ) -> list[Status]:
     """The questions of `session` with their answers, in flow order. `books`: those that are traded; `reports`: pages published; `heartbeat`: the last run's."""
     day = Day(session, now, cuts.of(session), cuts.calendar.open(cuts.calendar.shift(session, 1)))
@@ -65,7 +74,9 @@ def _run(day: Day) -> str:
     return f"quant run daily --session {day.session}"
 
 
-def _answer(name: str, question: str, day: Day, *, done: bool, answer: str, missing: str, command: Callable[[Day], str] = _run) -> Status:
+def _answer(
+    name: str, question: str, day: Day, *, done: bool, answer: str, missing: str, command: Callable[[Day], str] = _run
+) -> Status:
     """done, or else due (with the command) once the decision time has come, and waiting before."""
     if done:
         return Status(name, question, "done", fine=True, answer=answer)
@@ -77,13 +88,38 @@ def _answer(name: str, question: str, day: Day, *, done: bool, answer: str, miss
 def _data(store: Store, day: Day) -> Status:
     question = "Is the session's data complete and released?"
     bars = in_force(store.read(BARS, as_of=day.cut, first=day.session, last=day.session), BARS)
-    captured = store.read(CAPTURES, as_of=day.cut, first=day.session, last=day.session, where={"dataset": "bars"}).height
-    ok, reason = released(store.read(VERDICTS, as_of=None, first=day.session, last=day.session), day.session, session_hash(bars))
+    captured = store.read(
+        CAPTURES, as_of=day.cut, first=day.session, last=day.session, where={"dataset": "bars"}
+    ).height
+    ok, reason = released(
+        store.read(VERDICTS, as_of=None, first=day.session, last=day.session), day.session, session_hash(bars)
+    )
     if bars.height and not ok:
-        return Status("data", question, "blocked", fine=False, answer=f"{bars.height:,} bars, refused: {reason}", next_command=f"quant why {day.session}")
+        return Status(
+            "data",
+            question,
+            "blocked",
+            fine=False,
+            answer=f"{bars.height:,} bars, refused: {reason}",
+            next_command=f"quant why {day.session}",
+        )
     if day.due and not captured and _decisions(store, day).height:
-        return Status("data", question, "blocked", fine=False, answer="no capture was known at the decision time: nothing may trade", next_command=f"quant why {day.session}")
-    return _answer("data", question, day, done=bool(bars.height and captured), answer=f"{bars.height:,} bars, released", missing="no capture was known at the decision time")
+        return Status(
+            "data",
+            question,
+            "blocked",
+            fine=False,
+            answer="no capture was known at the decision time: nothing may trade",
+            next_command=f"quant why {day.session}",
+        )
+    return _answer(
+        "data",
+        question,
+        day,
+        done=bool(bars.height and captured),
+        answer=f"{bars.height:,} bars, released",
+        missing="no capture was known at the decision time",
+    )
 
 
 def _decisions(store: Store, day: Day, **where: str) -> pl.DataFrame:
@@ -95,7 +131,14 @@ def _model(store: Store, day: Day, strategy: Strategy, cuts: Cuts) -> Status:
     try:
         model = champion(store, strategy.name, day.session, day.cut)
     except NoChampion as error:
-        return Status(f"model_{strategy.name}", question, "due", fine=False, answer=str(error), next_command=f"quant backfill --to {cuts.calendar.shift(day.session, -1)}")
+        return Status(
+            f"model_{strategy.name}",
+            question,
+            "due",
+            fine=False,
+            answer=str(error),
+            next_command=f"quant backfill --to {cuts.calendar.shift(day.session, -1)}",
+        )
     age = cuts.calendar.index(day.session) - cuts.calendar.index(model.session)
     fine = age <= strategy.limits.max_model_age
     return Status(
@@ -110,8 +153,21 @@ def _model(store: Store, day: Day, strategy: Strategy, cuts: Cuts) -> Status:
 
 def _decided(store: Store, day: Day, strategy: Strategy) -> Status:
     rows = _decisions(store, day, strategy=strategy.name)
-    counts = ", ".join(f"{r['reason'] or r['verdict']} {r['n']:,}" for r in rows.group_by("verdict", "reason").agg(n=pl.len()).sort("verdict", "reason", descending=True).iter_rows(named=True))
-    return _answer(f"decisions_{strategy.name}", f"Did {strategy.name} decide by {day.deadline:%H:%M} UTC?", day, done=rows.height > 0, answer=counts, missing="not decided")
+    counts = ", ".join(
+        f"{r['reason'] or r['verdict']} {r['n']:,}"
+        for r in rows.group_by("verdict", "reason")
+        .agg(n=pl.len())
+        .sort("verdict", "reason", descending=True)
+        .iter_rows(named=True)
+    )
+    return _answer(
+        f"decisions_{strategy.name}",
+        f"Did {strategy.name} decide by {day.deadline:%H:%M} UTC?",
+        day,
+        done=rows.height > 0,
+        answer=counts,
+        missing="not decided",
+    )
 
 
 def _orders(store: Store, ledger: Ledger, day: Day, book: Book) -> Status:
@@ -122,20 +178,39 @@ def _orders(store: Store, ledger: Ledger, day: Day, book: Book) -> Status:
     held = [o.client_order_id for s, o in of_day if s in {OrderState.HELD, OrderState.UNKNOWN}]
     if held:
         return Status(
-            name, question, "blocked", fine=False, answer=f"{len(held)} order(s) of unknown fate: {', '.join(held[:3])}", next_command="ask the venue, then see docs/operations.md, 'An order is HELD'"
+            name,
+            question,
+            "blocked",
+            fine=False,
+            answer=f"{len(held)} order(s) of unknown fate: {', '.join(held[:3])}",
+            next_command="ask the venue, then see docs/operations.md, 'An order is HELD'",
         )
     waiting = sum(s in {OrderState.PENDING, OrderState.SUBMITTING} for s, _ in of_day)
     decided = _decisions(store, day, strategy=book.strategy)
     if decided.height and decided.filter(verdict="TRADE").is_empty():
         return Status(name, question, "done", fine=True, answer="nothing may trade, so nothing was ordered")
     bound = ledger.bound(book.name, book.strategy, day.session) is not None
-    return _answer(name, question, day, done=bound and not waiting, answer=f"{len(of_day)} orders delivered", missing=f"{waiting} order(s) wait to be sent" if bound else "no decision set is bound")
+    return _answer(
+        name,
+        question,
+        day,
+        done=bound and not waiting,
+        answer=f"{len(of_day)} orders delivered",
+        missing=f"{waiting} order(s) wait to be sent" if bound else "no decision set is bound",
+    )
 
 
 def _booked(store: Store, day: Day, book: Book) -> Status:
     nav = store.read(NAV, as_of=None, first=day.session, last=day.session, where={"book": book.name})
     answer = f"equity {float(nav['equity'][0]):,.2f}, P&L {float(nav['pnl'][0]):+,.2f}" if nav.height else ""
-    return _answer(f"booked_{book.name}", f"Are {book.name}'s positions and cash booked?", day, done=nav.height > 0, answer=answer, missing="the session is not booked")
+    return _answer(
+        f"booked_{book.name}",
+        f"Are {book.name}'s positions and cash booked?",
+        day,
+        done=nav.height > 0,
+        answer=answer,
+        missing="the session is not booked",
+    )
 
 
 def _breaks(ledger: Ledger, books: Sequence[Book]) -> Status:
@@ -143,25 +218,59 @@ def _breaks(ledger: Ledger, books: Sequence[Book]) -> Status:
     question = "Do our ledger and the venue agree?"
     if not found:
         return Status("breaks", question, "done", fine=True, answer="no open breaks")
-    return Status("breaks", question, "blocked", fine=False, answer=f"{len(found)} open break(s); their books trade no more", next_command="quant breaks list")
+    return Status(
+        "breaks",
+        question,
+        "blocked",
+        fine=False,
+        answer=f"{len(found)} open break(s); their books trade no more",
+        next_command="quant breaks list",
+    )
 
 
 def _switch(ledger: Ledger) -> Status:
     on, reason = ledger.kill_switch()
     question = "Is the kill switch off?"
     return Status(
-        "kill_switch", question, "blocked" if on else "done", fine=not on, answer=f"ON: {reason}" if on else "off", next_command="quant kill-switch off --by NAME --reason TEXT" if on else ""
+        "kill_switch",
+        question,
+        "blocked" if on else "done",
+        fine=not on,
+        answer=f"ON: {reason}" if on else "off",
+        next_command="quant kill-switch off --by NAME --reason TEXT" if on else "",
     )
 
 
 def _report(day: Day, book: Book, reports: Sequence[str]) -> Status:
     done = any(book.name in r and day.session.isoformat() in r for r in reports)
-    return _answer(f"report_{book.name}", f"Is {book.name}'s morning page published?", day, done=done, answer="published", missing="no page", command=lambda d: f"quant report --session {d.session}")
+    return _answer(
+        f"report_{book.name}",
+        f"Is {book.name}'s morning page published?",
+        day,
+        done=done,
+        answer="published",
+        missing="no page",
+        command=lambda d: f"quant report --session {d.session}",
+    )
 
 
 def _heartbeat(day: Day, beat: datetime | None) -> Status:
     question = "Did a run finish lately?"
     if beat is None:
-        return Status("heartbeat", question, "waiting", fine=not day.due, answer="no run has finished yet", next_command="quant run daily")
+        return Status(
+            "heartbeat",
+            question,
+            "waiting",
+            fine=not day.due,
+            answer="no run has finished yet",
+            next_command="quant run daily",
+        )
     fine = day.now - beat <= HEARTBEAT_AGE or beat >= day.cut
-    return Status("heartbeat", question, "done" if fine else "due", fine=fine, answer=f"last at {beat:%Y-%m-%d %H:%M} UTC", next_command="" if fine else "quant run daily")
+    return Status(
+        "heartbeat",
+        question,
+        "done" if fine else "due",
+        fine=fine,
+        answer=f"last at {beat:%Y-%m-%d %H:%M} UTC",
+        next_command="" if fine else "quant run daily",
+    )

@@ -14,7 +14,15 @@ import msgspec
 import polars as pl
 
 from quant_assets.backtest.fills import FillModel, Working, match
-from quant_assets.backtest.holdings import Holdings, apply_actions, apply_fills, due_actions, entitlements, mark, splits_ex
+from quant_assets.backtest.holdings import (
+    Holdings,
+    apply_actions,
+    apply_fills,
+    due_actions,
+    entitlements,
+    mark,
+    splits_ex,
+)
 from quant_assets.errors import OrderRejected
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.records import Book, BrokerOrder, Fill, Order, OrderState
@@ -48,7 +56,11 @@ class PaperBroker:
     def sync(self, session: date) -> None:
         """See the port. Every session not matched yet, in order, each in one commit."""
         last = self._evening().session
-        first = self._cuts.calendar.shift(last, 1) if last > date.min else min([session, *(w.order.session for _, w in self._working())])
+        first = (
+            self._cuts.calendar.shift(last, 1)
+            if last > date.min
+            else min([session, *(w.order.session for _, w in self._working())])
+        )
         for day in self._cuts.calendar.between(first, session):
             self._match(day)
 
@@ -59,7 +71,9 @@ class PaperBroker:
             if order.session <= matched:
                 raise OrderRejected(f"the open of {order.session} is past; matched up to {matched}")
             values = (order.client_order_id, msgspec.json.encode(order).decode(), OrderState.ACKED.value)
-            row = tx.execute("INSERT INTO orders (client_order_id, content, state, filled, reason) VALUES (?, ?, ?, 0, '')", values)
+            row = tx.execute(
+                "INSERT INTO orders (client_order_id, content, state, filled, reason) VALUES (?, ?, ?, 0, '')", values
+            )
             return f"P{row.lastrowid:08d}"
 
     def find(self, client_order_id: str) -> BrokerOrder | None:
@@ -73,7 +87,9 @@ class PaperBroker:
 
     def executions(self, first: date | None = None) -> list[Fill]:
         """See the port."""
-        found = self._db.rows("SELECT content FROM executions WHERE session >= ? ORDER BY id", (first or date.min).isoformat())
+        found = self._db.rows(
+            "SELECT content FROM executions WHERE session >= ? ORDER BY id", (first or date.min).isoformat()
+        )
         return [msgspec.json.decode(r["content"], type=Fill) for r in found]
 
     def positions(self) -> Mapping[int, int]:
@@ -94,15 +110,26 @@ class PaperBroker:
                 return  # another process matched it
             entitled = entitlements(due, self._cuts, lambda day: self._evening(day).quantities)
             ids = {w.key: (row_id, w) for row_id, w in self._working()}
-            fills, updates = match([w for _, w in ids.values()], bars, splits, session, self._cuts.calendar.open(session), self._model)
+            fills, updates = match(
+                [w for _, w in ids.values()], bars, splits, session, self._cuts.calendar.open(session), self._model
+            )
             acted, _ = apply_actions(before, due, entitled, dict(bars.select("symbol", "sid").iter_rows()))
             filled, _ = apply_fills(acted, fills)
             for fill in fills:
-                tx.execute("INSERT INTO executions (exec_id, session, content) VALUES (?, ?, ?)", (fill.exec_id, session.isoformat(), msgspec.json.encode(fill).decode()))
+                tx.execute(
+                    "INSERT INTO executions (exec_id, session, content) VALUES (?, ?, ?)",
+                    (fill.exec_id, session.isoformat(), msgspec.json.encode(fill).decode()),
+                )
             for update in updates:
-                tx.execute("UPDATE orders SET state = ?, filled = ?, reason = ? WHERE id = ?", (update.state.value, update.filled, update.reason, ids[update.key][0]))
+                tx.execute(
+                    "UPDATE orders SET state = ?, filled = ?, reason = ? WHERE id = ?",
+                    (update.state.value, update.filled, update.reason, ids[update.key][0]),
+                )
             evening = mark(filled, session, closes)
-            tx.execute("INSERT INTO evenings (session, holdings) VALUES (?, ?)", (session.isoformat(), msgspec.json.encode(evening).decode()))
+            tx.execute(
+                "INSERT INTO evenings (session, holdings) VALUES (?, ?)",
+                (session.isoformat(), msgspec.json.encode(evening).decode()),
+            )
 
     def _working(self) -> list[tuple[int, Working]]:
         """The open orders by row id; of several under one client id, each later one has a key of its own."""
@@ -113,13 +140,24 @@ class PaperBroker:
             seen[client] = seen.get(client, 0) + 1
             key = client if seen[client] == 1 else f"{client}#{seen[client]}"
             if not OrderState(row["state"]).terminal:
-                working.append((row["id"], Working(key=key, order=msgspec.json.decode(row["content"], type=Order), filled=row["filled"])))
+                working.append(
+                    (
+                        row["id"],
+                        Working(key=key, order=msgspec.json.decode(row["content"], type=Order), filled=row["filled"]),
+                    )
+                )
         return working
 
     def _evening(self, session: date = date.max) -> Holdings:
         """The account after the last session matched up to `session`."""
-        found = self._db.rows("SELECT holdings FROM evenings WHERE session <= ? ORDER BY session DESC LIMIT 1", session.isoformat())
-        return msgspec.json.decode(found[0]["holdings"], type=Holdings) if found else Holdings(session=date.min, cash=self._book.capital, quantities={}, marks={})
+        found = self._db.rows(
+            "SELECT holdings FROM evenings WHERE session <= ? ORDER BY session DESC LIMIT 1", session.isoformat()
+        )
+        return (
+            msgspec.json.decode(found[0]["holdings"], type=Holdings)
+            if found
+            else Holdings(session=date.min, cash=self._book.capital, quantities={}, marks={})
+        )
 
 
 def _reported(row: Row) -> BrokerOrder:

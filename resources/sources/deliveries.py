@@ -65,14 +65,25 @@ def deliveries(m: Market) -> Deliveries:
         whole[t] = market.trades[t] & market.listed[min(t + LAGS, count - 1)] & (not lost & set(range(t, t + LAGS + 1)))
     cells = random.permutation(np.flatnonzero(whole))
     defects: list[Defect] = []
-    for kind, rate in (("restatement", m.restatements), ("duplicate", m.duplicates), ("conflict", m.conflicts), ("malformed", m.malformed)):
+    for kind, rate in (
+        ("restatement", m.restatements),
+        ("duplicate", m.duplicates),
+        ("conflict", m.conflicts),
+        ("malformed", m.malformed),
+    ):
         taken = occurrences(rate, float(market.trades.sum()), len(cells))
         defects += [_defect(kind, *divmod(int(c), whole.shape[1]), n, random) for n, c in enumerate(cells[:taken])]
         cells = cells[taken:]
     by_session: defaultdict[int, list[Defect]] = defaultdict(list)
     for defect in defects:
         by_session[defect.t].append(defect)
-    return Deliveries(missing=chosen["missing"], thin=chosen["thin"], late=chosen["late"], defects=tuple(defects), by_session=dict(by_session))
+    return Deliveries(
+        missing=chosen["missing"],
+        thin=chosen["thin"],
+        late=chosen["late"],
+        defects=tuple(defects),
+        by_session=dict(by_session),
+    )
 
 
 def _defect(kind: str, t: int, i: int, n: int, random: np.random.Generator) -> Defect:
@@ -90,8 +101,15 @@ def price_file(m: Market, t: int) -> str:
     """The text of the price file labelled by session `t`: sessions t-1 and t, and rows corrected late."""
     market, plan = paths(m), deliveries(m)
     full = range(max(0, t - LAGS), t + 1)
-    wrong = {(d.t, d.i): d for s in full for d in plan.by_session.get(s, []) if d.kind == "restatement" and t < d.t + d.lag}
-    corrected = [(d.t, d.i) for s in full for d in plan.by_session.get(s, []) if d.kind == "restatement" and t == d.t + d.lag and d.lag > 1]
+    wrong = {
+        (d.t, d.i): d for s in full for d in plan.by_session.get(s, []) if d.kind == "restatement" and t < d.t + d.lag
+    }
+    corrected = [
+        (d.t, d.i)
+        for s in full
+        for d in plan.by_session.get(s, [])
+        if d.kind == "restatement" and t == d.t + d.lag and d.lag > 1
+    ]
     present = [(s, i) for s in (t - 1, t) if s >= 0 for i in _present(market, plan, s, t).tolist()]
     cells = np.array(corrected + present, dtype=np.int64).reshape(-1, 2)
     lines = _lines(market, cells, t, wrong)
@@ -103,7 +121,13 @@ def price_file(m: Market, t: int) -> str:
                 lines.append(lines[at])
             case "conflict":
                 close = market.prices["close"][defect.t, defect.i] * (1 + defect.size) + 0.01
-                lines.append(_edited(lines[at], close=f"{close:.2f}", high=f"{max(close, market.prices['high'][defect.t, defect.i]):.2f}"))
+                lines.append(
+                    _edited(
+                        lines[at],
+                        close=f"{close:.2f}",
+                        high=f"{max(close, market.prices['high'][defect.t, defect.i]):.2f}",
+                    )
+                )
             case "malformed":
                 lines[at] = _broken(lines[at], defect.detail)
             case _:
@@ -129,12 +153,18 @@ def _lines(market: Paths, cells: Ints, t: int, wrong: dict[tuple[int, int], Defe
             close = round(values["close"][n] * (1 + defect.size) + 0.01, 2)
             values["close"][n] = close
             values["high"][n] = max(values["high"][n], close)
-    adjusted = pl.Series([None] * len(s), dtype=pl.Float64) if market.config.declares_actions else pl.Series(np.maximum(np.round(values["close"] * _adjustment(market, s, i, t), 2), 0.01))
+    adjusted = (
+        pl.Series([None] * len(s), dtype=pl.Float64)
+        if market.config.declares_actions
+        else pl.Series(np.maximum(np.round(values["close"] * _adjustment(market, s, i, t), 2), 0.01))
+    )
     frame = pl.DataFrame({
         "symbol": [market.symbol(c, t) for c in i.tolist()], "session": [market.sessions[n] for n in s.tolist()],
         **{c: values[c] for c in ("open", "high", "low", "close")}, "volume": volume, "adj_close": adjusted,
     })  # fmt: skip
-    return frame.select(pl.concat_str([pl.col(f).cast(pl.String).fill_null("") for f in FIELDS], separator=","))["symbol"].to_list()
+    return frame.select(pl.concat_str([pl.col(f).cast(pl.String).fill_null("") for f in FIELDS], separator=","))[
+        "symbol"
+    ].to_list()
 
 
 def _adjustment(market: Paths, s: Ints, i: Ints, t: int) -> Floats:
@@ -178,5 +208,8 @@ def action_rows(market: Paths, t: int, ahead: int) -> list[Action]:
         out.append((window.start + s, i, "dividend", None, None, float(market.cash[window.start + s, i]), None))
     announced = names.end - np.where(names.merged, ahead, 0)  # a failure is known when it has happened
     ending = (names.end < len(market.sessions)) & (announced <= t) & (t <= names.end + 1) & (names.begin <= t)
-    out += [(int(names.end[i]), i, "delisting", None, None, None, float(names.value[i])) for i in np.flatnonzero(ending).tolist()]
+    out += [
+        (int(names.end[i]), i, "delisting", None, None, None, float(names.value[i]))
+        for i in np.flatnonzero(ending).tolist()
+    ]
     return sorted(out, key=lambda row: row[:3])

@@ -62,7 +62,16 @@ class ExchangeFeed(Frozen, frozen=True, forbid_unknown_fields=True):
 class Exchange:
     """The MarketDataSource port on one exchange. What it answered is kept below `cache`; `progress` counts the minutes of a capture's days."""
 
-    def __init__(self, feed: ExchangeFeed, cache: Path, clock: Clock, *, retry: Retry | None = None, pause: Pause | None = None, progress: Progress = quiet) -> None:
+    def __init__(
+        self,
+        feed: ExchangeFeed,
+        cache: Path,
+        clock: Clock,
+        *,
+        retry: Retry | None = None,
+        pause: Pause | None = None,
+        progress: Progress = quiet,
+    ) -> None:
         """Raises ConfigurationError on a feed without symbols or with a bar that does not divide the day."""
         self.feed = feed
         self.name = feed.name or f"{feed.exchange}_{feed.what}"
@@ -75,7 +84,9 @@ class Exchange:
         self._asked = -math.inf
         self._bars = feed.dataset == "intraday_bars"
         if not feed.symbols:
-            raise ConfigurationError(f"{self.name}: the feed names no symbols; give some as ccxt writes them, like BTC/USDT")
+            raise ConfigurationError(
+                f"{self.name}: the feed names no symbols; give some as ccxt writes them, like BTC/USDT"
+            )
 
     def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
         """See the port: the UTC days from the feed's first that are over."""
@@ -86,17 +97,30 @@ class Exchange:
     def plan(self, first: date | None = None, last: date | None = None) -> Plan:
         """What fetching these days would ask for. Nothing is asked yet."""
         labels = self.labels(first, last)
-        lacking = [(day, symbol) for day in labels for symbol in self.feed.symbols if not self._pages.has(self._file(symbol, day))]
+        lacking = [
+            (day, symbol)
+            for day in labels
+            for symbol in self.feed.symbols
+            if not self._pages.has(self._file(symbol, day))
+        ]
         a_day = math.ceil(DAY / 1000 / self.seconds / self._page) if self._bars else DAY // HOUR
-        requests = len(lacking) * a_day + len({day for day, _ in lacking}) + bool(lacking)  # with the clock of each day and the markets
+        requests = (
+            len(lacking) * a_day + len({day for day, _ in lacking}) + bool(lacking)
+        )  # with the clock of each day and the markets
         kept = len(labels) - len({day for day, _ in lacking})
-        note = f"at least: a page holds {self._page} trades, and a busy hour has more" if self.feed.dataset == "trades" else ""
+        note = (
+            f"at least: a page holds {self._page} trades, and a busy hour has more"
+            if self.feed.dataset == "trades"
+            else ""
+        )
         return Plan(self.name, tuple(labels), kept, requests, requests * self._client.rateLimit / 1000, note)
 
     def fetch(self, label: date) -> Capture:
         """See the port. Raises CaptureUnreadable: on a day before the feed's first or not over yet, or where the exchange does not answer."""
         if label < self.feed.first or label >= self.clock.now().date():
-            raise CaptureUnreadable(f"{self.name}: no capture of {label}; there is one of each UTC day from {self.feed.first} that is over")
+            raise CaptureUnreadable(
+                f"{self.name}: no capture of {label}; there is one of each UTC day from {self.feed.first} that is over"
+            )
         if any(not self._pages.has(self._file(s, label)) for s in self.feed.symbols):
             self._ready(label)
         parts = [self._rows(self._day(n, symbol, label), symbol, label) for n, symbol in enumerate(self.feed.symbols)]
@@ -114,8 +138,19 @@ class Exchange:
         length = [pl.lit(self.seconds, pl.Int32).alias("seconds")] if bars else []
         given = [c for c in day.columns if c != "ts"]
         numbered = day.with_row_index("line", offset=1).with_columns(pl.col("line").cast(pl.Int64), ts=start)
-        origin = {"file": pl.lit(self._file(symbol, label)), "known_at": pl.col("ts") + pl.duration(seconds=self.seconds if bars else 0)}
-        return numbered.select("ts", pl.lit(self.feed.exchange).alias("venue"), pl.lit(symbol).alias("symbol"), *length, *given, "line", **origin)
+        origin = {
+            "file": pl.lit(self._file(symbol, label)),
+            "known_at": pl.col("ts") + pl.duration(seconds=self.seconds if bars else 0),
+        }
+        return numbered.select(
+            "ts",
+            pl.lit(self.feed.exchange).alias("venue"),
+            pl.lit(symbol).alias("symbol"),
+            *length,
+            *given,
+            "line",
+            **origin,
+        )
 
     def _day(self, n: int, symbol: str, label: date) -> pl.DataFrame:
         """The rows of symbol number `n` on a day, by time: from the cache, or page by page from where an interrupted run stopped."""
@@ -132,7 +167,11 @@ class Exchange:
             if page.height:
                 self._pages.keep(file, len(pages), page)
                 pages.append(page)
-        rows = pl.concat([pl.DataFrame(schema=self._schema), *pages]).unique(maintain_order=True).sort("ts", maintain_order=True)
+        rows = (
+            pl.concat([pl.DataFrame(schema=self._schema), *pages])
+            .unique(maintain_order=True)
+            .sort("ts", maintain_order=True)
+        )
         self._pages.finish(file, rows)
         return rows
 
@@ -140,18 +179,28 @@ class Exchange:
         """One page's new rows of the day from `since`, and from where to ask on."""
         step = self.seconds * 1000
         bars = self._bars
-        limit = min(self._page, (start + DAY - since) // step + 1) if bars else self._page  # one more, for those that repeat the row before
+        limit = (
+            min(self._page, (start + DAY - since) // step + 1) if bars else self._page
+        )  # one more, for those that repeat the row before
         answer = self._ask(f"{symbol} {self.feed.what} from {_iso(since)}", lambda: self._page_of(symbol, since, limit))
         new = answer.filter(pl.col("ts").is_between(since, start + DAY - 1))
         latest, earliest = answer["ts"].max(), answer["ts"].min()
         if not bars and answer.height >= limit and latest == since:
-            raise CaptureUnreadable(f"{self.name}: {limit} trades of {symbol} or more in the millisecond {_iso(since)}: the rest cannot be asked for. Set a larger `page` in the feed")
+            raise CaptureUnreadable(
+                f"{self.name}: {limit} trades of {symbol} or more in the millisecond {_iso(since)}: the rest cannot be asked for. Set a larger `page` in the feed"
+            )
         if not bars:  # asked again from the last trade's millisecond, for more may stand in it
             new = new.join(_since(pages, since), on="trade_id", how="anti")
         if new.height:
             return new, self._after(new, start)
         now = self.clock.now().timestamp() * 1000
-        if not pages and isinstance(earliest, int) and isinstance(latest, int) and earliest >= start + DAY and latest >= now - 2 * max(step, 60_000):
+        if (
+            not pages
+            and isinstance(earliest, int)
+            and isinstance(latest, int)
+            and earliest >= start + DAY
+            and latest >= now - 2 * max(step, 60_000)
+        ):
             raise CaptureUnreadable(
                 f"{self.name}: asked for {symbol} from {_iso(since)}, it sent its latest rows, from {_iso(earliest)}: it gives no such history. Set `first` in the feed to a later day"
             )
@@ -168,7 +217,9 @@ class Exchange:
         else:
             trades = self._client.fetch_trades(symbol, since, limit)
             if any(t["id"] is None for t in trades):
-                raise CaptureUnreadable(f"{self.name}: it gives trades of {symbol} no ids, so two that are alike could not be told apart; take bars of it instead")
+                raise CaptureUnreadable(
+                    f"{self.name}: it gives trades of {symbol} no ids, so two that are alike could not be told apart; take bars of it instead"
+                )
             rows = [(t["timestamp"], str(t["id"]), t["price"], t["amount"], _SIDES.get(t["side"], 0)) for t in trades]
         return pl.DataFrame(rows, schema=self._schema, orient="row").sort("ts", maintain_order=True)
 
@@ -184,7 +235,9 @@ class Exchange:
         if self._client.has["fetchTime"]:
             theirs = self._ask("clock", self._client.fetch_time) or 0
             if theirs < (end := int(datetime.combine(label, time(), UTC).timestamp()) * 1000 + DAY):
-                raise CaptureUnreadable(f"{self.name}: {label} is not over: its own clock says {_iso(theirs)}. Run again {(end - theirs) / 1000:,.0f} s later, and look at this machine's clock")
+                raise CaptureUnreadable(
+                    f"{self.name}: {label} is not over: its own clock says {_iso(theirs)}. Run again {(end - theirs) / 1000:,.0f} s later, and look at this machine's clock"
+                )
 
     def _ask(self, what: str, ask: Callable[[], Any]) -> Any:
         import ccxt
@@ -197,9 +250,15 @@ class Exchange:
 
         if not isinstance(error, ccxt.OperationFailed):
             return None
-        headers = self._client.last_response_headers or {} if isinstance(error, ccxt.DDoSProtection | ccxt.RateLimitExceeded) else {}
+        headers = (
+            self._client.last_response_headers or {}
+            if isinstance(error, ccxt.DDoSProtection | ccxt.RateLimitExceeded)
+            else {}
+        )
         seconds = next((v for k, v in headers.items() if k.lower() == "retry-after"), "0")
-        return float(seconds) if seconds.isdigit() else self._retry.longest  # the header may also be a date, which nobody sends here
+        return (
+            float(seconds) if seconds.isdigit() else self._retry.longest
+        )  # the header may also be a date, which nobody sends here
 
     @cached_property
     def _client(self) -> Any:
@@ -210,7 +269,9 @@ class Exchange:
             raise ConfigurationError(f"{self.name}: ccxt is not installed; install quant-assets[crypto]") from error
         feed = self.feed
         if feed.exchange not in ccxt.exchanges:
-            raise ConfigurationError(f"ccxt knows no exchange {feed.exchange!r}; near are {difflib.get_close_matches(feed.exchange, ccxt.exchanges, n=3)}")
+            raise ConfigurationError(
+                f"ccxt knows no exchange {feed.exchange!r}; near are {difflib.get_close_matches(feed.exchange, ccxt.exchanges, n=3)}"
+            )
         defaults = {"defaultType": "spot", "fetchMarkets": {"types": ["spot"]}}
         client = getattr(ccxt, feed.exchange)({"options": {**defaults, **(feed.options or {})}})
         client.has["fetchCurrencies"] = False  # needs credentials at some, and nothing here needs it
@@ -219,7 +280,9 @@ class Exchange:
         if feed.api:
             client.urls["api"] = _elsewhere(client.urls["api"], feed.api)
         if feed.dataset == "intraday_bars" and feed.bar not in (client.timeframes or {}):
-            raise ConfigurationError(f"{self.name}: {feed.exchange} has no bars of {feed.bar}; it has {list(client.timeframes or {})}")
+            raise ConfigurationError(
+                f"{self.name}: {feed.exchange} has no bars of {feed.bar}; it has {list(client.timeframes or {})}"
+            )
         return client
 
     @cached_property
@@ -233,7 +296,9 @@ class Exchange:
 
     def _throttle(self, cost: float | None = None) -> None:
         """The client's own limiter, with a pause that can be replaced: `rateLimit` ms per unit of weight between requests."""
-        lacking = self._client.rateLimit / 1000 * (1 if cost is None else cost) - (self._pause.monotonic() - self._asked)
+        lacking = self._client.rateLimit / 1000 * (1 if cost is None else cost) - (
+            self._pause.monotonic() - self._asked
+        )
         if lacking > 0:
             self._pause.sleep(lacking)
         self._asked = self._pause.monotonic()
@@ -255,7 +320,9 @@ def _not_a_page(status: int, reason: str, url: str, method: str, _: object, body
     import ccxt
 
     if status == HTTPStatus.OK and body.lstrip().startswith("<"):
-        raise ccxt.BadResponse(f"{method} {url} was answered {status} {reason} with a page: look what stands between here and the exchange")
+        raise ccxt.BadResponse(
+            f"{method} {url} was answered {status} {reason} with a page: look what stands between here and the exchange"
+        )
     return body.strip()
 
 

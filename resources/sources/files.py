@@ -50,11 +50,19 @@ class Files:
 
     name = "files"
 
-    def __init__(self, prices: Path, mapping: ColumnMapping, calendar: Calendar, *, known_at: str, listings: Path | None = None) -> None:
-        if not (rule := _RULE.fullmatch(known_at)) or (rule["unit"] == "d") != (rule["hour"] is not None) or (rule["from"] == "label") != (rule["unit"] == "d"):
+    def __init__(
+        self, prices: Path, mapping: ColumnMapping, calendar: Calendar, *, known_at: str, listings: Path | None = None
+    ) -> None:
+        if (
+            not (rule := _RULE.fullmatch(known_at))
+            or (rule["unit"] == "d") != (rule["hour"] is not None)
+            or (rule["from"] == "label") != (rule["unit"] == "d")
+        ):
             raise ConfigurationError(f"known_at {known_at!r} is neither like label+1d@13:00 nor like close+1h")
         if rule["from"] == "label" and int(rule["by"]) < 1:
-            raise ConfigurationError(f"known_at {known_at!r}: a session is not over on its own day everywhere; use at least label+1d")
+            raise ConfigurationError(
+                f"known_at {known_at!r}: a session is not over on its own day everywhere; use at least label+1d"
+            )
         self.prices = prices
         self.mapping = mapping
         self.calendar = calendar
@@ -72,12 +80,16 @@ class Files:
         """See the port. Raises CaptureUnreadable where the file cannot be read or has no rows of that label."""
         with self._reading():
             if label not in self._rows.counts:
-                raise CaptureUnreadable(f"{self.prices.name}: no rows of {label}; the file has {len(self._rows.counts)} captures")
+                raise CaptureUnreadable(
+                    f"{self.prices.name}: no rows of {label}; the file has {len(self._rows.counts)} captures"
+                )
             rows = self._rows.rows(label)
         read = split(rows, self.prices.name, self._header, self._names) if self._header else rows
         prices, malformed = check(read)
         listings = self._listed_at(label)
-        digest = content_id(frame_hash(rows.drop("line", "label")), frame_hash(listings) if listings is not None else "", length=64)
+        digest = content_id(
+            frame_hash(rows.drop("line", "label")), frame_hash(listings) if listings is not None else "", length=64
+        )
         return Capture(
             source=self.name, label=label, location=str(self.prices), sha256=digest, known_at=self.known_at(label), assumed=self.mapping.label is None,
             prices=prices, listings=listings, actions=None, malformed=malformed,
@@ -97,7 +109,9 @@ class Files:
             stat = self.prices.stat()
             self._seen = self._seen or (stat.st_size, stat.st_mtime_ns)
             if self._seen != (stat.st_size, stat.st_mtime_ns):
-                raise CaptureUnreadable(f"{self.prices}: the file was changed while its captures were being read; start again")
+                raise CaptureUnreadable(
+                    f"{self.prices}: the file was changed while its captures were being read; start again"
+                )
             yield
         except (OSError, pl.exceptions.PolarsError) as error:
             raise CaptureUnreadable(f"{self.prices}: {error}") from error
@@ -124,9 +138,14 @@ class Files:
     def _rows(self) -> ByLabel:
         """All rows by label, with line: fields as they are typed (Parquet), or content (CSV)."""
         present = self._present
-        wanted = {**{f: c for f, c in self._names.items() if c is not None}, **({"label": self.mapping.label} if self.mapping.label else {})}
+        wanted = {
+            **{f: c for f, c in self._names.items() if c is not None},
+            **({"label": self.mapping.label} if self.mapping.label else {}),
+        }
         if missing := [c for c in wanted.values() if c not in present]:
-            raise ConfigurationError(f"{self.prices}: columns {missing} of the mapping are not in the file, which has {present}")
+            raise ConfigurationError(
+                f"{self.prices}: columns {missing} of the mapping are not in the file, which has {present}"
+            )
         when = wanted.get("label", wanted["session"])
         if self._header:
             return ByLabel(partial(self._text, present.index(when)), None)
@@ -134,11 +153,21 @@ class Files:
 
     def _text(self, when: int, columns: list[str] | None) -> Iterator[pl.DataFrame]:
         """The lines of the CSV file without its header; the label is the field number `when`."""
-        label = pl.col("content").str.split(",").list.get(when, null_on_oob=True).str.to_date("%Y-%m-%d", strict=False).alias("label")
+        label = (
+            pl.col("content")
+            .str.split(",")
+            .list.get(when, null_on_oob=True)
+            .str.to_date("%Y-%m-%d", strict=False)
+            .alias("label")
+        )
         before = 0
         with self.prices.open(encoding="utf-8", errors="replace") as file:
             while text := file.read(CHARACTERS) + file.readline():
-                found = lines(text).with_columns(pl.col("line") + before).filter(~((pl.col("line") == 1) & (pl.col("content") == self._header)))
+                found = (
+                    lines(text)
+                    .with_columns(pl.col("line") + before)
+                    .filter(~((pl.col("line") == 1) & (pl.col("content") == self._header)))
+                )
                 before += text.count("\n")
                 yield found.select("line", "content", label).select(columns or pl.all())
 
@@ -148,16 +177,24 @@ class Files:
         for offset in range(0, total, ROWS):
             yield self._typed_slice(wanted, when, columns, offset, ROWS)
 
-    def _typed_slice(self, wanted: Mapping[str, str], when: str, columns: list[str] | None, offset: int, rows: int) -> pl.DataFrame:
+    def _typed_slice(
+        self, wanted: Mapping[str, str], when: str, columns: list[str] | None, offset: int, rows: int
+    ) -> pl.DataFrame:
         """So many rows of the Parquet file."""
         read = [when] if columns == ["label"] else sorted(set(wanted.values()))
         found = pl.scan_parquet(self.prices).select(read).slice(offset, rows).collect()
-        label = (pl.col(when).str.to_date("%Y-%m-%d", strict=False) if found.schema[when] == pl.String else pl.col(when).cast(pl.Date)).alias("label")
+        label = (
+            pl.col(when).str.to_date("%Y-%m-%d", strict=False)
+            if found.schema[when] == pl.String
+            else pl.col(when).cast(pl.Date)
+        ).alias("label")
         if columns == ["label"]:
             return found.select(label)
         absent = (pl.lit(None, pl.Float64).alias(f) for f, c in self._names.items() if c is None)
         named = (pl.col(c).alias(f) for f, c in wanted.items() if f != "label")
-        return found.with_row_index("line", offset=offset + 1).select(*named, *absent, pl.lit(self.prices.name).alias("file"), pl.col("line").cast(pl.Int64), label)
+        return found.with_row_index("line", offset=offset + 1).select(
+            *named, *absent, pl.lit(self.prices.name).alias("file"), pl.col("line").cast(pl.Int64), label
+        )
 
     @cached_property
     def _listings(self) -> pl.DataFrame | None:

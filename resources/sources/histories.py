@@ -26,7 +26,9 @@ _RULE = re.compile(r"close\+(\d+)([hm])")
 class Histories:
     """The MarketDataSource port on such files: a path or a glob, and a layout of `layouts.daily`. All of them are read once, when first needed, and kept."""
 
-    def __init__(self, layout: str, files: str, calendar: Calendar, *, known_at: str = "close+1h", name: str | None = None) -> None:
+    def __init__(
+        self, layout: str, files: str, calendar: Calendar, *, known_at: str = "close+1h", name: str | None = None
+    ) -> None:
         if layout not in DAILY:
             raise ConfigurationError(f"no layout of daily bars is named {layout!r}; there are {sorted(DAILY)}")
         if not (rule := _RULE.fullmatch(known_at)):
@@ -62,13 +64,21 @@ class Histories:
         try:
             return [self._read(path, root) for path in files]
         except pl.exceptions.ColumnNotFoundError as error:
-            raise CaptureUnreadable(f"{self.files}: the vendor's columns are not those of the layout ({error})") from error
+            raise CaptureUnreadable(
+                f"{self.files}: the vendor's columns are not those of the layout ({error})"
+            ) from error
 
     @cached_property
     def _rows(self) -> dict[date, pl.DataFrame]:
         """Rows by the session that brings them; one whose day cannot be read goes with its neighbour's, where it is reported as malformed."""
-        told = pl.concat(prices.with_columns(pl.col("label").forward_fill().backward_fill()) for prices, _ in self._parts)
-        parts = told.drop_nulls("label").sort("label", "symbol", "session", "file", "line").partition_by("label", as_dict=True, include_key=False, maintain_order=True)
+        told = pl.concat(
+            prices.with_columns(pl.col("label").forward_fill().backward_fill()) for prices, _ in self._parts
+        )
+        parts = (
+            told.drop_nulls("label")
+            .sort("label", "symbol", "session", "file", "line")
+            .partition_by("label", as_dict=True, include_key=False, maintain_order=True)
+        )
         return {key[0]: rows for key, rows in parts.items()}
 
     @cached_property

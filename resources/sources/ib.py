@@ -27,7 +27,14 @@ from resources.sources.retry import Pause, Retry
 from resources.sources.rows import MALFORMED, PRICES, check
 from resources.sources.tws import Gateway, Pacing, least
 
-BARS = {"1m": ("1 min", 60), "2m": ("2 mins", 120), "5m": ("5 mins", 300), "15m": ("15 mins", 900), "30m": ("30 mins", 1800), "1h": ("1 hour", 3600)}
+BARS = {
+    "1m": ("1 min", 60),
+    "2m": ("2 mins", 120),
+    "5m": ("5 mins", 300),
+    "15m": ("15 mins", 900),
+    "30m": ("30 mins", 1800),
+    "1h": ("1 hour", 3600),
+}
 AFTER_CLOSE = timedelta(hours=1)
 CENT = 0.0051  # how far a price in whole cents may lie from the exact one
 _VALUES = dict.fromkeys(("open", "high", "low", "close", "volume"), pl.Float64)
@@ -62,12 +69,24 @@ class IbFeed(Frozen, frozen=True, forbid_unknown_fields=True):
 class InteractiveBrokers:
     """The MarketDataSource port on IB. What it answered is kept below `cache`; `progress` counts the symbols of a capture."""
 
-    def __init__(self, feed: IbFeed, calendar: Calendar, cache: Path, clock: Clock, *, retry: Retry | None = None, pause: Pause | None = None, progress: Progress = quiet) -> None:
+    def __init__(
+        self,
+        feed: IbFeed,
+        calendar: Calendar,
+        cache: Path,
+        clock: Clock,
+        *,
+        retry: Retry | None = None,
+        pause: Pause | None = None,
+        progress: Progress = quiet,
+    ) -> None:
         """Raises ConfigurationError on a feed without symbols or with a bar that IB does not have."""
         self.daily = feed.dataset == "bars"
         self.name = feed.name or f"ib_{'1d' if self.daily else feed.bar}"
         if not feed.symbols or (not self.daily and feed.bar not in BARS):
-            raise ConfigurationError(f"{self.name}: {'no bar ' + feed.bar + '; there are ' + str(sorted(BARS)) if feed.symbols else 'the feed names no symbols'}")
+            raise ConfigurationError(
+                f"{self.name}: {'no bar ' + feed.bar + '; there are ' + str(sorted(BARS)) if feed.symbols else 'the feed names no symbols'}"
+            )
         self.feed = feed
         self.calendar = calendar
         self.clock = clock
@@ -90,14 +109,18 @@ class InteractiveBrokers:
         missing = {s for days in lacking.values() for s in days}
         each = 2 if self.feed.adjusted else 1
         asked = sum(each * bool(days) if self.daily else len(days) for days in lacking.values())
-        once = sum(map(bool, lacking.values())) + (bool(missing) if self.daily else len(missing))  # contracts, and the clock of each connection
+        once = sum(map(bool, lacking.values())) + (
+            bool(missing) if self.daily else len(missing)
+        )  # contracts, and the clock of each connection
         note = "prices before a split come adjusted for it" if missing else ""
         return Plan(self.name, tuple(labels), len(labels) - len(missing), asked + once, least(asked), note)
 
     def fetch(self, label: date) -> Capture:
         """See the port. Raises CaptureUnreadable: on a day that is no session or not over yet, where IB does not answer or refuses, or has no bar of any symbol."""
         if label not in self.labels(label, label):
-            raise CaptureUnreadable(f"{self.name}: no capture of {label}; there is one of each {self.calendar.code} session from {self.feed.first} once it can be known")
+            raise CaptureUnreadable(
+                f"{self.name}: no capture of {label}; there is one of each {self.calendar.code} session from {self.feed.first} once it can be known"
+            )
         lacking = [s for s in self.feed.symbols if not self._kept(s, label)]
         if lacking:
             self._ask(lacking, label)
@@ -109,7 +132,10 @@ class InteractiveBrokers:
             digest = content_id(self.feed.dataset, str(label), frame_hash(prices), frame_hash(malformed), length=64)
         else:
             rows = self._intraday(label)
-            others, known_at = {self.feed.dataset: rows}, max([known_at, *(t.astimezone(UTC) for t in rows["known_at"])])
+            others, known_at = (
+                {self.feed.dataset: rows},
+                max([known_at, *(t.astimezone(UTC) for t in rows["known_at"])]),
+            )
             digest = content_id(self.feed.dataset, str(label), frame_hash(rows), length=64)
         if not sum(f.height for f in (prices, malformed, *others.values())):
             raise CaptureUnreadable(
@@ -123,10 +149,20 @@ class InteractiveBrokers:
     def _ask(self, symbols: Sequence[str], label: date) -> None:
         """Fetch and keep what these symbols lack. What IB does not have yet is not kept."""
         feed = self.feed
-        with Gateway(feed.host, feed.port, feed.client_id, timeout=feed.timeout, pacing=self._pacing, retry=self._retry, pause=self._pause) as gateway:
+        with Gateway(
+            feed.host,
+            feed.port,
+            feed.client_id,
+            timeout=feed.timeout,
+            pacing=self._pacing,
+            retry=self._retry,
+            pause=self._pause,
+        ) as gateway:
             theirs = gateway.now()
             if theirs < self._known_at(label):
-                raise CaptureUnreadable(f"{self.name}: {label} is known at {self._known_at(label)}, and IB's own clock says {theirs}. Run again later, and look at this machine's clock")
+                raise CaptureUnreadable(
+                    f"{self.name}: {label} is known at {self._known_at(label)}, and IB's own clock says {theirs}. Run again later, and look at this machine's clock"
+                )
             for n, symbol in enumerate(symbols):
                 self.progress(n, len(symbols), f"{self.name} {symbol} {label}")
                 contract = gateway.stock(symbol, feed.exchange, feed.currency)
@@ -134,10 +170,23 @@ class InteractiveBrokers:
                     self._keep_daily(symbol, label, gateway, contract, theirs)
                 else:
                     start, end = self._window(label)
-                    found = [r for r in gateway.history(contract, "TRADES", BARS[feed.bar][0], end, "1 D", regular=not feed.extended) if isinstance(r[0], datetime) and start <= r[0] < end]
+                    found = [
+                        r
+                        for r in gateway.history(
+                            contract, "TRADES", BARS[feed.bar][0], end, "1 D", regular=not feed.extended
+                        )
+                        if isinstance(r[0], datetime) and start <= r[0] < end
+                    ]
                     if found:
-                        rows = pl.DataFrame([(r[0].astimezone(UTC), *r[1:]) for r in found if isinstance(r[0], datetime)], schema=_INTRADAY, orient="row")
-                        self._pages.finish(f"{self._folder(symbol)}/{label}", rows.unique(maintain_order=True).sort("ts", maintain_order=True))
+                        rows = pl.DataFrame(
+                            [(r[0].astimezone(UTC), *r[1:]) for r in found if isinstance(r[0], datetime)],
+                            schema=_INTRADAY,
+                            orient="row",
+                        )
+                        self._pages.finish(
+                            f"{self._folder(symbol)}/{label}",
+                            rows.unique(maintain_order=True).sort("ts", maintain_order=True),
+                        )
 
     def _keep_daily(self, symbol: str, label: date, gateway: Gateway, contract: object, now: datetime) -> None:
         """All sessions from the one before `label` to the last that is over: adjusted closes can only be asked for up to now, and one request may be long."""
@@ -145,10 +194,18 @@ class InteractiveBrokers:
         days = (now.date() - before).days + 2
         duration = f"{days} D" if days <= 365 else f"{math.ceil(days / 365)} Y"
         raw = gateway.history(contract, "TRADES", "1 day", None, duration, regular=True)
-        adjusted = {r[0]: r[4] for r in gateway.history(contract, "ADJUSTED_LAST", "1 day", None, duration, regular=True)} if self.feed.adjusted else {}
+        adjusted = (
+            {r[0]: r[4] for r in gateway.history(contract, "ADJUSTED_LAST", "1 day", None, duration, regular=True)}
+            if self.feed.adjusted
+            else {}
+        )
         rows = [(*r, adjusted.get(r[0])) for r in raw if not isinstance(r[0], datetime) and before <= r[0] <= over]
         if rows and (last := max(r[0] for r in rows)) >= label:
-            frame = pl.DataFrame(rows, schema=_DAILY, orient="row").unique("session", keep="last", maintain_order=True).sort("session")
+            frame = (
+                pl.DataFrame(rows, schema=_DAILY, orient="row")
+                .unique("session", keep="last", maintain_order=True)
+                .sort("session")
+            )
             self._pages.finish(f"{self._folder(symbol)}/{label}..{last}", frame)
 
     def _kept(self, symbol: str, label: date) -> str | None:
@@ -171,25 +228,44 @@ class InteractiveBrokers:
                 first = self._numbered(self._kept(symbol, rows[-2]["session"]), rows[-2]["session"])
                 delivered = first[-1] if first and first[-1]["session"] == rows[-2]["session"] else rows[-2]
                 found.append(
-                    {"symbol": _plain(symbol), **rows[-2], **{c: delivered[c] for c in _VALUES}, "adj_close": adjusted_then(delivered["close"], rows[-2]["adjusted"], own["close"], own["adjusted"])}
+                    {
+                        "symbol": _plain(symbol),
+                        **rows[-2],
+                        **{c: delivered[c] for c in _VALUES},
+                        "adj_close": adjusted_then(
+                            delivered["close"], rows[-2]["adjusted"], own["close"], own["adjusted"]
+                        ),
+                    }
                 )
-            found.append({"symbol": _plain(symbol), **own, "adj_close": own["close"] if own["adjusted"] is not None else None})
+            found.append(
+                {"symbol": _plain(symbol), **own, "adj_close": own["close"] if own["adjusted"] is not None else None}
+            )
         schema = {c: t if c != "volume" else pl.Float64 for c, t in PRICES.items()}
         frame = pl.DataFrame([{c: r[c] for c in schema} for r in found], schema=schema)
-        return check(frame.with_columns(volume=(pl.col("volume") * self.feed.volume_unit).round()))  # fractions of shares trade, and count as whole ones
+        return check(
+            frame.with_columns(volume=(pl.col("volume") * self.feed.volume_unit).round())
+        )  # fractions of shares trade, and count as whole ones
 
     def _numbered(self, file: str | None, until: date) -> list[dict[str, Any]]:
         """The last two rows up to a session of a request, with file and line."""
         rows = self._pages.whole(file) if file else None
         if rows is None:
             return []
-        return rows.with_row_index("line", offset=1).with_columns(file=pl.lit(file)).filter(pl.col("session") <= until).tail(2).to_dicts()
+        return (
+            rows.with_row_index("line", offset=1)
+            .with_columns(file=pl.lit(file))
+            .filter(pl.col("session") <= until)
+            .tail(2)
+            .to_dicts()
+        )
 
     def _intraday(self, label: date) -> pl.DataFrame:
         """What the port calls rows: the dataset's columns, file, line, known_at; of the symbols that have some."""
         seconds = BARS[self.feed.bar][1]
         parts = [self._part(symbol, file) for symbol in self.feed.symbols if (file := self._kept(symbol, label))]
-        empty = pl.DataFrame(schema=_INTRADAY).with_columns(file=pl.lit("", pl.String), line=pl.lit(0, pl.Int64), symbol=pl.lit("", pl.String))
+        empty = pl.DataFrame(schema=_INTRADAY).with_columns(
+            file=pl.lit("", pl.String), line=pl.lit(0, pl.Int64), symbol=pl.lit("", pl.String)
+        )
         rows = pl.concat([empty, *parts], how="diagonal")
         return rows.select(
             "ts", pl.lit(self.feed.exchange).alias("venue"), "symbol", pl.lit(seconds, pl.Int32).alias("seconds"), "open", "high", "low", "close", pl.col("volume") * self.feed.volume_unit,
@@ -200,7 +276,9 @@ class InteractiveBrokers:
         rows = self._pages.whole(file)
         if rows is None:
             raise CaptureUnreadable(f"{self.name}: {file} left the cache while it was read; run again")
-        return rows.with_row_index("line", offset=1).with_columns(pl.col("line").cast(pl.Int64), file=pl.lit(file), symbol=pl.lit(_plain(symbol)))
+        return rows.with_row_index("line", offset=1).with_columns(
+            pl.col("line").cast(pl.Int64), file=pl.lit(file), symbol=pl.lit(_plain(symbol))
+        )
 
     def _window(self, session: date) -> tuple[datetime, datetime]:
         """From when to when intraday bars are of a session: its hours, or its day on the venue's clock."""
@@ -218,7 +296,9 @@ class InteractiveBrokers:
         return f"ib/{plain(symbol)}/{'1d' if self.daily else self.feed.bar}{'x' if self.feed.extended and not self.daily else ''}"
 
 
-def adjusted_then(close: float, adjusted: float | None, close_after: float, adjusted_after: float | None) -> float | None:
+def adjusted_then(
+    close: float, adjusted: float | None, close_after: float, adjusted_after: float | None
+) -> float | None:
     """The adjusted close of a session as a vendor would have said it on the next one, after which nothing is adjusted yet.
 
     `adjusted` and `adjusted_after` are of one later request. Where they come in whole cents, what lies within their rounding is no adjustment.

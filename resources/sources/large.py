@@ -30,7 +30,11 @@ class ByLabel:
     `middle(offset, rows)` reads such a frame from the middle; None where the file has to be read from its beginning.
     """
 
-    def __init__(self, batches: Callable[[list[str] | None], Iterator[pl.DataFrame]], middle: Callable[[int, int], pl.DataFrame] | None) -> None:
+    def __init__(
+        self,
+        batches: Callable[[list[str] | None], Iterator[pl.DataFrame]],
+        middle: Callable[[int, int], pl.DataFrame] | None,
+    ) -> None:
         self._batches = batches
         self._middle = middle
         self._held: tuple[int, pl.DataFrame] | None = None  # a stretch and its number
@@ -88,7 +92,9 @@ class ByLabel:
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         stretch = pl.col("label").replace_strict(self._stretches, return_dtype=pl.Int64)
         for n, batch in enumerate(_labelled(self._batches(None))):
-            for (number,), rows in batch.with_columns(stretch=stretch).partition_by("stretch", as_dict=True, include_key=False).items():
+            for (number,), rows in (
+                batch.with_columns(stretch=stretch).partition_by("stretch", as_dict=True, include_key=False).items()
+            ):
                 rows.write_ipc(folder / f"{number}-{n:06}.arrow", compression="lz4")
         return folder
 
@@ -102,6 +108,8 @@ def _labelled(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         labelled = batch.height - batch["label"].null_count()
         waiting = [batch] if before is None and not labelled else []
         if batch.height and not waiting:
-            filled = batch.with_columns(pl.col("label").forward_fill().fill_null(pl.lit(before, pl.Date)).backward_fill())
+            filled = batch.with_columns(
+                pl.col("label").forward_fill().fill_null(pl.lit(before, pl.Date)).backward_fill()
+            )
             before = filled["label"][-1]
             yield filled

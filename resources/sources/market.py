@@ -28,7 +28,19 @@ Flags = NDArray[np.bool_]
 WARM_UP = 25  # sessions generated ahead of the first, so that surges have a past
 HORIZON = 5
 DECLARED_AHEAD = 10  # sessions from declaration to ex
-SECTORS = ("Energy", "Materials", "Industrials", "Discretionary", "Staples", "Health", "Financials", "Technology", "Communication", "Utilities", "Real Estate")
+SECTORS = (
+    "Energy",
+    "Materials",
+    "Industrials",
+    "Discretionary",
+    "Staples",
+    "Health",
+    "Financials",
+    "Technology",
+    "Communication",
+    "Utilities",
+    "Real Estate",
+)
 NEVER = 1 << 30
 FORWARD = ((3, 2), (2, 1), (3, 1), (4, 1))
 REVERSE = ((1, 4), (1, 5), (1, 10))
@@ -66,7 +78,9 @@ class Market:
 
     def random(self, what: str) -> np.random.Generator:
         """An own stream for each thing, so that switching one off leaves the others as they are."""
-        return np.random.Generator(np.random.PCG64([self.seed, int.from_bytes(sha256(what.encode()).digest()[:8], "big")]))
+        return np.random.Generator(
+            np.random.PCG64([self.seed, int.from_bytes(sha256(what.encode()).digest()[:8], "big")])
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +139,9 @@ def _names(m: Market, sessions: int) -> Names:
     pool = random.permutation(26**3)
     codes = [chr(65 + c // 676) + chr(65 + c // 26 % 26) + chr(65 + c % 26) for c in pool.tolist()]
     if 2 * total > len(codes):
-        raise ConfigurationError(f"a market of {m.names} names over {sessions} sessions needs {2 * total} symbols; there are {len(codes)}")
+        raise ConfigurationError(
+            f"a market of {m.names} names over {sessions} sessions needs {2 * total} symbols; there are {len(codes)}"
+        )
     first, second = codes[:total], codes[total : 2 * total]
     reused = 0
     for dead in dying.tolist():  # in the order of their ends: the earliest leave time for a successor
@@ -146,7 +162,26 @@ def _names(m: Market, sessions: int) -> Names:
     )  # fmt: skip
 
 
-_WORDS = ("Alder", "Birch", "Cedar", "Dogwood", "Elm", "Fir", "Gorse", "Hazel", "Ironwood", "Juniper", "Larch", "Maple", "Oak", "Pine", "Rowan", "Spruce", "Walnut", "Yew")
+_WORDS = (
+    "Alder",
+    "Birch",
+    "Cedar",
+    "Dogwood",
+    "Elm",
+    "Fir",
+    "Gorse",
+    "Hazel",
+    "Ironwood",
+    "Juniper",
+    "Larch",
+    "Maple",
+    "Oak",
+    "Pine",
+    "Rowan",
+    "Spruce",
+    "Walnut",
+    "Yew",
+)
 _KINDS = ("Industries", "Energy", "Systems", "Foods", "Bancorp", "Therapeutics", "Networks", "Materials", "Properties")
 
 
@@ -162,7 +197,9 @@ def _volumes(m: Market, shape: tuple[int, int]) -> tuple[Floats, Floats]:
     surge = np.zeros(shape)
     surge[20:] = np.log((total[21:] - total[16:-5]) / 5 / ((total[21:] - total[1:-20]) / 20))
     spread = surge.std(axis=1, keepdims=True)
-    return log_volume, np.clip(np.divide(surge - surge.mean(axis=1, keepdims=True), spread, out=np.zeros(shape), where=spread > 0), -3, 3)
+    return log_volume, np.clip(
+        np.divide(surge - surge.mean(axis=1, keepdims=True), spread, out=np.zeros(shape), where=spread > 0), -3, 3
+    )
 
 
 def _half_steps(m: Market, names: Names, sessions: int) -> tuple[Floats, Floats, Floats]:
@@ -228,15 +265,23 @@ def _actions(m: Market, names: Names, close: Floats) -> _Adjusted:
     sessions = shape[0] - WARM_UP
     numerator, denominator = np.ones(shape, np.int64), np.ones(shape, np.int64)
     cash, factor, shares = np.zeros(shape), np.ones(shape), np.ones(shape)
-    alive = (np.arange(shape[0])[:, None] - WARM_UP > names.begin + 1) & (np.arange(shape[0])[:, None] - WARM_UP < names.end)
+    alive = (np.arange(shape[0])[:, None] - WARM_UP > names.begin + 1) & (
+        np.arange(shape[0])[:, None] - WARM_UP < names.end
+    )
     alive[: WARM_UP + 2] = False
     cells = np.flatnonzero(alive)
     split = np.zeros(shape, np.bool_)
     split.flat[random.permutation(cells)[: occurrences(m.splits, m.names * sessions / 252, len(cells))]] = True
     pays = random.random(shape[1]) < m.payers
-    phase, rate, pick = random.integers(0, 63, shape[1]), random.uniform(0.002, 0.012, shape[1]), random.integers(0, 12, shape)
+    phase, rate, pick = (
+        random.integers(0, 63, shape[1]),
+        random.uniform(0.002, 0.012, shape[1]),
+        random.integers(0, 12, shape),
+    )
     for t in range(1, shape[0]):
-        before, seen = (np.maximum(np.round(close[at] * factor[at], 2), 0.01) for at in (t - 1, max(t - DECLARED_AHEAD, 0)))
+        before, seen = (
+            np.maximum(np.round(close[at] * factor[at], 2), 0.01) for at in (t - 1, max(t - DECLARED_AHEAD, 0))
+        )
         for i in np.flatnonzero(split[t]):
             kinds = FORWARD if seen[i] >= 25 else REVERSE
             numerator[t, i], denominator[t, i] = kinds[pick[t, i] % len(kinds)]
@@ -273,14 +318,23 @@ def paths(m: Market) -> Paths:
     log_volume, surge = _volumes(m, (span, len(names.begin)))
     overnight, intraday, sigma = _half_steps(m, names, span)
     drift, strength = _drift(m.signal, surge, overnight, intraday)
-    level = np.cumsum(np.stack([overnight, intraday + drift], axis=1).reshape(2 * span, -1), axis=0).reshape(span, 2, -1)
+    level = np.cumsum(np.stack([overnight, intraday + drift], axis=1).reshape(2 * span, -1), axis=0).reshape(
+        span, 2, -1
+    )
     random = m.random("levels")
     level += random.normal(np.log(45.0), 0.6, len(names.begin))
     wicks = np.abs(random.normal(0.0, 0.4, (2, *surge.shape))) * sigma
-    adjusted = {"open": np.exp(level[:, 0]), "close": np.exp(level[:, 1]), "high": np.exp(level.max(axis=1) + wicks[0]), "low": np.exp(level.min(axis=1) - wicks[1])}
+    adjusted = {
+        "open": np.exp(level[:, 0]),
+        "close": np.exp(level[:, 1]),
+        "high": np.exp(level.max(axis=1) + wicks[0]),
+        "low": np.exp(level.min(axis=1) - wicks[1]),
+    }
     actions = _actions(m, names, adjusted["close"])
     seen = slice(WARM_UP, None)
-    prices = {c: np.maximum(np.round(adjusted[c] * actions.factor, 2), 0.01)[seen] for c in ("open", "high", "low", "close")}
+    prices = {
+        c: np.maximum(np.round(adjusted[c] * actions.factor, 2), 0.01)[seen] for c in ("open", "high", "low", "close")
+    }
     when = np.arange(len(sessions))[:, None]
     listed = (when >= names.begin) & (when < names.end)
     events = (actions.numerator != actions.denominator) | (actions.cash > 0)

@@ -56,7 +56,14 @@ def _files(values: dict[str, Any], near: Surroundings) -> MarketDataSource:
 
     mapping = msgspec.convert(values.pop("mapping", {}), ColumnMapping)
     listings = Path(values.pop("listings")).expanduser() if "listings" in values else None
-    return Files(Path(values.pop("prices")).expanduser(), mapping, near.calendar, known_at=values.pop("known_at", "close+1h"), listings=listings, **values)
+    return Files(
+        Path(values.pop("prices")).expanduser(),
+        mapping,
+        near.calendar,
+        known_at=values.pop("known_at", "close+1h"),
+        listings=listings,
+        **values,
+    )
 
 
 def _histories(values: dict[str, Any], near: Surroundings) -> MarketDataSource:

@@ -22,7 +22,11 @@ class Plan(Frozen, frozen=True):
 
     def __str__(self) -> str:
         """One line for a person."""
-        span = f"{self.labels[0]} to {self.labels[-1]}, {len(self.labels)} labels ({self.kept} in the cache already)" if self.labels else "nothing"
+        span = (
+            f"{self.labels[0]} to {self.labels[-1]}, {len(self.labels)} labels ({self.kept} in the cache already)"
+            if self.labels
+            else "nothing"
+        )
         return f"{self.source}: {span}; {self.requests} requests, about {self.seconds:,.0f} s{'; ' + self.note if self.note else ''}"
 
 

@@ -37,7 +37,14 @@ class Retry:
         return min(self.longest, self.first * 2.0 ** (attempt - 1)) * (0.5 + chance / 2)
 
 
-def persist(ask: Callable[[], T], what: str, retry: Retry, pause: Pause, errors: tuple[type[Exception], ...], again: Callable[[Exception], float | None]) -> T:
+def persist(
+    ask: Callable[[], T],
+    what: str,
+    retry: Retry,
+    pause: Pause,
+    errors: tuple[type[Exception], ...],
+    again: Callable[[Exception], float | None],
+) -> T:
     """The answer to `ask`. `again` says of one of `errors` how many seconds to wait at least before asking again; None where asking again cannot help.
 
     Raises CaptureUnreadable: what was asked, how often, what came, what to do.
@@ -50,9 +57,13 @@ def persist(ask: Callable[[], T], what: str, retry: Retry, pause: Pause, errors:
             said = f"{what}: {type(error).__name__}: {str(error) or 'no answer'}"
             asked = again(error)
             if asked is None:
-                raise CaptureUnreadable(f"{said}. Asking again would not help; correct the feed or the vendor's side, then run again") from error
+                raise CaptureUnreadable(
+                    f"{said}. Asking again would not help; correct the feed or the vendor's side, then run again"
+                ) from error
             if asked > retry.patience:
-                raise CaptureUnreadable(f"{said}. The vendor asks to wait {asked:,.0f} s. Run again after that; what was fetched so far is kept") from error
+                raise CaptureUnreadable(
+                    f"{said}. The vendor asks to wait {asked:,.0f} s. Run again after that; what was fetched so far is kept"
+                ) from error
             if attempt == retry.attempts:
                 raise CaptureUnreadable(
                     f"{said}. Asked {attempt} times over {pause.monotonic() - began:,.0f} s. Look whether the vendor is up and this machine may reach it, then run again; what was fetched so far is kept"

@@ -31,7 +31,9 @@ def parse(text: str, file: str) -> tuple[pl.DataFrame, pl.DataFrame]:
 def lines(text: str) -> pl.DataFrame:
     """Columns line (from 1) and content; without blank lines."""
     frame = pl.DataFrame({"content": text.split("\n")}, schema={"content": pl.String}).with_row_index("line", offset=1)
-    return frame.with_columns(pl.col("line").cast(pl.Int64), pl.col("content").str.strip_chars_end("\r")).filter(pl.col("content").str.strip_chars() != "")
+    return frame.with_columns(pl.col("line").cast(pl.Int64), pl.col("content").str.strip_chars_end("\r")).filter(
+        pl.col("content").str.strip_chars() != ""
+    )
 
 
 def split(found: pl.DataFrame, file: str, header: str, names: Mapping[str, str | None]) -> pl.DataFrame:
@@ -43,10 +45,20 @@ def split(found: pl.DataFrame, file: str, header: str, names: Mapping[str, str |
     content = pl.col("content")
     cells = content.str.split(",")
     count = cells.list.len()
-    shape = pl.when(content == header).then(pl.lit("repeated header")).when(count != len(columns)).then(pl.format("has {} fields instead of {}", count, pl.lit(len(columns))))
+    shape = (
+        pl.when(content == header)
+        .then(pl.lit("repeated header"))
+        .when(count != len(columns))
+        .then(pl.format("has {} fields instead of {}", count, pl.lit(len(columns))))
+    )
     named = {f: names.get(f) for f in FIELDS}
-    fields = (pl.lit(None, pl.String).alias(f) if c is None else cells.list.get(columns.index(c), null_on_oob=True).alias(f) for f, c in named.items())
-    return found.filter(~((pl.col("line") == 1) & (content == header))).with_columns(*fields, pl.lit(file).alias("file"), shape.alias("shape"))
+    fields = (
+        pl.lit(None, pl.String).alias(f) if c is None else cells.list.get(columns.index(c), null_on_oob=True).alias(f)
+        for f, c in named.items()
+    )
+    return found.filter(~((pl.col("line") == 1) & (content == header))).with_columns(
+        *fields, pl.lit(file).alias("file"), shape.alias("shape")
+    )
 
 
 def check(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -56,7 +68,11 @@ def check(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     fields are joined) and shape (a reason found while splitting it, or null). The first reason found is given.
     """
     text = rows.schema["session"] == pl.String
-    session = pl.col("session").str.to_date("%Y-%m-%d", strict=False) if text else pl.col("session").cast(pl.Date, strict=False)
+    session = (
+        pl.col("session").str.to_date("%Y-%m-%d", strict=False)
+        if text
+        else pl.col("session").cast(pl.Date, strict=False)
+    )
     price = {c: pl.col(c).cast(pl.Float64, strict=False) for c in ("open", "high", "low", "close")}
     volume = pl.col("volume").cast(pl.Int64, strict=False)
     given = pl.col("adj_close").is_not_null() & (pl.col("adj_close").cast(pl.String) != "")
@@ -67,7 +83,10 @@ def check(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         *((f"{c} is not a number", p.is_null() | ~p.is_finite()) for c, p in price.items()),
         *((f"{c} is not positive", p <= 0) for c, p in price.items()),
         ("high is below low", price["high"] < price["low"]),
-        ("volume is not a whole number", volume.is_null() | (pl.col("volume").cast(pl.Float64, strict=False) != volume)),
+        (
+            "volume is not a whole number",
+            volume.is_null() | (pl.col("volume").cast(pl.Float64, strict=False) != volume),
+        ),
         ("volume is negative", volume < 0),
         ("adj_close is not a positive number", given & (adjusted.is_null() | ~adjusted.is_finite() | (adjusted <= 0))),
     ]
@@ -75,10 +94,22 @@ def check(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     reason = pl.coalesce(*shape, *(pl.when(fault).then(pl.lit(name)) for name, fault in faults))
     judged = rows.with_columns(reason.alias("reason"))
     good = judged.filter(pl.col("reason").is_null()).select(
-        "symbol", session.alias("session"), *(p.alias(c) for c, p in price.items()), volume.alias("volume"), adjusted.alias("adj_close"), "file", "line"
+        "symbol",
+        session.alias("session"),
+        *(p.alias(c) for c, p in price.items()),
+        volume.alias("volume"),
+        adjusted.alias("adj_close"),
+        "file",
+        "line",
     )
-    content = pl.col("content") if "content" in rows.columns else pl.concat_str([pl.col(f).cast(pl.String).fill_null("") for f in FIELDS], separator=",")
-    bad = judged.filter(pl.col("reason").is_not_null()).select("file", "line", "symbol", "reason", content.alias("content"))
+    content = (
+        pl.col("content")
+        if "content" in rows.columns
+        else pl.concat_str([pl.col(f).cast(pl.String).fill_null("") for f in FIELDS], separator=",")
+    )
+    bad = judged.filter(pl.col("reason").is_not_null()).select(
+        "file", "line", "symbol", "reason", content.alias("content")
+    )
     return typed(good, PRICES), typed(bad, MALFORMED)
 
 

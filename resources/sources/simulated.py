@@ -30,13 +30,19 @@ class SimulatedMarket:
     def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
         """See the port."""
         missing = deliveries(self.market).missing
-        return [s for t, s in enumerate(paths(self.market).sessions) if t not in missing and (first is None or s >= first) and (last is None or s <= last)]
+        return [
+            s
+            for t, s in enumerate(paths(self.market).sessions)
+            if t not in missing and (first is None or s >= first) and (last is None or s <= last)
+        ]
 
     def fetch(self, label: date) -> Capture:
         """See the port. Raises CaptureUnreadable where there is no capture of that label."""
         market, plan = paths(self.market), deliveries(self.market)
         if label not in market.sessions or (t := market.sessions.index(label)) in plan.missing:
-            raise CaptureUnreadable(f"simulated: no capture is labelled {label}; the market runs from {market.sessions[0]} to {market.sessions[-1]}")
+            raise CaptureUnreadable(
+                f"simulated: no capture is labelled {label}; the market runs from {market.sessions[0]} to {market.sessions[-1]}"
+            )
         text = price_file(self.market, t)
         file = f"{label:%Y%m%d}.csv"
         prices, malformed = parse(text, file)
@@ -55,16 +61,34 @@ class SimulatedMarket:
 
     def _listings(self, t: int) -> pl.DataFrame:
         market = paths(self.market)
-        rows = [(market.symbol(i, t), market.names.titles[i], SECTORS[int(market.names.sectors[i])]) for i in np.flatnonzero(market.listed[t]).tolist()]
+        rows = [
+            (market.symbol(i, t), market.names.titles[i], SECTORS[int(market.names.sectors[i])])
+            for i in np.flatnonzero(market.listed[t]).tolist()
+        ]
         return pl.DataFrame(rows, schema=LISTINGS, orient="row").sort("symbol")
 
     def _actions(self, t: int, file: str) -> pl.DataFrame:
         market = paths(self.market)
         rows = [
-            (market.symbol(i, t), market.sessions[ex], kind, numerator, denominator, None if cash is None else f"{cash:.2f}", value, None, file, line)
-            for line, (ex, i, kind, numerator, denominator, cash, value) in enumerate(action_rows(market, t, DECLARED_AHEAD), start=2)
+            (
+                market.symbol(i, t),
+                market.sessions[ex],
+                kind,
+                numerator,
+                denominator,
+                None if cash is None else f"{cash:.2f}",
+                value,
+                None,
+                file,
+                line,
+            )
+            for line, (ex, i, kind, numerator, denominator, cash, value) in enumerate(
+                action_rows(market, t, DECLARED_AHEAD), start=2
+            )
         ]
-        return pl.DataFrame(rows, schema={**ACTIONS, "cash": pl.String}, orient="row").with_columns(pl.col("cash").cast(ACTIONS["cash"]))
+        return pl.DataFrame(rows, schema={**ACTIONS, "cash": pl.String}, orient="row").with_columns(
+            pl.col("cash").cast(ACTIONS["cash"])
+        )
 
     @cached_property
     def truth(self) -> "Truth":
@@ -107,9 +131,16 @@ def _truth(m: Market) -> Truth:
     names, sessions = market.names, market.sessions
     last = len(sessions)
 
-    def cells(flags: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], **columns: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> pl.DataFrame:
+    def cells(
+        flags: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
+        **columns: np.ndarray[tuple[int, ...], np.dtype[np.generic]],
+    ) -> pl.DataFrame:
         t, i = np.nonzero(flags)
-        named = {"session": [sessions[n] for n in t.tolist()], "company": i, "symbol": [market.symbol(c, n) for n, c in zip(t.tolist(), i.tolist(), strict=True)]}
+        named = {
+            "session": [sessions[n] for n in t.tolist()],
+            "company": i,
+            "symbol": [market.symbol(c, n) for n, c in zip(t.tolist(), i.tolist(), strict=True)],
+        }
         schema = {"session": pl.Date, "company": pl.Int64, "symbol": pl.String}
         return pl.DataFrame({**named, **{c: v[t, i] for c, v in columns.items()}}, schema_overrides=schema)
 
@@ -118,7 +149,11 @@ def _truth(m: Market) -> Truth:
     changes = [i for i in everyone if names.changed[i] < NEVER]
     dead = {names.symbols[0][i]: i for i in ends}
     heirs = [i for i in everyone if names.begin[i] > 0 and dead.get(names.symbols[0][i], i) != i]
-    captures = sorted((sessions[t], kind) for kind, when in (("missing", plan.missing), ("thin", plan.thin), ("late", plan.late)) for t in when)
+    captures = sorted(
+        (sessions[t], kind)
+        for kind, when in (("missing", plan.missing), ("thin", plan.thin), ("late", plan.late))
+        for t in when
+    )
     return Truth(
         bars=cells(market.trades, **market.prices, volume=market.volume, surge=market.surge),
         companies=pl.DataFrame(

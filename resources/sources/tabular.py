@@ -73,13 +73,26 @@ class Tabular:
             check(self._shape, self.dataset)
         self._rule = _RULE.fullmatch(feed.known_at or "")
         if feed.known_at is not None and not self._rule:
-            raise ConfigurationError(f"{self.name}: known_at {feed.known_at!r} is neither like event+1d, event+1d@13:00 or event+90m nor like label+1d@13:00")
+            raise ConfigurationError(
+                f"{self.name}: known_at {feed.known_at!r} is neither like event+1d, event+1d@13:00 or event+90m nor like label+1d@13:00"
+            )
         if self._rule and self._rule["hour"] and self._rule["unit"] != "d":
-            raise ConfigurationError(f"{self.name}: known_at {feed.known_at!r} names a time of day, so it counts in days")
-        if self._rule and self._rule["of"] == "event" and self._rule["unit"] != "d" and self.dataset.table.schema[self.dataset.table.event] == pl.Date:
-            raise ConfigurationError(f"{self.name}: known_at {feed.known_at!r} counts from the start of a day that is not over then; say event+1d or event+1d@13:00")
+            raise ConfigurationError(
+                f"{self.name}: known_at {feed.known_at!r} names a time of day, so it counts in days"
+            )
+        if (
+            self._rule
+            and self._rule["of"] == "event"
+            and self._rule["unit"] != "d"
+            and self.dataset.table.schema[self.dataset.table.event] == pl.Date
+        ):
+            raise ConfigurationError(
+                f"{self.name}: known_at {feed.known_at!r} counts from the start of a day that is not over then; say event+1d or event+1d@13:00"
+            )
         if self._shape and ("known_at" in self._shape.mapping) == bool(self._rule):
-            raise ConfigurationError(f"{self.name}: when rows were known is told by a rule or by a column of the mapping, by one of them")
+            raise ConfigurationError(
+                f"{self.name}: when rows were known is told by a rule or by a column of the mapping, by one of them"
+            )
         self._labels: dict[tuple[Path, int], list[date]] = {}
         self._held: tuple[tuple[Path, int], pl.DataFrame] | None = None
 
@@ -93,8 +106,13 @@ class Tabular:
         files = self._files()
         of_label = [(path, files[:n]) for n, path in enumerate(files) if label in self._labels_of(path)]
         if not of_label:
-            raise CaptureUnreadable(f"{self.name}: no file of {self.feed.files} has the label {label}; there are {len(files)} files")
-        rows = pl.concat([self._complete(self._of(path, earlier, label), label, path) for path, earlier in of_label], how="diagonal_relaxed")
+            raise CaptureUnreadable(
+                f"{self.name}: no file of {self.feed.files} has the label {label}; there are {len(files)} files"
+            )
+        rows = pl.concat(
+            [self._complete(self._of(path, earlier, label), label, path) for path, earlier in of_label],
+            how="diagonal_relaxed",
+        )
         latest: datetime | None = rows["known_at"].max()  # pyright: ignore[reportAssignmentType]  # the maximum of a column of times
         return Capture(
             source=self.name, label=label, location=str(of_label[0][0]) if len(of_label) == 1 else self.feed.files, sha256=frame_hash(rows), known_at=latest.astimezone(UTC) if latest else datetime.combine(label + timedelta(days=1), time(), UTC),
@@ -114,7 +132,12 @@ class Tabular:
             return self._shaped(path)
         version = (path, path.stat().st_mtime_ns)
         if self._held is None or self._held[0] != version:
-            self._held = (version, self._shaped(path).collect() if self._shape else LAYOUTS[self.feed.layout or ""](path, self._root, earlier))
+            self._held = (
+                version,
+                self._shaped(path).collect()
+                if self._shape
+                else LAYOUTS[self.feed.layout or ""](path, self._root, earlier),
+            )
         return self._held[1].lazy()
 
     def _shaped(self, path: Path) -> pl.LazyFrame:
@@ -132,7 +155,9 @@ class Tabular:
             told = self._told(rows)
             mine = pl.col("label") == label
             # a row whose label cannot be read is quarantined with the file's last capture
-            return told.filter(mine | pl.col("label").is_null() if label == self._labels_of(path)[-1] else mine).collect()
+            return told.filter(
+                mine | pl.col("label").is_null() if label == self._labels_of(path)[-1] else mine
+            ).collect()
         except (OSError, pl.exceptions.ComputeError) as error:
             raise CaptureUnreadable(f"{path}: not readable ({error})") from error
 
@@ -162,10 +187,16 @@ class Tabular:
             rows = self._rows(path, files[: files.index(path)])
             schema = rows.collect_schema()
             if "label" in schema:
-                return self._told(rows).select(pl.col("label").unique().drop_nulls().sort()).collect()["label"].to_list()
+                return (
+                    self._told(rows).select(pl.col("label").unique().drop_nulls().sort()).collect()["label"].to_list()
+                )
             if event not in schema:
                 return [date.fromisoformat(str(self.feed.constants[event]))]
-            last = rows.select(typed(event, schema[event], self.dataset.table.schema[event]).cast(pl.Date).max()).collect().item()
+            last = (
+                rows.select(typed(event, schema[event], self.dataset.table.schema[event]).cast(pl.Date).max())
+                .collect()
+                .item()
+            )
         except (CaptureUnreadable, OSError, pl.exceptions.ComputeError):
             return []
         return [last] if last else []
@@ -173,7 +204,9 @@ class Tabular:
     def _assumed(self, path: Path) -> bool:
         if self._rule is None:
             return False
-        return self._rule["of"] == "event" or not (self._named(path) or (self._shape and "label" in self._shape.mapping))
+        return self._rule["of"] == "event" or not (
+            self._named(path) or (self._shape and "label" in self._shape.mapping)
+        )
 
     def _complete(self, rows: pl.DataFrame, label: date, path: Path) -> pl.DataFrame:
         """The rows with every column of the dataset, and known_at."""
@@ -184,7 +217,12 @@ class Tabular:
             raise ContractViolation(
                 f"{self.name}, {path}: the layout gives {rows.columns}, the contract of {table.name} is {list(columns)}; not told: {absent}, unexpected: {unexpected}; give what is missing as constants"
             )
-        fixed = {c: pl.lit(v if isinstance(v, str | bool | int | float) else str(v)).cast(pl.String if isinstance(v, date) else table.schema[c], strict=False) for c, v in self.feed.constants.items()}
+        fixed = {
+            c: pl.lit(v if isinstance(v, str | bool | int | float) else str(v)).cast(
+                pl.String if isinstance(v, date) else table.schema[c], strict=False
+            )
+            for c, v in self.feed.constants.items()
+        }
         unknown = {c: pl.lit(None, table.schema[c]) for c in columns if c not in rows.columns and c not in fixed}
         whole = rows.with_columns(**fixed, **unknown)
         whole = whole.with_columns(self._known_at(whole, label).alias("known_at"))
@@ -194,15 +232,25 @@ class Tabular:
         if "known_at" in rows.columns:
             return typed("known_at", rows.schema["known_at"], UTC_MICROS)
         if self._rule is None:
-            raise ConfigurationError(f"{self.name}: neither the feed nor its files say when rows were known; give known_at a rule")
+            raise ConfigurationError(
+                f"{self.name}: neither the feed nor its files say when rows were known; give known_at a rule"
+            )
         table = self.dataset.table
         if self._rule["of"] == "label":
             start = pl.lit(label).cast(UTC_MICROS)
         else:
             needed = self.dataset.ends.meta.root_names() if self.dataset.ends is not None else [table.event]
             read = rows.select(typed(c, rows.schema[c], table.schema[c]) for c in needed)
-            start = pl.lit(read.select((self.dataset.ends if self.dataset.ends is not None else pl.col(table.event)).cast(UTC_MICROS)).to_series())
+            start = pl.lit(
+                read.select(
+                    (self.dataset.ends if self.dataset.ends is not None else pl.col(table.event)).cast(UTC_MICROS)
+                ).to_series()
+            )
         delay = timedelta(**{_UNITS[self._rule["unit"]]: int(self._rule["by"])})
         if self._rule["hour"]:
-            return start.dt.truncate("1d") + delay + timedelta(hours=int(self._rule["hour"]), minutes=int(self._rule["minute"]))
+            return (
+                start.dt.truncate("1d")
+                + delay
+                + timedelta(hours=int(self._rule["hour"]), minutes=int(self._rule["minute"]))
+            )
         return start + delay

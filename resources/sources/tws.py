@@ -17,13 +17,17 @@ from quant_assets.errors import CaptureUnreadable, ConfigurationError
 from resources.sources.retry import Pause, Retry, persist
 
 T = TypeVar("T")
-Row = tuple[date | datetime, float, float, float, float, float]  # session, or start in UTC; open, high, low, close, volume
+Row = tuple[
+    date | datetime, float, float, float, float, float
+]  # session, or start in UTC; open, high, low, close, volume
 
 NO_DATA = 162  # among other things
 WINDOW, MOST = 600.0, 60
 REPEATED = 15.0
 BURST, IN_BURST = 2.0, 5
-LOST = frozenset({366, 100, 504, 10197})  # these pass: the query was lost, too many messages, not connected, another session has the data
+LOST = frozenset(
+    {366, 100, 504, 10197}
+)  # these pass: the query was lost, too many messages, not connected, another session has the data
 
 
 class Pacing:
@@ -53,7 +57,9 @@ def least(requests: int) -> float:
 class Gateway:
     """`with Gateway(...) as gateway:` connects when first asked, again where the line broke, and hangs up at the end, also on Ctrl-C."""
 
-    def __init__(self, host: str, port: int, client_id: int, *, timeout: float, pacing: Pacing, retry: Retry, pause: Pause) -> None:
+    def __init__(
+        self, host: str, port: int, client_id: int, *, timeout: float, pacing: Pacing, retry: Retry, pause: Pause
+    ) -> None:
         """`timeout`: seconds for one answer. Raises ConfigurationError where ib_async is not installed."""
         try:
             import ib_async
@@ -73,7 +79,9 @@ class Gateway:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             self._runner.run(self._hang_up())
         finally:
@@ -88,14 +96,21 @@ class Gateway:
         from ib_async import Stock
 
         name, _, primary = symbol.partition("@")
-        found = self._persist(f"contract {symbol}", lambda: self._ib.reqContractDetailsAsync(Stock(name, exchange, currency, primaryExchange=primary)))
+        found = self._persist(
+            f"contract {symbol}",
+            lambda: self._ib.reqContractDetailsAsync(Stock(name, exchange, currency, primaryExchange=primary)),
+        )
         contracts = [d.contract for d in found if d.contract is not None]
         if len(contracts) != 1:
             listed = [f"{c.symbol}@{c.primaryExchange}" for c in contracts]
-            raise CaptureUnreadable(f"IB: {symbol} on {exchange} in {currency} is {len(contracts)} contracts: {listed}. Name the one that is meant in the feed")
+            raise CaptureUnreadable(
+                f"IB: {symbol} on {exchange} in {currency} is {len(contracts)} contracts: {listed}. Name the one that is meant in the feed"
+            )
         return contracts[0]
 
-    def history(self, contract: Any, what: str, bar: str, end: datetime | None, duration: str, *, regular: bool) -> list[Row]:
+    def history(
+        self, contract: Any, what: str, bar: str, end: datetime | None, duration: str, *, regular: bool
+    ) -> list[Row]:
         """Bars up to `end` (None: now) over `duration` (`2 D`, `1 Y`), ascending; none where IB says that it has no data. `regular`: only regular trading hours."""
         about = f"{what} {bar} of {contract.symbol}, {duration} to {end or 'now'}"
         key = f"{contract.conId} {about} {regular}"
@@ -108,11 +123,15 @@ class Gateway:
 
         return self._persist(about, lambda: self._history(contract, what, bar, end, duration, regular), pace)
 
-    async def _history(self, contract: Any, what: str, bar: str, end: datetime | None, duration: str, regular: bool) -> list[Row]:
+    async def _history(
+        self, contract: Any, what: str, bar: str, end: datetime | None, duration: str, regular: bool
+    ) -> list[Row]:
         from ib_async.wrapper import RequestError
 
         try:  # no timeout of the library's: it would turn no answer into an empty one
-            bars = await self._ib.reqHistoricalDataAsync(contract, end, duration, bar, what, regular, formatDate=2, timeout=0)
+            bars = await self._ib.reqHistoricalDataAsync(
+                contract, end, duration, bar, what, regular, formatDate=2, timeout=0
+            )
         except RequestError as error:
             if error.code == NO_DATA and "no data" in error.message.lower():
                 return []
@@ -128,7 +147,14 @@ class Gateway:
             before()
             return self._runner.run(self._answer(ask))
 
-        return persist(attempt, f"IB {self._address[0]}:{self._address[1]}, {what}", self._retry, self._pause, (OSError, RequestError), _again)
+        return persist(
+            attempt,
+            f"IB {self._address[0]}:{self._address[1]}, {what}",
+            self._retry,
+            self._pause,
+            (OSError, RequestError),
+            _again,
+        )
 
     async def _answer(self, ask: Callable[[], Awaitable[T]]) -> T:
         try:
@@ -145,10 +171,20 @@ class Gateway:
         host, port, client_id = self._address
         self._heard = ""
         try:
-            await self._ib.connectAsync(host, port, clientId=client_id, timeout=min(self._timeout, 10), readonly=True, raiseSyncErrors=True, fetchFields=StartupFetchNONE)
+            await self._ib.connectAsync(
+                host,
+                port,
+                clientId=client_id,
+                timeout=min(self._timeout, 10),
+                readonly=True,
+                raiseSyncErrors=True,
+                fetchFields=StartupFetchNONE,
+            )
         except OSError as error:
             said = self._heard or str(error) or "nobody answers"
-            raise ConnectionError(f"no connection as client {client_id}: {said}. Start TWS or IB Gateway, allow API clients on this port, and give each program its own client id") from error
+            raise ConnectionError(
+                f"no connection as client {client_id}: {said}. Start TWS or IB Gateway, allow API clients on this port, and give each program its own client id"
+            ) from error
 
     async def _hang_up(self) -> None:
         if self._ib.isConnected():

@@ -25,7 +25,14 @@ MAX_MEMBER_BYTES = 256 * 1024 * 1024  # the largest real one has 2 MB; a bomb do
 SUFFIX = ".tar.gz"
 REPORTS = Shape(
     "filings",
-    {"symbol": "symbol", "session": "end_date", "form": "doc_type", "fiscal_year": "fiscal_year", "fiscal_period": "period_focus", "amended": "amend"},
+    {
+        "symbol": "symbol",
+        "session": "end_date",
+        "form": "doc_type",
+        "fiscal_year": "fiscal_year",
+        "fiscal_period": "period_focus",
+        "amended": "amend",
+    },
     Wide(name="item", value="value"),
 )
 NUMBERS = "revenues,op_income,net_income,eps_basic,eps_diluted,dividend,assets,cur_assets,cur_liab,cash,equity,cash_flow_op,cash_flow_inv,cash_flow_fin"
@@ -51,12 +58,18 @@ class VendorDrops:
         try:
             packed = path.read_bytes()
         except OSError as error:
-            raise CaptureUnreadable(f"{path}: {error.strerror}; the folder has drops for {len(self.labels())} days") from error
+            raise CaptureUnreadable(
+                f"{path}: {error.strerror}; the folder has drops for {len(self.labels())} days"
+            ) from error
         members, known_at = _members(packed, path)
         if "prices.csv" not in members:
             raise CaptureUnreadable(f"{path.name}: no prices.csv among {sorted(members)}")
         prices, malformed = parse(members["prices.csv"], f"{path.name}/prices.csv")
-        listings, broken = _listings(members["symbols.txt"], f"{path.name}/symbols.txt") if "symbols.txt" in members else (None, malformed.clear())
+        listings, broken = (
+            _listings(members["symbols.txt"], f"{path.name}/symbols.txt")
+            if "symbols.txt" in members
+            else (None, malformed.clear())
+        )
         filings, unread = _filings(members.get("reports.csv", ""), f"{path.name}/reports.csv")
         return Capture(
             source=self.name, label=label, location=str(path), sha256=hashlib.sha256(packed).hexdigest(), known_at=known_at, assumed=False,
@@ -82,7 +95,9 @@ def _members(packed: bytes, path: Path) -> tuple[dict[str, str], datetime]:
                 if content is None:
                     continue
                 if member.size > MAX_MEMBER_BYTES:
-                    raise CaptureUnreadable(f"{path.name}: {member.name} has {member.size:,} bytes, the limit is {MAX_MEMBER_BYTES:,}")
+                    raise CaptureUnreadable(
+                        f"{path.name}: {member.name} has {member.size:,} bytes, the limit is {MAX_MEMBER_BYTES:,}"
+                    )
                 texts[member.name.removeprefix("./")] = content.read().decode("utf-8", errors="replace")
                 latest = max(latest, int(member.mtime))
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:  # gzip says OSError or EOFError, zlib its own
@@ -94,13 +109,24 @@ def _members(packed: bytes, path: Path) -> tuple[dict[str, str], datetime]:
 
 def _listings(text: str, file: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Symbols with their names, each pair once, and the lines that are none."""
-    lines = pl.DataFrame({"content": text.splitlines()}, schema={"content": pl.String}).with_row_index("line", offset=1).filter(pl.col("content").str.strip_chars() != "")
+    lines = (
+        pl.DataFrame({"content": text.splitlines()}, schema={"content": pl.String})
+        .with_row_index("line", offset=1)
+        .filter(pl.col("content").str.strip_chars() != "")
+    )
     cells = pl.col("content").str.split("\t")
     rows = lines.with_columns(
-        cells.list.get(0).str.strip_chars().alias("symbol"), cells.list.get(1, null_on_oob=True).str.strip_chars().alias("name"), pl.lit(None, pl.String).alias("sector"), pl.lit(file).alias("file")
+        cells.list.get(0).str.strip_chars().alias("symbol"),
+        cells.list.get(1, null_on_oob=True).str.strip_chars().alias("name"),
+        pl.lit(None, pl.String).alias("sector"),
+        pl.lit(file).alias("file"),
     )
     good = (pl.col("symbol") != "") & pl.col("name").is_not_null() & (pl.col("name") != "")
-    broken = rows.filter(~good).with_columns(pl.lit("not `symbol TAB name`").alias("reason")).select("file", pl.col("line").cast(pl.Int64), "symbol", "reason", "content")
+    broken = (
+        rows.filter(~good)
+        .with_columns(pl.lit("not `symbol TAB name`").alias("reason"))
+        .select("file", pl.col("line").cast(pl.Int64), "symbol", "reason", "content")
+    )
     return typed(rows.filter(good).unique(["symbol", "name"], keep="first", maintain_order=True), LISTINGS), broken
 
 
@@ -112,7 +138,12 @@ def _filings(text: str, file: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     if given.height < (1 if header else 2):
         return pl.DataFrame(), none
     try:
-        return shaped(delimited(text, header).with_columns(pl.lit(file).alias("#file")).lazy(), REPORTS, dataset(REPORTS.dataset)).collect(), none
+        return shaped(
+            delimited(text, header).with_columns(pl.lit(file).alias("#file")).lazy(), REPORTS, dataset(REPORTS.dataset)
+        ).collect(), none
     except (ContractViolation, CaptureUnreadable) as error:
         reason = f"no filings: {str(error).partition('.')[0]}"
-        return pl.DataFrame(), typed(given.slice(1).with_columns(file=pl.lit(file), symbol=pl.lit(None, pl.String), reason=pl.lit(reason)), MALFORMED)
+        return pl.DataFrame(), typed(
+            given.slice(1).with_columns(file=pl.lit(file), symbol=pl.lit(None, pl.String), reason=pl.lit(reason)),
+            MALFORMED,
+        )

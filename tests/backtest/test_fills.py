@@ -22,8 +22,18 @@ def order(cid: str, side: int = 1, quantity: int = 100, sid: int = 1, session: d
     return Working(key=cid, order=made)
 
 
-def at_open(working: list[Working], opened: float | None = 10.0, volume: int | None = 100_000, session: date = D, splits: tuple[int, ...] = (), sid: int = 1):
-    bars = pl.DataFrame({"sid": [sid], "open": [opened], "volume": [volume]}, schema={"sid": pl.Int64, "open": pl.Float64, "volume": pl.Int64})
+def at_open(
+    working: list[Working],
+    opened: float | None = 10.0,
+    volume: int | None = 100_000,
+    session: date = D,
+    splits: tuple[int, ...] = (),
+    sid: int = 1,
+):
+    bars = pl.DataFrame(
+        {"sid": [sid], "open": [opened], "volume": [volume]},
+        schema={"sid": pl.Int64, "open": pl.Float64, "volume": pl.Int64},
+    )
     return match(working, bars, splits, session, CUTS.calendar.open(session), MODEL)
 
 
@@ -31,7 +41,12 @@ def at_open(working: list[Working], opened: float | None = 10.0, volume: int | N
 def test_price_moves_against_the_order(side, price):
     """A buy pays and a sale loses the slippage, to four decimals; arrival is the open; the fee is commission in cents."""
     (fill,), (update,) = at_open([order("a", side, 1_000)], 10.0012)
-    assert (fill.price, fill.arrival_price, fill.fee, fill.quantity) == (Decimal(price), Decimal("10.0012"), Decimal("5.00"), 1_000)
+    assert (fill.price, fill.arrival_price, fill.fee, fill.quantity) == (
+        Decimal(price),
+        Decimal("10.0012"),
+        Decimal("5.00"),
+        1_000,
+    )
     assert (update.state, update.filled) == (OrderState.FILLED, 1_000)
 
 
@@ -45,14 +60,19 @@ def test_cap_is_shared_and_the_rest_carries():
     old, new = order("z", quantity=80, session=SESSIONS[2]), order("a", quantity=80)
     fills, updates = at_open([new, old], volume=2_000)
     assert [(f.client_order_id, f.quantity) for f in fills] == [("z", 80), ("a", 20)]
-    assert [(u.key, u.state, u.filled) for u in updates] == [("z", OrderState.FILLED, 80), ("a", OrderState.PARTIAL, 20)]
+    assert [(u.key, u.state, u.filled) for u in updates] == [
+        ("z", OrderState.FILLED, 80),
+        ("a", OrderState.PARTIAL, 20),
+    ]
     carried = Working(key="a", order=new.order, filled=20)
     fills, updates = at_open([carried], volume=200, session=new.order.good_till)
     assert [f.quantity for f in fills] == [10]
     assert [(u.state, u.filled, u.reason) for u in updates] == [(OrderState.EXPIRED, 30, "PARTICIPATION")]
 
 
-@pytest.mark.parametrize(("opened", "volume"), [(None, 100), (0.0, 100), (float("nan"), 100), (float("inf"), 100), (10.0, None), (10.0, 0)])
+@pytest.mark.parametrize(
+    ("opened", "volume"), [(None, 100), (0.0, 100), (float("nan"), 100), (float("inf"), 100), (10.0, None), (10.0, 0)]
+)
 def test_no_market_no_fill(opened, volume):
     """Without an open or without volume nothing fills, and the order stays as it is."""
     assert at_open([order("a")], opened, volume) == ([], [])
@@ -79,6 +99,9 @@ def test_execution_ids_are_content():
     """The same fill has the same id; another session or another order under the same client id has another."""
     one = order("a", quantity=1_000_000)
     again = Working(key="a#2", order=one.order)
-    ids = [f.exec_id for f in at_open([one])[0] + at_open([one])[0] + at_open([one], session=SESSIONS[4])[0] + at_open([again])[0]]
+    ids = [
+        f.exec_id
+        for f in at_open([one])[0] + at_open([one])[0] + at_open([one], session=SESSIONS[4])[0] + at_open([again])[0]
+    ]
     assert ids[0] == ids[1]
     assert len(set(ids)) == 3

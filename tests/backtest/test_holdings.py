@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_assets.backtest.holdings import Holdings, apply_actions, apply_fills, due_actions, entitlements, late_changes, mark, splits_ex
+from quant_assets.backtest.holdings import (
+    Holdings,
+    apply_actions,
+    apply_fills,
+    due_actions,
+    entitlements,
+    late_changes,
+    mark,
+    splits_ex,
+)
 from quant_assets.records import Fill
 from tests.execution.small_market import CUTS, SESSIONS, action, actions
 
@@ -15,25 +24,49 @@ SHARES = st.integers(-100_000, 100_000)
 
 
 def held(quantity: int, price: Decimal = Decimal(30), session: date = BEFORE) -> Holdings:
-    return Holdings(session=session, cash=Decimal(1_000), quantities={1: quantity} if quantity else {}, marks={1: price} if quantity else {})
+    return Holdings(
+        session=session,
+        cash=Decimal(1_000),
+        quantities={1: quantity} if quantity else {},
+        marks={1: price} if quantity else {},
+    )
 
 
 def filled(exec_id: str, side: int, quantity: int, price: Decimal, fee: Decimal, sid: int = 1) -> Fill:
-    return Fill(exec_id=exec_id, client_order_id="c", session=D, sid=sid, side=side, quantity=quantity, price=price, fee=fee, arrival_price=price, ts=CUTS.calendar.open(D))
+    return Fill(
+        exec_id=exec_id,
+        client_order_id="c",
+        session=D,
+        sid=sid,
+        side=side,
+        quantity=quantity,
+        price=price,
+        fee=fee,
+        arrival_price=price,
+        ts=CUTS.calendar.open(D),
+    )
 
 
 @given(SHARES, PRICES, st.integers(1, 50), st.integers(1, 50), st.sampled_from(["split", "stock_dividend"]))
 def test_split_makes_no_profit(quantity, price, numerator, denominator, kind):
     """A split or stock dividend leaves equity as it was, up to the cent of cash in lieu and the sixth decimal of the mark; and no fraction of a share."""
     before = held(quantity, price)
-    after, moved = apply_actions(before, actions(action(1, D, kind, numerator=numerator, denominator=denominator)), {(1, D): quantity})
+    after, moved = apply_actions(
+        before, actions(action(1, D, kind, numerator=numerator, denominator=denominator)), {(1, D): quantity}
+    )
     rounding = Decimal("0.005") + (abs(quantity) * numerator // denominator + 1) * Decimal("0.0000005")
     assert abs(after.equity - before.equity) <= rounding
     assert abs(after.quantities.get(1, 0)) == abs(quantity) * numerator // denominator
     assert after.cash - before.cash == sum((m.amount for m in moved), Decimal(0))
 
 
-@given(SHARES, st.decimals("0", "20", places=4), st.lists(st.tuples(st.sampled_from([-1, 1]), st.integers(1, 9_999), PRICES, st.decimals("0", "99", places=2)), max_size=6))
+@given(
+    SHARES,
+    st.decimals("0", "20", places=4),
+    st.lists(
+        st.tuples(st.sampled_from([-1, 1]), st.integers(1, 9_999), PRICES, st.decimals("0", "99", places=2)), max_size=6
+    ),
+)
 def test_cash_changes_by_what_the_journal_says(quantity, dividend, trades):
     """Actions and fills change cash by exactly the sum of the movements, and shares by exactly what was traded."""
     before = held(quantity)
@@ -46,7 +79,15 @@ def test_cash_changes_by_what_the_journal_says(quantity, dividend, trades):
 RATIO = {"numerator": st.integers(1, 50), "denominator": st.integers(1, 50)}
 
 
-@given(SHARES, PRICES, st.booleans(), st.fixed_dictionaries(RATIO), st.decimals("0", "1", places=3), st.sampled_from(["spin_off", "merger"]), st.booleans())
+@given(
+    SHARES,
+    PRICES,
+    st.booleans(),
+    st.fixed_dictionaries(RATIO),
+    st.decimals("0", "1", places=3),
+    st.sampled_from(["spin_off", "merger"]),
+    st.booleans(),
+)
 def test_what_another_company_takes_over_keeps_its_worth(quantity, price, known, ratio, part, kind, held_already):
     """Whatever part of a price a spin-off hands out or a merger pays in cash, equity stays at unchanged total value up to the cent and the sixth decimal of the marks, and each share is accounted for."""
     cash = (price * part).quantize(Decimal("0.0001"))
@@ -55,27 +96,57 @@ def test_what_another_company_takes_over_keeps_its_worth(quantity, price, known,
     theirs = (worth * ratio["denominator"] / ratio["numerator"]).quantize(Decimal("0.000001"))
     before = held(quantity, price)
     if held_already:
-        before = Holdings(session=BEFORE, cash=before.cash, quantities=before.quantities | {2: 5}, marks=before.marks | {2: theirs})
-    after, moved = apply_actions(before, actions(action(1, D, kind, counterpart="S2", **ratio, **terms)), {(1, D): quantity}, {"S2": 2} if known else {})
+        before = Holdings(
+            session=BEFORE, cash=before.cash, quantities=before.quantities | {2: 5}, marks=before.marks | {2: theirs}
+        )
+    after, moved = apply_actions(
+        before,
+        actions(action(1, D, kind, counterpart="S2", **ratio, **terms)),
+        {(1, D): quantity},
+        {"S2": 2} if known else {},
+    )
     whole = abs(quantity) * ratio["numerator"] // ratio["denominator"] * (1 if quantity > 0 else -1) * known
     assert after.quantities.get(2, 0) - 5 * held_already == whole
     assert after.quantities.get(1, 0) == (quantity if kind == "spin_off" else 0)
     assert abs(after.equity - before.equity) <= Decimal("0.01") + (abs(whole) + 1) * Decimal("0.0000005")
     assert sum((m.amount for m in moved if m.kind == "transfer"), Decimal(0)) == 0
     assert after.cash - before.cash == sum((m.amount for m in moved), Decimal(0))
-    assert not [m for m in moved if known and m.kind == "cash_in_lieu" and abs(m.amount) > abs(theirs) + Decimal("0.005")]
+    assert not [
+        m for m in moved if known and m.kind == "cash_in_lieu" and abs(m.amount) > abs(theirs) + Decimal("0.005")
+    ]
 
 
 @pytest.mark.parametrize(
     ("kind", "terms", "sids", "shares", "marks", "paid"),
     [
         # 3 shares of S2 for 7 of S1: 42 of 100 are whole, 6/7 of one is paid at 14
-        ("spin_off", {"value": 6.0, "numerator": 3, "denominator": 7}, {"S2": 2}, {1: 100, 2: 42}, {1: 24, 2: 14}, {"cash_in_lieu": "12.00"}),
+        (
+            "spin_off",
+            {"value": 6.0, "numerator": 3, "denominator": 7},
+            {"S2": 2},
+            {1: 100, 2: 42},
+            {1: 24, 2: 14},
+            {"cash_in_lieu": "12.00"},
+        ),
         ("spin_off", {"value": 6.0, "numerator": 3, "denominator": 7}, {}, {1: 100}, {1: 24}, {"spin_off": "600.00"}),
         ("spin_off", {"value": 6.0}, {"S2": 2}, {1: 100}, {1: 24}, {"spin_off": "600.00"}),
-        ("spin_off", {"numerator": 1, "denominator": 2}, {"S2": 2}, {1: 100, 2: 50}, {1: 30, 2: 0}, {}),  # worth unknown: the day's close will say
+        (
+            "spin_off",
+            {"numerator": 1, "denominator": 2},
+            {"S2": 2},
+            {1: 100, 2: 50},
+            {1: 30, 2: 0},
+            {},
+        ),  # worth unknown: the day's close will say
         ("merger", {"cash": Decimal("31.5")}, {}, {}, {}, {"merger": "3150.00"}),
-        ("merger", {"cash": Decimal(9), "numerator": 3, "denominator": 7}, {"S2": 2}, {2: 42}, {2: 49}, {"merger": "900.00", "cash_in_lieu": "42.00"}),
+        (
+            "merger",
+            {"cash": Decimal(9), "numerator": 3, "denominator": 7},
+            {"S2": 2},
+            {2: 42},
+            {2: 49},
+            {"merger": "900.00", "cash_in_lieu": "42.00"},
+        ),
         ("merger", {"numerator": 3, "denominator": 7}, {"S2": 2}, {2: 42}, {2: 70}, {"cash_in_lieu": "60.00"}),
         ("merger", {"cash": Decimal(9), "numerator": 3, "denominator": 7}, {}, {}, {}, {"merger": "3000.00"}),
         ("merger", {"value": 0.1}, {}, {}, {}, {"merger": "3300.00"}),
@@ -89,7 +160,9 @@ def test_what_is_handed_out(kind, terms, sids, shares, marks, paid):
         after, moved = apply_actions(held(100 * side), acted, {(1, D): 100 * side}, sids)
         assert after.quantities == {sid: n * side for sid, n in shares.items()}
         assert after.marks == {sid: Decimal(m) for sid, m in marks.items()}
-        assert {m.kind: m.amount for m in moved if m.kind != "transfer"} == {k: Decimal(amount) * side for k, amount in paid.items()}
+        assert {m.kind: m.amount for m in moved if m.kind != "transfer"} == {
+            k: Decimal(amount) * side for k, amount in paid.items()
+        }
 
 
 def test_actions_of_one_session_are_booked_in_their_order():
@@ -105,8 +178,15 @@ def test_actions_of_one_session_are_booked_in_their_order():
     before = held(10)
     after, moved = apply_actions(before, due.filter(due["kind"] != "delisting"), {(1, D): 10}, {"S2": 2})
     assert (after.quantities, after.marks) == ({1: 22, 2: 2}, {1: Decimal("12.272727"), 2: Decimal(12)})
-    assert sorted((m.kind, m.amount) for m in moved) == [("cash_in_lieu", 6), ("dividend", 5), ("transfer", -24), ("transfer", 24)]
-    ended, paid = apply_actions(before, actions(*due.to_dicts(), action(**one, kind="merger", cash=Decimal(13))), {(1, D): 10}, {"S2": 2})
+    assert sorted((m.kind, m.amount) for m in moved) == [
+        ("cash_in_lieu", 6),
+        ("dividend", 5),
+        ("transfer", -24),
+        ("transfer", 24),
+    ]
+    ended, paid = apply_actions(
+        before, actions(*due.to_dicts(), action(**one, kind="merger", cash=Decimal(13))), {(1, D): 10}, {"S2": 2}
+    )
     assert ended.quantities == {2: 2}
     assert [m.amount for m in paid if m.kind in {"merger", "delisting"}] == [Decimal(286)]
     assert len({(m.kind, m.sid, m.reference) for m in paid}) == len(paid)  # the journal's key
@@ -147,7 +227,9 @@ def test_late_split_adds_the_missing_shares():
 def test_dividend_after_a_split_booked_together():
     """A dividend on new shares counts those that an earlier split, booked in the same call, brought."""
     first, second = SESSIONS[1], SESSIONS[2]
-    due = actions(action(1, first, "split", D, numerator=2, denominator=1), action(1, second, "dividend", D, cash=Decimal(1)))
+    due = actions(
+        action(1, first, "split", D, numerator=2, denominator=1), action(1, second, "dividend", D, cash=Decimal(1))
+    )
     _, moved = apply_actions(held(100), due, {(1, first): 100, (1, second): 100})
     assert [m.amount for m in moved] == [Decimal(200)]
 
@@ -193,13 +275,19 @@ class TestDue:
         row = {"sid": 1, "ex": SESSIONS[4], "kind": "dividend"}
         versions = [action(**row, known=SESSIONS[k], cash=Decimal(k), withdrawn=k == 6) for k in (3, 5, 6, 8)]
         assert self.booked(*versions) == [SESSIONS[4]]
-        assert [s for s in SESSIONS[1:] if late_changes(actions(*versions), CUTS, s)] == [SESSIONS[5], SESSIONS[6], SESSIONS[8]]
+        assert [s for s in SESSIONS[1:] if late_changes(actions(*versions), CUTS, s)] == [
+            SESSIONS[5],
+            SESSIONS[6],
+            SESSIONS[8],
+        ]
 
     def test_withdrawn_before_any_cut_saw_it(self):
         """A late action that was in force at no cut, and is reinstated, is booked then."""
         row = {"sid": 1, "ex": SESSIONS[4], "kind": "dividend", "cash": Decimal(1)}
         early = action(**row, known=SESSIONS[6]) | {"known_at": CUTS.calendar.open(SESSIONS[6])}
-        assert self.booked(early, action(**row, known=SESSIONS[6], withdrawn=True), action(**row, known=SESSIONS[8])) == [SESSIONS[8]]
+        assert self.booked(
+            early, action(**row, known=SESSIONS[6], withdrawn=True), action(**row, known=SESSIONS[8])
+        ) == [SESSIONS[8]]
 
     def test_entitlement_is_the_evening_before_ex(self):
         """Entitled are the shares held at the end of the session before the ex-session."""
@@ -208,6 +296,11 @@ class TestDue:
 
     def test_splits_as_known(self):
         """A split that the cut does not know yet ends no order."""
-        late = actions(action(1, SESSIONS[4], "split", SESSIONS[5], numerator=2, denominator=1), action(2, SESSIONS[4], "split", numerator=2, denominator=1))
+        late = actions(
+            action(1, SESSIONS[4], "split", SESSIONS[5], numerator=2, denominator=1),
+            action(2, SESSIONS[4], "split", numerator=2, denominator=1),
+        )
         assert splits_ex(late, CUTS, SESSIONS[4]) == {2}
-        assert splits_ex(actions(action(3, SESSIONS[4], "stock_dividend", numerator=21, denominator=20)), CUTS, SESSIONS[4]) == {3}
+        assert splits_ex(
+            actions(action(3, SESSIONS[4], "stock_dividend", numerator=21, denominator=20)), CUTS, SESSIONS[4]
+        ) == {3}

@@ -73,7 +73,9 @@ def test_equity_is_what_the_journal_and_pnl_say(ranged):
     """Cash is the sum of the journal; the P&L by name adds up to the change of equity, every session."""
     nav = ranged["nav"]
     journal = ranged["journal"].group_by("session").agg(pl.col("amount").sum()).sort("session")
-    assert nav["cash"].to_list() == [sum(journal.filter(pl.col("session") <= s)["amount"], Decimal(0)) for s in nav["session"]]
+    assert nav["cash"].to_list() == [
+        sum(journal.filter(pl.col("session") <= s)["amount"], Decimal(0)) for s in nav["session"]
+    ]
     by_name = {s: sum(ranged["pnl"].filter(pl.col("session") == s)["total"], Decimal(0)) for s in nav["session"]}
     equity = [RESEARCH.capital, *nav["equity"]]
     assert list(by_name.values()) == [b - a for a, b in pairwise(equity)]

@@ -20,7 +20,11 @@ def test_the_binary_format_gives_back_every_bar_and_nan_where_a_name_did_not_tra
     assert (tmp_path / "calendars" / "day.txt").read_text().split() == [str(s) for s in sessions]
     listed = [line.split("\t") for line in (tmp_path / "instruments" / "all.txt").read_text().splitlines()]
     for (sid, first, last), rows in zip(listed, panel.partition_by("sid", maintain_order=True), strict=True):
-        assert (sid, first, last) == (instrument(rows["sid"][0]), str(sessions[rows["i"][0]]), str(sessions[rows["i"][-1]]))
+        assert (sid, first, last) == (
+            instrument(rows["sid"][0]),
+            str(sessions[rows["i"][0]]),
+            str(sessions[rows["i"][-1]]),
+        )
         for field in FIELDS:
             start, *values = np.fromfile(tmp_path / "features" / sid.lower() / f"{field}.day.bin", "<f4")
             assert start == rows["i"][0]
@@ -56,19 +60,29 @@ def test_the_synthetic_market_has_what_it_is_there_for():
 )
 def test_exact_values_are_those_worked_out_by_hand(feature, close, volume, expected):
     """Deviation over mean, deviation over the row's own volume, correlation with the logarithm."""
-    assert exact(feature, np.array(close, np.float32), np.array(volume, np.float32)) == pytest.approx(expected, rel=1e-11, nan_ok=True)
+    assert exact(feature, np.array(close, np.float32), np.array(volume, np.float32)) == pytest.approx(
+        expected, rel=1e-11, nan_ok=True
+    )
 
 
 def test_a_deviation_is_that_of_the_closes_that_are_there():
     """Of the window alone, with n - 1."""
-    assert deviation("RSQR5", np.array([9.0, 9.0, 1.0, math.nan, 3.0, math.nan, math.nan], np.float32)) == pytest.approx(math.sqrt(2))
+    assert deviation(
+        "RSQR5", np.array([9.0, 9.0, 1.0, math.nan, 3.0, math.nan, math.nan], np.float32)
+    ) == pytest.approx(math.sqrt(2))
     assert math.isnan(deviation("RSQR5", np.array([3.0], np.float32)))
 
 
 def test_a_difference_of_value_and_one_of_mask_are_counted_apart(tmp_path):
     """Two cells beyond the tolerance, one number against none; infinite counts as none."""
     answer, nan = tmp_path / "qlib.parquet", math.nan
-    theirs = pl.DataFrame({"instrument": [instrument(7)] * 5, "datetime": [date(2020, 1, d) for d in range(1, 6)], "MA5": [1.0, 2.0, nan, math.inf, 1e9]})
+    theirs = pl.DataFrame(
+        {
+            "instrument": [instrument(7)] * 5,
+            "datetime": [date(2020, 1, d) for d in range(1, 6)],
+            "MA5": [1.0, 2.0, nan, math.inf, 1e9],
+        }
+    )
     theirs.write_parquet(answer)
     ours = pl.DataFrame({"sid": [7] * 5, "MA5": [1.0, 2.1, 3.0, None, 1e9 + 1]})
     found = compare(ours, answer, ["MA5"])
@@ -80,4 +94,10 @@ def test_a_difference_of_value_and_one_of_mask_are_counted_apart(tmp_path):
 
 def test_families_are_named_as_in_the_definition():
     """KMID2 is a bar's shape, not a window of two."""
-    assert [family(f) for f in ("KMID2", "KLEN", "VWAP0", "ROC60", "VSUMP5")] == ["KBAR", "KBAR", "price", "ROC", "VSUMP"]
+    assert [family(f) for f in ("KMID2", "KLEN", "VWAP0", "ROC60", "VSUMP5")] == [
+        "KBAR",
+        "KBAR",
+        "price",
+        "ROC",
+        "VSUMP",
+    ]

@@ -19,7 +19,9 @@ def die(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def around(owner: Any, name: str, *, before: bool, hit: int = 1, only: Callable[..., bool] = lambda *_a, **_k: True) -> None:
+def around(
+    owner: Any, name: str, *, before: bool, hit: int = 1, only: Callable[..., bool] = lambda *_a, **_k: True
+) -> None:
     """Make the `hit`-th call of `owner.name` die, before or after it did its work."""
     real, count = getattr(owner, name), iter(range(1, 1_000_000))
 
@@ -46,9 +48,15 @@ POINTS: dict[str, Callable[[Home], None]] = {
     "in the middle of the venue's session": lambda _: around(paper, "mark", before=True, hit=2),
     "after the venue's session": lambda h: around(h.broker, "sync", before=False, hit=2),
     "between two executions of the drop copy": lambda h: around(h.ledger, "book_fill", before=False, hit=2),
-    "between two order states of the drop copy": lambda h: around(h.ledger, "transition", before=False, hit=1, only=lambda *_a, **k: k.get("filled") is not None),
-    "before the session counts as booked": lambda h: around(h.store, "append", before=True, hit=2, only=lambda table, _: table is NAV),
-    "after the session counts as booked": lambda h: around(h.store, "append", before=False, hit=2, only=lambda table, _: table is NAV),
+    "between two order states of the drop copy": lambda h: around(
+        h.ledger, "transition", before=False, hit=1, only=lambda *_a, **k: k.get("filled") is not None
+    ),
+    "before the session counts as booked": lambda h: around(
+        h.store, "append", before=True, hit=2, only=lambda table, _: table is NAV
+    ),
+    "after the session counts as booked": lambda h: around(
+        h.store, "append", before=False, hit=2, only=lambda table, _: table is NAV
+    ),
     "inside a commit of a table": lambda _: around(DeltaStore, "_unwritten", before=False, hit=12),
 }
 

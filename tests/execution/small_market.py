@@ -62,7 +62,9 @@ def bars() -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict(BARS.schema))
 
 
-def action(sid: int, ex: date, kind: str, known: date | None = None, *, withdrawn: bool = False, **values: object) -> dict[str, object]:
+def action(
+    sid: int, ex: date, kind: str, known: date | None = None, *, withdrawn: bool = False, **values: object
+) -> dict[str, object]:
     """One row of ACTIONS, known at the cut of `known` (default: the session before ex)."""
     at = CUTS.of(known or CUTS.calendar.shift(ex, -1))
     return {
@@ -85,7 +87,9 @@ ACTED = actions(
 )
 
 
-def decisions(session: date, weights: dict[int, float], verdict: dict[int, str] | None = None, variant: str = "") -> pl.DataFrame:
+def decisions(
+    session: date, weights: dict[int, float], verdict: dict[int, str] | None = None, variant: str = ""
+) -> pl.DataFrame:
     """One decision set. Reference prices are the session's closes, or the last ones before."""
     known = bars().filter(pl.col("session") <= session).sort("session").unique("sid", keep="last")
     closes = dict(known.select("sid", "close").iter_rows())
@@ -104,7 +108,11 @@ def decisions(session: date, weights: dict[int, float], verdict: dict[int, str] 
 
 def weights(i: int) -> dict[int, float]:
     """Who is wanted in the i-th session: the choice wanders, so that all is bought and sold again."""
-    return {sid: 0.24 if (sid + i // 2) % 4 < 2 and sid != (i % 8) + 1 else 0.0 for sid in SIDS if not (sid == 6 and i >= 9) and not (sid == 8 and i in {7, 8})}
+    return {
+        sid: 0.24 if (sid + i // 2) % 4 < 2 and sid != (i % 8) + 1 else 0.0
+        for sid in SIDS
+        if not (sid == 6 and i >= 9) and not (sid == 8 and i in {7, 8})
+    }
 
 
 def stored(root: Path, sessions: Sequence[date] = SESSIONS) -> DeltaStore:
@@ -112,7 +120,11 @@ def stored(root: Path, sessions: Sequence[date] = SESSIONS) -> DeltaStore:
     store = DeltaStore(root)
     store.append(BARS, bars())
     store.append(ACTIONS, ACTED)
-    sets = [decisions(s, weights(i), {sid: "NO_TRADE" for sid in SIDS if i == 3 or (sid == 2 and i == 9)}) for i, s in enumerate(SESSIONS) if s in sessions]
+    sets = [
+        decisions(s, weights(i), {sid: "NO_TRADE" for sid in SIDS if i == 3 or (sid == 2 and i == 9)})
+        for i, s in enumerate(SESSIONS)
+        if s in sessions
+    ]
     store.append(DECISIONS, pl.concat(sets))
     store.append(VERDICTS, pl.concat([verdict(s) for s in sessions]))
     return store
@@ -141,7 +153,9 @@ def desk(store: DeltaStore, root: Path) -> BrokerDesk:
 
     def market(session: date) -> tuple[pl.DataFrame, pl.DataFrame]:
         as_of = CUTS.of(session)
-        return in_force(store.read(BARS, as_of=as_of, first=session, last=session), BARS), store.read(ACTIONS, as_of=as_of, last=session)
+        return in_force(store.read(BARS, as_of=as_of, first=session, last=session), BARS), store.read(
+            ACTIONS, as_of=as_of, last=session
+        )
 
     return BrokerDesk(root, market, CUTS)
 

@@ -11,7 +11,18 @@ from quant_assets.records import Break, OrderState
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, VERDICTS
 from resources.ledger import SqliteLedger
 from resources.store import DeltaStore
-from tests.execution.small_market import CUTS, PAPER, RESEARCH, SESSIONS, STRATEGY, Home, bars, decisions, verdict, weights
+from tests.execution.small_market import (
+    CUTS,
+    PAPER,
+    RESEARCH,
+    SESSIONS,
+    STRATEGY,
+    Home,
+    bars,
+    decisions,
+    verdict,
+    weights,
+)
 
 D = SESSIONS[0]
 
@@ -97,7 +108,15 @@ def test_no_decisions(home):
     refused(home, "NO_DECISIONS")
 
 
-@pytest.mark.parametrize("judged", [VERDICTS.empty(), verdict(D, passed=False), verdict(SESSIONS[1]), verdict(D).with_columns(content_hash=pl.lit("another"))])
+@pytest.mark.parametrize(
+    "judged",
+    [
+        VERDICTS.empty(),
+        verdict(D, passed=False),
+        verdict(SESSIONS[1]),
+        verdict(D).with_columns(content_hash=pl.lit("another")),
+    ],
+)
 def test_data_not_released(home, judged):
     """A failed verdict, none, one of another session or of other content: nothing leaves."""
     home.store = _with_decisions(home, decisions(D, weights(0)), judged=judged)
@@ -106,8 +125,12 @@ def test_data_not_released(home, judged):
 
 def test_open_break_blocks_this_book(home):
     """A break of the book blocks it until a person resolves it; one of another book does not."""
-    home.ledger.open_break(Break(break_id="b0", book="other", session=D, kind="cash", subject="USD", ours="1", theirs="2"))
-    home.ledger.open_break(Break(break_id="b1", book=PAPER.name, session=D, kind="cash", subject="USD", ours="1", theirs="2"))
+    home.ledger.open_break(
+        Break(break_id="b0", book="other", session=D, kind="cash", subject="USD", ours="1", theirs="2")
+    )
+    home.ledger.open_break(
+        Break(break_id="b1", book=PAPER.name, session=D, kind="cash", subject="USD", ours="1", theirs="2")
+    )
     refused(home, "OPEN_BREAKS")
     home.ledger.resolve_break("b1", by="ops", reason="fee")
     assert home.deliver(D).state == "done"
@@ -155,7 +178,9 @@ def test_interrupted_day_is_resumed_by_the_next(home):
     """Orders that an interrupted day left unsent do not go out a day late: they expire, and count no more."""
     home.deliver(D)
     stale = home.ledger.orders(PAPER.name)[0][0]
-    left = msgspec.structs.replace(stale, client_order_id="left", sid=99, decided=CUTS.calendar.shift(D, -1), session=D, good_till=D)
+    left = msgspec.structs.replace(
+        stale, client_order_id="left", sid=99, decided=CUTS.calendar.shift(D, -1), session=D, good_till=D
+    )
     home.ledger.bind(PAPER.name, STRATEGY.name, left.decided, "older", [left])
     home.settle(SESSIONS[1])
     report = home.deliver(SESSIONS[1])

@@ -15,9 +15,17 @@ from tests.execution.small_market import PAPER, Home
 
 def outcome(home: Home) -> dict[str, object]:
     """All that must not depend on where the process died."""
-    tables: dict[str, object] = {t.name: home.store.read(t, as_of=None).rows() for t in (ORDERS, FILLS, POSITIONS, JOURNAL, NAV)}
+    tables: dict[str, object] = {
+        t.name: home.store.read(t, as_of=None).rows() for t in (ORDERS, FILLS, POSITIONS, JOURNAL, NAV)
+    }
     orders = sorted((o.client_order_id, o.sid, o.side, o.quantity, o.filled, o.state) for o in home.broker.orders())
-    return tables | {"venue": orders, "cash": home.broker.cash(), "positions": home.broker.positions(), "outbox": home.ledger.orders(PAPER.name), "booked": home.ledger.fills(PAPER.name)}
+    return tables | {
+        "venue": orders,
+        "cash": home.broker.cash(),
+        "positions": home.broker.positions(),
+        "outbox": home.ledger.orders(PAPER.name),
+        "booked": home.ledger.fills(PAPER.name),
+    }
 
 
 @pytest.fixture(scope="module")

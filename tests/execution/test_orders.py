@@ -83,7 +83,14 @@ def test_no_equity_buys_nothing():
 def test_ids():
     """Ids are 22 of [a-z0-9], the same for the same intent and different in every part."""
     parts = ("book", "strategy", D, "open", 1, "exit")
-    others = [("b", *parts[1:]), (parts[0], "s", *parts[2:]), (*parts[:2], NEXT, *parts[3:]), (*parts[:3], "close", *parts[4:]), (*parts[:4], 2, "exit"), (*parts[:5], "rebalance")]
+    others = [
+        ("b", *parts[1:]),
+        (parts[0], "s", *parts[2:]),
+        (*parts[:2], NEXT, *parts[3:]),
+        (*parts[:3], "close", *parts[4:]),
+        (*parts[:4], 2, "exit"),
+        (*parts[:5], "rebalance"),
+    ]
     ids = [client_order_id(*p) for p in [parts, *others]]
     assert len(set(ids)) == 7
     assert ids[0] == client_order_id(*parts)
@@ -93,15 +100,25 @@ def test_ids():
 def test_good_till():
     """An order is decided in one session, due in the next, and good for as many sessions as the strategy says."""
     (order,) = orders_for(PAPER, STRATEGY, decisions(D, {1: 0.2}), held({}), (), NEXT, CUTS.calendar, {})
-    assert (order.decided, order.session, order.good_till) == (D, NEXT, CUTS.calendar.shift(NEXT, STRATEGY.good_for_sessions - 1))
+    assert (order.decided, order.session, order.good_till) == (
+        D,
+        NEXT,
+        CUTS.calendar.shift(NEXT, STRATEGY.good_for_sessions - 1),
+    )
     assert order.good_till - order.session < timedelta(days=7)
 
 
-@pytest.mark.parametrize(("limits", "kept", "why"), [({"max_orders": 2}, [2, 4], "2 orders per session"), ({"max_order_notional": Decimal(500)}, [1, 2], "per order")])
+@pytest.mark.parametrize(
+    ("limits", "kept", "why"),
+    [({"max_orders": 2}, [2, 4], "2 orders per session"), ({"max_order_notional": Decimal(500)}, [1, 2], "per order")],
+)
 def test_limits_refuse_whole_orders(limits, kept, why):
     """Beyond a limit an order is refused with the reason, not resized; sales come first."""
     quantities = {1: 10, 2: -10, 3: 20, 4: -20}
-    orders: list[Order] = [msgspec.structs.replace(under_way(sid, n).order, client_order_id=f"c{sid}", reference_price=Decimal(30)) for sid, n in quantities.items()]
+    orders: list[Order] = [
+        msgspec.structs.replace(under_way(sid, n).order, client_order_id=f"c{sid}", reference_price=Decimal(30))
+        for sid, n in quantities.items()
+    ]
     allowed, refused = within_limits(msgspec.structs.replace(PAPER, **limits), orders)
     assert [o.sid for o in allowed] == kept
     assert {r.order.sid for r in refused} == set(quantities) - set(kept)

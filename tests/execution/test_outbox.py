@@ -34,7 +34,17 @@ class Venue:
     def submit(self, order: Order) -> str:
         """Accept, unless told to break before or after."""
         self.on_submit(order)
-        self.held.append(BrokerOrder(client_order_id=order.client_order_id, broker_order_id=f"B{len(self.held)}", sid=order.sid, side=order.side, quantity=order.quantity, filled=0, state=S.ACKED))
+        self.held.append(
+            BrokerOrder(
+                client_order_id=order.client_order_id,
+                broker_order_id=f"B{len(self.held)}",
+                sid=order.sid,
+                side=order.side,
+                quantity=order.quantity,
+                filled=0,
+                state=S.ACKED,
+            )
+        )
         self.on_answer(order)
         return self.held[-1].broker_order_id
 
@@ -81,7 +91,15 @@ class Desk:
 
     def pump(self, settle_seconds: float = 0, now: datetime | None = None) -> int:
         """One turn."""
-        return pump(self.ledger, self.venue, PAPER, now=now or self.now, calendar=CUTS.calendar, notifier=self.told, settle_seconds=settle_seconds)
+        return pump(
+            self.ledger,
+            self.venue,
+            PAPER,
+            now=now or self.now,
+            calendar=CUTS.calendar,
+            notifier=self.told,
+            settle_seconds=settle_seconds,
+        )
 
     def states(self) -> list[OrderState]:
         """By sid."""
@@ -145,7 +163,9 @@ def test_rejected_is_definite(desk):
     assert desk.pump() == 0
 
 
-@pytest.mark.parametrize("error", [OrderUncertain("timeout"), ConnectionError("gone"), ValueError("a bug of the adapter")])
+@pytest.mark.parametrize(
+    "error", [OrderUncertain("timeout"), ConnectionError("gone"), ValueError("a bug of the adapter")]
+)
 def test_uncertain_after_accept_is_found(desk, error):
     """The venue took it and the answer was lost: it is found there, not sent again."""
     desk.venue.on_answer = broken(error)
@@ -197,9 +217,28 @@ def test_drop_copy(desk):
     """The venue's record becomes ours once; an order we never sent and a second one under an id are left for reconciliation."""
     desk.pump()
     held = {h.client_order_id: h for h in desk.venue.held}
-    fill = Fill(exec_id="e1", client_order_id="c1", session=D, sid=1, side=1, quantity=4, price=Decimal(10), fee=Decimal(1), arrival_price=Decimal(10), ts=NOW)
-    report = BrokerOrder(client_order_id="c1", broker_order_id="B", sid=1, side=1, quantity=10, filled=4, state=S.PARTIAL)
-    desk.venue.held = [report, held["c2"], held["c3"], held["c3"], BrokerOrder(client_order_id="x", broker_order_id="B", sid=1, side=1, quantity=10, filled=0, state=S.FILLED)]
+    fill = Fill(
+        exec_id="e1",
+        client_order_id="c1",
+        session=D,
+        sid=1,
+        side=1,
+        quantity=4,
+        price=Decimal(10),
+        fee=Decimal(1),
+        arrival_price=Decimal(10),
+        ts=NOW,
+    )
+    report = BrokerOrder(
+        client_order_id="c1", broker_order_id="B", sid=1, side=1, quantity=10, filled=4, state=S.PARTIAL
+    )
+    desk.venue.held = [
+        report,
+        held["c2"],
+        held["c3"],
+        held["c3"],
+        BrokerOrder(client_order_id="x", broker_order_id="B", sid=1, side=1, quantity=10, filled=0, state=S.FILLED),
+    ]
     desk.venue.fills = [fill]
     assert drop_copy(desk.ledger, desk.venue, PAPER) == [fill]
     assert drop_copy(desk.ledger, desk.venue, PAPER) == []

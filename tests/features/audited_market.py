@@ -38,7 +38,14 @@ class Memory:
         return new.height
 
     def read(
-        self, table: Table, *, as_of: datetime | None, first: date | None = None, last: date | None = None, where: Mapping[str, str | int] | None = None, columns: Sequence[str] | None = None
+        self,
+        table: Table,
+        *,
+        as_of: datetime | None,
+        first: date | None = None,
+        last: date | None = None,
+        where: Mapping[str, str | int] | None = None,
+        columns: Sequence[str] | None = None,
     ) -> pl.DataFrame:
         """See the port."""
         self.reads.append(table.name)
@@ -52,8 +59,16 @@ class Memory:
 
 def filled(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
     """`rows` with every column of the table, null where there is none; told by the source when it became known."""
-    known = rows.with_columns(declared_known_at="known_at", source=pl.lit("test"), capture=pl.col(table.event), file=pl.lit("test"), line=pl.int_range(pl.len()))
-    return known.select((pl.col(c) if c in known.columns else pl.lit(None)).cast(t).alias(c) for c, t in table.schema.items())
+    known = rows.with_columns(
+        declared_known_at="known_at",
+        source=pl.lit("test"),
+        capture=pl.col(table.event),
+        file=pl.lit("test"),
+        line=pl.int_range(pl.len()),
+    )
+    return known.select(
+        (pl.col(c) if c in known.columns else pl.lit(None)).cast(t).alias(c) for c, t in table.schema.items()
+    )
 
 
 @cache
@@ -64,18 +79,33 @@ def market(seed: int = 5, names: int = 14) -> Memory:
     store.append(BARS, filled(BARS, bars.with_columns(symbol=pl.format("S{}", "sid"))))
     lives = bars.group_by("sid").agg(first=pl.col("session").min(), last=pl.col("session").max()).sort("sid")
     dead = lives.filter(pl.col("last") < LAST)
-    gone = dead.select("sid", session=pl.Series([CUTS.calendar.shift(s, 1) for s in dead["last"]], dtype=pl.Date)).with_columns(
-        kind=pl.lit("delisting"), value=pl.lit(-0.3), withdrawn=pl.lit(value=False)
-    )
+    gone = dead.select(
+        "sid", session=pl.Series([CUTS.calendar.shift(s, 1) for s in dead["last"]], dtype=pl.Date)
+    ).with_columns(kind=pl.lit("delisting"), value=pl.lit(-0.3), withdrawn=pl.lit(value=False))
     gone = gone.with_columns(known_at=pl.Series([CUTS.of(s) for s in gone["session"]], dtype=UTC_MICROS))
     store.append(ACTIONS, pl.concat([filled(ACTIONS, actions), filled(ACTIONS, gone)]).unique(ACTIONS.key))
-    listed = pl.concat([lives.select("sid", session="first", listed=pl.lit(value=True)), gone.select("sid", "session", listed=pl.lit(value=False))])
+    listed = pl.concat(
+        [
+            lives.select("sid", session="first", listed=pl.lit(value=True)),
+            gone.select("sid", "session", listed=pl.lit(value=False)),
+        ]
+    )
     listed = listed.with_columns(
-        known_at=pl.Series([CUTS.of(s) for s in listed["session"]], dtype=UTC_MICROS), symbol=pl.format("S{}", "sid"), sector=pl.when(pl.col("sid") % 3 == 0).then(pl.lit("A")).otherwise(pl.lit("B"))
+        known_at=pl.Series([CUTS.of(s) for s in listed["session"]], dtype=UTC_MICROS),
+        symbol=pl.format("S{}", "sid"),
+        sector=pl.when(pl.col("sid") % 3 == 0).then(pl.lit("A")).otherwise(pl.lit("B")),
     )
     store.append(LISTINGS, filled(LISTINGS, listed))
     store.append(UNIVERSE, _members(lives, rng))
-    store.append(FILINGS, filled(FILINGS, pl.DataFrame([row for sid in lives["sid"] for row in _filings(sid, rng)]).with_columns(pl.col("known_at").cast(UTC_MICROS))))
+    store.append(
+        FILINGS,
+        filled(
+            FILINGS,
+            pl.DataFrame([row for sid in lives["sid"] for row in _filings(sid, rng)]).with_columns(
+                pl.col("known_at").cast(UTC_MICROS)
+            ),
+        ),
+    )
     publish_labels(store, CUTS, 5, SESSIONS)
     publish(store, PRICE_VOLUME, UNIVERSE_NAME, CUTS, SESSIONS)
     return store
@@ -88,7 +118,19 @@ def _members(lives: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     for start, until in pairwise(starts):
         alive = lives.filter(pl.col("first") <= start, pl.col("last") >= start)["sid"].to_list()
         out = set(rng.choice(alive, size=min(2, len(alive)), replace=False).tolist()) if alive else set()
-        rows += [{"session": start, "until": until, "universe": UNIVERSE_NAME, "sid": s, "rank": n, "dollar_volume": 1.0, "known_at": CUTS.of(start)} for n, s in enumerate(alive) if s not in out]
+        rows += [
+            {
+                "session": start,
+                "until": until,
+                "universe": UNIVERSE_NAME,
+                "sid": s,
+                "rank": n,
+                "dollar_volume": 1.0,
+                "known_at": CUTS.of(start),
+            }
+            for n, s in enumerate(alive)
+            if s not in out
+        ]
     return pl.DataFrame(rows, schema=dict(UNIVERSE.schema))
 
 
@@ -96,7 +138,9 @@ def _filings(sid: int, rng: np.random.Generator) -> list[dict[str, object]]:
     """A company's quarters: filed five to seven weeks after their end, two in three amended later."""
     rows: list[dict[str, object]] = []
     for end in (date(2015, 9, 30), date(2015, 12, 31), date(2016, 3, 31), date(2016, 6, 30)):
-        filed = datetime.combine(end, datetime.min.time(), UTC) + timedelta(days=int(rng.integers(35, 50)), hours=int(rng.integers(12, 22)))
+        filed = datetime.combine(end, datetime.min.time(), UTC) + timedelta(
+            days=int(rng.integers(35, 50)), hours=int(rng.integers(12, 22))
+        )
         row = {
             "session": end,
             "symbol": f"S{sid}",
@@ -111,5 +155,12 @@ def _filings(sid: int, rng: np.random.Generator) -> list[dict[str, object]]:
         }
         rows.append(row)
         if rng.random() < 0.67:
-            rows.append({**row, "amended": True, "value": float(rng.uniform(10, 90)), "known_at": filed + timedelta(days=int(rng.integers(10, 60)))})
+            rows.append(
+                {
+                    **row,
+                    "amended": True,
+                    "value": float(rng.uniform(10, 90)),
+                    "known_at": filed + timedelta(days=int(rng.integers(10, 60))),
+                }
+            )
     return rows

@@ -53,7 +53,9 @@ def correlation(xs, ys):
     if len(pairs) < 2 or std(x) <= 2e-5 or std(y) <= 2e-5:
         return math.nan
     mx, my = mean(x), mean(y)
-    return math.fsum((a - mx) * (b - my) for a, b in pairs) / math.sqrt(math.fsum((a - mx) ** 2 for a in x) * math.fsum((b - my) ** 2 for b in y))
+    return math.fsum((a - mx) * (b - my) for a, b in pairs) / math.sqrt(
+        math.fsum((a - mx) ** 2 for a in x) * math.fsum((b - my) ** 2 for b in y)
+    )
 
 
 def quantile(values, q):
@@ -96,7 +98,17 @@ def expected_row(bars, t):
     highs, lows, closes, volumes = bars[1:, : t + 1]
     top, bottom = (math.nan, math.nan) if math.isnan(o + c) else (max(o, c), min(o, c))
     span = h - lo
-    row = [(c - o) / o, span / o, over(c - o, span), (h - top) / o, over(h - top, span), (bottom - lo) / o, over(bottom - lo, span), (2 * c - h - lo) / o, over(2 * c - h - lo, span)]
+    row = [
+        (c - o) / o,
+        span / o,
+        over(c - o, span),
+        (h - top) / o,
+        over(h - top, span),
+        (bottom - lo) / o,
+        over(bottom - lo, span),
+        (2 * c - h - lo) / o,
+        over(2 * c - h - lo, span),
+    ]
     row += [o / c, h / c, lo / c, (h + lo + c) / 3 / c]
     nan = np.float32(math.nan)
     with np.errstate(all="ignore"):
@@ -112,8 +124,16 @@ def expected_row(bars, t):
         at_high, at_low = place_of_highest(highs[a]), place_of_highest(-lows[a])
         rows = len(closes[a])
         up, down = sum(change[a] > 0) / rows, sum(change[a] < 0) / rows
-        rises, falls, changes = total(np.maximum(change[a], 0)), total(np.maximum(-change[a], 0)), total(np.abs(change[a]))
-        v_rises, v_falls, v_changes = total(np.maximum(v_change[a], 0)), total(np.maximum(-v_change[a], 0)), total(np.abs(v_change[a]))
+        rises, falls, changes = (
+            total(np.maximum(change[a], 0)),
+            total(np.maximum(-change[a], 0)),
+            total(np.abs(change[a])),
+        )
+        v_rises, v_falls, v_changes = (
+            total(np.maximum(v_change[a], 0)),
+            total(np.maximum(-v_change[a], 0)),
+            total(np.abs(v_change[a])),
+        )
         by[d] = [
             float(closes[t - d]) / c if t >= d else math.nan, mean(closes[a]) / c, std(closes[a]) / c, slope / c, r2, residual / c, high / c, low / c,
             quantile(closes[a], 0.8) / c, quantile(closes[a], 0.2) / c, rank(closes[a]), over(c - low, high - low), at_high / d, at_low / d, (at_high - at_low) / d,
@@ -145,7 +165,13 @@ def panel(*series, selected=None):
     bars = np.concatenate(series, axis=1)
     of = np.concatenate([np.full(s.shape[1], k) for k, s in enumerate(series)])
     i = np.concatenate([np.arange(s.shape[1]) for s in series])
-    frame = pl.DataFrame({"series": pl.Series(of, dtype=pl.UInt32), "i": pl.Series(i, dtype=pl.Int32), "sid": pl.Series(of, dtype=pl.Int64)})
+    frame = pl.DataFrame(
+        {
+            "series": pl.Series(of, dtype=pl.UInt32),
+            "i": pl.Series(i, dtype=pl.Int32),
+            "sid": pl.Series(of, dtype=pl.Int64),
+        }
+    )
     return frame.with_columns(
         *(pl.Series(name, values, dtype=pl.Float64).fill_nan(None) for name, values in zip(COLUMNS, bars, strict=True)),
         present=pl.Series(np.isfinite(bars[3])),
@@ -215,7 +241,22 @@ def test_definition(case):
 def test_names():
     """The names stand in the published order, each with its meaning, as the declaration wants them."""
     assert len(set(FACTORS)) == 158
-    assert FACTORS[:14] == ("KMID", "KLEN", "KMID2", "KUP", "KUP2", "KLOW", "KLOW2", "KSFT", "KSFT2", "OPEN0", "HIGH0", "LOW0", "VWAP0", "ROC5")
+    assert FACTORS[:14] == (
+        "KMID",
+        "KLEN",
+        "KMID2",
+        "KUP",
+        "KUP2",
+        "KLOW",
+        "KLOW2",
+        "KSFT",
+        "KSFT2",
+        "OPEN0",
+        "HIGH0",
+        "LOW0",
+        "VWAP0",
+        "ROC5",
+    )
     assert FACTORS[-1] == "VSUMD60"
     assert all(MEANING[f] for f in FACTORS)
     assert all("{" not in text for text in MEANING.values())
@@ -262,11 +303,17 @@ def test_currency():
         whole = values(kernel(panel(bars)))
         for unit in (2.0, 0.5, 1024.0):
             printed = panel(bars)["raw_close"]
-            assert same(values(kernel(panel(bars * np.array([unit, unit, unit, unit, 1])[:, None]).with_columns(printed))), whole)
+            assert same(
+                values(kernel(panel(bars * np.array([unit, unit, unit, unit, 1])[:, None]).with_columns(printed))),
+                whole,
+            )
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 300), st.sampled_from([0.0, 0.01, 0.1, 0.5, 1.0])), min_size=1, max_size=6), st.integers(0, 2**32 - 1))
+@given(
+    st.lists(st.tuples(st.integers(1, 300), st.sampled_from([0.0, 0.01, 0.1, 0.5, 1.0])), min_size=1, max_size=6),
+    st.integers(0, 2**32 - 1),
+)
 def test_selected(series, seed):
     """What else is selected changes no bit of a selected row; what is not selected is right or missing."""
     rng = np.random.default_rng(seed)

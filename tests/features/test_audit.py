@@ -59,18 +59,27 @@ def test_no_honest_set_is_flagged(feature_set: FeatureSet) -> None:
 
 def test_the_real_market_raises_no_false_alarm(shared_data: Path) -> None:
     """On every twentieth name of the real panel, with its late rows and restatements, an honest set passes and a reader that takes what is stored does not."""
-    raw = pl.scan_parquet(shared_data / "pystock/prices_20150323_20160630.parquet").filter(pl.col("date") < date(2015, 11, 1)).collect()
+    raw = (
+        pl.scan_parquet(shared_data / "pystock/prices_20150323_20160630.parquet")
+        .filter(pl.col("date") < date(2015, 11, 1))
+        .collect()
+    )
     raw = raw.filter(pl.col("symbol").is_in(raw["symbol"].unique().sort().gather_every(20).implode()))
     known = pl.col("captured_on").cast(UTC_MICROS) + pl.duration(hours=37)
-    bars = raw.with_columns(session="date", known_at=known, sid=pl.col("symbol").rank("dense").cast(pl.Int64), withdrawn=pl.lit(value=False)).unique(
-        ["sid", "session", "known_at"], keep="first", maintain_order=True
-    )
+    bars = raw.with_columns(
+        session="date", known_at=known, sid=pl.col("symbol").rank("dense").cast(pl.Int64), withdrawn=pl.lit(value=False)
+    ).unique(["sid", "session", "known_at"], keep="first", maintain_order=True)
     bars = bars.filter(pl.col("session").is_in(CUTS.calendar.between(date(2015, 3, 23), date(2015, 10, 30))))
     store, start = Memory(), date(2015, 6, 1)
     store.append(BARS, filled(BARS, bars))
     names = bars["sid"].unique().sort()
     members = pl.DataFrame({"sid": names}).with_columns(
-        session=pl.lit(start), until=pl.lit(date(2016, 1, 4)), universe=pl.lit("real"), rank=pl.col("sid"), dollar_volume=pl.lit(1.0), known_at=pl.lit(CUTS.of(start))
+        session=pl.lit(start),
+        until=pl.lit(date(2016, 1, 4)),
+        universe=pl.lit("real"),
+        rank=pl.col("sid"),
+        dollar_volume=pl.lit(1.0),
+        known_at=pl.lit(CUTS.of(start)),
     )
     store.append(UNIVERSE, members.select(*UNIVERSE.schema))
     sessions = CUTS.calendar.between(start, date(2015, 10, 30))
@@ -93,15 +102,24 @@ def immortal() -> Memory:
     """The small market without the names that die, and without what happened to them."""
     store, bars = Memory(), market().frames[BARS.name]
     lives = bars.group_by("sid").agg(pl.col("session").max()).filter(pl.col("session") >= LAST)
-    store.frames = {n: f.join(lives, on="sid", how="semi", maintain_order="left") if "sid" in f.columns else f for n, f in market().frames.items()}
+    store.frames = {
+        n: f.join(lives, on="sid", how="semi", maintain_order="left") if "sid" in f.columns else f
+        for n, f in market().frames.items()
+    }
     return store
 
 
 @pytest.mark.parametrize(
     ("part", "name", "law"),
-    [("_scrambled", "timezone slip", "knowledge_time"), ("_restatements", "timezone slip", "knowledge_time"), ("_another_future", "survivors by bars to come", "poisoned_future")],
+    [
+        ("_scrambled", "timezone slip", "knowledge_time"),
+        ("_restatements", "timezone slip", "knowledge_time"),
+        ("_another_future", "survivors by bars to come", "poisoned_future"),
+    ],
 )
-def test_the_table_needs_every_part_of_the_other_future(monkeypatch: pytest.MonkeyPatch, part: str, name: str, law: str) -> None:
+def test_the_table_needs_every_part_of_the_other_future(
+    monkeypatch: pytest.MonkeyPatch, part: str, name: str, law: str
+) -> None:
     """A leak of which the stored data alone give nothing away is caught; with the part of the other future taken out that does it, it goes unnoticed."""
     leak, store = NAMED[name], immortal()
     assert judged(leak.feature_set, store).filter(~pl.col("passed"))["law"].to_list() == [law]
@@ -148,7 +166,11 @@ def test_a_reader_that_stumbles_over_what_came_later_is_told_so() -> None:
         rows = store.read(BARS, as_of=None, columns=("close",))
         if (rows.group_by("sid", "session").len()["len"] > 2).any():
             raise ValueError("three versions of one bar")
-        return rows.filter(pl.col("session").is_in(sessions)).unique(["session", "sid"], keep="first", maintain_order=True).select("session", "sid", column="close")
+        return (
+            rows.filter(pl.col("session").is_in(sessions))
+            .unique(["session", "sid"], keep="first", maintain_order=True)
+            .select("session", "sid", column="close")
+        )
 
     store = Memory()
     store.frames = {
@@ -168,7 +190,10 @@ def test_nothing_to_audit_on_is_no_pass() -> None:
     empty, plain = Memory(), HONEST[-1]
     for rows, why in (
         (audit(empty, plain, UNIVERSE_NAME, CUTS, [], now=NOW), "no session was given"),
-        (audit(empty, plain, UNIVERSE_NAME, CUTS, SESSIONS, now=NOW), "small has no member in 2016-04-01 to 2016-07-29"),
+        (
+            audit(empty, plain, UNIVERSE_NAME, CUTS, SESSIONS, now=NOW),
+            "small has no member in 2016-04-01 to 2016-07-29",
+        ),
         (audit(market(), plain, "nobody", CUTS, SESSIONS, now=NOW), "nobody has no member"),
     ):
         of_store = rows.filter(~pl.col("passed"))
@@ -201,7 +226,9 @@ def test_only_what_passed_as_it_is_written_now_is_audited(monkeypatch: pytest.Mo
     assert standing(store, honest).state == "passed"
     assert standing(store, honest, as_of=NOW - timedelta(days=1)).state == "never"
     assert "as it is now" in audited(store, replace(honest, lookback=30))[1]
-    assert record(store, honest, UNIVERSE_NAME, CUTS, [], now=NOW + timedelta(hours=1)).state == "refused"  # the latest audit counts
+    assert (
+        record(store, honest, UNIVERSE_NAME, CUTS, [], now=NOW + timedelta(hours=1)).state == "refused"
+    )  # the latest audit counts
     assert audited(store, honest)[0] is False
     monkeypatch.setattr(auditing, "LAWS", (*LAWS, "a law to come"))
     assert "before there was a law on a law to come" in standing(store, honest).reason

@@ -44,7 +44,13 @@ def test_an_honest_set_of_bars_passes(store: Memory, delay: timedelta) -> None:
     told = audited.filter(law="truncation").row(0, named=True)
     assert told["cuts"] >= 5
     assert told["cells"] > 300
-    for kind in ("eve of a restatement", "a bar that was late", "first bar of a session", "last bar of a session", "at random"):
+    for kind in (
+        "eve of a restatement",
+        "a bar that was late",
+        "first bar of a session",
+        "last bar of a session",
+        "at random",
+    ):
         assert kind in told["evidence"]
     home = Memory()
     assert recorded(home, HONEST, audited).state == "done"
@@ -61,7 +67,11 @@ def test_hours_with_a_close(store: Memory) -> None:
 
 
 @pytest.mark.parametrize(
-    ("expression", "laws"), [(CLOSE.shift(-1).over("series") / CLOSE - 1, {"truncation", "poisoned_future", "prefix_causality"}), ((RET - RET.mean()) / RET.std(), {"truncation", "independence"})]
+    ("expression", "laws"),
+    [
+        (CLOSE.shift(-1).over("series") / CLOSE - 1, {"truncation", "poisoned_future", "prefix_causality"}),
+        ((RET - RET.mean()) / RET.std(), {"truncation", "independence"}),
+    ],
 )
 def test_a_leak_of_bars_is_caught(store: Memory, expression: pl.Expr, laws: set[str]) -> None:
     """The bar, the symbol and the column are named."""

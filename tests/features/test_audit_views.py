@@ -39,7 +39,11 @@ def anything(table: Table, rows: int = 400) -> pl.DataFrame:
         return pl.Series(rng.integers(1, 90, rows)).cast(dtype)
 
     made = {c: column(pl.Schema({c: t})[c]) for c, t in table.schema.items()}
-    return pl.DataFrame(made).with_columns(known_at=pl.Series(known, dtype=table.schema["known_at"])).unique(table.key, keep="first", maintain_order=True)
+    return (
+        pl.DataFrame(made)
+        .with_columns(known_at=pl.Series(known, dtype=table.schema["known_at"]))
+        .unique(table.key, keep="first", maintain_order=True)
+    )
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -57,7 +61,11 @@ def test_another_future_of_any_table(name: str) -> None:
     assert hostile.read(table, as_of=None).equals(other)
     assert hostile.read(table, as_of=CUT + timedelta(days=5)).equals(known_by(other, CUT + timedelta(days=5)))
     assert hostile.read(table, as_of=None, columns=()).equals(other.select(c for c in table.schema if c in table.key))
-    if any(t.is_numeric() for c, t in pl.Schema(table.schema).items() if c not in {*table.key, table.event, *table.beside, "line"}):
+    if any(
+        t.is_numeric()
+        for c, t in pl.Schema(table.schema).items()
+        if c not in {*table.key, table.event, *table.beside, "line"}
+    ):
         values = [c for c in table.schema if c not in {"known_at", "declared_known_at", "line"}]
         later = other.filter(pl.col("known_at") > CUT)
         kept = later.join(whole, on=[*values, "known_at"], how="semi", nulls_equal=True)
@@ -77,7 +85,9 @@ def test_names_are_gone_and_splits_are_told_late() -> None:
     hostile = Hostile(market(), T, CUT)
     lives = [s.read(BARS, as_of=None).filter(pl.col("session") > T)["sid"].n_unique() for s in (market(), hostile)]
     assert 0 < lives[1] < lives[0]
-    late = hostile.read(ACTIONS, as_of=None).filter(pl.col("known_at") == CUT + timedelta(minutes=1), pl.col("numerator") == 7)
+    late = hostile.read(ACTIONS, as_of=None).filter(
+        pl.col("known_at") == CUT + timedelta(minutes=1), pl.col("numerator") == 7
+    )
     assert late.filter(pl.col("session") < T).height > 0
     assert late.filter(pl.col("session") > T).height > 0
 
@@ -121,7 +131,11 @@ def test_cuts_are_where_something_happens() -> None:
     assert actions.filter(session=CUTS.calendar.shift(kinds["eve of an ex-date"], 1)).height
     at, cut = kinds["a bar that was late"], CUTS.of(kinds["a bar that was late"])
     assert bars.filter(session=at).group_by("sid").agg(pl.col("known_at").min()).filter(pl.col("known_at") > cut).height
-    assert bars.filter(pl.col("known_at").is_between(CUTS.of(kinds["eve of a restatement"]), CUTS.of(CUTS.calendar.shift(kinds["eve of a restatement"], 1)))).height
+    assert bars.filter(
+        pl.col("known_at").is_between(
+            CUTS.of(kinds["eve of a restatement"]), CUTS.of(CUTS.calendar.shift(kinds["eve of a restatement"], 1))
+        )
+    ).height
     assert kinds["end of a block"] == date(2016, 6, 30)
     assert [c.session for c in chosen] == sorted({c.session for c in chosen})
     for most in (1, 3, 5):

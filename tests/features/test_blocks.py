@@ -28,30 +28,79 @@ def random_panel(seed: int, names: int = 12, sessions: int = 150) -> tuple[pl.Da
             if not born <= n < dies or rng.random() < 0.03:
                 continue
             price = round(price * float(np.exp(rng.normal(0, 0.02))), 2)
-            row = {"sid": sid, "session": day, "open": price * 0.99, "high": price * 1.02, "low": price * 0.97, "close": price, "volume": int(rng.integers(1000, 9000)), "withdrawn": False}
-            known = CUTS.of(day) - timedelta(hours=1) + timedelta(days=int(rng.integers(1, 12)) if rng.random() < 0.05 else 0)
+            row = {
+                "sid": sid,
+                "session": day,
+                "open": price * 0.99,
+                "high": price * 1.02,
+                "low": price * 0.97,
+                "close": price,
+                "volume": int(rng.integers(1000, 9000)),
+                "withdrawn": False,
+            }
+            known = (
+                CUTS.of(day)
+                - timedelta(hours=1)
+                + timedelta(days=int(rng.integers(1, 12)) if rng.random() < 0.05 else 0)
+            )
             bars.append({**row, "known_at": known})
             if rng.random() < 0.05:
-                bars.append({**row, "close": price + 0.01, "volume": row["volume"] + 100, "known_at": known + timedelta(days=int(rng.integers(0, 20)))})
+                bars.append(
+                    {
+                        **row,
+                        "close": price + 0.01,
+                        "volume": row["volume"] + 100,
+                        "known_at": known + timedelta(days=int(rng.integers(0, 20))),
+                    }
+                )
             if rng.random() < 0.01:
                 bars.append({**row, "withdrawn": True, "known_at": known + timedelta(days=int(rng.integers(1, 9)))})
             if rng.random() < 0.04:
                 kind = ADJUSTING[int(rng.integers(len(ADJUSTING)))]
-                action = {"sid": sid, "session": day, "kind": kind, "numerator": 2, "denominator": 1, "cash": "0.37", "value": 0.31, "withdrawn": False}
+                action = {
+                    "sid": sid,
+                    "session": day,
+                    "kind": kind,
+                    "numerator": 2,
+                    "denominator": 1,
+                    "cash": "0.37",
+                    "value": 0.31,
+                    "withdrawn": False,
+                }
                 seen = CUTS.of(day) + timedelta(days=int(rng.integers(-10, 8)))
                 actions.append({**action, "known_at": seen})
                 if rng.random() < 0.4:
-                    actions.append({**action, "numerator": 3, "cash": "0.11", "withdrawn": rng.random() < 0.3, "known_at": seen + timedelta(days=int(rng.integers(1, 15)))})
-    bar_frame = pl.DataFrame(bars).with_columns(pl.col("known_at").cast(UTC_MICROS)).unique(["sid", "session", "known_at"], keep="last")
-    action_frame = pl.DataFrame(actions).with_columns(pl.col("known_at").cast(UTC_MICROS), pl.col("cash").cast(MONEY)).unique(["sid", "session", "kind", "known_at"], keep="last")
+                    actions.append(
+                        {
+                            **action,
+                            "numerator": 3,
+                            "cash": "0.11",
+                            "withdrawn": rng.random() < 0.3,
+                            "known_at": seen + timedelta(days=int(rng.integers(1, 15))),
+                        }
+                    )
+    bar_frame = (
+        pl.DataFrame(bars)
+        .with_columns(pl.col("known_at").cast(UTC_MICROS))
+        .unique(["sid", "session", "known_at"], keep="last")
+    )
+    action_frame = (
+        pl.DataFrame(actions)
+        .with_columns(pl.col("known_at").cast(UTC_MICROS), pl.col("cash").cast(MONEY))
+        .unique(["sid", "session", "kind", "known_at"], keep="last")
+    )
     return bar_frame, action_frame
 
 
 def located(bars: pl.DataFrame, actions: pl.DataFrame, first: date, last: date) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Versions on [first, last] known by the cut of `last`."""
     cuts, as_of = CUTS.frame(first, last), CUTS.of(last)
-    known = [f.filter(pl.col("session").is_between(first, last) & (pl.col("known_at") <= as_of)) for f in (bars, actions)]
-    return versions(known[0], cuts, PRICE_VOLUME.stored_columns, ("sid",)), versions(known[1], cuts, ("numerator", "denominator", "cash", "value"), ("sid", "kind"))
+    known = [
+        f.filter(pl.col("session").is_between(first, last) & (pl.col("known_at") <= as_of)) for f in (bars, actions)
+    ]
+    return versions(known[0], cuts, PRICE_VOLUME.stored_columns, ("sid",)), versions(
+        known[1], cuts, ("numerator", "denominator", "cash", "value"), ("sid", "kind")
+    )
 
 
 def bits(frame: pl.DataFrame) -> bytes:
@@ -65,7 +114,10 @@ def alone(bars: pl.DataFrame, actions: pl.DataFrame, anchor: int, t: int) -> pl.
     cal = CUTS.calendar
     first, day = cal.at(anchor), cal.at(t)
     b, a = located(bars, actions, first, day)
-    b, a = (f.sort("e").unique([c for c in ("sid", "kind", "i") if c in f.columns], keep="last", maintain_order=True) for f in (b, a))
+    b, a = (
+        f.sort("e").unique([c for c in ("sid", "kind", "i") if c in f.columns], keep="last", maintain_order=True)
+        for f in (b, a)
+    )
     plain = [f.filter(~pl.col("withdrawn")).with_columns(e=pl.col("i"), late=pl.lit(value=False)) for f in (b, a)]
     members = b.select("sid").unique().with_columns(i=pl.lit(t, dtype=pl.Int32))
     return evaluate(PRICE_VOLUME, plain[0], plain[1], members, Block(anchor, t, t))
@@ -79,7 +131,9 @@ def test_a_range_equals_brute_force_on_every_day(seed: int) -> None:
     start, end = cal.index(date(2016, 4, 1)), cal.index(date(2016, 6, 30))
     anchor = start - PRICE_VOLUME.lookback
     b, a = located(bars, actions, cal.at(anchor), cal.at(end))
-    everyone = b.select("sid").unique().join(pl.DataFrame({"i": range(start, end + 1)}, schema={"i": pl.Int32}), how="cross")
+    everyone = (
+        b.select("sid").unique().join(pl.DataFrame({"i": range(start, end + 1)}, schema={"i": pl.Int32}), how="cross")
+    )
     ranged = evaluate(PRICE_VOLUME, b, a, everyone, Block(anchor, start, end))
     assert ranged.height > 400
     assert b.filter("late").height > 10
@@ -101,7 +155,11 @@ def test_two_ranges_equal_one(split: int) -> None:
 
     def ranged(first: int, last: int) -> pl.DataFrame:
         b, a = located(bars, actions, cal.at(anchor), cal.at(last))
-        everyone = b.select("sid").unique().join(pl.DataFrame({"i": range(first, last + 1)}, schema={"i": pl.Int32}), how="cross")
+        everyone = (
+            b.select("sid")
+            .unique()
+            .join(pl.DataFrame({"i": range(first, last + 1)}, schema={"i": pl.Int32}), how="cross")
+        )
         return evaluate(PRICE_VOLUME, b, a, everyone, Block(anchor, first, last))
 
     whole = ranged(start, end)
@@ -116,7 +174,12 @@ def test_the_kernel_is_free_of_scale() -> None:
     from quant_assets.features.blocks import panel
 
     cal = CUTS.calendar
-    rows = panel(PRICE_VOLUME, b, a, Block(cal.index(date(2016, 1, 4)), cal.index(date(2016, 4, 1)), cal.index(date(2016, 6, 30))))
+    rows = panel(
+        PRICE_VOLUME,
+        b,
+        a,
+        Block(cal.index(date(2016, 1, 4)), cal.index(date(2016, 4, 1)), cal.index(date(2016, 6, 30))),
+    )
     scaled = rows.with_columns(*[pl.col(c) * 2 for c in ("open", "high", "low", "close")], pl.col("volume") / 2)
     names = [f for f in PRICE_VOLUME.features if not f.startswith("rank_")]
     one, two = (PRICE_VOLUME.kernel(f).select(names).fill_null(0).fill_nan(0).to_numpy() for f in (rows, scaled))
@@ -125,8 +188,17 @@ def test_the_kernel_is_free_of_scale() -> None:
 
 def test_a_volume_revision_starts_no_vintage_of_a_price_set() -> None:
     """Only the columns that a set reads can split its series."""
-    row = {"sid": 1, "session": date(2016, 4, 1), "close": 10.0, "volume": 5, "withdrawn": False, "known_at": CUTS.of(date(2016, 4, 1))}
-    rows = pl.DataFrame([row, {**row, "volume": 6, "known_at": CUTS.of(date(2016, 4, 5))}]).with_columns(pl.col("known_at").cast(UTC_MICROS))
+    row = {
+        "sid": 1,
+        "session": date(2016, 4, 1),
+        "close": 10.0,
+        "volume": 5,
+        "withdrawn": False,
+        "known_at": CUTS.of(date(2016, 4, 1)),
+    }
+    rows = pl.DataFrame([row, {**row, "volume": 6, "known_at": CUTS.of(date(2016, 4, 5))}]).with_columns(
+        pl.col("known_at").cast(UTC_MICROS)
+    )
     cuts = CUTS.frame(date(2016, 4, 1), date(2016, 4, 8))
     assert versions(rows, cuts, ("close",), ("sid",)).height == 1
     assert versions(rows, cuts, ("close", "volume"), ("sid",))["late"].to_list() == [False, True]
@@ -138,7 +210,12 @@ def test_real_panel_range_equals_days(shared_data: Path) -> None:
     names = raw["symbol"].unique().sort().gather_every(12)
     bars = (
         raw.filter(pl.col("symbol").is_in(names.implode()))
-        .with_columns(session=pl.col("date"), known_at=pl.col("captured_on").cast(UTC_MICROS) + pl.duration(hours=37), sid=pl.col("symbol").rank("dense").cast(pl.Int64), withdrawn=pl.lit(value=False))
+        .with_columns(
+            session=pl.col("date"),
+            known_at=pl.col("captured_on").cast(UTC_MICROS) + pl.duration(hours=37),
+            sid=pl.col("symbol").rank("dense").cast(pl.Int64),
+            withdrawn=pl.lit(value=False),
+        )
         .unique(["sid", "session", "known_at"], keep="first", maintain_order=True)
     )
     none = pl.DataFrame(schema={"sid": pl.Int64, "session": pl.Date, "kind": pl.String, "numerator": pl.Int64, "denominator": pl.Int64, "cash": MONEY, "value": pl.Float64, "withdrawn": pl.Boolean, "known_at": UTC_MICROS})  # fmt: skip
@@ -146,7 +223,9 @@ def test_real_panel_range_equals_days(shared_data: Path) -> None:
     start, end = cal.index(date(2015, 7, 1)), cal.index(date(2015, 9, 30))
     anchor = start - PRICE_VOLUME.lookback
     b, a = located(bars, none, cal.at(anchor), cal.at(end))
-    everyone = b.select("sid").unique().join(pl.DataFrame({"i": range(start, end + 1)}, schema={"i": pl.Int32}), how="cross")
+    everyone = (
+        b.select("sid").unique().join(pl.DataFrame({"i": range(start, end + 1)}, schema={"i": pl.Int32}), how="cross")
+    )
     ranged = evaluate(PRICE_VOLUME, b, a, everyone, Block(anchor, start, end))
     assert b.filter("late").height > 100
     for t in range(start, end + 1, 9):
@@ -156,7 +235,9 @@ def test_real_panel_range_equals_days(shared_data: Path) -> None:
 def test_knowledge_enters_at_the_first_cut_that_knows_it() -> None:
     """A row known a minute after a cut belongs to the next one."""
     cut = CUTS.of(date(2016, 4, 1))
-    rows = pl.DataFrame({"sid": [1], "session": [date(2016, 4, 1)], "close": [1.0], "withdrawn": [False], "known_at": [cut]}).with_columns(pl.col("known_at").cast(UTC_MICROS))
+    rows = pl.DataFrame(
+        {"sid": [1], "session": [date(2016, 4, 1)], "close": [1.0], "withdrawn": [False], "known_at": [cut]}
+    ).with_columns(pl.col("known_at").cast(UTC_MICROS))
     late = rows.with_columns(pl.col("known_at") + pl.duration(minutes=1))
     cuts = CUTS.frame(date(2016, 4, 1), date(2016, 4, 8))
     assert versions(rows, cuts, ("close",), ("sid",))["late"].to_list() == [False]

@@ -17,13 +17,17 @@ def sessions(seed: int, names: int = 60, days: int = 4) -> pl.DataFrame:
         "session": np.repeat(np.arange(days), names), "sid": np.tile(np.arange(names), days), "sector": pl.Series(["alone" if n % names == 0 else s for n, s in enumerate(sector)], dtype=pl.String),
         "size": rng.normal(18, 2, rows), "beta": rng.normal(1, 0.4, rows),
     }).with_columns(x=pl.col("size") * 0.3 + pl.Series(rng.standard_t(3, rows)), y=pl.col("beta") * 1e6 + pl.Series(rng.normal(0, 1e5, rows)))  # fmt: skip
-    return frame.with_columns(pl.when(~m).then(c).alias(c) for c, m in zip(("size", "beta", "x", "y"), missing, strict=True))
+    return frame.with_columns(
+        pl.when(~m).then(c).alias(c) for c, m in zip(("size", "beta", "x", "y"), missing, strict=True)
+    )
 
 
 def least_squares(day: pl.DataFrame, column: str, against: tuple[str, ...]) -> pl.DataFrame:
     """The residual of each sid by NumPy on dummies of the sectors and the covariates."""
     there = day.drop_nulls([column, *against]).with_columns(pl.col("sector").fill_null("none"))
-    design = np.column_stack([there.to_dummies("sector").select(pl.col("^sector_.*$")).to_numpy(), *(there[c].to_numpy() for c in against)])
+    design = np.column_stack(
+        [there.to_dummies("sector").select(pl.col("^sector_.*$")).to_numpy(), *(there[c].to_numpy() for c in against)]
+    )
     scaled = design / np.linalg.norm(design, axis=0)
     target = there[column].to_numpy()
     return there.select("sid", residual=pl.Series(target - scaled @ np.linalg.lstsq(scaled, target, rcond=None)[0]))
@@ -36,7 +40,9 @@ def test_the_residual_is_that_of_least_squares(seed: int, against: tuple[str, ..
     frame = sessions(seed).with_columns(twice=2 * pl.col("size") + 1, constant=pl.lit(0.1))
     out = neutralised(frame, {"x_neutral": "x", "y_neutral": "y"}, against)
     for column in ("x", "y"):
-        assert out.filter(pl.col(f"{column}_neutral").is_null()).equals(out.filter(pl.any_horizontal(pl.col(column, *against).is_null())))
+        assert out.filter(pl.col(f"{column}_neutral").is_null()).equals(
+            out.filter(pl.any_horizontal(pl.col(column, *against).is_null()))
+        )
         for day in out.partition_by("session"):
             both = day.join(least_squares(day, column, against), on="sid").drop_nulls(f"{column}_neutral")
             assert both.height > 30
@@ -48,7 +54,9 @@ def test_the_residual_is_orthogonal() -> None:
     out = neutralised(sessions(5), {"r": "x"}, ("size", "beta")).drop_nulls("r")
     assert out.group_by("session", "sector").agg(pl.col("r").sum())["r"].abs().max() < 1e-12
     centred = out.with_columns(demeaned(c, "sector").alias(c) for c in ("size", "beta"))
-    products = centred.group_by("session").agg((pl.col("r") * pl.col("size")).sum(), b=(pl.col("r") * pl.col("beta")).sum())
+    products = centred.group_by("session").agg(
+        (pl.col("r") * pl.col("size")).sum(), b=(pl.col("r") * pl.col("beta")).sum()
+    )
     assert products.select(pl.max_horizontal(pl.col("r").abs().max(), pl.col("b").abs().max())).item() < 1e-11
     assert out.filter(sector="alone")["r"].to_list() == [0.0] * out.filter(sector="alone").height
 
@@ -56,7 +64,10 @@ def test_the_residual_is_orthogonal() -> None:
 def everything(frame: pl.DataFrame) -> pl.DataFrame:
     """All that can be said."""
     said = frame.with_columns(
-        *(e("x").alias(n) for n, e in {"rank": ranked, "z": zscored, "winsorised": winsorised, "standardised": standardised}.items()),
+        *(
+            e("x").alias(n)
+            for n, e in {"rank": ranked, "z": zscored, "winsorised": winsorised, "standardised": standardised}.items()
+        ),
         sector_relative=demeaned("x", "sector"),
     )
     return neutralised(said, {"neutral": "x"}, ("size", "beta"))
@@ -70,7 +81,10 @@ def test_a_session_takes_no_bit_from_another() -> None:
     order = frame["session"].unique().sample(fraction=1.0, shuffle=True, seed=1).to_list()
     shuffled = pl.concat([frame.filter(pl.col("session") == s) for s in order])
     interleaved = frame.sort("sid", "session")
-    flagged, reverse = frame.sort("session", maintain_order=True), frame.sort("session", descending=True, maintain_order=True)
+    flagged, reverse = (
+        frame.sort("session", maintain_order=True),
+        frame.sort("session", descending=True, maintain_order=True),
+    )
     for other in (shuffled, interleaved, flagged, reverse):
         assert everything(other).sort("session", "sid").equals(alone)
 

@@ -8,7 +8,13 @@ import pytest
 from quant_assets.features.drift import Reference, freeze, median_psi, psi
 
 RNG = np.random.default_rng(11)
-TRAIN = pl.DataFrame({"a": RNG.normal(size=20_000), "b": RNG.integers(0, 3, size=20_000).astype(float), "c": [None] * 10_000 + [1.0] * 10_000})
+TRAIN = pl.DataFrame(
+    {
+        "a": RNG.normal(size=20_000),
+        "b": RNG.integers(0, 3, size=20_000).astype(float),
+        "c": [None] * 10_000 + [1.0] * 10_000,
+    }
+)
 FEATURES = ("a", "b", "c")
 FROZEN = freeze(TRAIN, FEATURES)
 
@@ -44,7 +50,9 @@ def test_few_rows_are_not_drift(rows):
     names = [f"x{i}" for i in range(20)]
     reference = freeze(pl.DataFrame(RNG.normal(size=(20_000, 20)), schema=names), tuple(names))
     same = [median_psi(psi(reference, pl.DataFrame(RNG.normal(size=(rows, 20)), schema=names))) for _ in range(20)]
-    moved = [median_psi(psi(reference, pl.DataFrame(RNG.normal(1.5, size=(rows, 20)), schema=names))) for _ in range(20)]
+    moved = [
+        median_psi(psi(reference, pl.DataFrame(RNG.normal(1.5, size=(rows, 20)), schema=names))) for _ in range(20)
+    ]
     assert max(same) < 0.25
     assert min(moved) > 0.5
 

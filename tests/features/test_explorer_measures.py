@@ -20,7 +20,21 @@ from quant_assets.models.evaluation import ic_estimate, rank_ic
 DAYS = calendar("XNYS").between(date(2024, 1, 2), date(2024, 4, 30))[:70]
 HORIZONS, LAGS, QUANTILES = (1, 3), (1, 4), 4
 FEATURES = ("planted_5", "planted_20", "noise", "ties", "gaps", "flat", "absent")
-FRAMES = ("sessions", "daily", "ic", "excess", "decay", "quantiles", "persistence", "turnover", "drift", "correlation", "summary", "families", "extremes")
+FRAMES = (
+    "sessions",
+    "daily",
+    "ic",
+    "excess",
+    "decay",
+    "quantiles",
+    "persistence",
+    "turnover",
+    "drift",
+    "correlation",
+    "summary",
+    "families",
+    "extremes",
+)
 
 
 def untouched(panel: pl.DataFrame) -> pl.DataFrame:
@@ -30,7 +44,15 @@ def untouched(panel: pl.DataFrame) -> pl.DataFrame:
 
 def declared(*features: str) -> FeatureSet:
     """A set of that name's features that nobody computes."""
-    return FeatureSet(name="invented", version="1", features=features, columns=("close",), lookback=1, kernel=untouched, meaning=dict.fromkeys(features, "A number."))
+    return FeatureSet(
+        name="invented",
+        version="1",
+        features=features,
+        columns=("close",),
+        lookback=1,
+        kernel=untouched,
+        meaning=dict.fromkeys(features, "A number."),
+    )
 
 
 @cache
@@ -54,8 +76,13 @@ def market() -> tuple[pl.DataFrame, pl.DataFrame]:
             }
             values.append({"session": session, "sid": sid, **row})
             known = [h for h in HORIZONS if n + h < len(DAYS) and chance.random() < 0.95]
-            forward.extend({"session": session, "sid": sid, "horizon": h, "value": 0.01 * signal + 0.02 * chance.normal()} for h in known)
-    return pl.DataFrame(values, schema={"session": pl.Date, "sid": pl.Int64, **dict.fromkeys(FEATURES, pl.Float64)}), pl.DataFrame(forward)
+            forward.extend(
+                {"session": session, "sid": sid, "horizon": h, "value": 0.01 * signal + 0.02 * chance.normal()}
+                for h in known
+            )
+    return pl.DataFrame(
+        values, schema={"session": pl.Date, "sid": pl.Int64, **dict.fromkeys(FEATURES, pl.Float64)}
+    ), pl.DataFrame(forward)
 
 
 @cache
@@ -73,7 +100,10 @@ def by_session(feature: str) -> list[dict[int, float]]:
 
 def rank(values: dict[int, float]) -> dict[int, float]:
     """Mean ranks by counting who is below."""
-    return {k: sum(w < v for w in values.values()) + (sum(w == v for w in values.values()) + 1) / 2 for k, v in values.items()}
+    return {
+        k: sum(w < v for w in values.values()) + (sum(w == v for w in values.values()) + 1) / 2
+        for k, v in values.items()
+    }
 
 
 def pearson(pairs: list[tuple[float, float]]) -> float | None:
@@ -86,7 +116,11 @@ def pearson(pairs: list[tuple[float, float]]) -> float | None:
 
 def bucket(values: dict[int, float]) -> dict[int, int]:
     """The quantile, from 1, in which the middle of each name's rank lies."""
-    return {k: math.floor((r - 0.5) / len(values) * QUANTILES) + 1 for k, r in rank(values).items()} if len(values) >= QUANTILES else {}
+    return (
+        {k: math.floor((r - 0.5) / len(values) * QUANTILES) + 1 for k, r in rank(values).items()}
+        if len(values) >= QUANTILES
+        else {}
+    )
 
 
 def same(found: pl.Series, wanted: list[float | None]) -> None:
@@ -130,11 +164,15 @@ def test_rank_ic_is_spearmans() -> None:
 
 def test_a_planted_signal_is_found_and_noise_is_not() -> None:
     """The clearer signal has the larger t; noise has none, and a feature that never varies no IC at all."""
-    t = {(f, h): v for f, h, v in measured().decay.select(pl.col("feature").cast(pl.String), "horizon", "t").iter_rows()}
+    t = {
+        (f, h): v for f, h, v in measured().decay.select(pl.col("feature").cast(pl.String), "horizon", "t").iter_rows()
+    }
     assert t["planted_5", 1] > t["planted_20", 1] > 4
     assert max(abs(t["noise", h]) for h in HORIZONS) < 3
     assert t["flat", 1] is t["absent", 1] is None
-    planted = measured().quantiles.filter(pl.col("feature") == "planted_5", pl.col("horizon") == 1).sort("quantile")["mean"]
+    planted = (
+        measured().quantiles.filter(pl.col("feature") == "planted_5", pl.col("horizon") == 1).sort("quantile")["mean"]
+    )
     assert planted.is_sorted()
     assert planted[-1] > 0.005
     assert planted[0] < -0.005
@@ -147,7 +185,12 @@ def test_quantile_returns_are_means_above_all_names(feature: str) -> None:
     members, followed = values.select("session", "sid"), forward.filter(horizon=1)
     wanted: list[float | None] = []
     for session, held in zip(DAYS, by_session(feature), strict=True):
-        then = dict(followed.filter(session=session).join(members, on=["session", "sid"], how="semi").select("sid", "value").iter_rows())
+        then = dict(
+            followed.filter(session=session)
+            .join(members, on=["session", "sid"], how="semi")
+            .select("sid", "value")
+            .iter_rows()
+        )
         low, high = sorted(then.values())[1 : -1 : max(len(then) - 3, 1)] if then else (0.0, 0.0)
         then = {k: min(max(v, low), high) for k, v in then.items()}
         of = bucket(held)
@@ -157,7 +200,10 @@ def test_quantile_returns_are_means_above_all_names(feature: str) -> None:
     found = measured().excess.filter(pl.col("feature") == feature)
     same(found["excess"], wanted)
     means = [found.filter(quantile=q)["excess"].mean() for q in range(1, QUANTILES + 1)]
-    same(measured().quantiles.filter(pl.col("feature") == feature, pl.col("horizon") == 1).sort("quantile")["mean"], means)
+    same(
+        measured().quantiles.filter(pl.col("feature") == feature, pl.col("horizon") == 1).sort("quantile")["mean"],
+        means,
+    )
 
 
 def test_quantiles_share_out_what_there_is() -> None:
@@ -165,10 +211,15 @@ def test_quantiles_share_out_what_there_is() -> None:
     values, forward = market()
     complete = values.join(forward.filter(horizon=1), on=["session", "sid"], how="semi")
     found = explore(declared("noise"), complete, forward, horizons=(1,), lags=(1,), quantiles=QUANTILES)
-    sizes = {s: [list(bucket(dict(of.select("sid", "noise").iter_rows())).values()).count(q) for q in range(1, 5)] for (s,), of in complete.group_by("session")}
+    sizes = {
+        s: [list(bucket(dict(of.select("sid", "noise").iter_rows())).values()).count(q) for q in range(1, 5)]
+        for (s,), of in complete.group_by("session")
+    }
     assert all(max(n) - min(n) <= 1 for n in sizes.values())
     for (session,), of in found.excess.drop_nulls().group_by("session"):
-        assert sum(e * n for e, n in zip(of.sort("quantile")["excess"], sizes[session], strict=True)) == pytest.approx(0, abs=1e-12)
+        assert sum(e * n for e, n in zip(of.sort("quantile")["excess"], sizes[session], strict=True)) == pytest.approx(
+            0, abs=1e-12
+        )
 
 
 @pytest.mark.parametrize("feature", ["planted_5", "ties", "gaps", "flat"])
@@ -181,7 +232,9 @@ def test_turnover_and_rank_autocorrelation(feature: str) -> None:
             then, today, ranks, ranked = bucket(before), bucket(now), rank(now), rank(before)
             for side, q in ((low, 1), (high, QUANTILES)):
                 inside = {k for k, b in today.items() if b == q}
-                side.append(len(inside - {k for k, b in then.items() if b == q}) / len(inside) if inside and then else None)
+                side.append(
+                    len(inside - {k for k, b in then.items() if b == q}) / len(inside) if inside and then else None
+                )
             lasting.append(pearson([(ranks[k], ranked[k]) for k in ranks.keys() & ranked.keys()]))
         if lag == 1:
             daily = measured().daily.filter(pl.col("feature") == feature)
@@ -207,7 +260,10 @@ def test_distribution_and_coverage() -> None:
 def test_correlation_is_the_mean_of_the_sessions() -> None:
     """Ranks of each session over the names that have both; nothing where one does not vary; the same either way round."""
     for one, other in (("planted_5", "gaps"), ("gaps", "ties"), ("flat", "noise")):
-        found = [pearson([(x[k], y[k]) for k in x.keys() & y.keys()]) for x, y in ((rank(a), rank(b)) for a, b in zip(by_session(one), by_session(other), strict=True))]
+        found = [
+            pearson([(x[k], y[k]) for k in x.keys() & y.keys()])
+            for x, y in ((rank(a), rank(b)) for a, b in zip(by_session(one), by_session(other), strict=True))
+        ]
         there = [f for f in found if f is not None]
         wanted = [sum(there) / len(there) if there else None]
         for a, b in ((one, other), (other, one)):
@@ -225,7 +281,9 @@ def test_drift_is_the_index_of_a_stretch_against_the_first_sessions(monkeypatch:
     assert found["session"].unique().sort().to_list() == [DAYS[47], DAYS[65]]  # 4 of 70 sessions are left over
     for end, (a, b) in ((DAYS[47], (30, 48)), (DAYS[65], (48, 66))):
         wanted = psi(first, moved.filter(pl.col("session").is_in(DAYS[a:b])))
-        assert_frame_equal(found.filter(session=end).select(pl.col("feature").cast(pl.String), "psi", "noise", "ks"), wanted)
+        assert_frame_equal(
+            found.filter(session=end).select(pl.col("feature").cast(pl.String), "psi", "noise", "ks"), wanted
+        )
     last = dict(found.filter(session=DAYS[65]).select(pl.col("feature").cast(pl.String), "psi").iter_rows())
     assert last["noise"] > 0.5
     assert last["gaps"] < 0.1
@@ -246,7 +304,10 @@ def test_other_features_change_nothing() -> None:
     """A feature's rows are the same whatever stands beside it."""
     alone = explore(declared("gaps"), *market(), horizons=HORIZONS, lags=LAGS, quantiles=QUANTILES)
     for name in ("daily", "ic", "decay", "quantiles", "persistence"):
-        both = [getattr(m, name).with_columns(pl.col("feature").cast(pl.String)).filter(pl.col("feature") == "gaps") for m in (alone, measured())]
+        both = [
+            getattr(m, name).with_columns(pl.col("feature").cast(pl.String)).filter(pl.col("feature") == "gaps")
+            for m in (alone, measured())
+        ]
         assert_frame_equal(*both, check_exact=name != "quantiles")
 
 
@@ -254,8 +315,12 @@ def test_one_wrong_price_does_not_make_the_means_and_is_named() -> None:
     """A return of a million per cent, of a name with rows, stands among the extremes once, with its shortest window; no mean moves by more than a bounded return can."""
     values, forward = market()
     at = values.filter(pl.col("session") == DAYS[20])["sid"][0]
-    wrong = forward.with_columns(value=pl.when(pl.col("session") == DAYS[20], pl.col("sid") == at).then(9_999.0).otherwise("value"))
-    wrong = pl.concat([wrong, wrong.head(1).with_columns(sid=pl.lit(999, dtype=pl.Int64), value=pl.lit(1e6))])  # no member
+    wrong = forward.with_columns(
+        value=pl.when(pl.col("session") == DAYS[20], pl.col("sid") == at).then(9_999.0).otherwise("value")
+    )
+    wrong = pl.concat(
+        [wrong, wrong.head(1).with_columns(sid=pl.lit(999, dtype=pl.Int64), value=pl.lit(1e6))]
+    )  # no member
     found = explore(declared(*FEATURES), values, wrong, horizons=HORIZONS, lags=LAGS, quantiles=QUANTILES)
     assert found.extremes.row(0) == (DAYS[20], at, 1, 9_999.0)
     assert found.extremes["sid"].is_unique().all()
@@ -264,10 +329,17 @@ def test_one_wrong_price_does_not_make_the_means_and_is_named() -> None:
 
 def test_families() -> None:
     """By the part of a set put together, else by the name before its numbers, or as told; the family's mean |IC| and its most certain feature."""
-    assert family_of(declared("KMID2", "RSTR60", "ret_1", "60")) == {"KMID2": "KMID", "RSTR60": "RSTR", "ret_1": "ret", "60": "60"}
+    assert family_of(declared("KMID2", "RSTR60", "ret_1", "60")) == {
+        "KMID2": "KMID",
+        "RSTR60": "RSTR",
+        "ret_1": "ret",
+        "60": "60",
+    }
     assert family_of(together("both", declared("a1"), declared("b1"))) == {"a1": "invented", "b1": "invented"}
     planted = measured().families.filter(family="planted", horizon=1).row(0, named=True)
-    ics = measured().decay.filter(pl.col("feature").cast(pl.String).str.starts_with("planted"), pl.col("horizon") == 1)["mean"]
+    ics = measured().decay.filter(pl.col("feature").cast(pl.String).str.starts_with("planted"), pl.col("horizon") == 1)[
+        "mean"
+    ]
     assert (planted["features"], planted["best"]) == (2, "planted_5")
     assert planted["mean_abs_ic"] == pytest.approx(ics.abs().mean())
     told = explore(declared("noise", "ties"), *market(), horizons=(1,), families={"noise": "one", "ties": "one"})

@@ -35,17 +35,34 @@ def untouched(panel: pl.DataFrame) -> pl.DataFrame:
 
 def declared(*features: str, meaning: str = "A number.") -> FeatureSet:
     """A set of that name's features that nobody computes."""
-    return FeatureSet(name="invented", version="1", features=features, columns=("close",), lookback=1, kernel=untouched, meaning=dict.fromkeys(features, meaning), doc="For a test.")
+    return FeatureSet(
+        name="invented",
+        version="1",
+        features=features,
+        columns=("close",),
+        lookback=1,
+        kernel=untouched,
+        meaning=dict.fromkeys(features, meaning),
+        doc="For a test.",
+    )
 
 
 @cache
 def measured(count: int, sessions: int, names: int = 30, *extra: str) -> Measures:
     """Measures of so many features in families of five; the first one foretells."""
     chance = np.random.default_rng(3)
-    features = (*(f"{chr(65 + n // 5 % 26)}{chr(65 + n // 130)}_{(5, 10, 20, 30, 60)[n % 5]}" for n in range(count)), *extra)
+    features = (
+        *(f"{chr(65 + n // 5 % 26)}{chr(65 + n // 130)}_{(5, 10, 20, 30, 60)[n % 5]}" for n in range(count)),
+        *extra,
+    )
     keys = pl.DataFrame({"session": DAYS[:sessions]}).join(pl.DataFrame({"sid": range(names)}), how="cross")
     values = keys.with_columns(pl.Series(f, chance.normal(size=keys.height)) for f in features)
-    returns = [keys.with_columns(horizon=pl.lit(h), value=0.01 * values[features[0]] + 0.01 * pl.Series(chance.normal(size=keys.height))) for h in (1, 5)]
+    returns = [
+        keys.with_columns(
+            horizon=pl.lit(h), value=0.01 * values[features[0]] + 0.01 * pl.Series(chance.normal(size=keys.height))
+        )
+        for h in (1, 5)
+    ]
     return explore(declared(*features, meaning=f"A number, {NASTY}."), values, pl.concat(returns), horizons=(1, 5))
 
 
@@ -96,7 +113,9 @@ def test_the_page_shows_the_measures() -> None:
     assert re.search(r'<tr data-place="(\d+)"', text)[1] == "0"
     assert f'<td class="n t">+{told["t"][0]:.1f}</td>' in text
     for n, feature in enumerate(m.feature_set.features):
-        assert [d[0] for d in given["decay"][n]] == pytest.approx(m.decay.filter(pl.col("feature") == feature)["mean"].to_list(), rel=1e-3)
+        assert [d[0] for d in given["decay"][n]] == pytest.approx(
+            m.decay.filter(pl.col("feature") == feature)["mean"].to_list(), rel=1e-3
+        )
         ics = m.ic.filter(pl.col("feature") == feature, pl.col("horizon") == 1)["ic"]
         assert given["over_time"]["cumulative"][n][-1][0] == pytest.approx(ics.sum(), rel=1e-3)
         spread = m.quantiles.filter(pl.col("feature") == feature, pl.col("horizon") == 5).sort("quantile")["mean"]
@@ -118,8 +137,14 @@ def test_what_others_wrote_cannot_become_markup() -> None:
     ("heading", "said"),
     [
         (Heading(), ["not known: this page was made without it", 'class="audit "', "all that is stored"]),
-        (Heading(audit="all laws hold", audit_passed=True, cut=CUTS.of(DAYS[0])), ["all laws hold", 'class="audit ok"', "2024-02-02 14:15 UTC"]),
-        (Heading(audit="truncation fails", audit_passed=False, assumed=True), ["truncation fails", 'class="audit bad"', ">ASSUMED</span>"]),
+        (
+            Heading(audit="all laws hold", audit_passed=True, cut=CUTS.of(DAYS[0])),
+            ["all laws hold", 'class="audit ok"', "2024-02-02 14:15 UTC"],
+        ),
+        (
+            Heading(audit="truncation fails", audit_passed=False, assumed=True),
+            ["truncation fails", 'class="audit bad"', ">ASSUMED</span>"],
+        ),
     ],
 )
 def test_the_heading_says_where_it_comes_from(heading: Heading, said: list[str]) -> None:
@@ -132,7 +157,11 @@ def test_the_heading_says_where_it_comes_from(heading: Heading, said: list[str])
 def test_a_page_of_nothing_says_so() -> None:
     """No rows: no plots and no script, but the set's name and what to do; an unknown horizon is an error that names the known ones."""
     schema = {"session": pl.Date, "sid": pl.Int64}
-    nothing = explore(declared("a"), pl.DataFrame(schema=schema | {"a": pl.Float64}), pl.DataFrame(schema=schema | {"horizon": pl.Int64, "value": pl.Float64}))
+    nothing = explore(
+        declared("a"),
+        pl.DataFrame(schema=schema | {"a": pl.Float64}),
+        pl.DataFrame(schema=schema | {"horizon": pl.Int64, "value": pl.Float64}),
+    )
     text = page(nothing, Heading(universe="u"))
     assert "there is nothing to show. Publish the set" in text
     assert "<script" not in text
@@ -161,15 +190,70 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[DeltaStore, Featur
         for n, session in enumerate(days[: 30 if sid == 1 else None]):
             price *= 1 + 0.02 * chance.normal()
             known = CUTS.of(session) - timedelta(minutes=30)
-            prices = {"open": price, "high": price + 1, "low": price - 1, "close": price + 0.5, "volume": 100, "adj_close": None}
-            bars.append({"session": session, "sid": sid, "symbol": f"S{sid}", **prices, "withdrawn": False, **origin, "capture": session, "known_at": known, "declared_known_at": known})
-            values.append({"session": session, "universe": "u", "sid": sid, "version": "1", "a": chance.normal(), "b": chance.normal(), "known_at": CUTS.of(session)})
+            prices = {
+                "open": price,
+                "high": price + 1,
+                "low": price - 1,
+                "close": price + 0.5,
+                "volume": 100,
+                "adj_close": None,
+            }
+            bars.append(
+                {
+                    "session": session,
+                    "sid": sid,
+                    "symbol": f"S{sid}",
+                    **prices,
+                    "withdrawn": False,
+                    **origin,
+                    "capture": session,
+                    "known_at": known,
+                    "declared_known_at": known,
+                }
+            )
+            values.append(
+                {
+                    "session": session,
+                    "universe": "u",
+                    "sid": sid,
+                    "version": "1",
+                    "a": chance.normal(),
+                    "b": chance.normal(),
+                    "known_at": CUTS.of(session),
+                }
+            )
             if n == 3:
                 values.append(values[-1] | {"a": 1000.0, "known_at": CUTS.of(days[5])})
-    split = {"session": days[10], "sid": 2, "kind": "split", "numerator": 2, "denominator": 1, "cash": None, "value": None, "counterpart": None, "origin": "declared", "confidence": 1.0}
+    split = {
+        "session": days[10],
+        "sid": 2,
+        "kind": "split",
+        "numerator": 2,
+        "denominator": 1,
+        "cash": None,
+        "value": None,
+        "counterpart": None,
+        "origin": "declared",
+        "confidence": 1.0,
+    }
     known = CUTS.of(days[9])
     store.append(BARS, pl.DataFrame(bars, schema=dict(BARS.schema)))
-    store.append(ACTIONS, pl.DataFrame([{**split, "withdrawn": False, **origin, "capture": days[9], "known_at": known, "declared_known_at": known}], schema=dict(ACTIONS.schema)))
+    store.append(
+        ACTIONS,
+        pl.DataFrame(
+            [
+                {
+                    **split,
+                    "withdrawn": False,
+                    **origin,
+                    "capture": days[9],
+                    "known_at": known,
+                    "declared_known_at": known,
+                }
+            ],
+            schema=dict(ACTIONS.schema),
+        ),
+    )
     capture = {
         "capture": days[0],
         "source": "test",
@@ -192,7 +276,14 @@ def test_returns_are_those_of_the_labels(stored: tuple[DeltaStore, FeatureSet]) 
     store, _ = stored
     days = DAYS[20:90]
     found = forward(store, CUTS, days, (1, 5), pl.DataFrame({"sid": range(8)}), None)
-    wanted = pl.concat([compute_labels(store, CUTS, h, days).filter(pl.col("session") >= days[0]).select("session", "sid", "horizon", "value") for h in (1, 5)])
+    wanted = pl.concat(
+        [
+            compute_labels(store, CUTS, h, days)
+            .filter(pl.col("session") >= days[0])
+            .select("session", "sid", "horizon", "value")
+            for h in (1, 5)
+        ]
+    )
     key = ["horizon", "session", "sid"]
     assert_frame_equal(found.sort(key), wanted.sort(key), check_exact=True)
     assert found.filter(horizon=5)["session"].max() == days[-7]
@@ -205,7 +296,17 @@ def test_the_page_of_the_store(stored: tuple[DeltaStore, FeatureSet], tmp_path: 
     """One call reads what is in force at the cut, quarter by quarter, and writes the page; at an earlier cut it is the earlier page."""
     store, invented = stored
     days, told = DAYS[20:90], list[tuple[int, int]]()
-    made = explorer(store, invented, "u", CUTS, days[0], days[-1], folder=tmp_path, horizons=(1, 5), progress=lambda done, total, _: told.append((done, total)))
+    made = explorer(
+        store,
+        invented,
+        "u",
+        CUTS,
+        days[0],
+        days[-1],
+        folder=tmp_path,
+        horizons=(1, 5),
+        progress=lambda done, total, _: told.append((done, total)),
+    )
     text = made.read_text(encoding="utf-8")
     assert made.name == f"features_invented_u_{days[0]}_{days[-1]}.html"
     assert told == [(0, 2), (1, 2), (2, 2)]
@@ -214,7 +315,17 @@ def test_the_page_of_the_store(stored: tuple[DeltaStore, FeatureSet], tmp_path: 
     assert f"median 7 names, {7 * 70 + 30} rows" in text
     given = payload(text)
     assert given["over_time"]["distribution"][0][3][4] > 900  # the restated values of the fourth session
-    early = explorer(store, invented, "u", CUTS, days[0], days[-1], folder=tmp_path / "early", horizons=(1, 5), as_of=CUTS.of(days[4]))
+    early = explorer(
+        store,
+        invented,
+        "u",
+        CUTS,
+        days[0],
+        days[-1],
+        folder=tmp_path / "early",
+        horizons=(1, 5),
+        as_of=CUTS.of(days[4]),
+    )
     before = payload(early.read_text(encoding="utf-8"))
     assert len(before["sessions"]) == 5
     assert before["over_time"]["distribution"][0][3][4] < 10
@@ -224,14 +335,24 @@ def test_the_page_of_the_store(stored: tuple[DeltaStore, FeatureSet], tmp_path: 
 
 def test_a_set_on_bars_is_refused(stored: tuple[DeltaStore, FeatureSet], tmp_path: Path) -> None:
     """The reader knows sessions; the error says what was found and what to do."""
-    with pytest.raises(ConfigurationError, match="invented has a value each 5m, and the explorer reads sets of sessions"):
+    with pytest.raises(
+        ConfigurationError, match="invented has a value each 5m, and the explorer reads sets of sessions"
+    ):
         explorer(stored[0], replace(stored[1], frequency="5m"), "u", CUTS, DAYS[20], DAYS[30], folder=tmp_path)
 
 
 def test_wild_returns_are_named_by_their_symbols() -> None:
     """A return above 100% is listed under its name, or its number where it has none."""
     keys = pl.DataFrame({"session": DAYS[:3]}).join(pl.DataFrame({"sid": range(9)}), how="cross")
-    returns = keys.with_columns(horizon=pl.lit(1), value=pl.when(pl.col("sid") > 6).then(pl.col("sid") / 2.0).otherwise(0.01 * pl.col("sid")))
-    text = page(explore(declared("a"), keys.with_columns(a=pl.col("sid") * 1.0), returns, horizons=(1,)), Heading(symbols={8: "WILD"}))
+    returns = keys.with_columns(
+        horizon=pl.lit(1), value=pl.when(pl.col("sid") > 6).then(pl.col("sid") / 2.0).otherwise(0.01 * pl.col("sid"))
+    )
+    text = page(
+        explore(declared("a"), keys.with_columns(a=pl.col("sid") * 1.0), returns, horizons=(1,)),
+        Heading(symbols={8: "WILD"}),
+    )
     listed = text.split("Returns to look at")[1]
-    assert re.findall(r'<td style="padding-left:22px">(.*?)</td><td class="n">(.*?)</td>', listed) == [("WILD", "+400%"), ("7", "+350%")]
+    assert re.findall(r'<td style="padding-left:22px">(.*?)</td><td class="n">(.*?)</td>', listed) == [
+        ("WILD", "+400%"),
+        ("7", "+350%"),
+    ]

@@ -53,16 +53,30 @@ def panel(names: int = 7, rows: int = 90, seed: int = 3) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
     close = 40 * np.exp(rng.normal(0, 0.02, (names, rows)).cumsum(1)).ravel()
     prices = {c: close * (1 + 0.001 * k) for k, c in enumerate(COLUMNS)}
-    frame = pl.DataFrame({"series": np.repeat(np.arange(names, dtype=np.uint32), rows), "i": np.tile(np.arange(rows, dtype=np.int32), names), **prices})
+    frame = pl.DataFrame(
+        {
+            "series": np.repeat(np.arange(names, dtype=np.uint32), rows),
+            "i": np.tile(np.arange(rows, dtype=np.int32), names),
+            **prices,
+        }
+    )
     halted = pl.Series(rng.random(names * rows) < 0.05)
-    return frame.with_columns(pl.when(~halted).then(pl.col(c)).alias(c) for c in COLUMNS).with_columns(session=pl.col("i"))
+    return frame.with_columns(pl.when(~halted).then(pl.col(c)).alias(c) for c in COLUMNS).with_columns(
+        session=pl.col("i")
+    )
 
 
 def test_ten_lines_are_a_feature_set(written: Path) -> None:
     """Parameters are what it reads, the docstring what it means; it is found by its name, and several of them as one set."""
     module = importlib.import_module("ten_lines")
     gap: FeatureSet = module.gap_20
-    assert (gap.name, gap.features, gap.columns, gap.lookback, gap.version) == ("gap_20", ("gap_20",), ("open", "close"), 21, "1")
+    assert (gap.name, gap.features, gap.columns, gap.lookback, gap.version) == (
+        "gap_20",
+        ("gap_20",),
+        ("open", "close"),
+        21,
+        "1",
+    )
     assert gap.doc == gap.meaning["gap_20"] == "Mean overnight gap of 20 sessions, as a fraction of the close before."
     assert feature_set("gap_20") is gap
     assert feature_set("mine").features == ("gap_20", "busy")
@@ -99,8 +113,12 @@ def test_what_is_not_finite_is_missing_before_names_are_compared() -> None:
     assert moments.select((pl.col("std") - 1).abs().max()).item() < 1e-9
 
 
-@pytest.mark.parametrize(("among", "expected"), [("rank", [1 / 3, 5 / 6, 5 / 6]), (lambda v: v - v.median(), [-1.0, 0.0, 0.0])])
-def test_a_cross_section_compares_the_members_of_one_session(among: str | Callable[[pl.Expr], pl.Expr], expected: list[float]) -> None:
+@pytest.mark.parametrize(
+    ("among", "expected"), [("rank", [1 / 3, 5 / 6, 5 / 6]), (lambda v: v - v.median(), [-1.0, 0.0, 0.0])]
+)
+def test_a_cross_section_compares_the_members_of_one_session(
+    among: str | Callable[[pl.Expr], pl.Expr], expected: list[float]
+) -> None:
     """Whatever other sessions are in the frame; ties share their mean rank."""
 
     @feature(lookback=1, cross_section=among)
@@ -110,7 +128,9 @@ def test_a_cross_section_compares_the_members_of_one_session(among: str | Callab
 
     rows = pl.DataFrame({"session": [1, 1, 1, 2, 2, 2], "level": [2.0, 3.0, 3.0, 70.0, 80.0, 80.0]})
     assert level.cross_section(rows).filter(session=1)["level"].to_list() == pytest.approx(expected)
-    assert level.cross_section(rows).filter(session=2)["level"].to_list() == pytest.approx(expected if among == "rank" else [-10.0, 0.0, 0.0])
+    assert level.cross_section(rows).filter(session=2)["level"].to_list() == pytest.approx(
+        expected if among == "rank" else [-10.0, 0.0, 0.0]
+    )
 
 
 def test_a_module_that_is_loaded_again_declares_in_its_own_place(written: Path) -> None:
@@ -184,7 +204,9 @@ def plain(close):
     ],
     ids=lambda v: getattr(v, "__name__", None),
 )
-def test_what_cannot_be_a_feature_is_refused_at_once(function: Callable[..., pl.Expr], options: dict[str, object], words: str) -> None:
+def test_what_cannot_be_a_feature_is_refused_at_once(
+    function: Callable[..., pl.Expr], options: dict[str, object], words: str
+) -> None:
     """With what is wrong and what to do instead, when the file is loaded and not in a night's run."""
     sets.feature_sets()
     with pytest.raises(ConfigurationError, match=words):

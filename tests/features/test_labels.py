@@ -20,7 +20,14 @@ HORIZON = 3
 def bar(sid: int, n: int, price: float, *, days_late: int = 0, withdrawn: bool = False) -> dict[str, object]:
     """A bar of session n whose open is `price` and whose close is one higher."""
     known = CUTS.of(DAYS[n]) - timedelta(minutes=30) + timedelta(days=days_late)
-    origin = {"source": "test", "capture": DAYS[n], "file": "test", "line": n, "known_at": known, "declared_known_at": known}
+    origin = {
+        "source": "test",
+        "capture": DAYS[n],
+        "file": "test",
+        "line": n,
+        "known_at": known,
+        "declared_known_at": known,
+    }
     prices = {"open": price, "high": price + 1, "low": price, "close": price + 1, "volume": 100, "adj_close": None}
     return {"session": DAYS[n], "sid": sid, "symbol": f"S{sid}", **prices, "withdrawn": withdrawn, **origin}
 
@@ -28,7 +35,14 @@ def bar(sid: int, n: int, price: float, *, days_late: int = 0, withdrawn: bool =
 def action(sid: int, n: int, kind: str, **values: object) -> dict[str, object]:
     """An action with ex-session n, known the day before."""
     known = CUTS.of(DAYS[n - 1])
-    origin = {"source": "test", "capture": DAYS[n], "file": "test", "line": 0, "known_at": known, "declared_known_at": known}
+    origin = {
+        "source": "test",
+        "capture": DAYS[n],
+        "file": "test",
+        "line": 0,
+        "known_at": known,
+        "declared_known_at": known,
+    }
     return {
         "session": DAYS[n],
         "sid": sid,
@@ -55,15 +69,55 @@ def store(path: Path, bars: list[dict[str, object]], actions: list[dict[str, obj
 
 CASES = {
     "plain": ([bar(1, n, 100.0 + 10 * (n == 4)) for n in range(6)], [], 110 / 100 - 1, False),
-    "stock dividend inside": ([bar(1, n, 105.0 if n < 3 else 100.0) for n in range(6)], [action(1, 3, "stock_dividend", numerator=21, denominator=20)], 0.0, False),
-    "spin-off inside, before a split": ([bar(1, n, 100.0 if n < 3 else 45.0) for n in range(6)], [action(1, 3, "spin_off", value=10.0), action(1, 3, "split", numerator=2, denominator=1)], 0.0, False),
+    "stock dividend inside": (
+        [bar(1, n, 105.0 if n < 3 else 100.0) for n in range(6)],
+        [action(1, 3, "stock_dividend", numerator=21, denominator=20)],
+        0.0,
+        False,
+    ),
+    "spin-off inside, before a split": (
+        [bar(1, n, 100.0 if n < 3 else 45.0) for n in range(6)],
+        [action(1, 3, "spin_off", value=10.0), action(1, 3, "split", numerator=2, denominator=1)],
+        0.0,
+        False,
+    ),
     "merger for cash": ([bar(1, n, 100.0) for n in range(4)], [action(1, 4, "merger", cash=Decimal(130))], 0.3, True),
-    "merger for shares": ([bar(1, n, 100.0) for n in range(4)], [action(1, 4, "merger", numerator=1, denominator=2, counterpart="BB")], 101 / 100 - 1, True),
-    "merger, then the listing ends": ([bar(1, n, 100.0) for n in range(4)], [action(1, 4, "merger", value=0.2), action(1, 4, "delisting", value=0.0)], 101 / 100 * 1.2 - 1, True),
-    "split inside": ([bar(1, n, 100.0 if n < 3 else 50.0) for n in range(6)], [action(1, 3, "split", numerator=2, denominator=1)], 0.0, False),
-    "split on the entry's session is not in the window": ([bar(1, n, 100.0 if n < 1 else 50.0) for n in range(6)], [action(1, 1, "split", numerator=2, denominator=1)], 0.0, False),
-    "dividend inside": ([bar(1, n, 100.0) for n in range(6)], [action(1, 4, "dividend", cash=Decimal("1.5"))], 0.015, False),
-    "delisted inside at half its last price": ([bar(1, n, 100.0) for n in range(3)], [action(1, 3, "delisting", value=-0.5)], 101 / 100 * 0.5 - 1, True),
+    "merger for shares": (
+        [bar(1, n, 100.0) for n in range(4)],
+        [action(1, 4, "merger", numerator=1, denominator=2, counterpart="BB")],
+        101 / 100 - 1,
+        True,
+    ),
+    "merger, then the listing ends": (
+        [bar(1, n, 100.0) for n in range(4)],
+        [action(1, 4, "merger", value=0.2), action(1, 4, "delisting", value=0.0)],
+        101 / 100 * 1.2 - 1,
+        True,
+    ),
+    "split inside": (
+        [bar(1, n, 100.0 if n < 3 else 50.0) for n in range(6)],
+        [action(1, 3, "split", numerator=2, denominator=1)],
+        0.0,
+        False,
+    ),
+    "split on the entry's session is not in the window": (
+        [bar(1, n, 100.0 if n < 1 else 50.0) for n in range(6)],
+        [action(1, 1, "split", numerator=2, denominator=1)],
+        0.0,
+        False,
+    ),
+    "dividend inside": (
+        [bar(1, n, 100.0) for n in range(6)],
+        [action(1, 4, "dividend", cash=Decimal("1.5"))],
+        0.015,
+        False,
+    ),
+    "delisted inside at half its last price": (
+        [bar(1, n, 100.0) for n in range(3)],
+        [action(1, 3, "delisting", value=-0.5)],
+        101 / 100 * 0.5 - 1,
+        True,
+    ),
     "vanished inside: its last price": ([bar(1, n, 100.0) for n in range(3)], [], 101 / 100 - 1, True),
 }
 
@@ -86,9 +140,17 @@ def test_no_entry_no_label(tmp_path: Path) -> None:
 
 def test_a_range_equals_its_days(tmp_path: Path) -> None:
     """Late, restated and withdrawn bars give each session the label that its own cut knew."""
-    bars = [bar(s, n, 50.0 + s + n * ((s % 3) - 1), days_late=12 * (n == 7 and s == 2)) for s in range(1, 6) for n in range(len(DAYS))]
+    bars = [
+        bar(s, n, 50.0 + s + n * ((s % 3) - 1), days_late=12 * (n == 7 and s == 2))
+        for s in range(1, 6)
+        for n in range(len(DAYS))
+    ]
     bars += [bar(3, 9, 77.0, days_late=4), bar(4, 10, 1.0, days_late=3, withdrawn=True)]
-    held = store(tmp_path, bars, [action(1, 8, "split", numerator=3, denominator=2), action(1, 8, "dividend", cash=Decimal("0.4"))])
+    held = store(
+        tmp_path,
+        bars,
+        [action(1, 8, "split", numerator=3, denominator=2), action(1, 8, "dividend", cash=Decimal("0.4"))],
+    )
     sessions = DAYS[HORIZON + 1 : -1]
     ranged = compute_labels(held, CUTS, HORIZON, sessions)
     by_day = pl.concat([compute_labels(held, CUTS, HORIZON, [s]) for s in sessions]).sort("horizon", "session", "sid")

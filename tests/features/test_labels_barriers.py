@@ -20,7 +20,13 @@ BARRIER = 2 * S  # 2.8284%
 
 def bar(n: int, prices: tuple[float, ...], *, late: int = 0, withdrawn: bool = False) -> dict[str, object]:
     """A bar (open, high, low, close) of session n, known `late` sessions after its own cut."""
-    return {"session": DAYS[n], "sid": 1, **dict(zip(("open", "high", "low", "close"), prices, strict=True)), "withdrawn": withdrawn, "known_at": CUTS.of(DAYS[n + late])}
+    return {
+        "session": DAYS[n],
+        "sid": 1,
+        **dict(zip(("open", "high", "low", "close"), prices, strict=True)),
+        "withdrawn": withdrawn,
+        "known_at": CUTS.of(DAYS[n + late]),
+    }
 
 
 def action(n: int, kind: str, **terms: object) -> dict[str, object]:
@@ -28,12 +34,17 @@ def action(n: int, kind: str, **terms: object) -> dict[str, object]:
     return {"session": DAYS[n], "sid": 1, "kind": kind, "withdrawn": False, "known_at": CUTS.of(DAYS[n - 1]), **terms}
 
 
-def label_of(bars: list[dict[str, object]], actions: list[dict[str, object]], rule: LabelRule = RULE) -> list[tuple[object, ...]]:
+def label_of(
+    bars: list[dict[str, object]], actions: list[dict[str, object]], rule: LabelRule = RULE
+) -> list[tuple[object, ...]]:
     """Every label of session 2 that is filed in the sessions after it: where, value, touched, died, known at."""
     store = Memory({"bars": rows(BARS, bars), "actions": rows(ACTIONS, actions or ACTIONS.empty())})
     found = compute_labels(store, CUTS, rule, DAYS[3:12]).filter(session=DAYS[2])
     assert found["known_at"].to_list() == [CUTS.of(s) for s in found["label_end"]]
-    return [(DAYS.index(end), value, touched, died) for end, value, touched, died in found.select("label_end", "value", "touched", "died").iter_rows()]
+    return [
+        (DAYS.index(end), value, touched, died)
+        for end, value, touched, died in found.select("label_end", "value", "touched", "died").iter_rows()
+    ]
 
 
 QUIET = (100.0, 101.0, 99.0, 100.0)
@@ -79,7 +90,14 @@ def test_which_barrier_and_at_what_return(case: str) -> None:
         assert found[0] == (expected[0], pytest.approx(expected[1], abs=1e-12), *expected[2:])
 
 
-@pytest.mark.parametrize(("upper", "lower", "expected"), [(0.0, 2.0, (5, -BARRIER, "lower", False)), (2.0, 0.0, (4, BARRIER, "upper", False)), (0.0, 0.0, (6, 0.01, "time", False))])
+@pytest.mark.parametrize(
+    ("upper", "lower", "expected"),
+    [
+        (0.0, 2.0, (5, -BARRIER, "lower", False)),
+        (2.0, 0.0, (4, BARRIER, "upper", False)),
+        (0.0, 0.0, (6, 0.01, "time", False)),
+    ],
+)
 def test_a_barrier_of_zero_is_none(upper: float, lower: float, expected: tuple[object, ...]) -> None:
     """Without the upper barrier the same path runs into the lower one, without any to the end."""
     prices = [*PAST, QUIET, (100.0, 104.0, 99.0, 100.0), (100.0, 101.0, 96.0, 99.0), OUT]
@@ -97,7 +115,9 @@ def test_a_touch_found_late_is_filed_when_it_was_found() -> None:
     ((end, value, touched, _),) = label_of([*bars[:4], bar(4, touching), *bars[5:], bar(4, QUIET, late=1)], [])
     assert (end, touched, value) == (4, "upper", pytest.approx(BARRIER))
     ((end, value, touched, _),) = label_of([*bars[:5], *bars[6:], bar(5, touching, late=1)], [])
-    assert (end, touched, value) == (6, "upper", pytest.approx(BARRIER)), "found at the last cut, before the time counts"
+    assert (end, touched, value) == (6, "upper", pytest.approx(BARRIER)), (
+        "found at the last cut, before the time counts"
+    )
 
 
 def test_without_a_volatility_there_is_no_label() -> None:
@@ -105,14 +125,19 @@ def test_without_a_volatility_there_is_no_label() -> None:
     future = [bar(n, QUIET) for n in range(3, 7)]
     assert label_of([bar(2, FLAT), *future], []) == []
     assert label_of([*(bar(n, FLAT) for n in range(3)), *future], []) == []
-    assert label_of([bar(0, FLAT), bar(1, (102.0,) * 4), bar(2, (102.0,) * 4, late=1), *future], []) == [], "what the cut of session 2 did not know"
+    assert label_of([bar(0, FLAT), bar(1, (102.0,) * 4), bar(2, (102.0,) * 4, late=1), *future], []) == [], (
+        "what the cut of session 2 did not know"
+    )
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_it_is_what_the_definition_says(seed: int) -> None:
     """On a market with late, restated and withdrawn rows, splits, payments and endings, each label is the plain walk from cut to cut."""
     rule = LabelRule(kind="triple_barrier", horizon=5, upper=1.5, lower=1.0, volatility=10)
-    made = {(r["session"], r["sid"]): (r["label_end"], r["touched"], r["died"], r["value"]) for r in labels(seed, rule, DAYS[30:135]).iter_rows(named=True)}
+    made = {
+        (r["session"], r["sid"]): (r["label_end"], r["touched"], r["died"], r["value"])
+        for r in labels(seed, rule, DAYS[30:135]).iter_rows(named=True)
+    }
     told = by_definition(market(seed), rule, range(40, 120))
     within = {k: v for k, v in made.items() if DAYS[40] <= k[0] < DAYS[120]}
     assert len(within) > 500
@@ -121,7 +146,9 @@ def test_it_is_what_the_definition_says(seed: int) -> None:
     assert max(abs(v[3] - told[k][3]) for k, v in within.items()) < 1e-12
 
 
-def by_definition(store: Memory, rule: LabelRule, starts: range) -> dict[tuple[object, int], tuple[object, str, bool, float]]:
+def by_definition(
+    store: Memory, rule: LabelRule, starts: range
+) -> dict[tuple[object, int], tuple[object, str, bool, float]]:
     """(session, sid) to label_end, touched, died, value: for each cut after the entry, walk what it knows of the path; the first cut that sees a touch, or that of open(t+1+h), files it."""
     place = {d: n for n, d in enumerate(DAYS)}
     bars, actions = store.frames["bars"], store.frames["actions"]
@@ -129,9 +156,17 @@ def by_definition(store: Memory, rule: LabelRule, starts: range) -> dict[tuple[o
     for n in range(starts[0], starts[-1] + rule.horizon + 2):
         at = CUTS.of(DAYS[n])
         acted: dict[tuple[int, int], list[dict]] = {}
-        for a in sorted(known(actions.filter(pl.col("session") <= DAYS[n]), ("sid", "session", "kind"), at), key=lambda a: a["kind"]):
+        for a in sorted(
+            known(actions.filter(pl.col("session") <= DAYS[n]), ("sid", "session", "kind"), at), key=lambda a: a["kind"]
+        ):
             acted.setdefault((a["sid"], place[a["session"]]), []).append(a)
-        state[n] = {(b["sid"], place[b["session"]]): b for b in known(bars.filter(pl.col("session") <= DAYS[n]), ("sid", "session"), at)}, acted
+        state[n] = (
+            {
+                (b["sid"], place[b["session"]]): b
+                for b in known(bars.filter(pl.col("session") <= DAYS[n]), ("sid", "session"), at)
+            },
+            acted,
+        )
     return {
         (DAYS[t], sid): label for t in starts for sid in bars["sid"].unique() if (sigma := daily(state[t], sid, t, rule.volatility)) and (label := walk(state, rule, sid, t, sigma)) is not None
     }  # fmt: skip
@@ -189,9 +224,18 @@ def events(bars: dict, acted: dict, sid: int, entry: int, u: int) -> list[tuple[
         declared |= any(a["kind"] == "delisting" or (a["kind"] == "merger" and a["cash"] is not None) for a in today)
         ended = proceeds(today, last, ended)
         gone = ended is not None and not any((sid, m) in bars for m in range(n, u + 1))
-        steps = [(b["open"], "open"), (b["low"], "low"), (b["high"], "high")][n == entry :] if b else [(ended, "open")] if gone else []
+        steps = (
+            [(b["open"], "open"), (b["low"], "low"), (b["high"], "high")][n == entry :]
+            if b
+            else [(ended, "open")]
+            if gone
+            else []
+        )
         steps = steps if n < u else [*steps, (b["open"] if b else last if ended is None else ended, "over")]
-        out += [((p * shares + income) / bars[sid, entry]["open"] - 1, what, b is None or (what == "over" and declared), n) for p, what in steps]
+        out += [
+            ((p * shares + income) / bars[sid, entry]["open"] - 1, what, b is None or (what == "over" and declared), n)
+            for p, what in steps
+        ]
         last = b["close"] if b else last
     return out
 
@@ -213,7 +257,9 @@ def test_without_barriers_it_is_the_return_from_open_to_open(seed: int) -> None:
     free = labels(seed, LabelRule(kind="triple_barrier", horizon=4, upper=0, lower=0), DAYS[40:110])
     both = free.join(plain, on=["session", "sid"], suffix="_plain")
     assert both.height == free.height > 0.9 * plain.height
-    assert both.select("value", "died", "label_end").equals(both.select(value="value_plain", died="died_plain", label_end="label_end_plain"))
+    assert both.select("value", "died", "label_end").equals(
+        both.select(value="value_plain", died="died_plain", label_end="label_end_plain")
+    )
 
 
 def test_a_row_is_known_at_the_cut_of_its_own_end() -> None:

@@ -38,7 +38,11 @@ def whole(seed: int, rule: LabelRule) -> pl.DataFrame:
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 1), rule=st.sampled_from(RULES), ends=st.tuples(st.integers(0, len(SPAN) - 1), st.integers(1, 12)))
+@given(
+    seed=st.integers(0, 1),
+    rule=st.sampled_from(RULES),
+    ends=st.tuples(st.integers(0, len(SPAN) - 1), st.integers(1, 12)),
+)
 def test_a_range_equals_its_parts(seed: int, rule: LabelRule, ends: tuple[int, int]) -> None:
     """Whatever stretch is computed alone, a single day or days across a quarter's end, has the bits and the rows of the whole."""
     some = SPAN[ends[0] : ends[0] + ends[1]]
@@ -51,7 +55,9 @@ def test_a_range_equals_its_parts(seed: int, rule: LabelRule, ends: tuple[int, i
 def test_days_one_by_one_and_with_gaps_are_the_whole(rule: LabelRule) -> None:
     """Every other day, then the days between, together are the range."""
     parts = [labels(0, rule, SPAN[:30:2]), *(labels(0, rule, [s]) for s in SPAN[1:30:2])]
-    assert frame_hash(pl.concat(parts).sort("label", "horizon", "session", "sid", "known_at")) == frame_hash(whole(0, rule).filter(pl.col("label_end") <= SPAN[29]))
+    assert frame_hash(pl.concat(parts).sort("label", "horizon", "session", "sid", "known_at")) == frame_hash(
+        whole(0, rule).filter(pl.col("label_end") <= SPAN[29])
+    )
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda r: r.name)
@@ -59,13 +65,22 @@ def test_later_knowledge_changes_no_bit(rule: LabelRule) -> None:
     """With everything removed that became known after the last session's cut, the labels are the same."""
     last = SPAN[50]
     past = Memory({name: f.filter(pl.col("known_at") <= CUTS.of(last)) for name, f in market(1).frames.items()})
-    assert frame_hash(compute_labels(past, CUTS, rule, SPAN[:51])) == frame_hash(whole(1, rule).filter(pl.col("label_end") <= last))
+    assert frame_hash(compute_labels(past, CUTS, rule, SPAN[:51])) == frame_hash(
+        whole(1, rule).filter(pl.col("label_end") <= last)
+    )
 
 
 @pytest.mark.parametrize("rule", RULES[:2], ids=lambda r: r.name)
 def test_who_could_be_bought_has_a_label(rule: LabelRule) -> None:
     """Every name with a price at the entry that the last cut knows has one, whether it lived or died."""
-    bars = market(0).frames["bars"].filter(pl.col("known_at") <= CUTS.of(SPAN[0])).sort("known_at").unique(["sid", "session"], keep="last").filter(~pl.col("withdrawn"))
+    bars = (
+        market(0)
+        .frames["bars"]
+        .filter(pl.col("known_at") <= CUTS.of(SPAN[0]))
+        .sort("known_at")
+        .unique(["sid", "session"], keep="last")
+        .filter(~pl.col("withdrawn"))
+    )
     later = 1 if rule.kind == "open_to_open" else 0
     bought = bars.filter(session=DAYS[40 - rule.reach + later]).select("sid")
     found = whole(0, rule).filter(label_end=SPAN[0])
@@ -86,14 +101,27 @@ def test_close_to_close_is_the_return_between_closes() -> None:
         {"sid": 1, "session": DAYS[2], "kind": "split", "numerator": 2, "denominator": 1, **terms},
         {"sid": 2, "session": DAYS[2], "kind": "delisting", "value": -0.5, **terms},
     ]
-    found = compute_labels(Memory({"bars": rows(BARS, bars), "actions": rows(ACTIONS, acted)}), CUTS, LabelRule(horizon=2, kind="close_to_close"), [DAYS[2]])
-    assert found.select("session", "label_end", "sid", "died").rows() == [(DAYS[0], DAYS[2], 1, False), (DAYS[0], DAYS[2], 2, True)]
+    found = compute_labels(
+        Memory({"bars": rows(BARS, bars), "actions": rows(ACTIONS, acted)}),
+        CUTS,
+        LabelRule(horizon=2, kind="close_to_close"),
+        [DAYS[2]],
+    )
+    assert found.select("session", "label_end", "sid", "died").rows() == [
+        (DAYS[0], DAYS[2], 1, False),
+        (DAYS[0], DAYS[2], 2, True),
+    ]
     assert found["value"].to_list() == pytest.approx([102 / 100 + 0.01 - 1, -0.75])
     assert found["known_at"].unique().to_list() == [CUTS.of(DAYS[2])]
 
 
 @settings(max_examples=40, deadline=None)
-@given(rule=st.sampled_from([RULES[0], RULES[-1]]), size=st.integers(1, 12), embargo=st.integers(0, 6), count=st.integers(1, 3))
+@given(
+    rule=st.sampled_from([RULES[0], RULES[-1]]),
+    size=st.integers(1, 12),
+    embargo=st.integers(0, 6),
+    count=st.integers(1, 3),
+)
 def test_a_fold_trains_on_exactly_what_was_known(rule: LabelRule, size: int, embargo: int, count: int) -> None:
     """Every row whose own label was known by the fold's cut trains, no other does, and no training window reaches into the test's."""
     frame = ranked(whole(0, rule).rename({"known_at": "label_known_at"}).sort("session", "sid"))
@@ -122,7 +150,9 @@ def test_an_undeclared_label_is_no_part_of_the_strategy() -> None:
     """It keeps its hash, so that decisions made before keep their ids; a declared label is another strategy."""
     assert LIQUID_MOMENTUM.config_hash == "d8065825780127e726d4b476a496c970"
     assert LIQUID_MOMENTUM.rule == LabelRule(horizon=LIQUID_MOMENTUM.horizon)
-    assert msgspec.structs.replace(LIQUID_MOMENTUM, label=LabelRule(horizon=5)).config_hash != LIQUID_MOMENTUM.config_hash
+    assert (
+        msgspec.structs.replace(LIQUID_MOMENTUM, label=LabelRule(horizon=5)).config_hash != LIQUID_MOMENTUM.config_hash
+    )
 
 
 DECLARED = {
@@ -169,19 +199,35 @@ def test_a_label_that_cannot_be_is_refused(text: str, said: str) -> None:
 
 def test_on_the_real_panel(shared_data: Path) -> None:
     """A month of real prices with their restatements: every rule gives labels, barriers as it should be, and a range equals its days."""
-    raw = pl.read_parquet(shared_data / "pystock/prices_20150323_20160630.parquet").filter(pl.col("date").is_between(date(2015, 7, 15), date(2015, 9, 30)))
+    raw = pl.read_parquet(shared_data / "pystock/prices_20150323_20160630.parquet").filter(
+        pl.col("date").is_between(date(2015, 7, 15), date(2015, 9, 30))
+    )
     symbols = raw["symbol"].unique().sort().gather_every(10)
     bars = (
         raw.filter(pl.col("symbol").is_in(symbols.implode()))
         .with_columns(
-            session="date", known_at=pl.col("captured_on").cast(BARS.schema["known_at"]) + pl.duration(hours=13), sid=pl.col("symbol").rank("dense").cast(pl.Int64), withdrawn=pl.lit(value=False)
+            session="date",
+            known_at=pl.col("captured_on").cast(BARS.schema["known_at"]) + pl.duration(hours=13),
+            sid=pl.col("symbol").rank("dense").cast(pl.Int64),
+            withdrawn=pl.lit(value=False),
         )
         .unique(["sid", "session", "known_at"], keep="first", maintain_order=True)
     )
     days = CUTS.calendar.between(date(2015, 8, 24), date(2015, 9, 18))
-    member = {"session": date(2015, 7, 15), "until": date(2015, 10, 1), "universe": "few", "known_at": CUTS.of(date(2015, 7, 15))}
-    store = Memory({"bars": rows(BARS, bars), UNIVERSE.name: rows(UNIVERSE, [{**member, "sid": s} for s in bars["sid"].unique()])})
-    for rule in (LabelRule(horizon=5), LabelRule(horizon=5, kind="close_to_close", net_of=NetOf(universe="few")), LabelRule(horizon=5, kind="triple_barrier", upper=1.5, lower=1.5)):
+    member = {
+        "session": date(2015, 7, 15),
+        "until": date(2015, 10, 1),
+        "universe": "few",
+        "known_at": CUTS.of(date(2015, 7, 15)),
+    }
+    store = Memory(
+        {"bars": rows(BARS, bars), UNIVERSE.name: rows(UNIVERSE, [{**member, "sid": s} for s in bars["sid"].unique()])}
+    )
+    for rule in (
+        LabelRule(horizon=5),
+        LabelRule(horizon=5, kind="close_to_close", net_of=NetOf(universe="few")),
+        LabelRule(horizon=5, kind="triple_barrier", upper=1.5, lower=1.5),
+    ):
         found = compute_labels(store, CUTS, rule, days)
         assert found["sid"].n_unique() > 0.8 * len(symbols)
         assert found["value"].abs().median() < 0.1

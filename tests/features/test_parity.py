@@ -35,7 +35,10 @@ def differing(feature_set: FeatureSet, one: pl.DataFrame, other: pl.DataFrame) -
     if not one.select(keys).equals(other.select(keys)):
         return keys
     whole = np.uint32 if feature_set.dtype == pl.Float32 else np.uint64
-    bits = [{c: (f[c].is_null().to_numpy(), f[c].fill_null(0).to_numpy().view(whole)) for c in feature_set.features} for f in (one, other)]
+    bits = [
+        {c: (f[c].is_null().to_numpy(), f[c].fill_null(0).to_numpy().view(whole)) for c in feature_set.features}
+        for f in (one, other)
+    ]
     return [c for c in feature_set.features if any((a != b).any() for a, b in zip(bits[0][c], bits[1][c], strict=True))]
 
 
@@ -77,7 +80,13 @@ def test_a_run_reads_no_bar_before_its_lookback(feature_set: FeatureSet) -> None
     compute(Watched(), feature_set, UNIVERSE_NAME, CUTS, DAYS[:3])
     anchor = anchors(market(), feature_set, CUTS, DAYS[:1])["anchor"][0]
     assert asked
-    assert all(first is not None and first >= CUTS.calendar.shift(anchor, -1) and as_of is not None and as_of <= CUTS.of(DAYS[2]) for first, as_of in asked)
+    assert all(
+        first is not None
+        and first >= CUTS.calendar.shift(anchor, -1)
+        and as_of is not None
+        and as_of <= CUTS.of(DAYS[2])
+        for first, as_of in asked
+    )
 
 
 @EVERY

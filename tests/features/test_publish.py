@@ -14,7 +14,15 @@ from quant_assets.features.style import STYLE
 from quant_assets.tables import ANCHORS, UNIVERSE
 from tests.features.audited_market import CUTS, SESSIONS, UNIVERSE_NAME, Memory, market
 
-SET = replace(STYLE, name="published", inputs=(), cross_section=as_is, kernel=lambda p: p.with_columns(level=pl.col("close").cum_sum().over("series")), features=("level",), lookback=20)
+SET = replace(
+    STYLE,
+    name="published",
+    inputs=(),
+    cross_section=as_is,
+    kernel=lambda p: p.with_columns(level=pl.col("close").cum_sum().over("series")),
+    features=("level",),
+    lookback=20,
+)
 
 
 def fresh() -> Memory:
@@ -30,7 +38,9 @@ def test_a_block_keeps_the_anchor_it_was_begun_with() -> None:
     publish(store, SET, UNIVERSE_NAME, CUTS, SESSIONS[:1])
     for other in (replace(SET, lookback=SET.lookback + 1), replace(SET, lookback=5)):
         assert anchors(store, other, CUTS, SESSIONS[:1]).equals(anchors(store, SET, CUTS, SESSIONS[:1]))
-        assert compute(store, other, UNIVERSE_NAME, CUTS, SESSIONS[:3]).equals(compute(fresh(), SET, UNIVERSE_NAME, CUTS, SESSIONS[:3]))
+        assert compute(store, other, UNIVERSE_NAME, CUTS, SESSIONS[:3]).equals(
+            compute(fresh(), SET, UNIVERSE_NAME, CUTS, SESSIONS[:3])
+        )
 
 
 def test_a_longer_lookback_is_another_version() -> None:
@@ -38,7 +48,9 @@ def test_a_longer_lookback_is_another_version() -> None:
     store = fresh()
     publish(store, SET, UNIVERSE_NAME, CUTS, SESSIONS[:1])
     longer = replace(SET, lookback=60)
-    with pytest.raises(LookbackExceeded, match="lookback of 20 sessions in the quarter of 2016-04-01, and declares 60 now"):
+    with pytest.raises(
+        LookbackExceeded, match="lookback of 20 sessions in the quarter of 2016-04-01, and declares 60 now"
+    ):
         publish(store, longer, UNIVERSE_NAME, CUTS, SESSIONS[1:2])
     assert publish(store, replace(longer, version="2"), UNIVERSE_NAME, CUTS, SESSIONS[1:2]).rows > 0
 
@@ -85,26 +97,57 @@ def test_universes_and_versions_are_published_apart() -> None:
 
 def test_an_input_that_brings_a_key_twice_is_refused() -> None:
     """Two values of one member and session would be two rows of it: an error names the input."""
-    twice = Input("twice", {"level_of": pl.Float64}, ("bars",), lambda *_: pl.DataFrame({"session": [SESSIONS[0]] * 2, "sid": [1, 1], "level_of": [1.0, 2.0]}))
+    twice = Input(
+        "twice",
+        {"level_of": pl.Float64},
+        ("bars",),
+        lambda *_: pl.DataFrame({"session": [SESSIONS[0]] * 2, "sid": [1, 1], "level_of": [1.0, 2.0]}),
+    )
     with pytest.raises(ContractViolation, match=r"'twice' of 'published' must bring .* keys occur twice"):
         compute(fresh(), replace(SET, inputs=(twice,)), UNIVERSE_NAME, CUTS, SESSIONS[:1])
 
 
 def test_a_dividend_after_a_halt_counts_against_the_last_close() -> None:
     """Halted on the session before the ex-date, a name that pays 1 on a price of 10 and opens at 9 stands where it stood."""
-    bars = pl.DataFrame({"sid": 1, "i": [0, 1, 3], "e": [0, 1, 3], "close": [10.0, 10.0, 9.0], "withdrawn": False, "late": False}, schema_overrides={"i": pl.Int32, "e": pl.Int32})
-    dividend = pl.DataFrame({"sid": 1, "kind": "dividend", "i": [3], "e": [3], "numerator": None, "denominator": None, "cash": [1.0], "value": None, "withdrawn": False, "late": False})
-    actions = dividend.cast({"i": pl.Int32, "e": pl.Int32, "numerator": pl.Int64, "denominator": pl.Int64, "value": pl.Float64})
+    bars = pl.DataFrame(
+        {"sid": 1, "i": [0, 1, 3], "e": [0, 1, 3], "close": [10.0, 10.0, 9.0], "withdrawn": False, "late": False},
+        schema_overrides={"i": pl.Int32, "e": pl.Int32},
+    )
+    dividend = pl.DataFrame(
+        {
+            "sid": 1,
+            "kind": "dividend",
+            "i": [3],
+            "e": [3],
+            "numerator": None,
+            "denominator": None,
+            "cash": [1.0],
+            "value": None,
+            "withdrawn": False,
+            "late": False,
+        }
+    )
+    actions = dividend.cast(
+        {"i": pl.Int32, "e": pl.Int32, "numerator": pl.Int64, "denominator": pl.Int64, "value": pl.Float64}
+    )
     last = panel(replace(SET, columns=("close",)), bars, actions, Block(0, 3, 3)).filter(pl.col("i") == 3)
     assert last["close"].item() == pytest.approx(10.0)
 
 
 def test_sets_together_keep_what_each_needs() -> None:
     """The longest of the lookbacks wherever it stands, all columns and inputs once, the wider of the dtypes; a part whose kernel changes is another whole."""
-    one, other = replace(SET, name="one", features=("a",), lookback=7, dtype=pl.Float32), replace(STYLE, columns=("open", "close"), lookback=30)
+    one, other = (
+        replace(SET, name="one", features=("a",), lookback=7, dtype=pl.Float32),
+        replace(STYLE, columns=("open", "close"), lookback=30),
+    )
     for sets in ((one, other), (other, one)):
         whole = together("whole", *sets)
-        assert (whole.lookback, whole.dtype, set(whole.features), whole.inputs) == (30, pl.Float64, {"a", *STYLE.features}, STYLE.inputs)
+        assert (whole.lookback, whole.dtype, set(whole.features), whole.inputs) == (
+            30,
+            pl.Float64,
+            {"a", *STYLE.features},
+            STYLE.inputs,
+        )
         assert set(whole.columns) == {*one.columns, "open"}
     assert together("whole", one).dtype == pl.Float32
     assert together("whole", one).fingerprint != together("whole", replace(one, kernel=STYLE.kernel)).fingerprint

@@ -35,7 +35,10 @@ def package(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-@pytest.mark.parametrize(("file", "another"), [("own.py", True), ("parts.py", True), ("windows.py", True), ("deep.py", True), ("apart.py", False)])
+@pytest.mark.parametrize(
+    ("file", "another"),
+    [("own.py", True), ("parts.py", True), ("windows.py", True), ("deep.py", True), ("apart.py", False)],
+)
 def test_a_changed_line_anywhere_below_is_another_hash(package, file, another) -> None:
     """Whatever the kernel's module imports of its package counts, wherever the import stands; a module that it does not use does not."""
     root, function = package
@@ -82,4 +85,8 @@ def test_a_decorated_function_counts_by_its_authors_file() -> None:
         """Yesterday's return."""
         return close / close.shift(1) - 1
 
-    assert source_hash(hidden_by_nothing.kernel) == source_hash(test_a_decorated_function_counts_by_its_authors_file) != source_hash(PRICE_VOLUME.kernel)
+    assert (
+        source_hash(hidden_by_nothing.kernel)
+        == source_hash(test_a_decorated_function_counts_by_its_authors_file)
+        != source_hash(PRICE_VOLUME.kernel)
+    )

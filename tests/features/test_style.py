@@ -33,7 +33,16 @@ SID = range(1, 15)
 def moved_listings(rng: np.random.Generator) -> list[dict[str, object]]:
     """Names of two sectors, of which four change symbol and sector in September; it is known days later."""
     moves = zip((2, 6, 8, 12), CUTS.calendar.between(date(2016, 9, 1), date(2016, 9, 30)), strict=False)
-    moved = [listing(sid, f"T{sid}", sector="ABC"[sid % 3], session=day, at=CUTS.of(day) + timedelta(days=int(rng.integers(0, 20)))) for sid, day in moves]
+    moved = [
+        listing(
+            sid,
+            f"T{sid}",
+            sector="ABC"[sid % 3],
+            session=day,
+            at=CUTS.of(day) + timedelta(days=int(rng.integers(0, 20))),
+        )
+        for sid, day in moves
+    ]
     return [*(listing(sid, sector="AB"[sid % 2]) for sid in SID), *moved]
 
 
@@ -42,12 +51,31 @@ def reports(rng: np.random.Generator, sid: int) -> list[dict[str, object]]:
     ends = [date(2014 + n // 4, 3 * (n % 4) + 3, 28) for n in range(11)]
     made: list[dict[str, object]] = []
     for n, end in enumerate(ends):
-        at = CUTS.of(date(2016, 1, 4)) if n < 6 else CUTS.of(CUTS.calendar.on_or_after(end)) + timedelta(days=int(rng.integers(20, 90)))
-        period, items = ("Q1", "Q2", "Q3", "FY")[n % 4], {"net_income": 10.0 * sid + n, "eps_diluted": 1.0 + 0.1 * n, "equity": float(rng.normal(100, 50)), "assets": 300.0, "cash_flow_op": 12.0 * sid}
+        at = (
+            CUTS.of(date(2016, 1, 4))
+            if n < 6
+            else CUTS.of(CUTS.calendar.on_or_after(end)) + timedelta(days=int(rng.integers(20, 90)))
+        )
+        period, items = (
+            ("Q1", "Q2", "Q3", "FY")[n % 4],
+            {
+                "net_income": 10.0 * sid + n,
+                "eps_diluted": 1.0 + 0.1 * n,
+                "equity": float(rng.normal(100, 50)),
+                "assets": 300.0,
+                "cash_flow_op": 12.0 * sid,
+            },
+        )
         if rng.random() < 0.9:
             made += filing(f"S{sid}", end, at, items, period=period)
         if rng.random() < 0.4:
-            made += filing(f"S{sid}", end, at + timedelta(days=int(rng.integers(5, 90))), {"equity": 80.0, "net_income": 9.0 * sid}, period=period)
+            made += filing(
+                f"S{sid}",
+                end,
+                at + timedelta(days=int(rng.integers(5, 90))),
+                {"equity": 80.0, "net_income": 9.0 * sid},
+                period=period,
+            )
     return made
 
 
@@ -58,7 +86,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> DeltaStore:
     bars, actions = random_panel(21, names=len(SID), sessions=230)
     months = [CUTS.calendar.on_or_after(date(2016, m, 1)) for m in range(1, 13)]
     members = [member(sid, a, b, CUTS.of(a)) for a, b in pairwise(months) for sid in SID if rng.random() < 0.9]
-    made = history(tmp_path_factory.mktemp("history"), universe=members, listings=moved_listings(rng), filings=[r for sid in SID for r in reports(rng, sid)])
+    made = history(
+        tmp_path_factory.mktemp("history"),
+        universe=members,
+        listings=moved_listings(rng),
+        filings=[r for sid in SID for r in reports(rng, sid)],
+    )
     append(made, BARS, bars.with_columns(symbol=pl.format("S{}", "sid")).to_dicts())
     append(made, ACTIONS, actions.with_columns(origin=pl.lit("declared"), confidence=1.0).to_dicts())
     return made
@@ -72,20 +105,30 @@ def ranged(store: DeltaStore) -> Callable[[FeatureSet], pl.DataFrame]:
 
 
 @pytest.mark.parametrize("feature_set", SETS, ids=lambda s: s.name)
-@settings(max_examples=2, deadline=None, derandomize=True, phases=[Phase.generate])  # a smaller example says no more, and costs minutes
+@settings(
+    max_examples=2, deadline=None, derandomize=True, phases=[Phase.generate]
+)  # a smaller example says no more, and costs minutes
 @given(data=st.data())
-def test_a_range_is_its_parts(store: DeltaStore, ranged: Callable[[FeatureSet], pl.DataFrame], feature_set: FeatureSet, data: st.DataObject) -> None:
+def test_a_range_is_its_parts(
+    store: DeltaStore, ranged: Callable[[FeatureSet], pl.DataFrame], feature_set: FeatureSet, data: st.DataObject
+) -> None:
     """Split anywhere, and day by day, across blocks: the same rows, the same bits."""
     cut = data.draw(st.integers(1, len(SESSIONS) - 1))
     days = data.draw(st.lists(st.sampled_from(SESSIONS), min_size=2, max_size=3, unique=True))
     whole = ranged(feature_set)
-    assert pl.concat([compute(store, feature_set, NAME, CUTS, part) for part in (SESSIONS[:cut], SESSIONS[cut:])]).sort(feature_set.table.key).equals(whole)
+    assert (
+        pl.concat([compute(store, feature_set, NAME, CUTS, part) for part in (SESSIONS[:cut], SESSIONS[cut:])])
+        .sort(feature_set.table.key)
+        .equals(whole)
+    )
     for day in days:
         assert compute(store, feature_set, NAME, CUTS, [day]).equals(whole.filter(session=day))
 
 
 @pytest.mark.parametrize("feature_set", SETS, ids=lambda s: s.name)
-def test_what_is_learnt_after_the_cut_changes_no_bit(store: DeltaStore, ranged: Callable[[FeatureSet], pl.DataFrame], feature_set: FeatureSet) -> None:
+def test_what_is_learnt_after_the_cut_changes_no_bit(
+    store: DeltaStore, ranged: Callable[[FeatureSet], pl.DataFrame], feature_set: FeatureSet
+) -> None:
     """On a store that has only what the cut knew, the same bits: bars, actions, members, sectors, filings."""
 
     class Blind:
@@ -109,7 +152,10 @@ def rows(store: DeltaStore, feature_set: FeatureSet, first: date, last: date, an
     cal = CUTS.calendar
     bars, actions = as_versions(store, feature_set, CUTS, anchor, last)
     made = panel(feature_set, bars, actions, Block(cal.index(anchor), cal.index(first), cal.index(last)))
-    spread = pl.DataFrame({"i": range(cal.index(last) + 1), "market": np.random.default_rng(1).normal(0, 0.01, cal.index(last) + 1)}, schema_overrides={"i": pl.Int32})
+    spread = pl.DataFrame(
+        {"i": range(cal.index(last) + 1), "market": np.random.default_rng(1).normal(0, 0.01, cal.index(last) + 1)},
+        schema_overrides={"i": pl.Int32},
+    )
     return made.join(spread, on="i", how="left", maintain_order="left")
 
 
@@ -122,13 +168,23 @@ def test_the_kernel_keeps_the_laws(store: DeltaStore, feature_set: FeatureSet) -
     made = [c for c in feature_set.kernel(whole.head(300)).columns if c not in whole.columns]
     values = feature_set.kernel(whole)
     assert all(values[c].drop_nulls().n_unique() > 5 or c == "style momentum" for c in made)
-    scaled = feature_set.kernel(whole.with_columns(pl.col(c) * 2.0 for c in feature_set.columns if c in {"open", "high", "low", "close"}))
+    scaled = feature_set.kernel(
+        whole.with_columns(pl.col(c) * 2.0 for c in feature_set.columns if c in {"open", "high", "low", "close"})
+    )
     assert scaled.select(made).equals(values.select(made))
     series = values.filter(series=3).select(made)
     assert feature_set.kernel(whole.filter(series=3)).select(made).equals(series)
     until = cal.index(date(2016, 10, 3))
-    assert feature_set.kernel(whole.filter(pl.col("i") <= until)).select(made).equals(values.filter(pl.col("i") <= until).select(made))
-    short = feature_set.kernel(whole.filter(pl.col("i") >= cal.index(first) - feature_set.lookback)).filter("selected").select(made)
+    assert (
+        feature_set.kernel(whole.filter(pl.col("i") <= until))
+        .select(made)
+        .equals(values.filter(pl.col("i") <= until).select(made))
+    )
+    short = (
+        feature_set.kernel(whole.filter(pl.col("i") >= cal.index(first) - feature_set.lookback))
+        .filter("selected")
+        .select(made)
+    )
     long = values.filter("selected").select(made)
     assert short.select(pl.all().is_null()).equals(long.select(pl.all().is_null()))
     assert all(np.allclose(short[c].fill_null(0.0), long[c].fill_null(0.0), rtol=1e-6, atol=0) for c in made)
@@ -150,7 +206,10 @@ def test_beta_and_residual_are_those_of_least_squares(store: DeltaStore) -> None
 def test_exposures_have_mean_zero_and_variance_one(ranged: Callable[[FeatureSet], pl.DataFrame]) -> None:
     """In every session in which they differ; those of filings are there where filings are."""
     values = ranged(STYLE)
-    of_session = values.group_by("session").agg(*(pl.col(f).mean().abs().alias(f"{f} mean") for f in STYLE.features), *((pl.col(f).std(ddof=0) - 1).abs().alias(f"{f} var") for f in STYLE.features))
+    of_session = values.group_by("session").agg(
+        *(pl.col(f).mean().abs().alias(f"{f} mean") for f in STYLE.features),
+        *((pl.col(f).std(ddof=0) - 1).abs().alias(f"{f} var") for f in STYLE.features),
+    )
     assert of_session.drop("session").max().transpose()["column_0"].max() < 1e-9
     assert set(PRICE_FACTORS) | set(FACTORS) <= set(STYLE.features)
     filled = {f: values[f].count() / values.height for f in STYLE.features}
@@ -162,12 +221,20 @@ def test_forms_of_a_signal_agree(ranged: Callable[[FeatureSet], pl.DataFrame]) -
     values = ranged(CROSS_SECTIONAL)
     for s in SIGNALS:
         of_session = values.group_by("session").agg(
-            pl.corr(f"{s}_rank", f"{s}_z", method="spearman").alias("same"), rank=pl.col(f"{s}_rank").mean(), z=pl.col(f"{s}_z").mean(), n=pl.col(f"{s}_neutral").sum()
+            pl.corr(f"{s}_rank", f"{s}_z", method="spearman").alias("same"),
+            rank=pl.col(f"{s}_rank").mean(),
+            z=pl.col(f"{s}_z").mean(),
+            n=pl.col(f"{s}_neutral").sum(),
         )
         there = of_session.filter(pl.col("same").is_finite())
         assert there.height > 0 or s == "intraday_20"  # in this market every close is as far from its open
         assert there["same"].min() > 0.95
-        assert there.select(pl.max_horizontal((pl.col("rank") - 0.5).abs(), pl.col("z").abs(), pl.col("n").abs()).max()).item() < 1e-9
+        assert (
+            there.select(
+                pl.max_horizontal((pl.col("rank") - 0.5).abs(), pl.col("z").abs(), pl.col("n").abs()).max()
+            ).item()
+            < 1e-9
+        )
 
 
 @pytest.mark.parametrize("feature_set", SETS, ids=lambda s: s.name)
@@ -184,7 +251,13 @@ SHARES = {"MSFT": 8.0e9, "XOM": 4.16e9, "JPM": 3.68e9, "KO": 4.35e9, "T": 6.17e9
 def test_real_companies_are_what_they_are_known_to_be(shared_data: Path, tmp_path: Path) -> None:
     """In June 2016, of 150 real names by their real filings: market values, and who was a large, a defensive, a falling stock."""
     raw, day = pl.read_parquet(shared_data / "pystock/prices_20150323_20160630.parquet"), date(2016, 6, 15)
-    liquid = raw.group_by("symbol").agg(pl.len(), dollars=(pl.col("close") * pl.col("volume")).median()).filter(pl.col("len") > 600).sort("dollars", descending=True)["symbol"].head(150)
+    liquid = (
+        raw.group_by("symbol")
+        .agg(pl.len(), dollars=(pl.col("close") * pl.col("volume")).median())
+        .filter(pl.col("len") > 600)
+        .sort("dollars", descending=True)["symbol"]
+        .head(150)
+    )
     names = sorted({*liquid, *SHARES, "ED", "ES", "NEM", "CHK"})
     sids = pl.DataFrame({"symbol": names, "sid": range(1, len(names) + 1)})
     known_at = pl.col("captured_on").cast(UTC_MICROS) + pl.duration(hours=37)
@@ -197,15 +270,34 @@ def test_real_companies_are_what_they_are_known_to_be(shared_data: Path, tmp_pat
         "file": pl.lit("test"),
         "line": pl.lit(1),
     }
-    bars = raw.join(sids, on="symbol").filter(pl.col("date").is_in(CUTS.calendar.between(date(2015, 3, 20), day))).with_columns(**origin, session="date")
-    reports = pl.read_parquet(shared_data / "pystock/sec_reports_to_20160630.parquet").join(sids, on="symbol", how="semi")
-    told = reports.unpivot(
-        ["net_income", "eps_diluted", "equity", "assets", "cash_flow_op"], index=["symbol", "end_date", "doc_type", "fiscal_year", "period_focus", "amend", "captured_on"], variable_name="item"
+    bars = (
+        raw.join(sids, on="symbol")
+        .filter(pl.col("date").is_in(CUTS.calendar.between(date(2015, 3, 20), day)))
+        .with_columns(**origin, session="date")
     )
-    told = told.drop_nulls("value").with_columns(**origin, session="end_date", form="doc_type", fiscal_period="period_focus", amended=pl.col("amend") == "True")
-    store = history(tmp_path, universe=[member(sid) for sid in sids["sid"]], listings=[listing(sid, symbol) for symbol, sid in sids.iter_rows()])
+    reports = pl.read_parquet(shared_data / "pystock/sec_reports_to_20160630.parquet").join(
+        sids, on="symbol", how="semi"
+    )
+    told = reports.unpivot(
+        ["net_income", "eps_diluted", "equity", "assets", "cash_flow_op"],
+        index=["symbol", "end_date", "doc_type", "fiscal_year", "period_focus", "amend", "captured_on"],
+        variable_name="item",
+    )
+    told = told.drop_nulls("value").with_columns(
+        **origin, session="end_date", form="doc_type", fiscal_period="period_focus", amended=pl.col("amend") == "True"
+    )
+    store = history(
+        tmp_path,
+        universe=[member(sid) for sid in sids["sid"]],
+        listings=[listing(sid, symbol) for symbol, sid in sids.iter_rows()],
+    )
     for table, frame in ((BARS, bars), (FILINGS, told)):
-        store.append(table, frame.unique(table.key, keep="first", maintain_order=True).select(pl.col(c).cast(t) for c, t in table.schema.items()))
+        store.append(
+            table,
+            frame.unique(table.key, keep="first", maintain_order=True).select(
+                pl.col(c).cast(t) for c, t in table.schema.items()
+            ),
+        )
     counted = FUNDAMENTALS.read(store, CUTS, NAME, [day]).join(sids, on="sid")
     shares = dict(counted.select("symbol", "shares").iter_rows())
     assert {s: shares[s] for s in SHARES} == pytest.approx(SHARES, rel=0.05)
@@ -229,7 +321,9 @@ def test_where_little_is_there_little_is_said(tmp_path: Path, feature_set: Featu
     assert compute(history(tmp_path / "b", universe=[member(1)]), feature_set, NAME, CUTS, days).is_empty()
     alone = compute(history(tmp_path / "c", universe=[member(1)], bars=bars), feature_set, NAME, CUTS, days)
     assert alone.height == len(days)
-    assert {f for f in feature_set.features if alone[f].count()} == {f for f in ("ret_1_rank", "ret_5_rank") if f in feature_set.features}
+    assert {f for f in feature_set.features if alone[f].count()} == {
+        f for f in ("ret_1_rank", "ret_5_rank") if f in feature_set.features
+    }
 
 
 def test_a_close_stands_in_for_five_sessions() -> None:
@@ -238,14 +332,20 @@ def test_a_close_stands_in_for_five_sessions() -> None:
     assert panel.select(last_close(1))["close"].to_list() == [None, 1.0, *[2.0] * 6, None, None, None]
 
 
-@pytest.mark.parametrize(("feature_set", "longest"), [(CROSS_SECTIONAL, 120), (STYLE, 252)], ids=["cross_sectional", "style"])
+@pytest.mark.parametrize(
+    ("feature_set", "longest"), [(CROSS_SECTIONAL, 120), (STYLE, 252)], ids=["cross_sectional", "style"]
+)
 def test_the_lookback_reaches_the_last_close_that_can_stand_in(feature_set: FeatureSet, longest: int) -> None:
     """With five sessions missing where the longest return begins, the declared rows are enough, and one less is not."""
     rng, rows, t = np.random.default_rng(3), 400, 390
-    values = {c: np.exp(rng.normal(3, 0.02, rows).cumsum() / 100 + rng.normal(0, 0.02, rows)) for c in feature_set.columns}
+    values = {
+        c: np.exp(rng.normal(3, 0.02, rows).cumsum() / 100 + rng.normal(0, 0.02, rows)) for c in feature_set.columns
+    }
     whole = pl.DataFrame({"series": [0] * rows, "i": range(rows), **values, "market": rng.normal(0, 0.01, rows)})
     begins = t - longest
-    whole = whole.with_columns(pl.when(~pl.col("i").is_between(begins - STALE + 1, begins)).then(c).alias(c) for c in feature_set.columns)
+    whole = whole.with_columns(
+        pl.when(~pl.col("i").is_between(begins - STALE + 1, begins)).then(c).alias(c) for c in feature_set.columns
+    )
 
     def at_t(first: int) -> list[float | None]:
         out = feature_set.kernel(whole.filter(pl.col("i") >= first))

@@ -53,7 +53,10 @@ def position(x: Line, low: Line, high: Line) -> Line:
 
 def rsi(c: Line, n: int) -> Line:
     change = c - shift(c, 1)
-    gain, loss = smoothed(np.where(np.isnan(change), np.nan, np.maximum(change, 0)), n), smoothed(np.where(np.isnan(change), np.nan, np.maximum(-change, 0)), n)
+    gain, loss = (
+        smoothed(np.where(np.isnan(change), np.nan, np.maximum(change, 0)), n),
+        smoothed(np.where(np.isnan(change), np.nan, np.maximum(-change, 0)), n),
+    )
     return 100 - 100 / (1 + gain / loss)
 
 
@@ -90,7 +93,12 @@ def of_close(c: Line) -> dict[str, Line]:
     for _ in range(6):
         tillson.append(exponential(tillson[-1], 5))
     b = 0.7
-    t3 = -(b**3) * tillson[6] + 3 * (b**2 + b**3) * tillson[5] - 3 * (2 * b**2 + b + b**3) * tillson[4] + (1 + 3 * b + b**3 + 3 * b**2) * tillson[3]
+    t3 = (
+        -(b**3) * tillson[6]
+        + 3 * (b**2 + b**3) * tillson[5]
+        - 3 * (2 * b**2 + b + b**3) * tillson[4]
+        + (1 + 3 * b + b**3 + 3 * b**2) * tillson[3]
+    )
     macd = exponential(c, 12) - exponential(c, 26)
     triple = exponential(exponential(exponential(c, 15), 15), 15)
     x = np.arange(20) - 9.5
@@ -133,7 +141,10 @@ def of_bars(h: Line, low: Line, c: Line) -> dict[str, Line]:
     average = smoothed(reach, 14)
     plus_di, minus_di = 100 * plus / average, 100 * minus / average
     typical = (h + low + c) / 3
-    highest, lowest = {n: windows(h, n).max(axis=1) for n in (9, 14, 20, 26, 52, 55, 250)}, {n: windows(low, n).min(axis=1) for n in (9, 14, 20, 26, 52, 55, 250)}
+    highest, lowest = (
+        {n: windows(h, n).max(axis=1) for n in (9, 14, 20, 26, 52, 55, 250)},
+        {n: windows(low, n).min(axis=1) for n in (9, 14, 20, 26, 52, 55, 250)},
+    )
     k = mean(100 * position(c, lowest[14], highest[14]), 3)
     bought = c - np.minimum(low, shift(c, 1))
     middle, width = exponential(typical, 20), 2 * smoothed(reach, 10)
@@ -149,8 +160,15 @@ def of_bars(h: Line, low: Line, c: Line) -> dict[str, Line]:
         "stoch_k": k,
         "stoch_d": mean(k, 3),
         "williams_r": 100 * position(c, lowest[14], highest[14]) - 100,
-        "cci_20": (typical - mean(typical, 20)) / (0.015 * abs(windows(typical, 20) - mean(typical, 20)[:, None]).mean(axis=1)),
-        "ultimate": 100 * (4 * total(bought, 7) / total(reach, 7) + 2 * total(bought, 14) / total(reach, 14) + total(bought, 28) / total(reach, 28)) / 7,
+        "cci_20": (typical - mean(typical, 20))
+        / (0.015 * abs(windows(typical, 20) - mean(typical, 20)[:, None]).mean(axis=1)),
+        "ultimate": 100
+        * (
+            4 * total(bought, 7) / total(reach, 7)
+            + 2 * total(bought, 14) / total(reach, 14)
+            + total(bought, 28) / total(reach, 28)
+        )
+        / 7,
         "natr_14": 100 * average / c,
         "true_range": reach / c,
         "keltner": position(c, middle - width, middle + width),
@@ -163,7 +181,9 @@ def of_flow(h: Line, low: Line, c: Line, v: Line) -> dict[str, Line]:
     """The indicators of bars and volume."""
     typical, change = (h + low + c) / 3, c - shift(c, 1)
     step = typical - shift(typical, 1)
-    money = typical * v * np.where(abs(step) < 1e-12 * typical, 0, np.sign(step))  # three prices that add up to the same are the same price
+    money = (
+        typical * v * np.where(abs(step) < 1e-12 * typical, 0, np.sign(step))
+    )  # three prices that add up to the same are the same price
     gained, lost = total(np.maximum(money, 0), 14), total(np.maximum(-money, 0), 14)
     accumulated = np.where(h > low, (2 * c - low - h) / np.where(h > low, h - low, 1), 0) * v
     line = np.cumsum(accumulated)
@@ -191,14 +211,21 @@ def panel(h: Line, low: Line, c: Line, v: Line) -> pl.DataFrame:
     """One series without halts."""
     columns = {"high": h, "low": low, "close": c, "volume": v}
     return pl.DataFrame(columns).select(
-        series=pl.lit(0, pl.UInt32), i=pl.int_range(len(c), dtype=pl.Int32), sid=pl.lit(1), present=pl.lit(value=True), selected=pl.lit(value=True), **{n: pl.col(n) for n in columns}
+        series=pl.lit(0, pl.UInt32),
+        i=pl.int_range(len(c), dtype=pl.Int32),
+        sid=pl.lit(1),
+        present=pl.lit(value=True),
+        selected=pl.lit(value=True),
+        **{n: pl.col(n) for n in columns},
     )
 
 
 def walk(rows: int, seed: int) -> tuple[Line, Line, Line, Line]:
     """High, low, close and volume of a random walk in cents, with jumps."""
     rng = np.random.default_rng(seed)
-    c = np.round(np.exp(np.cumsum(rng.normal(0, 0.02, rows) + (rng.random(rows) < 0.01) * rng.normal(0, 0.2, rows))) * 30, 2)
+    c = np.round(
+        np.exp(np.cumsum(rng.normal(0, 0.02, rows) + (rng.random(rows) < 0.01) * rng.normal(0, 0.2, rows))) * 30, 2
+    )
     spread = np.round(c * rng.random((2, rows)) * 0.02, 2)
     return c + spread[0], c - spread[1], c, rng.integers(0, 9000, rows).astype(float)
 
@@ -222,7 +249,9 @@ def agrees(bars: tuple[Line, Line, Line, Line]) -> None:
         held = ~np.isnan(got)
         spread = np.nanstd(expected)
         assert held.sum() > len(got) - 300, name
-        np.testing.assert_allclose(got[held] / spread, expected[start:][held] / spread, rtol=0, atol=1e-7 if start else 1e-9, err_msg=name)
+        np.testing.assert_allclose(
+            got[held] / spread, expected[start:][held] / spread, rtol=0, atol=1e-7 if start else 1e-9, err_msg=name
+        )
 
 
 def test_each_indicator_is_its_formula_on_a_random_walk() -> None:

@@ -28,22 +28,38 @@ def series(number: int, rows: int, seed: int, price: float = 30.0) -> pl.DataFra
     volume = rng.integers(0, 9000, rows) * (rng.random(rows) < 0.9)
     bars = {"high": close + up, "low": np.maximum(close - down, 0.01), "close": close, "volume": volume.astype(float)}
     return pl.DataFrame(
-        {"series": pl.Series([number] * rows, dtype=pl.UInt32), "i": pl.Series(range(rows), dtype=pl.Int32), "sid": [number + 1] * rows, "present": [True] * rows, **bars, "selected": [True] * rows}
+        {
+            "series": pl.Series([number] * rows, dtype=pl.UInt32),
+            "i": pl.Series(range(rows), dtype=pl.Int32),
+            "sid": [number + 1] * rows,
+            "present": [True] * rows,
+            **bars,
+            "selected": [True] * rows,
+        }
     )
 
 
 def halted(panel: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
     """The panel with these rows as halts."""
-    return panel.with_columns(~rows.alias("present"), ~rows.alias("selected"), *[pl.when(~rows).then(c).alias(c) for c in COLUMNS])
+    return panel.with_columns(
+        ~rows.alias("present"), ~rows.alias("selected"), *[pl.when(~rows).then(c).alias(c) for c in COLUMNS]
+    )
 
 
 def market() -> pl.DataFrame:
     """Whole names, a penny stock, a dear one, names with halts here and there, long ones, and one that trades every other day."""
     rng = np.random.default_rng(11)
     rows = 1100
-    names = [series(n, rows, seed=n, price=price) for n, price in enumerate((30.0, 0.4, 250_000.0, 20.0, 20.0, 20.0, 20.0))]
+    names = [
+        series(n, rows, seed=n, price=price) for n, price in enumerate((30.0, 0.4, 250_000.0, 20.0, 20.0, 20.0, 20.0))
+    ]
     missing = [np.zeros(rows, bool)] * 3
-    missing += [rng.random(rows) < 0.015, (np.arange(rows) % 300 > 300 - GAP - 2), np.isin(np.arange(rows) // 50, (4, 5, 6, 13, 17)), rng.random(rows) < 0.5]
+    missing += [
+        rng.random(rows) < 0.015,
+        (np.arange(rows) % 300 > 300 - GAP - 2),
+        np.isin(np.arange(rows) // 50, (4, 5, 6, 13, 17)),
+        rng.random(rows) < 0.5,
+    ]
     return pl.concat([halted(name, pl.Series(gone)) for name, gone in zip(names, missing, strict=True)])
 
 
@@ -73,7 +89,9 @@ def test_what_follows_changes_no_bit(whole: pl.DataFrame, end: int) -> None:
 def test_other_names_and_other_selections_change_no_bit(whole: pl.DataFrame) -> None:
     """One name alone, and one day selected, give the bits of the whole; what is not selected is null."""
     for number in range(7):
-        assert bits(kernel(market().filter(pl.col("series") == number))) == bits(whole.filter(pl.col("series") == number))
+        assert bits(kernel(market().filter(pl.col("series") == number))) == bits(
+            whole.filter(pl.col("series") == number)
+        )
     some = pl.col("i").is_in([400, 401, 900]) & pl.col("present")
     few = kernel(market().with_columns(selected=some))
     assert bits(few.filter(some)) == bits(whole.filter(some))
@@ -108,10 +126,24 @@ def stocknet(shared_data: Path) -> pl.DataFrame:
     """Twenty real names over 1,258 sessions, bad rows as they are."""
     files = sorted((shared_data / "stocknet").glob("*.csv.gz"))[::4]
     bars = pl.concat(
-        [pl.read_csv(f, null_values="null").select(sid=pl.lit(n), session="Date", high="High", low="Low", close="Close", volume=pl.col("Volume").cast(pl.Float64)) for n, f in enumerate(files)]
+        [
+            pl.read_csv(f, null_values="null").select(
+                sid=pl.lit(n),
+                session="Date",
+                high="High",
+                low="Low",
+                close="Close",
+                volume=pl.col("Volume").cast(pl.Float64),
+            )
+            for n, f in enumerate(files)
+        ]
     )
     days = bars.select("session").unique().sort("session").with_row_index("i").with_columns(pl.col("i").cast(pl.Int32))
-    located = bars.join(days, on="session").sort("sid", "i").with_columns(series=pl.col("sid").rle_id(), present=pl.lit(value=True), selected=pl.lit(value=True))
+    located = (
+        bars.join(days, on="session")
+        .sort("sid", "i")
+        .with_columns(series=pl.col("sid").rle_id(), present=pl.lit(value=True), selected=pl.lit(value=True))
+    )
     return located.select("series", "i", "sid", "present", *COLUMNS, "selected")
 
 
@@ -129,7 +161,10 @@ def test_what_lies_further_back_than_declared_weighs_nothing() -> None:
     for rows in sorted({f.rows for f in FEATURES.values()}):
         before = pl.col("i") <= 699 - rows
         other = kernel(
-            panel.with_columns(*[pl.when(before).then(pl.col(c) * 1.5).otherwise(c).alias(c) for c in ("high", "low", "close")], volume=pl.when(before).then(pl.col("volume") * 3).otherwise("volume"))
+            panel.with_columns(
+                *[pl.when(before).then(pl.col(c) * 1.5).otherwise(c).alias(c) for c in ("high", "low", "close")],
+                volume=pl.when(before).then(pl.col("volume") * 3).otherwise("volume"),
+            )
         )
         for name in (n for n in NAMES if FEATURES[n].rows == rows):
             moved = (other.filter(pl.col("i") == 699)[name] - history.filter(pl.col("i") == 699)[name]).abs().max()
@@ -148,7 +183,9 @@ def test_a_bad_value_takes_its_own_row_and_no_other(bad: str, row: int) -> None:
     """Indicators that read it are null in its row and elsewhere as if the row did not exist; those that do not read it keep every bit."""
     column, value = BAD[bad]
     panel = series(0, 400, seed=8)
-    hurt = kernel(panel.with_columns(pl.when(pl.col("i") == row).then(pl.lit(value, pl.Float64)).otherwise(column).alias(column)))
+    hurt = kernel(
+        panel.with_columns(pl.when(pl.col("i") == row).then(pl.lit(value, pl.Float64)).otherwise(column).alias(column))
+    )
     without, unhurt = kernel(panel.filter(pl.col("i") != row)), kernel(panel)
     for group in (PRICE, BAR, FLOW):
         names = list(group.features)
@@ -163,7 +200,10 @@ def test_a_bad_value_takes_its_own_row_and_no_other(bad: str, row: int) -> None:
 def test_a_halt_is_stepped_over(length: int) -> None:
     """Up to `GAP` sessions: null in them, and afterwards as if they had not been."""
     panel, gone = series(0, 400, seed=8), pl.int_range(length, eager=True) + 200
-    ours, without = kernel(halted(panel, panel["i"].is_in(gone.implode()))), kernel(panel.filter(~pl.col("i").is_in(gone.implode())).with_columns(i=pl.int_range(pl.len(), dtype=pl.Int32)))
+    ours, without = (
+        kernel(halted(panel, panel["i"].is_in(gone.implode()))),
+        kernel(panel.filter(~pl.col("i").is_in(gone.implode())).with_columns(i=pl.int_range(pl.len(), dtype=pl.Int32))),
+    )
     assert bits(ours.filter("present")) == bits(without)
     assert ours.filter(~pl.col("present")).select(NAMES).null_count().row(0) == (length,) * len(NAMES)
 
@@ -188,7 +228,9 @@ def flat_after(moving: int) -> pl.DataFrame:
     """A series that moves for some rows and then stands still, traded all the while."""
     panel = series(0, moving + 150, seed=2).with_columns(volume=pl.lit(100.0))
     last = panel["close"][max(moving - 1, 0)]
-    return panel.with_columns(pl.when(pl.col("i") < moving).then(c).otherwise(last).alias(c) for c in ("high", "low", "close"))
+    return panel.with_columns(
+        pl.when(pl.col("i") < moving).then(c).otherwise(last).alias(c) for c in ("high", "low", "close")
+    )
 
 
 @pytest.mark.parametrize("moving", [0, 1, 5, 300])
@@ -197,7 +239,17 @@ def test_where_nothing_moves_oscillators_are_silent(moving: int) -> None:
     ours = kernel(flat_after(moving)).tail(20)
     for name in OSCILLATORS - {"donchian_250"}:
         assert ours[name].null_count() == 20, name
-    for name in ("sma_20", "ema_10", "roc_20", "macd", "true_range", "bollinger_width", "volatility_20", "obv_20", "force_13"):
+    for name in (
+        "sma_20",
+        "ema_10",
+        "roc_20",
+        "macd",
+        "true_range",
+        "bollinger_width",
+        "volatility_20",
+        "obv_20",
+        "force_13",
+    ):
         assert ours[name].null_count() == 0, name
         assert ours[name].abs().max() < 1e-4, name
 
@@ -220,11 +272,17 @@ def test_a_mean_of_oscillators_waits_for_all_of_them() -> None:
 def test_without_volume_there_is_no_flow() -> None:
     """Bars without any volume over a window: the indicators of volume are null, whatever sums of fractions leave behind."""
     volume = pl.Series(np.random.default_rng(3).random(300) * 1e6)
-    ours = kernel(series(0, 300, seed=4).with_columns(volume=pl.when(pl.col("i") < 250).then(volume).otherwise(0.0))).tail(20)
+    ours = kernel(
+        series(0, 300, seed=4).with_columns(volume=pl.when(pl.col("i") < 250).then(volume).otherwise(0.0))
+    ).tail(20)
     assert ours.select(list(FLOW.features)).null_count().row(0) == (20,) * len(FLOW.features)
 
 
-@pytest.mark.parametrize("change", [lambda p: p.clear(), lambda p: halted(p, p["i"] >= 0), lambda p: p.head(1)], ids=["no rows", "no bars", "one bar"])
+@pytest.mark.parametrize(
+    "change",
+    [lambda p: p.clear(), lambda p: halted(p, p["i"] >= 0), lambda p: p.head(1)],
+    ids=["no rows", "no bars", "one bar"],
+)
 def test_panels_with_nothing_in_them(change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
     """The same rows with columns of nulls."""
     panel = change(series(0, 5, seed=1))

@@ -16,15 +16,31 @@ ONE = FeatureSet(name="one", version="1", features=("one",), columns=("close",),
 NAMES = 40
 
 
-def tried(*, sessions: int = 120, signal: float = 0.0, known: bool = True, broken: tuple[str, ...] = (), like: float = 0.1) -> Trial:
+def tried(
+    *, sessions: int = 120, signal: float = 0.0, known: bool = True, broken: tuple[str, ...] = (), like: float = 0.1
+) -> Trial:
     """A trial of a feature whose values correlate with the returns after them by about `signal`, at the horizons 1 and 20."""
     rng = np.random.default_rng(5)
     days = [date(2024, 1, 1) + timedelta(days=n) for n in range(sessions)]
-    rows = pl.DataFrame({"session": [d for d in days for _ in range(NAMES)], "sid": list(range(NAMES)) * sessions}, schema={"session": pl.Date, "sid": pl.Int64})
+    rows = pl.DataFrame(
+        {"session": [d for d in days for _ in range(NAMES)], "sid": list(range(NAMES)) * sessions},
+        schema={"session": pl.Date, "sid": pl.Int64},
+    )
     x = rng.normal(size=rows.height)
     values = rows.with_columns(one=pl.Series(x) if known else pl.lit(None, dtype=pl.Float64))
-    forward = pl.concat(rows.with_columns(horizon=pl.lit(h, dtype=pl.Int64), value=pl.Series(signal * x + rng.normal(size=rows.height))) for h in (1, 20))
-    laws = [{"law": law, "passed": law not in broken, "evidence": f"what {law} saw", "known_at": datetime(2024, 1, 1, tzinfo=UTC)} for law in LAWS]
+    forward = pl.concat(
+        rows.with_columns(horizon=pl.lit(h, dtype=pl.Int64), value=pl.Series(signal * x + rng.normal(size=rows.height)))
+        for h in (1, 20)
+    )
+    laws = [
+        {
+            "law": law,
+            "passed": law not in broken,
+            "evidence": f"what {law} saw",
+            "known_at": datetime(2024, 1, 1, tzinfo=UTC),
+        }
+        for law in LAWS
+    ]
     audits = pl.DataFrame(laws, schema_overrides={"known_at": AUDITS.schema["known_at"]})
     correlation = pl.DataFrame({"feature": ["one"], "set": ["theirs"], "other": ["two"], "correlation": [like]})
     return Trial(ONE, "liquid", tuple(days), audits, explore(ONE, values, forward, horizons=(1, 20)), correlation)

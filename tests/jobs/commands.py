@@ -59,7 +59,12 @@ def declare(home: Path, declared: Deployment) -> None:
 
 def decision(home: Path, session: date = TRADED, rank: int = 1) -> str:
     """The id of the best decision of a session."""
-    return Workspace.open(home).store.read(DECISIONS, as_of=None, first=session, last=session).filter(rank=rank)["decision_id"].item()
+    return (
+        Workspace.open(home)
+        .store.read(DECISIONS, as_of=None, first=session, last=session)
+        .filter(rank=rank)["decision_id"]
+        .item()
+    )
 
 
 def execution(home: Path) -> str:

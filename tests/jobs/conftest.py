@@ -38,7 +38,9 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Make], Path
 @pytest.fixture(scope="session")
 def prepared(once) -> Path:
     """History up to the day before the live start."""
-    return once("prepared", lambda home: ranged(workspace(home), CUTS.calendar.between(FIRST, CUTS.calendar.shift(START, -1))))
+    return once(
+        "prepared", lambda home: ranged(workspace(home), CUTS.calendar.between(FIRST, CUTS.calendar.shift(START, -1)))
+    )
 
 
 @pytest.fixture

@@ -37,7 +37,9 @@ def torn(table: Table) -> Callable[[], None]:
             aside = DeltaStore(Path(scratch))
             shutil.copytree(self.path(to), aside.path(to))
             real(aside, to, rows)
-            new = {p.relative_to(aside.path(to)) for p in aside.path(to).rglob("*.*")} - {p.relative_to(self.path(to)) for p in self.path(to).rglob("*.*")}
+            new = {p.relative_to(aside.path(to)) for p in aside.path(to).rglob("*.*")} - {
+                p.relative_to(self.path(to)) for p in self.path(to).rglob("*.*")
+            }
             for file in new:
                 written = (aside.path(to) / file).read_bytes()
                 if file.suffix == ".json":

@@ -29,7 +29,12 @@ SOURCE: dict[str, Any] = {
 STRATEGY = Strategy(
     name="small",
     universe=UniverseRule(name="small", size=16, lookback=10, min_price=1.0),
-    model=ModelRule(rounds=20, params={"objective": "regression", "num_leaves": 7, "learning_rate": 0.1, "min_data_in_leaf": 10}, validation=10, min_sessions=25),
+    model=ModelRule(
+        rounds=20,
+        params={"objective": "regression", "num_leaves": 7, "learning_rate": 0.1, "min_data_in_leaf": 10},
+        validation=10,
+        min_sessions=25,
+    ),
     limits=Limits(max_weight=0.2, min_members=5, max_psi=9.0, min_coverage=0.8),
     holdings=8,
 )
@@ -93,7 +98,11 @@ WALL = {"at", "seen_at", "bound_at", "opened_at"}  # when it was really done
 def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
     """All that a database says, but for when it was written."""
     with sqlite3.connect(path) as db:
-        names = [n for (n,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'") if n not in {"leases", "order_events", "audit"}]
+        names = [
+            n
+            for (n,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            if n not in {"leases", "order_events", "audit"}
+        ]
         columns = {n: [c[1] for c in db.execute(f"PRAGMA table_info({n})") if c[1] not in WALL] for n in names}
         return {n: sorted(db.execute(f"SELECT {', '.join(c)} FROM {n}")) for n, c in columns.items()}
 
@@ -103,7 +112,12 @@ def outcome(ws: Workspace) -> dict[str, object]:
     found: dict[str, object] = {}
     for table in TABLES:
         frame = content(ws, table)
-        found[table.name] = frame_hash(frame.filter(frame["book"] != RESEARCH.name) if "book" in frame.columns else frame)
+        found[table.name] = frame_hash(
+            frame.filter(frame["book"] != RESEARCH.name) if "book" in frame.columns else frame
+        )
     for database in ("ledger.sqlite", f"brokers/{PAPER.account}.sqlite"):
         found |= {f"{database} {name}": said for name, said in rows(ws.home / database).items()}
-    return found | {"pages": sorted(p.name for p in ws.reports.iterdir()), "heartbeat": (ws.home / "heartbeat.json").read_text()}
+    return found | {
+        "pages": sorted(p.name for p in ws.reports.iterdir()),
+        "heartbeat": (ws.home / "heartbeat.json").read_text(),
+    }

@@ -28,7 +28,15 @@ books: [{name: research, strategy: small, account: R, capital: "250000"}]
 def prices(tmp_path: Path) -> Path:
     """Twenty names that walk about, in a CSV file that says nothing of when it was known."""
     rows = [
-        {"symbol": f"N{n:02}", "session": s, "open": p, "high": p + 1, "low": p - 1, "close": p + ((i * 7 + n) % 5 - 2) / 10, "volume": 10_000 + 100 * n}
+        {
+            "symbol": f"N{n:02}",
+            "session": s,
+            "open": p,
+            "high": p + 1,
+            "low": p - 1,
+            "close": p + ((i * 7 + n) % 5 - 2) / 10,
+            "volume": 10_000 + 100 * n,
+        }
         for i, s in enumerate(SESSIONS)
         for n in range(20)
         for p in [20.0 + n + (i * (n + 3)) % 11 / 10]
@@ -57,7 +65,9 @@ def test_what_is_made_from_it_says_assumed(prices: Path, tmp_path: Path):
     source = {"kind": "files", "prices": str(prices), "known_at": "close+1h"}
     ws = workspace(tmp_path / "home", deployment(source=source, start=SESSIONS[-1]))
     ranged(ws, SESSIONS[:-1])
-    _, snapshot = training_set(ws.store, FEATURES, STRATEGY.horizon, CUTS.of(SESSIONS[-2]), universe=STRATEGY.universe.name)
+    _, snapshot = training_set(
+        ws.store, FEATURES, STRATEGY.horizon, CUTS.of(SESSIONS[-2]), universe=STRATEGY.universe.name
+    )
     assert snapshot.assumed_known_at
     list(research(ws, RESEARCH, SESSIONS[-9:-1]))
     page = range_report(ws.store, RESEARCH, SESSIONS[-9], SESSIONS[-2], folder=tmp_path / "reports")

@@ -17,7 +17,21 @@ from resources import day
 from tests.jobs.commands import FILLED, THIN, TRADED, Quant, decision, fails
 from tests.jobs.small import LIVE, PAPER, workspace
 
-HEAVY = ("dagster", "pandas", "mlflow", "great_expectations", "sklearn", "lightgbm", "altair", "exchange_calendars", "ccxt", "ib_async", "numba", "llvmlite", "polars_talib")
+HEAVY = (
+    "dagster",
+    "pandas",
+    "mlflow",
+    "great_expectations",
+    "sklearn",
+    "lightgbm",
+    "altair",
+    "exchange_calendars",
+    "ccxt",
+    "ib_async",
+    "numba",
+    "llvmlite",
+    "polars_talib",
+)
 
 # Runs the command lines one after the other as a shell would, and prints the exit code of each and which libraries it loaded.
 LOADED = """
@@ -54,14 +68,21 @@ def loaded(heavy: Sequence[str], home: Path, *lines: Sequence[str]) -> list[list
 def test_help_is_light(tmp_path: Path) -> None:
     """Neither the package nor the help of a command loads a heavy library."""
     code = f"import sys, quant_assets; print(sorted({{m.split('.')[0] for m in sys.modules}} & set({HEAVY!r})))"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(cli.__file__).parents[1], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=Path(cli.__file__).parents[1], capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
+    )
     assert loaded(HEAVY, tmp_path, ["--help"], ["run", "daily", "--help"]) == [["--help", 0, []], ["run", 0, []]]
 
 
 def test_listing_feature_sets_loads_no_compiler() -> None:
     """To know all sets and the fingerprint of each, nothing is compiled, nor is what compiles loaded: that takes seconds."""
     code = "import sys; from quant_assets.features.sets import feature_sets; print(len({f.fingerprint for f in feature_sets().values()}), sorted({'numba', 'llvmlite', 'dagster', 'lightgbm', 'altair'} & set(sys.modules)))"
-    said = subprocess.run([sys.executable, "-c", code], cwd=Path(cli.__file__).parents[1], capture_output=True, text=True, check=True).stdout.split(maxsplit=1)
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(cli.__file__).parents[1], capture_output=True, text=True, check=True
+    ).stdout.split(maxsplit=1)
     assert (int(said[0]) > 10, said[1]) == (True, "[]\n")
 
 
@@ -92,7 +113,11 @@ def test_the_operators_commands_never_load_dagster(own: Path) -> None:
 )
 def test_the_outcome_of_deliveries(deliveries: list[dict[str, object]], code: Exit) -> None:
     """Refused anywhere is blocked, no order at all is nothing to trade, and a rerun that finds its orders is done."""
-    ran = [Step(job, TRADED, assets) for d in deliveries for job, assets in (("daily", {"decisions": {"state": "refused"}}), ("deliver", {"orders": d}), ("today", {}))]
+    ran = [
+        Step(job, TRADED, assets)
+        for d in deliveries
+        for job, assets in (("daily", {"decisions": {"state": "refused"}}), ("deliver", {"orders": d}), ("today", {}))
+    ]
     assert outcome(ran) == code
 
 
@@ -158,19 +183,25 @@ def test_a_break_is_resolved_by_somebody(own: Path, at: Callable[[Path], Quant])
     assert quant("today").code == 20
     assert quant("breaks", "resolve", "b1", "--reason", "x").code == Exit.USAGE
     assert quant("breaks", "resolve", "b1", "--by", "ann", "--reason", "a late correction").code == 0
-    assert [(a["act"], a["subject"], a["by"], a["reason"]) for a in ledger.audited()] == [("resolve break", "b1", "ann", "a late correction")]  # pyright: ignore[reportAttributeAccessIssue]
+    assert [(a["act"], a["subject"], a["by"], a["reason"]) for a in ledger.audited()] == [
+        ("resolve break", "b1", "ann", "a late correction")
+    ]  # pyright: ignore[reportAttributeAccessIssue]
     assert quant("breaks", "list", "--json").json == []
     assert len(quant("breaks", "list", "--all", "--json").json) == 1  # pyright: ignore[reportArgumentType]
     assert quant("today").code == 0
     fails(quant("breaks", "resolve", "b1", "--by", "ann", "--reason", "again"), 1, "no open break b1")
 
 
-def test_a_locked_home_is_an_error_that_says_so(own: Path, at: Callable[[Path], Quant], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_home_is_an_error_that_says_so(
+    own: Path, at: Callable[[Path], Quant], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While another process works on the home nothing is written, and the lock goes with that process, however it ends."""
     monkeypatch.setattr(day, "only_run", partial(day.only_run, seconds=0.2))
     quant = at(own)
     hold = f"from pathlib import Path; from resources.day import only_run\nwith only_run(Path({str(own)!r})):\n print(flush=True); input()"
-    with subprocess.Popen([sys.executable, "-c", hold], cwd=Path(cli.__file__).parents[1], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], cwd=Path(cli.__file__).parents[1], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
         assert other.stdout is not None
         other.stdout.readline()
         fails(quant("ingest", "--to", str(LIVE[4])), 1, "another run works on", "0.2 s")

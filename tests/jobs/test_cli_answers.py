@@ -27,8 +27,14 @@ def test_sql_answers_in_every_format(quant: Quant) -> None:
 def test_sql_shows_what_was_known_then(quant: Quant, operated: Path) -> None:
     """A restated row is the old one before its restatement and the new one from then on; an offset is part of the time; history has both."""
     bars = Workspace.open(operated).store.read(BARS, as_of=None)
-    versions = bars.filter(pl.len().over("sid", "session") == 2, pl.col("close").n_unique().over("sid", "session") == 2).head(2)
-    (sid, old), (session, new), known = versions.select("sid", "close").row(0), versions.select("session", "close").row(1), versions["known_at"][1]
+    versions = bars.filter(
+        pl.len().over("sid", "session") == 2, pl.col("close").n_unique().over("sid", "session") == 2
+    ).head(2)
+    (sid, old), (session, new), known = (
+        versions.select("sid", "close").row(0),
+        versions.select("session", "close").row(1),
+        versions["known_at"][1],
+    )
     query = f"select close from bars where sid = {sid} and session = date '{session}'"
 
     def close(*as_of: str) -> object:
@@ -70,7 +76,9 @@ def test_why_tells_the_reason(quant: Quant) -> None:
     assert "too few members have a bar of the session" in thin.text
     told = quant("why", str(MISSING), "--json").json
     assert isinstance(told, list)
-    assert [(r["strategy"], r["verdict"], r["reason"], r["names"]) for r in told] == [("small", "NO_TRADE", "DATA_MISSING", 24)]
+    assert [(r["strategy"], r["verdict"], r["reason"], r["names"]) for r in told] == [
+        ("small", "NO_TRADE", "DATA_MISSING", 24)
+    ]
     assert "nothing was decided" in quant("why", "2024-06-20").text
     assert quant("why", "2024-06-20", "--json").json == []
 
@@ -92,7 +100,17 @@ def test_trace_ends_at_a_line_of_a_file(quant: Quant, operated: Path) -> None:
     """From an execution over order, decision and features to the vendor's rows, none of which was known after the decision."""
     steps = quant("trace", execution(operated), "--json").json
     assert isinstance(steps, list)
-    assert [s["table"] for s in steps] == ["fills", "orders", "decisions", "promotions", "models", "scores", "features_price_volume", "actions", "bars"]
+    assert [s["table"] for s in steps] == [
+        "fills",
+        "orders",
+        "decisions",
+        "promotions",
+        "models",
+        "scores",
+        "features_price_volume",
+        "actions",
+        "bars",
+    ]
     by_table = {s["table"]: s["rows"] for s in steps}
     (decided,), bars = by_table["decisions"], by_table["bars"]
     assert bars
@@ -105,7 +123,11 @@ def test_replay_shows_equal_values_once(quant: Quant, operated: Path) -> None:
     answer = quant("replay", decision(operated))
     assert answer.code == 0
     assert "Equal to the bit." in answer.text
-    row = Workspace.open(operated).store.read(DECISIONS, as_of=None, where={"decision_id": decision(operated)}).row(0, named=True)
+    row = (
+        Workspace.open(operated)
+        .store.read(DECISIONS, as_of=None, where={"decision_id": decision(operated)})
+        .row(0, named=True)
+    )
     for field in ("decision_set_id", "inputs_hash", "model_id", "strategy_hash", "score"):
         assert len([line for line in answer.text.splitlines() if line.split() == [field, str(row[field])]]) == 1, field
     assert max(map(len, answer.text.splitlines()[:-2])) <= 80
@@ -118,7 +140,10 @@ def test_replay_shows_both_where_they_differ(own: Path, at: Callable[[Path], Qua
     answer = at(own)("replay", decision(own))
     assert answer.code == 1
     assert "The replay differs." in answer.text
-    assert [line.split() for line in answer.text.splitlines() if "0.125" in line or "0.2" in line][:2] == [["target_weight", "stored", "0.125"], ["replayed", "0.2"]]
+    assert [line.split() for line in answer.text.splitlines() if "0.125" in line or "0.2" in line][:2] == [
+        ["target_weight", "stored", "0.125"],
+        ["replayed", "0.2"],
+    ]
     told = at(own)("replay", decision(own), "--json")
     assert told.code == 1
     assert isinstance(told.json, dict)
@@ -131,7 +156,14 @@ def test_no_id_is_broken_over_lines(quant: Quant, operated: Path) -> None:
     assert f"exec_id          {execution(operated)}" in [line.rstrip() for line in fills.splitlines()]
     narrow = quant("sql", "select 1 as n, repeat('words of a long text ', 20) as said").text
     assert "┃ n ┃ said" in narrow
-    for text in (fills, narrow, quant("today").text, quant("why", str(TRADED)).text, quant("trace", execution(operated)).text, quant("quarantine", "list").text):
+    for text in (
+        fills,
+        narrow,
+        quant("today").text,
+        quant("why", str(TRADED)).text,
+        quant("trace", execution(operated)).text,
+        quant("quarantine", "list").text,
+    ):
         assert max(map(len, text.splitlines())) <= 80
 
 
@@ -152,7 +184,11 @@ def test_a_spinner_turns_on_stderr_only(quant: Quant, operated: Path, monkeypatc
         answer = quant(*argv)
         assert "…" in answer.err
         assert "…" not in answer.text
-    for argv in (["why", str(TRADED), "--json"], ["sql", "select 1", "--format", "json"], ["replay", decision(operated), "--json"]):
+    for argv in (
+        ["why", str(TRADED), "--json"],
+        ["sql", "select 1", "--format", "json"],
+        ["replay", decision(operated), "--json"],
+    ):
         answer = quant(*argv)
         assert answer.err == ""
         assert answer.json

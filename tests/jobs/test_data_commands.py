@@ -81,4 +81,8 @@ def test_what_would_be_fetched_is_told_and_not_fetched(asked: tuple[Quant, Works
     assert plan.text.startswith("simulated: ")
     assert str(LIVE[5]) in plan.text
     assert ws.store.version(BARS) == before
-    assert pl.Series(["storage", "restatement", "findings", "quarantine", "repair"]).is_in(quant("--help").text.split()).all()
+    assert (
+        pl.Series(["storage", "restatement", "findings", "quarantine", "repair"])
+        .is_in(quant("--help").text.split())
+        .all()
+    )

@@ -62,15 +62,31 @@ JOBS = {  # and their steps; market_data makes bars, actions, listings and quara
     ],
     "data_docs": ["bars_great_expectations"],
     "deliver": ["orders"],
-    "history": ["features_price_volume", "features_price_volume_no_look_ahead", "labels", "market_data", "quality", "universe", "verdicts"],
+    "history": [
+        "features_price_volume",
+        "features_price_volume_no_look_ahead",
+        "labels",
+        "market_data",
+        "quality",
+        "universe",
+        "verdicts",
+    ],
     "maintenance": ["upkeep"],
     "post_trade": ["costs", "report"],
     "research": ["decisions", "feature_drift", "research_books_traded", "research_report", "scores"],
     "retrain": ["champion"],
     "today": ["day_questions", "day_status"],
 }
-SENSORS = {"month_end_labels": "retrain", "new_decisions": "deliver", "orders_delivered": "post_trade", "report_published": "today"}
-SCHEDULES = {"daily_at_decision_time": ("daily", "15 9 * * 1-5", "America/New_York"), "weekly_maintenance": ("maintenance", "0 6 * * 6", "UTC")}
+SENSORS = {
+    "month_end_labels": "retrain",
+    "new_decisions": "deliver",
+    "orders_delivered": "post_trade",
+    "report_published": "today",
+}
+SCHEDULES = {
+    "daily_at_decision_time": ("daily", "15 9 * * 1-5", "America/New_York"),
+    "weekly_maintenance": ("maintenance", "0 6 * * 6", "UTC"),
+}
 
 THIN, TRADED = LIVE[:2]
 
@@ -124,8 +140,14 @@ def repository(ran: Ran) -> dg.RepositoryDefinition:
 
 def test_every_asset_is_in_its_group(repository: dg.RepositoryDefinition) -> None:
     """The groups, numbered in the order of the flow, and their assets; each with an owner and a runbook."""
-    nodes = sorted((n for n in repository.asset_graph.asset_nodes if n.is_materializable), key=lambda n: (n.group_name, n.key.to_user_string()))
-    assert {group: [n.key.to_user_string() for n in of_group] for group, of_group in groupby(nodes, key=lambda n: n.group_name)} == GROUPS
+    nodes = sorted(
+        (n for n in repository.asset_graph.asset_nodes if n.is_materializable),
+        key=lambda n: (n.group_name, n.key.to_user_string()),
+    )
+    assert {
+        group: [n.key.to_user_string() for n in of_group]
+        for group, of_group in groupby(nodes, key=lambda n: n.group_name)
+    } == GROUPS
     for node in nodes:
         assert node.owners == ["team:quant"]
         assert "Runbook: " in (node.description or ""), node.key
@@ -140,12 +162,17 @@ def test_every_dependency_has_a_partition_mapping(repository: dg.RepositoryDefin
 def test_every_check_asks_its_question(repository: dg.RepositoryDefinition) -> None:
     """The checks of the data and of the day."""
     keys = sorted(repository.asset_graph.asset_check_keys)
-    assert {asset: [k.name for k in of_asset] for asset, of_asset in groupby(keys, key=lambda k: k.asset_key.to_user_string())} == CHECKS
+    assert {
+        asset: [k.name for k in of_asset]
+        for asset, of_asset in groupby(keys, key=lambda k: k.asset_key.to_user_string())
+    } == CHECKS
 
 
 def test_every_job_has_its_steps(repository: dg.RepositoryDefinition) -> None:
     """The jobs, and what runs in each: Great Expectations only in its own, and nothing that sends in what may run over a range."""
-    assert {j.name: sorted(n.name for n in j.nodes) for j in repository.get_all_jobs() if not j.name.startswith("__")} == JOBS
+    assert {
+        j.name: sorted(n.name for n in j.nodes) for j in repository.get_all_jobs() if not j.name.startswith("__")
+    } == JOBS
 
 
 def test_every_trigger_starts_its_job(repository: dg.RepositoryDefinition) -> None:
@@ -161,7 +188,11 @@ def test_partitions_are_the_sessions(repository: dg.RepositoryDefinition) -> Non
     assert not {"2024-01-15", "2024-02-19", "2024-03-29", "2024-05-27", "2024-06-19"} & set(sessions)
     for node in graph.asset_nodes:
         keys = node.partitions_def.get_partition_keys() if node.partitions_def else None
-        assert keys == ([s.isoformat() for s in month_ends(CUTS.calendar, FIRST, LAST)] if node.key == dg.AssetKey("champion") else sessions), node.key
+        assert keys == (
+            [s.isoformat() for s in month_ends(CUTS.calendar, FIRST, LAST)]
+            if node.key == dg.AssetKey("champion")
+            else sessions
+        ), node.key
 
 
 def test_a_strategy_on_bars_is_refused(tmp_path: Path) -> None:
@@ -175,9 +206,18 @@ def test_partitions_without_an_end_follow_the_calendar() -> None:
     calendar = CUTS.calendar
     open_ended = session_partitions(calendar, date(2012, 1, 3), None)
     known = [s.isoformat() for s in calendar.between(date(2012, 1, 3), calendar.last)]
-    assert open_ended.get_partition_keys(current_time=datetime(2026, 1, 2, 12, tzinfo=UTC)) == [k for k in known if k <= "2026-01-02"]
+    assert open_ended.get_partition_keys(current_time=datetime(2026, 1, 2, 12, tzinfo=UTC)) == [
+        k for k in known if k <= "2026-01-02"
+    ]
     assert open_ended.get_partition_keys(current_time=datetime(calendar.last.year + 2, 1, 3, tzinfo=UTC)) == known
-    assert month_end_partitions(month_ends(calendar, FIRST, LAST)).get_partition_keys() == ["2024-01-31", "2024-02-29", "2024-03-28", "2024-04-30", "2024-05-31", "2024-06-28"]
+    assert month_end_partitions(month_ends(calendar, FIRST, LAST)).get_partition_keys() == [
+        "2024-01-31",
+        "2024-02-29",
+        "2024-03-28",
+        "2024-04-30",
+        "2024-05-31",
+        "2024-06-28",
+    ]
 
 
 def test_past_the_calendar_nothing_is_a_session() -> None:
@@ -185,7 +225,12 @@ def test_past_the_calendar_nothing_is_a_session() -> None:
     beyond = date(CUTS.calendar.last.year + 1, 3, 3)
     always = session_partitions(venue("24/7"), date(2024, 3, 1), date(2024, 3, 31))
     assert len(always.get_partition_keys()) == 31
-    for ask in (CUTS.of, CUTS.calendar.is_session, lambda d: CUTS.calendar.between(FIRST, d), lambda d: session_partitions(CUTS.calendar, FIRST, d)):
+    for ask in (
+        CUTS.of,
+        CUTS.calendar.is_session,
+        lambda d: CUTS.calendar.between(FIRST, d),
+        lambda d: session_partitions(CUTS.calendar, FIRST, d),
+    ):
         with pytest.raises(CalendarUnknown):
             ask(beyond)
 
@@ -193,7 +238,9 @@ def test_past_the_calendar_nothing_is_a_session() -> None:
 def tick(ran: Ran, repository: dg.RepositoryDefinition, day: date) -> tuple[str | None, list[str | None]]:
     """What the schedule says on a day at 9:15 in New York: why it skips, or the sessions that it asks for."""
     at = datetime.combine(day, time(9, 15), ZoneInfo("America/New_York"))
-    context = dg.build_schedule_context(instance=ran.runner.instance, scheduled_execution_time=at, repository_def=repository)
+    context = dg.build_schedule_context(
+        instance=ran.runner.instance, scheduled_execution_time=at, repository_def=repository
+    )
     asked = repository.get_schedule_def("daily_at_decision_time").evaluate_tick(context)
     requests = asked.run_requests or []
     assert [r.run_key for r in requests] == [f"daily {r.partition_key}" for r in requests]
@@ -227,7 +274,9 @@ def test_the_schedule_fails_where_the_calendar_ends(ran: Ran, repository: dg.Rep
     assert isinstance(failed.value.__cause__, CalendarUnknown)
 
 
-def seen(repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, name: str, cursor: str | None) -> tuple[list[str | None], str | None]:
+def seen(
+    repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, name: str, cursor: str | None
+) -> tuple[list[str | None], str | None]:
     """The partitions that a sensor asks for after a cursor, and its next cursor."""
     context = dg.build_sensor_context(instance=instance, cursor=cursor, repository_def=repository)
     found = repository.get_sensor_def(name).evaluate_tick(context)
@@ -235,7 +284,9 @@ def seen(repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, name
 
 
 @pytest.mark.parametrize("batch", [100, 2, 1])
-def test_the_sensor_sees_every_event(batch: int, repository: dg.RepositoryDefinition, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sensor_sees_every_event(
+    batch: int, repository: dg.RepositoryDefinition, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Three events between two ticks are three deliveries, also where they do not fit into one tick; each is seen once."""
     monkeypatch.setattr(sensors, "BATCH", batch)
     sessions = [s.isoformat() for s in LIVE[:3]]
@@ -269,7 +320,13 @@ def test_a_day_materialises_every_asset(ran: Ran) -> None:
     made = [name for s in ran.traded for name in s.assets]
     assert sorted(made) == sorted(
         {name for of_group in GROUPS.values() for name in of_group}
-        - {"champion", "research_books_traded", "research_report", *(f"explorer_{s}" for s in SETS), *(f"features_{s}" for s in SETS if s != "price_volume")}
+        - {
+            "champion",
+            "research_books_traded",
+            "research_report",
+            *(f"explorer_{s}" for s in SETS),
+            *(f"features_{s}" for s in SETS if s != "price_volume"),
+        }
     )
     metadata = {name: m for s in ran.traded for name, m in s.assets.items()}
     page, status = metadata.pop("report"), metadata.pop("day_status")

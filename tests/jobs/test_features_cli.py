@@ -29,7 +29,11 @@ def test_every_set_is_listed_with_its_audit(quant: Quant) -> None:
     """The set that is traded was audited by its first run and is published; the others were neither."""
     rows = {r["set"]: r for r in quant("features", "list", "--json").json}
     assert {"alpha158", "technical", "style", "cross_sectional", "alpha158_1m"} < set(rows)
-    assert (rows["price_volume"]["audit"], rows["price_volume"]["last"], rows["price_volume"]["rows"] > 500) == ("passed", str(LIVE[3]), True)
+    assert (rows["price_volume"]["audit"], rows["price_volume"]["last"], rows["price_volume"]["rows"] > 500) == (
+        "passed",
+        str(LIVE[3]),
+        True,
+    )
     assert (rows["alpha158"]["audit"], rows["alpha158"]["rows"], rows["alpha158"]["features"]) == ("never", 0, 158)
     assert "Amihud" in quant("features", "show", "price_volume").text.replace("\n", " ")
     fails(quant("features", "show", "price_volum"), 1, "price_volume", "packages:")
@@ -63,7 +67,12 @@ def test_drift_is_drawn(own: Path, at: Callable[[Path], Quant]) -> None:
     """The page of the last session measured, and an error where none was."""
     page = Path(at(own)("features", "drift").text.replace("\n", "").strip())
     assert (page.name, "volume_shock" in page.read_text()) == (f"drift_{STRATEGY.name}_{LIVE[3]}.html", True)
-    fails(at(own)("features", "drift", "--session", "2024-02-01"), 1, "no drift of small is stored up to 2024-02-01", "quant run daily")
+    fails(
+        at(own)("features", "drift", "--session", "2024-02-01"),
+        1,
+        "no drift of small is stored up to 2024-02-01",
+        "quant run daily",
+    )
 
 
 def test_a_leak_is_named_and_remembered(own: Path, at: Callable[[Path], Quant]) -> None:

@@ -27,9 +27,13 @@ def failing(home: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A home in which the set's audit fails, whenever it is made, from `DAY` on."""
     live(workspace(home), [START])
     ws = workspace(home)
-    stored = ws.store.read(AUDITS, as_of=None, where={"feature_set": FEATURES.name, "fingerprint": FEATURES.fingerprint})
+    stored = ws.store.read(
+        AUDITS, as_of=None, where={"feature_set": FEATURES.name, "fingerprint": FEATURES.fingerprint}
+    )
     broken = stored.filter(pl.col("known_at") == pl.col("known_at").max()).with_columns(
-        known_at=pl.col("known_at") + timedelta(microseconds=1), passed=pl.col("law") != "truncation", evidence=pl.when(law="truncation").then(pl.lit(FOUND)).otherwise("evidence")
+        known_at=pl.col("known_at") + timedelta(microseconds=1),
+        passed=pl.col("law") != "truncation",
+        evidence=pl.when(law="truncation").then(pl.lit(FOUND)).otherwise("evidence"),
     )
     ws.store.append(AUDITS, broken)
     monkeypatch.setattr(gate, "record", lambda *_, **__: None)  # asked again it finds the same
@@ -46,7 +50,10 @@ def test_a_failed_audit_is_no_trade(failing: Workspace, by_dagster: bool):
     else:
         live(failing, [DAY])
     rows = failing.store.read(DECISIONS, as_of=None, first=DAY, last=DAY)
-    assert set(rows.select("verdict", "reason").iter_rows()) <= {("NO_TRADE", "FEATURES_REFUSED"), ("NO_TRADE", "DATA_NO_BAR")}
+    assert set(rows.select("verdict", "reason").iter_rows()) <= {
+        ("NO_TRADE", "FEATURES_REFUSED"),
+        ("NO_TRADE", "DATA_NO_BAR"),
+    }
     refused = rows.filter(reason="FEATURES_REFUSED")
     assert refused.height > 0
     assert FOUND in " ".join(why(failing.store, STRATEGY.name, DAY)["text"])
@@ -55,7 +62,14 @@ def test_a_failed_audit_is_no_trade(failing: Workspace, by_dagster: bool):
     assert FOUND in told
     assert [o for o, _, _ in failing.ledger.orders("paper") if o.decided == DAY] == []
     assert list(failing.reports.glob(f"*paper*{DAY}*.html"))
-    again = replay(failing.store, feature_set, failing.deployment.strategy, failing.cuts, refused["decision_id"][0], provenance(failing))
+    again = replay(
+        failing.store,
+        feature_set,
+        failing.deployment.strategy,
+        failing.cuts,
+        refused["decision_id"][0],
+        provenance(failing),
+    )
     again.require_equal()
 
 

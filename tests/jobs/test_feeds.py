@@ -16,14 +16,22 @@ from resources.day import arrive
 from resources.deployment import load
 from tests.jobs.small import CUTS, LIVE, deployment, workspace
 
-FEED = {"kind": "tabular", "dataset": "fx_rates", "mapping": {"session": "day", "base": "from", "quote": "to", "rate": "rate"}, "known_at": "event+1d", "name": "ecb"}
+FEED = {
+    "kind": "tabular",
+    "dataset": "fx_rates",
+    "mapping": {"session": "day", "base": "from", "quote": "to", "rate": "rate"},
+    "known_at": "event+1d",
+    "name": "ecb",
+}
 
 
 @pytest.fixture
 def rates(tmp_path: Path) -> dict[str, object]:
     """A feed of one file for each session: the second day's is quoted the other way round, and a line of it is broken."""
     for session, rate in zip(LIVE[:3], ("1.25", "0.8", "1.26"), strict=True):
-        (tmp_path / f"{session}.csv").write_text(f"day,from,to,rate\n{session},EUR,USD,{rate}\n{session},GBP,USD,{'x' if session == LIVE[1] else '1.5'}\n")
+        (tmp_path / f"{session}.csv").write_text(
+            f"day,from,to,rate\n{session},EUR,USD,{rate}\n{session},GBP,USD,{'x' if session == LIVE[1] else '1.5'}\n"
+        )
     return {**FEED, "files": str(tmp_path / "*.csv")}
 
 
@@ -41,7 +49,9 @@ def test_a_feed_has_an_asset_and_its_checks(rates: dict[str, object], tmp_path: 
     assert "fx_rates_great_expectations" in {n.name for n in definitions.resolve_job_def("data_docs").nodes}
     with dg.DagsterInstance.ephemeral() as instance:
         checks = [dg.AssetCheckKey(dg.AssetKey("fx_rates"), n) for n in ("inverted", "unit", "outlier")]
-        ran = daily.get_subset(asset_selection={dg.AssetKey("fx_rates")}, asset_check_selection=set(checks)).execute_in_process(partition_key=str(LIVE[1]), instance=instance)
+        ran = daily.get_subset(
+            asset_selection={dg.AssetKey("fx_rates")}, asset_check_selection=set(checks)
+        ).execute_in_process(partition_key=str(LIVE[1]), instance=instance)
         passed = {e.check_name: e.passed for e in ran.get_asset_check_evaluations()}
         (event,) = ran.get_asset_materialization_events()
     assert passed == {"inverted": False, "unit": True, "outlier": False}
@@ -58,7 +68,10 @@ def test_its_rows_come_with_the_day(rates: dict[str, object], tmp_path: Path) ->
     reports = {r.stage: r for r in arrive(span, LIVE[2], CUTS.of(LIVE[2]))}
     assert {"ingest simulated", "ingest fx_rates/ecb"} <= set(reports)
     for table in (FX_RATES, QUARANTINE, CAPTURES):
-        one, other = (ws.store.read(table, as_of=None, where={"dataset": "fx_rates"} if "dataset" in table.schema else None) for ws in (days, span))
+        one, other = (
+            ws.store.read(table, as_of=None, where={"dataset": "fx_rates"} if "dataset" in table.schema else None)
+            for ws in (days, span)
+        )
         assert one.height > 0
         assert one.equals(other)
     in_time = in_force(span.store.read(FX_RATES, as_of=CUTS.of(LIVE[1])), FX_RATES)
@@ -68,8 +81,15 @@ def test_its_rows_come_with_the_day(rates: dict[str, object], tmp_path: Path) ->
 def test_a_feed_of_nothing_declared_is_refused(tmp_path: Path) -> None:
     """A feed without a dataset, or of one that nobody declared, is an error of the deployment file; so are two feeds of one name."""
     path = tmp_path / "deployment.yaml"
-    for feed, why in (({"kind": "tabular"}, "dataset: fx_rates"), ({"kind": "tabular", "dataset": "moods"}, "no dataset is named 'moods'")):
-        path.write_bytes(msgspec.yaml.encode(msgspec.to_builtins(msgspec.structs.replace(deployment(), feeds=(feed,)), builtin_types=(date,))))
+    for feed, why in (
+        ({"kind": "tabular"}, "dataset: fx_rates"),
+        ({"kind": "tabular", "dataset": "moods"}, "no dataset is named 'moods'"),
+    ):
+        path.write_bytes(
+            msgspec.yaml.encode(
+                msgspec.to_builtins(msgspec.structs.replace(deployment(), feeds=(feed,)), builtin_types=(date,))
+            )
+        )
         with pytest.raises(ConfigurationError, match=why):
             load(path)
     (tmp_path / "a.csv").write_text("day,from,to,rate\n")

@@ -35,7 +35,9 @@ def starter() -> multiprocessing.context.ForkServerContext:
 
 
 @pytest.mark.parametrize(("session", "first", "then"), DAYS, ids=[f"{first}, then {then}" for _, first, then in DAYS])
-def test_killed_twice_and_run_again_is_undisturbed(session: date, first: str, then: str, by_day: Path, starter, tmp_path: Path):
+def test_killed_twice_and_run_again_is_undisturbed(
+    session: date, first: str, then: str, by_day: Path, starter, tmp_path: Path
+):
     """A day killed at one point, run again and killed at another, ends the third time with the rows, orders, executions and pages of a day that nothing disturbed."""
     home = tmp_path / "home"
     shutil.copytree(by_day.with_name(f"{by_day.name}-{session}"), home)
@@ -47,7 +49,10 @@ def test_killed_twice_and_run_again_is_undisturbed(session: date, first: str, th
         assert process.exitcode == -signal.SIGKILL, point
     ws = workspace(home)
     live(ws, [session])
-    found, undisturbed = outcome(ws), outcome(workspace(by_day.with_name(f"{by_day.name}-{CUTS.calendar.shift(session, 1)}")))
+    found, undisturbed = (
+        outcome(ws),
+        outcome(workspace(by_day.with_name(f"{by_day.name}-{CUTS.calendar.shift(session, 1)}"))),
+    )
     assert {k for k in undisturbed if found[k] != undisturbed[k]} == set()
     assert max(Counter(o.client_order_id for o in ws.brokers.open(PAPER).orders()).values()) == 1
     assert ws.ledger.breaks(open_only=False) == []

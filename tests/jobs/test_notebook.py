@@ -25,10 +25,21 @@ def test_bars_are_those_known_then(ws: Workspace) -> None:
     now, then = ws.bars(LIVE[0], TRADED), ws.bars(LIVE[0], TRADED, as_of=CUTS.of(TRADED))
     assert not now.select("sid", "session").is_duplicated().any()
     assert then["known_at"].max() <= CUTS.of(TRADED)  # pyright: ignore[reportOperatorIssue]
-    versions = content(ws, BARS).sort("sid", "session", "known_at").filter(pl.col("close").n_unique().over("sid", "session") > 1)
+    versions = (
+        content(ws, BARS)
+        .sort("sid", "session", "known_at")
+        .filter(pl.col("close").n_unique().over("sid", "session") > 1)
+    )
     sid, session, close, known = versions.select("sid", "session", "close", "known_at").row(0)
-    assert ws.bars(session, session, as_of=known).filter(sid=sid)["close"].item() == close != ws.bars(session, session).filter(sid=sid)["close"].item()
-    assert ws.sql(f"select count(*) as n from bars where session = date '{TRADED}'").item() == now.filter(session=TRADED).height
+    assert (
+        ws.bars(session, session, as_of=known).filter(sid=sid)["close"].item()
+        == close
+        != ws.bars(session, session).filter(sid=sid)["close"].item()
+    )
+    assert (
+        ws.sql(f"select count(*) as n from bars where session = date '{TRADED}'").item()
+        == now.filter(session=TRADED).height
+    )
 
 
 def test_bars_come_under_a_policy(ws: Workspace) -> None:
@@ -56,7 +67,9 @@ def test_members_are_those_of_each_session_as_known_then(ws: Workspace) -> None:
 
 def test_features_decisions_and_training_set(ws: Workspace) -> None:
     """Published values, stored decisions, and what a model may learn from at a cut: nothing whose label was known later."""
-    assert set(ws.features(STRATEGY.feature_set, TRADED, TRADED)["sid"]) <= set(ws.decisions(STRATEGY.name, TRADED, TRADED)["sid"])
+    assert set(ws.features(STRATEGY.feature_set, TRADED, TRADED)["sid"]) <= set(
+        ws.decisions(STRATEGY.name, TRADED, TRADED)["sid"]
+    )
     rows, snapshot = ws.training_set(STRATEGY.name, as_of=TRADED)
     assert rows.height > 500
     assert rows["label_known_at"].max() <= snapshot.known_at_cutoff == CUTS.of(TRADED)  # pyright: ignore[reportOperatorIssue]
@@ -79,4 +92,6 @@ def test_fills_carry_the_symbol_of_the_time(ws: Workspace) -> None:
     fills = ws.fills(PAPER.name)
     assert fills.height == content(ws, FILLS).height > 0
     symbols = {o.client_order_id: o.symbol for o, _, _ in ws.ledger.orders(PAPER.name)}
-    assert fills.filter(session=FILLED)["symbol"].to_list() == [symbols[c] for c in fills.filter(session=FILLED)["client_order_id"]]
+    assert fills.filter(session=FILLED)["symbol"].to_list() == [
+        symbols[c] for c in fills.filter(session=FILLED)["client_order_id"]
+    ]

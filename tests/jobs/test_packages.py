@@ -65,10 +65,22 @@ def test_what_stands_in_the_folder_takes_no_installed_place(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("named", "source", "words"),
     [
-        ("fund_c.features", "import nowhere_at_all", r"fund_c\.features cannot be loaded \(features\.py, line 1\): ModuleNotFoundError.*nowhere_at_all"),
-        ("fund_c.features", "x = 1\ny = 1 / 0", r"fund_c\.features cannot be loaded \(features\.py, line 2\): ZeroDivisionError"),
+        (
+            "fund_c.features",
+            "import nowhere_at_all",
+            r"fund_c\.features cannot be loaded \(features\.py, line 1\): ModuleNotFoundError.*nowhere_at_all",
+        ),
+        (
+            "fund_c.features",
+            "x = 1\ny = 1 / 0",
+            r"fund_c\.features cannot be loaded \(features\.py, line 2\): ZeroDivisionError",
+        ),
         ("fund_c.features", "def (", r"fund_c\.features cannot be loaded: SyntaxError.*features\.py, line 1"),
-        ("fund_c.features", FEATURES.format(name="gap_1").replace("lookback=2", "lookback=-2"), r"fund_c\.features cannot be loaded.*looks ahead"),
+        (
+            "fund_c.features",
+            FEATURES.format(name="gap_1").replace("lookback=2", "lookback=-2"),
+            r"fund_c\.features cannot be loaded.*looks ahead",
+        ),
         ("fund_c.signals", "", r"no module is named 'fund_c\.signals', neither in .* nor among what is installed"),
         ("fund_d", "", "no module is named 'fund_d'"),
         ("../fund_c", "", "is not the name of a module"),

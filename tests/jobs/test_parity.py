@@ -31,10 +31,14 @@ def test_the_days_hold_what_goes_wrong(days: Workspace):
     assert set(content(days, LISTINGS).filter(since)["listed"]) == {True, False}
     assert content(days, QUARANTINE).filter(pl.col("capture") >= LIVE[0]).height > 1
     assert content(days, MODELS).filter(since).height == 1
-    assert {"SELECTED", "LEFT_UNIVERSE", "DATA_NO_BAR", "DATA_THIN", "DATA_MISSING"} <= set(content(days, DECISIONS).filter(since)["reason"])
+    assert {"SELECTED", "LEFT_UNIVERSE", "DATA_NO_BAR", "DATA_THIN", "DATA_MISSING"} <= set(
+        content(days, DECISIONS).filter(since)["reason"]
+    )
     assert {"trade", "fee", "deposit", "dividend"} <= set(of_book(days, JOURNAL, PAPER)["kind"])
     splits = content(days, ACTIONS).filter(since, pl.col("kind") == "split").select("sid", "session")
-    evenings = splits.with_columns(pl.col("session").map_elements(lambda ex: CUTS.calendar.shift(ex, -1), return_dtype=pl.Date))
+    evenings = splits.with_columns(
+        pl.col("session").map_elements(lambda ex: CUTS.calendar.shift(ex, -1), return_dtype=pl.Date)
+    )
     assert evenings.join(of_book(days, POSITIONS, PAPER), on=["sid", "session"]).height > 0
 
 

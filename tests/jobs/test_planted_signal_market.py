@@ -30,14 +30,28 @@ LEAKY: FeatureSet = replace(
     FEATURES,
     name="leaky",
     features=(*FEATURES.features, "leak"),
-    kernel=lambda panel: FEATURES.kernel(panel).with_columns(leak=pl.col("close").shift(-1).over("series") / pl.col("close") - 1),
+    kernel=lambda panel: FEATURES.kernel(panel).with_columns(
+        leak=pl.col("close").shift(-1).over("series") / pl.col("close") - 1
+    ),
 )
 """The features, and the return of the session after: what a kernel that looks ahead sees where a range is evaluated at once."""
 
 
 def published(home: Path, seed: int, signal: float, *sets: FeatureSet) -> Workspace:
     """A market of sixty names, from its captures to its labels and the feature sets."""
-    source = {**SOURCE, "first": SESSIONS[0], "last": SESSIONS[-1], "names": 60, "seed": seed, "signal": signal, "splits": 0.1, "delistings": 0.1, "listings": 0.1, "halts": 0.1, "restatements": 0.002}
+    source = {
+        **SOURCE,
+        "first": SESSIONS[0],
+        "last": SESSIONS[-1],
+        "names": 60,
+        "seed": seed,
+        "signal": signal,
+        "splits": 0.1,
+        "delistings": 0.1,
+        "listings": 0.1,
+        "halts": 0.1,
+        "restatements": 0.002,
+    }
     ws = workspace(home, deployment(source=source))
     list(arrive(ws, SESSIONS[-1], CUTS.of(SESSIONS[-1])))
     update(ws.store, CUTS, EVERYONE, SESSIONS)

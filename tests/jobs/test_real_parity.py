@@ -13,7 +13,20 @@ from quant_assets.signals.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, JOURNAL
 from resources.day import research
 from resources.workspace import Workspace
-from tests.jobs.small import CUTS, DERIVED, PAPER, POST_TRADE, RESEARCH, STRATEGY, content, deployment, live, of_book, ranged, workspace
+from tests.jobs.small import (
+    CUTS,
+    DERIVED,
+    PAPER,
+    POST_TRADE,
+    RESEARCH,
+    STRATEGY,
+    content,
+    deployment,
+    live,
+    of_book,
+    ranged,
+    workspace,
+)
 
 FIRST, START, LAST = date(2015, 11, 2), date(2016, 1, 12), date(2016, 1, 22)
 SESSIONS = CUTS.calendar.between(START, LAST)
@@ -73,10 +86,18 @@ REAL: Strategy = msgspec.structs.replace(
 def homes(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Workspace]:
     """The range in one call for each stage, and day by day after the same history."""
     folder, panel = tmp_path_factory.mktemp("real"), shared_data / "pystock"
-    captures = pl.scan_parquet(panel / "prices_20150323_20160630.parquet").filter(pl.col("captured_on").is_between(FIRST, LAST), pl.col("symbol").is_in(SYMBOLS))
+    captures = pl.scan_parquet(panel / "prices_20150323_20160630.parquet").filter(
+        pl.col("captured_on").is_between(FIRST, LAST), pl.col("symbol").is_in(SYMBOLS)
+    )
     captures.collect().write_parquet(folder / "prices.parquet")
     mapping = {"session": "date", "label": "captured_on", "adj_close": "adj_close"}
-    source = {"kind": "files", "prices": str(folder / "prices.parquet"), "listings": str(panel / "listings_to_20160630.parquet"), "mapping": mapping, "known_at": "label+1d@13:00"}
+    source = {
+        "kind": "files",
+        "prices": str(folder / "prices.parquet"),
+        "listings": str(panel / "listings_to_20160630.parquet"),
+        "mapping": mapping,
+        "known_at": "label+1d@13:00",
+    }
     declared = deployment(source=source, strategy=REAL, start=START)
     span, days = workspace(folder / "range", declared), workspace(folder / "days", declared)
     ranged(span, CUTS.calendar.between(FIRST, LAST))
@@ -114,4 +135,8 @@ def test_live_equals_research(homes, table: Table):
     span, days = homes
     live_rows = of_book(days, table, PAPER)
     assert live_rows.height > 0
-    assert frame_hash(live_rows) == frame_hash(of_book(span, table, RESEARCH)) == frame_hash(of_book(days, table, RESEARCH))
+    assert (
+        frame_hash(live_rows)
+        == frame_hash(of_book(span, table, RESEARCH))
+        == frame_hash(of_book(days, table, RESEARCH))
+    )

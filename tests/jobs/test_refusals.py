@@ -27,7 +27,9 @@ Before = Callable[[date], Workspace]
 @pytest.fixture
 def before(by_day: Path, tmp_path: Path) -> Before:
     """`before(session)`: a home in which everything up to the session before was run."""
-    return lambda session: workspace(Path(shutil.copytree(by_day.with_name(f"{by_day.name}-{session}"), tmp_path / "home")))
+    return lambda session: workspace(
+        Path(shutil.copytree(by_day.with_name(f"{by_day.name}-{session}"), tmp_path / "home"))
+    )
 
 
 def sent(ws: Workspace, session: date) -> int:
@@ -49,7 +51,14 @@ def said(ws: Workspace, session: date) -> tuple[set[str], str]:
     return set(rows["reason"]), " ".join(rows["text"])
 
 
-@pytest.mark.parametrize(("kind", "reason", "text"), [("missing", "DATA_MISSING", "not arrived since"), ("late", "DATA_MISSING", "too late"), ("thin", "DATA_THIN", "too few members")])
+@pytest.mark.parametrize(
+    ("kind", "reason", "text"),
+    [
+        ("missing", "DATA_MISSING", "not arrived since"),
+        ("late", "DATA_MISSING", "too late"),
+        ("thin", "DATA_THIN", "too few members"),
+    ],
+)
 def test_bad_captures_are_no_trade(by_day: Path, kind: str, reason: str, text: str):
     """A session whose capture the vendor lost, sent late or sent thin is NO_TRADE for every name, with that reason, and nothing of it was ordered."""
     ws = workspace(by_day)
@@ -80,7 +89,9 @@ class Stale:
         if label != self._session:
             return capture
         yesterday = capture.prices.filter(pl.col("session") < self._session)
-        today = yesterday.with_columns(pl.lit(self._session).alias("session"), pl.col("volume") + 1, pl.col("line") + 1000)
+        today = yesterday.with_columns(
+            pl.lit(self._session).alias("session"), pl.col("volume") + 1, pl.col("line") + 1000
+        )
         return msgspec.structs.replace(capture, prices=pl.concat([yesterday, today]))
 
 
@@ -121,7 +132,12 @@ def test_kill_switch_before_the_day(before: Before):
     ws.ledger.set_kill_switch(on=False, by="ops", reason="over")
     live(ws, [GOOD])
     assert sent(ws, GOOD) == 0
-    recorded = ws.store.read(DECISIONS, as_of=None, first=GOOD, last=GOOD).select("recorded_at", "reason").unique().sort("recorded_at")
+    recorded = (
+        ws.store.read(DECISIONS, as_of=None, first=GOOD, last=GOOD)
+        .select("recorded_at", "reason")
+        .unique()
+        .sort("recorded_at")
+    )
     assert recorded["reason"][0] == "KILL_SWITCH"
     assert recorded["recorded_at"].n_unique() == 2
 

@@ -40,7 +40,10 @@ class Restating:
         """See the port."""
         first = self._ws.source.fetch(label)
         higher = first.prices.with_columns((pl.col(c) * 1.1).round(2) for c in ("high", "close"))
-        return Capture(**{f: getattr(first, f) for f in first.__struct_fields__} | {"prices": higher, "sha256": "restated", "known_at": CUTS.of(label) - timedelta(minutes=1)})
+        return Capture(
+            **{f: getattr(first, f) for f in first.__struct_fields__}
+            | {"prices": higher, "sha256": "restated", "known_at": CUTS.of(label) - timedelta(minutes=1)}
+        )
 
 
 @pytest.fixture
@@ -112,10 +115,23 @@ class Informed(Cuts):
 def test_another_set_is_diverged_and_orders_nothing(traded: Workspace):
     """A set computed with what became known later is recorded beside the one that binds, somebody is told, and nothing is ordered."""
     restate(traded)
-    bound, orders, ours = traded.ledger.bound(PAPER.name, STRATEGY.name, DAY), sent(traded), traded.ledger.orders(PAPER.name)
+    bound, orders, ours = (
+        traded.ledger.bound(PAPER.name, STRATEGY.name, DAY),
+        sent(traded),
+        traded.ledger.orders(PAPER.name),
+    )
     informed = Informed(CUTS.calendar)
     now = CUTS.of(DAY)
-    decide(traded.store, FEATURES, STRATEGY, informed, [DAY], kill_switch=(False, ""), provenance=provenance(traded), now=now)
+    decide(
+        traded.store,
+        FEATURES,
+        STRATEGY,
+        informed,
+        [DAY],
+        kill_switch=(False, ""),
+        provenance=provenance(traded),
+        now=now,
+    )
     sets = traded.store.read(DECISIONS, as_of=None, first=DAY, last=DAY)["decision_set_id"].unique()
     assert sets.len() == 2
     deliver(traded.store, traded.ledger, traded.brokers.open(PAPER), PAPER, STRATEGY, CUTS, DAY, now, traded.notifier)

@@ -16,7 +16,9 @@ def test_a_backfill_over_sixty_sessions_sends_nothing(home: Path):
     ranged(ws, sessions)
     (report,) = research(ws, RESEARCH, sessions)
     assert report.numbers["sessions"] == 60
-    assert in_force(ws.store.read(DECISIONS, as_of=None, first=sessions[0]), DECISIONS).filter(verdict="TRADE").height > 0
+    assert (
+        in_force(ws.store.read(DECISIONS, as_of=None, first=sessions[0]), DECISIONS).filter(verdict="TRADE").height > 0
+    )
     assert ws.store.read(NAV, as_of=None, where={"book": RESEARCH.name})["traded"].sum() > 0
     assert ws.ledger.orders(PAPER.name) == []
     assert ws.brokers.open(PAPER).orders() == []

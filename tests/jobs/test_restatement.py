@@ -21,7 +21,22 @@ from quant_assets.models.training_set import training_set
 from quant_assets.ports import MarketDataSource, Store
 from quant_assets.records import Capture, frame_hash
 from quant_assets.signals.replay import replay
-from quant_assets.tables import DECISIONS, FILLS, JOURNAL, LABELS, LISTINGS, MODELS, NAV, ORDERS, PNL, POSITIONS, PROMOTIONS, SCORES, UNIVERSE, VERDICTS
+from quant_assets.tables import (
+    DECISIONS,
+    FILLS,
+    JOURNAL,
+    LABELS,
+    LISTINGS,
+    MODELS,
+    NAV,
+    ORDERS,
+    PNL,
+    POSITIONS,
+    PROMOTIONS,
+    SCORES,
+    UNIVERSE,
+    VERDICTS,
+)
 from resources.counterfactual import rederive, retrade
 from resources.day import derive, provenance, research
 from resources.overlay import Overlay
@@ -90,7 +105,9 @@ class Again:
         capture = corrected(self._source.fetch(label), [self._slip])
         fields = {f: getattr(capture, f) for f in capture.__struct_fields__}
         row = capture.prices.filter(symbol=self._slip.symbol, session=self._slip.day)
-        return Capture(**fields | {"prices": row, "malformed": capture.malformed.clear(), "known_at": self._slip.known_at})
+        return Capture(
+            **fields | {"prices": row, "malformed": capture.malformed.clear(), "known_at": self._slip.known_at}
+        )
 
 
 def corrected(capture: Capture, slips: Sequence[Slip]) -> Capture:
@@ -98,25 +115,45 @@ def corrected(capture: Capture, slips: Sequence[Slip]) -> Capture:
     prices = capture.prices
     for slip in slips:
         meant = (pl.col("symbol") == slip.symbol) & (pl.col("session") == slip.day)
-        prices = prices.with_columns(pl.when(meant).then((pl.col(c) * slip.factor).round(2)).otherwise(c).alias(c) for c in ("open", "high", "low", "close", "adj_close"))
+        prices = prices.with_columns(
+            pl.when(meant).then((pl.col(c) * slip.factor).round(2)).otherwise(c).alias(c)
+            for c in ("open", "high", "low", "close", "adj_close")
+        )
     fields = {f: getattr(capture, f) for f in capture.__struct_fields__}
     return Capture(**fields | {"prices": prices, "sha256": "".join(s.symbol for s in slips) + capture.sha256})
 
 
 def slips_of(ws: Workspace) -> tuple[Slip, Slip]:
     """A member's close that was a quarter higher, and one of the most liquid names, that is in truth too cheap for June's universe."""
-    members = in_force(ws.store.read(UNIVERSE, as_of=CUTS.of(DAY)), UNIVERSE).filter(pl.col("session") <= DAY, pl.col("until") > DAY)
-    listed = in_force(ws.store.read(LISTINGS, as_of=CUTS.of(DAY)), LISTINGS).join(members, on="sid", how="semi").select("sid", "symbol")
-    first, then = (listed.join(ws.source.fetch(d).prices.filter(session=d), on="symbol").sort("sid") for d in (DAY, JUNE))
-    cheap = then.sort(pl.col("close") * pl.col("volume"), descending=True).filter(pl.col("symbol") != first["symbol"][1])["symbol"][0]
-    return Slip(first["symbol"][1], DAY, ARRIVED, 1.25), Slip(cheap, JUNE, CORRECTED, 0.9 * STRATEGY.universe.min_price / then.filter(symbol=cheap)["close"].item())
+    members = in_force(ws.store.read(UNIVERSE, as_of=CUTS.of(DAY)), UNIVERSE).filter(
+        pl.col("session") <= DAY, pl.col("until") > DAY
+    )
+    listed = (
+        in_force(ws.store.read(LISTINGS, as_of=CUTS.of(DAY)), LISTINGS)
+        .join(members, on="sid", how="semi")
+        .select("sid", "symbol")
+    )
+    first, then = (
+        listed.join(ws.source.fetch(d).prices.filter(session=d), on="symbol").sort("sid") for d in (DAY, JUNE)
+    )
+    cheap = then.sort(pl.col("close") * pl.col("volume"), descending=True).filter(
+        pl.col("symbol") != first["symbol"][1]
+    )["symbol"][0]
+    return Slip(first["symbol"][1], DAY, ARRIVED, 1.25), Slip(
+        cheap, JUNE, CORRECTED, 0.9 * STRATEGY.universe.min_price / then.filter(symbol=cheap)["close"].item()
+    )
 
 
 def meant(ws: Workspace, *slips: Slip) -> Selection:
     """The selection of the restatements of these slips and of nothing else."""
     listed = in_force(ws.store.read(LISTINGS, as_of=None), LISTINGS)
     sids = tuple(listed.filter(pl.col("symbol").is_in([s.symbol for s in slips]))["sid"].unique().sort())
-    selection = Selection(first=min(s.day for s in slips), last=max(s.day for s in slips), since=min(CUTS.of(s.arrived) for s in slips), sids=sids)
+    selection = Selection(
+        first=min(s.day for s in slips),
+        last=max(s.day for s in slips),
+        since=min(CUTS.of(s.arrived) for s in slips),
+        sids=sids,
+    )
     assert sorted(changes(ws.store, CUTS, selection)["session"]) == sorted(s.day for s in slips)
     return selection
 
@@ -147,7 +184,14 @@ def restated(prepared: Path, slips: tuple[Slip, Slip], tmp_path_factory: pytest.
     for slip in slips:
         now = LIVE.index(slip.arrived) + 1
         ranged(ws, LIVE[done:now])
-        report = ingest(Again(source, slip), ws.store, ws.ledger.latest_cut(), slip.known_at + timedelta(hours=1), [slip.day], CUTS.calendar)
+        report = ingest(
+            Again(source, slip),
+            ws.store,
+            ws.ledger.latest_cut(),
+            slip.known_at + timedelta(hours=1),
+            [slip.day],
+            CUTS.calendar,
+        )
         assert report.numbers["restated"] == 1
         done = now
     ranged(ws, LIVE[done:])
@@ -204,7 +248,9 @@ def test_what_would_have_been_is_what_is_where_the_row_was_right(right: Workspac
     assert frame_hash(content(overlay, table)) == frame_hash(content(right.store, table))
 
 
-@pytest.mark.parametrize("table", [UNIVERSE, FEATURES.table, LABELS, MODELS, SCORES, DECISIONS, FILLS, NAV], ids=lambda t: t.name)
+@pytest.mark.parametrize(
+    "table", [UNIVERSE, FEATURES.table, LABELS, MODELS, SCORES, DECISIONS, FILLS, NAV], ids=lambda t: t.name
+)
 def test_the_restatement_matters(right: Workspace, restated: Workspace, table: Table):
     """The comparison above is worth something: the stored rows are others."""
     assert frame_hash(content(restated.store, table)) != frame_hash(content(right.store, table))
@@ -229,8 +275,16 @@ def test_the_radius_is_the_difference_of_the_two_homes(right: Workspace, restate
     """Decisions, trades and P&L that the radius names are those in which the wrong home and the right one differ."""
     says = ["session", "sid", "verdict", "reason", "target_weight"]
     was, would = (ws.store.read(DECISIONS, as_of=None).select(says) for ws in (restated, right))
-    assert radius.decisions.select(says).drop_nulls("verdict").sort(says).equals(was.join(would, on=says, how="anti", nulls_equal=True).sort(says))
-    nav = {name: ws.store.read(NAV, as_of=None, where={"book": RESEARCH.name})["equity"][-1] for name, ws in (("was", restated), ("would", right))}
+    assert (
+        radius.decisions.select(says)
+        .drop_nulls("verdict")
+        .sort(says)
+        .equals(was.join(would, on=says, how="anti", nulls_equal=True).sort(says))
+    )
+    nav = {
+        name: ws.store.read(NAV, as_of=None, where={"book": RESEARCH.name})["equity"][-1]
+        for name, ws in (("was", restated), ("would", right))
+    }
     of_book = radius.pnl.filter(book=RESEARCH.name)
     assert of_book["pnl_would"].sum() - of_book["pnl"].sum() == nav["would"] - nav["was"] != 0
     assert radius.trades.filter(pl.col("shares").ne_missing(pl.col("shares_would"))).height > 0
@@ -242,14 +296,30 @@ def test_the_radius_is_the_difference_of_the_two_homes(right: Workspace, restate
 def test_rebuilt_values_are_new_knowledge(own: Workspace, right: Workspace, slips: tuple[Slip, Slip]):
     """Research that reads as of later sees the right values; what reads as of before reads the old bits; a second time writes nothing."""
     before, later = CUTS.of(LIVE[-1]), CUTS.of(LIVE[-1]) + timedelta(days=1)
-    old = {cut: training_set(own.store, FEATURES, STRATEGY.horizon, cut, universe=STRATEGY.universe.name)[0] for cut in (CUTS.of(ARRIVED), before)}
-    first, again = (rebuild(own, meant(own, slips[0]), by="ann", reason="late correction", now=before) for _ in range(2))
+    old = {
+        cut: training_set(own.store, FEATURES, STRATEGY.horizon, cut, universe=STRATEGY.universe.name)[0]
+        for cut in (CUTS.of(ARRIVED), before)
+    }
+    first, again = (
+        rebuild(own, meant(own, slips[0]), by="ann", reason="late correction", now=before) for _ in range(2)
+    )
     assert [r.rows > 0 for r in first] == [True, True]
     assert [r.rows for r in again] == [0, 0]
-    assert all(frame_hash(training_set(own.store, FEATURES, STRATEGY.horizon, cut, universe=STRATEGY.universe.name)[0]) == frame_hash(rows) for cut, rows in old.items())
+    assert all(
+        frame_hash(training_set(own.store, FEATURES, STRATEGY.horizon, cut, universe=STRATEGY.universe.name)[0])
+        == frame_hash(rows)
+        for cut, rows in old.items()
+    )
     newer = training_set(own.store, FEATURES, STRATEGY.horizon, later, universe=STRATEGY.universe.name)[0]
-    assert newer.select("session", "sid", "label_known_at").equals(old[before].select("session", "sid", "label_known_at"))
-    wanted = right.store.read(FEATURES.table, as_of=None).join(newer, on=["session", "sid"], how="semi").select("session", "sid", *FEATURES.features).sort("session", "sid")
+    assert newer.select("session", "sid", "label_known_at").equals(
+        old[before].select("session", "sid", "label_known_at")
+    )
+    wanted = (
+        right.store.read(FEATURES.table, as_of=None)
+        .join(newer, on=["session", "sid"], how="semi")
+        .select("session", "sid", *FEATURES.features)
+        .sort("session", "sid")
+    )
     assert frame_hash(newer.select(wanted.columns)) == frame_hash(wanted)
     assert not newer.select(wanted.columns).equals(old[before].select(wanted.columns))
     published = own.features(FEATURES.name, DAY, DAY)
@@ -279,10 +349,27 @@ def test_the_commands(own: Workspace, slips: tuple[Slip, Slip], monkeypatch: pyt
     declare(own.home, own.deployment)
     monkeypatch.setenv("QUANT_HOME", str(own.home))
     since = f"--since={CUTS.of(ARRIVED):%Y-%m-%dT%H:%M}"
-    (change,) = json.loads(CliRunner().invoke(restatement_app, ["list", str(DAY), since, "--symbol", slips[0].symbol, "--json"]).stdout)
+    (change,) = json.loads(
+        CliRunner().invoke(restatement_app, ["list", str(DAY), since, "--symbol", slips[0].symbol, "--json"]).stdout
+    )
     assert (change["kind"], change["session"]) == ("restated", str(DAY))
     assert json.loads(change["new"])["close"] > json.loads(change["old"])["close"]
-    shown = CliRunner().invoke(restatement_app, ["show", str(DAY), since, "--symbol", change["symbol"], "--rebuild", "--by", "ann", "--reason", "late", "--json"])
+    shown = CliRunner().invoke(
+        restatement_app,
+        [
+            "show",
+            str(DAY),
+            since,
+            "--symbol",
+            change["symbol"],
+            "--rebuild",
+            "--by",
+            "ann",
+            "--reason",
+            "late",
+            "--json",
+        ],
+    )
     answer = json.loads(shown.stdout)
     assert answer["empty"] is False
     assert answer["decisions"]

@@ -19,7 +19,10 @@ from tests.jobs.small import CUTS, FIRST, STRATEGY, content, deployment, ranged,
 
 TOGETHER = together("rich", CROSS_SECTIONAL, ALPHA158)
 RICH = msgspec.structs.replace(STRATEGY, feature_set=TOGETHER.name)
-HISTORY, DAYS = CUTS.calendar.between(FIRST, date(2024, 5, 1)), CUTS.calendar.between(date(2024, 5, 2), date(2024, 5, 3))
+HISTORY, DAYS = (
+    CUTS.calendar.between(FIRST, date(2024, 5, 1)),
+    CUTS.calendar.between(date(2024, 5, 2), date(2024, 5, 3)),
+)
 
 
 @pytest.fixture

@@ -32,7 +32,15 @@ def fill(store: DeltaStore) -> None:
     import polars as pl
 
     for n, session in enumerate(sessions(10)):
-        row = {"session": session, "book": "paper", "sid": n, "kind": "fee", "reference": "", "amount": None, "known_at": datetime(2025, 1, 1, tzinfo=UTC)}
+        row = {
+            "session": session,
+            "book": "paper",
+            "sid": n,
+            "kind": "fee",
+            "reference": "",
+            "amount": None,
+            "known_at": datetime(2025, 1, 1, tzinfo=UTC),
+        }
         store.append(JOURNAL, pl.DataFrame([row], schema=dict(JOURNAL.schema)))
 
 
@@ -57,7 +65,9 @@ def test_every_act_of_a_person_is_on_record(home: Path):
     assert run.invoke(storage_app, ["vacuum", "--delete"]).exit_code == 2
     assert run.invoke(storage_app, ["vacuum", "--delete", "--by", "ann", "--reason", "full disk"]).exit_code == 0
     audited = SqliteLedger(home / "ledger.sqlite").audited()
-    assert [(a["act"], a["subject"], a["by"], a["reason"]) for a in audited] == [("compact", "journal: 10 files to 1", "ann", "slow")]  # nothing was old enough to be deleted
+    assert [(a["act"], a["subject"], a["by"], a["reason"]) for a in audited] == [
+        ("compact", "journal: 10 files to 1", "ann", "slow")
+    ]  # nothing was old enough to be deleted
     assert DeltaStore(home / "tables").read(JOURNAL, as_of=None).height == 10
 
 
@@ -77,9 +87,17 @@ def test_the_weekly_job_compacts_every_table(home: Path):
     from resources.maintenance import Retention
 
     store = DeltaStore(home / "tables")
-    job = build(store, lambda: SqliteLedger(home / "ledger.sqlite"), lambda: [JOURNAL, NAV], home / "reports", Retention())
+    job = build(
+        store, lambda: SqliteLedger(home / "ledger.sqlite"), lambda: [JOURNAL, NAV], home / "reports", Retention()
+    )
     ran = job.execute_in_process()
     told = next(e for e in ran.all_node_events if e.is_successful_output).step_output_data.metadata
-    assert {k: v.value for k, v in told.items()} == {"tables": 1, "files_before": 10, "files_after": 1, "files_deleted": 0, "bytes_deleted": 0}
+    assert {k: v.value for k, v in told.items()} == {
+        "tables": 1,
+        "files_before": 10,
+        "files_after": 1,
+        "files_deleted": 0,
+        "bytes_deleted": 0,
+    }
     assert schedule(job).cron_schedule == "0 6 * * 6"
     assert store.read(JOURNAL, as_of=None, version=5).height == 5

@@ -81,7 +81,9 @@ def test_an_honest_feature_is_measured_and_nothing_is_stored(stored: Path, tmp_p
     assert (code, said["fine"], said["universe"]) == (0, True, "small")
     assert said["verdict"].startswith("FREE OF LOOK-AHEAD. rank IC ")
     assert all(a["passed"] for a in said["audits"])
-    assert {"truncation", "poisoned_future", "knowledge_time", "homogeneity", "prefix_causality", "independence"} <= {a["law"] for a in said["audits"]}
+    assert {"truncation", "poisoned_future", "knowledge_time", "homogeneity", "prefix_causality", "independence"} <= {
+        a["law"] for a in said["audits"]
+    }
     assert [d["horizon"] for d in said["decay"]] == [1, 2, 5, 10, 20]
     assert (said["correlation"][0]["set"], said["correlation"][0]["other"]) == ("price_volume", "volume_shock")
     assert 0.95 < said["summary"][0]["coverage"] <= 1.0
@@ -90,7 +92,12 @@ def test_an_honest_feature_is_measured_and_nothing_is_stored(stored: Path, tmp_p
     assert sorted(p.relative_to(stored) for p in (stored / "tables").rglob("*")) == before
     code, out = quant("try", f"{tmp_path / 'my.py'}:week", "--from", "2024-04-01", "--to", "2024-05-10")
     assert code == 0
-    for told in ("30 sessions, 2024-04-01 to 2024-05-10, members of small", "truncation", "volume_shock", "FREE OF LOOK-AHEAD"):
+    for told in (
+        "30 sessions, 2024-04-01 to 2024-05-10, members of small",
+        "truncation",
+        "volume_shock",
+        "FREE OF LOOK-AHEAD",
+    ):
         assert told in out
 
 
@@ -98,7 +105,9 @@ def test_an_honest_feature_is_measured_and_nothing_is_stored(stored: Path, tmp_p
 def test_a_leak_is_refused_and_named(leak: str, stored: Path, tmp_path: Path, quant: Quant) -> None:
     """With the law it breaks, the column, the session and the instrument; the exit code is 1."""
     body = LEAKS[leak]
-    (tmp_path / "my.py").write_text(f'from quant_assets.features.feature import feature\n\n@feature(lookback=5)\ndef {leak}(open, close):\n    """A leak."""\n    return {body}\n')
+    (tmp_path / "my.py").write_text(
+        f'from quant_assets.features.feature import feature\n\n@feature(lookback=5)\ndef {leak}(open, close):\n    """A leak."""\n    return {body}\n'
+    )
     code, out = quant("try", f"{tmp_path / 'my.py'}:{leak}", "--json", "--from", "2024-04-01")
     said = json.loads(out)
     assert (code, said["fine"]) == (1, False)
@@ -110,7 +119,13 @@ def test_a_leak_is_refused_and_named(leak: str, stored: Path, tmp_path: Path, qu
     assert broken[0]["sid"] is not None
 
 
-@pytest.mark.parametrize(("argv", "words"), [(["--universe", "large"], "no universe 'large'.*small"), (["--from", "2030-01-02"], "nothing can be tried on 2030-01-02")])
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--universe", "large"], "no universe 'large'.*small"),
+        (["--from", "2030-01-02"], "nothing can be tried on 2030-01-02"),
+    ],
+)
 def test_what_cannot_be_tried_says_what_there_is(argv: list[str], words: str, stored: Path, tmp_path: Path) -> None:
     """Universes and sessions that are stored."""
     (tmp_path / "my.py").write_text(HONEST)
@@ -140,7 +155,14 @@ def test_the_how_to_followed_literally(tmp_path: Path, monkeypatch: pytest.Monke
     assert code == 0
     assert "cd tenfund && quant try tenfund/features.py:gap_20" in out
     folder = tmp_path / "tenfund"
-    tests = subprocess.run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider"], cwd=folder, env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, text=True, check=False)
+    tests = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert tests.returncode == 0, tests.stdout
     assert "3 passed" in tests.stdout
 
@@ -150,7 +172,10 @@ def test_the_how_to_followed_literally(tmp_path: Path, monkeypatch: pytest.Monke
     (folder / "deployment.yaml").write_text(yaml.safe_dump(declared))
     monkeypatch.chdir(folder)
     ws = Workspace.open()
-    assert (ws.home, ws.feature_set_of(ws.deployment.strategies[0]).features) == (folder / ".quant", ("gap_20", "surge"))
+    assert (ws.home, ws.feature_set_of(ws.deployment.strategies[0]).features) == (
+        folder / ".quant",
+        ("gap_20", "surge"),
+    )
 
     definitions = importlib.import_module("tenfund.definitions").defs()
     repository = definitions.get_repository_def()
@@ -160,8 +185,16 @@ def test_the_how_to_followed_literally(tmp_path: Path, monkeypatch: pytest.Monke
     assert (list(repository.sensor_defs), list(repository.schedule_defs)) == ([], [])
 
     sessions = ws.cuts.calendar.between(*[date(2025, 1, 2), date(2025, 3, 14)])
-    made = ran(definitions, "history", sessions[0], sessions[-1]) | ran(definitions, "features", sessions[-3], sessions[-1])
-    assert made >= {"tenfund/bars", "tenfund/labels", "tenfund/features_tenfund", "tenfund/features_gap_20", "tenfund/features_surge"}
+    made = ran(definitions, "history", sessions[0], sessions[-1]) | ran(
+        definitions, "features", sessions[-3], sessions[-1]
+    )
+    assert made >= {
+        "tenfund/bars",
+        "tenfund/labels",
+        "tenfund/features_tenfund",
+        "tenfund/features_gap_20",
+        "tenfund/features_surge",
+    }
     values = ws.features("tenfund", sessions[-3], sessions[-1])
     assert values["session"].unique().sort().to_list() == sessions[-3:]
     assert values["gap_20"].null_count() < values.height
@@ -174,7 +207,10 @@ def test_the_how_to_followed_literally(tmp_path: Path, monkeypatch: pytest.Monke
 
 def ran(definitions: dg.Definitions, job: str, first: date, last: date) -> set[str]:
     """Run a job over a range, in this process; the assets that it made."""
-    tags = {"dagster/asset_partition_range_start": first.isoformat(), "dagster/asset_partition_range_end": last.isoformat()}
+    tags = {
+        "dagster/asset_partition_range_start": first.isoformat(),
+        "dagster/asset_partition_range_end": last.isoformat(),
+    }
     quiet = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
     with dg.DagsterInstance.ephemeral() as instance:
         outcome = definitions.resolve_job_def(job).execute_in_process(run_config=quiet, instance=instance, tags=tags)
@@ -186,7 +222,11 @@ def test_nothing_is_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "README.md").write_text("mine")
-    for argv, words in ((["twofund", "there"], "README.md would be overwritten"), (["json"], "a module 'json' already"), (["Two-Fund"], "cannot be a package's name")):
+    for argv, words in (
+        (["twofund", "there"], "README.md would be overwritten"),
+        (["json"], "a module 'json' already"),
+        (["Two-Fund"], "cannot be a package's name"),
+    ):
         app = typer.Typer()
         app.command()(features.init)
         with pytest.raises(QuantError, match=words):

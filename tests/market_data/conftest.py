@@ -9,7 +9,16 @@ import pytest
 
 from quant_assets.records import Capture, frame_hash
 
-PRICES = {"symbol": pl.String, "session": pl.Date, "open": pl.Float64, "high": pl.Float64, "low": pl.Float64, "close": pl.Float64, "volume": pl.Int64, "adj_close": pl.Float64}
+PRICES = {
+    "symbol": pl.String,
+    "session": pl.Date,
+    "open": pl.Float64,
+    "high": pl.Float64,
+    "low": pl.Float64,
+    "close": pl.Float64,
+    "volume": pl.Int64,
+    "adj_close": pl.Float64,
+}
 MALFORMED = {"file": pl.String, "line": pl.Int64, "symbol": pl.String, "reason": pl.String, "content": pl.String}
 
 
@@ -18,10 +27,18 @@ def knowledge(label: date) -> datetime:
     return datetime.combine(label + timedelta(days=1), datetime.min.time(), UTC).replace(hour=13)
 
 
-def build(label: date, prices: pl.DataFrame, listings: pl.DataFrame | None = None, actions: pl.DataFrame | None = None, known_at: datetime | None = None) -> Capture:
+def build(
+    label: date,
+    prices: pl.DataFrame,
+    listings: pl.DataFrame | None = None,
+    actions: pl.DataFrame | None = None,
+    known_at: datetime | None = None,
+) -> Capture:
     """A capture of `prices` (columns `PRICES`; file and line are added where missing)."""
     if "line" not in prices.columns:
-        prices = prices.with_row_index("line", offset=2).with_columns(pl.col("line").cast(pl.Int64), file=pl.lit(f"{label}.csv"))
+        prices = prices.with_row_index("line", offset=2).with_columns(
+            pl.col("line").cast(pl.Int64), file=pl.lit(f"{label}.csv")
+        )
     return Capture(
         source="test", label=label, location="memory", sha256=frame_hash(prices), known_at=known_at or knowledge(label), assumed=False,
         prices=prices, listings=listings, actions=actions, malformed=pl.DataFrame(schema=MALFORMED),
@@ -49,7 +66,11 @@ class Captures:
 def panel(shared_data: Path) -> Callable[..., Captures]:
     """Open `panel(first, last, symbols=None)`: the real captures with labels in [first, last], of all or some symbols."""
     folder = shared_data / "pystock"
-    scan = pl.scan_parquet(folder / "prices_20150323_20160630.parquet").with_row_index("line", offset=1).with_columns(pl.col("line").cast(pl.Int64), file=pl.lit("prices.parquet"))
+    scan = (
+        pl.scan_parquet(folder / "prices_20150323_20160630.parquet")
+        .with_row_index("line", offset=1)
+        .with_columns(pl.col("line").cast(pl.Int64), file=pl.lit("prices.parquet"))
+    )
     listed = pl.read_parquet(folder / "listings_to_20160630.parquet")
 
     def open_(first: date, last: date, symbols: Sequence[str] | None = None, *, names: bool = True) -> Captures:
@@ -61,7 +82,9 @@ def panel(shared_data: Path) -> Callable[..., Captures]:
         labels = rows.rename({"date": "session"}).collect().partition_by("captured_on", as_dict=True, include_key=False)
         captures: dict[date, Capture] = {}
         for (label,), prices in labels.items():
-            at = known.filter((pl.col("first_capture") <= label) & (pl.col("last_capture") >= label)).select("symbol", "name", sector=pl.lit(None, pl.String))
+            at = known.filter((pl.col("first_capture") <= label) & (pl.col("last_capture") >= label)).select(
+                "symbol", "name", sector=pl.lit(None, pl.String)
+            )
             captures[label] = build(label, prices, at if names else None)
         return Captures(captures)
 
@@ -72,9 +95,18 @@ def panel(shared_data: Path) -> Callable[..., Captures]:
 def capture() -> Callable[..., Capture]:
     """Build `capture(label, rows, names=None)`: rows are (symbol, session, close) or (symbol, session, close, adj_close), names symbol to company."""
 
-    def make(label: date, rows: Sequence[tuple[object, ...]], names: Mapping[str, str] | None = None, **more: object) -> Capture:
+    def make(
+        label: date, rows: Sequence[tuple[object, ...]], names: Mapping[str, str] | None = None, **more: object
+    ) -> Capture:
         data = [(s, d, c, c, c, c, 1000, rest[0] if rest else c) for s, d, c, *rest in rows]
-        listings = None if names is None else pl.DataFrame({"symbol": list(names), "name": list(names.values()), "sector": [None] * len(names)}, schema_overrides={"sector": pl.String})
+        listings = (
+            None
+            if names is None
+            else pl.DataFrame(
+                {"symbol": list(names), "name": list(names.values()), "sector": [None] * len(names)},
+                schema_overrides={"sector": pl.String},
+            )
+        )
         return build(label, pl.DataFrame(data, schema=PRICES, orient="row"), listings, **more)  # pyright: ignore[reportArgumentType]  # keywords of build
 
     return make

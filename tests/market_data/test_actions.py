@@ -22,8 +22,14 @@ P, C, NEXT = date(2016, 3, 7), date(2016, 3, 8), date(2016, 3, 9)
 
 def rows(*bars: tuple[date, float, float, float]) -> pl.DataFrame:
     """Bars (session, open, close, adj_close) of one name."""
-    found = pl.DataFrame(list(bars), schema={"session": pl.Date, "open": pl.Float64, "close": pl.Float64, "adj_close": pl.Float64}, orient="row")
-    return found.with_columns(sid=pl.lit(7, pl.Int64), symbol=pl.lit("AA"), file=pl.lit("f"), line=pl.int_range(pl.len(), dtype=pl.Int64))
+    found = pl.DataFrame(
+        list(bars),
+        schema={"session": pl.Date, "open": pl.Float64, "close": pl.Float64, "adj_close": pl.Float64},
+        orient="row",
+    )
+    return found.with_columns(
+        sid=pl.lit(7, pl.Int64), symbol=pl.lit("AA"), file=pl.lit("f"), line=pl.int_range(pl.len(), dtype=pl.Int64)
+    )
 
 
 def derived(*bars: tuple[date, float, float, float]) -> list[tuple[object, ...]]:
@@ -52,10 +58,22 @@ def test_splits_snap_to_small_integers(before: float, adjusted: float, terms: tu
     assert derived((P, before, before, adjusted), (C, adjusted, adjusted, adjusted)) == [(C, "split", *terms, None)]
 
 
-@pytest.mark.parametrize(("before", "adjusted", "cash"), [(1.55, 1.05, "0.5"), (0.78, 0.53, "0.25"), (74.489998, 66.489999, "8"), (42.0, 41.79, "0.21"), (42.0, 41.8, "0.2"), (9.74, 9.43, "0.31")])
+@pytest.mark.parametrize(
+    ("before", "adjusted", "cash"),
+    [
+        (1.55, 1.05, "0.5"),
+        (0.78, 0.53, "0.25"),
+        (74.489998, 66.489999, "8"),
+        (42.0, 41.79, "0.21"),
+        (42.0, 41.8, "0.2"),
+        (9.74, 9.43, "0.31"),
+    ],
+)
 def test_dividends_are_not_taken_for_splits(before: float, adjusted: float, cash: str) -> None:
     """What is left of the close is a dividend, large ones too where some odd ratio lies near."""
-    assert derived((P, before, before, adjusted), (C, adjusted, adjusted, adjusted)) == [(C, "dividend", None, None, Decimal(cash))]
+    assert derived((P, before, before, adjusted), (C, adjusted, adjusted, adjusted)) == [
+        (C, "dividend", None, None, Decimal(cash))
+    ]
 
 
 def test_no_action_no_row() -> None:
@@ -66,7 +84,9 @@ def test_no_action_no_row() -> None:
 
 def test_an_announced_action_is_ex_the_session_after() -> None:
     """An adjusted close below the last raw one belongs to the session that comes next."""
-    assert derived((P, 41.0, 41.0, 40.3553), (C, 40.7, 40.7, 40.06)) == [(NEXT, "dividend", None, None, Decimal("0.64"))]
+    assert derived((P, 41.0, 41.0, 40.3553), (C, 40.7, 40.7, 40.06)) == [
+        (NEXT, "dividend", None, None, Decimal("0.64"))
+    ]
 
 
 def test_a_split_that_the_price_does_not_show_is_ex_the_session_after() -> None:
@@ -89,8 +109,12 @@ def test_a_split_that_the_price_does_not_show_is_ex_the_session_after() -> None:
 def test_spin_offs_are_told_from_dividends(before: float, adjusted: float, opens: float, kind: str) -> None:
     """A factor of 1000/n to the last digit whose amount nobody would pay in cash is a spin-off, with its worth; what is paid in cash is a dividend whatever the factor."""
     found = derive(pairs(rows((P, before, before, adjusted), (C, opens, opens, opens)), XNYS))[0]
-    assert found.select("kind", pl.coalesce(pl.col("cash").cast(pl.Float64), "value").round(4)).rows() == [(kind, round(before - adjusted, 4))]
-    assert (found["cash"][0] is None, found["value"][0] is None) == ((True, False) if kind == "spin_off" else (False, True))
+    assert found.select("kind", pl.coalesce(pl.col("cash").cast(pl.Float64), "value").round(4)).rows() == [
+        (kind, round(before - adjusted, 4))
+    ]
+    assert (found["cash"][0] is None, found["value"][0] is None) == (
+        (True, False) if kind == "spin_off" else (False, True)
+    )
 
 
 @pytest.mark.parametrize(("factor", "opens"), [(1.04, 10.0), (0.66, 10.0), (0.268391, 4.5)])
@@ -158,9 +182,15 @@ def test_spin_offs_and_doubled_dividends_of_the_real_panel(panel: Callable[..., 
     symbols = store.read(BARS, as_of=None).select("sid", "symbol").unique()
     found = in_force(store.read(ACTIONS, as_of=None), ACTIONS).join(symbols, on="sid").sort("session", "symbol")
     july = [(date(2015, 7, 1), s) for s in ("BAX", "DD", "GHC", "TRS")]
-    assert found.filter(pl.col("kind") == "spin_off").select("session", "symbol").rows() == [*july, (date(2015, 7, 20), "EBAY")]
+    assert found.filter(pl.col("kind") == "spin_off").select("session", "symbol").rows() == [
+        *july,
+        (date(2015, 7, 20), "EBAY"),
+    ]
     paid = found.filter(pl.col("symbol").is_in(["NYMT", "FFIN"]), pl.col("kind") == "dividend")
-    assert paid.select("session", "symbol", "cash").rows() == [(date(2015, 6, 11), "FFIN", Decimal("0.16")), (date(2015, 6, 25), "NYMT", Decimal("0.27"))]
+    assert paid.select("session", "symbol", "cash").rows() == [
+        (date(2015, 6, 11), "FFIN", Decimal("0.16")),
+        (date(2015, 6, 25), "NYMT", Decimal("0.27")),
+    ]
 
 
 HOLDERS = pl.DataFrame({"symbol": ["AA", "BB"], "sid": [7, 8]})
@@ -168,7 +198,11 @@ HOLDERS = pl.DataFrame({"symbol": ["AA", "BB"], "sid": [7, 8]})
 
 def told(*rows: dict[str, object], **columns: list[object]) -> pl.DataFrame:
     """A vendor's declared actions, of AA ex `C` where nothing else is said."""
-    schema = {"symbol": pl.String, "session": pl.Date} | {c: ACTIONS.schema[c] for c in COLUMNS if c in {"kind", "numerator", "denominator", "cash", "value", "counterpart", "file", "line"}}
+    schema = {"symbol": pl.String, "session": pl.Date} | {
+        c: ACTIONS.schema[c]
+        for c in COLUMNS
+        if c in {"kind", "numerator", "denominator", "cash", "value", "counterpart", "file", "line"}
+    }
     plain = {"symbol": "AA", "session": C, "kind": "dividend", "file": "a.csv"}
     frame = pl.DataFrame([dict.fromkeys(schema) | plain | {"line": i} | r for i, r in enumerate(rows)], schema=schema)
     return frame.with_columns(pl.Series(c, v) for c, v in columns.items())
@@ -205,7 +239,15 @@ def test_a_declared_action_says_what_its_kind_needs(row: dict[str, object], reas
 
 def test_dividends_of_one_session_add_up_and_contradictions_are_kept_apart() -> None:
     """A regular and a special dividend are one amount, the same row twice is one row, two splits of one session are none."""
-    good, bad = declared(told({"cash": Decimal("0.25")}, {"cash": Decimal(2)}, {"cash": Decimal("0.25")}, {"symbol": "BB", "cash": Decimal(1)}), HOLDERS)
+    good, bad = declared(
+        told(
+            {"cash": Decimal("0.25")},
+            {"cash": Decimal(2)},
+            {"cash": Decimal("0.25")},
+            {"symbol": "BB", "cash": Decimal(1)},
+        ),
+        HOLDERS,
+    )
     assert good.select("sid", "cash").rows() == [(7, Decimal("2.25")), (8, Decimal(1))]
     assert bad.is_empty()
     split = {"kind": "split", "denominator": 1}
@@ -231,24 +273,45 @@ def test_what_a_vendor_takes_back_is_withdrawn() -> None:
 @pytest.mark.parametrize("kind", ["delisting", "merger"])
 def test_a_derived_delisting_gives_way_to_what_the_vendor_declares(kind: str) -> None:
     """Where a death was derived, and the vendor then says when and for how much, the derived one is withdrawn, be it on another day or the same."""
-    guessed = declared(told({"kind": "delisting", "value": 0.0}, {"symbol": "BB", "kind": "delisting", "value": 0.0}), HOLDERS)[0]
+    guessed = declared(
+        told({"kind": "delisting", "value": 0.0}, {"symbol": "BB", "kind": "delisting", "value": 0.0}), HOLDERS
+    )[0]
     standing = stand(guessed, origin="derived")
     for day in (C, NEXT):
         given, _ = declared(told({"kind": kind, "session": day, "value": -0.3}), HOLDERS)
         found = news(given, pairs(rows(), XNYS), standing)
-        versions = pl.concat([standing, found.select(standing.columns)]).unique(["sid", "session", "kind"], keep="last", maintain_order=True)
+        versions = pl.concat([standing, found.select(standing.columns)]).unique(
+            ["sid", "session", "kind"], keep="last", maintain_order=True
+        )
         alive = versions.filter(~pl.col("withdrawn")).sort("sid")
-        assert alive.select("sid", "session", "kind", "value").rows() == [(7, day, kind, -0.3), (8, C, "delisting", 0.0)]
+        assert alive.select("sid", "session", "kind", "value").rows() == [
+            (7, day, kind, -0.3),
+            (8, C, "delisting", 0.0),
+        ]
 
 
-def test_a_capture_takes_back_what_an_earlier_one_declared(capture: Callable[..., Any], captures: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_capture_takes_back_what_an_earlier_one_declared(
+    capture: Callable[..., Any], captures: Callable[..., Any], tmp_path: Path
+) -> None:
     """From captures to the table: a dividend declared, moved and taken back; as of each day what was then in force, and nothing is lost."""
     bars = [[("AA", day, 10.0)] for day in (P, C, NEXT)]
-    said = [told({"cash": Decimal("0.2"), "session": date(2016, 3, 11)}), told({"session": date(2016, 3, 11)}, {"cash": Decimal("0.2"), "session": date(2016, 3, 14)}, withdrawn=[True, False])]
+    said = [
+        told({"cash": Decimal("0.2"), "session": date(2016, 3, 11)}),
+        told(
+            {"session": date(2016, 3, 11)},
+            {"cash": Decimal("0.2"), "session": date(2016, 3, 14)},
+            withdrawn=[True, False],
+        ),
+    ]
     said.append(told({"session": date(2016, 3, 14)}, withdrawn=[True]))
-    source = captures({day: capture(day, rows_, actions=acted) for day, rows_, acted in zip((P, C, NEXT), bars, said, strict=True)})
+    source = captures(
+        {day: capture(day, rows_, actions=acted) for day, rows_, acted in zip((P, C, NEXT), bars, said, strict=True)}
+    )
     store = DeltaStore(tmp_path)
     ingest(source, store, None, datetime(2026, 1, 2, tzinfo=UTC), source.labels(), XNYS)
-    standing = [in_force(store.read(ACTIONS, as_of=datetime(2016, 3, d, 14, tzinfo=UTC)), ACTIONS)["session"].to_list() for d in (8, 9, 10)]
+    standing = [
+        in_force(store.read(ACTIONS, as_of=datetime(2016, 3, d, 14, tzinfo=UTC)), ACTIONS)["session"].to_list()
+        for d in (8, 9, 10)
+    ]
     assert standing == [[date(2016, 3, 11)], [date(2016, 3, 14)], []]
     assert store.read(ACTIONS, as_of=None).height == 4

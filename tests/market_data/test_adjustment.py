@@ -28,13 +28,25 @@ def known(day: date) -> datetime:
 
 def bars(closes: dict[int, list[float | None]]) -> pl.DataFrame:
     """Bars of a volume of 100 whose prices are all the close, from the first day on; None: no bar."""
-    rows = [(sid, D[i], f"S{sid}", c, c, c, c, 100) for sid, of in closes.items() for i, c in enumerate(of) if c is not None]
-    return pl.DataFrame(rows, schema=["sid", "session", "symbol", *PRICES, "volume"], orient="row").with_columns(pl.col("sid").cast(pl.Int64))
+    rows = [
+        (sid, D[i], f"S{sid}", c, c, c, c, 100) for sid, of in closes.items() for i, c in enumerate(of) if c is not None
+    ]
+    return pl.DataFrame(rows, schema=["sid", "session", "symbol", *PRICES, "volume"], orient="row").with_columns(
+        pl.col("sid").cast(pl.Int64)
+    )
 
 
 def action(kind: str, ex: date, sid: int = 1, at: date | None = None, **terms: object) -> dict[str, object]:
     """A declared action, known on its ex-session or at another day."""
-    return {"session": ex, "sid": sid, "kind": kind, "origin": "declared", "confidence": 1.0, "withdrawn": False, "known_at": known(at or ex)} | terms
+    return {
+        "session": ex,
+        "sid": sid,
+        "kind": kind,
+        "origin": "declared",
+        "confidence": 1.0,
+        "withdrawn": False,
+        "known_at": known(at or ex),
+    } | terms
 
 
 def actions(*rows: dict[str, object]) -> pl.DataFrame:
@@ -51,15 +63,27 @@ def wiki(shared_data: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """WIKI's 2014: raw bars, actions known on the morning they go ex, and their adjusted bars in terms of the year's last session."""
     with zipfile.ZipFile(shared_data / "zipline" / "QUANDL_ARCHIVE.zip") as archive:
         read = pl.read_csv(archive.read(archive.namelist()[0]), try_parse_dates=True)
-    rows = read.rename({"date": "session", "ticker": "symbol"}).with_columns(sid=pl.col("symbol").rank("dense").cast(pl.Int64)).sort("sid", "session")
+    rows = (
+        read.rename({"date": "session", "ticker": "symbol"})
+        .with_columns(sid=pl.col("symbol").rank("dense").cast(pl.Int64))
+        .sort("sid", "session")
+    )
     split = pl.col("split_ratio").cast(pl.Int64)
     given = [
-        *(action("dividend", r["session"], r["sid"], cash=Decimal(str(r["ex-dividend"]))) for r in rows.filter(pl.col("ex-dividend") != 0).iter_rows(named=True)),
-        *(action("split", r["session"], r["sid"], numerator=r["n"], denominator=1) for r in rows.with_columns(n=split).filter(pl.col("n") != 1).iter_rows(named=True)),
+        *(
+            action("dividend", r["session"], r["sid"], cash=Decimal(str(r["ex-dividend"])))
+            for r in rows.filter(pl.col("ex-dividend") != 0).iter_rows(named=True)
+        ),
+        *(
+            action("split", r["session"], r["sid"], numerator=r["n"], denominator=1)
+            for r in rows.with_columns(n=split).filter(pl.col("n") != 1).iter_rows(named=True)
+        ),
     ]
     # their base is the file's own last update in 2018: later dividends stand in every row of 2014
     base = (pl.col("adj_close") / pl.col("close")).last().over("sid")
-    theirs = rows.select("sid", "session", *((pl.col(t) / (1 if c == "volume" else base)).alias(c) for c, t in SERIES.items()))
+    theirs = rows.select(
+        "sid", "session", *((pl.col(t) / (1 if c == "volume" else base)).alias(c) for c, t in SERIES.items())
+    )
     return rows.select("sid", "session", "symbol", *SERIES), actions(*given), theirs
 
 
@@ -86,7 +110,10 @@ def test_a_vendors_adjusted_prices_as_of_each_day(wiki) -> None:
         then = past.join(raw.rename({c: f"raw_{c}" for c in SERIES}), on=["sid", "session"], maintain_order="left")
         terms = [pl.col(c) / now.then(pl.col(c) / pl.col(f"raw_{c}")).drop_nulls().last().over("sid") for c in SERIES]
         assert off(ours, then.select("sid", "session", *terms)) < 1e-12
-    before, after = (adjusted(raw, known_by(acted, known(d)), "split-only", d).filter(pl.col("symbol") == "AAPL")["close"][0] for d in (date(2014, 6, 6), date(2014, 6, 9)))
+    before, after = (
+        adjusted(raw, known_by(acted, known(d)), "split-only", d).filter(pl.col("symbol") == "AAPL")["close"][0]
+        for d in (date(2014, 6, 6), date(2014, 6, 9))
+    )
     assert (before, after) == (553.13, 553.13 / 7)
 
 
@@ -95,11 +122,32 @@ def test_a_vendors_adjusted_prices_as_of_each_day(wiki) -> None:
     [
         ("split", {"numerator": 4, "denominator": 1}, 25.0, (25.0, 400), 25.0, 25.0),
         ("split", {"numerator": 1, "denominator": 5}, 500.0, (500.0, 20), 500.0, 500.0),
-        ("stock_dividend", {"numerator": 21, "denominator": 20}, 95.0, (100 * 20 / 21, 105), 100 * 20 / 21, 100 * 20 / 21),
+        (
+            "stock_dividend",
+            {"numerator": 21, "denominator": 20},
+            95.0,
+            (100 * 20 / 21, 105),
+            100 * 20 / 21,
+            100 * 20 / 21,
+        ),
         ("dividend", {"cash": Decimal("2.5")}, 100.0, (100.0, 100), 97.5, 100 / 1.025),
-        ("spin_off", {"value": 20.0, "numerator": 1, "denominator": 3, "counterpart": "S2"}, 80.0, (100.0, 100), 80.0, 80.0),
+        (
+            "spin_off",
+            {"value": 20.0, "numerator": 1, "denominator": 3, "counterpart": "S2"},
+            80.0,
+            (100.0, 100),
+            80.0,
+            80.0,
+        ),
         ("spin_off", {"numerator": 1, "denominator": 3, "counterpart": "S2"}, 80.0, (100.0, 100), 100.0, 100.0),
-        ("dividend", {"cash": Decimal(100)}, 50.0, (100.0, 100), 100.0, 100 / 3),  # as much as the price: no factor says that
+        (
+            "dividend",
+            {"cash": Decimal(100)},
+            50.0,
+            (100.0, 100),
+            100.0,
+            100 / 3,
+        ),  # as much as the price: no factor says that
         ("symbol_change", {}, 100.0, (100.0, 100), 100.0, 100.0),
     ],
 )
@@ -108,7 +156,9 @@ def test_what_each_kind_does_to_the_close_before(kind, terms, ex_close, split_on
     raw, acted = bars({1: [100.0, ex_close]}), actions(action(kind, D[1], **terms))
     found = {p: adjusted(raw, acted, p, D[1]) for p in POLICIES}
     assert found["unadjusted"].equals(raw)
-    assert {p: f["close"][0] for p, f in found.items()} == pytest.approx({"unadjusted": 100.0, "split-only": split_only[0], "adjusted": adjusted_, "total-return": total})
+    assert {p: f["close"][0] for p, f in found.items()} == pytest.approx(
+        {"unadjusted": 100.0, "split-only": split_only[0], "adjusted": adjusted_, "total-return": total}
+    )
     assert {round(found[p]["volume"][0], 6) for p in POLICIES[1:]} == {split_only[1]}
     assert all(f["close"][1] == ex_close for f in found.values())
 
@@ -117,7 +167,10 @@ def test_actions_of_one_session_work_together() -> None:
     """A dividend and a spin-off are per old share, a split and a stock dividend multiply; what each policy makes of them is one factor."""
     raw = bars({1: [100.0, 40.0]})
     acted = actions(
-        action("dividend", D[1], cash=Decimal(4)), action("spin_off", D[1], value=6.0), action("split", D[1], numerator=2, denominator=1), action("stock_dividend", D[1], numerator=11, denominator=10)
+        action("dividend", D[1], cash=Decimal(4)),
+        action("spin_off", D[1], value=6.0),
+        action("split", D[1], numerator=2, denominator=1),
+        action("stock_dividend", D[1], numerator=11, denominator=10),
     )
     assert closes(adjusted(raw, acted, "split-only", D[1])) == [round(100 / 2.2, 9), 40.0]
     assert closes(adjusted(raw, acted, "adjusted", D[1])) == [round(90 / 2.2, 9), 40.0]
@@ -136,15 +189,26 @@ moves = st.fixed_dictionaries(
 
 
 def of(kind: str, terms: object) -> dict[str, object]:
-    return {"cash": terms} if kind == "dividend" else {"value": terms} if kind == "spin_off" else dict(zip(("numerator", "denominator"), terms, strict=True))  # pyright: ignore[reportArgumentType]  # terms of splits are pairs
+    return (
+        {"cash": terms}
+        if kind == "dividend"
+        else {"value": terms}
+        if kind == "spin_off"
+        else dict(zip(("numerator", "denominator"), terms, strict=True))
+    )  # pyright: ignore[reportArgumentType]  # terms of splits are pairs
 
 
 @settings(max_examples=60, deadline=None)
-@given(prices=st.lists(st.integers(1_000, 9_000).map(lambda n: n / 100), min_size=6, max_size=6), acted=st.lists(moves, min_size=6, max_size=6))
+@given(
+    prices=st.lists(st.integers(1_000, 9_000).map(lambda n: n / 100), min_size=6, max_size=6),
+    acted=st.lists(moves, min_size=6, max_size=6),
+)
 def test_total_returns_are_what_a_holder_earned(prices, acted) -> None:
     """Whatever happens, the return of the total-return series from session to session is (shares × close + what was paid) / close before − 1: CRSP's definition."""
     raw = bars({1: prices, 2: [1.0] * 6})
-    known_actions = actions(*(action(kind, D[i], **of(kind, terms)) for i, given_ in enumerate(acted) for kind, terms in given_.items()))
+    known_actions = actions(
+        *(action(kind, D[i], **of(kind, terms)) for i, given_ in enumerate(acted) for kind, terms in given_.items())
+    )
     out = adjusted(raw, known_actions, "total-return", D[5]).filter(pl.col("sid") == 1)["close"]
     for i, (before, after) in enumerate(pairwise(prices), 1):
         ratio, paid = 1.0, 0.0
@@ -160,9 +224,18 @@ def test_a_window_is_the_history_cut(acted, policy, start) -> None:
     """A series that starts later has the same values; another session's terms are one factor away; names do not touch each other."""
     path: list[float | None] = [100.0, 90.0, None, 80.0, 100.0, 110.0]
     raw = bars({1: path, 2: [5.0] * 6, 3: path[:4]})
-    known_actions = actions(*(action(kind, D[i], sid, **of(kind, terms)) for sid in (1, 3) for i, given_ in enumerate(acted) for kind, terms in given_.items()))
+    known_actions = actions(
+        *(
+            action(kind, D[i], sid, **of(kind, terms))
+            for sid in (1, 3)
+            for i, given_ in enumerate(acted)
+            for kind, terms in given_.items()
+        )
+    )
     whole = adjusted(raw, known_actions, policy, D[5])
-    late = adjusted(raw.filter(pl.col("session") >= D[start]), known_actions.filter(pl.col("session") >= D[start]), policy, D[5])
+    late = adjusted(
+        raw.filter(pl.col("session") >= D[start]), known_actions.filter(pl.col("session") >= D[start]), policy, D[5]
+    )
     assert_frame_equal(late, whole.filter(pl.col("session") >= D[start]), rel_tol=1e-14)
     earlier = adjusted(raw.filter(pl.col("session") <= D[4]), known_actions, policy, D[4])
     ratio = whole.filter(pl.col("session") <= D[4])["close"] / earlier["close"]
@@ -175,8 +248,16 @@ def test_a_window_is_the_history_cut(acted, policy, start) -> None:
 def test_only_what_is_in_force_counts() -> None:
     """Of the versions of an action the last one known counts, a withdrawn one not; nor one whose ex-session is still to come, nor one from before the first bar."""
     raw = bars({1: [100.0, 50.0, 50.0]})
-    versions = [action("split", D[1], at=D[0], numerator=3, denominator=1), action("split", D[1], at=D[1], numerator=2, denominator=1), action("split", D[1], at=D[2], withdrawn=True)]
-    around = [action("dividend", D[0] - timedelta(days=3), cash=Decimal(1)), action("split", D[3], numerator=9, denominator=1), action("split", D[1], 7, numerator=9, denominator=1)]
+    versions = [
+        action("split", D[1], at=D[0], numerator=3, denominator=1),
+        action("split", D[1], at=D[1], numerator=2, denominator=1),
+        action("split", D[1], at=D[2], withdrawn=True),
+    ]
+    around = [
+        action("dividend", D[0] - timedelta(days=3), cash=Decimal(1)),
+        action("split", D[3], numerator=9, denominator=1),
+        action("split", D[1], 7, numerator=9, denominator=1),
+    ]
     as_known = [adjusted(raw, known_by(actions(*versions, *around), known(d)), "adjusted", D[2]) for d in D[:3]]
     assert [closes(f)[0] for f in as_known] == [round(100 / 3, 9), 50.0, 100.0]
 
@@ -185,12 +266,24 @@ def test_an_ex_session_without_a_bar() -> None:
     """In a halt the close before and the next close count; after the last bar of a name the theoretical ex-price stands for the close. Order of rows and gaps in closes do no harm."""
     raw = bars({1: [100.0, None, None, 48.0], 2: [10.0, 10.0]})
     acted = actions(
-        action("split", D[1], numerator=2, denominator=1), action("dividend", D[2], cash=Decimal(2)), action("dividend", D[5], 2, cash=Decimal(1)), action("dividend", D[1], 2, cash=Decimal(0))
+        action("split", D[1], numerator=2, denominator=1),
+        action("dividend", D[2], cash=Decimal(2)),
+        action("dividend", D[5], 2, cash=Decimal(1)),
+        action("dividend", D[1], 2, cash=Decimal(0)),
     )
     assert closes(adjusted(raw, acted, "total-return", D[5])) == [round(100 / 2 / (1 + 2 / 48), 9), 48.0]
     assert closes(adjusted(raw, acted, "total-return", D[5]), 2) == [9.0, 9.0]
-    assert adjusted(raw.sample(fraction=1, shuffle=True, seed=3), acted, "adjusted", D[5]).equals(adjusted(raw, acted, "adjusted", D[5]))
-    gap = pl.concat([raw, bars({3: [20.0, 20.0, 20.0]}).with_columns(close=pl.when(session=D[1]).then(float("nan")).otherwise("close"))])
+    assert adjusted(raw.sample(fraction=1, shuffle=True, seed=3), acted, "adjusted", D[5]).equals(
+        adjusted(raw, acted, "adjusted", D[5])
+    )
+    gap = pl.concat(
+        [
+            raw,
+            bars({3: [20.0, 20.0, 20.0]}).with_columns(
+                close=pl.when(session=D[1]).then(float("nan")).otherwise("close")
+            ),
+        ]
+    )
     paid = actions(action("dividend", D[2], 3, cash=Decimal(2)))
     assert closes(adjusted(gap, paid, "adjusted", D[5]), 3)[0] == 18.0
 
@@ -218,7 +311,9 @@ def test_the_last_return_is_what_holders_got(rows, last) -> None:
     acted = actions(action("split", D[1], numerator=2, denominator=1), *rows)
     for policy in ("adjusted", "total-return"):
         out = adjusted(raw, acted, policy, D[4])
-        ended = out.filter(pl.col("session") > D[2], pl.col("sid") == 1).select("session", pl.col("close", "open").round(9), "volume")
+        ended = out.filter(pl.col("session") > D[2], pl.col("sid") == 1).select(
+            "session", pl.col("close", "open").round(9), "volume"
+        )
         assert ended.rows() == ([(*last, last[1], 0.0)] if last else [])
         assert out.filter(pl.col("session") <= D[2])["close"][:3].to_list() == [50.0] * 3
         assert out.equals(out.sort("sid", "session"))

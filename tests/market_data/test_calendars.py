@@ -51,7 +51,13 @@ def test_days_without_a_session(code: str, shut: str, why: str) -> None:
         ("XTKS", "2024-11-01", "09:00", "15:00", False),
         ("XTKS", "2024-11-05", "09:00", "15:30", False),  # half an hour longer from here on
         ("XMOS", "2014-10-24", "10:00", "18:45", False),
-        ("XMOS", "2014-10-27", "10:00", "18:45", False),  # the clock was set back for good: another hour in UTC, not in Moscow
+        (
+            "XMOS",
+            "2014-10-27",
+            "10:00",
+            "18:45",
+            False,
+        ),  # the clock was set back for good: another hour in UTC, not in Moscow
         ("FX", "2024-03-11", "17:00", "17:00", False),
         ("24/7", "2024-03-10", "00:00", "00:00", False),
     ],
@@ -87,7 +93,10 @@ def test_daylight_saving_moves_the_close_in_utc(code: str, before: str, after: s
 def test_an_fx_session_runs_from_five_to_five_in_new_york() -> None:
     """Monday's begins on Sunday; each follows the one before without a gap but for the weekend; across both clock changes all last 24 hours."""
     fx = calendar("FX")
-    assert (fx.open(date(2024, 3, 11)), fx.open(date(2024, 3, 4))) == (utc("2024-03-10", "21:00"), utc("2024-03-03", "22:00"))
+    assert (fx.open(date(2024, 3, 11)), fx.open(date(2024, 3, 4))) == (
+        utc("2024-03-10", "21:00"),
+        utc("2024-03-03", "22:00"),
+    )
     sessions = fx.between(date(2024, 1, 1), date(2024, 12, 31))
     assert {s.weekday() for s in sessions} == {0, 1, 2, 3, 4}
     assert {fx.close(s) - fx.open(s) for s in sessions} == {timedelta(hours=24)}
@@ -102,7 +111,10 @@ def test_crypto_trades_every_day_of_utc() -> None:
     every = calendar("24/7")
     sessions = every.between(date(2024, 2, 28), date(2024, 3, 31))
     assert len(sessions) == 33
-    assert all(every.open(s) == datetime.combine(s, time(), UTC) and every.close(s) == every.open(every.shift(s, 1)) for s in sessions)
+    assert all(
+        every.open(s) == datetime.combine(s, time(), UTC) and every.close(s) == every.open(every.shift(s, 1))
+        for s in sessions
+    )
 
 
 @pytest.mark.parametrize("code", VENUES)
@@ -110,7 +122,16 @@ def test_beyond_what_is_known_nothing_is_a_session(code: str) -> None:
     """Whatever the weekday, whatever the question: a day about which nothing is known is an error."""
     venue = calendar(code)
     late, long_ago = venue.known[1] + timedelta(days=3), venue.known[0] - timedelta(days=3)
-    for ask in (venue.is_session, venue.index, venue.open, venue.close, venue.on_or_before, venue.on_or_after, lambda d: venue.schedule(d, d), lambda d: venue.grid(d, d, 60)):
+    for ask in (
+        venue.is_session,
+        venue.index,
+        venue.open,
+        venue.close,
+        venue.on_or_before,
+        venue.on_or_after,
+        lambda d: venue.schedule(d, d),
+        lambda d: venue.grid(d, d, 60),
+    ):
         for day in (late, long_ago):
             with pytest.raises(CalendarUnknown, match=code):
                 ask(day)
@@ -132,19 +153,40 @@ def test_sessions_are_in_order_and_do_not_overlap(code: str) -> None:
     """Each opens before it closes, pauses within, and closes before the next opens or as it does; the schedule says what the single answers say."""
     venue = calendar(code)
     hours = venue.schedule(date(2010, 1, 1), date(2025, 12, 31))
-    inside = pl.col("break_start").is_null() | ((pl.col("open") < pl.col("break_start")) & (pl.col("break_start") < pl.col("break_end")) & (pl.col("break_end") < pl.col("close")))
-    ordered = hours.select(((pl.col("open") < pl.col("close")) & inside & (pl.col("close") <= pl.col("open").shift(-1, fill_value=pl.col("close").last()))).all())
+    inside = pl.col("break_start").is_null() | (
+        (pl.col("open") < pl.col("break_start"))
+        & (pl.col("break_start") < pl.col("break_end"))
+        & (pl.col("break_end") < pl.col("close"))
+    )
+    ordered = hours.select(
+        (
+            (pl.col("open") < pl.col("close"))
+            & inside
+            & (pl.col("close") <= pl.col("open").shift(-1, fill_value=pl.col("close").last()))
+        ).all()
+    )
     assert ordered.item()
     assert hours["session"].to_list() == venue.between(date(2010, 1, 1), date(2025, 12, 31))
-    assert all((venue.open(s), venue.close(s)) == (o, c) for s, o, c in hours.select("session", "open", "close").head(50).iter_rows())
+    assert all(
+        (venue.open(s), venue.close(s)) == (o, c)
+        for s, o, c in hours.select("session", "open", "close").head(50).iter_rows()
+    )
     assert (hours["break_start"].null_count() == 0) is (code == "XTKS")
 
 
 def brute_grid(venue: Calendar, session: date, seconds: int) -> list[datetime]:
     """Bar starts, second by second."""
     pause = venue.pause(session)
-    parts = [(venue.open(session), venue.close(session))] if pause is None else [(venue.open(session), pause[0]), (pause[1], venue.close(session))]
-    return [start + timedelta(seconds=n) for start, end in parts for n in range(0, int((end - start).total_seconds()), seconds)]
+    parts = (
+        [(venue.open(session), venue.close(session))]
+        if pause is None
+        else [(venue.open(session), pause[0]), (pause[1], venue.close(session))]
+    )
+    return [
+        start + timedelta(seconds=n)
+        for start, end in parts
+        for n in range(0, int((end - start).total_seconds()), seconds)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +210,9 @@ def test_the_grid_holds_every_bar_of_a_session(code: str, day: str, seconds: int
     assert grid["ts"].to_list() == brute_grid(venue, session, seconds)
     assert grid.height == count
     around = [venue.shift(session, n) for n in (-1, 0, 1)]
-    assert venue.grid(around[0], around[-1], seconds).rows() == [row for s in around for row in venue.grid(s, s, seconds).rows()]
+    assert venue.grid(around[0], around[-1], seconds).rows() == [
+        row for s in around for row in venue.grid(s, s, seconds).rows()
+    ]
 
 
 def test_a_day_without_a_session_has_no_bars() -> None:
@@ -184,8 +228,22 @@ def brute_aligned(asked: pl.DataFrame, other: Calendar) -> list[date]:
     return [max(s for s in around if other.close(s) <= cut) for cut in asked["cut"]]
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [("XNYS", "XLON"), ("XLON", "XNYS"), ("XTKS", "XNYS"), ("XNYS", "XTKS"), ("XMOS", "XLON"), ("XNYS", "FX"), ("FX", "24/7"), ("24/7", "XTKS")])
-@pytest.mark.parametrize(("first", "last"), [("2024-03-01", "2024-04-12"), ("2024-10-15", "2024-11-15"), ("2023-12-15", "2024-01-12")])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("XNYS", "XLON"),
+        ("XLON", "XNYS"),
+        ("XTKS", "XNYS"),
+        ("XNYS", "XTKS"),
+        ("XMOS", "XLON"),
+        ("XNYS", "FX"),
+        ("FX", "24/7"),
+        ("24/7", "XTKS"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("first", "last"), [("2024-03-01", "2024-04-12"), ("2024-10-15", "2024-11-15"), ("2023-12-15", "2024-01-12")]
+)
 def test_alignment_is_what_had_closed(ours: str, theirs: str, first: str, last: str) -> None:
     """Session by session, over both clock changes and the turn of the year: the last one whose close is not after ours."""
     asked = calendar(ours).closes(*(date.fromisoformat(d) for d in (first, last)))
@@ -206,7 +264,16 @@ def test_one_date_is_two_days_apart() -> None:
 def test_the_weeks_in_which_only_one_side_has_changed_its_clock() -> None:
     """At 11:30 in New York London has just closed, but not while only the United States have summer time; nor on the days when it is London that is back already."""
     london = calendar("XLON")
-    days = [date(2024, 3, 8), date(2024, 3, 11), date(2024, 3, 28), date(2024, 4, 2), date(2024, 10, 25), date(2024, 10, 28), date(2024, 11, 1), date(2024, 11, 4)]
+    days = [
+        date(2024, 3, 8),
+        date(2024, 3, 11),
+        date(2024, 3, 28),
+        date(2024, 4, 2),
+        date(2024, 10, 25),
+        date(2024, 10, 28),
+        date(2024, 11, 1),
+        date(2024, 11, 4),
+    ]
     cuts = [datetime.combine(d, time(11, 30), NEW_YORK).astimezone(UTC) for d in days]
     asked = pl.DataFrame({"session": days, "cut": cuts}, schema={"session": pl.Date, "cut": pl.Datetime("us", "UTC")})
     closed = [a == s for s, a in align(asked, london).select("session", "aligned").iter_rows()]
@@ -222,8 +289,15 @@ def test_alignment_takes_a_strategys_cuts() -> None:
 def test_nobody_is_aligned_with_the_unknown() -> None:
     """A cut after the last day that the other venue's calendar knows is an error, not its last session."""
     tokyo = calendar("XTKS")
-    short = Calendar("SHORT", tokyo.between(date(2024, 1, 4), date(2024, 1, 31)), *([f(s) for s in tokyo.between(date(2024, 1, 4), date(2024, 1, 31))] for f in (tokyo.open, tokyo.close)))
-    assert align(calendar("XNYS").closes(date(2024, 1, 30), date(2024, 1, 31)), short)["aligned"].to_list() == [date(2024, 1, 30), date(2024, 1, 31)]
+    short = Calendar(
+        "SHORT",
+        tokyo.between(date(2024, 1, 4), date(2024, 1, 31)),
+        *([f(s) for s in tokyo.between(date(2024, 1, 4), date(2024, 1, 31))] for f in (tokyo.open, tokyo.close)),
+    )
+    assert align(calendar("XNYS").closes(date(2024, 1, 30), date(2024, 1, 31)), short)["aligned"].to_list() == [
+        date(2024, 1, 30),
+        date(2024, 1, 31),
+    ]
     for day in (date(2024, 2, 1), date(2024, 1, 2)):
         with pytest.raises(CalendarUnknown, match="SHORT"):
             align(calendar("XNYS").closes(day, day), short)
@@ -232,7 +306,11 @@ def test_nobody_is_aligned_with_the_unknown() -> None:
 @pytest.mark.parametrize(
     ("code", "session", "cut"),
     [
-        ("XNYS", "2024-03-08", utc("2024-03-11", "13:15")),  # the weekend of the clock change: Monday's open is at 13:30
+        (
+            "XNYS",
+            "2024-03-08",
+            utc("2024-03-11", "13:15"),
+        ),  # the weekend of the clock change: Monday's open is at 13:30
         ("XNYS", "2024-07-03", utc("2024-07-05", "13:15")),
         ("XTKS", "2024-03-08", utc("2024-03-10", "23:45")),
         ("FX", "2024-03-07", utc("2024-03-07", "22:00")),  # on weekdays the next session opens as this one closes
@@ -254,7 +332,9 @@ def test_cuts_never_know_what_they_trade_at(code: str) -> None:
     cuts = Cuts(calendar(code))
     frame = cuts.frame(date(2023, 1, 1), date(2024, 12, 31))
     hours = cuts.calendar.schedule(date(2023, 1, 1), date(2024, 12, 31)).join(frame, on="session")
-    assert hours.select(((pl.col("close") <= pl.col("cut")) & (pl.col("cut") <= pl.col("open").shift(-1)).fill_null(value=True)).all()).item()
+    assert hours.select(
+        ((pl.col("close") <= pl.col("cut")) & (pl.col("cut") <= pl.col("open").shift(-1)).fill_null(value=True)).all()
+    ).item()
     assert frame["cut"].is_sorted()
     assert (frame["i"].diff().drop_nulls() == 1).all()
 

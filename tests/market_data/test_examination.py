@@ -28,15 +28,26 @@ def market(*, wrong: bool = True) -> tuple[pl.DataFrame, pl.DataFrame]:
     random = np.random.default_rng(3)
     rows: list[pl.DataFrame] = []
     for sid in (11, 12, 13, 14):
-        close = np.round(80 * np.exp(np.cumsum(random.normal(0, 0.015, len(DAYS)))) * np.where((sid == 11) & (np.array(DAYS) >= SPLIT), 0.5, 1.0), 2)
+        close = np.round(
+            80
+            * np.exp(np.cumsum(random.normal(0, 0.015, len(DAYS))))
+            * np.where((sid == 11) & (np.array(DAYS) >= SPLIT), 0.5, 1.0),
+            2,
+        )
         frame = pl.DataFrame({"session": DAYS, "close": close}).with_columns(
-            sid=pl.lit(sid, pl.Int64), symbol=pl.lit(f"N{sid}"), open=pl.col("close"), high=pl.col("close") + 0.5, low=pl.col("close") - 0.5
+            sid=pl.lit(sid, pl.Int64),
+            symbol=pl.lit(f"N{sid}"),
+            open=pl.col("close"),
+            high=pl.col("close") + 0.5,
+            low=pl.col("close") - 0.5,
         )
         rows.append(frame.with_columns(volume=pl.lit(100_000, pl.Int64)))
     bars = pl.concat(rows)
     if wrong:
         off = (pl.col("sid") == 12) & (pl.col("session") == HUNDREDFOLD)
-        bars = bars.with_columns(pl.when(off).then(pl.col(c) * 100).otherwise(pl.col(c)).alias(c) for c in ("open", "high", "low", "close"))
+        bars = bars.with_columns(
+            pl.when(off).then(pl.col(c) * 100).otherwise(pl.col(c)).alias(c) for c in ("open", "high", "low", "close")
+        )
     known = {
         "known_at": datetime(2016, 1, 4, tzinfo=UTC),
         "declared_known_at": datetime(2016, 1, 4, tzinfo=UTC),
@@ -47,12 +58,18 @@ def market(*, wrong: bool = True) -> tuple[pl.DataFrame, pl.DataFrame]:
         "withdrawn": False,
         "adj_close": None,
     }
-    stamped = bars.with_columns(**{k: pl.lit(v) for k, v in known.items()}).select(pl.col(c).cast(t) for c, t in BARS.schema.items())
+    stamped = bars.with_columns(**{k: pl.lit(v) for k, v in known.items()}).select(
+        pl.col(c).cast(t) for c, t in BARS.schema.items()
+    )
     acts = [
         {"session": SPLIT, "sid": 11, "kind": "split", "numerator": 2, "denominator": 1},
         {"session": DAYS[30], "sid": 11, "kind": "dividend", "cash": Decimal("0.4")},
     ]
-    blank = dict.fromkeys(ACTIONS.schema) | {k: v for k, v in known.items() if k in ACTIONS.schema} | {"origin": "declared", "confidence": 1.0}
+    blank = (
+        dict.fromkeys(ACTIONS.schema)
+        | {k: v for k, v in known.items() if k in ACTIONS.schema}
+        | {"origin": "declared", "confidence": 1.0}
+    )
     return stamped, pl.DataFrame([blank | a for a in acts], schema=dict(ACTIONS.schema))
 
 
@@ -69,7 +86,9 @@ def test_a_unit_error_is_found_and_its_repair_is_the_truth() -> None:
     assert {(json.loads(r)["sid"], json.loads(r)["session"]) for r in found["row"]} == {(12, str(HUNDREDFOLD))}
     truth = market(wrong=False)[0].filter(sid=12, session=HUNDREDFOLD)
     assert mended.select("sid", "session").rows() == [(12, HUNDREDFOLD)]
-    assert mended.select("open", "high", "low", "close").row(0) == pytest.approx(truth.select("open", "high", "low", "close").row(0), rel=1e-12)
+    assert mended.select("open", "high", "low", "close").row(0) == pytest.approx(
+        truth.select("open", "high", "low", "close").row(0), rel=1e-12
+    )
 
 
 def test_repairs_let_in_leave_nothing_to_repair(tmp_path: Path) -> None:
@@ -80,6 +99,8 @@ def test_repairs_let_in_leave_nothing_to_repair(tmp_path: Path) -> None:
     assert mend(store, ledger, examine(bars, actions, NOW)[1], by="ada", reason="a hundredfold", now=NOW) == 1
     standing = in_force(store.read(BARS, as_of=None), BARS)
     assert examine(standing, actions, NOW)[1].is_empty()
-    assert standing.filter(source="repair").select("sid", "session", "file", "known_at").rows() == [(12, HUNDREDFOLD, "by ada", NOW)]
+    assert standing.filter(source="repair").select("sid", "session", "file", "known_at").rows() == [
+        (12, HUNDREDFOLD, "by ada", NOW)
+    ]
     assert in_force(store.read(BARS, as_of=datetime(2016, 1, 31, tzinfo=UTC)), BARS).equals(in_force(bars, BARS))
     assert [a["act"] for a in ledger.audited()] == ["repair bars"]

@@ -28,7 +28,9 @@ Day = Mapping[str, tuple[str | None, float]]  # symbol to company and close
 def store(tmp_path: Path, capture: Callable[..., Any], captures: Any) -> Callable[..., DeltaStore]:
     """Play days (one capture each, with that session and the one before, as both stand that day) and return the store."""
 
-    def play(days: Sequence[Day], *, names: bool = True, actions: Mapping[int, pl.DataFrame] | None = None) -> DeltaStore:
+    def play(
+        days: Sequence[Day], *, names: bool = True, actions: Mapping[int, pl.DataFrame] | None = None
+    ) -> DeltaStore:
         held = {}
         for i, day in enumerate(days):
             label = XNYS.shift(START, i)
@@ -61,13 +63,23 @@ def test_a_new_name_alone_is_the_same_instrument(store: Callable[..., DeltaStore
     """A company that changes its name while its closes agree stays; the listing records the new name."""
     opened = store([{"AA": ("Alpha", 10.0)}, {"AA": ("Omega", 10.1)}])
     assert len(sids(opened, "AA")) == 1
-    assert opened.read(LISTINGS, as_of=None).filter(pl.col("symbol") == "AA").sort("known_at")["name"].to_list() == ["Alpha", "Omega"]
+    assert opened.read(LISTINGS, as_of=None).filter(pl.col("symbol") == "AA").sort("known_at")["name"].to_list() == [
+        "Alpha",
+        "Omega",
+    ]
 
 
-def test_another_close_alone_is_a_restatement(store: Callable[..., DeltaStore], capture: Callable[..., Any], captures: Any, tmp_path: Path) -> None:
+def test_another_close_alone_is_a_restatement(
+    store: Callable[..., DeltaStore], capture: Callable[..., Any], captures: Any, tmp_path: Path
+) -> None:
     """A close restated by a fifth under the same name is a new version of the same instrument's bar."""
     after = XNYS.shift(START, 1)
-    source = captures({START: capture(START, [("AA", START, 10.0)], {"AA": "Alpha"}), after: capture(after, [("AA", START, 12.0), ("AA", after, 12.0)], {"AA": "Alpha"})})
+    source = captures(
+        {
+            START: capture(START, [("AA", START, 10.0)], {"AA": "Alpha"}),
+            after: capture(after, [("AA", START, 12.0), ("AA", after, 12.0)], {"AA": "Alpha"}),
+        }
+    )
     opened = DeltaStore(tmp_path)
     ingest(source, opened, None, NOW, source.labels(), XNYS)
     assert opened.read(BARS, as_of=None, first=START, last=START)["sid"].n_unique() == 1
@@ -84,8 +96,14 @@ def test_a_delisting_turns_out_to_be_a_symbol_change(store: Callable[..., DeltaS
     """Where the new symbol comes after the delisting was derived, the delisting is withdrawn."""
     opened = store([{"AA": ("Alpha", 10.0)}, *[{}] * 3, {"NEW": ("Alpha", 10.2)}])
     assert sids(opened, "NEW") == [content_sid("AA", START)]
-    assert opened.read(ACTIONS, as_of=None).sort("known_at", "withdrawn").select("kind", "withdrawn").rows() == [("delisting", False), ("symbol_change", False), ("delisting", True)]
-    assert opened.read(LISTINGS, as_of=None).filter(pl.col("sid") == content_sid("AA", START)).sort("known_at")["listed"].to_list() == [True, False, True]
+    assert opened.read(ACTIONS, as_of=None).sort("known_at", "withdrawn").select("kind", "withdrawn").rows() == [
+        ("delisting", False),
+        ("symbol_change", False),
+        ("delisting", True),
+    ]
+    assert opened.read(LISTINGS, as_of=None).filter(pl.col("sid") == content_sid("AA", START)).sort("known_at")[
+        "listed"
+    ].to_list() == [True, False, True]
 
 
 def test_share_classes_are_not_merged(store: Callable[..., DeltaStore]) -> None:
@@ -101,13 +119,19 @@ def test_an_ambiguous_name_continues_nothing(store: Callable[..., DeltaStore]) -
     assert sids(opened, "GC") == [content_sid("GC", XNYS.shift(START, 2))]
 
 
-def test_a_company_moves_on_while_its_symbol_is_taken(capture: Callable[..., Any], captures: Any, tmp_path: Path) -> None:
+def test_a_company_moves_on_while_its_symbol_is_taken(
+    capture: Callable[..., Any], captures: Any, tmp_path: Path
+) -> None:
     """AA becomes BB on the day on which AA begins to mean another company: the old instrument goes on as BB and is neither withdrawn nor delisted."""
     after = XNYS.shift(START, 1)
     source = captures(
         {
             START: capture(START, [("AA", START, 10.0)], {"AA": "Alpha"}),
-            after: capture(after, [("AA", START, 55.0), ("AA", after, 56.0), ("BB", START, 10.0), ("BB", after, 10.1)], {"AA": "Other", "BB": "Alpha"}),
+            after: capture(
+                after,
+                [("AA", START, 55.0), ("AA", after, 56.0), ("BB", START, 10.0), ("BB", after, 10.1)],
+                {"AA": "Other", "BB": "Alpha"},
+            ),
         }
     )
     opened = DeltaStore(tmp_path)
@@ -123,11 +147,16 @@ def test_a_withdrawn_row_can_come_back(capture: Callable[..., Any], captures: An
     after, day = XNYS.shift(START, 1), ("AA", START, 10.0)
     opened = DeltaStore(tmp_path)
     for held in (
-        {START: capture(START, [day], {"AA": "Alpha"}), after: capture(after, [("AA", START, 55.0), ("AA", after, 56.0)], {"AA": "Other"})},
+        {
+            START: capture(START, [day], {"AA": "Alpha"}),
+            after: capture(after, [("AA", START, 55.0), ("AA", after, 56.0)], {"AA": "Other"}),
+        },
         {START: capture(START, [day, ("BB", START, 1.0)], {"AA": "Alpha", "BB": "Beta"})},
     ):
         ingest(captures(held), opened, None, NOW, sorted(held), XNYS)
-    versions = opened.read(BARS, as_of=None, first=START, last=START, where={"sid": content_sid("AA", START)}).sort("known_at")
+    versions = opened.read(BARS, as_of=None, first=START, last=START, where={"sid": content_sid("AA", START)}).sort(
+        "known_at"
+    )
     assert versions.select("close", "withdrawn").rows() == [(10.0, False), (10.0, True), (10.0, False)]
 
 
@@ -139,13 +168,19 @@ def test_the_last_session_is_found_wherever_it_lies(store: Callable[..., DeltaSt
     assert known.last_session(content_sid("AA", START)) == XNYS.shift(START, 2)
 
 
-def test_of_two_classes_renamed_each_finds_its_own(store: Callable[..., DeltaStore], capture: Callable[..., Any], captures: Any, tmp_path: Path) -> None:
+def test_of_two_classes_renamed_each_finds_its_own(
+    store: Callable[..., DeltaStore], capture: Callable[..., Any], captures: Any, tmp_path: Path
+) -> None:
     """Both classes change their symbols on one day: the closes of the common session tell which is which."""
     after, names = XNYS.shift(START, 1), {"OA": "Twins", "OB": "Twins"}
     source = captures(
         {
             START: capture(START, [("OA", START, 10.0), ("OB", START, 20.0)], names),
-            after: capture(after, [("NA", START, 10.0), ("NA", after, 10.1), ("NB", START, 20.0), ("NB", after, 20.1)], {"NA": "Twins", "NB": "Twins"}),
+            after: capture(
+                after,
+                [("NA", START, 10.0), ("NA", after, 10.1), ("NB", START, 20.0), ("NB", after, 20.1)],
+                {"NA": "Twins", "NB": "Twins"},
+            ),
         }
     )
     opened = DeltaStore(tmp_path)
@@ -156,7 +191,9 @@ def test_of_two_classes_renamed_each_finds_its_own(store: Callable[..., DeltaSto
 
 def test_a_ticker_comes_back_as_somebody_else(store: Callable[..., DeltaStore]) -> None:
     """After more than twenty sessions under another name it is another instrument; under its own name the same, and its delisting is withdrawn."""
-    opened = store([{"AA": ("Alpha", 10.0), "BB": ("Beta", 10.0)}, *[{}] * 21, {"AA": ("Somebody", 50.0), "BB": ("Beta", 11.0)}])
+    opened = store(
+        [{"AA": ("Alpha", 10.0), "BB": ("Beta", 10.0)}, *[{}] * 21, {"AA": ("Somebody", 50.0), "BB": ("Beta", 11.0)}]
+    )
     assert len(sids(opened, "AA")) == 2
     assert len(sids(opened, "BB")) == 1
     delisted = in_force(opened.read(ACTIONS, as_of=None), ACTIONS).filter(pl.col("kind") == "delisting")
@@ -165,14 +202,28 @@ def test_a_ticker_comes_back_as_somebody_else(store: Callable[..., DeltaStore]) 
 
 def test_without_names_a_long_gap_is_a_reuse(store: Callable[..., DeltaStore]) -> None:
     """Where the vendor lists nothing, a delisted symbol that comes back after more than twenty sessions is another instrument, after fewer the same."""
-    opened = store([{"AA": (None, 10.0), "BB": (None, 10.0)}, *[{}] * 10, {"BB": (None, 10.0)}, *[{}] * 10, {"AA": (None, 50.0), "BB": (None, 10.0)}], names=False)
+    opened = store(
+        [
+            {"AA": (None, 10.0), "BB": (None, 10.0)},
+            *[{}] * 10,
+            {"BB": (None, 10.0)},
+            *[{}] * 10,
+            {"AA": (None, 50.0), "BB": (None, 10.0)},
+        ],
+        names=False,
+    )
     assert (len(sids(opened, "AA")), len(sids(opened, "BB"))) == (2, 1)
 
 
-def test_a_listed_name_without_trades_is_not_delisted(store: Callable[..., DeltaStore], capture: Callable[..., Any], captures: Any, tmp_path: Path) -> None:
+def test_a_listed_name_without_trades_is_not_delisted(
+    store: Callable[..., DeltaStore], capture: Callable[..., Any], captures: Any, tmp_path: Path
+) -> None:
     """A halted name that the vendor still lists keeps its listing; two absent sessions are too few in any case."""
     labels = [XNYS.shift(START, i) for i in range(6)]
-    held = {d: capture(d, [(s, d, 10.0) for s in FILL] + ([("AA", d, 10.0)] if i == 0 else []), FILL | {"AA": "Alpha"}) for i, d in enumerate(labels)}
+    held = {
+        d: capture(d, [(s, d, 10.0) for s in FILL] + ([("AA", d, 10.0)] if i == 0 else []), FILL | {"AA": "Alpha"})
+        for i, d in enumerate(labels)
+    }
     opened = DeltaStore(tmp_path)
     ingest(captures(held), opened, None, NOW, labels, XNYS)
     assert opened.read(ACTIONS, as_of=None).is_empty()
@@ -185,7 +236,9 @@ def test_thin_captures_say_nothing_about_absence(capture: Callable[..., Any], ca
     held = {d: capture(d, [(s, d, 10.0) for s in there]) for d, there in zip(labels, present, strict=True)}
     opened = DeltaStore(tmp_path)
     ingest(captures(held), opened, None, NOW, labels, XNYS)
-    assert opened.read(ACTIONS, as_of=None).select("session", "kind", "capture").rows() == [(labels[3], "delisting", labels[8])]
+    assert opened.read(ACTIONS, as_of=None).select("session", "kind", "capture").rows() == [
+        (labels[3], "delisting", labels[8])
+    ]
 
 
 def delisting(symbol: str, ex: date) -> pl.DataFrame:
@@ -200,13 +253,25 @@ def test_a_ticker_may_be_taken_days_after_a_declared_delisting(store: Callable[.
     ex = XNYS.shift(START, 1)
     both = pl.concat([delisting("AA", ex), delisting("BB", ex)])
     said = dict.fromkeys(range(4), both.clear()) | {1: both}
-    opened = store([{"AA": ("Alpha", 10.0), "BB": ("Beta", 10.0)}, {}, {}, {"AA": ("Other", 44.0), "BB": ("Beta", 10.0)}], names=names, actions=said)
+    opened = store(
+        [{"AA": ("Alpha", 10.0), "BB": ("Beta", 10.0)}, {}, {}, {"AA": ("Other", 44.0), "BB": ("Beta", 10.0)}],
+        names=names,
+        actions=said,
+    )
     assert (len(sids(opened, "AA")), len(sids(opened, "BB"))) == (2, 1 if names else 2)
 
 
 def test_a_declared_delisting_stands_alone(store: Callable[..., DeltaStore]) -> None:
     """Where the vendor declares the delisting with its proceeds, none is derived, and the name is listed no more."""
     ex, said = XNYS.shift(START, 1), delisting("AA", XNYS.shift(START, 1))
-    opened = store([{"AA": ("Alpha", 10.0)}, *[{}] * 4], actions={0: said.clear(), 1: said, 2: said, 3: said.clear(), 4: said.clear()})
-    assert opened.read(ACTIONS, as_of=None).select("session", "kind", "value", "origin", "confidence").rows() == [(ex, "delisting", -0.3, "declared", 1.0)]
-    assert opened.read(LISTINGS, as_of=None).filter(pl.col("symbol") == "AA").sort("known_at")["listed"].to_list() == [True, False]
+    opened = store(
+        [{"AA": ("Alpha", 10.0)}, *[{}] * 4],
+        actions={0: said.clear(), 1: said, 2: said, 3: said.clear(), 4: said.clear()},
+    )
+    assert opened.read(ACTIONS, as_of=None).select("session", "kind", "value", "origin", "confidence").rows() == [
+        (ex, "delisting", -0.3, "declared", 1.0)
+    ]
+    assert opened.read(LISTINGS, as_of=None).filter(pl.col("symbol") == "AA").sort("known_at")["listed"].to_list() == [
+        True,
+        False,
+    ]

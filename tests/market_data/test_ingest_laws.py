@@ -62,9 +62,40 @@ def week(capture: Callable[..., Capture], captures: Any) -> Any:
     names = {"AA": "Alpha", "BB": "Beta", "CC": "Gamma"}
     return captures(
         {
-            MONDAY: capture(MONDAY, [("AA", before, 10.0), ("AA", MONDAY, 11.0), ("BB", before, 20.0), ("BB", MONDAY, 21.0), ("CC", MONDAY, 30.0), ("CC", date(2016, 3, 6), 30.0)], names),
-            TUESDAY: capture(TUESDAY, [("AA", MONDAY, 11.5), ("AA", TUESDAY, 12.0), ("BB", MONDAY, 21.0, 10.5), ("BB", TUESDAY, 10.6), ("CC", TUESDAY, 31.0)], names | {"AA": "Alpha Inc"}),
-            WEDNESDAY: capture(WEDNESDAY, [("AA", TUESDAY, 12.0), ("AA", WEDNESDAY, 12.5), ("BB", WEDNESDAY, 10.7), ("CC", TUESDAY, 55.0), ("CC", WEDNESDAY, 56.0)], names | {"CC": "Other"}),
+            MONDAY: capture(
+                MONDAY,
+                [
+                    ("AA", before, 10.0),
+                    ("AA", MONDAY, 11.0),
+                    ("BB", before, 20.0),
+                    ("BB", MONDAY, 21.0),
+                    ("CC", MONDAY, 30.0),
+                    ("CC", date(2016, 3, 6), 30.0),
+                ],
+                names,
+            ),
+            TUESDAY: capture(
+                TUESDAY,
+                [
+                    ("AA", MONDAY, 11.5),
+                    ("AA", TUESDAY, 12.0),
+                    ("BB", MONDAY, 21.0, 10.5),
+                    ("BB", TUESDAY, 10.6),
+                    ("CC", TUESDAY, 31.0),
+                ],
+                names | {"AA": "Alpha Inc"},
+            ),
+            WEDNESDAY: capture(
+                WEDNESDAY,
+                [
+                    ("AA", TUESDAY, 12.0),
+                    ("AA", WEDNESDAY, 12.5),
+                    ("BB", WEDNESDAY, 10.7),
+                    ("CC", TUESDAY, 55.0),
+                    ("CC", WEDNESDAY, 56.0),
+                ],
+                names | {"CC": "Other"},
+            ),
         }
     )
 
@@ -78,10 +109,19 @@ def test_a_range_of_captures_equals_one_call_each(tmp_path: Path, week: Any) -> 
     assert_same(everything(at_once), everything(one_by_one))
 
 
-def test_what_a_long_run_committed_it_knows(tmp_path: Path, capture: Callable[..., Capture], captures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_long_run_committed_it_knows(
+    tmp_path: Path, capture: Callable[..., Capture], captures: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A range that commits in many pieces finds an instrument's last bar among them: a ticker that comes back after a gap is another instrument, as day by day."""
     days = [XNYS.shift(MONDAY, i) for i in range(30)]
-    held = {d: capture(d, [("FF", d, 10.0)] + ([("AA", d, 10.0)] if i in (0, 29) else []), {"FF": "Filler"} | ({"AA": f"Name {i}"} if i in (0, 29) else {})) for i, d in enumerate(days)}
+    held = {
+        d: capture(
+            d,
+            [("FF", d, 10.0)] + ([("AA", d, 10.0)] if i in (0, 29) else []),
+            {"FF": "Filler"} | ({"AA": f"Name {i}"} if i in (0, 29) else {}),
+        )
+        for i, d in enumerate(days)
+    }
     monkeypatch.setattr("quant_assets.market_data.ingest.CHUNK", 2)
     at_once, in_two = DeltaStore(tmp_path / "a"), DeltaStore(tmp_path / "b")
     take(at_once, captures(held))
@@ -130,7 +170,9 @@ def test_a_killed_write_heals(tmp_path: Path, week: Any, undisturbed: dict[str, 
             take(dies, week, label, cuts_latest=cut)
     for label in week.labels():
         take(killed, week, label, cuts_latest=cut, now=NOW + timedelta(hours=1))
-    assert_same(*({n: f.sort(f.columns) for n, f in frames.items()} for frames in (undisturbed, everything(killed, "known_at"))))
+    assert_same(
+        *({n: f.sort(f.columns) for n, f in frames.items()} for frames in (undisturbed, everything(killed, "known_at")))
+    )
 
 
 def test_a_redelivery_is_new_knowledge(tmp_path: Path, capture: Callable[..., Capture], captures: Any) -> None:
@@ -186,7 +228,9 @@ def test_an_adjusted_close_alone_restates_nothing(tmp_path: Path, week: Any) -> 
 
 def test_every_bad_row_says_where_and_why(tmp_path: Path, captures: Any, capture: Callable[..., Capture]) -> None:
     """Rows that cannot be bars are kept apart with file, line, reason and content; the good ones go on."""
-    good = capture(MONDAY, [(f"S{i}", MONDAY, 10.0) for i in range(8)] + [("S8", TUESDAY, 10.0), ("S9", date(2016, 3, 6), 10.0)])
+    good = capture(
+        MONDAY, [(f"S{i}", MONDAY, 10.0) for i in range(8)] + [("S8", TUESDAY, 10.0), ("S9", date(2016, 3, 6), 10.0)]
+    )
     n = pl.col("line") - 2
     spoilt = good.prices.with_columns(
         high=pl.when(n == 1).then(9.0).otherwise("high"),

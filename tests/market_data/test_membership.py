@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import ContractViolation
 from quant_assets.market_data.calendars import Cuts, calendar
-from quant_assets.market_data.membership import EVENT, Membership, _plain_spans, _spans, change_faults, changes, check_intervals, lists, spell_faults, spells
+from quant_assets.market_data.membership import (
+    EVENT,
+    Membership,
+    _plain_spans,
+    _spans,
+    change_faults,
+    changes,
+    check_intervals,
+    lists,
+    spell_faults,
+    spells,
+)
 from quant_assets.tables import UNIVERSE
 from quant_assets.vendor_tables import INDEX_MEMBERS
 
@@ -33,12 +44,21 @@ def knew(n: int) -> datetime:
 
 def spelt(*rows: tuple[str | None, int | None, int | None]) -> pl.DataFrame:
     """Spells (symbol, start, until) in days, each with its line."""
-    made = [(symbol, None if a is None else on(a), None if b is None else on(b), line) for line, (symbol, a, b) in enumerate(rows, 1)]
-    return pl.DataFrame(made, schema={"symbol": pl.String, "start": pl.Date, "until": pl.Date, "line": pl.Int64}, orient="row")
+    made = [
+        (symbol, None if a is None else on(a), None if b is None else on(b), line)
+        for line, (symbol, a, b) in enumerate(rows, 1)
+    ]
+    return pl.DataFrame(
+        made, schema={"symbol": pl.String, "start": pl.Date, "until": pl.Date, "line": pl.Int64}, orient="row"
+    )
 
 
 def logged(*rows: tuple[int, str, bool]) -> pl.DataFrame:
-    return pl.DataFrame([(on(n), s, m) for n, s, m in rows], schema={"session": pl.Date, "symbol": pl.String, "member": pl.Boolean}, orient="row")
+    return pl.DataFrame(
+        [(on(n), s, m) for n, s, m in rows],
+        schema={"session": pl.Date, "symbol": pl.String, "member": pl.Boolean},
+        orient="row",
+    )
 
 
 def listed(held: dict[int, str]) -> pl.DataFrame:
@@ -52,21 +72,29 @@ def listed(held: dict[int, str]) -> pl.DataFrame:
 
 def told(events: pl.DataFrame) -> list[str]:
     """Events in short: 3+A, 5-B."""
-    return [f"{(d - DAY).days}{'+' if m else '-'}{s}" for d, s, m in events.select("session", "symbol", "member").iter_rows()]
+    return [
+        f"{(d - DAY).days}{'+' if m else '-'}{s}"
+        for d, s, m in events.select("session", "symbol", "member").iter_rows()
+    ]
 
 
 def stored(events: pl.DataFrame) -> pl.DataFrame:
     """Events as rows of INDEX_MEMBERS: known since they say, or since long ago; withdrawn where they say so."""
     origin = {"source": pl.lit("test"), "capture": pl.lit(DAY), "file": pl.lit("f"), "line": pl.lit(1)}
     known = events.with_columns(
-        [pl.lit(LONG_AGO).alias("known_at")] if "known_at" not in events.columns else [], withdrawn=pl.col("withdrawn") if "withdrawn" in events.columns else pl.lit(value=False)
+        [pl.lit(LONG_AGO).alias("known_at")] if "known_at" not in events.columns else [],
+        withdrawn=pl.col("withdrawn") if "withdrawn" in events.columns else pl.lit(value=False),
     )
-    return INDEX_MEMBERS.conform(known.with_columns(**origin, declared_known_at="known_at").select(*INDEX_MEMBERS.schema))
+    return INDEX_MEMBERS.conform(
+        known.with_columns(**origin, declared_known_at="known_at").select(*INDEX_MEMBERS.schema)
+    )
 
 
 def during(membership: Membership, sessions: Sequence[date], cuts: Cuts = DAILY) -> dict[date, str]:
     """Session to its members, one letter each."""
-    return {d: "".join(g["who"]) for (d,), g in membership.at(sessions, cuts).partition_by("session", as_dict=True).items()}  # type: ignore[misc]
+    return {
+        d: "".join(g["who"]) for (d,), g in membership.at(sessions, cuts).partition_by("session", as_dict=True).items()
+    }  # type: ignore[misc]
 
 
 # vendor shapes ------------------------------------------------------------------------------------------------------
@@ -78,7 +106,15 @@ def test_spells_are_events() -> None:
     assert told(events) == ["0+A", "0+B", "9-B", "12+B"]
     assert events.columns == [*EVENT, "line"]
     assert events["line"].to_list() == [2, 1, 3, 4]
-    assert during(Membership.of_index(stored(events)), [on(n) for n in (0, 4, 5, 8, 9, 11, 12)]) == {on(0): "AB", on(4): "AB", on(5): "AB", on(8): "AB", on(9): "A", on(11): "A", on(12): "AB"}
+    assert during(Membership.of_index(stored(events)), [on(n) for n in (0, 4, 5, 8, 9, 11, 12)]) == {
+        on(0): "AB",
+        on(4): "AB",
+        on(5): "AB",
+        on(8): "AB",
+        on(9): "A",
+        on(11): "A",
+        on(12): "AB",
+    }
 
 
 @pytest.mark.parametrize(
@@ -93,7 +129,9 @@ def test_spells_are_events() -> None:
         ([("A", 0, 5), ("A", 5, 9), ("B", 0, 9)], [], ""),
     ],
 )
-def test_faulty_spells_are_named(rows: list[tuple[str | None, int | None, int | None]], faulty: list[int], reason: str) -> None:
+def test_faulty_spells_are_named(
+    rows: list[tuple[str | None, int | None, int | None]], faulty: list[int], reason: str
+) -> None:
     """A spell that cannot be meant is returned with its reason, and refused where it is not taken out."""
     frame = spelt(*rows)
     found = spell_faults(frame)
@@ -109,7 +147,9 @@ def test_a_change_log_is_events() -> None:
     """What it says again is said once; a removal of a name that it never added stays, and makes nobody a member."""
     log = logged((3, "A", True), (4, "A", True), (7, "A", False), (5, "Z", False), (3, "A", True))
     assert told(changes(log, "x")) == ["3+A", "5-Z", "7-A"]
-    assert during(Membership.of_index(stored(changes(log, "x"))), [on(n) for n in range(9)]) == {on(n): "A" for n in range(3, 7)}
+    assert during(Membership.of_index(stored(changes(log, "x"))), [on(n) for n in range(9)]) == {
+        on(n): "A" for n in range(3, 7)
+    }
 
 
 def test_a_log_that_contradicts_itself() -> None:
@@ -118,15 +158,24 @@ def test_a_log_that_contradicts_itself() -> None:
     assert change_faults(log)["symbol"].to_list() == ["A", "A"]
     with pytest.raises(ContractViolation, match="added and removed"):
         changes(log, "x")
-    assert change_faults(pl.DataFrame({"session": [on(1)], "symbol": [None], "member": [True]}, schema=log.schema)).height == 1
+    assert (
+        change_faults(pl.DataFrame({"session": [on(1)], "symbol": [None], "member": [True]}, schema=log.schema)).height
+        == 1
+    )
 
 
 @pytest.mark.parametrize(
     ("held", "events"),
     [
         ({0: "ABCDE", 31: "ABCDF"}, ["0+A", "0+B", "0+C", "0+D", "0+E", "31-E", "31+F"]),
-        ({0: "ABCDE", 90: "ABCDF"}, ["0+A", "0+B", "0+C", "0+D", "0+E", "90-E", "90+F"]),  # two months without a list are nobody's departure
-        ({0: "ABCDE", 31: "AF", 60: "ABCDF"}, ["0+A", "0+B", "0+C", "0+D", "0+E", "31+F", "60-E"]),  # a thin list adds, and takes nobody away
+        (
+            {0: "ABCDE", 90: "ABCDF"},
+            ["0+A", "0+B", "0+C", "0+D", "0+E", "90-E", "90+F"],
+        ),  # two months without a list are nobody's departure
+        (
+            {0: "ABCDE", 31: "AF", 60: "ABCDF"},
+            ["0+A", "0+B", "0+C", "0+D", "0+E", "31+F", "60-E"],
+        ),  # a thin list adds, and takes nobody away
         ({0: "AB", 31: "ABC", 60: "AB"}, ["0+A", "0+B", "31+C"]),  # two of three are thin
         ({0: "ABCDE", 31: "ABCD", 60: "ABCDE"}, ["0+A", "0+B", "0+C", "0+D", "0+E", "31-E", "60+E"]),
     ],
@@ -142,7 +191,10 @@ def test_lists_are_the_differences_between_them(held: dict[int, str], events: li
 
 def test_lists_and_the_changes_between_them() -> None:
     """A name that the log took out is not taken out again by the next list; one that the log forgot is; on the list's own day the list is right."""
-    held, log = listed({0: "ABCDE", 30: "ABCDF", 60: "ABCDF"}), logged((10, "E", False), (20, "F", True), (60, "G", True), (40, "D", False))
+    held, log = (
+        listed({0: "ABCDE", 30: "ABCDF", 60: "ABCDF"}),
+        logged((10, "E", False), (20, "F", True), (60, "G", True), (40, "D", False)),
+    )
     assert told(lists(held, "x", log)) == ["0+A", "0+B", "0+C", "0+D", "0+E", "10-E", "20+F", "40-D", "60+D"]
 
 
@@ -160,17 +212,41 @@ def test_weights_are_events_too() -> None:
 @given(st.dictionaries(st.sampled_from("ABC"), st.sets(st.integers(0, 12), max_size=8), max_size=3), st.booleans())
 def test_spells_log_and_lists_tell_the_same(edges: dict[str, set[int]], open_ended: bool) -> None:
     """One history told in three ways, and in any order of rows, is one membership; its intervals do not overlap and are the spells."""
-    history = {s: [(a, b) for a, b in zip(sorted(e)[::2], [*sorted(e)[1::2], None], strict=False) if b is not None or open_ended] for s, e in edges.items()}
-    held = {n: "".join(s for s, spans in history.items() if any(a <= n and (b is None or n < b) for a, b in spans)) for n in range(13)}
+    history = {
+        s: [
+            (a, b)
+            for a, b in zip(sorted(e)[::2], [*sorted(e)[1::2], None], strict=False)
+            if b is not None or open_ended
+        ]
+        for s, e in edges.items()
+    }
+    held = {
+        n: "".join(s for s, spans in history.items() if any(a <= n and (b is None or n < b) for a, b in spans))
+        for n in range(13)
+    }
     told_as_spells = spelt(*((s, a, b) for s, spans in history.items() for a, b in spans))
-    log = logged(*(row for s, spans in history.items() for a, b in spans for row in [(a, s, True), *([] if b is None else [(b, s, False)])]))
+    log = logged(
+        *(
+            row
+            for s, spans in history.items()
+            for a, b in spans
+            for row in [(a, s, True), *([] if b is None else [(b, s, False)])]
+        )
+    )
     days = [on(n) for n in range(13)]
     expected = {on(n): "".join(sorted(names)) for n, names in held.items() if names}
-    for events in (spells(told_as_spells, "x"), changes(log, "x"), spells(told_as_spells.reverse(), "x"), changes(log.reverse(), "x")):
+    for events in (
+        spells(told_as_spells, "x"),
+        changes(log, "x"),
+        spells(told_as_spells.reverse(), "x"),
+        changes(log.reverse(), "x"),
+    ):
         membership = Membership.of_index(stored(events))
         assert during(membership, days) == expected
         intervals = membership.intervals(on(12), DAILY)
-        assert intervals.rows() == sorted((s, on(a), None if b is None or b > 12 else on(b)) for s, spans in history.items() for a, b in spans)
+        assert intervals.rows() == sorted(
+            (s, on(a), None if b is None or b > 12 else on(b)) for s, spans in history.items() for a, b in spans
+        )
         check_intervals(intervals.with_columns(pl.col("until").fill_null(date.max)), "who")
 
 
@@ -182,7 +258,9 @@ def brute(rows: pl.DataFrame, session: date, cut: datetime) -> str:
     out: list[str] = []
     for symbol in sorted(set(rows["symbol"])):
         version: dict[date, tuple[datetime, bool, bool]] = {}
-        for d, k, member, withdrawn in rows.filter(pl.col("symbol") == symbol).select("session", "known_at", "member", "withdrawn").iter_rows():
+        for d, k, member, withdrawn in (
+            rows.filter(pl.col("symbol") == symbol).select("session", "known_at", "member", "withdrawn").iter_rows()
+        ):
             if k <= cut and d <= session and (d not in version or version[d][0] < k):
                 version[d] = (k, member, withdrawn)
         standing = [d for d, (_, _, withdrawn) in version.items() if not withdrawn]
@@ -191,14 +269,21 @@ def brute(rows: pl.DataFrame, session: date, cut: datetime) -> str:
     return "".join(out)
 
 
-VERSIONS = st.lists(st.tuples(st.integers(0, 6), st.sampled_from("AB"), st.booleans(), st.integers(0, 6), st.booleans()), max_size=12, unique_by=lambda r: (r[0], r[1], r[3]))
+VERSIONS = st.lists(
+    st.tuples(st.integers(0, 6), st.sampled_from("AB"), st.booleans(), st.integers(0, 6), st.booleans()),
+    max_size=12,
+    unique_by=lambda r: (r[0], r[1], r[3]),
+)
 
 
 @settings(max_examples=80, deadline=None)
 @given(VERSIONS)
 def test_membership_is_the_definition_read_row_by_row(versions: list[tuple[int, str, bool, int, bool]]) -> None:
     """Restated, withdrawn, announced before, told long after: each session is answered from what its own cut knew; asked all at once or one by one."""
-    made = [{"session": on(d), "index": "x", "symbol": s, "member": m, "weight": None, "withdrawn": w, "known_at": knew(k)} for d, s, m, k, w in versions]
+    made = [
+        {"session": on(d), "index": "x", "symbol": s, "member": m, "weight": None, "withdrawn": w, "known_at": knew(k)}
+        for d, s, m, k, w in versions
+    ]
     events = pl.DataFrame(made, schema={c: INDEX_MEMBERS.schema[c] for c in (*EVENT, "withdrawn", "known_at")})
     rows = stored(events)
     membership = Membership.of_index(rows)
@@ -216,14 +301,31 @@ def test_what_came_in_order_needs_no_replay(steps: list[tuple[int, bool, int]]) 
     """Events known in the order in which they happen have the spans that telling them one by one gives."""
     days, known = accumulate(1 + d for d, _, _ in steps), accumulate(k for _, _, k in steps)
     told = [(on(d), knew(k), None, m) for d, k, (_, m, _) in zip(days, known, steps, strict=True)]
-    plain = _plain_spans(pl.DataFrame([("A", *t) for t in told], schema={"symbol": pl.String, "session": pl.Date, "known_at": UTC_MICROS, "weight": pl.Float64, "member": pl.Boolean}, orient="row"))
-    assert sorted(plain.drop("who", "weight").rows()) == sorted((start, until, since, superseded) for start, until, _, since, superseded in _spans(told))
+    plain = _plain_spans(
+        pl.DataFrame(
+            [("A", *t) for t in told],
+            schema={
+                "symbol": pl.String,
+                "session": pl.Date,
+                "known_at": UTC_MICROS,
+                "weight": pl.Float64,
+                "member": pl.Boolean,
+            },
+            orient="row",
+        )
+    )
+    assert sorted(plain.drop("who", "weight").rows()) == sorted(
+        (start, until, since, superseded) for start, until, _, since, superseded in _spans(told)
+    )
 
 
 def test_an_entry_that_was_announced_is_no_membership_yet() -> None:
     """Known on day 2, effective on day 5: nobody before; and if it is called off on day 4, nobody at all."""
     entry = {"index": "x", "symbol": "A", "session": on(5), "member": True, "weight": None}
-    announced = pl.DataFrame([{**entry, "withdrawn": False, "known_at": knew(2)}], schema={c: INDEX_MEMBERS.schema[c] for c in (*EVENT, "withdrawn", "known_at")})
+    announced = pl.DataFrame(
+        [{**entry, "withdrawn": False, "known_at": knew(2)}],
+        schema={c: INDEX_MEMBERS.schema[c] for c in (*EVENT, "withdrawn", "known_at")},
+    )
     called_off = announced.with_columns(withdrawn=pl.lit(value=True), known_at=pl.lit(knew(4)))
     days = [on(n) for n in range(8)]
     assert during(Membership.of_index(stored(announced)), days) == {on(n): "A" for n in (5, 6, 7)}
@@ -233,7 +335,21 @@ def test_an_entry_that_was_announced_is_no_membership_yet() -> None:
 def universe(*rows: tuple[int, int, int, int]) -> pl.DataFrame:
     """UNIVERSE rows of (sid, start, until, known), in days."""
     return UNIVERSE.conform(
-        pl.DataFrame([{"session": on(a), "until": on(b), "universe": "u", "sid": sid, "rank": 1, "dollar_volume": 1.0, "known_at": knew(k)} for sid, a, b, k in rows], schema=dict(UNIVERSE.schema))
+        pl.DataFrame(
+            [
+                {
+                    "session": on(a),
+                    "until": on(b),
+                    "universe": "u",
+                    "sid": sid,
+                    "rank": 1,
+                    "dollar_volume": 1.0,
+                    "known_at": knew(k),
+                }
+                for sid, a, b, k in rows
+            ],
+            schema=dict(UNIVERSE.schema),
+        )
     )
 
 
@@ -241,10 +357,19 @@ def test_a_universes_members_are_those_of_its_intervals() -> None:
     """From the first session of an interval to the one before its end, if it was known by then; whoever left is remembered, and for so long only."""
     membership = Membership.of_universe(universe((1, 0, 5, 0), (1, 5, 9, 5), (2, 0, 5, 0), (3, 5, 9, 7)))
     days = [on(n) for n in (-1, 0, 4, 5, 6, 7, 8, 9)]
-    found = {d: g["who"].to_list() for (d,), g in membership.at(days, DAILY).partition_by("session", as_dict=True).items()}
+    found = {
+        d: g["who"].to_list() for (d,), g in membership.at(days, DAILY).partition_by("session", as_dict=True).items()
+    }
     assert found == {on(0): [1, 2], on(4): [1, 2], on(5): [1], on(6): [1], on(7): [1, 3], on(8): [1, 3]}
     asked = [on(4), on(5), on(35), on(36)]
-    assert membership.former(asked, DAILY, months=1).rows() == [(on(5), 2), (on(35), 1), (on(35), 2), (on(35), 3), (on(36), 1), (on(36), 3)]
+    assert membership.former(asked, DAILY, months=1).rows() == [
+        (on(5), 2),
+        (on(35), 1),
+        (on(35), 2),
+        (on(35), 3),
+        (on(36), 1),
+        (on(36), 3),
+    ]
     assert membership.intervals(on(8), DAILY).rows() == [(1, on(0), on(9)), (2, on(0), on(5)), (3, on(5), on(9))]
 
 
@@ -255,7 +380,11 @@ def test_a_universes_members_are_those_of_its_intervals() -> None:
 @given(st.lists(st.tuples(st.integers(1, 2), st.integers(0, 8), st.integers(0, 8)), max_size=6))
 def test_intervals_are_half_open_and_do_not_overlap(rows: list[tuple[int, int, int]]) -> None:
     """Refused exactly where a day belongs to two intervals of one name, or an interval has no day."""
-    frame = pl.DataFrame([(sid, on(a), on(b)) for sid, a, b in rows], schema={"sid": pl.Int64, "start": pl.Date, "until": pl.Date}, orient="row")
+    frame = pl.DataFrame(
+        [(sid, on(a), on(b)) for sid, a, b in rows],
+        schema={"sid": pl.Int64, "start": pl.Date, "until": pl.Date},
+        orient="row",
+    )
     days = [(sid, n) for sid, a, b in rows for n in range(a, b)]
     if len(days) == len(set(days)) and all(a < b for _, a, b in rows):
         check_intervals(frame)
@@ -269,7 +398,12 @@ def test_a_universe_whose_intervals_overlap_is_refused() -> None:
     with pytest.raises(ContractViolation, match="overlap"):
         Membership.of_universe(universe((1, 0, 5, 0), (1, 4, 9, 4)))
     with pytest.raises(ContractViolation, match="without sid"):
-        check_intervals(pl.DataFrame({"sid": [1], "start": [on(0)], "until": [None]}, schema={"sid": pl.Int64, "start": pl.Date, "until": pl.Date}))
+        check_intervals(
+            pl.DataFrame(
+                {"sid": [1], "start": [on(0)], "until": [None]},
+                schema={"sid": pl.Int64, "start": pl.Date, "until": pl.Date},
+            )
+        )
 
 
 # the survivorship guard ----------------------------------------------------------------------------------------------
@@ -298,7 +432,11 @@ def test_membership_is_of_one_index_or_universe() -> None:
 
 def test_membership_answers_for_cuts_only() -> None:
     """Whatever it can be asked takes sessions and the cuts that go with them; what it holds is nobody's to read."""
-    asked = {name: inspect.signature(f) for name, f in inspect.getmembers(Membership, inspect.isfunction) if not name.startswith("_")}
+    asked = {
+        name: inspect.signature(f)
+        for name, f in inspect.getmembers(Membership, inspect.isfunction)
+        if not name.startswith("_")
+    }
     assert asked.keys() == {"at", "former", "intervals"}
     for name, signature in asked.items():
         assert signature.parameters["cuts"].annotation is Cuts, name
@@ -309,7 +447,10 @@ def test_membership_answers_for_cuts_only() -> None:
 
 def test_nobody_is_asked_about() -> None:
     """No session, or no member that anybody ever had: an empty answer with its columns."""
-    for membership, who in ((Membership.of_universe(UNIVERSE.empty()), pl.Int64), (Membership.of_index(INDEX_MEMBERS.empty()), pl.String)):
+    for membership, who in (
+        (Membership.of_universe(UNIVERSE.empty()), pl.Int64),
+        (Membership.of_index(INDEX_MEMBERS.empty()), pl.String),
+    ):
         for sessions in ([], [on(1)]):
             assert dict(membership.at(sessions, DAILY).schema) == {"session": pl.Date, "who": who, "weight": pl.Float64}
             assert dict(membership.former(sessions, DAILY).schema) == {"session": pl.Date, "who": who}

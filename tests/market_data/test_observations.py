@@ -36,12 +36,30 @@ def at(day: date, hour: int = 22) -> datetime:
     return datetime(day.year, day.month, day.day, hour, tzinfo=UTC)
 
 
-def rates(label: date, rows: Sequence[tuple[Any, ...]], known: datetime | None = None, **columns: Sequence[object]) -> Capture:
+def rates(
+    label: date, rows: Sequence[tuple[Any, ...]], known: datetime | None = None, **columns: Sequence[object]
+) -> Capture:
     """A capture of FX rates: (session, base, quote, rate), typed or as text."""
-    frame = pl.DataFrame(rows, schema=["session", "base", "quote", "rate"], orient="row").with_row_index("line", offset=2)
-    frame = frame.with_columns(pl.col("line").cast(pl.Int64), pl.lit(f"{label}.csv").alias("file"), *(pl.Series(c, v) for c, v in columns.items()))
+    frame = pl.DataFrame(rows, schema=["session", "base", "quote", "rate"], orient="row").with_row_index(
+        "line", offset=2
+    )
+    frame = frame.with_columns(
+        pl.col("line").cast(pl.Int64),
+        pl.lit(f"{label}.csv").alias("file"),
+        *(pl.Series(c, v) for c, v in columns.items()),
+    )
     digest = content_id(str(label), frame.rows())
-    return Capture(source="fx", label=label, location="memory", sha256=digest, known_at=known or at(label), assumed=False, dataset="fx_rates", others={"fx_rates": frame}, **BLANK)  # pyright: ignore[reportArgumentType]  # the fields of BLANK
+    return Capture(
+        source="fx",
+        label=label,
+        location="memory",
+        sha256=digest,
+        known_at=known or at(label),
+        assumed=False,
+        dataset="fx_rates",
+        others={"fx_rates": frame},
+        **BLANK,
+    )  # pyright: ignore[reportArgumentType]  # the fields of BLANK
 
 
 class Feed:
@@ -120,13 +138,28 @@ def test_a_row_that_cannot_be_is_refused_with_its_place(store: DeltaStore, case:
     assert (refused["file"], refused["line"], refused["reason"], refused["state"]) == (f"{DAY}.csv", 3, reason, "held")
     assert str(row[3]).strip() in refused["content"]
     found = store.read(DATA_FINDINGS, as_of=None).row(0, named=True)
-    assert (found["rule"], found["severity"], json.loads(found["row"])) == (reason, "refuse", {"file": f"{DAY}.csv", "line": 3})
+    assert (found["rule"], found["severity"], json.loads(found["row"])) == (
+        reason,
+        "refuse",
+        {"file": f"{DAY}.csv", "line": 3},
+    )
     assert store.read(CAPTURES, as_of=None).select("dataset", "rows", "quarantined").rows() == [("fx_rates", 2, 1)]
 
 
 def test_rows_that_contradict_each_other_are_all_refused(store: DeltaStore) -> None:
     """Identical rows are one; of different ones about the same thing none is let in."""
-    numbers = take(store, rates(DAY, [(DAY, "EUR", "USD", 1.08), (DAY, "EUR", "USD", 1.08), (DAY, "GBP", "USD", 1.27), (DAY, "GBP", "USD", 1.30)]))
+    numbers = take(
+        store,
+        rates(
+            DAY,
+            [
+                (DAY, "EUR", "USD", 1.08),
+                (DAY, "EUR", "USD", 1.08),
+                (DAY, "GBP", "USD", 1.27),
+                (DAY, "GBP", "USD", 1.30),
+            ],
+        ),
+    )
     assert (numbers["observed"], numbers["quarantined"]) == (1, 2)
     assert store.read(QUARANTINE, as_of=None)["line"].to_list() == [4, 5]
 
@@ -135,15 +168,35 @@ def test_a_vendor_that_changes_its_columns_is_named(store: DeltaStore) -> None:
     """Schema drift is an error that names the vendor's columns and the contract's, and nothing is written."""
     drifted = rates(DAY, [(DAY, "EUR", "USD", 1.08)])
     frame = drifted.others["fx_rates"].rename({"rate": "mid"})
-    with pytest.raises(ContractViolation, match=r"fx, capture 2024-03-04: the vendor's columns are .*'mid'.* the contract of fx_rates is .*'rate'.*missing \['rate'\], unexpected \['mid'\]"):
-        take(store, Capture(source="fx", label=DAY, location="", sha256="x", known_at=at(DAY), assumed=False, dataset="fx_rates", others={"fx_rates": frame}, **BLANK))  # pyright: ignore[reportArgumentType]  # the fields of BLANK
+    with pytest.raises(
+        ContractViolation,
+        match=r"fx, capture 2024-03-04: the vendor's columns are .*'mid'.* the contract of fx_rates is .*'rate'.*missing \['rate'\], unexpected \['mid'\]",
+    ):
+        take(
+            store,
+            Capture(
+                source="fx",
+                label=DAY,
+                location="",
+                sha256="x",
+                known_at=at(DAY),
+                assumed=False,
+                dataset="fx_rates",
+                others={"fx_rates": frame},
+                **BLANK,
+            ),
+        )  # pyright: ignore[reportArgumentType]  # the fields of BLANK
     assert store.read(CAPTURES, as_of=None).is_empty()
 
 
 def test_a_finding_is_a_row_with_its_own_key(store: DeltaStore) -> None:
     """A rate that stands the other way round is in, found by its key, with what it is beside what it was; the verdict blocks."""
     days = [DAY + timedelta(days=i) for i in range(2)]
-    take(store, rates(days[0], [(days[0], "EUR", "USD", 1.25), (days[0], "GBP", "USD", 1.30)]), rates(days[1], [(days[1], "EUR", "USD", 0.8), (days[1], "GBP", "USD", 1.31)]))
+    take(
+        store,
+        rates(days[0], [(days[0], "EUR", "USD", 1.25), (days[0], "GBP", "USD", 1.30)]),
+        rates(days[1], [(days[1], "EUR", "USD", 0.8), (days[1], "GBP", "USD", 1.31)]),
+    )
     found = store.read(DATA_FINDINGS, as_of=None, where={"rule": "inverted"}).row(0, named=True)
     assert json.loads(found["row"]) == {"base": "EUR", "quote": "USD", "session": str(days[1])}
     assert (found["found"], found["expected"], found["severity"]) == (0.8, 1.25, "block")
@@ -156,8 +209,32 @@ def test_a_hole_in_the_day_is_found(store: DeltaStore) -> None:
     """A bar that does not follow the one before it is a finding; the first one of a day is none."""
     start = datetime(2024, 3, 4, 14, 30, tzinfo=UTC)
     times = [start + timedelta(minutes=m) for m in (0, 1, 4, 5, 24 * 60)]
-    rows = pl.DataFrame({"ts": times, "venue": "X", "symbol": "A", "seconds": 60, "open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume": 1.0, "file": "f", "line": range(1, 6)})
-    capture = Capture(source="x", label=DAY, location="", sha256="x", known_at=at(DAY, 23) + timedelta(days=1), assumed=False, dataset="intraday_bars", others={"intraday_bars": rows}, **BLANK)  # pyright: ignore[reportArgumentType]  # the fields of BLANK
+    rows = pl.DataFrame(
+        {
+            "ts": times,
+            "venue": "X",
+            "symbol": "A",
+            "seconds": 60,
+            "open": 1.0,
+            "high": 1.0,
+            "low": 1.0,
+            "close": 1.0,
+            "volume": 1.0,
+            "file": "f",
+            "line": range(1, 6),
+        }
+    )
+    capture = Capture(
+        source="x",
+        label=DAY,
+        location="",
+        sha256="x",
+        known_at=at(DAY, 23) + timedelta(days=1),
+        assumed=False,
+        dataset="intraday_bars",
+        others={"intraday_bars": rows},
+        **BLANK,
+    )  # pyright: ignore[reportArgumentType]  # the fields of BLANK
     ingest(Feed(capture), store, None, NOW, [DAY], XNYS)
     found = store.read(DATA_FINDINGS, as_of=None, where={"rule": "gap"})
     assert [json.loads(r)["ts"] for r in found["row"]] == ["2024-03-04T14:34:00+00:00"]
@@ -193,14 +270,22 @@ def test_what_comes_behind_a_cut_is_known_at_arrival(store: DeltaStore) -> None:
 
 def test_two_versions_of_one_moment_stand_in_their_order(store: DeltaStore) -> None:
     """Deliveries that claim the same knowledge time and differ are both kept; the later one is in force, and again nothing is new."""
-    captures = [rates(DAY + timedelta(days=i), [(DAY, "EUR", "USD", rate)], known=at(DAY)) for i, rate in enumerate([1.0, 2.0, 3.0])]
+    captures = [
+        rates(DAY + timedelta(days=i), [(DAY, "EUR", "USD", rate)], known=at(DAY))
+        for i, rate in enumerate([1.0, 2.0, 3.0])
+    ]
     take(store, *captures)
     assert values(store) == [(DAY, "EUR", 3.0)]
     assert store.read(FX_RATES, as_of=None)["rate"].to_list() == [1.0, 2.0, 3.0]
 
 
 Rows = list[tuple[date, str, str, float]]
-ROW = st.tuples(st.integers(0, 3).map(lambda i: DAY + timedelta(days=i)), st.sampled_from(["EUR", "GBP"]), st.just("USD"), st.sampled_from([1.0, 1.1, 90.0]))
+ROW = st.tuples(
+    st.integers(0, 3).map(lambda i: DAY + timedelta(days=i)),
+    st.sampled_from(["EUR", "GBP"]),
+    st.just("USD"),
+    st.sampled_from([1.0, 1.1, 90.0]),
+)
 
 
 @settings(max_examples=15, deadline=None)
@@ -246,8 +331,27 @@ def test_adding_a_dataset_is_one_declaration(store: DeltaStore, monkeypatch: pyt
 
     new: Dataset = declared_in_readme("SHORT_INTEREST")
     monkeypatch.setattr(datasets, "DATASETS", (*DATASETS, new))
-    rows = pl.DataFrame({"session": ["2024-03-01"] * 3, "symbol": ["A", "B", "C"], "shares": ["100", "-5", "900000"], "days_to_cover": ["1.0", "1.0", "80.0"], "file": ["f"] * 3, "line": [2, 3, 4]})
-    capture = Capture(source="si", label=DAY, location="", sha256="x", known_at=at(DAY), assumed=False, dataset=new.name, others={new.name: rows}, **BLANK)  # pyright: ignore[reportArgumentType]  # the fields of BLANK
+    rows = pl.DataFrame(
+        {
+            "session": ["2024-03-01"] * 3,
+            "symbol": ["A", "B", "C"],
+            "shares": ["100", "-5", "900000"],
+            "days_to_cover": ["1.0", "1.0", "80.0"],
+            "file": ["f"] * 3,
+            "line": [2, 3, 4],
+        }
+    )
+    capture = Capture(
+        source="si",
+        label=DAY,
+        location="",
+        sha256="x",
+        known_at=at(DAY),
+        assumed=False,
+        dataset=new.name,
+        others={new.name: rows},
+        **BLANK,
+    )  # pyright: ignore[reportArgumentType]  # the fields of BLANK
     report = ingest(Feed(capture), store, None, NOW, [DAY], XNYS)
     assert (report.numbers["observed"], report.numbers["quarantined"]) == (2, 1)
     assert store.read(DATA_FINDINGS, as_of=None, where={"rule": "crowded"})["symbol"].to_list() == ["C"]

@@ -48,7 +48,9 @@ def test_the_thin_session_is_blocked(store: DeltaStore) -> None:
     assert (report.state, report.notes) == ("refused", (f"{DAYS[2]}: coverage",))
     verdicts = store.read(VERDICTS, as_of=None)
     assert [quality.released(verdicts, d, content(store, d, CUTS.of(d)))[0] for d in DAYS] == [True, True, False, True]
-    assert quality.released(verdicts, DAYS[2], content(store, DAYS[2], CUTS.of(DAYS[2])))[1].endswith("0.3 (at least 0.8)")
+    assert quality.released(verdicts, DAYS[2], content(store, DAYS[2], CUTS.of(DAYS[2])))[1].endswith(
+        "0.3 (at least 0.8)"
+    )
 
 
 def test_no_row_means_no(store: DeltaStore) -> None:
@@ -74,7 +76,9 @@ def test_a_range_of_verdicts_equals_its_days(store: DeltaStore) -> None:
 def test_the_hash_knows_content_not_origin(store: DeltaStore) -> None:
     """Another file, line or time is the same content; another price or volume is not, and row order does not count."""
     rows = in_force(store.read(BARS, as_of=None, first=DAYS[0], last=DAYS[0]), BARS)
-    same = rows.with_columns(file=pl.lit("other"), line=pl.lit(1, pl.Int64), known_at=pl.lit(NOW)).sample(fraction=1.0, shuffle=True, seed=1)
+    same = rows.with_columns(file=pl.lit("other"), line=pl.lit(1, pl.Int64), known_at=pl.lit(NOW)).sample(
+        fraction=1.0, shuffle=True, seed=1
+    )
     assert quality.session_hash(same) == quality.session_hash(rows)
     for changed in (pl.col("close") + 1e-12, pl.col("volume") + 1):
         assert quality.session_hash(rows.with_columns(changed)) != quality.session_hash(rows)
@@ -88,7 +92,9 @@ def partition(**columns: Any) -> pl.DataFrame:
         volume_before=pl.lit(90, pl.Int64), split_ratio=pl.lit(None, pl.Float64), dividend=pl.lit(None, pl.Float64), gap_share=0.0, uncovered_share=0.0, acted=pl.lit(value=False), captured=pl.lit(value=True), usual_rows=100.0, quarantined_share=0.0,
     )  # fmt: skip
     few, first = columns.pop("rows", 1), pl.int_range(pl.len())
-    return base.with_columns(pl.when(first < few).then(pl.lit(v)).otherwise(pl.col(c)).alias(c) for c, v in columns.items())
+    return base.with_columns(
+        pl.when(first < few).then(pl.lit(v)).otherwise(pl.col(c)).alias(c) for c, v in columns.items()
+    )
 
 
 BROKEN = {
@@ -116,9 +122,16 @@ def test_each_rule_finds_its_fault_only(name: str) -> None:
     """Sound rows pass every rule; each fault fails the one rule that asks for it, and where single rows are wrong, they are the findings."""
     assert quality.verdict(FIRST, partition(), CUTS)["passed"].all()
     assert findings(BARS, partition(), quality.RULES, NOW).is_empty()
-    assert sorted(quality.verdict(FIRST, BROKEN[name], CUTS).filter(~pl.col("passed"))["rule"].to_list()) == sorted([name, *ALSO.get(name, [])])
+    assert sorted(quality.verdict(FIRST, BROKEN[name], CUTS).filter(~pl.col("passed"))["rule"].to_list()) == sorted(
+        [name, *ALSO.get(name, [])]
+    )
     found = findings(BARS, BROKEN[name], quality.RULES, NOW).filter(pl.col("rule") == name)
-    by_row = next(r for r in quality.RULES if r.name == name).severity != "block" or name in {"ohlc_valid", "no_duplicates", "stale", "unit"}
+    by_row = next(r for r in quality.RULES if r.name == name).severity != "block" or name in {
+        "ohlc_valid",
+        "no_duplicates",
+        "stale",
+        "unit",
+    }
     assert (found.height > 0) == (by_row and name != "gaps")
     assert all(json.loads(row)["sid"] in range(11) for row in found["row"])
 
@@ -128,12 +141,21 @@ def test_all_rules_are_tried() -> None:
     assert sorted(BROKEN) == sorted(r.name for r in quality.RULES)
 
 
-def test_a_gap_is_a_finding_on_the_name_that_is_missing(tmp_path: Path, capture: Callable[..., Any], captures: Any) -> None:
+def test_a_gap_is_a_finding_on_the_name_that_is_missing(
+    tmp_path: Path, capture: Callable[..., Any], captures: Any
+) -> None:
     """A listed name that traded the session before and has no bar is found by its own key, as known at the cut; of a thin session the verdict speaks, not each name."""
     names = [f"N{i}" for i in range(10)]
     there = {DAYS[0]: names, DAYS[1]: names[:9], DAYS[2]: names[:3], DAYS[3]: names}
     opened = DeltaStore(tmp_path)
-    ingest(captures({d: capture(d, [(n, d, 10.0 + d.day) for n in held]) for d, held in there.items()}), opened, None, NOW, DAYS, XNYS)
+    ingest(
+        captures({d: capture(d, [(n, d, 10.0 + d.day) for n in held]) for d, held in there.items()}),
+        opened,
+        None,
+        NOW,
+        DAYS,
+        XNYS,
+    )
     quality.gate(opened, CUTS, DAYS)
     gaps = opened.read(DATA_FINDINGS, as_of=None, where={"rule": "gaps"})
     assert gaps.select("session", "symbol", "known_at").rows() == [(DAYS[1], "N9", CUTS.of(DAYS[1]))]

@@ -38,7 +38,9 @@ def april(panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> DeltaStore:
 
 def test_tripled_rows_collapse(april: DeltaStore) -> None:
     """Of the 2015-04-06 capture one bar per name remains."""
-    bars = april.read(BARS, as_of=None, first=date(2015, 4, 6), last=date(2015, 4, 6)).filter(pl.col("capture") == date(2015, 4, 6))
+    bars = april.read(BARS, as_of=None, first=date(2015, 4, 6), last=date(2015, 4, 6)).filter(
+        pl.col("capture") == date(2015, 4, 6)
+    )
     assert bars.height == bars["sid"].n_unique() > 2400
 
 
@@ -50,14 +52,21 @@ def test_conflicting_bars_are_quarantined(april: DeltaStore) -> None:
     assert conflicts.height == 9
     assert conflicts["capture"].unique().to_list() == [date(2015, 4, 6)]
     sid = april.read(BARS, as_of=None).filter(pl.col("symbol") == "AEO")["sid"][0]
-    assert april.read(ACTIONS, as_of=None, where={"sid": sid}).select("session", "kind", "cash").rows() == [(date(2015, 4, 6), "dividend", Decimal("0.12"))]
+    assert april.read(ACTIONS, as_of=None, where={"sid": sid}).select("session", "kind", "cash").rows() == [
+        (date(2015, 4, 6), "dividend", Decimal("0.12"))
+    ]
 
 
 def test_starbucks_splits(april: DeltaStore) -> None:
     """SBUX 2:1 ex 2015-04-09 is found through a factor of 0.500053, and known the next morning."""
     sid = april.read(BARS, as_of=None).filter(pl.col("symbol") == "SBUX")["sid"][0]
     split = april.read(ACTIONS, as_of=CUTS.of(date(2015, 4, 9)), where={"sid": sid}).row(0, named=True)
-    assert (split["session"], split["kind"], split["numerator"], split["denominator"]) == (date(2015, 4, 9), "split", 2, 1)
+    assert (split["session"], split["kind"], split["numerator"], split["denominator"]) == (
+        date(2015, 4, 9),
+        "split",
+        2,
+        1,
+    )
     assert (split["capture"], split["line"], split["withdrawn"]) == (date(2015, 4, 9), 1251570, False)
 
 
@@ -119,7 +128,14 @@ def test_a_nearly_empty_capture_is_refused(panel: Panel, tmp_path: Path) -> None
 @pytest.fixture(scope="module")
 def chubb(panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> DeltaStore:
     """January 2016 of the symbols around the merger, and a few that go on."""
-    return load(tmp_path_factory.mktemp("chubb"), panel(date(2016, 1, 8), date(2016, 1, 29), ["CB", "ACE", "AAPL", "MSFT", "IACI", "IAC", "GOOG", "GOOGL", "XOM", "GE"]))
+    return load(
+        tmp_path_factory.mktemp("chubb"),
+        panel(
+            date(2016, 1, 8),
+            date(2016, 1, 29),
+            ["CB", "ACE", "AAPL", "MSFT", "IACI", "IAC", "GOOG", "GOOGL", "XOM", "GE"],
+        ),
+    )
 
 
 def test_one_symbol_two_instruments(chubb: DeltaStore) -> None:
@@ -128,7 +144,9 @@ def test_one_symbol_two_instruments(chubb: DeltaStore) -> None:
     cb = chubb.read(BARS, as_of=None, first=day, last=day, where={"symbol": "CB"}).sort("known_at", "withdrawn")
     assert cb["sid"].n_unique() == 2
     first = in_force(chubb.read(BARS, as_of=CUTS.of(day), first=day, last=day, where={"symbol": "CB"}), BARS)
-    later = in_force(chubb.read(BARS, as_of=CUTS.of(date(2016, 1, 15)), first=day, last=day, where={"symbol": "CB"}), BARS)
+    later = in_force(
+        chubb.read(BARS, as_of=CUTS.of(date(2016, 1, 15)), first=day, last=day, where={"symbol": "CB"}), BARS
+    )
     assert first["close"].to_list() == [127.260002]
     assert later["close"].to_list() == [111.019997]
     assert set(first["sid"]).isdisjoint(later["sid"])
@@ -155,7 +173,9 @@ def test_a_renamed_company_is_the_same(panel: Panel, tmp_path: Path) -> None:
     """Google becomes Alphabet in October 2015: GOOG and GOOGL stay the two instruments that they were."""
     store = load(tmp_path, panel(date(2015, 9, 28), date(2015, 10, 9), ["GOOG", "GOOGL", "AAPL"]))
     listings = store.read(LISTINGS, as_of=None).filter(pl.col("symbol").str.starts_with("GOOG"))
-    assert listings.group_by("symbol", "sid").agg(pl.col("name").sort()).sort("symbol").select("symbol", "name").rows() == [(s, ["Alphabet Inc.", "Google Inc."]) for s in ("GOOG", "GOOGL")]
+    assert listings.group_by("symbol", "sid").agg(pl.col("name").sort()).sort("symbol").select(
+        "symbol", "name"
+    ).rows() == [(s, ["Alphabet Inc.", "Google Inc."]) for s in ("GOOG", "GOOGL")]
 
 
 def test_a_ticker_is_reused(panel: Panel, tmp_path: Path) -> None:
@@ -172,7 +192,9 @@ def test_a_split_adjusted_a_day_early_is_booked_once(panel: Panel, tmp_path: Pat
     """IO 1:15 shows in adj_close on 2016-02-04 and in the price on 2016-02-05: one action, ex 2016-02-05."""
     store = load(tmp_path, panel(date(2016, 2, 1), date(2016, 2, 9), ["IO", "AAPL"]))
     splits = store.read(ACTIONS, as_of=None, where={"kind": "split"})
-    assert splits.select("session", "numerator", "denominator", "capture").rows() == [(date(2016, 2, 5), 1, 15, date(2016, 2, 4))]
+    assert splits.select("session", "numerator", "denominator", "capture").rows() == [
+        (date(2016, 2, 5), 1, 15, date(2016, 2, 4))
+    ]
 
 
 def test_a_real_range_equals_its_days(panel: Panel, tmp_path: Path) -> None:

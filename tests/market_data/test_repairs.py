@@ -29,7 +29,9 @@ def sent(capture: Callable[..., Any], captures: Any) -> Any:
     """Four captures of three names; in the second, two rows say different things about one of them; the last repeats the one before."""
     names = [("AA", 10.0), ("BB", 20.0), ("CC", 30.0)]
     held = {d: capture(d, [(n, d, c + i) for n, c in names]) for i, d in enumerate(DAYS)}
-    held[DAYS[1]] = capture(DAYS[1], [("AA", DAYS[1], 11.0), ("BB", DAYS[1], 21.0), ("CC", DAYS[1], 31.0), ("CC", DAYS[1], 99.0)])
+    held[DAYS[1]] = capture(
+        DAYS[1], [("AA", DAYS[1], 11.0), ("BB", DAYS[1], 21.0), ("CC", DAYS[1], 31.0), ("CC", DAYS[1], 99.0)]
+    )
     held[DAYS[3]] = capture(DAYS[3], [("AA", DAYS[2], 12.0), *((n, DAYS[3], c + 3) for n, c in names)])
     return captures(held)
 
@@ -45,7 +47,11 @@ def home(tmp_path: Path, sent: Any) -> tuple[DeltaStore, SqliteLedger]:
 
 def bar(store: DeltaStore, symbol: str, session: date, as_of: datetime | None = None) -> list[float]:
     """The close in force."""
-    return in_force(store.read(BARS, as_of=as_of, first=session, last=session), BARS).filter(pl.col("symbol") == symbol)["close"].to_list()
+    return (
+        in_force(store.read(BARS, as_of=as_of, first=session, last=session), BARS)
+        .filter(pl.col("symbol") == symbol)["close"]
+        .to_list()
+    )
 
 
 def test_a_released_row_is_known_from_then_on(home: tuple[DeltaStore, SqliteLedger]) -> None:
@@ -57,9 +63,14 @@ def test_a_released_row_is_known_from_then_on(home: tuple[DeltaStore, SqliteLedg
     release(store, ledger, right, now=NOW, **WHO)
     assert bar(store, "CC", DAYS[1]) == [31.0]
     assert bar(store, "CC", DAYS[1], NOW - timedelta(microseconds=1)) == []
-    row = in_force(store.read(BARS, as_of=None, first=DAYS[1], last=DAYS[1]), BARS).filter(symbol="CC").row(0, named=True)
+    row = (
+        in_force(store.read(BARS, as_of=None, first=DAYS[1], last=DAYS[1]), BARS).filter(symbol="CC").row(0, named=True)
+    )
     assert (row["file"], row["line"]) == tuple(held.filter(id=right).select("file", "line").row(0))
-    assert row["sid"] == in_force(store.read(BARS, as_of=None, first=DAYS[0], last=DAYS[0]), BARS).filter(symbol="CC")["sid"].item()
+    assert (
+        row["sid"]
+        == in_force(store.read(BARS, as_of=None, first=DAYS[0], last=DAYS[0]), BARS).filter(symbol="CC")["sid"].item()
+    )
     assert listed(store.read(QUARANTINE, as_of=None))["id"].to_list() == [i for i in held["id"] if i != right]
     assert find(store, right)["state"] == "released"
     assert [(a["act"], a["subject"], a["by"]) for a in ledger.audited()] == [("release quarantined row", right, "ada")]
@@ -114,10 +125,19 @@ def test_what_is_no_row_cannot_be_released(home: tuple[DeltaStore, SqliteLedger]
     assert ledger.audited() == []
 
 
-def test_what_a_later_capture_brought_needs_no_release(home: tuple[DeltaStore, SqliteLedger], capture: Callable[..., Any], captures: Any) -> None:
+def test_what_a_later_capture_brought_needs_no_release(
+    home: tuple[DeltaStore, SqliteLedger], capture: Callable[..., Any], captures: Any
+) -> None:
     """A row that stands by now is told so, and stays held until it is dropped."""
     store, ledger = home
-    ingest(captures({DAYS[3]: capture(DAYS[3], [("CC", DAYS[1], 31.0), ("CC", DAYS[3], 33.0)])}), store, None, NOW, [DAYS[3]], XNYS)
+    ingest(
+        captures({DAYS[3]: capture(DAYS[3], [("CC", DAYS[1], 31.0), ("CC", DAYS[3], 33.0)])}),
+        store,
+        None,
+        NOW,
+        [DAYS[3]],
+        XNYS,
+    )
     (right,) = listed(store.read(QUARANTINE, as_of=None)).filter(pl.col("content").str.contains("31"))["id"]
     with pytest.raises(DataError, match="a later capture brought it"):
         release(store, ledger, right, now=NOW, **WHO)
@@ -150,7 +170,9 @@ def test_a_repair_is_a_later_row(home: tuple[DeltaStore, SqliteLedger], sent: An
     assert [a["act"] for a in ledger.audited()] == ["repair bar"]
 
 
-def test_a_vendor_that_corrects_itself_is_believed(home: tuple[DeltaStore, SqliteLedger], capture: Callable[..., Any], captures: Any) -> None:
+def test_a_vendor_that_corrects_itself_is_believed(
+    home: tuple[DeltaStore, SqliteLedger], capture: Callable[..., Any], captures: Any
+) -> None:
     """After a repair, a capture that says a third thing is in force."""
     store, ledger = home
     repair(store, ledger, "AA", DAYS[2], {"close": 12.5, "high": 12.5}, now=NOW, **WHO)

@@ -47,9 +47,19 @@ def put(store: DeltaStore, table: Table, known_at: datetime, **row: Any) -> None
     store.append(table, pl.DataFrame([full], schema=dict(table.schema)))
 
 
-def bar(store: DeltaStore, known_at: datetime, close: float = 10.0, *, sid: int = 1, withdrawn: bool = False, **more: Any) -> None:
+def bar(
+    store: DeltaStore, known_at: datetime, close: float = 10.0, *, sid: int = 1, withdrawn: bool = False, **more: Any
+) -> None:
     """Append a version of the bar of `DAY`."""
-    put(store, BARS, known_at, sid=sid, symbol=f"S{sid}", **{**dict.fromkeys(("open", "high", "low", "close"), close), "volume": 100, **more}, withdrawn=withdrawn)
+    put(
+        store,
+        BARS,
+        known_at,
+        sid=sid,
+        symbol=f"S{sid}",
+        **{**dict.fromkeys(("open", "high", "low", "close"), close), "volume": 100, **more},
+        withdrawn=withdrawn,
+    )
 
 
 Version = tuple[datetime, float | None]  # None: withdrawn
@@ -58,26 +68,56 @@ CASES: Sequence[tuple[str, Sequence[Version], Sequence[tuple[str, str | None, st
     ("one version, in time", [(BEFORE, 10.0)], [], [(BEFORE, 10.0)]),
     ("restated", [(BEFORE, 10.0), (AFTER, 11.0)], [("restated", "10.0", "11.0")], [(BEFORE, 11.0)]),
     ("the same again", [(BEFORE, 10.0), (AFTER, 10.0)], [], [(BEFORE, 10.0), (AFTER, 10.0)]),
-    ("restated twice", [(BEFORE, 10.0), (AFTER, 11.0), (LATER, 12.0)], [("restated", "11.0", "12.0"), ("restated", "10.0", "11.0")], [(BEFORE, 12.0)]),
-    ("restated and taken back", [(BEFORE, 10.0), (AFTER, 11.0), (LATER, 10.0)], [("restated", "11.0", "10.0"), ("restated", "10.0", "11.0")], [(BEFORE, 10.0)]),
+    (
+        "restated twice",
+        [(BEFORE, 10.0), (AFTER, 11.0), (LATER, 12.0)],
+        [("restated", "11.0", "12.0"), ("restated", "10.0", "11.0")],
+        [(BEFORE, 12.0)],
+    ),
+    (
+        "restated and taken back",
+        [(BEFORE, 10.0), (AFTER, 11.0), (LATER, 10.0)],
+        [("restated", "11.0", "10.0"), ("restated", "10.0", "11.0")],
+        [(BEFORE, 10.0)],
+    ),
     ("withdrawn", [(BEFORE, 10.0), (AFTER, None)], [("withdrawn", "10.0", None)], [(BEFORE, None)]),
-    ("withdrawn and returned", [(BEFORE, 10.0), (AFTER, None), (LATER, 10.0)], [("returned", None, "10.0"), ("withdrawn", "10.0", None)], [(BEFORE, 10.0)]),
+    (
+        "withdrawn and returned",
+        [(BEFORE, 10.0), (AFTER, None), (LATER, 10.0)],
+        [("returned", None, "10.0"), ("withdrawn", "10.0", None)],
+        [(BEFORE, 10.0)],
+    ),
     ("late", [(AFTER, 10.0)], [("late", None, "10.0")], [(CUTS.of(DAY), 10.0)]),
-    ("late, then restated", [(AFTER, 10.0), (LATER, 11.0)], [("restated", "10.0", "11.0"), ("late", None, "10.0")], [(CUTS.of(DAY), 11.0)]),
+    (
+        "late, then restated",
+        [(AFTER, 10.0), (LATER, 11.0)],
+        [("restated", "10.0", "11.0"), ("late", None, "10.0")],
+        [(CUTS.of(DAY), 11.0)],
+    ),
 ]
 
 
 @pytest.mark.parametrize(("versions", "told", "reads"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
-def test_what_counts_as_a_change(store: DeltaStore, versions: Sequence[Version], told: Sequence[tuple[str, str | None, str | None]], reads: Sequence[Version]):
+def test_what_counts_as_a_change(
+    store: DeltaStore,
+    versions: Sequence[Version],
+    told: Sequence[tuple[str, str | None, str | None]],
+    reads: Sequence[Version],
+):
     """Each sequence of versions gives the changes of the table above, and over the overlay the versions that were always right."""
     for known_at, close in versions:
         bar(store, known_at, close or 10.0, withdrawn=close is None)
     found = changes(store, CUTS, Selection())
     assert found.schema == pl.Schema(CHANGES)
-    closes = [tuple(None if said is None else str(json.loads(said)["close"]) for said in (r["old"], r["new"])) for r in found.iter_rows(named=True)]
+    closes = [
+        tuple(None if said is None else str(json.loads(said)["close"]) for said in (r["old"], r["new"]))
+        for r in found.iter_rows(named=True)
+    ]
     assert [(kind, *c) for kind, c in zip(found["kind"], closes, strict=True)] == list(told)
     rows = Overlay(store, as_if_known(store, CUTS, Selection())).read(BARS, as_of=None)
-    assert [(k, None if w else c) for k, c, w in rows.select("known_at", "close", "withdrawn").iter_rows()] == list(reads)
+    assert [(k, None if w else c) for k, c, w in rows.select("known_at", "close", "withdrawn").iter_rows()] == list(
+        reads
+    )
 
 
 def test_only_what_differs_is_told(store: DeltaStore):
@@ -102,7 +142,9 @@ def test_the_selection(store: DeltaStore, selection: Selection, sids: Sequence[i
         bar(store, BEFORE, sid=sid)
         bar(store, known_at, 11.0, sid=sid)
     assert sorted(changes(store, CUTS, selection)["sid"]) == list(sids)
-    assert sorted(f.shown["sid"].to_list() for f in as_if_known(store, CUTS, selection).values()) == ([list(sids)] if sids else [])
+    assert sorted(f.shown["sid"].to_list() for f in as_if_known(store, CUTS, selection).values()) == (
+        [list(sids)] if sids else []
+    )
 
 
 def test_an_earlier_change_that_is_not_meant_stays(store: DeltaStore):
@@ -140,7 +182,10 @@ def test_every_table_of_vendors_is_watched(store: DeltaStore):
     put(store, LISTINGS, BEFORE, sid=1, symbol="ONE", listed=True)
     put(store, LISTINGS, AFTER, sid=1, symbol="UNO", listed=True)
     found = changes(store, CUTS, Selection())
-    assert set(found.select("table", "row", "symbol").rows()) == {("fx_rates", "EUR USD", None), ("listings", "listings", "UNO")}
+    assert set(found.select("table", "row", "symbol").rows()) == {
+        ("fx_rates", "EUR USD", None),
+        ("listings", "listings", "UNO"),
+    }
     assert changes(store, CUTS, Selection(symbols=("UNO",), sids=(1,)))["table"].to_list() == ["listings"]
 
 

@@ -32,12 +32,26 @@ def knew(n: int) -> datetime:
 
 def listings(*rows: tuple[int, int, str, bool, int]) -> pl.DataFrame:
     """LISTINGS of (session, sid, symbol, listed, known), days counted from `DAY`."""
-    made = [{"session": on(s), "sid": sid, "symbol": symbol, "name": symbol, "sector": None, "listed": listed, "capture": on(s), "known_at": knew(k)} for s, sid, symbol, listed, k in rows]
+    made = [
+        {
+            "session": on(s),
+            "sid": sid,
+            "symbol": symbol,
+            "name": symbol,
+            "sector": None,
+            "listed": listed,
+            "capture": on(s),
+            "known_at": knew(k),
+        }
+        for s, sid, symbol, listed, k in rows
+    ]
     return LISTINGS.conform(pl.DataFrame(made, schema=dict(LISTINGS.schema)))
 
 
 def asked(*rows: tuple[str, int]) -> pl.DataFrame:
-    return pl.DataFrame([(symbol, on(n)) for symbol, n in rows], schema={"symbol": pl.String, "session": pl.Date}, orient="row")
+    return pl.DataFrame(
+        [(symbol, on(n)) for symbol, n in rows], schema={"symbol": pl.String, "session": pl.Date}, orient="row"
+    )
 
 
 def sids(rows: pl.DataFrame, held: pl.DataFrame, cut: int = 99) -> list[int | None]:
@@ -48,7 +62,9 @@ def test_a_ticker_change_keeps_the_instrument() -> None:
     """One instrument, two symbols one after the other: each means it in its own time, and neither in the other's."""
     held = listings((0, 7, "FB", True, 0), (10, 7, "META", True, 10))
     assert sids(asked(("FB", 9), ("FB", 10), ("META", 9), ("META", 10), ("FB", -1)), held) == [7, None, None, 7, None]
-    assert symbols(pl.DataFrame({"sid": [7, 7, 8], "session": [on(9), on(10), on(9)]}), held, knew(99))["symbol"].to_list() == ["FB", "META", None]
+    assert symbols(pl.DataFrame({"sid": [7, 7, 8], "session": [on(9), on(10), on(9)]}), held, knew(99))[
+        "symbol"
+    ].to_list() == ["FB", "META", None]
 
 
 def test_a_ticker_used_again_is_another_instrument() -> None:
@@ -74,7 +90,9 @@ def test_of_two_claims_the_later_listing_has_it_while_it_lasts() -> None:
 @pytest.mark.parametrize("written", ["BRK.B", "BRK-B", "BRK/B", "BRK B", "BRK_B", " brk.b ", "BRK - B"])
 def test_punctuation_does_not_matter(written: str) -> None:
     """However a vendor writes a share class, on either side, it is the same symbol; another class is another one."""
-    assert sids(asked((written, 1)), listings((0, 5, "BRK.B", True, 0), (0, 6, "BRK.A", True, 0), (0, 8, "BRKB", True, 0))) == [5]
+    assert sids(
+        asked((written, 1)), listings((0, 5, "BRK.B", True, 0), (0, 6, "BRK.A", True, 0), (0, 8, "BRKB", True, 0))
+    ) == [5]
     assert sids(asked(("BRK.B", 1)), listings((0, 5, written, True, 0))) == [5]
     assert pl.DataFrame({"symbol": [written]}).select(canonical()).item() == "BRK.B"
 
@@ -82,7 +100,12 @@ def test_punctuation_does_not_matter(written: str) -> None:
 def test_rows_keep_their_order_and_columns() -> None:
     """Nothing but `sid` is added, also where nothing is known, where rows repeat, and where symbol or session is missing."""
     rows = asked(("B", 5), ("A", 1), ("B", 5), ("A", 0)).with_columns(weight=pl.Series([0.1, 0.2, 0.3, 0.4]))
-    rows = pl.concat([rows, pl.DataFrame({"symbol": [None, "A"], "session": [on(1), None], "weight": [0.5, 0.6]}, schema=rows.schema)])
+    rows = pl.concat(
+        [
+            rows,
+            pl.DataFrame({"symbol": [None, "A"], "session": [on(1), None], "weight": [0.5, 0.6]}, schema=rows.schema),
+        ]
+    )
     out = resolve(rows, listings((0, 1, "A", True, 0)), knew(9))
     assert out.columns == ["symbol", "session", "weight", "sid"]
     assert out.drop("sid").equals(rows)
@@ -95,14 +118,20 @@ def brute(held: pl.DataFrame, symbol: str, session: date, cut: datetime) -> int 
     """By the definition: what each instrument's last event by the session says, as last known by the cut."""
     claims: list[tuple[date, datetime, int]] = []
     for sid in held["sid"].unique().to_list():
-        known = [r for r in held.filter(pl.col("sid") == sid).sort("known_at").iter_rows(named=True) if r["known_at"] <= cut]
+        known = [
+            r for r in held.filter(pl.col("sid") == sid).sort("known_at").iter_rows(named=True) if r["known_at"] <= cut
+        ]
         said = {r["session"]: r for r in known if r["session"] <= session}
         if said and (last := said[max(said)])["listed"] and last["symbol"] == symbol:
             claims.append((last["session"], last["known_at"], sid))
     return max(claims)[2] if claims else None
 
 
-EVENTS = st.lists(st.tuples(st.integers(0, 6), st.integers(1, 3), st.sampled_from("AB"), st.booleans(), st.integers(0, 6)), max_size=9, unique_by=lambda r: (r[0], r[1], r[4]))
+EVENTS = st.lists(
+    st.tuples(st.integers(0, 6), st.integers(1, 3), st.sampled_from("AB"), st.booleans(), st.integers(0, 6)),
+    max_size=9,
+    unique_by=lambda r: (r[0], r[1], r[4]),
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -121,12 +150,26 @@ def test_the_symbol_that_changed_hands(panel: Callable[..., Any], tmp_path: Path
     """In the real panel CB is old Chubb; the capture of 2016-01-15 shows that on the 14th it was another instrument already: what was asked before it stays answered as then."""
     store = DeltaStore(tmp_path)
     days = XNYS.between(date(2016, 1, 4), date(2016, 1, 22))
-    ingest(panel(days[0], days[-1], ["CB", "ACE", "AAPL", "MSFT", "IACI", "GOOG", "XOM", "GE"]), store, None, NOW, days, XNYS)
+    ingest(
+        panel(days[0], days[-1], ["CB", "ACE", "AAPL", "MSFT", "IACI", "GOOG", "XOM", "GE"]),
+        store,
+        None,
+        NOW,
+        days,
+        XNYS,
+    )
     held, bars = store.read(LISTINGS, as_of=None), store.read(BARS, as_of=None).filter(pl.col("symbol") == "CB")
-    rows = pl.DataFrame({"symbol": ["CB", "CB", "cb ", "ACE", "ACE"], "session": [date(2016, 1, d) for d in (13, 14, 19, 13, 19)]})
-    old, new = (bars.filter((pl.col("session") == date(2016, 1, 14)) & (pl.col("close") == c))["sid"][0] for c in (127.260002, 111.019997))
+    rows = pl.DataFrame(
+        {"symbol": ["CB", "CB", "cb ", "ACE", "ACE"], "session": [date(2016, 1, d) for d in (13, 14, 19, 13, 19)]}
+    )
+    old, new = (
+        bars.filter((pl.col("session") == date(2016, 1, 14)) & (pl.col("close") == c))["sid"][0]
+        for c in (127.260002, 111.019997)
+    )
     ace = store.read(BARS, as_of=None).filter(pl.col("symbol") == "ACE")["sid"][0]
     assert resolve(rows, held, CUTS.of(date(2016, 1, 14)))["sid"].to_list() == [old, old, old, ace, ace]
     assert resolve(rows, held, NOW)["sid"].to_list() == [old, new, new, ace, None]
     assert len({old, new, ace}) == 3
-    assert symbols(pl.DataFrame({"sid": [old, old, ace, ace], "session": [date(2016, 1, d) for d in (13, 14, 13, 14)]}), held, NOW)["symbol"].to_list() == ["CB", None, "ACE", None]
+    assert symbols(
+        pl.DataFrame({"sid": [old, old, ace, ace], "session": [date(2016, 1, d) for d in (13, 14, 13, 14)]}), held, NOW
+    )["symbol"].to_list() == ["CB", None, "ACE", None]

@@ -41,7 +41,14 @@ def close(symbol: str, day: date) -> float | None:
 @pytest.fixture(scope="module")
 def store(capture: Callable[..., Any], captures: Any, tmp_path_factory: pytest.TempPathFactory) -> DeltaStore:
     """Seven weeks of six names."""
-    held = {d: capture(d, [(s, d, c) for s in CLOSES if (c := close(s, d)) is not None], {s: s for s in CLOSES if close(s, d) is not None}) for d in DAYS}
+    held = {
+        d: capture(
+            d,
+            [(s, d, c) for s in CLOSES if (c := close(s, d)) is not None],
+            {s: s for s in CLOSES if close(s, d) is not None},
+        )
+        for d in DAYS
+    }
     monday = date(2016, 4, 4)
     restated = [("C", d, 99.0) for d in XNYS.between(DAYS[3], date(2016, 4, 1))]  # known behind the cut of 2016-04-01
     held[monday] = capture(monday, restated + [(s, monday, close(s, monday)) for s in CLOSES], {s: s for s in CLOSES})
@@ -68,7 +75,10 @@ class Drawn:
 
 def symbols(store: Any, frame: pl.DataFrame) -> dict[date, str]:
     names = store.read(BARS, as_of=None).select("sid", "symbol").unique()
-    return {d: "".join(sorted(g["symbol"])) for (d,), g in frame.join(names, on="sid").sort("session").partition_by("session", as_dict=True).items()}  # type: ignore[misc]
+    return {
+        d: "".join(sorted(g["symbol"]))
+        for (d,), g in frame.join(names, on="sid").sort("session").partition_by("session", as_dict=True).items()
+    }  # type: ignore[misc]
 
 
 def draw(store: DeltaStore, root: Path, sessions: Sequence[date]) -> Drawn:
@@ -81,10 +91,22 @@ def test_the_most_liquid_are_drawn_monthly(store: DeltaStore, tmp_path: Path) ->
     """From the session that completes the lookback, then at each month's first: by median dollar volume, above the price floor, listed."""
     drawn = draw(store, tmp_path, DAYS)
     rows = drawn.read(UNIVERSE, as_of=None)
-    assert rows.select("session", "until").unique().sort("session").rows() == [(date(2016, 3, 31), date(2016, 4, 1)), (date(2016, 4, 1), date(2016, 5, 2)), (date(2016, 5, 2), date(2016, 6, 1))]
+    assert rows.select("session", "until").unique().sort("session").rows() == [
+        (date(2016, 3, 31), date(2016, 4, 1)),
+        (date(2016, 4, 1), date(2016, 5, 2)),
+        (date(2016, 5, 2), date(2016, 6, 1)),
+    ]
     by_day = symbols(drawn, Membership.of_universe(rows).at(DAYS, CUTS).rename({"who": "sid"}))
-    assert [by_day.get(d) for d in (DAYS[6], DAYS[7], date(2016, 4, 1), date(2016, 4, 29), date(2016, 5, 2))] == [None, "ABE", "ABE", "ABE", "ABD"]
-    assert rows.select((pl.col("known_at") == pl.col("session").map_elements(CUTS.of, return_dtype=pl.Datetime("us", "UTC"))).all()).item()
+    assert [by_day.get(d) for d in (DAYS[6], DAYS[7], date(2016, 4, 1), date(2016, 4, 29), date(2016, 5, 2))] == [
+        None,
+        "ABE",
+        "ABE",
+        "ABE",
+        "ABD",
+    ]
+    assert rows.select(
+        (pl.col("known_at") == pl.col("session").map_elements(CUTS.of, return_dtype=pl.Datetime("us", "UTC"))).all()
+    ).item()
 
 
 def test_a_range_of_months_equals_its_days(store: DeltaStore, tmp_path: Path) -> None:
@@ -105,17 +127,27 @@ def test_later_rows_change_nothing(store: DeltaStore) -> None:
             return super().read(table, as_of=min(as_of or NOW, CUTS.of(date(2016, 4, 1))), **more)
 
     first = date(2016, 4, 1)
-    assert_frame_equal(universe.select(store, CUTS, RULE, first), universe.select(Until(store.root), CUTS, RULE, first), check_exact=True)
+    assert_frame_equal(
+        universe.select(store, CUTS, RULE, first),
+        universe.select(Until(store.root), CUTS, RULE, first),
+        check_exact=True,
+    )
 
 
 def test_former_members_are_remembered_for_a_year(store: DeltaStore, tmp_path: Path) -> None:
     """E left in May: a former member from then on, for the twelve months after its interval ended; while a member it is not a former one."""
     rows = draw(store, tmp_path, DAYS).read(UNIVERSE, as_of=None)
     asked = [date(2016, 4, 29), date(2016, 5, 6), date(2017, 5, 1), date(2017, 5, 2)]
-    assert symbols(store, Membership.of_universe(rows).former(asked, CUTS).rename({"who": "sid"})) == {date(2016, 5, 6): "E", date(2017, 5, 1): "ABDE", date(2017, 5, 2): "ABD"}
+    assert symbols(store, Membership.of_universe(rows).former(asked, CUTS).rename({"who": "sid"})) == {
+        date(2016, 5, 6): "E",
+        date(2017, 5, 1): "ABDE",
+        date(2017, 5, 2): "ABD",
+    }
 
 
-def test_ties_go_to_the_smaller_sid(store: DeltaStore, capture: Callable[..., Any], captures: Any, tmp_path: Path) -> None:
+def test_ties_go_to_the_smaller_sid(
+    store: DeltaStore, capture: Callable[..., Any], captures: Any, tmp_path: Path
+) -> None:
     """Equal dollar volumes are ranked by sid."""
     days = DAYS[:8]
     held = {d: capture(d, [(s, d, 10.0) for s in "VWXYZ"]) for d in days}
@@ -128,7 +160,12 @@ def test_ties_go_to_the_smaller_sid(store: DeltaStore, capture: Callable[..., An
 def told(table: Table, *rows: dict[str, object]) -> pl.DataFrame:
     """Rows of a dataset, known at `known_at`."""
     origin = {"withdrawn": False, "source": "test", "capture": date(2016, 1, 1), "file": "f", "line": 1}
-    return table.conform(pl.DataFrame([{**dict.fromkeys(table.schema), **origin, "declared_known_at": r["known_at"], **r} for r in rows], schema=dict(table.schema)))
+    return table.conform(
+        pl.DataFrame(
+            [{**dict.fromkeys(table.schema), **origin, "declared_known_at": r["known_at"], **r} for r in rows],
+            schema=dict(table.schema),
+        )
+    )
 
 
 def at(month: int, day: int, hour: int = 0) -> datetime:
@@ -147,7 +184,13 @@ def described(store: DeltaStore) -> DeltaStore:
         ("D", session, False, early),
         ("B", session, True, late),
     ]
-    store.append(INDEX_MEMBERS, told(INDEX_MEMBERS, *({"index": "big", "symbol": s, "session": d, "member": m, "known_at": k} for s, d, m, k in members)))
+    store.append(
+        INDEX_MEMBERS,
+        told(
+            INDEX_MEMBERS,
+            *({"index": "big", "symbol": s, "session": d, "member": m, "known_at": k} for s, d, m, k in members),
+        ),
+    )
     store.append(
         INDEX_MEMBERS,
         told(
@@ -163,7 +206,12 @@ def described(store: DeltaStore) -> DeltaStore:
         ("D", date(2016, 1, 1), "Steel", at(1, 2)),
         ("D", session, "Banks", late),
     ]
-    store.append(SECTORS, told(SECTORS, *({"scheme": "s", "symbol": s, "session": d, "sector": x, "known_at": k} for s, d, x, k in sectors)))
+    store.append(
+        SECTORS,
+        told(
+            SECTORS, *({"scheme": "s", "symbol": s, "session": d, "sector": x, "known_at": k} for s, d, x, k in sectors)
+        ),
+    )
     return store
 
 
@@ -171,11 +219,17 @@ def described(store: DeltaStore) -> DeltaStore:
     ("eligible", "members"),
     [
         (Eligibility(), "ABD"),
-        (Eligibility(index=("big",)), "AC"),  # B's entry and C's exit are not known yet, D's exit is; the vendor writes a
+        (
+            Eligibility(index=("big",)),
+            "AC",
+        ),  # B's entry and C's exit are not known yet, D's exit is; the vendor writes a
         (Eligibility(index=("big", "small")), "ABC"),  # one of them is enough; F stays below the price floor
         (Eligibility(index=("nobody's",)), ""),
         (Eligibility(min_dollar_volume=26_000.0), "AB"),
-        (Eligibility(exclude_sectors=("Banks",), sector_scheme="s"), "AD"),  # A is steel by now, D still is; of C nothing is known
+        (
+            Eligibility(exclude_sectors=("Banks",), sector_scheme="s"),
+            "AD",
+        ),  # A is steel by now, D still is; of C nothing is known
         (Eligibility(exclude_sectors=("Banks",)), ""),  # the listings say nothing about sectors
         (Eligibility(index=("big",), exclude_sectors=("Steel",), sector_scheme="s"), ""),
     ],
@@ -190,7 +244,12 @@ def test_a_name_must_have_been_listed_long_enough(described: DeltaStore) -> None
     """Of the sessions that we know of, today's counts: with as many as there were since the first listing all are drawn, with one more none."""
     first = described.read(LISTINGS, as_of=None)["session"].min()
     age = len(XNYS.between(first, date(2016, 5, 2)))  # type: ignore[arg-type]
-    drawn = [universe.select(described, CUTS, msgspec.structs.replace(RULE, eligible=Eligibility(min_sessions=n)), date(2016, 5, 2)).height for n in (age, age + 1)]
+    drawn = [
+        universe.select(
+            described, CUTS, msgspec.structs.replace(RULE, eligible=Eligibility(min_sessions=n)), date(2016, 5, 2)
+        ).height
+        for n in (age, age + 1)
+    ]
     assert drawn == [3, 0]
 
 
@@ -205,22 +264,52 @@ def test_a_rule_without_conditions_is_declared_as_before() -> None:
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
     """Every function and method of the platform, with the place where it stands."""
-    for path in sorted(p for floor in ("quant_assets", "resources", "jobs") for p in (REPOSITORY / floor).rglob("*.py")):
-        yield from ((f"{path.relative_to(REPOSITORY)}:{n.lineno} {n.name}", n) for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef))
+    for path in sorted(
+        p for floor in ("quant_assets", "resources", "jobs") for p in (REPOSITORY / floor).rglob("*.py")
+    ):
+        yield from (
+            (f"{path.relative_to(REPOSITORY)}:{n.lineno} {n.name}", n)
+            for n in ast.walk(ast.parse(path.read_text()))
+            if isinstance(n, ast.FunctionDef)
+        )
 
 
 def test_nobody_can_be_asked_for_members_without_a_cut() -> None:
     """A function that tells members takes a cut, or the cuts of its sessions: today's members of a past session cannot be asked for."""
     telling = re.compile(r"(^|_)(members?|constituents?)($|_)")
-    of_names = [(where, f) for where, f in functions() if telling.search(f.name) and not f.name.startswith("_") and f.returns is not None and "Frame" in ast.unparse(f.returns)]
-    without = [where for where, f in of_names if not {"Cuts", "datetime"} & {ast.unparse(a.annotation) for a in (*f.args.args, *f.args.kwonlyargs) if a.annotation}]
+    of_names = [
+        (where, f)
+        for where, f in functions()
+        if telling.search(f.name)
+        and not f.name.startswith("_")
+        and f.returns is not None
+        and "Frame" in ast.unparse(f.returns)
+    ]
+    without = [
+        where
+        for where, f in of_names
+        if not {"Cuts", "datetime"}
+        & {ast.unparse(a.annotation) for a in (*f.args.args, *f.args.kwonlyargs) if a.annotation}
+    ]
     assert not without, without
 
 
 def test_nobody_reads_members_as_of_no_time() -> None:
     """Whoever reads a universe or an index names the cut up to which it may be known."""
-    reads = [(where, call) for where, f in functions() for call in ast.walk(f) if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "read" and call.args]
+    reads = [
+        (where, call)
+        for where, f in functions()
+        for call in ast.walk(f)
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr == "read"
+        and call.args
+    ]
     of_members = [(where, call) for where, call in reads if ast.unparse(call.args[0]) in {"UNIVERSE", "INDEX_MEMBERS"}]
     assert len(of_members) >= 5
-    endless = [where for where, call in of_members if any(k.arg == "as_of" and ast.unparse(k.value) == "None" for k in call.keywords)]
+    endless = [
+        where
+        for where, call in of_members
+        if any(k.arg == "as_of" and ast.unparse(k.value) == "None" for k in call.keywords)
+    ]
     assert not endless, endless

@@ -19,7 +19,13 @@ PAIRS = (
     "TEM-L-1d-bad-div", "VWILX-1d-cg-double-count",
 )  # fmt: skip
 INTRADAY = "EA-15m-no-bad-divs"
-NEGATIVES = (INTRADAY, "HSBK-IL-1d-no-bad-divs", "IBE-MC-1d-no-bad-divs", "KMR-L-1d-no-bad-divs", "TISG-MI-1d-no-bad-divs")
+NEGATIVES = (
+    INTRADAY,
+    "HSBK-IL-1d-no-bad-divs",
+    "IBE-MC-1d-no-bad-divs",
+    "KMR-L-1d-no-bad-divs",
+    "TISG-MI-1d-no-bad-divs",
+)
 # What the published answers leave wrong. The first three repair payments and leave rows at a hundredth of the rows beside them; the last is told at its own test.
 LEFT_BY_ANSWERS = {
     "CLC-L-1d-bad-div-fixed": {"UNIT_100X": 6},
@@ -42,7 +48,11 @@ def given(shared_data: Path) -> dict[str, pl.DataFrame]:
 def diagnosed(given: dict[str, pl.DataFrame]) -> Diagnosed:
     """Findings and repairs by file, all files of days judged at once: `test_names_do_not_see_each_other` says that this is the same."""
     findings, repairs = diagnose(pl.concat(bars for name, bars in given.items() if name != INTRADAY))
-    return lambda name: diagnose(given[name]) if name == INTRADAY else (findings.filter(pl.col("symbol") == name), repairs.filter(pl.col("symbol") == name))
+    return lambda name: (
+        diagnose(given[name])
+        if name == INTRADAY
+        else (findings.filter(pl.col("symbol") == name), repairs.filter(pl.col("symbol") == name))
+    )
 
 
 def rules(findings: pl.DataFrame) -> dict[str, int]:
@@ -73,7 +83,9 @@ def test_where_the_published_answer_is_wrong(diagnosed: Diagnosed) -> None:
     """Dividends of 0.441 stand on the basis after a consolidation of 0.067967 for 1 that the vendor does not declare: 0.03 each, as the company announced, to within the day's move that hides in the break; the answer says 0.00441 twice and leaves 0.441."""
     findings, repairs = diagnosed(SCR)
     assert rules(findings) == {"PRICE_BREAK": 1, "DIVIDEND_WRONG": 3}
-    assert repairs.filter(pl.col("dividend") > 0)["dividend"].to_list() == pytest.approx([0.441 * 0.067967] * 3, rel=0.06)
+    assert repairs.filter(pl.col("dividend") > 0)["dividend"].to_list() == pytest.approx(
+        [0.441 * 0.067967] * 3, rel=0.06
+    )
 
 
 @pytest.mark.parametrize("name", [*(f"{name}{FIXED}" for name in PAIRS), *NEGATIVES])
@@ -88,7 +100,9 @@ def test_what_answers_leave_wrong_is_wrong(given: dict[str, pl.DataFrame], diagn
     bars, odd = given[name], diagnosed(name)[0].filter(pl.col("rule") == "UNIT_100X")
     assert (bars["close"] / bars["close"].shift() * 100 - 1).abs().min() < 1e-6  # pyright: ignore[reportOptionalOperand, reportOperatorIssue]  # a minimum of floats
     right = bars.join(odd, on="session", how="anti")
-    wrong = bars.join(odd, on="session", how="semi").filter(pl.col("session") >= right.filter(pl.col("volume") > 0)["session"].min())
+    wrong = bars.join(odd, on="session", how="semi").filter(
+        pl.col("session") >= right.filter(pl.col("volume") > 0)["session"].min()
+    )
     assert wrong.height > 0
     assert wrong["volume"].sum() == 0
 
@@ -130,6 +144,8 @@ def test_raw_prices_are_judged_on_one_basis(shared_data: Path) -> None:
     assert diagnose(adjusted)[0].is_empty()
     assert_frame_equal(raw(adjusted, bars), bars, rel_tol=1e-12)
     wrong = pl.col("symbol").eq(pl.lit("AAPL")) & pl.col("session").eq(date(2014, 2, 6))
-    findings, repairs = diagnose(adjusted.with_columns(dividend=pl.when(wrong).then(pl.col("dividend") * 100).otherwise("dividend")))
+    findings, repairs = diagnose(
+        adjusted.with_columns(dividend=pl.when(wrong).then(pl.col("dividend") * 100).otherwise("dividend"))
+    )
     assert rules(findings) == {"DIVIDEND_WRONG": 1}
     assert_frame_equal(raw(repairs, bars), bars.filter(wrong), rel_tol=1e-12)

@@ -51,7 +51,9 @@ Spoil = Callable[[pl.DataFrame], pl.DataFrame]
 
 def scaled(where: pl.Expr, factor: float, *columns: str) -> Spoil:
     """The columns times the factor where the expression holds."""
-    return lambda bars: bars.with_columns(pl.when(where).then(pl.col(c) * factor).otherwise(pl.col(c)).alias(c) for c in columns)
+    return lambda bars: bars.with_columns(
+        pl.when(where).then(pl.col(c) * factor).otherwise(pl.col(c)).alias(c) for c in columns
+    )
 
 
 def stepped(amount: float, taken: float, *, when: int = PAYS[1]) -> Spoil:
@@ -60,7 +62,9 @@ def stepped(amount: float, taken: float, *, when: int = PAYS[1]) -> Spoil:
     def spoil(bars: pl.DataFrame) -> pl.DataFrame:
         this = PAYER & AT.eq(when)
         y = bars.filter(this)["dividend"].item() / bars.filter(PAYER & AT.eq(when - 1))["close"].item()
-        return scaled(this, amount, "dividend")(scaled(PAYER & AT.lt(when), (1 - taken * y) / (1 - y), "adj_close")(bars))
+        return scaled(this, amount, "dividend")(
+            scaled(PAYER & AT.lt(when), (1 - taken * y) / (1 - y), "adj_close")(bars)
+        )
 
     return spoil
 
@@ -69,7 +73,9 @@ def split_once(bars: pl.DataFrame, ratio: float, applied: float) -> pl.DataFrame
     """A split declared at row 150 of which prices before 148 are off by `applied`, volumes the other way."""
     before, there = WHO & AT.lt(148), WHO & AT.eq(150)
     bars = scaled(before, applied, *SERIES)(bars.with_columns(split=pl.when(there).then(ratio).otherwise("split")))
-    return bars.with_columns(volume=pl.when(before).then((pl.col("volume") / applied).round().cast(pl.Int64)).otherwise("volume"))
+    return bars.with_columns(
+        volume=pl.when(before).then((pl.col("volume") / applied).round().cast(pl.Int64)).otherwise("volume")
+    )
 
 
 def repeated(bars: pl.DataFrame) -> pl.DataFrame:
@@ -87,7 +93,10 @@ CASES: dict[str, tuple[Spoil, dict[str, int]]] = {
     "all history in the other unit": (scaled(WHO & AT.lt(200), 100.0, *SERIES), {"UNIT_100X": 200}),
     "a slipped point": (scaled(WHO & AT.eq(77), 0.1, *SERIES), {"UNIT_100X": 1}),
     "one cell in the other unit": (scaled(WHO & AT.eq(77), 100.0, "high"), {"UNIT_100X": 1}),
-    "close and adjusted close in the other unit": (scaled(WHO & AT.eq(77), 0.01, "close", "adj_close"), {"UNIT_100X": 1}),
+    "close and adjusted close in the other unit": (
+        scaled(WHO & AT.eq(77), 0.01, "close", "adj_close"),
+        {"UNIT_100X": 1},
+    ),
     "2:1 missed": (lambda bars: split_once(bars, 2.0, 2.0), {"SPLIT_MISSED": 148}),
     "1:10 missed": (lambda bars: split_once(bars, 0.1, 0.1), {"SPLIT_MISSED": 148}),
     "3:1 counted twice": (lambda bars: split_once(bars, 3.0, 1 / 3), {"SPLIT_DOUBLED": 148}),
@@ -108,7 +117,11 @@ def test_clean_bars_have_no_finding() -> None:
         assert findings.is_empty()
         assert tuple(findings.columns) == FINDINGS
         assert repairs.equals(bars.clear())
-    assert diagnose(bars.with_columns(split=pl.when(pl.col("split") == 0).then(None).otherwise("split"), volume=pl.col("volume").cast(pl.Float64)))[0].is_empty()
+    assert diagnose(
+        bars.with_columns(
+            split=pl.when(pl.col("split") == 0).then(None).otherwise("split"), volume=pl.col("volume").cast(pl.Float64)
+        )
+    )[0].is_empty()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -135,7 +148,11 @@ def distributing(kept: float = 0.88) -> tuple[pl.DataFrame, float, float]:
     before = float(rows["close"][PAYS[1] - 1])
     amount = before * (1 - (1 - float(rows["dividend"][PAYS[1]]) / before) * kept)
     bars = scaled(PAYER, kept, "adj_close")(scaled(from_then, kept, *PRICES, "dividend")(bars))
-    return bars.with_columns(dividend=pl.when(PAYER & AT.eq(PAYS[1])).then(amount).otherwise("dividend")), amount, before
+    return (
+        bars.with_columns(dividend=pl.when(PAYER & AT.eq(PAYS[1])).then(amount).otherwise("dividend")),
+        amount,
+        before,
+    )
 
 
 def test_capital_gains_are_in_the_dividend_once() -> None:
@@ -148,7 +165,9 @@ def test_capital_gains_are_in_the_dividend_once() -> None:
     findings, repairs = diagnose(twice)
     assert rules(findings) == {"CAPITAL_GAIN_DOUBLE": 1}
     assert_frame_equal(mended(twice, repairs), once, rel_tol=1e-9)
-    apart = scaled(here, 0.6, "dividend")(bars).with_columns(capital_gains=pl.when(here).then(0.4 * amount).otherwise(0.0))
+    apart = scaled(here, 0.6, "dividend")(bars).with_columns(
+        capital_gains=pl.when(here).then(0.4 * amount).otherwise(0.0)
+    )
     assert diagnose(apart)[0].is_empty()
 
 
@@ -156,9 +175,14 @@ def test_a_quote_that_nobody_touched_says_nothing() -> None:
     """Of a payment of a fourteenth, of which the adjusted close took a hundredth, the amount is right although the price stood: nobody traded for three sessions."""
     bars, amount, before = distributing(0.93)
     asleep, held = PAYER & AT.is_between(PAYS[1], PAYS[1] + 2), bars["adj_close"] / bars["close"]
-    bars = bars.with_columns(*(pl.when(asleep).then(before).otherwise(c).alias(c) for c in PRICES), volume=pl.when(asleep).then(0).otherwise("volume"))
+    bars = bars.with_columns(
+        *(pl.when(asleep).then(before).otherwise(c).alias(c) for c in PRICES),
+        volume=pl.when(asleep).then(0).otherwise("volume"),
+    )
     bars = bars.with_columns(adj_close=pl.col("close") * held)
-    findings = diagnose(scaled(PAYER & AT.lt(PAYS[1]), (before - amount / 100) / (before - amount), "adj_close")(bars))[0]
+    findings = diagnose(scaled(PAYER & AT.lt(PAYS[1]), (before - amount / 100) / (before - amount), "adj_close")(bars))[
+        0
+    ]
     assert rules(findings) == {"DIVIDEND_WRONG_ADJUSTMENT": 1}
 
 
@@ -172,11 +196,15 @@ def test_a_bad_day_is_no_split(row: int, kept: float) -> None:
 def consolidated(bars: pl.DataFrame) -> pl.DataFrame:
     """1:100 at row 200, which nobody declares: a hundredfold price, a hundredth of the volume."""
     before = WHO & AT.lt(200)
-    return scaled(before, 0.01, *SERIES)(bars).with_columns(volume=pl.when(before).then(pl.col("volume") * 100).otherwise("volume"))
+    return scaled(before, 0.01, *SERIES)(bars).with_columns(
+        volume=pl.when(before).then(pl.col("volume") * 100).otherwise("volume")
+    )
 
 
 @pytest.mark.parametrize(
-    "spoil", [consolidated, scaled(WHO & AT.ge(77), 0.1, *SERIES), scaled(WHO & AT.lt(3), 0.01, *SERIES)], ids=["consolidation", "collapse", "placeholders before the first trade"]
+    "spoil",
+    [consolidated, scaled(WHO & AT.ge(77), 0.1, *SERIES), scaled(WHO & AT.lt(3), 0.01, *SERIES)],
+    ids=["consolidation", "collapse", "placeholders before the first trade"],
 )
 def test_what_may_be_no_unit_is_told_and_left(spoil: Spoil) -> None:
     """A level that may be shares, a collapse or a placeholder is told as a break, and not repaired."""
@@ -190,7 +218,9 @@ def test_an_unexplained_step_is_told_and_left() -> None:
     rows = clean().filter(WHO)
     risen = int((rows["close"] / rows["close"].shift() - 1).fill_null(0.0).arg_max() or 0)
     findings, repairs = diagnose(scaled(WHO & AT.lt(risen), 0.85, "adj_close")(clean()))
-    assert findings.select("symbol", "session", "rule", "repaired").rows() == [("N04", rows["session"][risen], "ADJUSTMENT_UNEXPLAINED", False)]
+    assert findings.select("symbol", "session", "rule", "repaired").rows() == [
+        ("N04", rows["session"][risen], "ADJUSTMENT_UNEXPLAINED", False)
+    ]
     assert repairs.is_empty()
 
 

@@ -39,8 +39,17 @@ class Market:
 
 def passed(feature_set: FeatureSet, when: datetime) -> pl.DataFrame:
     """The audit of a set in which every law held."""
-    named = {"feature_set": feature_set.name, "version": feature_set.version, "fingerprint": feature_set.fingerprint, "session": when.date(), "known_at": when}
-    return pl.DataFrame([{**named, "law": law, "passed": True, "cuts": 1, "cells": 1, "evidence": "planted"} for law in LAWS], schema=dict(AUDITS.schema))
+    named = {
+        "feature_set": feature_set.name,
+        "version": feature_set.version,
+        "fingerprint": feature_set.fingerprint,
+        "session": when.date(),
+        "known_at": when,
+    }
+    return pl.DataFrame(
+        [{**named, "law": law, "passed": True, "cuts": 1, "cells": 1, "evidence": "planted"} for law in LAWS],
+        schema=dict(AUDITS.schema),
+    )
 
 
 @dataclass
@@ -75,14 +84,36 @@ def build(*, seed: int, signal: float = 0.0, leak: bool = False, names: int = 30
     if leak:
         values[3, 1:length] = label[:-1]
     name, at = np.tile(np.arange(1, names + 1), len(sessions)), np.repeat(np.arange(len(sessions)), names)
-    when = pl.DataFrame({"t": range(len(sessions)), "session": sessions, "known_at": [cuts.of(s) for s in sessions]}, schema_overrides={"known_at": pl.Datetime("us", "UTC")})
+    when = pl.DataFrame(
+        {"t": range(len(sessions)), "session": sessions, "known_at": [cuts.of(s) for s in sessions]},
+        schema_overrides={"known_at": pl.Datetime("us", "UTC")},
+    )
     feature_set = FeatureSet("planted", "1", FEATURES, ("close",), 1, lambda panel: panel, lambda rows: rows)
-    features = pl.DataFrame({"t": at, "sid": name, **{f: values[i].ravel() for i, f in enumerate(FEATURES)}}).join(when, on="t").with_columns(version=pl.lit("1"), universe=pl.lit("liquid"))
+    features = (
+        pl.DataFrame({"t": at, "sid": name, **{f: values[i].ravel() for i, f in enumerate(FEATURES)}})
+        .join(when, on="t")
+        .with_columns(version=pl.lit("1"), universe=pl.lit("liquid"))
+    )
     ends = when.select(pl.col("t") - HORIZON - 1, label_end="session", known_at="known_at")
     count = length * names
-    labels = pl.DataFrame({"t": at[:count], "sid": name[:count], "value": label.ravel()}).join(ends, on="t").join(when.select("t", "session"), on="t")
-    labels = labels.with_columns(label=pl.lit("open_to_open"), horizon=pl.lit(HORIZON, dtype=pl.Int64), died=pl.lit(value=False), touched=pl.lit(None, pl.String))
-    return Market(cuts, sessions, feature_set, feature_set.table.conform(features.select(*feature_set.table.schema)), LABELS.conform(labels.select(*LABELS.schema)))
+    labels = (
+        pl.DataFrame({"t": at[:count], "sid": name[:count], "value": label.ravel()})
+        .join(ends, on="t")
+        .join(when.select("t", "session"), on="t")
+    )
+    labels = labels.with_columns(
+        label=pl.lit("open_to_open"),
+        horizon=pl.lit(HORIZON, dtype=pl.Int64),
+        died=pl.lit(value=False),
+        touched=pl.lit(None, pl.String),
+    )
+    return Market(
+        cuts,
+        sessions,
+        feature_set,
+        feature_set.table.conform(features.select(*feature_set.table.schema)),
+        LABELS.conform(labels.select(*LABELS.schema)),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -94,8 +125,21 @@ def market():
 @pytest.fixture(scope="session")
 def strategy() -> Strategy:
     """A strategy whose model trains in a moment."""
-    params = {"objective": "regression", "num_leaves": 7, "learning_rate": 0.1, "min_data_in_leaf": 20, "feature_fraction": 0.8, "bagging_fraction": 0.8, "bagging_freq": 1}
-    return Strategy(name="planted", feature_set="planted", horizon=HORIZON, model=ModelRule(rounds=15, params=params, threads=1, validation=20, embargo=2, min_sessions=30))
+    params = {
+        "objective": "regression",
+        "num_leaves": 7,
+        "learning_rate": 0.1,
+        "min_data_in_leaf": 20,
+        "feature_fraction": 0.8,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+    }
+    return Strategy(
+        name="planted",
+        feature_set="planted",
+        horizon=HORIZON,
+        model=ModelRule(rounds=15, params=params, threads=1, validation=20, embargo=2, min_sessions=30),
+    )
 
 
 @pytest.fixture

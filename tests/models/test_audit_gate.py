@@ -42,7 +42,9 @@ def test_an_unaudited_set_waits_for_its_audit(planted, registry, strategy, unaud
     assert (unaudited.read(MODELS, as_of=None).height, unaudited.read(PROMOTIONS, as_of=None).height) == (1, 0)
     unaudited.append(AUDITS, audited)
     assert retrain(unaudited, registry, planted.feature_set, strategy, planted.cuts, cut).numbers["promoted"]
-    model = champions(unaudited, strategy.name, planted.cuts.of(planted.sessions[101])).of(planted.sessions[101], planted.cuts.of(planted.sessions[101]))
+    model = champions(unaudited, strategy.name, planted.cuts.of(planted.sessions[101])).of(
+        planted.sessions[101], planted.cuts.of(planted.sessions[101])
+    )
     assert [model.model_id] == unaudited.read(MODELS, as_of=None)["model_id"].to_list()
 
 
@@ -70,7 +72,9 @@ def test_the_audit_made_last_counts(planted, unaudited, hours) -> None:
     assert standing(unaudited, planted.feature_set).state == "passed"
 
 
-@pytest.mark.parametrize(("evidence", "told"), [("nothing to audit on: no session was given", 0), ("it looks ahead", 1)])
+@pytest.mark.parametrize(
+    ("evidence", "told"), [("nothing to audit on: no session was given", 0), ("it looks ahead", 1)]
+)
 def test_what_has_not_passed_is_asked_again(planted, unaudited, monkeypatch, evidence, told) -> None:
     """A set that had nothing to be proven on, or that failed, is audited each time it is due until it passes, and no more after that; of a failure somebody is told."""
     rows, news = planted.store(unaudited.root / "audited").read(AUDITS, as_of=None), list[str]()
@@ -81,7 +85,18 @@ def test_what_has_not_passed_is_asked_again(planted, unaudited, monkeypatch, evi
         def notify(self, severity: str, subject: str, body: str = "") -> None:
             news.append(f"{severity} {subject} {body}")
 
-    asked = [gate.ensured(unaudited, planted.feature_set, "small", planted.cuts, planted.sessions[-1], now=rows["known_at"][0], notifier=Told()).state for _ in range(3)]
+    asked = [
+        gate.ensured(
+            unaudited,
+            planted.feature_set,
+            "small",
+            planted.cuts,
+            planted.sessions[-1],
+            now=rows["known_at"][0],
+            notifier=Told(),
+        ).state
+        for _ in range(3)
+    ]
     assert (asked, len(news), answers) == ([asked[0], "passed", "passed"], told, [])
     assert asked[0] in {"unproven", "failed"}
 
@@ -104,4 +119,6 @@ def test_the_factors_of_a_label_are_audited_too(planted, registry, strategy, tmp
     report = retrain(store, registry, planted.feature_set, neutral, planted.cuts, planted.sessions[100])
     assert (report.state, "quant audit features style" in report.reason) == ("refused", True)
     store.append(AUDITS, passed(STYLE, planted.cuts.of(planted.sessions[0])))
-    assert retrain(store, registry, planted.feature_set, neutral, planted.cuts, planted.sessions[100]).numbers["promoted"]
+    assert retrain(store, registry, planted.feature_set, neutral, planted.cuts, planted.sessions[100]).numbers[
+        "promoted"
+    ]

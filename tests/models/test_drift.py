@@ -24,7 +24,9 @@ def planted(market):
 def home(planted, registry, strategy, tmp_path):
     """A store with a champion, cut two thirds through."""
     store = planted.store(tmp_path / "drift")
-    assert retrain(store, registry, planted.feature_set, strategy, planted.cuts, planted.sessions[100]).numbers["promoted"]
+    assert retrain(store, registry, planted.feature_set, strategy, planted.cuts, planted.sessions[100]).numbers[
+        "promoted"
+    ]
     return store
 
 
@@ -34,7 +36,11 @@ def test_a_range_equals_its_days_and_again_is_nothing(planted, strategy, home) -
     whole = drift(home, planted.feature_set, strategy, planted.cuts, days)
     assert whole["session"].min() == planted.sessions[101]  # nothing before the champion's first session
     assert whole.equals(pl.concat([drift(home, planted.feature_set, strategy, planted.cuts, [d]) for d in days]))
-    assert measure(home, planted.feature_set, strategy, planted.cuts, days).rows == whole.height == 19 * len(planted.feature_set.features)
+    assert (
+        measure(home, planted.feature_set, strategy, planted.cuts, days).rows
+        == whole.height
+        == 19 * len(planted.feature_set.features)
+    )
     assert measure(home, planted.feature_set, strategy, planted.cuts, days[::-1]).rows == 0
 
 
@@ -44,7 +50,9 @@ def test_it_is_what_the_guardrail_judges(planted, strategy, home) -> None:
     cut = planted.cuts.of(day)
     model = champions(home, strategy.name, cut).of(day, cut)
     rows = known_by(home.read(planted.feature_set.table, as_of=cut, first=day, last=day), cut)
-    assert median_psi(drift(home, planted.feature_set, strategy, planted.cuts, [day])) == median_psi(psi(model.metrics.drift, rows))
+    assert median_psi(drift(home, planted.feature_set, strategy, planted.cuts, [day])) == median_psi(
+        psi(model.metrics.drift, rows)
+    )
 
 
 def test_only_what_its_own_universe_knew_at_the_cut_counts(planted, strategy, home) -> None:
@@ -52,7 +60,11 @@ def test_only_what_its_own_universe_knew_at_the_cut_counts(planted, strategy, ho
     days, of = planted.sessions[108:111], planted.feature_set
     before = drift(home, of, strategy, planted.cuts, days)
     rows = planted.features.filter(pl.col("session") == days[0]).with_columns(pl.col("f2") + 2)
-    for other in ({"known_at": pl.col("known_at").dt.offset_by("36h")}, {"universe": pl.lit("another")}, {"version": pl.lit("0")}):
+    for other in (
+        {"known_at": pl.col("known_at").dt.offset_by("36h")},
+        {"universe": pl.lit("another")},
+        {"version": pl.lit("0")},
+    ):
         home.append(of.table, rows.with_columns(**other))
     assert drift(home, of, strategy, planted.cuts, days).equals(before)
 

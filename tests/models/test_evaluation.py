@@ -16,8 +16,18 @@ def panel(seed=0, names=37):
     rng = np.random.default_rng(seed)
     score = rng.integers(0, 12, size=(len(DAYS), names)).astype(float)
     value = 0.1 * score + rng.normal(size=score.shape).round(1)
-    frame = pl.DataFrame({"session": [d for d in DAYS for _ in range(names)], "sid": list(range(names)) * len(DAYS), "score": score.ravel(), "value": value.ravel()})
-    return frame.with_columns(score=pl.when(pl.col("sid") != 3).then("score"), value=pl.when(pl.col("sid") != 5).then("value").otherwise(float("nan")))
+    frame = pl.DataFrame(
+        {
+            "session": [d for d in DAYS for _ in range(names)],
+            "sid": list(range(names)) * len(DAYS),
+            "score": score.ravel(),
+            "value": value.ravel(),
+        }
+    )
+    return frame.with_columns(
+        score=pl.when(pl.col("sid") != 3).then("score"),
+        value=pl.when(pl.col("sid") != 5).then("value").otherwise(float("nan")),
+    )
 
 
 def test_rank_ic_is_spearmans():
@@ -81,6 +91,13 @@ def test_months_and_deciles():
     ics = pl.DataFrame({"session": DAYS, "ic": [1.0] * 12 + [0.5] * 18})
     assert ic_by_month(ics).rows() == [(date(2024, 1, 1), 1.0, 12), (date(2024, 2, 1), 0.5, 18)]
     assert ic_estimate(ics, 5).mean == pytest.approx(0.7)
-    frame = pl.DataFrame({"session": [DAYS[0]] * 20 + [DAYS[1]] * 5, "sid": range(25), "score": [float(i) for i in range(25)], "value": [i * i / 10 for i in range(25)]})
+    frame = pl.DataFrame(
+        {
+            "session": [DAYS[0]] * 20 + [DAYS[1]] * 5,
+            "sid": range(25),
+            "score": [float(i) for i in range(25)],
+            "value": [i * i / 10 for i in range(25)],
+        }
+    )
     (spread,) = decile_spread(frame).rows()
     assert spread == (DAYS[0], pytest.approx((18**2 + 19**2) / 20 - 1 / 20))

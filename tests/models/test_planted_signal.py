@@ -9,9 +9,13 @@ from quant_assets.models.training_set import training_set
 
 def out_of_sample_t(market, strategy, root) -> float:
     """The Newey–West t of the walk-forward IC over the last 80 sessions."""
-    frame, _ = training_set(market.store(root), market.feature_set, strategy.horizon, market.cuts.of(market.sessions[-1]), universe="liquid")
+    frame, _ = training_set(
+        market.store(root), market.feature_set, strategy.horizon, market.cuts.of(market.sessions[-1]), universe="liquid"
+    )
     splits = walk_forward(frame, market.cuts, count=4, size=20, embargo=strategy.model.embargo)
-    return ic_estimate(rank_ic(out_of_sample(frame, market.feature_set.features, splits, strategy.model)), strategy.horizon).t
+    return ic_estimate(
+        rank_ic(out_of_sample(frame, market.feature_set.features, splits, strategy.model)), strategy.horizon
+    ).t
 
 
 @pytest.mark.parametrize("seed", range(6))

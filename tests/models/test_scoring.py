@@ -17,8 +17,17 @@ def world(market, strategy, tmp_path_factory):
     planted = market(seed=2, signal=0.3)
     session = planted.sessions[-10]
     odd = pl.col("session") == session
-    features = planted.features.with_columns(pl.when(odd & (pl.col("sid") == 3)).then(None).otherwise(pl.col(f)).alias(f) for f in planted.feature_set.features)
-    features = features.with_columns(f0=pl.when(odd & (pl.col("sid") == 4)).then(float("inf")).when(odd & (pl.col("sid") == 5)).then(None).otherwise("f0"))
+    features = planted.features.with_columns(
+        pl.when(odd & (pl.col("sid") == 3)).then(None).otherwise(pl.col(f)).alias(f)
+        for f in planted.feature_set.features
+    )
+    features = features.with_columns(
+        f0=pl.when(odd & (pl.col("sid") == 4))
+        .then(float("inf"))
+        .when(odd & (pl.col("sid") == 5))
+        .then(None)
+        .otherwise("f0")
+    )
     planted.features = features
     store = planted.store(tmp_path_factory.mktemp("world"))
     cuts = month_ends(planted.cuts.calendar, planted.sessions[80], planted.sessions[-1])[:2]
@@ -60,7 +69,9 @@ def test_a_range_equals_its_days(world, strategy, tmp_path):
     assert len(report.notes) == 3
     assert score(whole, planted.feature_set, strategy, planted.cuts, sessions).rows == 0
     for (session,), rows in scores.group_by("session"):
-        assert rows["model_id"].unique().to_list() == [champion(whole, strategy.name, session, planted.cuts.of(session)).model_id]
+        assert rows["model_id"].unique().to_list() == [
+            champion(whole, strategy.name, session, planted.cuts.of(session)).model_id
+        ]
         assert rows["known_at"].unique().to_list() == [planted.cuts.of(session)]
     assert scores["model_id"].n_unique() == 2
 
@@ -104,7 +115,13 @@ def test_late_features_are_not_seen(world, strategy, tmp_path):
     planted, _, _ = world
     store = copy(world, tmp_path)
     day, later = planted.sessions[-2], planted.sessions[-1]
-    row = planted.features.filter(session=day).head(1).with_columns(sid=pl.lit(777, dtype=pl.Int64), known_at=pl.lit(planted.cuts.of(later)).cast(pl.Datetime("us", "UTC")))
+    row = (
+        planted.features.filter(session=day)
+        .head(1)
+        .with_columns(
+            sid=pl.lit(777, dtype=pl.Int64), known_at=pl.lit(planted.cuts.of(later)).cast(pl.Datetime("us", "UTC"))
+        )
+    )
     store.append(planted.feature_set.table, row)
     score(store, planted.feature_set, msgspec.structs.replace(strategy), planted.cuts, [day, later])
     assert 777 not in store.read(SCORES, as_of=None)["sid"]

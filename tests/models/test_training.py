@@ -39,7 +39,11 @@ def ends(planted):
 
 def test_month_ends_are_the_last_sessions():
     """Good Friday and a weekend end move the month's end back."""
-    assert month_ends(calendar("XNYS"), date(2024, 3, 1), date(2024, 6, 27)) == [date(2024, 3, 28), date(2024, 4, 30), date(2024, 5, 31)]
+    assert month_ends(calendar("XNYS"), date(2024, 3, 1), date(2024, 6, 27)) == [
+        date(2024, 3, 28),
+        date(2024, 4, 30),
+        date(2024, 5, 31),
+    ]
 
 
 def test_training_set_holds_only_what_was_known(planted, store):
@@ -50,12 +54,19 @@ def test_training_set_holds_only_what_was_known(planted, store):
     assert frame["session"].max() == planted.sessions[60 - 6]
     assert frame.height == planted.labels.filter(pl.col("known_at") <= cutoff).height
     assert frame.equals(frame.sort("session", "sid"))
-    later = planted.labels.head(1).with_columns(session=planted.sessions[3], sid=pl.lit(999, dtype=pl.Int64), known_at=pl.lit(cutoff + timedelta(hours=1)).cast(pl.Datetime("us", "UTC")))
+    later = planted.labels.head(1).with_columns(
+        session=planted.sessions[3],
+        sid=pl.lit(999, dtype=pl.Int64),
+        known_at=pl.lit(cutoff + timedelta(hours=1)).cast(pl.Datetime("us", "UTC")),
+    )
     store.append(LABELS, later)
     again, same = training_set(store, planted.feature_set, 5, cutoff, universe="liquid")
     assert again.equals(frame)
     assert same == snapshot
-    assert training_set(store, planted.feature_set, 5, cutoff, planted.sessions[1], universe="liquid")[1].dataset_version != snapshot.dataset_version
+    assert (
+        training_set(store, planted.feature_set, 5, cutoff, planted.sessions[1], universe="liquid")[1].dataset_version
+        != snapshot.dataset_version
+    )
 
 
 def test_target_is_centred_in_each_session(planted, store):
@@ -64,14 +75,23 @@ def test_target_is_centred_in_each_session(planted, store):
     by = frame.group_by("session").agg(pl.col("target").sum(), low=pl.col("target").min(), high=pl.col("target").max())
     assert by["target"].abs().max() < 1e-12
     assert (by["low"].min(), by["high"].max()) == pytest.approx((0.5 / 30 - 0.5, 0.5 - 0.5 / 30))
-    assert frame.select(pl.corr("value", "target", method="spearman").over("session")).to_series().min() == pytest.approx(1)
+    assert frame.select(
+        pl.corr("value", "target", method="spearman").over("session")
+    ).to_series().min() == pytest.approx(1)
 
 
 def test_assumed_knowledge_is_stamped(planted, store):
     """A capture whose knowledge time was assumed marks the snapshot."""
     cutoff = planted.cuts.of(planted.sessions[60])
     assert not training_set(store, planted.feature_set, 5, cutoff, universe="liquid")[1].assumed_known_at
-    row = dict.fromkeys(CAPTURES.schema) | {"capture": planted.sessions[0], "dataset": "bars", "source": "files", "sha256": "x", "assumed": True, "known_at": planted.cuts.of(planted.sessions[0])}
+    row = dict.fromkeys(CAPTURES.schema) | {
+        "capture": planted.sessions[0],
+        "dataset": "bars",
+        "source": "files",
+        "sha256": "x",
+        "assumed": True,
+        "known_at": planted.cuts.of(planted.sessions[0]),
+    }
     store.append(CAPTURES, pl.DataFrame([row], schema=dict(CAPTURES.schema)))
     assert training_set(store, planted.feature_set, 5, cutoff, universe="liquid")[1].assumed_known_at
 
@@ -96,13 +116,23 @@ def test_retraining_is_recorded_once(planted, strategy, store, registry):
 
 def test_a_training_set_is_rebuilt_from_its_snapshot_alone(planted, store):
     """Its record and the store give the same frame, whatever was restated or published since; a store in which a row is another one is found out."""
-    cutoff, first, lookup = planted.cuts.of(planted.sessions[90]), planted.sessions[10], {"planted": planted.feature_set}.__getitem__
+    cutoff, first, lookup = (
+        planted.cuts.of(planted.sessions[90]),
+        planted.sessions[10],
+        {"planted": planted.feature_set}.__getitem__,
+    )
     frame, snapshot = training_set(store, planted.feature_set, 5, cutoff, first, universe="liquid")
     record = msgspec.json.decode(msgspec.json.encode(snapshot), type=FeatureSnapshot)
     later = planted.cuts.of(planted.sessions[95])
     table = planted.feature_set.table
-    store.append(table, planted.features.filter(session=planted.sessions[20]).with_columns(pl.col("f0") + 1, known_at=pl.lit(later)))
-    store.append(LABELS, planted.labels.filter(session=planted.sessions[20]).with_columns(pl.col("value") + 1, known_at=pl.lit(later)))
+    store.append(
+        table,
+        planted.features.filter(session=planted.sessions[20]).with_columns(pl.col("f0") + 1, known_at=pl.lit(later)),
+    )
+    store.append(
+        LABELS,
+        planted.labels.filter(session=planted.sessions[20]).with_columns(pl.col("value") + 1, known_at=pl.lit(later)),
+    )
     assert rebuild(store, lookup, record).equals(frame)
     assert rebuild(store, lambda name: dataclasses.replace(lookup(name), version="2"), record).equals(frame)
     with pytest.raises(ReplayMismatch, match="restore the tables"):
@@ -121,7 +151,10 @@ def test_a_crash_before_the_promotion_is_completed(planted, strategy, tmp_path, 
 
 def test_the_same_rows_give_the_same_model(planted, strategy, tmp_path, registry):
     """Two stores with the same content train the same text, though written in another order."""
-    cut, other = ends(planted)[0], dataclasses.replace(planted, features=planted.features.sample(fraction=1, shuffle=True, seed=1))
+    cut, other = (
+        ends(planted)[0],
+        dataclasses.replace(planted, features=planted.features.sample(fraction=1, shuffle=True, seed=1)),
+    )
     stores = [planted.store(tmp_path / "a"), other.store(tmp_path / "b")]
     for store in stores:
         retrain(store, registry, planted.feature_set, strategy, planted.cuts, cut)
@@ -148,11 +181,20 @@ def test_a_late_promotion_does_not_reach_back(planted, strategy, store, registry
     model = champion(store, strategy.name, before, planted.cuts.of(before))
     text = model.text + "\n"
     late = {"model_id": content_id(text), "by": "ada"}
-    store.append(MODELS, store.read(MODELS, as_of=None).with_columns(text=pl.lit(text), model_id=pl.lit(late["model_id"])))
-    promotion = store.read(PROMOTIONS, as_of=None).with_columns(**{k: pl.lit(v) for k, v in late.items()}, known_at=pl.lit(planted.cuts.of(second)).cast(pl.Datetime("us", "UTC")))
+    store.append(
+        MODELS, store.read(MODELS, as_of=None).with_columns(text=pl.lit(text), model_id=pl.lit(late["model_id"]))
+    )
+    promotion = store.read(PROMOTIONS, as_of=None).with_columns(
+        **{k: pl.lit(v) for k, v in late.items()},
+        known_at=pl.lit(planted.cuts.of(second)).cast(pl.Datetime("us", "UTC")),
+    )
     store.append(PROMOTIONS, promotion)
     in_range = champions(store, strategy.name, planted.cuts.of(last))
-    assert in_range.of(before, planted.cuts.of(before)) == champion(store, strategy.name, before, planted.cuts.of(before)) == model
+    assert (
+        in_range.of(before, planted.cuts.of(before))
+        == champion(store, strategy.name, before, planted.cuts.of(before))
+        == model
+    )
     assert in_range.of(after, planted.cuts.of(after)).model_id == late["model_id"]
 
 
@@ -198,7 +240,9 @@ def test_bad_data_is_refused(planted, strategy, tmp_path, registry, broken):
     """Too few sessions or values that are not finite leave no model, say why, and somebody is told."""
     value = {"infinite": float("inf"), "nan": float("nan"), "constant": 0.0}.get(broken)
     touched = {"short": (), "constant": planted.feature_set.features}.get(broken, ("f1",))
-    store = dataclasses.replace(planted, features=planted.features.with_columns(pl.lit(value, dtype=pl.Float64).alias(f) for f in touched)).store(tmp_path)
+    store = dataclasses.replace(
+        planted, features=planted.features.with_columns(pl.lit(value, dtype=pl.Float64).alias(f) for f in touched)
+    ).store(tmp_path)
     cut = planted.sessions[30] if broken == "short" else ends(planted)[0]
     told = Told()
     report = retrain(store, registry, planted.feature_set, strategy, planted.cuts, cut, notifier=told)
@@ -213,11 +257,15 @@ def validated(sessions, ours, theirs):
     for t, session in enumerate(sessions):
         for sid in range(20):
             order = (sid * 7 + t) % 20
-            rows.append((session, sid, float(sid), float(sid if ours else order), float(sid if theirs else (sid * 3 + t) % 20)))
+            rows.append(
+                (session, sid, float(sid), float(sid if ours else order), float(sid if theirs else (sid * 3 + t) % 20))
+            )
     return pl.DataFrame(rows, schema=["session", "sid", "value", "score", "champion"], orient="row")
 
 
-@pytest.mark.parametrize(("ours", "theirs", "promoted"), [(True, True, True), (True, False, True), (False, True, False)])
+@pytest.mark.parametrize(
+    ("ours", "theirs", "promoted"), [(True, True, True), (True, False, True), (False, True, False)]
+)
 def test_the_rule_compares_on_the_same_sessions(planted, strategy, store, registry, ours, theirs, promoted):
     """An equal or better candidate is promoted, a clearly worse one is not; sessions that the champion trained on do not count."""
     cut = ends(planted)[0]
@@ -258,11 +306,24 @@ def test_a_strategy_learns_the_label_it_declares(planted, strategy, tmp_path, re
     """Of two labels stored the declared one trains, over its own horizon; sessions whose windows are still open are not judged by, though what they know trains."""
     rule = LabelRule(kind="triple_barrier", horizon=8)
     cut = ends(planted)[1]
-    ended = planted.labels.select("session", "sid", "value", "died", "known_at", "label_end", horizon=pl.lit(8, pl.Int64), label=pl.lit(rule.name), touched=pl.lit("upper"))
+    ended = planted.labels.select(
+        "session",
+        "sid",
+        "value",
+        "died",
+        "known_at",
+        "label_end",
+        horizon=pl.lit(8, pl.Int64),
+        label=pl.lit(rule.name),
+        touched=pl.lit("upper"),
+    )
     store, plain = planted.store(tmp_path / "both"), planted.store(tmp_path / "one")
     store.append(LABELS, ended.with_columns(value=-pl.col("value")))
     declared = msgspec.structs.replace(strategy, label=rule)
-    report, other = (retrain(s, registry, planted.feature_set, of, planted.cuts, cut) for s, of in ((store, declared), (plain, strategy)))
+    report, other = (
+        retrain(s, registry, planted.feature_set, of, planted.cuts, cut)
+        for s, of in ((store, declared), (plain, strategy))
+    )
     assert (report.state, other.state) == ("done", "done")
     one, two = (s.read(MODELS, as_of=None).row(0, named=True) for s in (store, plain))
     assert (json.loads(one["params"])["horizon"], json.loads(two["params"])["horizon"]) == (8, 5)
@@ -286,9 +347,22 @@ def test_a_rebuilt_barrier_is_purged_by_its_later_end(planted, tmp_path):
     """A label whose touch went away ends later than it did: it is known by the cut of the end that counts."""
     store, rule = planted.store(tmp_path), LabelRule(kind="triple_barrier", horizon=8)
     first, later, moment = planted.sessions[20], planted.sessions[24], planted.cuts.of(planted.sessions[60])
-    row = {"session": planted.sessions[16], "sid": 1, "horizon": 8, "label": rule.name, "value": 0.1, "died": False, "touched": "upper", "label_end": first, "known_at": planted.cuts.of(first)}
+    row = {
+        "session": planted.sessions[16],
+        "sid": 1,
+        "horizon": 8,
+        "label": rule.name,
+        "value": 0.1,
+        "died": False,
+        "touched": "upper",
+        "label_end": first,
+        "known_at": planted.cuts.of(first),
+    }
     again = {**row, "label_end": later, "value": -0.1, "touched": "lower", "known_at": moment}
     other = {**row, "sid": 2, "label_end": later, "known_at": planted.cuts.of(later)}
     store.append(LABELS, pl.DataFrame([row, again, other]).select(pl.col(c).cast(t) for c, t in LABELS.schema.items()))
     frame, _ = training_set(store, planted.feature_set, 8, moment, universe="liquid", label=rule.name)
-    assert frame.select("sid", "value", "label_end", "label_known_at").rows() == [(1, -0.1, later, planted.cuts.of(later)), (2, 0.1, later, planted.cuts.of(later))]
+    assert frame.select("sid", "value", "label_end", "label_known_at").rows() == [
+        (1, -0.1, later, planted.cuts.of(later)),
+        (2, 0.1, later, planted.cuts.of(later)),
+    ]

@@ -21,18 +21,27 @@ def known(horizon):
     return {s: CUTS.of(XNYS.shift(s, horizon + 1)) for s in SESSIONS}
 
 
-@pytest.mark.parametrize(("horizon", "embargo", "count", "size"), [(1, 0, 3, 10), (5, 0, 4, 7), (5, 5, 2, 20), (10, 3, 5, 12)])
+@pytest.mark.parametrize(
+    ("horizon", "embargo", "count", "size"), [(1, 0, 3, 10), (5, 0, 4, 7), (5, 5, 2, 20), (10, 3, 5, 12)]
+)
 def test_folds_are_those_of_scikit_learn(horizon, embargo, count, size):
     """On gapless sessions purge and embargo are TimeSeriesSplit's gap of horizon + embargo sessions."""
     from sklearn.model_selection import TimeSeriesSplit
 
     theirs = TimeSeriesSplit(n_splits=count, test_size=size, gap=horizon + embargo).split(np.arange(len(SESSIONS)))
     ours = folds(SESSIONS, known(horizon), CUT, count=count, size=size, embargo=embargo)
-    assert [(list(f.train), list(f.test)) for f in ours] == [([SESSIONS[i] for i in a], [SESSIONS[i] for i in b]) for a, b in theirs]
+    assert [(list(f.train), list(f.test)) for f in ours] == [
+        ([SESSIONS[i] for i in a], [SESSIONS[i] for i in b]) for a, b in theirs
+    ]
 
 
 @settings(max_examples=40, deadline=None)
-@given(horizon=st.integers(1, 12), embargo=st.integers(0, 8), size=st.integers(1, 25), missing=st.sets(st.integers(0, len(SESSIONS) - 1), max_size=30))
+@given(
+    horizon=st.integers(1, 12),
+    embargo=st.integers(0, 8),
+    size=st.integers(1, 25),
+    missing=st.sets(st.integers(0, len(SESSIONS) - 1), max_size=30),
+)
 def test_no_training_window_overlaps_the_test(horizon, embargo, size, missing):
     """Whatever sessions are missing, each training label ends by the open before the first test label starts, and the embargo earlier."""
     present = [s for i, s in enumerate(SESSIONS) if i not in missing]

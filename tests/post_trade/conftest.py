@@ -43,7 +43,18 @@ class Desk:
             symbol=f"S{sid}", side=side, quantity=quantity, reference_price=Decimal(price), decision_id=f"d-{cid}",
         )  # fmt: skip
 
-    def fill(self, exec_id: str, cid: str, sid: int, side: int, quantity: int, price: str, fee: str = "1.00", arrival: str | None = None, session: date = D1) -> Fill:
+    def fill(
+        self,
+        exec_id: str,
+        cid: str,
+        sid: int,
+        side: int,
+        quantity: int,
+        price: str,
+        fee: str = "1.00",
+        arrival: str | None = None,
+        session: date = D1,
+    ) -> Fill:
         """An execution at the open."""
         return Fill(
             exec_id=exec_id, client_order_id=cid, session=session, sid=sid, side=side, quantity=quantity, price=Decimal(price), fee=Decimal(fee),

@@ -27,11 +27,46 @@ def trade(store: DeltaStore, book: Book, cuts: Cuts, sessions: Sequence[date], n
     first = sessions[0]
 
     def put(table: Table, rows: list[dict[str, Any]], at: date) -> None:
-        blank = dict.fromkeys(table.schema) | {"known_at": cuts.of(at)} | ({"declared_known_at": cuts.of(at)} if "declared_known_at" in table.schema else {})
-        store.append(table, pl.DataFrame([blank | r for r in rows], schema=dict(table.schema), infer_schema_length=None))
+        blank = (
+            dict.fromkeys(table.schema)
+            | {"known_at": cuts.of(at)}
+            | ({"declared_known_at": cuts.of(at)} if "declared_known_at" in table.schema else {})
+        )
+        store.append(
+            table, pl.DataFrame([blank | r for r in rows], schema=dict(table.schema), infer_schema_length=None)
+        )
 
-    put(LISTINGS, [{"session": first, "sid": s, "symbol": f"SYM{s}", "name": f"Name {s}", "sector": SECTORS[s % 5], "listed": True, "capture": first} for s in close], first)
-    put(MODELS, [{"session": first, "strategy": book.strategy, "model_id": "m1", "text": "tree", "feature_set": "price_volume", "feature_version": "1", "snapshot": "{}"}], first)
+    put(
+        LISTINGS,
+        [
+            {
+                "session": first,
+                "sid": s,
+                "symbol": f"SYM{s}",
+                "name": f"Name {s}",
+                "sector": SECTORS[s % 5],
+                "listed": True,
+                "capture": first,
+            }
+            for s in close
+        ],
+        first,
+    )
+    put(
+        MODELS,
+        [
+            {
+                "session": first,
+                "strategy": book.strategy,
+                "model_id": "m1",
+                "text": "tree",
+                "feature_set": "price_volume",
+                "feature_version": "1",
+                "snapshot": "{}",
+            }
+        ],
+        first,
+    )
     due: list[Order] = []
     fills: list[Fill] = []
     held: dict[int, int] = {}
@@ -42,12 +77,52 @@ def trade(store: DeltaStore, book: Book, cuts: Cuts, sessions: Sequence[date], n
         close = {s: round(o * (1 + market + chance.gauss(0, 0.012)), 2) for s, o in opened.items()}
         origin = {"source": "invented", "capture": session, "file": f"{session}/prices.csv"}
         bars = [
-            {"sid": s, "symbol": f"SYM{s}", "open": opened[s], "high": max(opened[s], c), "low": min(opened[s], c), "close": c, "volume": 100_000, "adj_close": c, "withdrawn": False, "line": s + 1}
+            {
+                "sid": s,
+                "symbol": f"SYM{s}",
+                "open": opened[s],
+                "high": max(opened[s], c),
+                "low": min(opened[s], c),
+                "close": c,
+                "volume": 100_000,
+                "adj_close": c,
+                "withdrawn": False,
+                "line": s + 1,
+            }
             for s, c in close.items()
         ]
         put(BARS, [stamp | origin | b for b in bars], session)
-        put(CAPTURES, [{"capture": session, "dataset": "bars", "source": "invented", "location": "x", "sha256": f"{i}", "rows": names, "quarantined": 1, "assumed": False}], session)
-        put(QUARANTINE, [origin | {"line": 99, "symbol": "BAD", "reason": "BAD_PRICE" if i % 3 else "CONFLICT", "content": "-1", "dataset": "bars", "state": "held"}], session)
+        put(
+            CAPTURES,
+            [
+                {
+                    "capture": session,
+                    "dataset": "bars",
+                    "source": "invented",
+                    "location": "x",
+                    "sha256": f"{i}",
+                    "rows": names,
+                    "quarantined": 1,
+                    "assumed": False,
+                }
+            ],
+            session,
+        )
+        put(
+            QUARANTINE,
+            [
+                origin
+                | {
+                    "line": 99,
+                    "symbol": "BAD",
+                    "reason": "BAD_PRICE" if i % 3 else "CONFLICT",
+                    "content": "-1",
+                    "dataset": "bars",
+                    "state": "held",
+                }
+            ],
+            session,
+        )
         rules = ("coverage", "duplicates", "jumps", "ohlc", "volume")
         put(
             VERDICTS,
@@ -81,12 +156,24 @@ def trade(store: DeltaStore, book: Book, cuts: Cuts, sessions: Sequence[date], n
         book_session(store, book, cuts, session, fills)
         write_costs(store, book, cuts, session)
         score = {s: chance.gauss(0, 1) for s in close}
-        put(SCORES, [stamp | {"strategy": book.strategy, "sid": s, "score": v, "model_id": "m1"} for s, v in score.items()], session)
+        put(
+            SCORES,
+            [stamp | {"strategy": book.strategy, "sid": s, "score": v, "model_id": "m1"} for s, v in score.items()],
+            session,
+        )
         if i >= 2:
             put(
                 LABELS,
                 [
-                    {"label_end": session, "session": sessions[i - 2], "sid": s, "label": "open_to_open", "horizon": 2, "value": 0.002 * v + chance.gauss(0, 0.02), "died": False}
+                    {
+                        "label_end": session,
+                        "session": sessions[i - 2],
+                        "sid": s,
+                        "label": "open_to_open",
+                        "horizon": 2,
+                        "value": 0.002 * v + chance.gauss(0, 0.02),
+                        "died": False,
+                    }
                     for s, v in score.items()
                 ],
                 session,
@@ -97,7 +184,14 @@ def trade(store: DeltaStore, book: Book, cuts: Cuts, sessions: Sequence[date], n
             survivorship_bias_guard="members as known at the cut", lookahead_bias_guard="rows with known_at ≤ known_at_cutoff only", timezone_policy="UTC",
         )  # fmt: skip
         decided = {"strategy": book.strategy, "decision_set_id": f"set-{session}", "detail": "{}", "as_of": cut, "valid_until": cuts.calendar.open(cuts.calendar.shift(session, 1)), "inputs_hash": f"i{i}", "model_id": "m1", "feature_set": "price_volume", "feature_version": "1", "strategy_hash": "s1", "snapshot": msgspec.json.encode(snapshot).decode(), "table_versions": "{}", "commit": "c", "lock_hash": "l", "run_id": "r", "recorded_at": cut}  # fmt: skip
-        verdicts = {s: ("NO_TRADE", "DATA_NO_BAR") if s == 1 else ("TRADE", "SELECTED") if s in best else ("TRADE", "NOT_SELECTED") for s in close}
+        verdicts = {
+            s: ("NO_TRADE", "DATA_NO_BAR")
+            if s == 1
+            else ("TRADE", "SELECTED")
+            if s in best
+            else ("TRADE", "NOT_SELECTED")
+            for s in close
+        }
         put(
             DECISIONS,
             [

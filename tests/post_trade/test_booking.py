@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from quant_assets.backtest.holdings import Holdings
 from quant_assets.errors import ConflictingRow, DataError
 from quant_assets.market_data.calendars import Cuts, calendar
-from quant_assets.post_trade.booking import Booked, book_day, book_session, order_rows, record_fills, record_orders, state
+from quant_assets.post_trade.booking import (
+    Booked,
+    book_day,
+    book_session,
+    order_rows,
+    record_fills,
+    record_orders,
+    state,
+)
 from quant_assets.records import Book, Fill, OrderState
 from quant_assets.tables import ACTIONS, BARS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS
 
@@ -36,13 +44,29 @@ def check_sums(before: Holdings, day: Booked) -> None:
 prices = st.integers(1, 400_0000).map(lambda n: n / 10_000)
 sids = st.integers(1, 5)
 holdings = st.builds(
-    lambda cash, held: Holdings(session=D1, cash=Decimal(cash) / 100, quantities={s: q for s, (q, _) in sorted(held.items())}, marks={s: Decimal(str(m)) for s, (_, m) in sorted(held.items())}),
+    lambda cash, held: Holdings(
+        session=D1,
+        cash=Decimal(cash) / 100,
+        quantities={s: q for s, (q, _) in sorted(held.items())},
+        marks={s: Decimal(str(m)) for s, (_, m) in sorted(held.items())},
+    ),
     st.integers(-(10**9), 10**9),
     st.dictionaries(sids, st.tuples(st.integers(-(10**5), 10**5).filter(bool), prices)),
 )
 fills = st.lists(st.tuples(sids, st.sampled_from([1, -1]), st.integers(1, 10**5), prices, st.integers(0, 10**4))).map(
     lambda rows: [
-        Fill(exec_id=f"e{i}", client_order_id=f"c{i}", session=D2, sid=s, side=side, quantity=q, price=Decimal(str(p)), fee=Decimal(fee) / 100, arrival_price=Decimal(1), ts=CUTS.calendar.open(D2))
+        Fill(
+            exec_id=f"e{i}",
+            client_order_id=f"c{i}",
+            session=D2,
+            sid=s,
+            side=side,
+            quantity=q,
+            price=Decimal(str(p)),
+            fee=Decimal(fee) / 100,
+            arrival_price=Decimal(1),
+            ts=CUTS.calendar.open(D2),
+        )
         for i, (s, side, q, p, fee) in enumerate(rows)
     ]
 )
@@ -67,15 +91,22 @@ def test_booked_days_add_up(before, traded, acts, close, named):
     entitled = {(sid, D2): q for sid, q in before.quantities.items()}
     of = closes(close)
     of = of.with_columns(symbol=pl.format("S{}", "sid")) if named else of
-    check_sums(before, book_day(BOOK, before, D2, at, pl.DataFrame(rows, schema=dict(ACTIONS.schema)), entitled, traded, of))
+    check_sums(
+        before, book_day(BOOK, before, D2, at, pl.DataFrame(rows, schema=dict(ACTIONS.schema)), entitled, traded, of)
+    )
 
 
 def test_parts_of_pnl_by_hand(desk):
     """Holding runs from mark to mark, trading from fill to mark, fees are negative, and a sold name still has its day."""
-    before = Holdings(session=D1, cash=Decimal(1000), quantities={1: 100, 2: 50}, marks={1: Decimal(10), 2: Decimal(20)})
+    before = Holdings(
+        session=D1, cash=Decimal(1000), quantities={1: 100, 2: 50}, marks={1: Decimal(10), 2: Decimal(20)}
+    )
     traded = [desk.fill("e1", "c1", 1, 1, 100, "10.50", session=D2), desk.fill("e2", "c2", 2, -1, 50, "21", session=D2)]
     day = book_day(BOOK, before, D2, CUTS.of(D2), ACTIONS.empty(), {}, traded, closes({1: 11.0, 2: 22.0}))
-    parts = {r["sid"]: tuple(int(r[c]) for c in ("holding", "trading", "income", "fees", "total")) for r in day.pnl.iter_rows(named=True)}
+    parts = {
+        r["sid"]: tuple(int(r[c]) for c in ("holding", "trading", "income", "fees", "total"))
+        for r in day.pnl.iter_rows(named=True)
+    }
     assert parts == {1: (100, 50, 0, -1, 149), 2: (100, -50, 0, -1, 49)}
     assert day.after.quantities == {1: 200}
     check_sums(before, day)
@@ -97,12 +128,17 @@ def test_a_spin_off_is_no_loss_of_the_parent(store, book, cuts, desk):
     store.append(ACTIONS, pl.concat([spun, desk.action(2, D3, "merger", cash=Decimal(15))]))
     for session in (D1, D2, D3):
         book_session(store, book, cuts, session, [desk.fill("e1", "c1", 1, 1, 101, "30", fee="0")])
-    pnl = {(r["session"], r["sid"]): (r["holding"], r["income"]) for r in store.read(PNL, as_of=None).iter_rows(named=True)}
+    pnl = {
+        (r["session"], r["sid"]): (r["holding"], r["income"]) for r in store.read(PNL, as_of=None).iter_rows(named=True)
+    }
     # S1 goes from 24 to 25 on 101 shares, 6 of it paid for half a share; S2 from 12 to 13, then sold for 15
     assert pnl == {(D1, 1): (0, 0), (D2, 1): (95, 6), (D2, 2): (50, 0), (D3, 1): (0, 0), (D3, 2): (-650, 750)}
     assert state(store, book, D3).quantities == {1: 101}
     journal = store.read(JOURNAL, as_of=None)
-    assert journal.filter(pl.col("kind") == "transfer").sort("sid").select("sid", "amount").rows() == [(1, Decimal(600)), (2, Decimal(-600))]
+    assert journal.filter(pl.col("kind") == "transfer").sort("sid").select("sid", "amount").rows() == [
+        (1, Decimal(600)),
+        (2, Decimal(-600)),
+    ]
     assert journal["amount"].sum() == state(store, book, D3).cash
 
 
@@ -189,9 +225,17 @@ def test_fills_are_recorded_once_and_never_changed(store, book, cuts, desk):
 def test_orders_are_recorded_until_they_end_and_as_they_stood(store, book, cuts, desk):
     """A working order has a row per session, an ended one none after its end, a future one none yet; rows do not change afterwards."""
     work, done, later = desk.order("c1", 1, 1, 10), desk.order("c2", 2, 1, 10), desk.order("c3", 3, 1, 10, session=D3)
-    record_orders(store, book, D1, [(work, OrderState.PARTIAL, 4), (done, OrderState.FILLED, 10), (later, OrderState.PENDING, 0)], cuts.of(D1))
+    record_orders(
+        store,
+        book,
+        D1,
+        [(work, OrderState.PARTIAL, 4), (done, OrderState.FILLED, 10), (later, OrderState.PENDING, 0)],
+        cuts.of(D1),
+    )
     record_orders(store, book, D2, [(work, OrderState.FILLED, 10), (done, OrderState.FILLED, 10)], cuts.of(D2))
-    assert record_orders(store, book, D1, [(work, OrderState.FILLED, 10), (done, OrderState.FILLED, 10)], cuts.of(D1)) == 0
+    assert (
+        record_orders(store, book, D1, [(work, OrderState.FILLED, 10), (done, OrderState.FILLED, 10)], cuts.of(D1)) == 0
+    )
     rows = store.read(ORDERS, as_of=None).select("session", "client_order_id", "state", "filled").rows()
     assert rows == [(D1, "c1", "PARTIAL", 4), (D1, "c2", "FILLED", 10), (D2, "c1", "FILLED", 10)]
     assert order_rows(book, D1, [], cuts.of(D1)).is_empty()

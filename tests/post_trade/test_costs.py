@@ -36,11 +36,25 @@ def test_an_order_over_two_sessions_adds_up(store, book, cuts, desk):
     store.append(BARS, desk.bars({D1: {1: 10.5}, D2: {1: 11.0}}))
     record_orders(store, book, D1, [(order, OrderState.PARTIAL, 30)], cuts.of(D1))
     record_orders(store, book, D2, [(order, OrderState.EXPIRED, 60)], cuts.of(D2))
-    record_fills(store, book, [desk.fill("e1", "c1", 1, 1, 30, "10.20", arrival="10.10"), desk.fill("e2", "c1", 1, 1, 30, "10.40", arrival="10.30", session=D2)], cuts.of(D2))
+    record_fills(
+        store,
+        book,
+        [
+            desk.fill("e1", "c1", 1, 1, 30, "10.20", arrival="10.10"),
+            desk.fill("e2", "c1", 1, 1, 30, "10.40", arrival="10.30", session=D2),
+        ],
+        cuts.of(D2),
+    )
     assert [write_costs(store, book, cuts, d).rows for d in (D1, D2, D2)] == [1, 1, 0]
     rows = store.read(COSTS, as_of=None).sort("session").rows(named=True)
-    assert [(r["delay"], r["trading"], r["opportunity"], r["fees"], r["shortfall"]) for r in rows] == [(3, 3, 0, 1, 7), (9, 3, 40, 1, 53)]
-    assert [(r["filled"], r["arrival_price"], r["fill_price"]) for r in rows] == [(30, Decimal("10.1"), Decimal("10.2")), (30, Decimal("10.3"), Decimal("10.4"))]
+    assert [(r["delay"], r["trading"], r["opportunity"], r["fees"], r["shortfall"]) for r in rows] == [
+        (3, 3, 0, 1, 7),
+        (9, 3, 40, 1, 53),
+    ]
+    assert [(r["filled"], r["arrival_price"], r["fill_price"]) for r in rows] == [
+        (30, Decimal("10.1"), Decimal("10.2")),
+        (30, Decimal("10.3"), Decimal("10.4")),
+    ]
 
 
 def test_a_split_does_not_look_like_an_opportunity_missed(store, book, cuts, desk):

@@ -16,7 +16,10 @@ def test_every_fill_walks_back_to_the_vendors_rows(store, book, cuts):
     """Each execution ends at bars of its own name with file and line, none known after the decision's cut."""
     trade(store, book, cuts, DAYS, 4)
     bars = store.read(BARS, as_of=None)
-    store.append(BARS, bars.with_columns(pl.col("close") + 1, line=pl.lit(77), known_at=pl.lit(cuts.of(DAYS[-1]) + timedelta(days=1))))  # restated behind every cut
+    store.append(
+        BARS,
+        bars.with_columns(pl.col("close") + 1, line=pl.lit(77), known_at=pl.lit(cuts.of(DAYS[-1]) + timedelta(days=1))),
+    )  # restated behind every cut
     fills = store.read(FILLS, as_of=None)
     assert fills.height
     for fill in fills.iter_rows(named=True):
@@ -28,7 +31,11 @@ def test_every_fill_walks_back_to_the_vendors_rows(store, book, cuts):
         assert steps["models"][0]["model_id"] == decision["model_id"]
         assert steps["bars"][0]["session"] == decision["session"]
         for bar in steps["bars"]:
-            assert (bar["sid"], bar["file"], bar["line"]) == (fill["sid"], f"{bar['session']}/prices.csv", fill["sid"] + 1)
+            assert (bar["sid"], bar["file"], bar["line"]) == (
+                fill["sid"],
+                f"{bar['session']}/prices.csv",
+                fill["sid"] + 1,
+            )
             assert bar["known_at"] <= decision["as_of"] < fill["ts"]
 
 

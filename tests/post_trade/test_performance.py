@@ -71,7 +71,17 @@ def test_pnl_by_name_and_sector_adds_up(cuts):
     at = cuts.of(DAYS[0])
     pnl = pl.DataFrame(
         [
-            {"session": d, "book": "alpha", "sid": s, "holding": Decimal(t), "trading": Decimal(0), "income": Decimal(0), "fees": Decimal(0), "total": Decimal(t), "known_at": at}
+            {
+                "session": d,
+                "book": "alpha",
+                "sid": s,
+                "holding": Decimal(t),
+                "trading": Decimal(0),
+                "income": Decimal(0),
+                "fees": Decimal(0),
+                "total": Decimal(t),
+                "known_at": at,
+            }
             for d, s, t in ((DAYS[0], 1, "0.1"), (DAYS[1], 1, "0.2"), (DAYS[0], 2, "-7"), (DAYS[0], 3, "2"))
         ],
         schema=dict(PNL.schema),
@@ -79,10 +89,22 @@ def test_pnl_by_name_and_sector_adds_up(cuts):
     listings = pl.DataFrame(
         [
             {"session": d, "sid": s, "symbol": y, "name": y, "sector": c, "listed": True, "capture": d, "known_at": at}
-            for d, s, y, c in ((DAYS[0], 1, "OLD", "tech"), (DAYS[1], 1, "NEW", "energy"), (DAYS[0], 2, "B", None), (DAYS[0], 3, "C", "energy"))
+            for d, s, y, c in (
+                (DAYS[0], 1, "OLD", "tech"),
+                (DAYS[1], 1, "NEW", "energy"),
+                (DAYS[0], 2, "B", None),
+                (DAYS[0], 3, "C", "energy"),
+            )
         ],
         schema=dict(LISTINGS.schema),
     )
     names = pnl_by_name(pnl, listings)
-    assert names.select("symbol", "sector", "total").rows() == [("C", "energy", Decimal(2)), ("NEW", "energy", Decimal("0.3")), ("B", "unknown", Decimal(-7))]
-    assert pnl_by_sector(names).select("sector", "names", "total").rows() == [("energy", 2, Decimal("2.3")), ("unknown", 1, Decimal(-7))]
+    assert names.select("symbol", "sector", "total").rows() == [
+        ("C", "energy", Decimal(2)),
+        ("NEW", "energy", Decimal("0.3")),
+        ("B", "unknown", Decimal(-7)),
+    ]
+    assert pnl_by_sector(names).select("sector", "names", "total").rows() == [
+        ("energy", 2, Decimal("2.3")),
+        ("unknown", 1, Decimal(-7)),
+    ]

@@ -22,7 +22,12 @@ def agreed(desk) -> tuple[OurSide, TheirSide]:
     tomorrow = desk.order("c4", 1, -1, 10, session=D2)
     fill = desk.fill("e1", "c1", 1, 1, 100, "10")
     ours = OurSide(
-        orders=[(filled, OrderState.FILLED, 100), (refused, OrderState.REJECTED, 0), (unsent, OrderState.PENDING, 0), (tomorrow, OrderState.ACKED, 0)],
+        orders=[
+            (filled, OrderState.FILLED, 100),
+            (refused, OrderState.REJECTED, 0),
+            (unsent, OrderState.PENDING, 0),
+            (tomorrow, OrderState.ACKED, 0),
+        ],
         fills=[fill],
         positions={1: 100},
         cash=Decimal("98999.00"),
@@ -45,17 +50,39 @@ def in_fill(**values: Any) -> Callable[[OurSide, TheirSide], tuple[OurSide, Thei
     return lambda o, t: (o, change(t, fills=[change(t.fills[0], **values)]))
 
 
-STRANGER = BrokerOrder(client_order_id="zz", broker_order_id="b9", sid=7, side=1, quantity=1, filled=0, state=OrderState.ACKED)
+STRANGER = BrokerOrder(
+    client_order_id="zz", broker_order_id="b9", sid=7, side=1, quantity=1, filled=0, state=OrderState.ACKED
+)
 SEEDED: dict[str, tuple[Callable[[OurSide, TheirSide], tuple[OurSide, TheirSide]], list[tuple[str, str]]]] = {
     "order missing at the venue": (lambda o, t: (o, change(t, orders=t.orders[1:])), [("order", "c1")]),
     "order unknown to us": (lambda o, t: (o, change(t, orders=[*t.orders, STRANGER])), [("order", "zz")]),
-    "client id held twice": (lambda o, t: (o, change(t, orders=[*t.orders, change(t.orders[0], broker_order_id="b8")])), [("order", "c1")]),
+    "client id held twice": (
+        lambda o, t: (o, change(t, orders=[*t.orders, change(t.orders[0], broker_order_id="b8")])),
+        [("order", "c1")],
+    ),
     "state differs": (at_venue(state=OrderState.CANCELED), [("order", "c1")]),
     "filled differs": (at_venue(filled=99), [("order", "c1")]),
     "quantity differs": (at_venue(quantity=101), [("order", "c1")]),
     "side differs": (at_venue(side=-1), [("order", "c1")]),
     "venue holds what we never sent": (
-        lambda o, t: (o, change(t, orders=[*t.orders, BrokerOrder(client_order_id="c3", broker_order_id="b3", sid=3, side=1, quantity=10, filled=0, state=OrderState.ACKED)])),
+        lambda o, t: (
+            o,
+            change(
+                t,
+                orders=[
+                    *t.orders,
+                    BrokerOrder(
+                        client_order_id="c3",
+                        broker_order_id="b3",
+                        sid=3,
+                        side=1,
+                        quantity=10,
+                        filled=0,
+                        state=OrderState.ACKED,
+                    ),
+                ],
+            ),
+        ),
         [("order", "c3")],
     ),
     "fill missing at our side": (lambda o, t: (change(o, fills=[]), t), [("fill", "e1")]),
@@ -63,7 +90,10 @@ SEEDED: dict[str, tuple[Callable[[OurSide, TheirSide], tuple[OurSide, TheirSide]
     "fill price differs": (in_fill(price=Decimal("10.01")), [("fill", "e1")]),
     "fill fee differs": (in_fill(fee=Decimal("1.01")), [("fill", "e1")]),
     "fill quantity differs": (in_fill(quantity=99), [("fill", "e1")]),
-    "fill of no order of ours": (lambda o, t: (change(o, orders=o.orders[1:]), change(t, orders=t.orders[1:])), [("fill", "e1")]),
+    "fill of no order of ours": (
+        lambda o, t: (change(o, orders=o.orders[1:]), change(t, orders=t.orders[1:])),
+        [("fill", "e1")],
+    ),
     "position differs": (lambda o, t: (o, change(t, positions={1: 99})), [("position", "1")]),
     "position only there": (lambda o, t: (o, change(t, positions={1: 100, 5: -3})), [("position", "5")]),
     "position only here": (lambda o, t: (o, change(t, positions={})), [("position", "1")]),
@@ -114,7 +144,12 @@ def memory_ledger(ours: OurSide) -> SimpleNamespace:
 
 def venue(theirs: TheirSide) -> SimpleNamespace:
     """The part of the Broker port that reconciliation uses."""
-    return SimpleNamespace(orders=lambda: theirs.orders, executions=lambda: theirs.fills, positions=lambda: theirs.positions, cash=lambda: theirs.cash)
+    return SimpleNamespace(
+        orders=lambda: theirs.orders,
+        executions=lambda: theirs.fills,
+        positions=lambda: theirs.positions,
+        cash=lambda: theirs.cash,
+    )
 
 
 def test_a_session_opens_each_break_once_and_tells_once(store, book, cuts, desk, agreed):
@@ -136,6 +171,8 @@ def test_a_past_session_is_not_compared_with_todays_venue(store, book, cuts, agr
     ours, theirs = agreed
     for session in (D1, D2):
         book_session(store, book, cuts, session, ours.fills)
-    report = reconcile_session(memory_ledger(ours), venue(change(theirs, positions={})), store, book, D1, SimpleNamespace())
+    report = reconcile_session(
+        memory_ledger(ours), venue(change(theirs, positions={})), store, book, D1, SimpleNamespace()
+    )
     assert report.numbers["breaks_found"] == 0
     assert "moved on" in report.reason

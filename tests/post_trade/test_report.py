@@ -15,7 +15,14 @@ from resources.store import DeltaStore
 from tests.post_trade.invented import trade
 
 DAYS = [date(2024, 1, d) for d in (3, 4, 5, 8, 9)]
-BREAK = {"break_id": "b1", "session": "2024-01-08", "kind": "cash", "subject": "<script>alert(1)</script>", "ours": "1", "theirs": "2"}
+BREAK = {
+    "break_id": "b1",
+    "session": "2024-01-08",
+    "kind": "cash",
+    "subject": "<script>alert(1)</script>",
+    "ours": "1",
+    "theirs": "2",
+}
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +55,21 @@ def test_session_page_is_self_contained_and_the_same_bytes_again(traded, tmp_pat
 
 def test_the_page_shows_what_looks_wrong(cuts, tmp_path):
     """A finding stands on the page with its rule, what it is and what it should be; refused rows are counted in the quarantine only."""
-    store, book = DeltaStore(tmp_path / "tables"), Book(name="alpha", strategy="s", account="A1", capital=Decimal(100_000), broker="paper", armed=True)
+    store, book = (
+        DeltaStore(tmp_path / "tables"),
+        Book(name="alpha", strategy="s", account="A1", capital=Decimal(100_000), broker="paper", armed=True),
+    )
     trade(store, book, cuts, DAYS[:1], 6)
-    blank = {"session": DAYS[0], "table": "bars", "symbol": "SYM1", "row": "{}", "found": 10_512.0, "expected": 105.12, "message": "?", "known_at": cuts.of(DAYS[0])}
+    blank = {
+        "session": DAYS[0],
+        "table": "bars",
+        "symbol": "SYM1",
+        "row": "{}",
+        "found": 10_512.0,
+        "expected": 105.12,
+        "message": "?",
+        "known_at": cuts.of(DAYS[0]),
+    }
     rows = [blank | {"rule": "unit", "severity": "block"}, blank | {"rule": "CONFLICT", "severity": "refuse"}]
     store.append(DATA_FINDINGS, pl.DataFrame(rows, schema=dict(DATA_FINDINGS.schema)))
     page = text_of(session_report(store, [], book, DAYS[0], folder=tmp_path))
@@ -63,7 +82,11 @@ def test_session_page_shows_the_figures_of_the_store(traded, tmp_path):
     store, book = traded
     nav = sections.read(store, book, DAYS[3], DAYS[3]).nav.row(0, named=True)
     page = text_of(session_report(store, [], book, DAYS[3], folder=tmp_path))
-    for value in (rendering.number(nav["equity"]), rendering.number(nav["pnl"], 0, signed=True), rendering.number(nav["pnl"], 2, signed=True)):
+    for value in (
+        rendering.number(nav["equity"]),
+        rendering.number(nav["pnl"], 0, signed=True),
+        rendering.number(nav["pnl"], 2, signed=True),
+    ):
         assert value in page
 
 
@@ -80,7 +103,13 @@ def test_a_session_that_is_not_booked_says_so(traded, tmp_path):
     """A page can be made of nothing, and says in words what is missing."""
     store, book = traded
     page = text_of(session_report(store, [], book, date(2024, 1, 10), folder=tmp_path))
-    for words in ("Not fine", "2024-01-10 is not booked", "No quality verdict is stored for 2024-01-10", "None was made", "No order was due"):
+    for words in (
+        "Not fine",
+        "2024-01-10 is not booked",
+        "No quality verdict is stored for 2024-01-10",
+        "None was made",
+        "No order was due",
+    ):
         assert words in page
 
 
@@ -88,7 +117,10 @@ def test_range_report_carries_one_script_and_every_plot(traded, tmp_path):
     """The plots are inline, drawn by one library that the page carries; a second run writes the same bytes."""
     store, book = traded
     session_report(store, [], book, DAYS[1], folder=tmp_path)
-    pages = [text_of(range_report(store, book, DAYS[0], DAYS[-1], folder=tmp_path, notice="Simulated market.")) for _ in range(2)]
+    pages = [
+        text_of(range_report(store, book, DAYS[0], DAYS[-1], folder=tmp_path, notice="Simulated market."))
+        for _ in range(2)
+    ]
     page = pages[0]
     assert pages[0] == pages[1]
     for name in ("equity", "exposure", "turnover", "costs", "names", "sectors", "ic"):
@@ -121,7 +153,12 @@ def test_what_became_known_after_the_cut_does_not_change_the_page(store, book, c
     trade(store, book, cuts, DAYS[:2], 3)
     before = text_of(session_report(store, [], book, DAYS[0], folder=tmp_path))
     standing = store.read(VERDICTS, as_of=None, first=DAYS[0], last=DAYS[0])
-    store.append(VERDICTS, standing.with_columns(content_hash=pl.lit("later"), passed=pl.lit(value=False), known_at=pl.lit(cuts.of(DAYS[1]))))
+    store.append(
+        VERDICTS,
+        standing.with_columns(
+            content_hash=pl.lit("later"), passed=pl.lit(value=False), known_at=pl.lit(cuts.of(DAYS[1]))
+        ),
+    )
     assert text_of(session_report(store, [], book, DAYS[0], folder=tmp_path)) == before
 
 

@@ -18,7 +18,11 @@ from resources.store import DeltaStore
 from tests.resources.small_table import NAMES, QUOTES, day, days, sessions
 
 LATER = timedelta(days=40)  # after which nothing is recent, so that vacuum takes all that is not cited
-LONGEST = {"append": 0.03, "compact": 0.03, "vacuum": 0.006}  # about the seconds that an act takes: kills are spread over them
+LONGEST = {
+    "append": 0.03,
+    "compact": 0.03,
+    "vacuum": 0.006,
+}  # about the seconds that an act takes: kills are spread over them
 EVERY = 5  # of the versions, one is cited
 
 
@@ -29,7 +33,12 @@ def work(root: Path, known: Connection) -> None:
     acts: list[tuple[str, Callable[[], object]]] = [
         ("append", lambda: store.append(QUOTES, day(sessions(done + 1)[-1]))),
         ("compact", lambda: compact(store, QUOTES)),
-        ("vacuum", lambda: vacuum(store, QUOTES, cited(store.version(QUOTES)), Retention(), datetime.now(UTC) + LATER, dry_run=False)),
+        (
+            "vacuum",
+            lambda: vacuum(
+                store, QUOTES, cited(store.version(QUOTES)), Retention(), datetime.now(UTC) + LATER, dry_run=False
+            ),
+        ),
     ]
     while True:
         for name, act in acts if done and done % 8 == 0 else acts[:1]:
@@ -73,11 +82,15 @@ def run(root: Path, kills: int, seed: int = 0, say: Callable[[str], None] = lamb
                     stood[version] = done
         found = store.read(QUOTES, as_of=None)
         number = found.height // NAMES
-        assert number in {done, done + (act == "append")}, f"killed in {act or 'nothing'} with {done} sessions written; {found.height} rows stand"
+        assert number in {done, done + (act == "append")}, (
+            f"killed in {act or 'nothing'} with {done} sessions written; {found.height} rows stand"
+        )
         assert found.equals(days(sessions(number))), f"killed in {act}: other rows stand"
         of_cited = sorted(cited(store.version(QUOTES)) & set(stood))
         for version in chance.sample(of_cited, min(3, len(of_cited))):
-            assert store.read(QUOTES, as_of=None, version=version).equals(days(sessions(stood[version]))), f"killed in {act}: version {version} reads otherwise than it did"
+            assert store.read(QUOTES, as_of=None, version=version).equals(days(sessions(stood[version]))), (
+                f"killed in {act}: version {version} reads otherwise than it did"
+            )
         fell[act or "between"] += 1
         if fell.total() % 20 == 0:
             say(f"{fell.total()} kills, {number} sessions in {store.version(QUOTES)} versions stand: {dict(fell)}")

@@ -7,8 +7,19 @@ import polars as pl
 
 from quant_assets.contract import UTC_MICROS, Table
 
-QUOTES = Table("quotes", "A price per name and session.", {"session": pl.Date, "sid": pl.Int64, "price": pl.Float64, "known_at": UTC_MICROS}, key=("sid", "session", "known_at"))
-TICKS = Table("ticks", "A price per name and time.", {"ts": UTC_MICROS, "sid": pl.Int64, "price": pl.Float64, "known_at": UTC_MICROS}, key=("sid", "ts", "known_at"), event="ts")
+QUOTES = Table(
+    "quotes",
+    "A price per name and session.",
+    {"session": pl.Date, "sid": pl.Int64, "price": pl.Float64, "known_at": UTC_MICROS},
+    key=("sid", "session", "known_at"),
+)
+TICKS = Table(
+    "ticks",
+    "A price per name and time.",
+    {"ts": UTC_MICROS, "sid": pl.Int64, "price": pl.Float64, "known_at": UTC_MICROS},
+    key=("sid", "ts", "known_at"),
+    event="ts",
+)
 START = date(2024, 11, 4)
 NAMES = 40
 

@@ -31,14 +31,20 @@ def wall() -> Wall:
 
 @pytest.fixture
 def venue(wall: Wall) -> Iterator[Venue]:
-    with Venue({"BTCUSDT": candles(MIDNIGHT, 3600), "ETHUSDT": candles(MIDNIGHT, 3600, price=3_000.0)}, {"BTCUSDT": trades(MIDNIGHT, 3_000)}, now=wall.millis) as stub:
+    with Venue(
+        {"BTCUSDT": candles(MIDNIGHT, 3600), "ETHUSDT": candles(MIDNIGHT, 3600, price=3_000.0)},
+        {"BTCUSDT": trades(MIDNIGHT, 3_000)},
+        now=wall.millis,
+    ) as stub:
         yield stub
 
 
 @pytest.fixture
 def make(venue: Venue, wall: Wall, tmp_path: Path) -> Make:
     def build(symbols: tuple[str, ...] = ("BTC/USDT",), pause: Pause | None = None, **feed: object) -> Exchange:
-        return Exchange(ExchangeFeed("binance", symbols, FIRST, api=venue.url, **feed), tmp_path, wall, pause=pause or wall.pause)  # type: ignore[arg-type]
+        return Exchange(
+            ExchangeFeed("binance", symbols, FIRST, api=venue.url, **feed), tmp_path, wall, pause=pause or wall.pause
+        )  # type: ignore[arg-type]
 
     return build
 
@@ -53,17 +59,32 @@ def test_a_day_is_all_its_bars_page_by_page(make: Make, venue: Venue) -> None:
     capture = make(("BTC/USDT", "ETH/USDT")).fetch(FIRST)
     rows = capture.others["intraday_bars"]
     assert bars(capture) == [c for s in ("BTCUSDT", "ETHUSDT") for c in venue.candles[s][:1440]]
-    assert [(int(q["startTime"]) - MIDNIGHT, q["limit"]) for q in venue.asked("klines")] == [(0, "1000"), (60_000_000, "441")] * 2
-    assert rows["file"].unique(maintain_order=True).to_list() == ["binance/BTC-USDT/1m/2024-05-01", "binance/ETH-USDT/1m/2024-05-01"]
+    assert [(int(q["startTime"]) - MIDNIGHT, q["limit"]) for q in venue.asked("klines")] == [
+        (0, "1000"),
+        (60_000_000, "441"),
+    ] * 2
+    assert rows["file"].unique(maintain_order=True).to_list() == [
+        "binance/BTC-USDT/1m/2024-05-01",
+        "binance/ETH-USDT/1m/2024-05-01",
+    ]
     assert rows.filter(symbol="ETH/USDT")["line"].to_list() == list(range(1, 1441))
-    assert rows.select((pl.col("known_at") == pl.col("ts") + pl.duration(seconds=60)).all(), (pl.col("seconds") == 60).all(), (pl.col("venue") == "binance").all()).row(0) == (True,) * 3
+    assert (
+        rows.select(
+            (pl.col("known_at") == pl.col("ts") + pl.duration(seconds=60)).all(),
+            (pl.col("seconds") == 60).all(),
+            (pl.col("venue") == "binance").all(),
+        ).row(0)
+        == (True,) * 3
+    )
     assert capture.known_at == datetime(2024, 5, 2, tzinfo=UTC)
     assert capture.assumed
 
 
 @pytest.mark.parametrize("most", [113, 240, 999, 1440])
 @pytest.mark.parametrize("repeats", [False, True])
-def test_fewer_rows_than_asked_and_a_repeated_row_change_nothing(make: Make, venue: Venue, most: int, repeats: bool) -> None:
+def test_fewer_rows_than_asked_and_a_repeated_row_change_nothing(
+    make: Make, venue: Venue, most: int, repeats: bool
+) -> None:
     """An exchange that sends fewer rows than asked, or the boundary row again, leads to the same capture."""
     venue.most, venue.repeats = most, repeats
     assert bars(make().fetch(FIRST)) == venue.candles["BTCUSDT"][:1440]
@@ -98,12 +119,22 @@ def test_the_exchanges_clock_counts_too(make: Make, venue: Venue, wall: Wall) ->
 
 def test_network_errors_are_asked_again_with_growing_pauses(make: Make, venue: Venue, wall: Wall) -> None:
     """Lost connections and 5xx are asked again, each time after a longer pause, and leave no trace in the capture."""
-    venue.faults.extend([Fault(0, at="klines"), Fault(503, at="klines"), Fault(502, at="klines"), Fault(0, at="klines")])
+    venue.faults.extend(
+        [Fault(0, at="klines"), Fault(503, at="klines"), Fault(502, at="klines"), Fault(0, at="klines")]
+    )
     assert bars(make().fetch(FIRST)) == venue.candles["BTCUSDT"][:1440]
     assert [s for s in wall.slept if s >= 0.5] == [1.0, 2.0, 4.0, 8.0]
 
 
-@pytest.mark.parametrize(("at", "kind"), [("exchangeInfo", "intraday_bars"), ("time", "intraday_bars"), ("klines", "intraday_bars"), ("aggTrades", "trades")])
+@pytest.mark.parametrize(
+    ("at", "kind"),
+    [
+        ("exchangeInfo", "intraday_bars"),
+        ("time", "intraday_bars"),
+        ("klines", "intraday_bars"),
+        ("aggTrades", "trades"),
+    ],
+)
 def test_a_page_of_somebody_else_is_no_answer(make: Make, venue: Venue, at: str, kind: str) -> None:
     """The login page of a proxy, sent as 200, is asked again and never becomes an empty day."""
     venue.faults.extend([Fault(200, at=at, page="<html>Please log in</html>")] * 3)
@@ -116,7 +147,10 @@ def test_a_page_of_somebody_else_is_no_answer(make: Make, venue: Venue, at: str,
 def test_attempts_are_bounded_and_the_error_says_what_to_do(make: Make, venue: Venue) -> None:
     """After the last attempt: what was asked, how often, what came, what to do."""
     venue.faults.extend([Fault(503, at="klines")] * 9)
-    with pytest.raises(CaptureUnreadable, match=r"binance_1m: BTC/USDT 1m from 2024-05-01T00:00:00.000Z: ExchangeNotAvailable.*Asked 6 times.*run again"):
+    with pytest.raises(
+        CaptureUnreadable,
+        match=r"binance_1m: BTC/USDT 1m from 2024-05-01T00:00:00.000Z: ExchangeNotAvailable.*Asked 6 times.*run again",
+    ):
         make().fetch(FIRST)
     assert len(venue.asked("klines")) == 6
 
@@ -157,7 +191,9 @@ def test_a_run_that_was_interrupted_fetches_only_the_rest(make: Make, venue: Ven
     torn.write_bytes(b"")
     assert bars(make().fetch(FIRST)) == venue.candles["BTCUSDT"][:1440]
     assert [int(q["startTime"]) - MIDNIGHT for q in venue.asked("klines")] == [36_000_000, 54_000_000, 72_000_000]
-    assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()] == ["binance/BTC-USDT/1m/2024-05-01.parquet"]
+    assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()] == [
+        "binance/BTC-USDT/1m/2024-05-01.parquet"
+    ]
 
 
 def test_a_day_that_is_whole_is_never_asked_for_again(make: Make, venue: Venue, tmp_path: Path) -> None:
@@ -168,7 +204,9 @@ def test_a_day_that_is_whole_is_never_asked_for_again(make: Make, venue: Venue, 
     assert not venue.requests
     assert one.sha256 == two.sha256
     assert one.others["intraday_bars"].equals(two.others["intraday_bars"])
-    assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()] == ["binance/BTC-USDT/1m/2024-05-01.parquet"]
+    assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()] == [
+        "binance/BTC-USDT/1m/2024-05-01.parquet"
+    ]
 
 
 def test_the_rate_limit_is_kept(make: Make, venue: Venue, wall: Wall) -> None:
@@ -204,10 +242,18 @@ def test_an_unknown_symbol_is_named_with_those_near(make: Make, venue: Venue) ->
 @pytest.mark.parametrize("page", [4, 5, 1000])
 def test_trades_of_one_millisecond_are_not_lost_between_pages(make: Make, venue: Venue, page: int, crowd: int) -> None:
     """Every trade comes once, with its id and side, wherever a page ends."""
-    expected = [(n, MIDNIGHT + (n - 1000) // crowd * 300_000, price, quantity, maker) for n, _, price, quantity, maker in trades(0, 64)]
+    expected = [
+        (n, MIDNIGHT + (n - 1000) // crowd * 300_000, price, quantity, maker)
+        for n, _, price, quantity, maker in trades(0, 64)
+    ]
     venue.trades = {"BTCUSDT": expected}
     rows = make(dataset="trades", page=page).fetch(FIRST).others["trades"]
-    assert rows.select(pl.col("trade_id").cast(int), pl.col("ts").dt.epoch("ms"), "price", "quantity", pl.col("side") == -1).rows() == expected
+    assert (
+        rows.select(
+            pl.col("trade_id").cast(int), pl.col("ts").dt.epoch("ms"), "price", "quantity", pl.col("side") == -1
+        ).rows()
+        == expected
+    )
 
 
 def test_the_latest_trades_of_a_busy_day_end_at_midnight(make: Make, venue: Venue) -> None:
@@ -260,13 +306,28 @@ def test_a_dry_run_asks_nothing_and_is_right(make: Make, venue: Venue) -> None:
 def test_progress_is_told_page_by_page(venue: Venue, wall: Wall, tmp_path: Path) -> None:
     """Each page is announced with how much of the capture is done."""
     told: list[tuple[int, int, str]] = []
-    source = Exchange(ExchangeFeed("binance", ("BTC/USDT", "ETH/USDT"), FIRST, api=venue.url), tmp_path, wall, pause=wall.pause, progress=lambda *step: told.append(step))
+    source = Exchange(
+        ExchangeFeed("binance", ("BTC/USDT", "ETH/USDT"), FIRST, api=venue.url),
+        tmp_path,
+        wall,
+        pause=wall.pause,
+        progress=lambda *step: told.append(step),
+    )
     source.fetch(FIRST)
-    assert told == [(n, 2880, f"binance/{s}/1m/2024-05-01, page {p}") for n, s, p in [(0, "BTC-USDT", 1), (1000, "BTC-USDT", 2), (1440, "ETH-USDT", 1), (2440, "ETH-USDT", 2)]]
+    assert told == [
+        (n, 2880, f"binance/{s}/1m/2024-05-01, page {p}")
+        for n, s, p in [(0, "BTC-USDT", 1), (1000, "BTC-USDT", 2), (1440, "ETH-USDT", 1), (2440, "ETH-USDT", 2)]
+    ]
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"), [({"bar": "7m"}, "divides the day"), ({"bar": "45m"}, "divides the day|no bars of 45m"), ({"symbols": ()}, "names no symbols"), ({"exchange": "binnance"}, "near are .'binance")]
+    ("wrong", "says"),
+    [
+        ({"bar": "7m"}, "divides the day"),
+        ({"bar": "45m"}, "divides the day|no bars of 45m"),
+        ({"symbols": ()}, "names no symbols"),
+        ({"exchange": "binnance"}, "near are .'binance"),
+    ],
 )
 def test_a_feed_that_cannot_be_is_refused(wrong: dict[str, object], says: str, wall: Wall, tmp_path: Path) -> None:
     """A wrong bar, no symbols, an unknown exchange: said before anything is asked."""
@@ -278,6 +339,8 @@ def test_a_feed_that_cannot_be_is_refused(wrong: dict[str, object], says: str, w
 def test_a_deployment_file_says_a_feed() -> None:
     """The fields of the YAML, with dates as text or as dates; a misspelled one is named."""
     declared = {"exchange": "kraken", "symbols": ["BTC/USD"], "first": date(2024, 5, 1), "dataset": "trades"}
-    assert msgspec.convert(declared, ExchangeFeed, strict=False) == ExchangeFeed("kraken", ("BTC/USD",), FIRST, dataset="trades")
+    assert msgspec.convert(declared, ExchangeFeed, strict=False) == ExchangeFeed(
+        "kraken", ("BTC/USD",), FIRST, dataset="trades"
+    )
     with pytest.raises(msgspec.ValidationError, match="exchnge"):
         msgspec.convert({**declared, "exchnge": "kraken"}, ExchangeFeed, strict=False)

@@ -26,7 +26,13 @@ def frame(**columns: Sequence[object]) -> pl.DataFrame:
     return pl.DataFrame({**base, **columns})
 
 
-def files(folder: Path, data: pl.DataFrame, mapping: ColumnMapping = BY_LABEL, known_at: str = "label+1d@13:00", listings: Path | None = None) -> Files:
+def files(
+    folder: Path,
+    data: pl.DataFrame,
+    mapping: ColumnMapping = BY_LABEL,
+    known_at: str = "label+1d@13:00",
+    listings: Path | None = None,
+) -> Files:
     data.write_parquet(folder / "p.parquet")
     return Files(folder / "p.parquet", mapping, XNYS, known_at=known_at, listings=listings)
 
@@ -44,7 +50,10 @@ def test_rows_go_with_their_label_and_keep_their_line(tmp_path: Path) -> None:
     source = files(tmp_path, frame())
     assert list(source.labels()) == [date(2015, 4, 1), date(2015, 4, 2)]
     capture = source.fetch(date(2015, 4, 2))
-    assert capture.prices.select("symbol", "file", "line", "adj_close").rows() == [("A", "p.parquet", 1, 1.5), ("B", "p.parquet", 3, 1.4)]
+    assert capture.prices.select("symbol", "file", "line", "adj_close").rows() == [
+        ("A", "p.parquet", 1, 1.5),
+        ("B", "p.parquet", 3, 1.4),
+    ]
     assert not capture.assumed
     assert capture.known_at == datetime(2015, 4, 3, 13, tzinfo=UTC)
 
@@ -76,9 +85,13 @@ def test_csv_and_parquet_give_the_same_prices(tmp_path: Path) -> None:
 
 def test_rows_without_a_readable_label_are_not_lost(tmp_path: Path) -> None:
     """A row whose date cannot be read is reported as malformed in the capture of its neighbour."""
-    (tmp_path / "p.csv").write_text("symbol,date,open,high,low,close,volume\nA,2015-04-01,1,2,1,1,5\nB,yesterday,1,2,1,1,5\nA,2015-04-02,1,2,1,1,5\n")
+    (tmp_path / "p.csv").write_text(
+        "symbol,date,open,high,low,close,volume\nA,2015-04-01,1,2,1,1,5\nB,yesterday,1,2,1,1,5\nA,2015-04-02,1,2,1,1,5\n"
+    )
     source = Files(tmp_path / "p.csv", ColumnMapping(session="date"), XNYS, known_at="close+30m")
-    assert source.fetch(date(2015, 4, 1)).malformed.select("line", "reason").rows() == [(3, "session is not a date YYYY-MM-DD")]
+    assert source.fetch(date(2015, 4, 1)).malformed.select("line", "reason").rows() == [
+        (3, "session is not a date YYYY-MM-DD")
+    ]
     assert source.fetch(date(2015, 4, 2)).prices.height == 1
 
 
@@ -89,15 +102,33 @@ def test_malformed_rows_of_a_typed_file_show_their_content(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-@pytest.mark.parametrize("order", [("date", "symbol"), ("symbol", "date"), ("open",)], ids=["by date", "by symbol", "in no order"])
-def test_a_file_larger_than_a_stretch_gives_the_same_captures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, order: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "order", [("date", "symbol"), ("symbol", "date"), ("open",)], ids=["by date", "by symbol", "in no order"]
+)
+def test_a_file_larger_than_a_stretch_gives_the_same_captures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, order: tuple[str, ...]
+) -> None:
     """However the rows stand and however few are held at a time, captures have the same rows, lines and hashes; also a row whose date is unreadable, wherever a batch ends."""
     days = XNYS.between(date(2015, 4, 1), date(2015, 5, 1))
     price = [float(7 * n % 101 + 1) for n in range(5 * len(days))]
-    data = pl.DataFrame({"symbol": ["A", "Bé", "C", "D", "E"] * len(days), "date": [d for d in days for _ in range(5)], "open": price, "high": price, "low": price, "close": price, "volume": 1})
-    data = data.sort(order).with_columns(pl.when(pl.int_range(pl.len()).is_in([0, 1, 2, 3, 4, 50, 77, 104])).then(None).otherwise("date").alias("date"))
+    data = pl.DataFrame(
+        {
+            "symbol": ["A", "Bé", "C", "D", "E"] * len(days),
+            "date": [d for d in days for _ in range(5)],
+            "open": price,
+            "high": price,
+            "low": price,
+            "close": price,
+            "volume": 1,
+        }
+    )
+    data = data.sort(order).with_columns(
+        pl.when(pl.int_range(pl.len()).is_in([0, 1, 2, 3, 4, 50, 77, 104])).then(None).otherwise("date").alias("date")
+    )
     path = tmp_path / f"p.{suffix}"
-    data.write_parquet(path) if suffix == "parquet" else path.write_text(data.write_csv(null_value="?").replace("D,", "\n\nD,").replace("\n", "\r\n"))
+    data.write_parquet(path) if suffix == "parquet" else path.write_text(
+        data.write_csv(null_value="?").replace("D,", "\n\nD,").replace("\n", "\r\n")
+    )
     mapping = ColumnMapping(session="date")
     whole = Files(path, mapping, XNYS, known_at="close+1h")
     expected = [whole.fetch(d) for d in whole.labels()]
@@ -157,13 +188,33 @@ def test_listings_stand_between_their_captures_and_tell_no_end(tmp_path: Path) -
 def test_a_capture_keeps_its_hash_when_the_file_grows(tmp_path: Path) -> None:
     """Rows of other captures, wherever they are put in, do not make a capture another one."""
     before = files(tmp_path, frame()).fetch(date(2015, 4, 2)).sha256
-    grown = pl.concat([frame().filter(pl.col("date") == date(2015, 4, 1)).with_columns(pl.lit(date(2015, 3, 31)).alias("captured_on")), frame()])
+    grown = pl.concat(
+        [
+            frame()
+            .filter(pl.col("date") == date(2015, 4, 1))
+            .with_columns(pl.lit(date(2015, 3, 31)).alias("captured_on")),
+            frame(),
+        ]
+    )
     assert files(tmp_path, grown).fetch(date(2015, 4, 2)).sha256 == before
     changed = frame(close=[1.5, 1.5, 1.6])
     assert files(tmp_path, changed).fetch(date(2015, 4, 2)).sha256 != before
 
 
-@pytest.mark.parametrize("rule", ["label+1d", "close+1d", "label+1h", "close+1h@13:00", "soon", "label+0d@13:00", "", "label+1d@25:00", "label+1d@13:60"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "label+1d",
+        "close+1d",
+        "label+1h",
+        "close+1h@13:00",
+        "soon",
+        "label+0d@13:00",
+        "",
+        "label+1d@25:00",
+        "label+1d@13:60",
+    ],
+)
 def test_a_rule_that_says_nothing_is_refused(tmp_path: Path, rule: str) -> None:
     """Only label+Nd@HH:MM with N ≥ 1 and close+N(h|m) are rules."""
     with pytest.raises(ConfigurationError, match="known_at"):
@@ -184,7 +235,12 @@ def test_a_wrong_mapping_or_file_says_what_is_there(tmp_path: Path) -> None:
 def test_a_deployment_opens_it(tmp_path: Path) -> None:
     """Paths, mapping and rule come from the declaration."""
     frame().write_parquet(tmp_path / "p.parquet")
-    declared = {"kind": "files", "prices": str(tmp_path / "p.parquet"), "mapping": {"session": "date", "label": "captured_on"}, "known_at": "label+1d@13:00"}
+    declared = {
+        "kind": "files",
+        "prices": str(tmp_path / "p.parquet"),
+        "mapping": {"session": "date", "label": "captured_on"},
+        "known_at": "label+1d@13:00",
+    }
     assert len(open_source(declared, XNYS, cache=Path(), clock=SystemClock()).labels()) == 2
     with pytest.raises(ConfigurationError, match="sesion"):
         open_source({**declared, "mapping": {"sesion": "date"}}, XNYS, cache=Path(), clock=SystemClock())
@@ -193,11 +249,20 @@ def test_a_deployment_opens_it(tmp_path: Path) -> None:
 def test_the_real_panel_loads(shared_data: Path) -> None:
     """1,607,340 rows in 323 captures, none lost; CB on 2016-01-14 is one instrument in one capture and another in the next."""
     folder = shared_data / "pystock"
-    source = Files(folder / "prices_20150323_20160630.parquet", BY_LABEL, XNYS, known_at="label+1d@13:00", listings=folder / "listings_to_20160630.parquet")
+    source = Files(
+        folder / "prices_20150323_20160630.parquet",
+        BY_LABEL,
+        XNYS,
+        known_at="label+1d@13:00",
+        listings=folder / "listings_to_20160630.parquet",
+    )
     labels = list(source.labels())
     assert len(labels) == 323
     assert date(2015, 6, 10) not in labels
     heights = [c.prices.height + c.malformed.height for c in map(source.fetch, labels)]
     assert sum(heights) == 1_607_340
-    chubb = [source.fetch(d).prices.filter(symbol="CB", session=date(2016, 1, 14))["close"].to_list() for d in (date(2016, 1, 14), date(2016, 1, 15))]
+    chubb = [
+        source.fetch(d).prices.filter(symbol="CB", session=date(2016, 1, 14))["close"].to_list()
+        for d in (date(2016, 1, 14), date(2016, 1, 15))
+    ]
     assert [round(c[0], 2) for c in chubb] == [127.26, 111.02]

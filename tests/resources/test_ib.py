@@ -39,16 +39,28 @@ def wall() -> Wall:
 
 @pytest.fixture
 def tws(wall: Wall) -> Iterator[Tws]:
-    listed = {"AAPL": [listing(1, [100.0, 101.0, 102.0, 103.0, 104.0, 105.0])], "MSFT": [listing(2, [50.0, 51.0, 52.0, 53.0, 54.0, 55.0])]}
+    listed = {
+        "AAPL": [listing(1, [100.0, 101.0, 102.0, 103.0, 104.0, 105.0])],
+        "MSFT": [listing(2, [50.0, 51.0, 52.0, 53.0, 54.0, 55.0])],
+    }
     with Tws(listed, now=wall.now, monotonic=lambda: wall.passed) as stub:
         yield stub
 
 
 @pytest.fixture
 def make(tws: Tws, wall: Wall, tmp_path: Path) -> Make:
-    def build(symbols: tuple[str, ...] = ("AAPL",), pause: Pause | None = None, attempts: int = 6, **feed: object) -> InteractiveBrokers:
+    def build(
+        symbols: tuple[str, ...] = ("AAPL",), pause: Pause | None = None, attempts: int = 6, **feed: object
+    ) -> InteractiveBrokers:
         fields = {"port": tws.port, "timeout": 20.0, **feed}
-        return InteractiveBrokers(IbFeed(symbols, date(2024, 4, 29), **fields), XNYS, tmp_path, wall, retry=Retry(attempts=attempts, first=5.0), pause=pause or wall.pause)  # type: ignore[arg-type]
+        return InteractiveBrokers(
+            IbFeed(symbols, date(2024, 4, 29), **fields),
+            XNYS,
+            tmp_path,
+            wall,
+            retry=Retry(attempts=attempts, first=5.0),
+            pause=pause or wall.pause,
+        )  # type: ignore[arg-type]
 
     return build
 
@@ -68,10 +80,19 @@ def closes(capture: Capture) -> list[tuple[str, date, float, float | None]]:
 def test_a_daily_capture_is_a_session_and_the_one_before(make: Make, tws: Tws) -> None:
     """Each symbol's bar of the session and of the session before, raw, with origin; known an hour after the close, as an assumption."""
     capture = make(("AAPL", "MSFT")).fetch(LAST)
-    assert closes(capture) == [(s, d, p, p) for s, p0 in (("AAPL", 104.0), ("MSFT", 54.0)) for d, p in ((SESSIONS[4], p0), (SESSIONS[5], p0 + 1))]
-    assert capture.prices.select("file", "line").rows()[:2] == [("ib/AAPL/1d/2024-05-02..2024-05-02", 1), ("ib/AAPL/1d/2024-05-02..2024-05-02", 2)]
+    assert closes(capture) == [
+        (s, d, p, p)
+        for s, p0 in (("AAPL", 104.0), ("MSFT", 54.0))
+        for d, p in ((SESSIONS[4], p0), (SESSIONS[5], p0 + 1))
+    ]
+    assert capture.prices.select("file", "line").rows()[:2] == [
+        ("ib/AAPL/1d/2024-05-02..2024-05-02", 1),
+        ("ib/AAPL/1d/2024-05-02..2024-05-02", 2),
+    ]
     assert (capture.known_at, capture.assumed, capture.dataset) == (datetime(2024, 5, 2, 21, tzinfo=UTC), True, "bars")
-    assert [(a.symbol, a.what, a.end, a.duration, a.regular) for a in tws.asked] == [(s, w, "", "3 D", True) for s in ("AAPL", "MSFT") for w in ("TRADES", "ADJUSTED_LAST")]
+    assert [(a.symbol, a.what, a.end, a.duration, a.regular) for a in tws.asked] == [
+        (s, w, "", "3 D", True) for s in ("AAPL", "MSFT") for w in ("TRADES", "ADJUSTED_LAST")
+    ]
 
 
 def test_a_backfill_asks_once_for_all_its_sessions(make: Make, tws: Tws) -> None:
@@ -127,7 +148,9 @@ def test_a_dividend_is_seen_on_its_ex_session_only(make: Make, tws: Tws) -> None
     factor = 1 - 0.76 / 103.0  # ex on the fifth session
     tws.listings = {"AAPL": [listing(1, raw, [round(p * factor, 2) for p in raw[:4]] + raw[4:])]}
     source = make()
-    found = [derive(pairs(source.fetch(s).prices.with_columns(sid=pl.lit(1, pl.Int64)), XNYS))[0] for s in source.labels()]
+    found = [
+        derive(pairs(source.fetch(s).prices.with_columns(sid=pl.lit(1, pl.Int64)), XNYS))[0] for s in source.labels()
+    ]
     rows = pl.concat(found).select("session", "kind", pl.col("cash").cast(float)).rows()
     assert [r[:2] for r in rows] == [(SESSIONS[4], "dividend")]
     assert rows[0][2] == pytest.approx(0.76, abs=0.011)
@@ -157,9 +180,18 @@ def test_minutes_of_a_session(make: Make, tws: Tws) -> None:
     rows = capture.others["intraday_bars"]
     expected = [("AAPL", *m) for m in minutes(LAST, price=100.0)] + [("MSFT", *m) for m in minutes(LAST, price=200.0)]
     assert rows.select("symbol", "ts", "open", "high", "low", "close", "volume").rows() == expected
-    assert rows.select((pl.col("known_at") == pl.col("ts") + pl.duration(minutes=1)).all(), (pl.col("venue") == "SMART").all(), (pl.col("seconds") == 60).all()).row(0) == (True,) * 3
+    assert (
+        rows.select(
+            (pl.col("known_at") == pl.col("ts") + pl.duration(minutes=1)).all(),
+            (pl.col("venue") == "SMART").all(),
+            (pl.col("seconds") == 60).all(),
+        ).row(0)
+        == (True,) * 3
+    )
     assert rows["file"].unique(maintain_order=True).to_list() == ["ib/AAPL/1m/2024-05-02", "ib/MSFT/1m/2024-05-02"]
-    assert capture.known_at == XNYS.close(LAST) + timedelta(hours=1)  # the last minutes take a while to reach IB's history
+    assert capture.known_at == XNYS.close(LAST) + timedelta(
+        hours=1
+    )  # the last minutes take a while to reach IB's history
     assert [(a.end, a.duration) for a in tws.asked] == [("20240502 20:00:00 UTC", "1 D")] * 2
     assert source.fetch(LAST).sha256 == capture.sha256
     assert len(tws.asked) == 2
@@ -198,13 +230,19 @@ def test_the_pacing_rules() -> None:
     ("faults", "slept", "connections"),
     [
         ([Fault(162, PACING)], [15.0], 1),
-        ([Fault(366, "No historical data query found for ticker id")], [5.0, 10.0], 1),  # 15 s between identical requests, whatever became of the first
+        (
+            [Fault(366, "No historical data query found for ticker id")],
+            [5.0, 10.0],
+            1,
+        ),  # 15 s between identical requests, whatever became of the first
         ([Fault(-1), Fault(-1)], [5.0, 10.0, 10.0, 5.0], 3),
         ([Fault(0)], [5.0, 10.0], 2),
     ],
     ids=["pacing", "lost query", "disconnect", "silence"],
 )
-def test_what_passes_is_asked_again(make: Make, tws: Tws, wall: Wall, faults: list[Fault], slept: list[float], connections: int) -> None:
+def test_what_passes_is_asked_again(
+    make: Make, tws: Tws, wall: Wall, faults: list[Fault], slept: list[float], connections: int
+) -> None:
     """A pacing violation, a lost query, a lost connection and no answer at all are asked again after a pause, and the capture is whole."""
     tws.faults.extend(faults)
     assert len(closes(make(timeout=1.5).fetch(LAST))) == 2
@@ -214,7 +252,10 @@ def test_what_passes_is_asked_again(make: Make, tws: Tws, wall: Wall, faults: li
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (Fault(162, "Historical Market Data Service error message:No market data permissions for NASDAQ STK"), "No market data permissions"),
+        (
+            Fault(162, "Historical Market Data Service error message:No market data permissions for NASDAQ STK"),
+            "No market data permissions",
+        ),
         (Fault(354, "Requested market data is not subscribed"), "354: Requested market data is not subscribed"),
     ],
 )
@@ -229,7 +270,9 @@ def test_what_ib_refuses_is_not_asked_again(make: Make, tws: Tws, fault: Fault, 
 def test_attempts_are_bounded(make: Make, tws: Tws) -> None:
     """After the last attempt the error says what was asked and what to do."""
     tws.faults.extend([Fault(-1)] * 9)
-    with pytest.raises(CaptureUnreadable, match=r"TRADES 1 day of AAPL, 3 D to now: ConnectionError.*Asked 6 times.*run again"):
+    with pytest.raises(
+        CaptureUnreadable, match=r"TRADES 1 day of AAPL, 3 D to now: ConnectionError.*Asked 6 times.*run again"
+    ):
         make().fetch(LAST)
     assert len(tws.clients) == 6
 
@@ -373,7 +416,10 @@ def test_a_dry_run_asks_nothing(make: Make, tws: Tws) -> None:
     assert (source.plan().kept, source.plan().requests) == (4, 0)
 
 
-@pytest.mark.parametrize(("wrong", "says"), [({"symbols": ()}, "names no symbols"), ({"dataset": "intraday_bars", "bar": "7m"}, "no bar 7m; there are")])
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [({"symbols": ()}, "names no symbols"), ({"dataset": "intraday_bars", "bar": "7m"}, "no bar 7m; there are")],
+)
 def test_a_feed_that_cannot_be_is_refused(wrong: dict[str, object], says: str, wall: Wall, tmp_path: Path) -> None:
     """No symbols, a bar that IB does not have: said before anything is asked."""
     with pytest.raises(ConfigurationError, match=says):

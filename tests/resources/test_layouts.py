@@ -20,7 +20,9 @@ from resources.sources.tabular import Feed, Tabular
 from tests.conftest import REPOSITORY
 
 XNYS = calendar("XNYS")
-DECLARED: Sequence[Mapping[str, Any]] = yaml.safe_load((REPOSITORY / "bench" / "real_feeds.yaml").read_text(encoding="utf-8"))
+DECLARED: Sequence[Mapping[str, Any]] = yaml.safe_load(
+    (REPOSITORY / "bench" / "real_feeds.yaml").read_text(encoding="utf-8")
+)
 
 
 def real(shared: Path, name: str) -> Tabular:
@@ -75,22 +77,38 @@ def test_trade_and_quote_bars_of_lean(tmp_path: Path) -> None:
         (at, "coinbase", "BTCUSD", 60, "10", "11", "0.5"), (at + timedelta(minutes=1), "coinbase", "BTCUSD", 60, "11", "11", "1"), (None, "coinbase", "BTCUSD", 60, "1", "1", "1"),
     ]  # fmt: skip
     assert faults(trades) == [(3, "has 3 fields instead of 6", "120000,1,2")]
-    assert told(quotes, "ts", "symbol", "open", "high", "low", "close", "volume") == [(at + timedelta(minutes=1), "BTCUSD.MID", 2.0, 4.0, 2.0, 3.0, None)]
+    assert told(quotes, "ts", "symbol", "open", "high", "low", "close", "volume") == [
+        (at + timedelta(minutes=1), "BTCUSD.MID", 2.0, 4.0, 2.0, 3.0, None)
+    ]
     assert faults(quotes) == [(2, "a quote without bid or ask has no middle", None)]
 
 
 def test_daily_forex_bars_of_lean(tmp_path: Path) -> None:
     """FXCM's midnight is five hours behind UTC the year round, and its quotes are all there is of the pair."""
-    (bars,) = laid(tmp_path, "lean_bars", {"forex/fxcm/daily/eurusd.zip": "20070330 00:00,1,3,1,2,0,3,5,3,4,0\n20070708 00:00,1,3,1,2,0,3,5,3,4,0\n"})
-    assert told(bars, "ts", "symbol", "seconds", "close") == [(datetime(2007, 3, 30, 5, tzinfo=UTC), "EURUSD", 86400, 3.0), (datetime(2007, 7, 8, 5, tzinfo=UTC), "EURUSD", 86400, 3.0)]
+    (bars,) = laid(
+        tmp_path,
+        "lean_bars",
+        {"forex/fxcm/daily/eurusd.zip": "20070330 00:00,1,3,1,2,0,3,5,3,4,0\n20070708 00:00,1,3,1,2,0,3,5,3,4,0\n"},
+    )
+    assert told(bars, "ts", "symbol", "seconds", "close") == [
+        (datetime(2007, 3, 30, 5, tzinfo=UTC), "EURUSD", 86400, 3.0),
+        (datetime(2007, 7, 8, 5, tzinfo=UTC), "EURUSD", 86400, 3.0),
+    ]
     with pytest.raises(CaptureUnreadable, match="no folder"):
         laid(tmp_path, "lean_bars", {"eurusd.zip": "1"})
 
 
 def test_funding_of_a_perpetual(tmp_path: Path) -> None:
     """Eight hours' rate is annualised, each of a day's fundings is a tenor, known when due."""
-    (rates,) = laid(tmp_path, "lean_funding", {"binance/margin_interest/btcusd.csv": "20201229 08:00:00,0.0001\nlater,0.1\n"})
-    assert rates.select("session", "curve", "tenor", "known_at").row(0) == ("2020-12-29", "BTCUSD.PERP binance", "8h from 08:00", datetime(2020, 12, 29, 8, tzinfo=UTC))
+    (rates,) = laid(
+        tmp_path, "lean_funding", {"binance/margin_interest/btcusd.csv": "20201229 08:00:00,0.0001\nlater,0.1\n"}
+    )
+    assert rates.select("session", "curve", "tenor", "known_at").row(0) == (
+        "2020-12-29",
+        "BTCUSD.PERP binance",
+        "8h from 08:00",
+        datetime(2020, 12, 29, 8, tzinfo=UTC),
+    )
     assert float(rates["rate"][0]) == pytest.approx(0.1095, rel=1e-12)
     assert rates["session"][1] == "later"
 
@@ -102,14 +120,32 @@ def test_spells(tmp_path: Path) -> None:
     assert sorted(told(events, "symbol", "session", "member")) == [
         ("A", date(2000, 1, 3), True), ("B", date(2000, 1, 3), True), ("B", date(2001, 1, 3), False), ("B", date(2002, 1, 3), True), ("B", date(2003, 1, 3), False),
     ]  # fmt: skip
-    assert [(line, content) for line, _, content in faults(events)] == [(5, "C,2002-01-03,2001-01-03"), (6, "B,2002-06-03,"), (7, "D,2000-01-03,soon"), (8, ",2000-01-03,"), (9, "E,2000-01-03")]
+    assert [(line, content) for line, _, content in faults(events)] == [
+        (5, "C,2002-01-03,2001-01-03"),
+        (6, "B,2002-06-03,"),
+        (7, "D,2000-01-03,soon"),
+        (8, ",2000-01-03,"),
+        (9, "E,2000-01-03"),
+    ]
 
 
 def test_changes(tmp_path: Path) -> None:
     """A cell may name several symbols; a symbol that is both added and removed on a day is refused."""
-    (events,) = laid(tmp_path, "changes", {"x.csv": 'date,add,remove\n2019-06-03,"CTVA,DD","DWDP"\n2019-07-01,"X","X"\nnever,"Y",""\n'})
-    assert sorted(told(events, "session", "symbol", "member")) == [(date(2019, 6, 3), "CTVA", True), (date(2019, 6, 3), "DD", True), (date(2019, 6, 3), "DWDP", False)]
-    assert [(line, content) for line, _, content in faults(events)] == [(3, "2019-07-01,X,X"), (3, "2019-07-01,X,X"), (4, "never,Y,")]
+    (events,) = laid(
+        tmp_path,
+        "changes",
+        {"x.csv": 'date,add,remove\n2019-06-03,"CTVA,DD","DWDP"\n2019-07-01,"X","X"\nnever,"Y",""\n'},
+    )
+    assert sorted(told(events, "session", "symbol", "member")) == [
+        (date(2019, 6, 3), "CTVA", True),
+        (date(2019, 6, 3), "DD", True),
+        (date(2019, 6, 3), "DWDP", False),
+    ]
+    assert [(line, content) for line, _, content in faults(events)] == [
+        (3, "2019-07-01,X,X"),
+        (3, "2019-07-01,X,X"),
+        (4, "never,Y,"),
+    ]
 
 
 def test_lists_of_months(tmp_path: Path) -> None:
@@ -117,7 +153,10 @@ def test_lists_of_months(tmp_path: Path) -> None:
     names = "".join(f"S{n},Name {n}\n" for n in range(10))
     one, two, thin, after = laid(tmp_path, "lists", {"2024-01.csv": f"Symbol,Name\n{names}", "2024-02.csv": f"Symbol,Name\n{names[10:]}NEW,New\n,Nobody\n", "2024-03.csv": "Symbol,Name\nS3,x\n", "2024-05.csv": f"Symbol,Name\n{names[10:]}NEW,New\n"})  # fmt: skip
     assert len(told(one, "symbol")) == 10
-    assert sorted(told(two, "session", "symbol", "member", "file", "line")) == [(date(2024, 2, 29), "NEW", True, "2024-02.csv", 11), (date(2024, 2, 29), "S0", False, "2024-02.csv", 0)]
+    assert sorted(told(two, "session", "symbol", "member", "file", "line")) == [
+        (date(2024, 2, 29), "NEW", True, "2024-02.csv", 11),
+        (date(2024, 2, 29), "S0", False, "2024-02.csv", 0),
+    ]
     assert faults(two) == [(12, "no symbol", ",Nobody")]
     assert told(thin, "symbol") == told(after, "symbol") == []
 
@@ -127,9 +166,22 @@ def test_a_list_and_its_changes_in_yaml(tmp_path: Path) -> None:
     first = "year: 2021\ntickers_on_Jan_1:\n  - ON\n  - A\n  - B\n  - C\n  - D\n  - E\nchanges:\n  '2021-03-01':\n    difference:\n      - A\n    union:\n      - NO\n"
     second = "year: 2022\ntickers_on_Jan_1: [ON, NO, C, D, E, F]\n"
     one, two = laid(tmp_path, "lists_and_changes", {"2021.yaml": first, "2022.yaml": second})
-    assert {s for (s,) in told(one.filter(pl.col("session") == date(2021, 1, 1)), "symbol")} == {"ON", "A", "B", "C", "D", "E"}
-    assert sorted(told(one.filter(pl.col("session") > date(2021, 1, 1)), "session", "symbol", "member", "line")) == [(date(2021, 3, 1), "A", False, 12), (date(2021, 3, 1), "NO", True, 14)]
-    assert sorted(told(two, "session", "symbol", "member")) == [(date(2022, 1, 1), "B", False), (date(2022, 1, 1), "F", True)]
+    assert {s for (s,) in told(one.filter(pl.col("session") == date(2021, 1, 1)), "symbol")} == {
+        "ON",
+        "A",
+        "B",
+        "C",
+        "D",
+        "E",
+    }
+    assert sorted(told(one.filter(pl.col("session") > date(2021, 1, 1)), "session", "symbol", "member", "line")) == [
+        (date(2021, 3, 1), "A", False, 12),
+        (date(2021, 3, 1), "NO", True, 14),
+    ]
+    assert sorted(told(two, "session", "symbol", "member")) == [
+        (date(2022, 1, 1), "B", False),
+        (date(2022, 1, 1), "F", True),
+    ]
     with pytest.raises(CaptureUnreadable, match="no year of a list"):
         laid(tmp_path, "lists_and_changes", {"2023.yaml": "tickers: [A]\n"})
 
@@ -140,7 +192,9 @@ def test_databento_actions(tmp_path: Path) -> None:
         {"ts_record": "2023-10-10T04:37:14Z", "event_unique_id": "U-1", "event": "DIV", "event_action": "I", "ex_date": "2023-10-20", "symbol": "A", "operating_mic": "XNAS", "rate_info": {"gross_dividend": 0.25}},
         {"ts_record": "2023-10-11T04:37:14Z", "event_unique_id": "U-1", "event": "DIV", "event_action": "D", "ex_date": None, "event_date": "2023-10-21", "symbol": "A", "operating_mic": "XNAS"},
     ]  # fmt: skip
-    (rows,) = laid(tmp_path, "databento_actions", {"x.jsonl": "\n".join(msgspec.json.encode(r).decode() for r in records)})
+    (rows,) = laid(
+        tmp_path, "databento_actions", {"x.jsonl": "\n".join(msgspec.json.encode(r).decode() for r in records)}
+    )
     assert rows.select("session", "event_id", "cash", "numerator", "withdrawn", "known_at").rows() == [
         ("2023-10-20", "U-1", "0.25", None, False, datetime(2023, 10, 10, 4, 37, 14, tzinfo=UTC)), ("2023-10-21", "U-1", None, None, True, datetime(2023, 10, 11, 4, 37, 14, tzinfo=UTC)),
     ]  # fmt: skip
@@ -150,7 +204,12 @@ def test_spans_of_listings(tmp_path: Path) -> None:
     """A symbol is delisted the day after its last capture, unless another name of it goes on or the captures end."""
     days = [date(2024, 1, d) for d in (2, 10, 11, 31)]
     pl.DataFrame(
-        {"symbol": ["A", "A", "B", "C"], "name": ["Old", "New", "Bee", "Sea"], "first_capture": [days[0], days[2], days[0], days[0]], "last_capture": [days[1], days[3], days[1], days[3]]}
+        {
+            "symbol": ["A", "A", "B", "C"],
+            "name": ["Old", "New", "Bee", "Sea"],
+            "first_capture": [days[0], days[2], days[0], days[0]],
+            "last_capture": [days[1], days[3], days[1], days[3]],
+        }
     ).write_parquet(tmp_path / "x.parquet")
     rows = LAYOUTS["listing_spans"](tmp_path / "x.parquet", tmp_path, ())
     assert rows.filter(status="delisted").select("session", "symbol").rows() == [(days[2], "B")]
@@ -192,21 +251,46 @@ def test_the_real_bars_of_lean(shared_data: Path) -> None:
     for market in ("crypto/coinbase", "cryptofuture/binance", "forex/fxcm"):
         for path in (shared_data / "lean" / market).rglob("*.zip"):
             with zipfile.ZipFile(path) as archive:
-                lines[market] = lines.get(market, 0) + sum(len(archive.read(m).split()) if b":" not in archive.read(m)[:20] else len(archive.read(m).splitlines()) for m in archive.namelist())
+                lines[market] = lines.get(market, 0) + sum(
+                    len(archive.read(m).split())
+                    if b":" not in archive.read(m)[:20]
+                    else len(archive.read(m).splitlines())
+                    for m in archive.namelist()
+                )
     rows = {m: taken(real(shared_data, f"intraday_bars/{m.split('/')[1]}"))[0] for m in lines}
     assert {m: r.height for m, r in rows.items()} == lines
     whole = pl.concat(rows.values())
     assert whole.select("venue", "symbol", "seconds", "ts").is_unique().all()
-    assert set(whole["symbol"]) == {"BTCUSD", "BTCUSD.MID", "BTCUSD.PERP", "BTCUSD.PERP.MID", "EURUSD", "EURGBP", "GBPUSD"}
+    assert set(whole["symbol"]) == {
+        "BTCUSD",
+        "BTCUSD.MID",
+        "BTCUSD.PERP",
+        "BTCUSD.PERP.MID",
+        "EURUSD",
+        "EURGBP",
+        "GBPUSD",
+    }
     minutes = whole.filter(pl.col("seconds") == 60, pl.col("venue") != "fxcm")
-    assert (minutes["ts"].dt.date().cast(pl.String).str.replace_all("-", "") == minutes["file"].str.extract(r"(\d{8})_")).all()
-    eurusd = whole.filter(pl.col("symbol") == "EURUSD", pl.col("seconds") == 60, pl.col("ts").dt.date() >= date(2014, 5, 9), pl.col("ts").dt.date() < date(2014, 5, 11))
-    assert eurusd["ts"].max() == datetime(2014, 5, 9, 20, 59, tzinfo=UTC)  # the market closes on Friday at 17:00 in New York
+    assert (
+        minutes["ts"].dt.date().cast(pl.String).str.replace_all("-", "") == minutes["file"].str.extract(r"(\d{8})_")
+    ).all()
+    eurusd = whole.filter(
+        pl.col("symbol") == "EURUSD",
+        pl.col("seconds") == 60,
+        pl.col("ts").dt.date() >= date(2014, 5, 9),
+        pl.col("ts").dt.date() < date(2014, 5, 11),
+    )
+    assert eurusd["ts"].max() == datetime(
+        2014, 5, 9, 20, 59, tzinfo=UTC
+    )  # the market closes on Friday at 17:00 in New York
 
 
 def test_the_two_french_files_agree(shared_data: Path) -> None:
     """Months that both have carry the same factors, in fractions, to the percent's second decimal: the one in percent was scaled, the one in fractions was not."""
-    ours, theirs = (taken(real(shared_data, f"factor_returns/{n}"))[0].with_columns(pl.col("factor").str.replace("-", "")) for n in ("french", "french_portfolios"))
+    ours, theirs = (
+        taken(real(shared_data, f"factor_returns/{n}"))[0].with_columns(pl.col("factor").str.replace("-", ""))
+        for n in ("french", "french_portfolios")
+    )
     both = ours.join(theirs, on=["session", "factor"]).filter(pl.col("session") < date(1990, 1, 1))
     assert both.height == 492 * 4
     assert both.filter((pl.col("value") - pl.col("value_right")).abs() < 5e-3).height > 0.99 * both.height

@@ -115,7 +115,13 @@ def test_filled_never_shrinks(bound):
         bound.transition("c1", S.PARTIAL, filled=50)
     with pytest.raises(sqlite3.IntegrityError):
         bound.transition("c1", S.FILLED, filled=101)
-    assert [(e["state"], e["filled"]) for e in bound.events("c1")] == [("PENDING", 0), ("SUBMITTING", 0), ("ACKED", 0), ("PARTIAL", 40), ("PARTIAL", 60)]
+    assert [(e["state"], e["filled"]) for e in bound.events("c1")] == [
+        ("PENDING", 0),
+        ("SUBMITTING", 0),
+        ("ACKED", 0),
+        ("PARTIAL", 40),
+        ("PARTIAL", 60),
+    ]
 
 
 def test_fills_are_booked_once_and_exactly(ledger):
@@ -178,7 +184,13 @@ def _race(path: Path, answers: "multiprocessing.Queue[int]") -> None:
     ledger = SqliteLedger(path)
     won = 0
     for n in range(40):
-        ledger.bind("desk", "s", D + timedelta(days=n), "set", [msgspec.structs.replace(order(n), decided=D + timedelta(days=n))])
+        ledger.bind(
+            "desk",
+            "s",
+            D + timedelta(days=n),
+            "set",
+            [msgspec.structs.replace(order(n), decided=D + timedelta(days=n))],
+        )
         won += ledger.begin_submit(f"c{n}")
         won += 1000 * ledger.book_fill("desk", fill(f"e{n}"))
     answers.put(won)

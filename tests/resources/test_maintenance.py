@@ -40,14 +40,29 @@ def after(days: float = 31) -> datetime:
 def decide(store: DeltaStore, versions: str, session: int = 0) -> None:
     """Store a decision that cites these versions."""
     blank: dict[str, Any] = dict.fromkeys(DECISIONS.schema)
-    row = {**blank, "session": sessions(30)[session], "strategy": "s", "sid": 1, "decision_set_id": "d", "known_at": datetime(2025, 1, 1, tzinfo=UTC), "table_versions": versions}
+    row = {
+        **blank,
+        "session": sessions(30)[session],
+        "strategy": "s",
+        "sid": 1,
+        "decision_set_id": "d",
+        "known_at": datetime(2025, 1, 1, tzinfo=UTC),
+        "table_versions": versions,
+    }
     store.append(DECISIONS, pl.DataFrame([row], schema=dict(DECISIONS.schema)))
 
 
 def train(store: DeltaStore, snapshot: str, model_id: str = "m") -> None:
     """Store a model with this snapshot."""
     blank: dict[str, Any] = dict.fromkeys(MODELS.schema)
-    row = {**blank, "session": sessions(1)[0], "strategy": "s", "model_id": model_id, "snapshot": snapshot, "known_at": datetime(2025, 1, 1, tzinfo=UTC)}
+    row = {
+        **blank,
+        "session": sessions(1)[0],
+        "strategy": "s",
+        "model_id": model_id,
+        "snapshot": snapshot,
+        "known_at": datetime(2025, 1, 1, tzinfo=UTC),
+    }
     store.append(MODELS, pl.DataFrame([row], schema=dict(MODELS.schema)))
 
 
@@ -75,11 +90,18 @@ def a_page_without_versions(store: DeltaStore, reports: Path) -> None:
     os.utime(page, ((at[7] + at[8]) / 2,) * 2)
 
 
-CITED: list[Callable[[DeltaStore, Path], None]] = [a_decision, a_model_that_names_it, a_page_that_names_it, a_page_without_versions]
+CITED: list[Callable[[DeltaStore, Path], None]] = [
+    a_decision,
+    a_model_that_names_it,
+    a_page_that_names_it,
+    a_page_without_versions,
+]
 
 
 @pytest.mark.parametrize("cite", [*CITED, None], ids=lambda c: c.__name__ if c else "nobody")
-def test_a_cited_version_outlives_vacuum(store: DeltaStore, tmp_path: Path, cite: Callable[[DeltaStore, Path], None] | None):
+def test_a_cited_version_outlives_vacuum(
+    store: DeltaStore, tmp_path: Path, cite: Callable[[DeltaStore, Path], None] | None
+):
     """What a decision, a model or a page cites reads after compaction and vacuum as on the day; the version that nobody cites is gone, and so are its files."""
     if cite:
         cite(store, tmp_path)
@@ -128,7 +150,9 @@ def test_an_unreadable_citation_stops_the_vacuum(store: DeltaStore, broken: str)
 def test_vacuum_deletes_what_delta_itself_would(store: DeltaStore, cited: set[int]):
     """Of tombstoned files exactly those go that Delta's own vacuum names for the same versions; the dry run names them and deletes nothing."""
     compact(store, QUOTES)
-    theirs = store.open(QUOTES).vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False, full=True, keep_versions=sorted(cited))
+    theirs = store.open(QUOTES).vacuum(
+        retention_hours=0, dry_run=True, enforce_retention_duration=False, full=True, keep_versions=sorted(cited)
+    )
     named = vacuum(store, QUOTES, cited, Retention(), after(), dry_run=True)
     on_disk = set(store.path(QUOTES).glob("year=*/*.parquet"))
     assert set(named.files) == set(theirs)
@@ -158,7 +182,9 @@ def test_what_a_killed_writer_left_is_cleared(store: DeltaStore):
         path.write_bytes(b"PAR1")
     everything = set(range(SESSIONS + 1))
     assert vacuum(store, QUOTES, everything, Retention(), after(29), dry_run=False).files == ()
-    assert {folder / f for f in vacuum(store, QUOTES, everything, Retention(), after(), dry_run=False).files} == set(torn)
+    assert {folder / f for f in vacuum(store, QUOTES, everything, Retention(), after(), dry_run=False).files} == set(
+        torn
+    )
     assert store.read(QUOTES, as_of=None).equals(days(sessions(SESSIONS)))
 
 
@@ -216,7 +242,10 @@ def sized(*rows: int, year: int = 2024, each: int = 30) -> list[dict[str, Any]]:
         (sized(24_000, *[3_000] * 9, 24_000), [9, 11]),  # the first run is written, then it is looked again
         (sized(*[24_000] * 7, *[3_000] * 8), [8, 15]),
         (sized(*[3_000] * 5) + sized(*[3_000] * 5, year=2025), []),
-        (sized(*[195_000] * 20, each=45), []),  # an intraday day is a file that may stay, and is read at once only with few others
+        (
+            sized(*[195_000] * 20, each=45),
+            [],
+        ),  # an intraday day is a file that may stay, and is read at once only with few others
         (sized(*[195_000] * 20, each=20), [8, 8]),
     ],
 )
@@ -244,7 +273,15 @@ def test_statistics_tell_what_is_there_and_what_is_lost(store: DeltaStore):
     compact(store, QUOTES)
     store.append(QUOTES, day(sessions(SESSIONS + 1)[-1]))
     found = statistics(store, QUOTES, {4, 9})
-    assert (found.files, found.rows, found.small, found.disk_files, found.cited, found.oldest_cited, found.lost) == (2, (SESSIONS + 1) * NAMES, 0, SESSIONS + 2, 2, 4, ())
+    assert (found.files, found.rows, found.small, found.disk_files, found.cited, found.oldest_cited, found.lost) == (
+        2,
+        (SESSIONS + 1) * NAMES,
+        0,
+        SESSIONS + 2,
+        2,
+        4,
+        (),
+    )
     assert found.bytes < found.disk_bytes
     sixth = pl.DataFrame(store.open(QUOTES, 6).get_add_actions(flatten=True)).sort("min.session")["path"][-1]
     (store.path(QUOTES) / sixth).unlink()
@@ -257,7 +294,11 @@ def test_an_export_is_what_its_manifest_says(store: DeltaStore, tmp_path: Path, 
     as_of = datetime(2024, 11, 10, tzinfo=UTC)
     to = tmp_path / "out" / f"quotes.{ending}"
     manifest = export(store, QUOTES, as_of, to)
-    found = pl.read_parquet(to) if ending == "parquet" else pl.read_csv(to, try_parse_dates=True).with_columns(pl.col("known_at").cast(QUOTES.schema["known_at"]))
+    found = (
+        pl.read_parquet(to)
+        if ending == "parquet"
+        else pl.read_csv(to, try_parse_dates=True).with_columns(pl.col("known_at").cast(QUOTES.schema["known_at"]))
+    )
     assert frame_hash(found) == manifest.frame_hash == frame_hash(days(sessions(6)))
     assert (manifest.rows, manifest.version, manifest.as_of) == (6 * NAMES, SESSIONS, as_of)
     assert msgspec.json.decode(to.with_name(f"quotes.{ending}.manifest.json").read_bytes(), type=Manifest) == manifest

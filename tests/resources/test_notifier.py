@@ -17,7 +17,13 @@ class Hook(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Record and answer."""
-        self.server.seen.append((self.path, dict(self.headers), json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"null")))
+        self.server.seen.append(
+            (
+                self.path,
+                dict(self.headers),
+                json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"null"),
+            )
+        )
         self.send_response(int(self.path.rsplit("/", 1)[1]))
         if self.path.endswith("302"):
             self.send_header("Location", self.path.replace("302", "200"))
@@ -57,7 +63,11 @@ def test_the_log_holds_one_json_line_each(tmp_path: Path) -> None:
     log.notify("critical", "DIVERGED", "two\nlines")
     log.notify("loud", "unknown severity")
     lines = read(tmp_path / "deep" / "n.jsonl")
-    assert [(line["level"], line["event"], line["body"]) for line in lines] == [("info", "started", ""), ("critical", "DIVERGED", "two\nlines"), ("critical", "unknown severity", "")]
+    assert [(line["level"], line["event"], line["body"]) for line in lines] == [
+        ("info", "started", ""),
+        ("critical", "DIVERGED", "two\nlines"),
+        ("critical", "unknown severity", ""),
+    ]
     assert all(line["timestamp"].endswith("Z") for line in lines)
 
 
@@ -80,8 +90,12 @@ def test_a_webhook_is_posted_json(hook: HTTPServer, monkeypatch: pytest.MonkeyPa
     assert not (tmp_path / "n.jsonl").exists()
 
 
-@pytest.mark.parametrize(("answer", "why"), [("500", "HTTP 500"), ("404", "HTTP 404"), ("302", "HTTP 302"), ("303", "HTTP 303")])
-def test_a_webhook_that_refuses_falls_back_without_telling_the_secret(hook: HTTPServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str, why: str) -> None:
+@pytest.mark.parametrize(
+    ("answer", "why"), [("500", "HTTP 500"), ("404", "HTTP 404"), ("302", "HTTP 302"), ("303", "HTTP 303")]
+)
+def test_a_webhook_that_refuses_falls_back_without_telling_the_secret(
+    hook: HTTPServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str, why: str
+) -> None:
     """An error or a redirect raises nothing and is not followed; the message is logged, the address is not."""
     monkeypatch.setenv("QUANT_WEBHOOK_URL", f"http://127.0.0.1:{hook.server_port}/s3cret/{answer}")
     WebhookNotifier(LogNotifier(tmp_path / "n.jsonl")).notify("critical", "subject", "body")

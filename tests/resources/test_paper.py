@@ -13,7 +13,9 @@ from tests.execution.small_market import CUTS, PAPER, RESEARCH, SESSIONS, STRATE
 
 def orders(session: int, weights: dict[int, float], home: Home) -> list[Order]:
     holdings = state(home.store, PAPER, SESSIONS[session])
-    return orders_for(PAPER, STRATEGY, decisions(SESSIONS[session], weights), holdings, (), SESSIONS[session + 1], CUTS.calendar, {})
+    return orders_for(
+        PAPER, STRATEGY, decisions(SESSIONS[session], weights), holdings, (), SESSIONS[session + 1], CUTS.calendar, {}
+    )
 
 
 @pytest.fixture
@@ -24,7 +26,12 @@ def home(tmp_path: Path) -> Home:
 def test_account_opens_with_the_capital(home):
     """Before anything happens the account holds its capital and nothing else."""
     home.broker.sync(SESSIONS[0])
-    assert (home.broker.cash(), home.broker.positions(), home.broker.orders(), home.broker.executions()) == (Decimal(100_000), {}, [], [])
+    assert (home.broker.cash(), home.broker.positions(), home.broker.orders(), home.broker.executions()) == (
+        Decimal(100_000),
+        {},
+        [],
+        [],
+    )
 
 
 def test_fills_and_books_on_its_own(home):

@@ -29,12 +29,44 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> DeltaStore:
 
     rate = {"session": DAY, "base": "EUR", "quote": "USD"}
     rates = [stamped({**rate, "rate": 1.0 + n / 10}, k) for n, k in enumerate(KNOWN[:2])]
-    gone = [stamped({**rate, "base": "GBP", "rate": 1.3}, KNOWN[0]), stamped({**rate, "base": "GBP", "rate": 1.3}, KNOWN[2], withdrawn=True)]
+    gone = [
+        stamped({**rate, "base": "GBP", "rate": 1.3}, KNOWN[0]),
+        stamped({**rate, "base": "GBP", "rate": 1.3}, KNOWN[2], withdrawn=True),
+    ]
     opened.append(FX_RATES, pl.DataFrame([*rates, *gone], schema=dict(FX_RATES.schema)))
-    bar = {"venue": "X", "symbol": "A", "seconds": 60, "open": 1.0, "high": 2.0, "low": 0.5, "close": 1.5, "volume": None}
-    bars = [stamped({**bar, "ts": datetime(2024, 3, 4, 23, 58, tzinfo=UTC) + timedelta(minutes=m)}, KNOWN[0]) for m in range(4)]
+    bar = {
+        "venue": "X",
+        "symbol": "A",
+        "seconds": 60,
+        "open": 1.0,
+        "high": 2.0,
+        "low": 0.5,
+        "close": 1.5,
+        "volume": None,
+    }
+    bars = [
+        stamped({**bar, "ts": datetime(2024, 3, 4, 23, 58, tzinfo=UTC) + timedelta(minutes=m)}, KNOWN[0])
+        for m in range(4)
+    ]
     opened.append(INTRADAY_BARS, pl.DataFrame(bars, schema=dict(INTRADAY_BARS.schema)))
-    opened.append(LISTINGS, pl.DataFrame([{"session": DAY, "sid": 7, "symbol": "A", "name": "A", "sector": None, "listed": True, "capture": DAY, "known_at": KNOWN[1]}], schema=dict(LISTINGS.schema)))
+    opened.append(
+        LISTINGS,
+        pl.DataFrame(
+            [
+                {
+                    "session": DAY,
+                    "sid": 7,
+                    "symbol": "A",
+                    "name": "A",
+                    "sector": None,
+                    "listed": True,
+                    "capture": DAY,
+                    "known_at": KNOWN[1],
+                }
+            ],
+            schema=dict(LISTINGS.schema),
+        ),
+    )
     return opened
 
 
@@ -43,14 +75,21 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> DeltaStore:
 def test_duckdb_and_polars_agree(store: DeltaStore, table: Table, as_of: datetime) -> None:
     """A table is what is in force as of the time, its history every version known by then: the same values in both, whatever their types."""
     order = ", ".join(f'"{c}"' for c in table.key)
-    for name, expected in ((table.name, in_force(store.read(table, as_of=as_of), table)), (f"history.{table.name}", store.read(table, as_of=as_of))):
+    for name, expected in (
+        (table.name, in_force(store.read(table, as_of=as_of), table)),
+        (f"history.{table.name}", store.read(table, as_of=as_of)),
+    ):
         asked = run(store, f"select * from {name} order by {order}", as_of)
         assert_frame_equal(asked, expected.sort(table.key), check_exact=True, check_dtypes=True)
 
 
 def test_a_count_is_a_count(store: DeltaStore) -> None:
     """What is withdrawn is in the history only."""
-    counted = run(store, "select (select count(*) from fx_rates) as now, (select count(*) from history.fx_rates) as ever", KNOWN[2])
+    counted = run(
+        store,
+        "select (select count(*) from fx_rates) as now, (select count(*) from history.fx_rates) as ever",
+        KNOWN[2],
+    )
     assert counted.row(0) == (1, 4)
 
 

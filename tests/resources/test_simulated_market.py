@@ -19,11 +19,52 @@ from resources.sources.simulated import SimulatedMarket
 
 XNYS = calendar("XNYS")
 SPAN = {"first": date(2024, 1, 2), "last": date(2024, 12, 31), "calendar": XNYS}
-QUIET = dict.fromkeys(("splits", "payers", "delistings", "listings", "symbol_changes", "reuses", "halts", "restatements", "duplicates", "conflicts", "malformed", "late", "missing", "thin"), 0.0)
-LIVELY = Market(**SPAN, names=60, seed=3, splits=0.2, delistings=0.1, listings=0.1, symbol_changes=0.1, halts=0.2, restatements=2e-3, conflicts=1e-3, malformed=1e-3)
+QUIET = dict.fromkeys(
+    (
+        "splits",
+        "payers",
+        "delistings",
+        "listings",
+        "symbol_changes",
+        "reuses",
+        "halts",
+        "restatements",
+        "duplicates",
+        "conflicts",
+        "malformed",
+        "late",
+        "missing",
+        "thin",
+    ),
+    0.0,
+)
+LIVELY = Market(
+    **SPAN,
+    names=60,
+    seed=3,
+    splits=0.2,
+    delistings=0.1,
+    listings=0.1,
+    symbol_changes=0.1,
+    halts=0.2,
+    restatements=2e-3,
+    conflicts=1e-3,
+    malformed=1e-3,
+)
 
 CARELESS = Market(
-    **{**SPAN, "last": date(2024, 6, 28)}, names=30, seed=5, delistings=1.5, listings=1.0, symbol_changes=0.5, halts=1.0, restatements=1e-2, conflicts=1e-2, malformed=1e-2, missing=0.15, thin=0.15
+    **{**SPAN, "last": date(2024, 6, 28)},
+    names=30,
+    seed=5,
+    delistings=1.5,
+    listings=1.0,
+    symbol_changes=0.5,
+    halts=1.0,
+    restatements=1e-2,
+    conflicts=1e-2,
+    malformed=1e-2,
+    missing=0.15,
+    thin=0.15,
 )
 
 
@@ -36,7 +77,11 @@ def captured(market: Market) -> tuple[Capture, ...]:
 def companies(market: Market) -> pl.DataFrame:
     """Every price row that was captured, with the company that the capture's own listings give its symbol."""
     who = SimulatedMarket(market).truth.companies.select("name", "company")
-    frames = [c.prices.join(c.listings, on="symbol").join(who, on="name").with_columns(label=pl.lit(c.label)) for c in captured(market) if c.listings is not None]
+    frames = [
+        c.prices.join(c.listings, on="symbol").join(who, on="name").with_columns(label=pl.lit(c.label))
+        for c in captured(market)
+        if c.listings is not None
+    ]
     return pl.concat(frames)
 
 
@@ -55,7 +100,11 @@ def test_same_configuration_same_bits() -> None:
 def test_the_last_word_of_the_vendor_is_the_truth(market: Market) -> None:
     """Whatever is late, missing, thin, wrong or malformed: the last row captured of each company and session is the true bar, and every true bar arrives."""
     truth = SimulatedMarket(market).truth.bars.sort("company", "session")
-    last = companies(market).sort("company", "session", "label", "line").unique(["company", "session"], keep="last", maintain_order=True)
+    last = (
+        companies(market)
+        .sort("company", "session", "label", "line")
+        .unique(["company", "session"], keep="last", maintain_order=True)
+    )
     columns = ["company", "session", "open", "high", "low", "close", "volume"]
     assert last.select(columns).equals(truth.select(columns))
 
@@ -68,7 +117,10 @@ def test_every_row_arrives_under_a_listed_symbol() -> None:
 def test_prices_of_a_session_fit_together() -> None:
     """Open and close lie within low and high, in the truth and in whatever the vendor sends, wrong or right."""
     for frame in (SimulatedMarket(LIVELY).truth.bars, *(c.prices for c in captured(LIVELY))):
-        assert frame.select((pl.col("low") <= pl.min_horizontal("open", "close")).all(), (pl.col("high") >= pl.max_horizontal("open", "close")).all()).row(0) == (True, True)
+        assert frame.select(
+            (pl.col("low") <= pl.min_horizontal("open", "close")).all(),
+            (pl.col("high") >= pl.max_horizontal("open", "close")).all(),
+        ).row(0) == (True, True)
 
 
 def test_each_event_happens_where_its_rate_is_above_zero() -> None:
@@ -84,7 +136,9 @@ def test_each_event_happens_where_its_rate_is_above_zero() -> None:
 
 def test_a_small_market_still_has_each_defect() -> None:
     """Twenty names over ten sessions: enough for a crash test."""
-    truth = SimulatedMarket(Market(first=date(2024, 1, 2), last=date(2024, 1, 16), calendar=XNYS, names=20, thin=0.0, missing=0.0)).truth
+    truth = SimulatedMarket(
+        Market(first=date(2024, 1, 2), last=date(2024, 1, 16), calendar=XNYS, names=20, thin=0.0, missing=0.0)
+    ).truth
     assert set(truth.defects["kind"]) == {"restatement", "duplicate", "conflict", "malformed"}
     assert truth.delistings.height == truth.splits.height == truth.symbol_changes.height == 1
 
@@ -99,10 +153,14 @@ def test_everything_can_be_switched_off() -> None:
         assert capture.malformed.height == 0
         assert capture.actions is not None
         assert capture.actions.height == 0
-        assert capture.known_at == datetime.combine(capture.label, datetime.min.time(), UTC) + timedelta(days=1, hours=11)
+        assert capture.known_at == datetime.combine(capture.label, datetime.min.time(), UTC) + timedelta(
+            days=1, hours=11
+        )
 
 
-@pytest.mark.parametrize("off", ["halts", "restatements", "duplicates", "conflicts", "malformed", "late", "missing", "thin"])
+@pytest.mark.parametrize(
+    "off", ["halts", "restatements", "duplicates", "conflicts", "malformed", "late", "missing", "thin"]
+)
 def test_a_careless_vendor_leaves_the_market_alone(off: str) -> None:
     """Each thing has its own random stream: switching a defect off changes no true price, volume or action."""
     one, two = (paths(Market(**SPAN, names=15, **rates)) for rates in ({}, {off: 0.0}))
@@ -116,9 +174,13 @@ def test_splits_and_dividends_move_raw_prices_and_nothing_else() -> None:
     """Raw closes put together with the actions give returns of ordinary size, to the cent's rounding those of the market without actions."""
     plain, full = (paths(Market(**SPAN, names=40, **{**QUIET, **on})) for on in ({}, {"splits": 0.5, "payers": 1.0}))
     close = full.prices["close"]
-    total = np.log((close[1:] * full.numerator[1:] / full.denominator[1:] / (1 - full.cash[1:] / close[:-1])) / close[:-1])
+    total = np.log(
+        (close[1:] * full.numerator[1:] / full.denominator[1:] / (1 - full.cash[1:] / close[:-1])) / close[:-1]
+    )
     expected = np.diff(np.log(plain.prices["close"]), axis=0)
-    cent = 0.02 * np.maximum(1 / close[1:] + 1 / close[:-1], 1 / plain.prices["close"][1:] + 1 / plain.prices["close"][:-1])
+    cent = 0.02 * np.maximum(
+        1 / close[1:] + 1 / close[:-1], 1 / plain.prices["close"][1:] + 1 / plain.prices["close"][:-1]
+    )
     assert (np.abs(total - expected) < cent).all()
     raw = np.diff(np.log(close), axis=0)
     assert np.abs(raw[full.numerator[1:] != full.denominator[1:]]).min() > 0.3
@@ -127,16 +189,24 @@ def test_splits_and_dividends_move_raw_prices_and_nothing_else() -> None:
 def test_actions_are_declared_ahead_and_failures_are_not() -> None:
     """A split, dividend or merger is declared by a capture before its ex-session, a failure only by a later one; all planted actions arrive."""
     truth = SimulatedMarket(LIVELY).truth
-    declared = pl.concat([c.actions.with_columns(label=pl.lit(c.label)) for c in captured(LIVELY) if c.actions is not None])
+    declared = pl.concat(
+        [c.actions.with_columns(label=pl.lit(c.label)) for c in captured(LIVELY) if c.actions is not None]
+    )
     first = declared.group_by("session", "kind", "symbol").agg(pl.col("label").min())
     settled = pl.col("session") > XNYS.shift(LIVELY.first, 12)
-    for kind, planted in (("split", truth.splits), ("dividend", truth.dividends), ("delisting", truth.delistings.filter("announced"))):
+    for kind, planted in (
+        ("split", truth.splits),
+        ("dividend", truth.dividends),
+        ("delisting", truth.delistings.filter("announced")),
+    ):
         found = planted.filter(settled).join(first.filter(kind=kind), on=["session", "symbol"])
         assert (found["label"] < found["session"]).all(), kind
         in_all = declared.filter(kind=kind).select("session", "symbol").unique()
         # an action announced under an old symbol is also known under it
         assert planted.select("session", "symbol").join(in_all, on=["session", "symbol"], how="anti").is_empty(), kind
-    failures = truth.delistings.filter(~pl.col("announced")).join(first.filter(kind="delisting"), on=["session", "symbol"])
+    failures = truth.delistings.filter(~pl.col("announced")).join(
+        first.filter(kind="delisting"), on=["session", "symbol"]
+    )
     assert (failures["label"] >= failures["session"]).all()
 
 
@@ -150,7 +220,9 @@ def test_symbols_are_unique_in_a_session_and_reused_by_another_company() -> None
     former = truth.delistings.select("symbol", ended="session", former="company")
     reuses = truth.reuses.join(former, on="symbol")
     assert reuses.height == truth.reuses.height > 0
-    assert reuses.select((pl.col("ended") < pl.col("session")).all(), (pl.col("former") != pl.col("company")).all()).row(0) == (True, True)
+    assert reuses.select(
+        (pl.col("ended") < pl.col("session")).all(), (pl.col("former") != pl.col("company")).all()
+    ).row(0) == (True, True)
 
 
 def test_a_symbol_change_keeps_name_and_company() -> None:
@@ -205,15 +277,28 @@ def test_adjusted_closes_tell_the_actions_where_none_are_declared() -> None:
         assert capture.actions is None
         before = capture.prices.filter(symbol=symbol, session=XNYS.shift(session, -1))
         assert before["adj_close"].item() == pytest.approx(before["close"].item() * denominator / numerator, abs=0.006)
-        assert capture.prices.filter(symbol=symbol, session=session).select((pl.col("adj_close") == pl.col("close")).all()).item()
+        assert (
+            capture.prices.filter(symbol=symbol, session=session)
+            .select((pl.col("adj_close") == pl.col("close")).all())
+            .item()
+        )
 
 
 def test_liquidity_ranks_change() -> None:
     """The most liquid third of the market at the end is not that of the beginning."""
-    bars = SimulatedMarket(Market(**SPAN, names=60, **QUIET)).truth.bars.with_columns(dollars=pl.col("close") * pl.col("volume"))
+    bars = SimulatedMarket(Market(**SPAN, names=60, **QUIET)).truth.bars.with_columns(
+        dollars=pl.col("close") * pl.col("volume")
+    )
     sessions = bars["session"].unique().sort()
     first, last = (
-        set(bars.filter(pl.col("session").is_in(s.implode())).group_by("company").agg(pl.col("dollars").median()).sort("dollars").tail(20)["company"]) for s in (sessions[:20], sessions[-20:])
+        set(
+            bars.filter(pl.col("session").is_in(s.implode()))
+            .group_by("company")
+            .agg(pl.col("dollars").median())
+            .sort("dollars")
+            .tail(20)["company"]
+        )
+        for s in (sessions[:20], sessions[-20:])
     )
     assert 5 < len(first & last) < 20
 
@@ -288,10 +373,20 @@ def test_the_twin_is_the_same_market_but_for_the_signal() -> None:
 
 def test_a_deployment_opens_it() -> None:
     """Dates may be text; unknown fields and kinds are errors that name them."""
-    source = open_source({"kind": "simulated", "first": "2024-01-02", "last": date(2024, 2, 1), "names": 20}, XNYS, cache=Path(), clock=SystemClock())
+    source = open_source(
+        {"kind": "simulated", "first": "2024-01-02", "last": date(2024, 2, 1), "names": 20},
+        XNYS,
+        cache=Path(),
+        clock=SystemClock(),
+    )
     assert source.name == "simulated"
     with pytest.raises(ConfigurationError, match="nmaes"):
-        open_source({"kind": "simulated", "first": "2024-01-02", "last": "2024-02-01", "nmaes": 20}, XNYS, cache=Path(), clock=SystemClock())
+        open_source(
+            {"kind": "simulated", "first": "2024-01-02", "last": "2024-02-01", "nmaes": 20},
+            XNYS,
+            cache=Path(),
+            clock=SystemClock(),
+        )
     with pytest.raises(ConfigurationError, match="bloomberg"):
         open_source({"kind": "bloomberg"}, XNYS, cache=Path(), clock=SystemClock())
     with pytest.raises(ConfigurationError, match="two sessions"):

@@ -32,17 +32,29 @@ from tests.stubs.sources import exchange_bars, exchange_trades, ib_bars, ib_minu
 XNYS = calendar("XNYS")
 HEADER = "symbol,date,open,high,low,close,volume,adj_close"
 ROWS = {
-    date(2015, 4, 1): ["A,2015-04-01,10.0,11.0,9.5,10.5,1000,10.5", "A,2015-03-31,10.0,10.5,9.5,10.0,900,9.9", "B,2015-04-01,oops,2.0,1.0,1.5,10,1.5"],
-    date(2015, 4, 2): ["A,2015-04-02,10.5,11.0,10.0,10.8,1100,10.8", "A,2015-04-01,10.0,11.0,9.5,10.5,1000,10.5", "B,2015-04-02,1.5,1.0,2.0,1.5,10,"],
+    date(2015, 4, 1): [
+        "A,2015-04-01,10.0,11.0,9.5,10.5,1000,10.5",
+        "A,2015-03-31,10.0,10.5,9.5,10.0,900,9.9",
+        "B,2015-04-01,oops,2.0,1.0,1.5,10,1.5",
+    ],
+    date(2015, 4, 2): [
+        "A,2015-04-02,10.5,11.0,10.0,10.8,1100,10.8",
+        "A,2015-04-01,10.0,11.0,9.5,10.5,1000,10.5",
+        "B,2015-04-02,1.5,1.0,2.0,1.5,10,",
+    ],
 }
 
 
-def drop(folder: Path, label: date, prices: str, symbols: str = "A\tAlder\nB\tBirch\n", ended: datetime | None = None) -> Path:
+def drop(
+    folder: Path, label: date, prices: str, symbols: str = "A\tAlder\nB\tBirch\n", ended: datetime | None = None
+) -> Path:
     """Write one daily drop as the vendor does."""
     path = folder / f"{label:%Y%m%d}.tar.gz"
     moment = ended or datetime(label.year, label.month, label.day + 1, 12, 5, tzinfo=UTC)
     with tarfile.open(path, "w:gz") as archive:
-        for n, (name, text) in enumerate({"symbols.txt": symbols, "prices.csv": prices, "reports.csv": "symbol\n"}.items()):
+        for n, (name, text) in enumerate(
+            {"symbols.txt": symbols, "prices.csv": prices, "reports.csv": "symbol\n"}.items()
+        ):
             member = tarfile.TarInfo(name)
             member.size, member.mtime = len(text.encode()), int(moment.timestamp()) - 120 + 60 * n
             archive.addfile(member, io.BytesIO(text.encode()))
@@ -51,19 +63,31 @@ def drop(folder: Path, label: date, prices: str, symbols: str = "A\tAlder\nB\tBi
 
 def rates(folder: Path) -> tuple[MarketDataSource, int]:
     (folder / "r1.csv").write_text("day,from,to,rate\n2024-03-04,EUR,USD,1.08\n2024-03-04,GBP,USD,oops\n")
-    (folder / "r2.csv").write_text("day,from,to,rate\n2024-03-05,EUR,USD,1.09\n2024-03-05,GBP,USD,1.27\n2024-03-05,CHF,USD,-1\n")
+    (folder / "r2.csv").write_text(
+        "day,from,to,rate\n2024-03-05,EUR,USD,1.09\n2024-03-05,GBP,USD,1.27\n2024-03-05,CHF,USD,-1\n"
+    )
     mapping = {"session": "day", "base": "from", "quote": "to", "rate": "rate"}
-    return Tabular(msgspec.convert({"dataset": "fx_rates", "files": str(folder / "r*.csv"), "mapping": mapping, "known_at": "event+1d"}, Feed)), 5
+    return Tabular(
+        msgspec.convert(
+            {"dataset": "fx_rates", "files": str(folder / "r*.csv"), "mapping": mapping, "known_at": "event+1d"}, Feed
+        )
+    ), 5
 
 
 def relived(folder: Path) -> tuple[MarketDataSource, None]:
-    rows = ["2024-03-04,1,2,0.5,1.5,1.4,100", "2024-03-05,1.5,2,1,1.6,1.5,200", "2024-03-06,null,null,null,null,null,null"]
+    rows = [
+        "2024-03-04,1,2,0.5,1.5,1.4,100",
+        "2024-03-05,1.5,2,1,1.6,1.5,200",
+        "2024-03-06,null,null,null,null,null,null",
+    ]
     (folder / "AA.csv").write_text("\n".join(["Date,Open,High,Low,Close,Adj Close,Volume", *rows, ""]))
     return Histories("yahoo", str(folder / "AA.csv"), XNYS), None
 
 
 def simulated(folder: Path) -> tuple[MarketDataSource, None]:
-    return SimulatedMarket(Market(first=date(2024, 1, 2), last=date(2024, 3, 28), calendar=XNYS, names=25, malformed=0.01)), None
+    return SimulatedMarket(
+        Market(first=date(2024, 1, 2), last=date(2024, 3, 28), calendar=XNYS, names=25, malformed=0.01)
+    ), None
 
 
 def drops(folder: Path) -> tuple[MarketDataSource, int]:
@@ -75,7 +99,12 @@ def drops(folder: Path) -> tuple[MarketDataSource, int]:
 def csv(folder: Path) -> tuple[MarketDataSource, int]:
     rows = [f"{row},{label}" for label, rows in ROWS.items() for row in rows]
     (folder / "prices.csv").write_text("\n".join([HEADER + ",seen", *rows, ""]))
-    return Files(folder / "prices.csv", ColumnMapping(session="date", adj_close="adj_close", label="seen"), XNYS, known_at="label+1d@13:00"), len(rows)
+    return Files(
+        folder / "prices.csv",
+        ColumnMapping(session="date", adj_close="adj_close", label="seen"),
+        XNYS,
+        known_at="label+1d@13:00",
+    ), len(rows)
 
 
 def parquet(folder: Path) -> tuple[MarketDataSource, int]:
@@ -88,7 +117,12 @@ def parquet(folder: Path) -> tuple[MarketDataSource, int]:
 
 
 PLAIN = (simulated, drops, csv, parquet, rates, relived)
-SERVED = (exchange_bars, exchange_trades, ib_bars, ib_minutes)  # by a stub that speaks the vendor's protocol, while the source is asked
+SERVED = (
+    exchange_bars,
+    exchange_trades,
+    ib_bars,
+    ib_minutes,
+)  # by a stub that speaks the vendor's protocol, while the source is asked
 
 
 @pytest.fixture(params=[*PLAIN, *SERVED], ids=lambda f: f.__name__)
@@ -161,7 +195,13 @@ def test_every_row_is_either_good_or_malformed(source: tuple[MarketDataSource, i
     captures = [source[0].fetch(label) for label in source[0].labels()]
     parts = [(c.label, good, bad) for c in captures for good, bad in [told(c)]]
     assert source[1] is None or sum(good.height + bad.height for _, good, bad in parts) == source[1]
-    where = pl.concat([f.select("file", "line").with_columns(capture=pl.lit(label)) for label, good, bad in parts for f in (good, bad)])
+    where = pl.concat(
+        [
+            f.select("file", "line").with_columns(capture=pl.lit(label))
+            for label, good, bad in parts
+            for f in (good, bad)
+        ]
+    )
     assert where.is_unique().all()
     assert where["line"].min() >= 1
     malformed = pl.concat([bad.select("file", "line", "reason", "content") for _, _, bad in parts])
@@ -177,7 +217,10 @@ def test_good_rows_are_possible_prices(source: tuple[MarketDataSource, int | Non
         assert rows.select(prices).null_count().sum_horizontal().item() == 0
         assert rows.select(pl.all_horizontal((pl.col(c) > 0) & pl.col(c).is_finite() for c in prices).all()).item()
         if "high" in rows.columns:
-            assert rows.select((pl.col("high") >= pl.col("low")).all(), (pl.col("volume") >= 0).all()).row(0) == (True, True)
+            assert rows.select((pl.col("high") >= pl.col("low")).all(), (pl.col("volume") >= 0).all()).row(0) == (
+                True,
+                True,
+            )
 
 
 def test_an_absent_label_is_unreadable(source: tuple[MarketDataSource, int | None]) -> None:

@@ -46,7 +46,9 @@ def test_another_content_of_a_key_is_refused(store: DeltaStore):
     """A key that stands with another value raises, and says which, what stands and what was given."""
     store.append(QUOTES, day(sessions(1)[0]))
     with pytest.raises(ConflictingRow, match=r"1 row\(s\).*'sid': 3.*'price': \(.*, -1\.0\)"):
-        store.append(QUOTES, day(sessions(1)[0]).with_columns(price=pl.when(pl.col("sid") == 3).then(-1.0).otherwise("price")))
+        store.append(
+            QUOTES, day(sessions(1)[0]).with_columns(price=pl.when(pl.col("sid") == 3).then(-1.0).otherwise("price"))
+        )
 
 
 def test_a_row_without_its_event_is_refused(store: DeltaStore):
@@ -68,7 +70,12 @@ def test_a_version_reads_as_it_stood(store: DeltaStore):
         assert store.read(QUOTES, as_of=None, version=version).equals(days(sessions(n)))
 
 
-INSTANTS = [datetime(2024, 12, 31, 23, 59, 59, 999_999, UTC), datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, 23, 59, 59, 999_999, UTC), datetime(2025, 1, 2, tzinfo=UTC)]
+INSTANTS = [
+    datetime(2024, 12, 31, 23, 59, 59, 999_999, UTC),
+    datetime(2025, 1, 1, tzinfo=UTC),
+    datetime(2025, 1, 1, 23, 59, 59, 999_999, UTC),
+    datetime(2025, 1, 2, tzinfo=UTC),
+]
 
 
 @pytest.mark.parametrize(
@@ -83,10 +90,18 @@ INSTANTS = [datetime(2024, 12, 31, 23, 59, 59, 999_999, UTC), datetime(2025, 1, 
     ],
 )
 @pytest.mark.parametrize("apart", [True, False], ids=["a file each", "one file"])
-def test_a_day_of_instants_is_the_whole_utc_day(store: DeltaStore, first: date | None, last: date | None, wanted: list[int], *, apart: bool):
+def test_a_day_of_instants_is_the_whole_utc_day(
+    store: DeltaStore, first: date | None, last: date | None, wanted: list[int], *, apart: bool
+):
     """Bounds are days, both inclusive, from midnight to the last microsecond in UTC, however the rows lie in files and years."""
-    rows = pl.DataFrame([(ts, 1, float(n), datetime(2025, 1, 3, tzinfo=UTC)) for n, ts in enumerate(INSTANTS)], schema=dict(TICKS.schema), orient="row")
-    assert [store.append(TICKS, part) for part in (rows.iter_slices(1) if apart else [rows])] == ([1] * 4 if apart else [4])
+    rows = pl.DataFrame(
+        [(ts, 1, float(n), datetime(2025, 1, 3, tzinfo=UTC)) for n, ts in enumerate(INSTANTS)],
+        schema=dict(TICKS.schema),
+        orient="row",
+    )
+    assert [store.append(TICKS, part) for part in (rows.iter_slices(1) if apart else [rows])] == (
+        [1] * 4 if apart else [4]
+    )
     assert store.append(TICKS, rows) == 0
     assert store.read(TICKS, as_of=None, first=first, last=last)["price"].to_list() == wanted
 
@@ -113,7 +128,9 @@ def test_rows_not_known_yet_are_not_opened(store: DeltaStore):
     """A read as of a time opens no file of which every row became known later."""
     first, second = sessions(2)
     store.append(QUOTES, day(first))
-    store.append(QUOTES, day(second).with_columns(session=pl.lit(first), known_at=pl.lit(datetime(2026, 1, 1, tzinfo=UTC))))
+    store.append(
+        QUOTES, day(second).with_columns(session=pl.lit(first), known_at=pl.lit(datetime(2026, 1, 1, tzinfo=UTC)))
+    )
     later = [p for p in data_files(store, QUOTES) if pl.read_parquet(p)["known_at"].dt.year().max() == 2026]
     for path in later:
         path.unlink()
@@ -144,7 +161,16 @@ def test_the_log_of_old_versions_outlives_thirty_days(store: DeltaStore, monkeyp
     assert all(store.read(QUOTES, as_of=None, version=n).height == 40 * n for n in (0, 1, 7, 14, 30))
 
 
-ADDED = replace(QUOTES, schema={"session": pl.Date, "sid": pl.Int64, "currency": pl.String, "price": pl.Float64, "known_at": QUOTES.schema["known_at"]})
+ADDED = replace(
+    QUOTES,
+    schema={
+        "session": pl.Date,
+        "sid": pl.Int64,
+        "currency": pl.String,
+        "price": pl.Float64,
+        "known_at": QUOTES.schema["known_at"],
+    },
+)
 
 
 def test_a_column_that_the_contract_gains_is_null_in_what_stands(store: DeltaStore):
@@ -159,7 +185,11 @@ def test_a_column_that_the_contract_gains_is_null_in_what_stands(store: DeltaSto
     assert store.append(ADDED, ADDED.conform(day(third).with_columns(currency=pl.lit(None, dtype=pl.String)))) == 40
     found = store.read(ADDED, as_of=None)
     assert found.columns == list(ADDED.schema)
-    assert dict(found.group_by("session").agg(pl.col("currency").unique()).iter_rows()) == {first: [None], second: ["USD"], third: [None]}
+    assert dict(found.group_by("session").agg(pl.col("currency").unique()).iter_rows()) == {
+        first: [None],
+        second: ["USD"],
+        third: [None],
+    }
     assert store.read(ADDED, as_of=None, where={"currency": "USD"}).height == 40
     assert store.read(ADDED, as_of=None, version=then).height == 40
     with pytest.raises(ContractViolation):  # the old release may not read what it does not know
@@ -167,13 +197,22 @@ def test_a_column_that_the_contract_gains_is_null_in_what_stands(store: DeltaSto
 
 
 DRIFTS = {
-    "a column of another type": (replace(QUOTES, schema={**QUOTES.schema, "price": pl.Int64}), r"'price': \('Float64', 'Int64'\)"),
+    "a column of another type": (
+        replace(QUOTES, schema={**QUOTES.schema, "price": pl.Int64}),
+        r"'price': \('Float64', 'Int64'\)",
+    ),
     "a column renamed": (
         replace(QUOTES, schema={("close" if c == "price" else c): t for c, t in QUOTES.schema.items()}),
         r"'price': \('Float64', 'None'\).*not stored: \['close'\]",
     ),
-    "a column dropped": (replace(QUOTES, schema={c: t for c, t in QUOTES.schema.items() if c != "price"}), r"'price': \('Float64', 'None'\)"),
-    "a key column added": (replace(QUOTES, schema={**QUOTES.schema, "venue": pl.String}, key=(*QUOTES.key, "venue")), r"not stored: \['venue'\]"),
+    "a column dropped": (
+        replace(QUOTES, schema={c: t for c, t in QUOTES.schema.items() if c != "price"}),
+        r"'price': \('Float64', 'None'\)",
+    ),
+    "a key column added": (
+        replace(QUOTES, schema={**QUOTES.schema, "venue": pl.String}, key=(*QUOTES.key, "venue")),
+        r"not stored: \['venue'\]",
+    ),
 }
 
 
@@ -184,7 +223,15 @@ def test_a_drift_names_both_sides(store: DeltaStore, drift: str):
     store.append(QUOTES, day(sessions(1)[0]))
     version = store.version(QUOTES)
     rows = pl.DataFrame(
-        [{c: {pl.Date: sessions(1)[0], pl.String: "x", pl.Int64: 1, pl.Float64: 1.0}.get(t, datetime(2025, 1, 1, tzinfo=UTC)) for c, t in table.schema.items()}], schema=dict(table.schema)
+        [
+            {
+                c: {pl.Date: sessions(1)[0], pl.String: "x", pl.Int64: 1, pl.Float64: 1.0}.get(
+                    t, datetime(2025, 1, 1, tzinfo=UTC)
+                )
+                for c, t in table.schema.items()
+            }
+        ],
+        schema=dict(table.schema),
     )  # pyright: ignore[reportCallIssue, reportArgumentType]  # dtypes as keys
     for act in (lambda: store.read(table, as_of=None), lambda: store.append(table, rows)):
         with pytest.raises(ContractViolation, match=told) as caught:
@@ -205,7 +252,10 @@ def test_files_are_as_small_as_plain_parquet(store: DeltaStore, tmp_path: Path):
         frame = table.conform(pl.DataFrame({**base, "price": price}))
         store.append(table, frame)
         frame.write_parquet(tmp_path / "plain.parquet")
-        assert sum(p.stat().st_size for p in data_files(store, table)) <= 1.05 * (tmp_path / "plain.parquet").stat().st_size
+        assert (
+            sum(p.stat().st_size for p in data_files(store, table))
+            <= 1.05 * (tmp_path / "plain.parquet").stat().st_size
+        )
 
 
 def test_what_a_writer_compared_with_is_what_it_writes_onto(store: DeltaStore, monkeypatch: pytest.MonkeyPatch):
@@ -229,7 +279,15 @@ def test_what_a_writer_compared_with_is_what_it_writes_onto(store: DeltaStore, m
 
 def test_another_reader_of_delta_reads_the_same_rows(store: DeltaStore):
     """The files and what the log says of them are plain Delta Lake: its own reader finds every row, money and instants and nulls included, and the bounds of every column that a filter may use."""
-    row = {"session": date(2024, 12, 31), "book": "paper", "sid": 1, "kind": "fee", "reference": None, "amount": Decimal("-12.345678"), "known_at": datetime(2025, 1, 1, 1, 2, 3, 456_789, UTC)}
+    row = {
+        "session": date(2024, 12, 31),
+        "book": "paper",
+        "sid": 1,
+        "kind": "fee",
+        "reference": None,
+        "amount": Decimal("-12.345678"),
+        "known_at": datetime(2025, 1, 1, 1, 2, 3, 456_789, UTC),
+    }
     later = {**row, "session": date(2025, 1, 2), "reference": "x" * 40, "amount": None, "sid": 2**53 + 1}
     rows = JOURNAL.conform(pl.DataFrame([row | {"reference": "é"}, later], schema=dict(JOURNAL.schema)))
     store.append(JOURNAL, rows)

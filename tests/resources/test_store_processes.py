@@ -30,7 +30,9 @@ def test_processes_that_write_at_once_lose_and_double_nothing(tmp_path: Path, *,
     start, written = context.Barrier(3), context.SimpleQueue()
     DeltaStore(tmp_path).append(QUOTES, day(sessions(1)[0]))
     shares = [[10, 1, 11, 2, 12, 3], [10, 4, 11, 5, 12, 6], [10, 7, 11, 8, 12, 9]]
-    workers = [context.Process(target=write, args=(tmp_path, own, start, written), kwargs={"locked": locked}) for own in shares]
+    workers = [
+        context.Process(target=write, args=(tmp_path, own, start, written), kwargs={"locked": locked}) for own in shares
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -11,7 +11,12 @@ from resources.sources.layouts import text
 
 @settings(max_examples=40, deadline=None)
 @given(
-    rows=st.lists(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\0\ufeff"), max_size=6), min_size=2, max_size=3).filter(lambda cells: any(c.strip() for c in cells)), max_size=12)
+    rows=st.lists(
+        st.lists(
+            st.text(st.characters(codec="utf-8", exclude_characters="\r\0\ufeff"), max_size=6), min_size=2, max_size=3
+        ).filter(lambda cells: any(c.strip() for c in cells)),
+        max_size=12,
+    )
 )
 def test_what_a_vendor_writes_is_read_back(rows: list[list[str]]) -> None:
     """Cells with commas, quotes and line breaks come back as they were written, a record of another length whole in its place; none is dropped and lines ascend."""
@@ -21,4 +26,8 @@ def test_what_a_vendor_writes_is_read_back(rows: list[list[str]]) -> None:
     assert found["#line"].is_sorted(descending=False)
     assert found.height == len(rows)
     for cells, (a, b, _, fault, content) in zip(rows, found.iter_rows(), strict=True):
-        assert ((a, b), fault) == (tuple(cells), None) if len(cells) == 2 else (a, b, content) == (None, None, ",".join(cells))
+        assert (
+            ((a, b), fault) == (tuple(cells), None)
+            if len(cells) == 2
+            else (a, b, content) == (None, None, ",".join(cells))
+        )

@@ -22,9 +22,14 @@ HEADER = "symbol,date,open,high,low,close,volume,adj_close"
 GOOD = "A,2015-04-02,10.5,11.0,10.0,10.8,1100,10.8"
 
 
-def drop(folder: Path, prices: str, *, symbols: str = "A\tAlder\n", prices_name: str = "prices.csv", **others: str) -> VendorDrops:
+def drop(
+    folder: Path, prices: str, *, symbols: str = "A\tAlder\n", prices_name: str = "prices.csv", **others: str
+) -> VendorDrops:
     with tarfile.open(folder / f"{DAY:%Y%m%d}.tar.gz", "w:gz") as archive:
-        for hour, (name, text) in enumerate({prices_name: prices, "symbols.txt": symbols, **{f"{n}.csv": t for n, t in others.items()}}.items(), start=12):
+        for hour, (name, text) in enumerate(
+            {prices_name: prices, "symbols.txt": symbols, **{f"{n}.csv": t for n, t in others.items()}}.items(),
+            start=12,
+        ):
             member = tarfile.TarInfo(name)
             member.size, member.mtime = len(text.encode()), int(datetime(2015, 4, 3, hour, tzinfo=UTC).timestamp())
             archive.addfile(member, io.BytesIO(text.encode()))
@@ -65,7 +70,11 @@ def test_what_is_unusual_but_right(tmp_path: Path) -> None:
     text = f"{HEADER}\r\n{GOOD}\r\n\r\nA,2015-04-01,10,11,9,10,0,\r\n{GOOD}\r\n"
     capture = drop(tmp_path, text).fetch(DAY)
     assert capture.malformed.is_empty()
-    assert capture.prices.select("line", "volume", "adj_close").rows() == [(2, 1100, 10.8), (4, 0, None), (5, 1100, 10.8)]
+    assert capture.prices.select("line", "volume", "adj_close").rows() == [
+        (2, 1100, 10.8),
+        (4, 0, None),
+        (5, 1100, 10.8),
+    ]
 
 
 def test_known_when_the_crawl_ended(tmp_path: Path) -> None:
@@ -85,10 +94,23 @@ def test_filings_become_a_row_for_each_number(tmp_path: Path, head: str) -> None
     line = 2 if head else 1
     assert capture.known_at == datetime(2015, 4, 3, 14, tzinfo=UTC)
     clean, refused = screen(dataset("filings"), capture)
-    assert clean.select("symbol", "session", "form", "fiscal_year", "fiscal_period", "amended").unique().rows() == [("A", date(2014, 12, 31), "10-K", "2014", "FY", False)]
-    assert dict(clean.select("item", "value").iter_rows()) == {"revenues": 193314000.0, "net_income": -16183000.0, "eps_basic": -0.9, "eps_diluted": -0.9, "dividend": 0.0, "assets": 209961000.0}
-    assert clean.select("file", "line", "declared_known_at").unique().rows() == [("20150402.tar.gz/reports.csv", line, capture.known_at)]
-    assert refused.select("line", "reason", "content").rows() == [(line + 1, "has 2 fields instead of 20", "B,2014-12-31")]
+    assert clean.select("symbol", "session", "form", "fiscal_year", "fiscal_period", "amended").unique().rows() == [
+        ("A", date(2014, 12, 31), "10-K", "2014", "FY", False)
+    ]
+    assert dict(clean.select("item", "value").iter_rows()) == {
+        "revenues": 193314000.0,
+        "net_income": -16183000.0,
+        "eps_basic": -0.9,
+        "eps_diluted": -0.9,
+        "dividend": 0.0,
+        "assets": 209961000.0,
+    }
+    assert clean.select("file", "line", "declared_known_at").unique().rows() == [
+        ("20150402.tar.gz/reports.csv", line, capture.known_at)
+    ]
+    assert refused.select("line", "reason", "content").rows() == [
+        (line + 1, "has 2 fields instead of 20", "B,2014-12-31")
+    ]
 
 
 def test_filings_of_other_columns_do_not_lose_the_prices(tmp_path: Path) -> None:
@@ -118,7 +140,12 @@ def test_a_broken_archive_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         small.setattr(vendor_drops, "MAX_MEMBER_BYTES", 100)
         with pytest.raises(CaptureUnreadable, match="the limit is 100"):
             source.fetch(DAY)
-    for broken in (whole[: len(whole) // 2], b"not an archive", b"", bytes([*whole[:30], whole[30] ^ 0xFF, *whole[31:]])):
+    for broken in (
+        whole[: len(whole) // 2],
+        b"not an archive",
+        b"",
+        bytes([*whole[:30], whole[30] ^ 0xFF, *whole[31:]]),
+    ):
         path.write_bytes(broken)
         with pytest.raises(CaptureUnreadable, match="20150402"):
             source.fetch(DAY)
@@ -137,7 +164,12 @@ def test_other_files_are_no_drops(tmp_path: Path) -> None:
 
 def test_a_deployment_opens_it(tmp_path: Path) -> None:
     """The declaration names the folder and nothing else."""
-    assert open_source({"kind": "vendor_drops", "folder": str(tmp_path)}, calendar("XNYS"), cache=Path(), clock=SystemClock()).labels() == []
+    assert (
+        open_source(
+            {"kind": "vendor_drops", "folder": str(tmp_path)}, calendar("XNYS"), cache=Path(), clock=SystemClock()
+        ).labels()
+        == []
+    )
     for wrong in ({}, {"folder": "x", "glob": "*"}):
         with pytest.raises(ConfigurationError):
             open_source({"kind": "vendor_drops", **wrong}, calendar("XNYS"), cache=Path(), clock=SystemClock())
@@ -168,7 +200,11 @@ def test_the_original_drops_load(shared_data: Path) -> None:
     assert tripled.malformed.filter(reason="repeated header")["line"].to_list() == [12089]
     assert set(tripled.malformed.filter(pl.col("reason") != "repeated header")["symbol"]) == {"CUI"}
     raw = ["open", "high", "low", "close", "volume"]
-    keys = tripled.prices.group_by("symbol", "session").agg(pl.len(), raw=pl.struct(raw).n_unique(), all=pl.struct(*raw, "adj_close").n_unique())
+    keys = tripled.prices.group_by("symbol", "session").agg(
+        pl.len(), raw=pl.struct(raw).n_unique(), all=pl.struct(*raw, "adj_close").n_unique()
+    )
     assert (keys["len"] == 3).sum() == 12_081  # of 12,087
-    assert (keys["raw"] > 1).sum() == 8  # the other eleven differ in adj_close alone: ex-dividend sessions seen by the later pass
+    assert (
+        keys["raw"] > 1
+    ).sum() == 8  # the other eleven differ in adj_close alone: ex-dividend sessions seen by the later pass
     assert (keys["all"] > 1).sum() == 19

@@ -45,7 +45,15 @@ def _ranked(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(rank_1=(pl.col("ret_1").rank("average") / pl.col("ret_1").count()).over("session"))
 
 
-FEATURES = FeatureSet(name="two_returns", version="1", features=("ret_1", "ret_3", "rank_1"), columns=("close",), lookback=5, kernel=_momentum, cross_section=_ranked)
+FEATURES = FeatureSet(
+    name="two_returns",
+    version="1",
+    features=("ret_1", "ret_3", "rank_1"),
+    columns=("close",),
+    lookback=5,
+    kernel=_momentum,
+    cross_section=_ranked,
+)
 STRATEGY = Strategy(
     name="tiny",
     universe=UniverseRule(name="few", size=20),
@@ -64,7 +72,18 @@ def rows(table: Table, records: Sequence[dict]) -> pl.DataFrame:
 def bar(sid: int, session: date, close: float, known_at: datetime, **other: object) -> dict:
     """One bar."""
     prices = {"open": close * 0.99, "high": close * 1.02, "low": close * 0.98, "close": close, "volume": 1000}
-    return {"session": session, "sid": sid, "symbol": f"S{sid}", **prices, "withdrawn": False, "source": "hand", "capture": session, "known_at": known_at, "declared_known_at": known_at, **other}
+    return {
+        "session": session,
+        "sid": sid,
+        "symbol": f"S{sid}",
+        **prices,
+        "withdrawn": False,
+        "source": "hand",
+        "capture": session,
+        "known_at": known_at,
+        "declared_known_at": known_at,
+        **other,
+    }
 
 
 def bars() -> pl.DataFrame:
@@ -76,7 +95,9 @@ def bars() -> pl.DataFrame:
         for sid in range(1, 22):
             late = timedelta(days=2) if (sid, n) == (4, 18) else timedelta(0)
             if (sid, n) != (7, 20):
-                out.append(bar(sid, day, round(float(closes[n, sid - 1]), 2), CUTS.of(day) - timedelta(minutes=30) + late))
+                out.append(
+                    bar(sid, day, round(float(closes[n, sid - 1]), 2), CUTS.of(day) - timedelta(minutes=30) + late)
+                )
     out.append(bar(3, DAYS[20], 61.5, CUTS.of(DAYS[22]) - timedelta(minutes=10)))
     return rows(BARS, out)
 
@@ -111,21 +132,56 @@ class Market:
 
     def add_action(self, sid: int, session: date, kind: str, known_at: datetime, **values: object) -> None:
         """One corporate action."""
-        action = {"session": session, "sid": sid, "kind": kind, "origin": "declared", "withdrawn": False, "known_at": known_at, "declared_known_at": known_at}
+        action = {
+            "session": session,
+            "sid": sid,
+            "kind": kind,
+            "origin": "declared",
+            "withdrawn": False,
+            "known_at": known_at,
+            "declared_known_at": known_at,
+        }
         self.store.append(ACTIONS, rows(ACTIONS, [action | values]))
 
     def add_member(self, sid: int, session: date) -> None:
         """One more member, from `session` to the end of May."""
-        self.store.append(UNIVERSE, rows(UNIVERSE, [{"session": session, "until": date(2016, 6, 1), "universe": "few", "sid": sid, "rank": sid, "dollar_volume": 1.0, "known_at": CUTS.of(session)}]))
+        self.store.append(
+            UNIVERSE,
+            rows(
+                UNIVERSE,
+                [
+                    {
+                        "session": session,
+                        "until": date(2016, 6, 1),
+                        "universe": "few",
+                        "sid": sid,
+                        "rank": sid,
+                        "dollar_volume": 1.0,
+                        "known_at": CUTS.of(session),
+                    }
+                ],
+            ),
+        )
 
-    def verdicts(self, days: Sequence[date], *, passed: bool = True, rule: str = "prices_positive", severity: str = "block") -> None:
+    def verdicts(
+        self, days: Sequence[date], *, passed: bool = True, rule: str = "prices_positive", severity: str = "block"
+    ) -> None:
         """Judge the sessions as they are known at their cuts."""
         written = []
         standing = self.store.read(BARS, as_of=None)
         for day in days:
             content = session_hash(in_force(known_by(standing.filter(session=day), CUTS.of(day)), BARS))
             written.append(
-                {"session": day, "table": "bars", "content_hash": content, "rule": rule, "severity": severity, "passed": passed, "message": f"{rule} 3 (at most 2)", "known_at": CUTS.of(day)}
+                {
+                    "session": day,
+                    "table": "bars",
+                    "content_hash": content,
+                    "rule": rule,
+                    "severity": severity,
+                    "passed": passed,
+                    "message": f"{rule} 3 (at most 2)",
+                    "known_at": CUTS.of(day),
+                }
             )
         self.store.append(VERDICTS, rows(VERDICTS, written))
 
@@ -141,7 +197,18 @@ class Market:
             rows(
                 CAPTURES,
                 [
-                    {"capture": d, "dataset": "bars", "source": "hand", "location": "", "sha256": str(d), "rows": 21, "quarantined": 0, "assumed": False, "known_at": k, "declared_known_at": k}
+                    {
+                        "capture": d,
+                        "dataset": "bars",
+                        "source": "hand",
+                        "location": "",
+                        "sha256": str(d),
+                        "rows": 21,
+                        "quarantined": 0,
+                        "assumed": False,
+                        "known_at": k,
+                        "declared_known_at": k,
+                    }
                     for d, k in known.items()
                 ],
             ),
@@ -152,21 +219,68 @@ class Market:
         frame = self.store.read(FEATURES.table, as_of=CUTS.of(CUT_SESSION))
         target = frame.with_columns(target=-pl.col("ret_1").fill_null(0.0))
         text = fit(target, FEATURES.features, STRATEGY.model)
-        metrics = Metrics(ic=0.0, ic_error=1.0, ic_t=0.0, ic_sessions=2, decile_spread=0.0, rows=frame.height, sessions=12, drift=freeze(frame, FEATURES.features, bins=4))
+        metrics = Metrics(
+            ic=0.0,
+            ic_error=1.0,
+            ic_t=0.0,
+            ic_sessions=2,
+            decile_spread=0.0,
+            rows=frame.height,
+            sessions=12,
+            drift=freeze(frame, FEATURES.features, bins=4),
+        )
         known = {"strategy": STRATEGY.name, "model_id": content_id(text), "known_at": CUTS.of(CUT_SESSION)}
-        model = {"session": CUT_SESSION, "text": text, "feature_set": FEATURES.name, "feature_version": "1", "rows": frame.height, "params": "{}", "snapshot": "{}", "registry_version": "1"}
+        model = {
+            "session": CUT_SESSION,
+            "text": text,
+            "feature_set": FEATURES.name,
+            "feature_version": "1",
+            "rows": frame.height,
+            "params": "{}",
+            "snapshot": "{}",
+            "registry_version": "1",
+        }
         self.store.append(MODELS, rows(MODELS, [known | model | {"metrics": msgspec.json.encode(metrics).decode()}]))
-        promoted = {"session": CUTS.calendar.shift(CUT_SESSION, 1), "cut": CUT_SESSION, "promoted": True, "rule": "", "detail": "", "by": "rule"}
+        promoted = {
+            "session": CUTS.calendar.shift(CUT_SESSION, 1),
+            "cut": CUT_SESSION,
+            "promoted": True,
+            "rule": "",
+            "detail": "",
+            "by": "rule",
+        }
         self.store.append(PROMOTIONS, rows(PROMOTIONS, [known | promoted]))
 
-    def decide(self, days: Sequence[date], *, kill: tuple[bool, str] = (False, ""), strategy: Strategy = STRATEGY, now: datetime = NOW) -> StageReport:
+    def decide(
+        self,
+        days: Sequence[date],
+        *,
+        kill: tuple[bool, str] = (False, ""),
+        strategy: Strategy = STRATEGY,
+        now: datetime = NOW,
+    ) -> StageReport:
         """Decide with this market's provenance."""
         return decide(self.store, FEATURES, strategy, CUTS, days, kill_switch=kill, provenance=BESIDE, now=now)
 
 
 def _universe() -> pl.DataFrame:
     months = [(DAYS[0], MAY, range(1, 21)), (MAY, date(2016, 6, 1), [*range(1, 20), JOINED])]
-    return rows(UNIVERSE, [{"session": a, "until": b, "universe": "few", "sid": s, "rank": s, "dollar_volume": 1.0, "known_at": CUTS.of(a)} for a, b, sids in months for s in sids])
+    return rows(
+        UNIVERSE,
+        [
+            {
+                "session": a,
+                "until": b,
+                "universe": "few",
+                "sid": s,
+                "rank": s,
+                "dollar_volume": 1.0,
+                "known_at": CUTS.of(a),
+            }
+            for a, b, sids in months
+            for s in sids
+        ],
+    )
 
 
 @pytest.fixture
@@ -197,8 +311,18 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def build(tmp_path: Path, template: Path) -> Callable[..., Market]:
     """Builds markets in folders of their own; `captures` and `verdicts` name the sessions that have them, `given` are other bars."""
 
-    def make(name: str = "market", *, captures: Sequence[date] = DAYS, verdicts: Sequence[date] = DAYS, given: pl.DataFrame | None = None) -> Market:
-        market = Market(DeltaStore(copytree(template, tmp_path / name))) if given is None else _scored(tmp_path / name, given)
+    def make(
+        name: str = "market",
+        *,
+        captures: Sequence[date] = DAYS,
+        verdicts: Sequence[date] = DAYS,
+        given: pl.DataFrame | None = None,
+    ) -> Market:
+        market = (
+            Market(DeltaStore(copytree(template, tmp_path / name)))
+            if given is None
+            else _scored(tmp_path / name, given)
+        )
         market.captures(captures)
         market.verdicts(verdicts)
         return market

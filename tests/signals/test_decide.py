@@ -18,7 +18,15 @@ QUIET = (False, "")
 
 def of(market, days, **other) -> pl.DataFrame:
     """The content of the decisions, not written."""
-    return decisions(read(market.store, market.features, market.strategy, market.cuts, days), market.features, market.strategy, market.cuts, days, kill_switch=QUIET, **other)
+    return decisions(
+        read(market.store, market.features, market.strategy, market.cuts, days),
+        market.features,
+        market.strategy,
+        market.cuts,
+        days,
+        kill_switch=QUIET,
+        **other,
+    )
 
 
 def reasons(rows: pl.DataFrame) -> dict[str, int]:
@@ -57,7 +65,9 @@ def test_what_a_session_decides(market) -> None:
     assert rows.select("as_of", "known_at", "valid_until").unique().rows() == [(cut, cut, cut + timedelta(minutes=15))]
     assert rows["decision_id"].n_unique() == rows.height
     absent = market.decided(market.days[20]).filter(verdict="NO_TRADE")
-    assert absent.select("sid", "reason", "target_weight", "reference_price", "symbol").rows() == [(7, "DATA_NO_BAR", 0.0, None, "S7")]
+    assert absent.select("sid", "reason", "target_weight", "reference_price", "symbol").rows() == [
+        (7, "DATA_NO_BAR", 0.0, None, "S7")
+    ]
 
 
 def test_deciding_again_writes_nothing(market) -> None:
@@ -153,7 +163,9 @@ def test_a_failed_verdict_refuses_and_a_warning_does_not(build, days) -> None:
     market.verdicts(days[21:22])
     out = of(market, days[20:22])
     assert set(out.filter(session=days[20])["reason"]) == {"DATA_VERDICT_FAILED"}
-    assert {json.loads(d)["findings"] for d in out.filter(session=days[20])["detail"]} == {"prices_positive 3 (at most 2)"}
+    assert {json.loads(d)["findings"] for d in out.filter(session=days[20])["detail"]} == {
+        "prices_positive 3 (at most 2)"
+    }
     assert "SELECTED" in reasons(out.filter(session=days[21]))
 
 
@@ -184,7 +196,14 @@ def test_an_old_model_is_refused(market, days) -> None:
 def test_unpublished_features_leave_drift_unknown(market, days) -> None:
     """A champion without the session's features: nothing can be said about drift, so nothing trades."""
     inputs = read(market.store, market.features, market.strategy, market.cuts, [days[25]])
-    out = decisions(replace(inputs, features=inputs.features.clear()), market.features, market.strategy, market.cuts, [days[25]], kill_switch=QUIET)
+    out = decisions(
+        replace(inputs, features=inputs.features.clear()),
+        market.features,
+        market.strategy,
+        market.cuts,
+        [days[25]],
+        kill_switch=QUIET,
+    )
     assert reasons(out) == {"DRIFT_UNKNOWN": 21}
 
 
@@ -192,15 +211,29 @@ def test_a_name_that_cannot_trade_takes_no_place(market, days) -> None:
     """The best score without a bar of the session is refused, and the five places go to names that can be traded."""
     inputs = read(market.store, market.features, market.strategy, market.cuts, [days[20]])
     best = inputs.scores.filter(sid=1).with_columns(sid=pl.lit(7, dtype=pl.Int64), score=pl.lit(9.0))
-    out = decisions(replace(inputs, scores=pl.concat([inputs.scores, best])), market.features, market.strategy, market.cuts, [days[20]], kill_switch=QUIET)
-    assert out.filter(sid=7).select("reason", "score", "rank", "target_weight").row(0) == ("DATA_NO_BAR", 9.0, None, 0.0)
+    out = decisions(
+        replace(inputs, scores=pl.concat([inputs.scores, best])),
+        market.features,
+        market.strategy,
+        market.cuts,
+        [days[20]],
+        kill_switch=QUIET,
+    )
+    assert out.filter(sid=7).select("reason", "score", "rank", "target_weight").row(0) == (
+        "DATA_NO_BAR",
+        9.0,
+        None,
+        0.0,
+    )
     assert out.filter(reason="SELECTED")["rank"].sort().to_list() == [1, 2, 3, 4, 5]
 
 
 def test_an_unknown_kill_switch_refuses(market, days) -> None:
     """Where the switch could not be read, it counts as on."""
     inputs = read(market.store, market.features, market.strategy, market.cuts, [days[25]])
-    assert reasons(decisions(inputs, market.features, market.strategy, market.cuts, [days[25]], kill_switch=(None, ""))) == {"KILL_SWITCH": 21}
+    assert reasons(
+        decisions(inputs, market.features, market.strategy, market.cuts, [days[25]], kill_switch=(None, ""))
+    ) == {"KILL_SWITCH": 21}
 
 
 def test_a_session_without_members_is_one_row_with_a_reason(build) -> None:
@@ -208,7 +241,9 @@ def test_a_session_without_members_is_one_row_with_a_reason(build) -> None:
     market = build()
     quiet_day = market.cuts.calendar.shift(market.days[0], -3)
     rows = market.decided(quiet_day)
-    assert rows.select("sid", "symbol", "verdict", "reason", "target_weight").rows() == [(0, "", "NO_TRADE", "DATA_MISSING", 0.0)]
+    assert rows.select("sid", "symbol", "verdict", "reason", "target_weight").rows() == [
+        (0, "", "NO_TRADE", "DATA_MISSING", 0.0)
+    ]
     market.captures([quiet_day])
     assert reasons(of(market, [quiet_day])) == {"DATA_NO_MEMBERS": 1}
 
@@ -218,7 +253,10 @@ def test_a_name_is_sold_for_a_year_after_it_left(market) -> None:
     universe = market.store.read(UNIVERSE, as_of=None)
     assert universe.filter(sid=market.left)["until"].to_list() == [market.may]
     calendar = market.cuts.calendar
-    within, after = calendar.on_or_before(market.may + timedelta(days=360)), calendar.on_or_after(market.may + timedelta(days=366))
+    within, after = (
+        calendar.on_or_before(market.may + timedelta(days=360)),
+        calendar.on_or_after(market.may + timedelta(days=366)),
+    )
     out = of(market, [within, after])
     assert market.left in out.filter(session=within)["sid"]
     assert market.left not in out.filter(session=after)["sid"]

@@ -19,19 +19,31 @@ FINE = {
     "kill_switch": False, "kill_reason": "", "late": False, "captured": True, "content_hash": "abc", "released": True, "findings": "", "features_refused": "",
     "psi": 0.1, "model_id": "m", "model_age": 3,
 }  # fmt: skip
-TYPES = {"kill_switch": pl.Boolean, "late": pl.Boolean, "captured": pl.Boolean, "released": pl.Boolean, "features_refused": pl.String, "psi": pl.Float64, "model_id": pl.String, "model_age": pl.Int64}
+TYPES = {
+    "kill_switch": pl.Boolean,
+    "late": pl.Boolean,
+    "captured": pl.Boolean,
+    "released": pl.Boolean,
+    "features_refused": pl.String,
+    "psi": pl.Float64,
+    "model_id": pl.String,
+    "model_age": pl.Int64,
+}
 
 
 def day(members: int = 10, *, session: date = DAY, **changed: object) -> pl.DataFrame:
     """A session in which everything is fine, but for the columns changed: `members` names and, last, one that left."""
     sids = list(range(1, members + 2))
     rows = pl.DataFrame({"sid": sids, "member": [s <= members for s in sids]}).with_columns(
-        session=pl.lit(session), close=pl.lit(10.0), score=pl.when("member").then(pl.col("sid") / 10), target_weight=pl.when(pl.col("sid") <= 5).then(0.1).otherwise(0.0)
+        session=pl.lit(session),
+        close=pl.lit(10.0),
+        score=pl.when("member").then(pl.col("sid") / 10),
+        target_weight=pl.when(pl.col("sid") <= 5).then(0.1).otherwise(0.0),
     )
     values = FINE | changed
-    return rows.with_columns(v if isinstance(v, pl.Expr) else pl.lit(v, dtype=TYPES.get(c)).alias(c) for c, v in values.items()).with_columns(
-        pl.col("target_weight", "close", "score").cast(pl.Float64)
-    )
+    return rows.with_columns(
+        v if isinstance(v, pl.Expr) else pl.lit(v, dtype=TYPES.get(c)).alias(c) for c, v in values.items()
+    ).with_columns(pl.col("target_weight", "close", "score").cast(pl.Float64))
 
 
 def only(sids: tuple[int, ...], column: str, value: object) -> Mapping[str, pl.Expr]:
@@ -67,7 +79,9 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("code", "changed", "refused", "numbers"), REFUSALS)
-def test_each_refusal_is_recorded_with_its_reason_and_numbers(code: str, changed: dict, refused: tuple[int, ...], numbers: dict) -> None:
+def test_each_refusal_is_recorded_with_its_reason_and_numbers(
+    code: str, changed: dict, refused: tuple[int, ...], numbers: dict
+) -> None:
     """What is about the session refuses every row of it, what is about a name refuses that name alone."""
     out = guardrails(day(**changed), LIMITS)
     hit = out.filter(verdict=NO_TRADE)
@@ -94,12 +108,22 @@ def test_every_refusal_has_a_sentence_and_the_stages_stand_in_order() -> None:
     """Kill switch, then data, features, drift, model, risk."""
     assert list(REASONS)[3:] == ORDER
     stages = [
-        c.partition("_")[0].replace("KILL", "0").replace("LATE", "1").replace("DATA", "2").replace("FEATURES", "2.5").replace("DRIFT", "3").replace("MODEL", "4").replace("RISK", "5") for c in ORDER
+        c.partition("_")[0]
+        .replace("KILL", "0")
+        .replace("LATE", "1")
+        .replace("DATA", "2")
+        .replace("FEATURES", "2.5")
+        .replace("DRIFT", "3")
+        .replace("MODEL", "4")
+        .replace("RISK", "5")
+        for c in ORDER
     ]
     assert stages == sorted(stages)
 
 
-FAILURES = {code: changed for code, changed, refused, _ in REFUSALS if refused == EVERY and code != "MODEL_MISSING"} | {"MODEL_MISSING": {"model_age": None}}
+FAILURES = {code: changed for code, changed, refused, _ in REFUSALS if refused == EVERY and code != "MODEL_MISSING"} | {
+    "MODEL_MISSING": {"model_age": None}
+}
 combined = st.sets(st.sampled_from(sorted(FAILURES)))
 
 
@@ -115,7 +139,9 @@ def _fail(codes: set[str]) -> pl.DataFrame:
 @given(combined)
 def test_the_first_refusal_in_the_chain_wins(codes: set[str]) -> None:
     """Whatever else is wrong, the reason is the first in the order of the chain."""
-    assert set(_fail(codes).filter(~pl.col("reason").is_in(["SELECTED", "NOT_SELECTED", "LEFT_UNIVERSE"]))["reason"]) == ({min(codes, key=ORDER.index)} if codes else set())
+    assert set(
+        _fail(codes).filter(~pl.col("reason").is_in(["SELECTED", "NOT_SELECTED", "LEFT_UNIVERSE"]))["reason"]
+    ) == ({min(codes, key=ORDER.index)} if codes else set())
 
 
 @settings(max_examples=60, deadline=None)
@@ -126,7 +152,19 @@ def test_more_failures_never_make_a_refused_row_trade(some: set[str], more: set[
     assert not after.filter(before["verdict"] == NO_TRADE)["verdict"].eq(TRADE).any()
 
 
-DECISIVE = ("member", "close", "target_weight", "kill_switch", "late", "captured", "released", "features_refused", "psi", "model_id", "model_age")
+DECISIVE = (
+    "member",
+    "close",
+    "target_weight",
+    "kill_switch",
+    "late",
+    "captured",
+    "released",
+    "features_refused",
+    "psi",
+    "model_id",
+    "model_age",
+)
 
 
 @settings(max_examples=80, deadline=None)

@@ -19,7 +19,15 @@ def again(market, decision_id: str, *, strategy=None, provenance: Provenance | N
     """Replay with this market's declarations."""
     features = {market.features.name: market.features}
     strategies: Mapping = {market.strategy.name: strategy or market.strategy}
-    return replay(market.store, features.__getitem__, strategies.__getitem__, market.cuts, decision_id, provenance or market.provenance, **other)
+    return replay(
+        market.store,
+        features.__getitem__,
+        strategies.__getitem__,
+        market.cuts,
+        decision_id,
+        provenance or market.provenance,
+        **other,
+    )
 
 
 def test_every_kind_of_decision_replays(market, days) -> None:

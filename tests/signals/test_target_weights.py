@@ -21,7 +21,11 @@ def scored(*days: list[float | None]) -> pl.DataFrame:
 
 def test_the_best_are_held_and_ties_go_to_the_lower_sid() -> None:
     """Rank is by score, then sid; names without a finite score have none and weigh nothing."""
-    out = target_weights(scored([0.1, 0.5, None, 0.5, float("nan"), float("inf"), 0.2]).sample(fraction=1.0, shuffle=True, seed=1), 3, LIMITS)
+    out = target_weights(
+        scored([0.1, 0.5, None, 0.5, float("nan"), float("inf"), 0.2]).sample(fraction=1.0, shuffle=True, seed=1),
+        3,
+        LIMITS,
+    )
     assert out["sid"].to_list() == [1, 2, 3, 4, 5, 6, 7]
     assert out["rank"].to_list() == [4, 1, None, 2, None, None, 3]
     assert out["target_weight"].to_list() == [0, 0.3, 0, 0.3, 0, 0, 0.3]
@@ -39,4 +43,6 @@ def test_a_range_equals_its_days_and_stays_within_limits(days: list[list[float |
     frame = scored(*days)
     out = target_weights(frame, holdings, LIMITS)
     assert out.equals(pl.concat(target_weights(d, holdings, LIMITS) for d in frame.partition_by("session")))
-    assert (out.group_by("session").agg(pl.col("target_weight").sum())["target_weight"] <= LIMITS.max_gross + 1e-12).all()
+    assert (
+        out.group_by("session").agg(pl.col("target_weight").sum())["target_weight"] <= LIMITS.max_gross + 1e-12
+    ).all()

@@ -9,7 +9,11 @@ def test_counts_add_up_and_every_reason_has_a_sentence(market, days) -> None:
     out = why(market.store, "tiny", days[25])
     assert list(out.columns) == list(WHY)
     assert out["names"].sum() == 21
-    assert dict(out.select("reason", "target_weight").iter_rows()) == {"NOT_SELECTED": 0.0, "SELECTED": 1.0, "LEFT_UNIVERSE": 0.0}
+    assert dict(out.select("reason", "target_weight").iter_rows()) == {
+        "NOT_SELECTED": 0.0,
+        "SELECTED": 1.0,
+        "LEFT_UNIVERSE": 0.0,
+    }
     assert out["text"].str.len_chars().min() > 10
 
 

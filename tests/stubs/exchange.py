@@ -33,7 +33,13 @@ class Fault:
 class Exchange:
     """`with Exchange(...) as venue:` serves at `venue.url`. `requests` holds what it was asked; `faults` are used up one by one."""
 
-    def __init__(self, candles: Mapping[str, Sequence[Candle]] | None = None, trades: Mapping[str, Sequence[Trade]] | None = None, *, now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        candles: Mapping[str, Sequence[Candle]] | None = None,
+        trades: Mapping[str, Sequence[Trade]] | None = None,
+        *,
+        now: Callable[[], int],
+    ) -> None:
         """By symbol (BTCUSDT). `now`: the exchange's clock, ms."""
         self.candles = candles or {}
         self.trades = trades or {}
@@ -50,7 +56,9 @@ class Exchange:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._server.shutdown()
         self._server.server_close()
 
@@ -65,7 +73,13 @@ class Exchange:
             case "time":
                 return 200, {"serverTime": self.now()}
             case "exchangeInfo":
-                return 200, {"timezone": "UTC", "serverTime": self.now(), "rateLimits": [], "exchangeFilters": [], "symbols": [_listed(s) for s in {**self.candles, **self.trades}]}
+                return 200, {
+                    "timezone": "UTC",
+                    "serverTime": self.now(),
+                    "rateLimits": [],
+                    "exchangeFilters": [],
+                    "symbols": [_listed(s) for s in {**self.candles, **self.trades}],
+                }
             case "klines" | "aggTrades" if symbol not in {**self.candles, **self.trades}:
                 return 400, {"code": -1121, "msg": "Invalid symbol."}
             case "klines":
@@ -73,7 +87,12 @@ class Exchange:
                 begun = [c for c in self.candles.get(symbol or "", ()) if c[0] <= self.now()]
                 return 200, [_kline(c, length) for c in self._page(begun, 0, query, length)]
             case "aggTrades":
-                return 200, [_trade(t) for t in self._page([t for t in self.trades.get(symbol or "", ()) if t[1] <= self.now()], 1, query, 1)]
+                return 200, [
+                    _trade(t)
+                    for t in self._page(
+                        [t for t in self.trades.get(symbol or "", ()) if t[1] <= self.now()], 1, query, 1
+                    )
+                ]
             case _:
                 return 404, {"code": -1, "msg": "not found"}
 
@@ -98,12 +117,19 @@ class Exchange:
                     if not fault.status:
                         self.close_connection = True
                         return
-                    status, body = fault.status, {"code": -1003, "msg": "Too many requests"} if fault.status in {418, 429} else {}
+                    status, body = (
+                        fault.status,
+                        {"code": -1003, "msg": "Too many requests"} if fault.status in {418, 429} else {},
+                    )
                 else:
                     status, body = venue.answer(path, query)
                 sent = (fault.page if fault and fault.page else json.dumps(body)).encode()
                 self.send_response(status)
-                for name, value in {"Content-Type": "application/json", "Content-Length": str(len(sent)), **(fault.headers if fault else {})}.items():
+                for name, value in {
+                    "Content-Type": "application/json",
+                    "Content-Length": str(len(sent)),
+                    **(fault.headers if fault else {}),
+                }.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(sent)
@@ -116,7 +142,17 @@ class Exchange:
 
 def _kline(c: Candle, length: int) -> list[Any]:
     start, *prices, volume = c
-    return [start, *(f"{p:.8f}" for p in prices), f"{volume:.8f}", start + length - 1, f"{volume * prices[-1]:.8f}", 10, "0", "0", "0"]
+    return [
+        start,
+        *(f"{p:.8f}" for p in prices),
+        f"{volume:.8f}",
+        start + length - 1,
+        f"{volume * prices[-1]:.8f}",
+        10,
+        "0",
+        "0",
+        "0",
+    ]
 
 
 def _trade(t: Trade) -> dict[str, Any]:

@@ -64,14 +64,32 @@ def daily(prices: list[float], *, sessions: list[date] = SESSIONS) -> list[tws.R
 def minutes(session: date, count: int = 390, price: float = 100.0) -> list[tws.Row]:
     """One-minute bars from a session's open."""
     start = calendar("XNYS").open(session)
-    return [(start + timedelta(minutes=n), price + n, price + n + 1, price + n - 1, price + n, 10.0 + n) for n in range(count)]
+    return [
+        (start + timedelta(minutes=n), price + n, price + n + 1, price + n - 1, price + n, 10.0 + n)
+        for n in range(count)
+    ]
 
 
-def listing(con_id: int, prices: list[float], adjusted: list[float] | None = None, primary: str = "NASDAQ", *, sessions: list[date] = SESSIONS) -> tws.Listing:
+def listing(
+    con_id: int,
+    prices: list[float],
+    adjusted: list[float] | None = None,
+    primary: str = "NASDAQ",
+    *,
+    sessions: list[date] = SESSIONS,
+) -> tws.Listing:
     """A stock with daily bars, and minutes on each of the sessions."""
     bars = daily(prices, sessions=sessions)
     intraday = [m for s in sessions for m in minutes(s, price=100.0 * con_id)]
-    return tws.Listing(con_id, primary, {("TRADES", "1 day"): bars, ("ADJUSTED_LAST", "1 day"): daily(adjusted or prices, sessions=sessions), ("TRADES", "1 min"): intraday})
+    return tws.Listing(
+        con_id,
+        primary,
+        {
+            ("TRADES", "1 day"): bars,
+            ("ADJUSTED_LAST", "1 day"): daily(adjusted or prices, sessions=sessions),
+            ("TRADES", "1 min"): intraday,
+        },
+    )
 
 
 @contextmanager
@@ -83,7 +101,11 @@ def ib_bars(folder: Path) -> Iterator[tuple[InteractiveBrokers, int]]:
     rows = list(broken.series["TRADES", "1 day"])
     rows[3] = (session, opened, low, high, close, volume)
     broken.series = {**broken.series, ("TRADES", "1 day"): rows}
-    with tws.Tws({"AAPL": [listing(1, [100.0, 101.0, 102.0, 103.0, 104.0, 105.0])], "MSFT": [broken]}, now=wall.now, monotonic=lambda: wall.passed) as stub:
+    with tws.Tws(
+        {"AAPL": [listing(1, [100.0, 101.0, 102.0, 103.0, 104.0, 105.0])], "MSFT": [broken]},
+        now=wall.now,
+        monotonic=lambda: wall.passed,
+    ) as stub:
         feed = IbFeed(("AAPL", "MSFT"), date(2024, 4, 29), port=stub.port, timeout=20)
         yield InteractiveBrokers(feed, calendar("XNYS"), folder, wall, pause=wall.pause), 16
 
@@ -97,6 +119,10 @@ def ib_minutes(folder: Path) -> Iterator[tuple[InteractiveBrokers, int]]:
     at = 390 * 3 + 7
     rows[at] = (rows[at][0], -1.0, *rows[at][2:])
     broken.series = {**broken.series, ("TRADES", "1 min"): rows}
-    with tws.Tws({"AAPL": [listing(1, [100.0, 101.0, 102.0, 103.0, 104.0, 105.0])], "MSFT": [broken]}, now=wall.now, monotonic=lambda: wall.passed) as stub:
+    with tws.Tws(
+        {"AAPL": [listing(1, [100.0, 101.0, 102.0, 103.0, 104.0, 105.0])], "MSFT": [broken]},
+        now=wall.now,
+        monotonic=lambda: wall.passed,
+    ) as stub:
         feed = IbFeed(("AAPL", "MSFT"), date(2024, 4, 29), dataset="intraday_bars", port=stub.port, timeout=20)
         yield InteractiveBrokers(feed, calendar("XNYS"), folder, wall, pause=wall.pause), 2 * 4 * 390

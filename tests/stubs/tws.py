@@ -56,7 +56,9 @@ class Fault:
 class Tws:
     """`with Tws(...) as tws:` serves at `tws.port`. `asked` holds the requests for history, `clients` who connected."""
 
-    def __init__(self, listings: Mapping[str, Sequence[Listing]], *, now: Callable[[], datetime], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, listings: Mapping[str, Sequence[Listing]], *, now: Callable[[], datetime], monotonic: Callable[[], float]
+    ) -> None:
         """By symbol. `now`: the server's clock; `monotonic`: seconds for its pacing."""
         self.listings = listings
         self.now = now
@@ -76,7 +78,9 @@ class Tws:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._server.shutdown()
         self._server.server_close()
 
@@ -88,7 +92,9 @@ class Tws:
             case [str(kind), _, client, *_] if kind == START_API:
                 self.clients.append(int(client))
                 if int(client) in self.taken:
-                    yield _error(-1, 326, "Unable to connect as the client id is already in use. Retry with a unique client id.")
+                    yield _error(
+                        -1, 326, "Unable to connect as the client id is already in use. Retry with a unique client id."
+                    )
                     raise ConnectionAbortedError
                 yield 15, 1, "DU1234567"
                 yield 9, 1, 1
@@ -97,11 +103,17 @@ class Tws:
                 yield 49, 1, int(self.now().timestamp())
             case [str(kind), *_] if kind == POSITIONS:
                 yield 62, 1
-            case [str(kind), _, request, _, symbol, _, _, _, _, _, exchange, primary, currency, *_] if kind == CONTRACT_DATA:
+            case [str(kind), _, request, _, symbol, _, _, _, _, _, exchange, primary, currency, *_] if (
+                kind == CONTRACT_DATA
+            ):
                 found = [c for c in self.listings.get(symbol, ()) if primary in {"", c.primary}]
                 for listing in found:
                     yield 10, request, *_details(symbol, exchange, currency, listing)
-                yield (52, 1, request) if found else _error(request, 200, "No security definition has been found for the request")
+                yield (
+                    (52, 1, request)
+                    if found
+                    else _error(request, 200, "No security definition has been found for the request")
+                )
             case [str(kind), request, con_id, symbol, *rest] if kind == HISTORICAL_DATA:
                 end, bar, duration, regular, what = rest[11:16]
                 listing = next(c for c in self.listings[symbol] if str(c.con_id) == con_id)
@@ -123,7 +135,9 @@ class Tws:
                 yield _error(request, fault.code, fault.text)
             return
         if asked.what == "ADJUSTED_LAST" and asked.end:
-            yield _error(request, 321, "Error validating request.-'bJ' : cause - End Date/Time: Not supported for ADJUSTED_LAST")
+            yield _error(
+                request, 321, "Error validating request.-'bJ' : cause - End Date/Time: Not supported for ADJUSTED_LAST"
+            )
             return
         rows = self._rows(listing, asked)
         if not rows:
@@ -192,7 +206,31 @@ def _error(request: object, code: int, text: str) -> tuple[object, ...]:
 def _details(symbol: str, exchange: str, currency: str, listing: Listing) -> tuple[object, ...]:
     described = (symbol, "STK", "", 0, "", exchange, currency, symbol, "NMS", "NMS", listing.con_id, 0.01)
     hours = ("US/Eastern", "20240503:0400-20240503:2000", "20240503:0930-20240503:1600", "", "")
-    return *described, "", "LMT,MKT", "SMART", 1, 0, f"{symbol} INC", listing.primary, "", "Technology", "", "", *hours, 0, 1, "", "", "26", "", "COMMON", 0.0001, 0.0001, 100
+    return (
+        *described,
+        "",
+        "LMT,MKT",
+        "SMART",
+        1,
+        0,
+        f"{symbol} INC",
+        listing.primary,
+        "",
+        "Technology",
+        "",
+        "",
+        *hours,
+        0,
+        1,
+        "",
+        "",
+        "26",
+        "",
+        "COMMON",
+        0.0001,
+        0.0001,
+        100,
+    )
 
 
 def _stamp(when: date | datetime) -> str:

@@ -32,11 +32,37 @@ def opened(folder: Path, count: int, days: int) -> FeatureStore:
     """A feature store in `folder` that knows the views."""
     registry, online = str(folder / "registry.db"), {"type": "sqlite", "path": str(folder / "online.db")}
     store = FeatureStore(
-        config=RepoConfig(project="bench", provider="local", registry=registry, offline_store={"type": "duckdb"}, online_store=online, entity_key_serialization_version=3, repo_path=str(folder))
+        config=RepoConfig(
+            project="bench",
+            provider="local",
+            registry=registry,
+            offline_store={"type": "duckdb"},
+            online_store=online,
+            entity_key_serialization_version=3,
+            repo_path=str(folder),
+        )
     )
-    entity, schema = Entity(name="sid", join_keys=["sid"], value_type=ValueType.INT64), [Field(name=v, dtype=Float64) for v in VALUES]
-    sources = [FileSource(path=str(folder / f"view{i}.parquet"), timestamp_field="session", created_timestamp_column="known_at") for i in range(count)]
-    store.apply([entity, *(FeatureView(name=f"view{i}", entities=[entity], ttl=timedelta(days=days), schema=schema, source=s, online=False) for i, s in enumerate(sources))])
+    entity, schema = (
+        Entity(name="sid", join_keys=["sid"], value_type=ValueType.INT64),
+        [Field(name=v, dtype=Float64) for v in VALUES],
+    )
+    sources = [
+        FileSource(
+            path=str(folder / f"view{i}.parquet"), timestamp_field="session", created_timestamp_column="known_at"
+        )
+        for i in range(count)
+    ]
+    store.apply(
+        [
+            entity,
+            *(
+                FeatureView(
+                    name=f"view{i}", entities=[entity], ttl=timedelta(days=days), schema=schema, source=s, online=False
+                )
+                for i, s in enumerate(sources)
+            ),
+        ]
+    )
     return store
 
 
@@ -48,10 +74,22 @@ def main(folder: Path, count: int, days: int, filtered: int, threads: int, *, re
     spine = pd.read_parquet(folder / "spine.parquet").rename(columns={"ts": "event_timestamp"})
     features = [f"view{i}:{v}" for i in range(count) for v in VALUES]
     before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    found = store.get_historical_features(entity_df=spine, features=features, full_feature_names=True, filter_by_created_timestamp=bool(filtered)).to_arrow()
+    found = store.get_historical_features(
+        entity_df=spine, features=features, full_feature_names=True, filter_by_created_timestamp=bool(filtered)
+    ).to_arrow()
     wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
-    peak = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    print(json.dumps({"wall": wall, "cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, "peak": peak / 1024}))
+    peak = next(
+        int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")
+    )
+    print(
+        json.dumps(
+            {
+                "wall": wall,
+                "cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+                "peak": peak / 1024,
+            }
+        )
+    )
     if result:
         pq.write_table(found.rename_columns([c.replace("__", "_") for c in found.column_names]), result)
 

@@ -36,15 +36,22 @@ def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     before, started = cpu(), time.perf_counter()
     out = work()
     took = {"wall": time.perf_counter() - started, "cpu": cpu() - before}
-    peak = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    peak = next(
+        int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")
+    )
     return out, {**took, "peak": peak / 1024}
 
 
 def main(way: str, folder: Path, result: Path, codecs: list[str]) -> None:
     """Measure once, print."""
-    qlib.init(provider_uri=str(folder), region="us", kernels=1, expression_cache=None, dataset_cache=None, logging_level=40)
+    qlib.init(
+        provider_uri=str(folder), region="us", kernels=1, expression_cache=None, dataset_cache=None, logging_level=40
+    )
     expressions, names = Alpha158DL.get_feature_config()
-    ways: dict[str, Callable[[], Any]] = {"features": lambda: D.features(D.instruments("all"), expressions), "loader": lambda: Alpha158DL().load(instruments="all")}
+    ways: dict[str, Callable[[], Any]] = {
+        "features": lambda: D.features(D.instruments("all"), expressions),
+        "loader": lambda: Alpha158DL().load(instruments="all"),
+    }
     frame, took = timed(ways[way])
     frame.columns = names
     found = {way: took}

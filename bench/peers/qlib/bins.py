@@ -25,7 +25,9 @@ def write_bins(bars: pl.DataFrame, sessions: Sequence[date], folder: Path) -> No
     for part in ("calendars", "instruments", "features"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     (folder / "calendars" / "day.txt").write_text("".join(f"{s}\n" for s in sessions))
-    fields = bars.with_columns(vwap=(pl.col("high") + pl.col("low") + pl.col("close")) / 3, factor=pl.lit(1.0)).sort("sid", "i")
+    fields = bars.with_columns(vwap=(pl.col("high") + pl.col("low") + pl.col("close")) / 3, factor=pl.lit(1.0)).sort(
+        "sid", "i"
+    )
     lines: list[str] = []
     for (sid,), rows in fields.group_by("sid", maintain_order=True):
         at = rows["i"].to_numpy()

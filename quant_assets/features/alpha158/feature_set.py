@@ -31,15 +31,26 @@ def kernel(panel: pl.DataFrame) -> pl.DataFrame:
     from quant_assets.features.alpha158.tiles import factors  # compiles at the first call
 
     series = panel["series"].to_numpy()
-    starts = np.concatenate([[0], np.flatnonzero(series[1:] != series[:-1]) + 1, [panel.height]]) if panel.height else np.zeros(1, np.int64)
+    starts = (
+        np.concatenate([[0], np.flatnonzero(series[1:] != series[:-1]) + 1, [panel.height]])
+        if panel.height
+        else np.zeros(1, np.int64)
+    )
     unit = pl.col("close") / pl.col(PRINTED)
-    bars = panel.select(pl.col(*COLUMNS), unit.alias("unit")).select(pl.all().fill_null(np.nan).cast(pl.Float32)).to_numpy(order="fortran").T
+    bars = (
+        panel.select(pl.col(*COLUMNS), unit.alias("unit"))
+        .select(pl.all().fill_null(np.nan).cast(pl.Float32))
+        .to_numpy(order="fortran")
+        .T
+    )
     selected = panel["selected"].to_numpy()
     shape = (len(FACTORS), panel.height)
     out = np.empty(shape, np.float32) if selected.all() else np.full(shape, np.nan, np.float32)
     factors(starts, bars, selected, out)
     rows = panel.height
-    made = pl.Series(pa.Array.from_buffers(pa.float32(), out.size, [None, pa.py_buffer(out)]))  # the memory as it is, handed over at once
+    made = pl.Series(
+        pa.Array.from_buffers(pa.float32(), out.size, [None, pa.py_buffer(out)])
+    )  # the memory as it is, handed over at once
     return panel.hstack([made.slice(n * rows, rows).alias(name) for n, name in enumerate(FACTORS)])
 
 

@@ -20,7 +20,13 @@ def of_the_bar(out: F32, bars: F32, segments: Ints) -> None:
     for s in range(len(segments)):
         p, r, n = segments[s, 0], segments[s, 1], segments[s, 2]
         o, h, lo, c = bars[0, p : p + n], bars[1, p : p + n], bars[2, p : p + n], bars[3, p : p + n]
-        k0, k1, k2, k3, k4 = out[0, r : r + n], out[1, r : r + n], out[2, r : r + n], out[3, r : r + n], out[4, r : r + n]
+        k0, k1, k2, k3, k4 = (
+            out[0, r : r + n],
+            out[1, r : r + n],
+            out[2, r : r + n],
+            out[3, r : r + n],
+            out[4, r : r + n],
+        )
         k5, k6, k7, k8 = out[5, r : r + n], out[6, r : r + n], out[7, r : r + n], out[8, r : r + n]
         for t in range(n):
             span = h[t] - lo[t]
@@ -41,7 +47,12 @@ def of_the_close(out: F32, bars: F32, segments: Ints) -> None:
     for s in range(len(segments)):
         p, r, n = segments[s, 0], segments[s, 1], segments[s, 2]
         o, h, lo, c = bars[0, p : p + n], bars[1, p : p + n], bars[2, p : p + n], bars[3, p : p + n]
-        to_open, to_high, to_low, to_vwap = out[9, r : r + n], out[10, r : r + n], out[11, r : r + n], out[12, r : r + n]
+        to_open, to_high, to_low, to_vwap = (
+            out[9, r : r + n],
+            out[10, r : r + n],
+            out[11, r : r + n],
+            out[12, r : r + n],
+        )
         for t in range(n):
             to_open[t], to_high[t], to_low[t] = o[t] / c[t], h[t] / c[t], lo[t] / c[t]
             to_vwap[t] = (h[t] + lo[t] + c[t]) / THIRD / c[t]
@@ -60,7 +71,13 @@ def trend(out: F32, levels: F64, close: F32, unit: F32, segments: Ints) -> None:
         for w in range(len(WINDOWS)):
             k, x, y = levels[LEVEL[w], 0, p : p + n], levels[LEVEL[w], 1, p : p + n], levels[LEVEL[w], 2, p : p + n]
             xx, yy, xy = levels[LEVEL[w], 3, p : p + n], levels[LEVEL[w], 4, p : p + n], levels[LEVEL[w], 5, p : p + n]
-            ma, std, beta, rsqr, resi = out[18 + w, r : r + n], out[23 + w, r : r + n], out[28 + w, r : r + n], out[33 + w, r : r + n], out[38 + w, r : r + n]
+            ma, std, beta, rsqr, resi = (
+                out[18 + w, r : r + n],
+                out[23 + w, r : r + n],
+                out[28 + w, r : r + n],
+                out[33 + w, r : r + n],
+                out[38 + w, r : r + n],
+            )
             for t in range(n):
                 price, mean, slope = np.float64(c[t]), y[t] / k[t], xy[t] / xx[t]
                 share, least = 1.0 / price, FLAT * money[t]
@@ -68,7 +85,9 @@ def trend(out: F32, levels: F64, close: F32, unit: F32, segments: Ints) -> None:
                 std[t] = np.sqrt(yy[t] / (k[t] - 1.0)) * share
                 beta[t] = slope * share
                 rsqr[t] = xy[t] * xy[t] / (xx[t] * yy[t]) if yy[t] > least * least * (k[t] - 1.0) else np.nan
-                ahead = (k[t] * (p + t) - x[t]) / k[t]  # of today to the mean time, in whole numbers up to the division: nothing of where the tile begins is left
+                ahead = (
+                    (k[t] * (p + t) - x[t]) / k[t]
+                )  # of today to the mean time, in whole numbers up to the division: nothing of where the tile begins is left
                 resi[t] = (price - (mean + slope * ahead)) * share
 
 
@@ -80,7 +99,11 @@ def extremes(out: F32, high_levels: F32, low_levels: F32, rows: F64, close: F32,
         c = close[p : p + n]
         for w in range(len(WINDOWS)):
             level, days = LEVEL[w], np.float32(WINDOWS[w])
-            high, low, there = high_levels[level, 0, p : p + n], low_levels[level, 0, p : p + n], rows[level, 0, p : p + n]
+            high, low, there = (
+                high_levels[level, 0, p : p + n],
+                low_levels[level, 0, p : p + n],
+                rows[level, 0, p : p + n],
+            )
             high_age, low_age = high_levels[level, 2, p : p + n], low_levels[level, 2, p : p + n]
             to_max, to_min, to_rsv = out[43 + w, r : r + n], out[48 + w, r : r + n], out[68 + w, r : r + n]
             to_imax, to_imin, to_imxd = out[73 + w, r : r + n], out[78 + w, r : r + n], out[83 + w, r : r + n]
@@ -97,7 +120,12 @@ def extremes(out: F32, high_levels: F32, low_levels: F32, rows: F64, close: F32,
 @compiled
 def quantiles(out: F32, families: F32, counts: F64, spread: Ints, close: F32, segments: Ints) -> None:
     """QTLU, from the first of `families`, the negated closes, and QTLD: between the two lowest closes around a fifth of the known ones, in proportion."""
-    known, lower, upper, part = np.empty(close.size, np.float32), np.empty(close.size, np.float32), np.empty(close.size, np.float32), np.empty(close.size)
+    known, lower, upper, part = (
+        np.empty(close.size, np.float32),
+        np.empty(close.size, np.float32),
+        np.empty(close.size, np.float32),
+        np.empty(close.size),
+    )
     for s in range(len(segments)):
         p, r, n = segments[s, 0], segments[s, 1], segments[s, 2]
         c = close[p : p + n]
@@ -111,7 +139,11 @@ def quantiles(out: F32, families: F32, counts: F64, spread: Ints, close: F32, se
             for f in range(2):
                 levels, to, sign = families[f], out[53 + 5 * f + w, r : r + n], 2.0 * f - 1.0
                 for j in range(first, max(spread[1, w] - 1, 0) // 5 + 1):  # of full windows one place alone
-                    a, b, least = levels[LEVEL[w], j, p : p + n], levels[LEVEL[w], j + 1, p : p + n], np.float32(5 * j + 1 if j > first else 0)
+                    a, b, least = (
+                        levels[LEVEL[w], j, p : p + n],
+                        levels[LEVEL[w], j + 1, p : p + n],
+                        np.float32(5 * j + 1 if j > first else 0),
+                    )
                     for t in range(n):
                         enough = known[t] >= least
                         lower[t], upper[t] = (a[t] if enough else lower[t]), (b[t] if enough else upper[t])
@@ -152,7 +184,11 @@ def counts(out: F32, levels: F64, segments: Ints) -> None:
     for s in range(len(segments)):
         p, r, n = segments[s, 0], segments[s, 1], segments[s, 2]
         for w in range(len(WINDOWS)):
-            rows, ups, downs = levels[LEVEL[w], 0, p : p + n], levels[LEVEL[w], 1, p : p + n], levels[LEVEL[w], 2, p : p + n]
+            rows, ups, downs = (
+                levels[LEVEL[w], 0, p : p + n],
+                levels[LEVEL[w], 1, p : p + n],
+                levels[LEVEL[w], 2, p : p + n],
+            )
             cntp, cntn, cntd = out[98 + w, r : r + n], out[103 + w, r : r + n], out[108 + w, r : r + n]
             for t in range(n):
                 up, down = ups[t] / rows[t], downs[t] / rows[t]
@@ -165,8 +201,16 @@ def gains(out: F32, column: int, levels: F64, segments: Ints) -> None:
     for s in range(len(segments)):
         p, r, n = segments[s, 0], segments[s, 1], segments[s, 2]
         for w in range(len(WINDOWS)):
-            known, ups, downs = levels[LEVEL[w], 0, p : p + n], levels[LEVEL[w], 1, p : p + n], levels[LEVEL[w], 2, p : p + n]
-            sump, sumn, sumd = out[column + w, r : r + n], out[column + 5 + w, r : r + n], out[column + 10 + w, r : r + n]
+            known, ups, downs = (
+                levels[LEVEL[w], 0, p : p + n],
+                levels[LEVEL[w], 1, p : p + n],
+                levels[LEVEL[w], 2, p : p + n],
+            )
+            sump, sumn, sumd = (
+                out[column + w, r : r + n],
+                out[column + 5 + w, r : r + n],
+                out[column + 10 + w, r : r + n],
+            )
             for t in range(n):
                 moved = ups[t] + downs[t]
                 share = 1.0 / (moved if moved > 0 else (np.inf if known[t] > 0 else np.nan))
@@ -181,7 +225,11 @@ def volumes(out: F32, levels: F64, moved_levels: F64, volume: F32, segments: Int
         v = volume[p : p + n]
         for w in range(len(WINDOWS)):
             k, x, xx = levels[LEVEL[w], 0, p : p + n], levels[LEVEL[w], 1, p : p + n], levels[LEVEL[w], 2, p : p + n]
-            j, y, yy = moved_levels[LEVEL[w], 0, p : p + n], moved_levels[LEVEL[w], 1, p : p + n], moved_levels[LEVEL[w], 2, p : p + n]
+            j, y, yy = (
+                moved_levels[LEVEL[w], 0, p : p + n],
+                moved_levels[LEVEL[w], 1, p : p + n],
+                moved_levels[LEVEL[w], 2, p : p + n],
+            )
             vma, vstd, wvma = out[128 + w, r : r + n], out[133 + w, r : r + n], out[138 + w, r : r + n]
             for t in range(n):
                 own = 1.0 / np.float64(v[t] + LEAST_VOLUME)

@@ -29,8 +29,25 @@ _F = TypeVar("_F", bound=Callable[..., object])
 PAST = 60  # rows before a row that its factors read
 WINDOWS = (5, 10, 20, 30, 60)
 LEVEL = (3, 4, 5, 6, 7)  # of each window
-JOINS = ((0, 0, 1), (1, 1, 2), (2, 0, 4), (3, 3, 5), (4, 4, 10), (5, 4, 20), (6, 6, 30))  # level k + 1: its recent and its older stretch, rows between them
-LOWEST = (1, 2, 4, 5, 10, 13, 13, 13)  # sorted values kept of each level: the lower fifth of 60 ends between the 12th and the 13th
+JOINS = (
+    (0, 0, 1),
+    (1, 1, 2),
+    (2, 0, 4),
+    (3, 3, 5),
+    (4, 4, 10),
+    (5, 4, 20),
+    (6, 6, 30),
+)  # level k + 1: its recent and its older stretch, rows between them
+LOWEST = (
+    1,
+    2,
+    4,
+    5,
+    10,
+    13,
+    13,
+    13,
+)  # sorted values kept of each level: the lower fifth of 60 ends between the 12th and the 13th
 INF = np.float32(np.inf)
 ONE = np.float32(1)
 HALF = np.float32(0.5)
@@ -49,7 +66,11 @@ def sums(families: F64, end: int) -> None:
         for k in range(len(JOINS)):
             recent, older, lag = JOINS[k]
             for q in range(families.shape[2]):
-                a, b, out = families[f, recent, q, PAST:end], families[f, older, q, PAST - lag : end - lag], families[f, k + 1, q, PAST:end]
+                a, b, out = (
+                    families[f, recent, q, PAST:end],
+                    families[f, older, q, PAST - lag : end - lag],
+                    families[f, k + 1, q, PAST:end],
+                )
                 for t in range(end - PAST):
                     out[t] = a[t] + b[t]
 
@@ -61,8 +82,16 @@ def deviations(families: F64, end: int) -> None:
         for k in range(len(JOINS)):
             recent, older, lag = JOINS[k]
             first, last = PAST - lag, end - lag
-            na, xa, va = families[f, recent, 0, PAST:end], families[f, recent, 1, PAST:end], families[f, recent, 2, PAST:end]
-            nb, xb, vb = families[f, older, 0, first:last], families[f, older, 1, first:last], families[f, older, 2, first:last]
+            na, xa, va = (
+                families[f, recent, 0, PAST:end],
+                families[f, recent, 1, PAST:end],
+                families[f, recent, 2, PAST:end],
+            )
+            nb, xb, vb = (
+                families[f, older, 0, first:last],
+                families[f, older, 1, first:last],
+                families[f, older, 2, first:last],
+            )
             n, x, v = families[f, k + 1, 0, PAST:end], families[f, k + 1, 1, PAST:end], families[f, k + 1, 2, PAST:end]
             for t in range(end - PAST):
                 n[t] = na[t] + nb[t]
@@ -78,12 +107,32 @@ def codeviations(families: F64, end: int) -> None:
         for k in range(len(JOINS)):
             recent, older, lag = JOINS[k]
             first, last = PAST - lag, end - lag
-            na, xa, ya = families[f, recent, 0, PAST:end], families[f, recent, 1, PAST:end], families[f, recent, 2, PAST:end]
-            xxa, yya, xya = families[f, recent, 3, PAST:end], families[f, recent, 4, PAST:end], families[f, recent, 5, PAST:end]
-            nb, xb, yb = families[f, older, 0, first:last], families[f, older, 1, first:last], families[f, older, 2, first:last]
-            xxb, yyb, xyb = families[f, older, 3, first:last], families[f, older, 4, first:last], families[f, older, 5, first:last]
+            na, xa, ya = (
+                families[f, recent, 0, PAST:end],
+                families[f, recent, 1, PAST:end],
+                families[f, recent, 2, PAST:end],
+            )
+            xxa, yya, xya = (
+                families[f, recent, 3, PAST:end],
+                families[f, recent, 4, PAST:end],
+                families[f, recent, 5, PAST:end],
+            )
+            nb, xb, yb = (
+                families[f, older, 0, first:last],
+                families[f, older, 1, first:last],
+                families[f, older, 2, first:last],
+            )
+            xxb, yyb, xyb = (
+                families[f, older, 3, first:last],
+                families[f, older, 4, first:last],
+                families[f, older, 5, first:last],
+            )
             n, x, y = families[f, k + 1, 0, PAST:end], families[f, k + 1, 1, PAST:end], families[f, k + 1, 2, PAST:end]
-            xx, yy, xy = families[f, k + 1, 3, PAST:end], families[f, k + 1, 4, PAST:end], families[f, k + 1, 5, PAST:end]
+            xx, yy, xy = (
+                families[f, k + 1, 3, PAST:end],
+                families[f, k + 1, 4, PAST:end],
+                families[f, k + 1, 5, PAST:end],
+            )
             for t in range(end - PAST):
                 share = 1.0 / max(na[t] * nb[t] * (na[t] + nb[t]), 1.0)
                 dx = nb[t] * xa[t] - na[t] * xb[t]
@@ -103,8 +152,16 @@ def highest(families: F32, end: int) -> None:
         for k in range(len(JOINS)):
             recent, older, lag = JOINS[k]
             first, last, rows = PAST - lag, end - lag, np.float32(lag)
-            ha, ma, ia = families[f, recent, 0, PAST:end], families[f, recent, 1, PAST:end], families[f, recent, 2, PAST:end]
-            hb, mb, ib = families[f, older, 0, first:last], families[f, older, 1, first:last], families[f, older, 2, first:last]
+            ha, ma, ia = (
+                families[f, recent, 0, PAST:end],
+                families[f, recent, 1, PAST:end],
+                families[f, recent, 2, PAST:end],
+            )
+            hb, mb, ib = (
+                families[f, older, 0, first:last],
+                families[f, older, 1, first:last],
+                families[f, older, 2, first:last],
+            )
             h, m, i = families[f, k + 1, 0, PAST:end], families[f, k + 1, 1, PAST:end], families[f, k + 1, 2, PAST:end]
             for t in range(end - PAST):
                 h[t] = max(hb[t], ha[t])
@@ -138,7 +195,9 @@ def lowest(families: F32, spread: Ints, end: int) -> None:
             longest = k + 1 == len(JOINS)
             for place in range(begin if longest else 0, stop if longest else LOWEST[k + 1]):
                 out, fewest = families[f, k + 1, place, PAST:end], max(0, place + 1 - LOWEST[older])
-                for i in range(fewest, min(place + 1, LOWEST[recent]) + 1):  # values taken of the recent stretch; row -1 is that of none
+                for i in range(
+                    fewest, min(place + 1, LOWEST[recent]) + 1
+                ):  # values taken of the recent stretch; row -1 is that of none
                     a, b = families[f, recent, i - 1, PAST:end], families[f, older, place - i, PAST - lag : end - lag]
                     if i == fewest:
                         for t in range(end - PAST):

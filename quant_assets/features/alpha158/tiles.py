@@ -7,14 +7,28 @@ series from a selected row on, with the PAST rows before it. Rows before the ser
 import numpy as np
 
 from quant_assets.features.alpha158 import formulas, rolling
-from quant_assets.features.alpha158.rolling import F32, F64, INF, LOWEST, NONE, ONE, PAST, WINDOWS, Flags, Ints, compiled
+from quant_assets.features.alpha158.rolling import (
+    F32,
+    F64,
+    INF,
+    LOWEST,
+    NONE,
+    ONE,
+    PAST,
+    WINDOWS,
+    Flags,
+    Ints,
+    compiled,
+)
 
 TILE = 1024  # rows
 ROOM = 128  # a segment with less of it waits for the next tile
 
 
 @compiled
-def gather(bars: F32, starts: Ints, selected: Flags, position: Ints, tile: F32, there: F64, segments: Ints) -> tuple[int, int]:
+def gather(
+    bars: F32, starts: Ints, selected: Flags, position: Ints, tile: F32, there: F64, segments: Ints
+) -> tuple[int, int]:
     """Fills a tile (column, row) and `segments` from `position` (series, row) on; returns how many segments and up to which row of the tile."""
     count, end, s, r = 0, PAST, position[0], position[1]
     while s + 1 < len(starts):
@@ -52,22 +66,43 @@ def prepare(tile: F32, there: F64, pairs: F64, changes: F64, singles: F64, highs
     """Level 0 of everything from a tile's bars."""
     logs = np.empty((2, end))
     for t in range(PAST, end):  # apart: a loop with a call in it is not turned into vector instructions
-        logs[0, t], logs[1, t] = np.log(np.float64(tile[4, t] + ONE)), np.log(np.float64(tile[4, t] / tile[4, t - 1] + ONE))
+        logs[0, t], logs[1, t] = (
+            np.log(np.float64(tile[4, t] + ONE)),
+            np.log(np.float64(tile[4, t] / tile[4, t - 1] + ONE)),
+        )
     for t in range(PAST, end):
         h, low, c, v = tile[1, t], tile[2, t], tile[3, t], tile[4, t]
         before, v_before = tile[3, t - 1], tile[4, t - 1]
         ratio, log_volume, log_ratio = c / before, logs[0, t], logs[1, t]
         moved = abs(ratio - ONE) * v
         pair, pair_of_ratios = np.isfinite(c) & np.isfinite(log_volume), np.isfinite(ratio) & np.isfinite(log_ratio)
-        pairs[0, 0, 0, t], pairs[0, 0, 1, t], pairs[0, 0, 2, t] = (1.0, np.float64(t), np.float64(c)) if np.isfinite(c) else (0.0, 0.0, 0.0)
-        pairs[1, 0, 0, t], pairs[1, 0, 1, t], pairs[1, 0, 2, t] = (1.0, np.float64(c), log_volume) if pair else (0.0, 0.0, 0.0)
-        pairs[2, 0, 0, t], pairs[2, 0, 1, t], pairs[2, 0, 2, t] = (1.0, np.float64(ratio), log_ratio) if pair_of_ratios else (0.0, 0.0, 0.0)
+        pairs[0, 0, 0, t], pairs[0, 0, 1, t], pairs[0, 0, 2, t] = (
+            (1.0, np.float64(t), np.float64(c)) if np.isfinite(c) else (0.0, 0.0, 0.0)
+        )
+        pairs[1, 0, 0, t], pairs[1, 0, 1, t], pairs[1, 0, 2, t] = (
+            (1.0, np.float64(c), log_volume) if pair else (0.0, 0.0, 0.0)
+        )
+        pairs[2, 0, 0, t], pairs[2, 0, 1, t], pairs[2, 0, 2, t] = (
+            (1.0, np.float64(ratio), log_ratio) if pair_of_ratios else (0.0, 0.0, 0.0)
+        )
         singles[0, 0, 0, t], singles[0, 0, 1, t] = (1.0, np.float64(v)) if np.isfinite(v) else (0.0, 0.0)
         singles[1, 0, 0, t], singles[1, 0, 1, t] = (1.0, np.float64(moved)) if np.isfinite(moved) else (0.0, 0.0)
         by, v_by = c - before, v - v_before
-        changes[0, 0, 0, t], changes[0, 0, 1, t], changes[0, 0, 2, t] = there[t], 1.0 if by > 0 else 0.0, 1.0 if by < 0 else 0.0
-        changes[1, 0, 0, t], changes[1, 0, 1, t], changes[1, 0, 2, t] = 1.0 if np.isfinite(by) else 0.0, by if by > 0 else NONE, -by if by < 0 else NONE
-        changes[2, 0, 0, t], changes[2, 0, 1, t], changes[2, 0, 2, t] = 1.0 if np.isfinite(v_by) else 0.0, v_by if v_by > 0 else NONE, -v_by if v_by < 0 else NONE
+        changes[0, 0, 0, t], changes[0, 0, 1, t], changes[0, 0, 2, t] = (
+            there[t],
+            1.0 if by > 0 else 0.0,
+            1.0 if by < 0 else 0.0,
+        )
+        changes[1, 0, 0, t], changes[1, 0, 1, t], changes[1, 0, 2, t] = (
+            1.0 if np.isfinite(by) else 0.0,
+            by if by > 0 else NONE,
+            -by if by < 0 else NONE,
+        )
+        changes[2, 0, 0, t], changes[2, 0, 1, t], changes[2, 0, 2, t] = (
+            1.0 if np.isfinite(v_by) else 0.0,
+            v_by if v_by > 0 else NONE,
+            -v_by if v_by < 0 else NONE,
+        )
         missing = INF if there[t] > 0 else -INF  # where the highest is: at a missing value, but not before the series
         highs[0, 0, 0, t], highs[0, 0, 1, t] = (h, h) if np.isfinite(h) else (-INF, missing)
         highs[1, 0, 0, t], highs[1, 0, 1, t] = (-low, -low) if np.isfinite(low) else (-INF, missing)
@@ -77,11 +112,25 @@ def prepare(tile: F32, there: F64, pairs: F64, changes: F64, singles: F64, highs
 def factors(starts: Ints, bars: F32, selected: Flags, out: F32) -> None:
     """Writes the factors (factor, row) of `bars` (open, high, low, close, volume, close as a multiple of the price printed; row), whose series begin at `starts`, from each selected row to the next."""
     size, levels = PAST + TILE, len(LOWEST)
-    tile, there, scores = np.full((len(bars), size), np.float32(np.nan)), np.zeros(size), np.zeros((5, size), np.float32)
-    pairs, changes, singles = np.zeros((3, levels, 6, size)), np.zeros((3, levels, 3, size)), np.zeros((2, levels, 3, size))
+    tile, there, scores = (
+        np.full((len(bars), size), np.float32(np.nan)),
+        np.zeros(size),
+        np.zeros((5, size), np.float32),
+    )
+    pairs, changes, singles = (
+        np.zeros((3, levels, 6, size)),
+        np.zeros((3, levels, 3, size)),
+        np.zeros((2, levels, 3, size)),
+    )
     highs, closes = np.zeros((2, levels, 3, size), np.float32), np.full((2, levels, max(LOWEST) + 1, size), INF)
     closes[:, :, -1] = -INF
-    segments, position, close, unit, ones = np.zeros((TILE, 3), np.int64), np.zeros(2, np.int64), tile[3], tile[5], np.ones(size, np.float32)
+    segments, position, close, unit, ones = (
+        np.zeros((TILE, 3), np.int64),
+        np.zeros(2, np.int64),
+        tile[3],
+        tile[5],
+        np.ones(size, np.float32),
+    )
     spread = np.zeros((2, len(WINDOWS)), np.int64)
     time_and_close, close_and_volume, ratios = pairs
     while True:

@@ -55,19 +55,40 @@ def audit(
     """
     ordered = sorted(sessions)
     held = store if isinstance(store, Remembered) else remembered(store, feature_set, cuts, ordered)
-    chosen = choose(held, universe, cuts, ordered, lookback=feature_set.lookback, most=most, seed=seed) if at is None else list(at)
+    chosen = (
+        choose(held, universe, cuts, ordered, lookback=feature_set.lookback, most=most, seed=seed)
+        if at is None
+        else list(at)
+    )
     if chosen:
         of_universe: Compute = lambda store, one, asked: compute(store, one, universe, cuts, asked)  # noqa: E731  # a call with its arguments put in
-        tried = trial(held, feature_set, chosen, windows(cuts, chosen, ordered[-1]), cuts.of, of_universe, progress=progress, seed=seed)
+        tried = trial(
+            held,
+            feature_set,
+            chosen,
+            windows(cuts, chosen, ordered[-1]),
+            cuts.of,
+            of_universe,
+            progress=progress,
+            seed=seed,
+        )
     else:
         tried = Trial()
     return verdicts(feature_set, universe, ordered, chosen, tried, now)
 
 
-def verdicts(feature_set: FeatureSet, of: str, sessions: Sequence[date], chosen: Sequence[Cut], tried: Trial, now: datetime) -> pl.DataFrame:
+def verdicts(
+    feature_set: FeatureSet, of: str, sessions: Sequence[date], chosen: Sequence[Cut], tried: Trial, now: datetime
+) -> pl.DataFrame:
     """Rows of AUDITS: what was tried on the members of a universe or on a venue's bars (`of`), and what the set's functions do on a synthetic panel."""
     rows = [*_of_store(feature_set, of, sessions, chosen, tried), *_of_kernel(feature_set)]
-    known = {"session": sessions[-1] if sessions else now.date(), "feature_set": feature_set.name, "version": feature_set.version, "fingerprint": feature_set.fingerprint, "known_at": now}
+    known = {
+        "session": sessions[-1] if sessions else now.date(),
+        "feature_set": feature_set.name,
+        "version": feature_set.version,
+        "fingerprint": feature_set.fingerprint,
+        "known_at": now,
+    }
     return AUDITS.conform(pl.DataFrame([known | row for row in rows], schema=dict(AUDITS.schema), orient="row"))
 
 
@@ -75,11 +96,21 @@ def remembered(store: Store, feature_set: FeatureSet, cuts: Cuts, sessions: Sequ
     """The store, of which an audit of `sessions` reads each table once."""
     first, last = (min(sessions), max(sessions)) if sessions else (date.min, date.max)
     if sessions:
-        first = min(anchors(store, feature_set, cuts, [cuts.calendar.shift(first, -BEFORE), last])["anchor"].min(), cuts.calendar.shift(first, -feature_set.lookback))  # pyright: ignore[reportArgumentType, reportCallIssue]  # a Series' bounds are typed by no dtype
+        earliest: date = anchors(store, feature_set, cuts, [cuts.calendar.shift(first, -BEFORE), last])["anchor"].min()  # pyright: ignore[reportAssignmentType]  # a Series' bounds are typed by no dtype
+        first = min(earliest, cuts.calendar.shift(first, -feature_set.lookback))
     return Remembered(store, first, last)
 
 
-def record(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, sessions: Sequence[date], *, now: datetime, progress: Progress = quiet) -> StageReport:
+def record(
+    store: Store,
+    feature_set: FeatureSet,
+    universe: str,
+    cuts: Cuts,
+    sessions: Sequence[date],
+    *,
+    now: datetime,
+    progress: Progress = quiet,
+) -> StageReport:
     """Audit the set and store the verdicts; `refused` where it broke a law, with the first reason."""
     return recorded(store, feature_set, audit(store, feature_set, universe, cuts, sessions, now=now, progress=progress))
 
@@ -99,28 +130,56 @@ def recorded(store: Store, feature_set: FeatureSet, rows: pl.DataFrame) -> Stage
         state="refused" if failed.height else "done",
         reason=_reason(failed),
         rows=rows.height,
-        numbers={"laws": rows.height, "broken": failed.height, "cuts": rows["cuts"].max() or 0, "cells": rows["cells"].sum()},  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+        numbers={
+            "laws": rows.height,
+            "broken": failed.height,
+            "cuts": rows["cuts"].max() or 0,
+            "cells": rows["cells"].sum(),
+        },  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
     )
 
 
 def standing(store: Store, feature_set: FeatureSet, as_of: datetime | None = None) -> Standing:
     """The verdict of the latest audit known by `as_of` on exactly this declaration and source code."""
-    rows = store.read(AUDITS, as_of=as_of, where={"feature_set": feature_set.name, "version": feature_set.version, "fingerprint": feature_set.fingerprint})
+    rows = store.read(
+        AUDITS,
+        as_of=as_of,
+        where={"feature_set": feature_set.name, "version": feature_set.version, "fingerprint": feature_set.fingerprint},
+    )
     if rows.is_empty():
         others = store.read(AUDITS, as_of=as_of, where={"feature_set": feature_set.name})
-        before = " as it is now; what was audited is another version or another text of its code" if others.height else ""
-        return Standing(state="never", reason=f"{feature_set.name} {feature_set.version} was never audited{before}: quant audit features {feature_set.name}")
+        before = (
+            " as it is now; what was audited is another version or another text of its code" if others.height else ""
+        )
+        return Standing(
+            state="never",
+            reason=f"{feature_set.name} {feature_set.version} was never audited{before}: quant audit features {feature_set.name}",
+        )
     latest = rows.filter(pl.col("known_at") == pl.col("known_at").max())
     failed, when = latest.filter(~pl.col("passed")), latest["known_at"][0]
     if missing := sorted(set(LAWS) - set(latest["law"])):
         return Standing(
-            state="never", reason=f"{feature_set.name} {feature_set.version} was audited before there was a law on {', '.join(missing)}: quant audit features {feature_set.name}", audited_at=when
+            state="never",
+            reason=f"{feature_set.name} {feature_set.version} was audited before there was a law on {', '.join(missing)}: quant audit features {feature_set.name}",
+            audited_at=when,
         )
     if failed.height and failed["evidence"].str.starts_with(NOTHING).all():
-        return Standing(state="unproven", reason=f"{feature_set.name} {feature_set.version} is not proven yet: {failed['evidence'][0]}", audited_at=when)
+        return Standing(
+            state="unproven",
+            reason=f"{feature_set.name} {feature_set.version} is not proven yet: {failed['evidence'][0]}",
+            audited_at=when,
+        )
     if failed.height:
-        return Standing(state="failed", reason=f"{feature_set.name} {feature_set.version} did not pass its audit: {_reason(failed)}", audited_at=when)
-    return Standing(state="passed", reason=f"{feature_set.name} {feature_set.version} passed {latest.height} laws on {latest['cuts'].max()} cuts", audited_at=when)
+        return Standing(
+            state="failed",
+            reason=f"{feature_set.name} {feature_set.version} did not pass its audit: {_reason(failed)}",
+            audited_at=when,
+        )
+    return Standing(
+        state="passed",
+        reason=f"{feature_set.name} {feature_set.version} passed {latest.height} laws on {latest['cuts'].max()} cuts",
+        audited_at=when,
+    )
 
 
 def audited(store: Store, feature_set: FeatureSet, as_of: datetime | None = None) -> tuple[bool, str]:
@@ -130,12 +189,18 @@ def audited(store: Store, feature_set: FeatureSet, as_of: datetime | None = None
 
 
 def _reason(failed: pl.DataFrame) -> str:
-    ordered = failed.sort(pl.col("law").replace_strict(list(LAWS), range(len(LAWS)), default=len(LAWS), return_dtype=pl.Int64))
+    ordered = failed.sort(
+        pl.col("law").replace_strict(list(LAWS), range(len(LAWS)), default=len(LAWS), return_dtype=pl.Int64)
+    )
     first = [f"{law}: {evidence}" for law, evidence in ordered.select("law", "evidence").head(1).iter_rows()]
-    return "".join(first) + (f" ({failed.height - 1} more laws broken: {', '.join(ordered['law'][1:])})" if failed.height > 1 else "")
+    return "".join(first) + (
+        f" ({failed.height - 1} more laws broken: {', '.join(ordered['law'][1:])})" if failed.height > 1 else ""
+    )
 
 
-def _of_store(feature_set: FeatureSet, of: str, sessions: Sequence[date], chosen: Sequence[Cut], tried: Trial) -> list[dict[str, object]]:
+def _of_store(
+    feature_set: FeatureSet, of: str, sessions: Sequence[date], chosen: Sequence[Cut], tried: Trial
+) -> list[dict[str, object]]:
     broken = {f.law: f for f in tried.findings}
     if not sessions:
         nothing = f"{NOTHING}: no session was given"
@@ -146,7 +211,11 @@ def _of_store(feature_set: FeatureSet, of: str, sessions: Sequence[date], chosen
     else:
         nothing = ""
     passed = f"{len(chosen)} cuts: {'; '.join(map(str, chosen))}. {tried.cells:,} cells of up to {tried.names} names compared to the bit, {tried.values:,} of them values, in ranges of {AFTER + 1} to {BEFORE + AFTER + 1} sessions"
-    passed += f". Of these features there was never a value, so that nothing is proven of them: {', '.join(tried.never)}" if tried.never else ""
+    passed += (
+        f". Of these features there was never a value, so that nothing is proven of them: {', '.join(tried.never)}"
+        if tried.never
+        else ""
+    )
     return [_row(law, broken.get(law), nothing, passed, len(chosen), tried.cells) for law in STORE_LAWS]
 
 
@@ -157,5 +226,16 @@ def _of_kernel(feature_set: FeatureSet) -> list[dict[str, object]]:
 
 
 def _row(law: str, finding: Finding | None, nothing: str, passed: str, cuts: int, cells: int) -> dict[str, object]:
-    said = {"column": finding.column or None, "at": finding.at or None, "sid": finding.sid} if finding else {"column": None, "at": None, "sid": None}
-    return {"law": law, "passed": not (finding or nothing), "cuts": cuts, "cells": cells, "evidence": finding.sentence if finding else nothing or passed, **said}
+    said = (
+        {"column": finding.column or None, "at": finding.at or None, "sid": finding.sid}
+        if finding
+        else {"column": None, "at": None, "sid": None}
+    )
+    return {
+        "law": law,
+        "passed": not (finding or nothing),
+        "cuts": cuts,
+        "cells": cells,
+        "evidence": finding.sentence if finding else nothing or passed,
+        **said,
+    }

@@ -16,8 +16,12 @@ from quant_assets.market_data.calendars import Calendar
 from quant_assets.ports import Progress, Store, quiet
 from quant_assets.vendor_tables import INTRADAY_BARS
 
-_NO_ACTIONS = pl.DataFrame(schema={"sid": pl.String, "session": UTC_MICROS, "kind": pl.String})  # they fall on sessions, and the session's first bar is tried in any case
-RECENT = 5  # sessions, the last of those given, from which the cuts are taken: they hold as many bars as years hold sessions
+_NO_ACTIONS = pl.DataFrame(
+    schema={"sid": pl.String, "session": UTC_MICROS, "kind": pl.String}
+)  # they fall on sessions, and the session's first bar is tried in any case
+RECENT = (
+    5  # sessions, the last of those given, from which the cuts are taken: they hold as many bars as years hold sessions
+)
 
 
 def audit_bars(
@@ -40,13 +44,20 @@ def audit_bars(
     first, last = ordered[-RECENT:][0], ordered[-1]
     anchor = anchor_of(hours, first, seconds, feature_set.lookback)
     slots = grid(hours, anchor, last, seconds, delay).slots
-    held = Remembered(store, anchor - timedelta(days=1), last + timedelta(days=1))  # a session may open on the evening before, and close on the morning after
-    chosen = _choose(held, {"venue": venue, "seconds": seconds}, slots, first, lookback=feature_set.lookback, most=most, seed=seed)
+    held = Remembered(
+        store, anchor - timedelta(days=1), last + timedelta(days=1)
+    )  # a session may open on the evening before, and close on the morning after
+    chosen = _choose(
+        held, {"venue": venue, "seconds": seconds}, slots, first, lookback=feature_set.lookback, most=most, seed=seed
+    )
     if not chosen:
         return verdicts(feature_set, venue, ordered, [], Trial(), now)
     starts, cut_of = slots["session"].to_list(), dict(slots.select("session", "cut").iter_rows())
     place = {t: i for i, t in enumerate(starts)}
-    around = {c.session: starts[max(0, place[c.session] - BEFORE * (n % 2)) : place[c.session] + AFTER + 1] for n, c in enumerate(chosen)}
+    around = {
+        c.session: starts[max(0, place[c.session] - BEFORE * (n % 2)) : place[c.session] + AFTER + 1]
+        for n, c in enumerate(chosen)
+    }
 
     def compute(seen: Store, one: FeatureSet, asked: Sequence[date]) -> pl.DataFrame:
         runs = _runs(sorted(place[t] for t in asked))
@@ -57,9 +68,25 @@ def audit_bars(
     return verdicts(feature_set, venue, ordered, chosen, tried, now)
 
 
-def _choose(store: Store, where: Mapping[str, str | int], slots: pl.DataFrame, first: date, *, lookback: int, most: int, seed: int) -> list[Cut]:
+def _choose(
+    store: Store,
+    where: Mapping[str, str | int],
+    slots: pl.DataFrame,
+    first: date,
+    *,
+    lookback: int,
+    most: int,
+    seed: int,
+) -> list[Cut]:
     """At most `most` bars of [first, …] at which something happened, ascending; those with `lookback` slots of data before, where there are any."""
-    bars = store.read(INTRADAY_BARS, as_of=slots["cut"][-1], first=slots["session"][0].date(), last=slots["session"][-1].date(), where=where, columns=("withdrawn",))
+    bars = store.read(
+        INTRADAY_BARS,
+        as_of=slots["cut"][-1],
+        first=slots["session"][0].date(),
+        last=slots["session"][-1].date(),
+        where=where,
+        columns=("withdrawn",),
+    )
     located = slots.select("session", "i", "cut")
     rows = bars.rename({"ts": "session", "symbol": "sid"}).join(located, on="session")
     if rows.is_empty():
@@ -72,7 +99,9 @@ def _choose(store: Store, where: Mapping[str, str | int], slots: pl.DataFrame, f
     with_bars = [i for i in of_days["i"] if i in there]
     wanted = [i for i in with_bars[:-1] if i >= grown] or with_bars
     starts = slots["session"].to_list()
-    return [Cut(session=starts[i], kinds=kinds) for i, kinds in pick(found, wanted, each=1, most=most, seed=seed).items()]
+    return [
+        Cut(session=starts[i], kinds=kinds) for i, kinds in pick(found, wanted, each=1, most=most, seed=seed).items()
+    ]
 
 
 def _runs(positions: Sequence[int]) -> list[tuple[int, int]]:

@@ -24,7 +24,9 @@ class Difference(Frozen, frozen=True):
     others: int = 0
 
 
-def difference(one: pl.DataFrame, other: pl.DataFrame, columns: Sequence[str], where: str = "session", tolerance: float = 0.0) -> Difference | None:
+def difference(
+    one: pl.DataFrame, other: pl.DataFrame, columns: Sequence[str], where: str = "session", tolerance: float = 0.0
+) -> Difference | None:
     """The first difference in `columns`, compared by bits, nulls told apart; rows (by `where` and sid, unique) that are in one frame alone come first. None where there is none.
 
     With a `tolerance` values are the same that differ by no more than it, relative to the larger one or to the column's median size.
@@ -34,14 +36,18 @@ def difference(one: pl.DataFrame, other: pl.DataFrame, columns: Sequence[str], w
     if not one.select(key).equals(other.select(key)):
         here, there = (a.select(key).join(b.select(key), on=key, how="anti") for a, b in ((one, other), (other, one)))
         at, sid = (here if here.height else there).row(0)
-        return Difference(column="", at=at, sid=sid, one="a row" if here.height else "none", other="none" if here.height else "a row")
+        return Difference(
+            column="", at=at, sid=sid, one="a row" if here.height else "none", other="none" if here.height else "a row"
+        )
     differing = {c: rows for c in columns if (rows := _differ(one[c], other[c], tolerance)).any()}
     if not differing:
         return None
     column, rows = next(iter(differing.items()))
     n = int(np.argmax(rows))
     at, sid = one.select(key).row(n)
-    return Difference(column=column, at=at, sid=sid, one=one[column][n], other=other[column][n], others=len(differing) - 1)
+    return Difference(
+        column=column, at=at, sid=sid, one=one[column][n], other=other[column][n], others=len(differing) - 1
+    )
 
 
 def _differ(one: pl.Series, other: pl.Series, tolerance: float) -> npt.NDArray[np.bool_]:

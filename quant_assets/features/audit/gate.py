@@ -11,7 +11,17 @@ from quant_assets.tables import UNIVERSE
 HISTORY = 260  # sessions from which the cuts are taken: a year has every awkward kind of day
 
 
-def ensured(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, last: date, *, now: datetime, notifier: Notifier | None = None, progress: Progress = quiet) -> Standing:
+def ensured(
+    store: Store,
+    feature_set: FeatureSet,
+    universe: str,
+    cuts: Cuts,
+    last: date,
+    *,
+    now: datetime,
+    notifier: Notifier | None = None,
+    progress: Progress = quiet,
+) -> Standing:
     """The standing of the set as it is written now. Where it has not passed, it is audited on the year up to `last`, and the verdict stored; of one that fails, `notifier` is told."""
     found = standing(store, feature_set)
     if found.state == "passed":
@@ -19,8 +29,20 @@ def ensured(store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, la
     drawn = store.read(UNIVERSE, as_of=cuts.of(last), last=last, where={"universe": universe}, columns=())
     first = drawn["session"].min()
     since = max(first, cuts.calendar.shift(last, -HISTORY)) if isinstance(first, date) else last
-    record(store, feature_set, universe, cuts, cuts.calendar.between(cuts.calendar.on_or_after(since), last) if drawn.height else [], now=now, progress=progress)
+    record(
+        store,
+        feature_set,
+        universe,
+        cuts,
+        cuts.calendar.between(cuts.calendar.on_or_after(since), last) if drawn.height else [],
+        now=now,
+        progress=progress,
+    )
     found = standing(store, feature_set)
     if found.state == "failed" and notifier is not None:
-        notifier.notify("critical", f"{feature_set.name} did not pass its audit: its strategies do not trade (FEATURES_REFUSED), and no model of it becomes champion", found.reason)
+        notifier.notify(
+            "critical",
+            f"{feature_set.name} did not pass its audit: its strategies do not trade (FEATURES_REFUSED), and no model of it becomes champion",
+            found.reason,
+        )
     return found

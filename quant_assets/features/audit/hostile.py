@@ -16,7 +16,9 @@ from quant_assets.ports import Store
 from quant_assets.tables import ACTIONS, BARS
 
 PROVENANCE = frozenset({"known_at", "declared_known_at", "source", "capture", "file", "line"})
-MOMENT = timedelta(minutes=1)  # after the cut: whoever reads a minute too far is caught, and so is whoever takes a local time for UTC
+MOMENT = timedelta(
+    minutes=1
+)  # after the cut: whoever reads a minute too far is caught, and so is whoever takes a local time for UTC
 RECENT = timedelta(days=420)  # events so long before the cut are restated: a year, and what is filed late of it
 DELISTED, DROPPED, WITHDRAWN, RESTATED = 6, 10, 10, 3  # one in so many
 
@@ -29,12 +31,22 @@ class Hostile(ReadOnly):
     become known of events up to `session`. What is done to a row follows from its key and `seed`, however it is read.
     """
 
-    def __init__(self, below: Store, session: date, cut: datetime, *, future: bool = True, restated: bool = True, seed: int = 0) -> None:
+    def __init__(
+        self, below: Store, session: date, cut: datetime, *, future: bool = True, restated: bool = True, seed: int = 0
+    ) -> None:
         super().__init__(below)
         self._session, self._cut, self._seed = session, cut, seed
         self._future, self._restated = future, restated
 
-    def seen(self, table: Table, as_of: datetime | None, first: date | None, last: date | None, where: Mapping[str, str | int], columns: list[str]) -> pl.DataFrame:
+    def seen(
+        self,
+        table: Table,
+        as_of: datetime | None,
+        first: date | None,
+        last: date | None,
+        where: Mapping[str, str | int],
+        columns: list[str],
+    ) -> pl.DataFrame:
         """See the port."""
         if as_of is not None and as_of <= self._cut:
             return self.below.read(table, as_of=as_of, first=first, last=last, where=where, columns=columns)
@@ -56,7 +68,9 @@ class Hostile(ReadOnly):
         gone = (later & self._one_in(DELISTED, [who], rows)) if (who := _who(table)) else pl.lit(value=False)
         kept = ~gone & ~self._one_in(DROPPED, list(table.key), rows)
         if "withdrawn" in rows.columns:
-            scrambled = scrambled.with_columns(withdrawn=pl.col("withdrawn") ^ self._one_in(WITHDRAWN, list(table.key), rows, again=1))
+            scrambled = scrambled.with_columns(
+                withdrawn=pl.col("withdrawn") ^ self._one_in(WITHDRAWN, list(table.key), rows, again=1)
+            )
         return scrambled.filter(kept)
 
     def _restatements(self, table: Table, past: pl.DataFrame) -> pl.DataFrame:
@@ -67,25 +81,51 @@ class Hostile(ReadOnly):
         if about:
             recent = recent.filter(self._one_in(RESTATED, about, recent))
         latest = pl.col(table.event) == (pl.col(table.event).max().over(about) if about else pl.col(table.event).max())
-        chosen = recent.filter(latest | self._one_in(2, list(table.subject), recent)).unique(list(table.subject), keep="last", maintain_order=True)
+        chosen = recent.filter(latest | self._one_in(2, list(table.subject), recent)).unique(
+            list(table.subject), keep="last", maintain_order=True
+        )
         known = pl.lit(self._cut + MOMENT).cast(table.schema["known_at"])
-        restated = self._scrambled(table, chosen).with_columns(known.alias(c) for c in ("known_at", "declared_known_at") if c in chosen.columns)
+        restated = self._scrambled(table, chosen).with_columns(
+            known.alias(c) for c in ("known_at", "declared_known_at") if c in chosen.columns
+        )
         return restated.with_columns(withdrawn=pl.lit(value=False)) if "withdrawn" in restated.columns else restated
 
     def _splits(self) -> pl.DataFrame:
         """Rows of ACTIONS: for one name in so many a split in a week, and one a week ago that was heard of too late."""
-        near = self.below.read(BARS, as_of=self._cut, first=self._session - timedelta(days=7), last=self._session, columns=())
+        near = self.below.read(
+            BARS, as_of=self._cut, first=self._session - timedelta(days=7), last=self._session, columns=()
+        )
         names = near.select(pl.col("sid").unique().sort())
-        split = names.filter(self._one_in(RESTATED, ["sid"], names)).join(pl.DataFrame({"days": [-7, 7]}, schema={"days": pl.Int64}), how="cross")
-        told: dict[str, object] = {"kind": "split", "numerator": 7, "denominator": 2, "origin": "declared", "confidence": 1.0, "withdrawn": False, "known_at": self._cut + MOMENT}
-        values = {"session": pl.lit(self._session) + pl.duration(days="days"), **{c: pl.lit(v) for c, v in told.items()}, "declared_known_at": pl.lit(self._cut + MOMENT)}
+        split = names.filter(self._one_in(RESTATED, ["sid"], names)).join(
+            pl.DataFrame({"days": [-7, 7]}, schema={"days": pl.Int64}), how="cross"
+        )
+        told: dict[str, object] = {
+            "kind": "split",
+            "numerator": 7,
+            "denominator": 2,
+            "origin": "declared",
+            "confidence": 1.0,
+            "withdrawn": False,
+            "known_at": self._cut + MOMENT,
+        }
+        values = {
+            "session": pl.lit(self._session) + pl.duration(days="days"),
+            **{c: pl.lit(v) for c, v in told.items()},
+            "declared_known_at": pl.lit(self._cut + MOMENT),
+        }
         made = split.with_columns(**values)
-        return made.select((pl.col(c) if c in made.columns else pl.lit(None)).cast(t).alias(c) for c, t in ACTIONS.schema.items())
+        return made.select(
+            (pl.col(c) if c in made.columns else pl.lit(None)).cast(t).alias(c) for c, t in ACTIONS.schema.items()
+        )
 
     def _scrambled(self, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
         """`rows` with every value another: numbers times something between a quarter and four, texts of other rows, truths turned for one in three."""
         left = {*table.key, *table.beside, *PROVENANCE, table.event, "withdrawn"}
-        return rows.with_columns(self._another(table, rows, c, n) for n, c in enumerate(rows.columns) if c not in left and _scrambles(rows[c].dtype))
+        return rows.with_columns(
+            self._another(table, rows, c, n)
+            for n, c in enumerate(rows.columns)
+            if c not in left and _scrambles(rows[c].dtype)
+        )
 
     def _another(self, table: Table, rows: pl.DataFrame, column: str, n: int) -> pl.Expr:
         dtype, value = rows[column].dtype, pl.col(column)
@@ -103,7 +143,9 @@ class Hostile(ReadOnly):
 
     def _hash(self, columns: list[str], rows: pl.DataFrame, again: int = 0) -> npt.NDArray[np.uint64]:
         known = [c for c in columns if c in rows.columns]
-        return rows.select(known).hash_rows(self._seed * 1_000 + self._session.toordinal() + again).to_numpy() >> np.uint64(7)
+        return rows.select(known).hash_rows(
+            self._seed * 1_000 + self._session.toordinal() + again
+        ).to_numpy() >> np.uint64(7)
 
 
 def _of_day(table: Table, event: pl.Expr) -> pl.Expr:

@@ -1,6 +1,6 @@
 """The laws of kernels and cross-sections, tried on a synthetic panel. A range equals its days only for functions that keep them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import log
 
 import numpy as np
@@ -12,7 +12,14 @@ from quant_assets.features.audit.trial import Finding
 from quant_assets.features.sets import PRICES, FeatureSet
 from quant_assets.records import Frozen
 
-ROWS, HOMOGENEITY, PREFIX, INDEPENDENCE, LOOKBACK, CROSS_SECTION = LAWS = ("rows", "homogeneity", "prefix_causality", "independence", "lookback", "cross_section")
+ROWS, HOMOGENEITY, PREFIX, INDEPENDENCE, LOOKBACK, CROSS_SECTION = LAWS = (
+    "rows",
+    "homogeneity",
+    "prefix_causality",
+    "independence",
+    "lookback",
+    "cross_section",
+)
 TOLERANCE = 1e-6
 EVALUATED = 64  # rows that are looked at after the lookback: about a block
 LONGER = 120  # rows that the longer panel begins earlier, or the lookback again where that is more
@@ -30,17 +37,36 @@ class Examination(Frozen, frozen=True):
 def examine(feature_set: FeatureSet) -> Examination:
     """Try every law on the set's kernel and cross-section. What they raise is a finding."""
     subject = _Subject(feature_set)
-    laws = {ROWS: rows, HOMOGENEITY: homogeneity, PREFIX: prefix_causality, INDEPENDENCE: independence, LOOKBACK: lookback, CROSS_SECTION: cross_section}
+    laws = {
+        ROWS: rows,
+        HOMOGENEITY: homogeneity,
+        PREFIX: prefix_causality,
+        INDEPENDENCE: independence,
+        LOOKBACK: lookback,
+        CROSS_SECTION: cross_section,
+    }
     findings: list[Finding] = []
     cells: dict[str, int] = {}
     for law, hold in laws.items():
         before = subject.compared
         try:
-            findings += [Finding(law=law, sentence=sentence, column=d.column, at=f"row {d.at} of the synthetic panel", sid=d.sid if isinstance(d.sid, int) else None) for d, sentence in hold(subject)][
-                :1
-            ]
+            findings += [
+                Finding(
+                    law=law,
+                    sentence=sentence,
+                    column=d.column,
+                    at=f"row {d.at} of the synthetic panel",
+                    sid=d.sid if isinstance(d.sid, int) else None,
+                )
+                for d, sentence in hold(subject)
+            ][:1]
         except Exception as error:  # noqa: BLE001  # a user's functions may raise anything; a law that could not be tried is not kept
-            findings.append(Finding(law=law, sentence=f"{feature_set.name} raised {type(error).__name__} on a synthetic panel, so that nothing is proven: {str(error)[:600]}"))
+            findings.append(
+                Finding(
+                    law=law,
+                    sentence=f"{feature_set.name} raised {type(error).__name__} on a synthetic panel, so that nothing is proven: {str(error)[:600]}",
+                )
+            )
         cells[law] = subject.compared - before
     tried = f"a synthetic panel of {subject.panel['series'].n_unique()} names and {subject.panel.height:,} rows with halts, gaps, single values missing, flat stretches, ties and splits"
     return Examination(findings=tuple(findings), cells=cells, tried=tried)
@@ -71,22 +97,29 @@ class _Subject:
     def made(self, computed: pl.DataFrame) -> list[str]:
         """The columns that the kernel added: features first, in their order."""
         new = [c for c in computed.columns if c not in self.panel.columns and computed[c].dtype.is_numeric()]
-        return [*(f for f in self.feature_set.features if f in new), *(c for c in new if c not in self.feature_set.features)]
+        return [
+            *(f for f in self.feature_set.features if f in new),
+            *(c for c in new if c not in self.feature_set.features),
+        ]
 
     def features(self, computed: pl.DataFrame) -> list[str]:
         """Of the columns that the kernel added those that are published; where it is all the cross-section's doing, all that it added."""
         made = self.made(computed)
         return [f for f in made if f in self.feature_set.features] or made
 
-    def differ(self, one: pl.DataFrame, other: pl.DataFrame, columns: Sequence[str], tolerance: float = 0.0) -> Difference | None:
+    def differ(
+        self, one: pl.DataFrame, other: pl.DataFrame, columns: Sequence[str], tolerance: float = 0.0
+    ) -> Difference | None:
         """The first difference in `columns` by (i, sid)."""
         self.compared += one.height * len(columns)
         return difference(one, other, columns, where="i", tolerance=tolerance)
 
     def _finite(self, frame: pl.DataFrame) -> pl.DataFrame:
         floats = [c for c, t in frame.schema.items() if t.is_float() and c not in self.panel.columns]
-        dtype: Callable[[str], type[pl.DataType]] = lambda c: self.feature_set.dtype if c in self.feature_set.features else pl.Float64  # noqa: E731  # a question with one line for its answer
-        return frame.with_columns(pl.when(pl.col(c).is_finite()).then(pl.col(c)).cast(dtype(c)).alias(c) for c in floats)
+        dtypes = {c: self.feature_set.dtype if c in self.feature_set.features else pl.Float64 for c in floats}
+        return frame.with_columns(
+            pl.when(pl.col(c).is_finite()).then(pl.col(c)).cast(t).alias(c) for c, t in dtypes.items()
+        )
 
 
 Found = Iterator[tuple[Difference, str]]
@@ -97,14 +130,23 @@ def rows(subject: _Subject) -> Found:
     panel, features = subject.panel, subject.feature_set.features
     computed = subject.feature_set.kernel(panel)
     if differs := subject.differ(panel.select("i", "sid"), computed.select("i", "sid"), ()):
-        yield differs, f"the kernel {_rows_told(differs)}: give back the panel's rows, with the features added (with_columns)"
+        yield (
+            differs,
+            f"the kernel {_rows_told(differs)}: give back the panel's rows, with the features added (with_columns)",
+        )
         return
     of_members = sections(subject.feature_set, computed)
     sectioned = subject.feature_set.cross_section(of_members)
     if differs := subject.differ(of_members.select("i", "sid"), sectioned.select("i", "sid"), ()):
-        yield differs, f"the cross-section {_rows_told(differs)}: who is a member is the universe's to say; give back all rows, null where there is no value"
+        yield (
+            differs,
+            f"the cross-section {_rows_told(differs)}: who is a member is the universe's to say; give back all rows, null where there is no value",
+        )
     if missing := [f for f in features if f not in sectioned.columns]:
-        yield Difference(column=missing[0], at=None, sid=None, one=None, other=None), f"{', '.join(missing)}: declared as features, and neither kernel nor cross-section makes them"
+        yield (
+            Difference(column=missing[0], at=None, sid=None, one=None, other=None),
+            f"{', '.join(missing)}: declared as features, and neither kernel nor cross-section makes them",
+        )
 
 
 def homogeneity(subject: _Subject) -> Found:
@@ -112,10 +154,17 @@ def homogeneity(subject: _Subject) -> Found:
     prices = [c for c in subject.feature_set.columns if c in PRICES]
     if not prices:
         return
-    one, two = (subject.section(subject.sections(p)) for p in (subject.panel, subject.panel.with_columns(pl.col(c) * 2 for c in prices)))
+    one, two = (
+        subject.section(subject.sections(p))
+        for p in (subject.panel, subject.panel.with_columns(pl.col(c) * 2 for c in prices))
+    )
     if differs := subject.differ(one, two, subject.feature_set.features):
         c = differs.column
-        pair = one.select("i", "sid", a=pl.col(c)).join(two.select("i", "sid", b=pl.col(c)), on=["i", "sid"]).drop_nulls() if c else None
+        pair = (
+            one.select("i", "sid", a=pl.col(c)).join(two.select("i", "sid", b=pl.col(c)), on=["i", "sid"]).drop_nulls()
+            if c
+            else None
+        )
         yield differs, f"{c} {_moved(pair)} when all prices double ({differs.one} and {differs.other}): {_remedy(pair)}"
 
 
@@ -127,15 +176,31 @@ def prefix_causality(subject: _Subject) -> Found:
     resumed = panel.filter(pl.col("present") & ~before & (series == series.shift(1)))["i"].unique().sort()
     for end in (last - 1, last - 7, subject.start, last // 2, 12, *resumed.gather_every(max(1, len(resumed) // 2))):
         prefix = subject.kernel(trimmed(panel.filter(pl.col("i") <= end)))
-        of_whole = whole.join(prefix.select("i", "sid"), on=["i", "sid"], how="semi", maintain_order="left").filter("present")
+        of_whole = whole.join(prefix.select("i", "sid"), on=["i", "sid"], how="semi", maintain_order="left").filter(
+            "present"
+        )
         if differs := subject.differ(prefix.filter("present"), of_whole, subject.made(whole)):
-            yield differs, f"{_cell(differs)} is {differs.one} as the panel's last rows are {end} and before, and {differs.other} with the rows that follow: {AHEAD}"
+            yield (
+                differs,
+                f"{_cell(differs)} is {differs.one} as the panel's last rows are {end} and before, and {differs.other} with the rows that follow: {AHEAD}",
+            )
     latest = pl.col("i") == pl.col("i").filter(pl.col("present")).max().over("series")
     some = pl.lit(pl.Series(np.random.default_rng(SEED).random(panel.height) < 0.1))
-    for what, selected in {"the last rows": latest, "a tenth of all rows": some, f"the rows from {subject.start} on": pl.col("i") >= subject.start}.items():
+    for what, selected in {
+        "the last rows": latest,
+        "a tenth of all rows": some,
+        f"the rows from {subject.start} on": pl.col("i") >= subject.start,
+    }.items():
         chosen = subject.kernel(panel.with_columns(selected=pl.col("present") & selected)).filter("selected")
-        if differs := subject.differ(chosen, whole.join(chosen.select("i", "sid"), on=["i", "sid"], how="semi", maintain_order="left"), subject.features(whole)):
-            yield differs, f"{_cell(differs)} is {differs.one} as only {what} are selected, and {differs.other} as all are: what is not selected may stay null, but still counts for the rows after it"
+        if differs := subject.differ(
+            chosen,
+            whole.join(chosen.select("i", "sid"), on=["i", "sid"], how="semi", maintain_order="left"),
+            subject.features(whole),
+        ):
+            yield (
+                differs,
+                f"{_cell(differs)} is {differs.one} as only {what} are selected, and {differs.other} as all are: what is not selected may stay null, but still counts for the rows after it",
+            )
 
 
 AHEAD = "it looks ahead within the name, as a centred window, shift(-1), a backward fill or a mean of the whole series do; use rows up to its own alone"
@@ -148,7 +213,9 @@ def independence(subject: _Subject) -> Found:
     made, names = subject.made(whole), panel["sid"].unique().sort()
     some = [[sid] for sid in names[::3]] + [list(names[::2]), list(names[1::2])]
     for chosen in some:
-        part = panel.filter(pl.col("sid").is_in(chosen)).with_columns(series=pl.col("series").rank("dense").cast(pl.UInt32) - 1)
+        part = panel.filter(pl.col("sid").is_in(chosen)).with_columns(
+            series=pl.col("series").rank("dense").cast(pl.UInt32) - 1
+        )
         if differs := subject.differ(subject.kernel(part), whole.filter(pl.col("sid").is_in(chosen)), made):
             yield (
                 differs,
@@ -174,13 +241,18 @@ def lookback(subject: _Subject) -> Found:
             middle = (low + high) // 2
             low, high = (middle, high) if _too_short(subject, panel, first, middle) else (low, middle)
         enough = f"declare lookback={high}, the least that was enough on the synthetic panel"
-    yield differs, f"{_cell(differs)} is {differs.one} with the declared lookback of {declared} rows before {subject.start}, and {differs.other} with {subject.start}; {enough}"
+    yield (
+        differs,
+        f"{_cell(differs)} is {differs.one} with the declared lookback of {declared} rows before {subject.start}, and {differs.other} with {subject.start}; {enough}",
+    )
 
 
 def _too_short(subject: _Subject, panel: pl.DataFrame, first: int, lookback: int) -> Difference | None:
     """What a panel that starts `lookback` rows before `first` says otherwise than the whole."""
     evaluated, at_start = (pl.col("i") >= first) & pl.col("present"), pl.col("i") == first - lookback
-    suspended = panel.filter(at_start & ~pl.col("present"))["sid"]  # at the anchor: of them no panel can tell for how long, and none has their missing rows
+    suspended = panel.filter(at_start & ~pl.col("present"))[
+        "sid"
+    ]  # at the anchor: of them no panel can tell for how long, and none has their missing rows
     panel = panel.filter(~pl.col("sid").is_in(suspended.implode()))
     longer = subject.kernel(panel).filter(evaluated)
     shorter = subject.kernel(trimmed(panel.filter(pl.col("i") >= first - lookback))).filter(evaluated)
@@ -196,10 +268,19 @@ def cross_section(subject: _Subject) -> Found:
         part = subject.section(of_members.filter(pl.col("i").is_in(chosen)))
         if differs := subject.differ(part, whole.filter(pl.col("i").is_in(chosen)), features):
             alone = "its session is alone" if len(chosen) == 1 else f"{len(chosen)} sessions are"
-            yield differs, f"{_cell(differs)} is {differs.one} as {alone} in the frame, and {differs.other} among others: every expression that compares names must be .over('session')"
-    for what, turned in {"sessions": of_members.sort(["i", "sid"], descending=[True, False]), "names": of_members.sort(["i", "sid"], descending=[False, True])}.items():
+            yield (
+                differs,
+                f"{_cell(differs)} is {differs.one} as {alone} in the frame, and {differs.other} among others: every expression that compares names must be .over('session')",
+            )
+    for what, turned in {
+        "sessions": of_members.sort(["i", "sid"], descending=[True, False]),
+        "names": of_members.sort(["i", "sid"], descending=[False, True]),
+    }.items():
         if differs := subject.differ(subject.section(turned), whole, features, TOLERANCE):
-            yield differs, f"{_cell(differs)} is {differs.one} as the {what} stand in reverse order, and {differs.other} in order: {BY_POSITION[what]}"
+            yield (
+                differs,
+                f"{_cell(differs)} is {differs.one} as the {what} stand in reverse order, and {differs.other} in order: {BY_POSITION[what]}",
+            )
 
 
 BY_POSITION = {
@@ -213,7 +294,11 @@ def _cell(differs: Difference) -> str:
 
 
 def _rows_told(differs: Difference) -> str:
-    return f"drops rows, such as row {differs.at} of sid {differs.sid}" if differs.one == "a row" else f"adds rows, such as row {differs.at} of sid {differs.sid}"
+    return (
+        f"drops rows, such as row {differs.at} of sid {differs.sid}"
+        if differs.one == "a row"
+        else f"adds rows, such as row {differs.at} of sid {differs.sid}"
+    )
 
 
 def _moved(pair: pl.DataFrame | None) -> str:

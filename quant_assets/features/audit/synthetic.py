@@ -26,7 +26,9 @@ def sections(feature_set: FeatureSet, computed: pl.DataFrame) -> pl.DataFrame:
     rows = computed.filter("selected").drop("selected", "present", "series").sort("i", "sid")
     for one in feature_set.inputs:
         if not one.of_panel:
-            brought = pl.concat([_brought(one.columns, int(rows["i"].max()) + 1, sid).with_columns(sid=pl.lit(sid, dtype=pl.Int64)) for sid in rows["sid"].unique().sort()])  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+            n = int(rows["i"].max()) + 1  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+            sids = rows["sid"].unique().sort()
+            brought = pl.concat([_brought(one.columns, n, s).with_columns(sid=pl.lit(s, dtype=pl.Int64)) for s in sids])
             rows = rows.join(brought, on=["i", "sid"], how="left", maintain_order="left")
     return rows.with_columns(session=pl.col("i"))
 
@@ -50,7 +52,12 @@ def _series(n: int, rows: int, rng: np.random.Generator) -> pl.DataFrame:
     flat = np.r_[False, close[1:] == close[:-1]] & (n in {1, 2})
     spread = np.where(flat, 0.0, np.round(close * np.abs(rng.normal(0.0, 0.012, size)), 2))
     open_ = np.where(flat, close, np.round(close + spread * rng.uniform(-0.9, 0.9, size), 2))
-    values = {"open": open_, "high": np.maximum(close, open_) + spread, "low": np.maximum(np.minimum(close, open_) - spread, 0.01), "close": close}
+    values = {
+        "open": open_,
+        "high": np.maximum(close, open_) + spread,
+        "low": np.maximum(np.minimum(close, open_) - spread, 0.01),
+        "close": close,
+    }
     volume = np.where(rng.random(size) < 0.01, 0.0, np.round(np.exp(rng.normal(11.0 + n / 4, 0.7, size))))
     growth = np.where(np.arange(size) >= size * 2 // 3, 2.0, 1.0) if n % 4 == 1 else np.ones(size)
     halted = np.zeros(size, dtype=bool)
@@ -60,7 +67,12 @@ def _series(n: int, rows: int, rng: np.random.Generator) -> pl.DataFrame:
         for begin in range(size // 4, size, max(45, size // 4)):
             halted[begin : begin + 21] = True  # suspended for a month
     halted[[0, -1]] = False
-    columns = {**values, "volume": volume * growth, **{f"raw_{c}": values[c] / growth for c in PRICES}, "raw_volume": volume}
+    columns = {
+        **values,
+        "volume": volume * growth,
+        **{f"raw_{c}": values[c] / growth for c in PRICES},
+        "raw_volume": volume,
+    }
     frame = pl.DataFrame({"i": np.arange(first, end), "present": ~halted, **columns}, schema_overrides={"i": pl.Int32})
     single = {c: pl.lit(pl.Series(rng.random(size) < 0.006)) if n in {6, 7} else pl.lit(value=False) for c in columns}
     shown = [pl.when(pl.col("present") & ~single[c]).then(pl.col(c)).alias(c) for c in columns]

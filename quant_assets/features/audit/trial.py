@@ -54,7 +54,15 @@ def windows(cuts: Cuts, at: Sequence[Cut], last: date) -> dict[date, list[date]]
 
 
 def trial(
-    store: Store, feature_set: FeatureSet, at: Sequence[Cut], around: Mapping[date, list[date]], cut_of: Callable[[date], datetime], compute: Compute, *, progress: Progress = quiet, seed: int = 0
+    store: Store,
+    feature_set: FeatureSet,
+    at: Sequence[Cut],
+    around: Mapping[date, list[date]],
+    cut_of: Callable[[date], datetime],
+    compute: Compute,
+    *,
+    progress: Progress = quiet,
+    seed: int = 0,
 ) -> Trial:
     """Compute the set at each of the cuts from what was known, and hold against it what a range, `around` it, makes of the same session: as stored, and with another future.
 
@@ -73,9 +81,15 @@ def trial(
             alone = runs.of(KnownBy(store, cut_of(t)), [t])
             cells, names = cells + alone.height * len(feature_set.features), max(names, alone.height)
             counts.update(alone.select(feature_set.features).count().row(0, named=True))
-            if TRUNCATION not in findings and (differs := difference(alone, whole.filter(pl.col("session") == t), feature_set.features)):
+            if TRUNCATION not in findings and (
+                differs := difference(alone, whole.filter(pl.col("session") == t), feature_set.features)
+            ):
                 findings[TRUNCATION] = _told(
-                    TRUNCATION, cut, differs, f"when it is computed together with sessions up to {around[t][-1]}", "it reads what lies after the session, or other sessions than its own"
+                    TRUNCATION,
+                    cut,
+                    differs,
+                    f"when it is computed together with sessions up to {around[t][-1]}",
+                    "it reads what lies after the session, or other sessions than its own",
                 )
             if not findings.keys() & {POISONED_FUTURE, KNOWLEDGE_TIME}:
                 findings |= {f.law: f for f in _elsewhere(runs, alone, cut, around[t], seed)}
@@ -103,23 +117,37 @@ def _elsewhere(runs: "_Runs", alone: pl.DataFrame, cut: Cut, window: list[date],
     if both is None:
         return
     future = otherwise(runs.store, future=True, restated=False)
-    restated = otherwise(KnownBy(runs.store, runs.cut_of(t)), future=False, restated=True)  # alone: no future but the restatements
+    restated = otherwise(
+        KnownBy(runs.store, runs.cut_of(t)), future=False, restated=True
+    )  # alone: no future but the restatements
     if future or not restated:
         when = "after all that became known later was changed (other values, names gone, splits)"
         yield _told(POISONED_FUTURE, cut, future or both, when, "it reads rows that were not known at the cut")
     if restated:
         why = "it reads by event time. Read what was known by each session's own cut: known_at <= cuts.of(session)"
-        yield _told(KNOWLEDGE_TIME, cut, restated, "after events up to the session were restated a minute after the cut", why)
+        yield _told(
+            KNOWLEDGE_TIME, cut, restated, "after events up to the session were restated a minute after the cut", why
+        )
 
 
 def _told(law: str, cut: Cut, differs: Difference | str, when: str, why: str) -> Finding:
     if isinstance(differs, str):
         return Finding(law=law, sentence=f"{differs} {when}: {why}. Cut: {cut}", at=str(cut.session))
     more = f" ({differs.others} more columns differ)" if differs.others else ""
-    what = f"{differs.column} of session {differs.at}, sid {differs.sid}, is {_said(differs.one)}" if differs.column else f"session {differs.at}, sid {differs.sid}, has {differs.one}"
+    what = (
+        f"{differs.column} of session {differs.at}, sid {differs.sid}, is {_said(differs.one)}"
+        if differs.column
+        else f"session {differs.at}, sid {differs.sid}, has {differs.one}"
+    )
     sentence = f"{what} as known at the cut, and {_said(differs.other)} {when}{more}: {why}. Cut: {cut}"
     sid = differs.sid if isinstance(differs.sid, int) else None
-    return Finding(law=law, sentence=sentence, column=differs.column, at=str(differs.at) if sid == differs.sid else f"{differs.at} {differs.sid}", sid=sid)  # bars are told by symbol
+    return Finding(
+        law=law,
+        sentence=sentence,
+        column=differs.column,
+        at=str(differs.at) if sid == differs.sid else f"{differs.at} {differs.sid}",
+        sid=sid,
+    )  # bars are told by symbol
 
 
 def _said(value: object) -> str:
@@ -133,9 +161,13 @@ class NotComputedError(Exception):
 class _Runs:
     """Computes the set, and notes which tables it and each of its inputs read in each run."""
 
-    def __init__(self, store: Store, feature_set: FeatureSet, cut_of: Callable[[date], datetime], compute: Compute) -> None:
+    def __init__(
+        self, store: Store, feature_set: FeatureSet, cut_of: Callable[[date], datetime], compute: Compute
+    ) -> None:
         self.store, self.cut_of, self._compute = store, cut_of, compute
-        self.feature_set = replace(feature_set, inputs=tuple(replace(i, read=self._noting(i)) for i in feature_set.inputs))
+        self.feature_set = replace(
+            feature_set, inputs=tuple(replace(i, read=self._noting(i)) for i in feature_set.inputs)
+        )
         self._asked: defaultdict[str, list[set[str]]] = defaultdict(list)
 
     def of(self, store: Store, sessions: Sequence[date]) -> pl.DataFrame:
@@ -144,7 +176,9 @@ class _Runs:
             return self._compute(store, self.feature_set, sessions)
         except Exception as error:
             said = f"{type(error).__name__}: {str(error)[:600]}"
-            raise NotComputedError(f"{self.feature_set.name} could not be computed for {sessions[0]} to {sessions[-1]}: {said}") from error
+            raise NotComputedError(
+                f"{self.feature_set.name} could not be computed for {sessions[0]} to {sessions[-1]}: {said}"
+            ) from error
 
     def _noting(self, one: Input) -> Callable[[Store, Cuts, str, Sequence[date]], pl.DataFrame]:
         def read(store: Store, cuts: Cuts, universe: str, sessions: Sequence[date]) -> pl.DataFrame:

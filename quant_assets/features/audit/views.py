@@ -10,7 +10,9 @@ from quant_assets.errors import ContractViolation
 from quant_assets.ports import Store
 from quant_assets.tables import ANCHORS, AUDITS
 
-EXEMPT = frozenset({ANCHORS.name, AUDITS.name})  # where the platform itself keeps what it must not forget, not what is known of the market
+EXEMPT = frozenset(
+    {ANCHORS.name, AUDITS.name}
+)  # where the platform itself keeps what it must not forget, not what is known of the market
 
 
 class ReadOnly:
@@ -37,13 +39,23 @@ class ReadOnly:
             return self.below.read(table, as_of=as_of, first=first, last=last, where=where, columns=columns)
         return self.seen(table, as_of, first, last, where or {}, wanted)
 
-    def seen(self, table: Table, as_of: datetime | None, first: date | None, last: date | None, where: Mapping[str, str | int], columns: list[str]) -> pl.DataFrame:
+    def seen(
+        self,
+        table: Table,
+        as_of: datetime | None,
+        first: date | None,
+        last: date | None,
+        where: Mapping[str, str | int],
+        columns: list[str],
+    ) -> pl.DataFrame:
         """What this store shows instead of what stands below."""
         return self.below.read(table, as_of=as_of, first=first, last=last, where=where, columns=columns)
 
     def append(self, table: Table, frame: pl.DataFrame) -> int:
         """Raises ContractViolation: whoever is audited reads."""
-        raise ContractViolation(f"{table.name}: {frame.height} rows were to be written while a feature set was audited; kernels and inputs read, `publish` writes")
+        raise ContractViolation(
+            f"{table.name}: {frame.height} rows were to be written while a feature set was audited; kernels and inputs read, `publish` writes"
+        )
 
     def version(self, table: Table) -> int:
         """The version of the table below."""
@@ -58,7 +70,15 @@ class Remembered(ReadOnly):
         self._span = (first, last)
         self._held: dict[tuple[object, ...], tuple[date, date, pl.DataFrame]] = {}
 
-    def seen(self, table: Table, as_of: datetime | None, first: date | None, last: date | None, where: Mapping[str, str | int], columns: list[str]) -> pl.DataFrame:
+    def seen(
+        self,
+        table: Table,
+        as_of: datetime | None,
+        first: date | None,
+        last: date | None,
+        where: Mapping[str, str | int],
+        columns: list[str],
+    ) -> pl.DataFrame:
         """See the port."""
         asked = first or date.min, last or date.max
         kind = (table.name, *sorted(where.items()))
@@ -67,7 +87,14 @@ class Remembered(ReadOnly):
         if asked[0] < lo or asked[1] > hi or not set(needed) <= set(held.columns):
             lo, hi = min(asked[0], lo, self._span[0]), max(asked[1], hi, self._span[1])
             needed = [c for c in table.schema if c in needed or c in held.columns]
-            held = self.below.read(table, as_of=None, first=None if lo == date.min else lo, last=None if hi == date.max else hi, where=where, columns=needed)
+            held = self.below.read(
+                table,
+                as_of=None,
+                first=None if lo == date.min else lo,
+                last=None if hi == date.max else hi,
+                where=where,
+                columns=needed,
+            )
             self._held[kind] = (lo, hi, held)
         return held.filter(within(table, as_of, first, last, {})).select(columns)
 
@@ -79,12 +106,24 @@ class KnownBy(ReadOnly):
         super().__init__(below)
         self._cut = cut
 
-    def seen(self, table: Table, as_of: datetime | None, first: date | None, last: date | None, where: Mapping[str, str | int], columns: list[str]) -> pl.DataFrame:
+    def seen(
+        self,
+        table: Table,
+        as_of: datetime | None,
+        first: date | None,
+        last: date | None,
+        where: Mapping[str, str | int],
+        columns: list[str],
+    ) -> pl.DataFrame:
         """See the port."""
-        return self.below.read(table, as_of=min(as_of or self._cut, self._cut), first=first, last=last, where=where, columns=columns)
+        return self.below.read(
+            table, as_of=min(as_of or self._cut, self._cut), first=first, last=last, where=where, columns=columns
+        )
 
 
-def within(table: Table, as_of: datetime | None, first: date | None, last: date | None, where: Mapping[str, str | int]) -> list[pl.Expr]:
+def within(
+    table: Table, as_of: datetime | None, first: date | None, last: date | None, where: Mapping[str, str | int]
+) -> list[pl.Expr]:
     """The conditions of a read."""
     instants, event = isinstance(table.schema[table.event], pl.Datetime), pl.col(table.event)
     keep: list[pl.Expr] = [pl.lit(value=True)]

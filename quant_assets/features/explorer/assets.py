@@ -17,12 +17,24 @@ from quant_assets.signals.strategy import Strategy, universes_of
 GROUP = "9_research"
 
 
-def build(sessions: dg.PartitionsDefinition[str], feature_sets: Sequence[FeatureSet], strategies: Sequence[Strategy], reports: Path, notice: str) -> Sequence[dg.AssetsDefinition]:
+def build(
+    sessions: dg.PartitionsDefinition[str],
+    feature_sets: Sequence[FeatureSet],
+    strategies: Sequence[Strategy],
+    reports: Path,
+    notice: str,
+) -> Sequence[dg.AssetsDefinition]:
     """An asset for each set: over a range one page for each universe in which it is published, written to `reports`."""
     return [_explored(f, universes_of(strategies, f.name), sessions, reports, notice) for f in feature_sets]
 
 
-def _explored(feature_set: FeatureSet, universes: Sequence[str], sessions: dg.PartitionsDefinition[str], reports: Path, notice: str) -> dg.AssetsDefinition:
+def _explored(
+    feature_set: FeatureSet,
+    universes: Sequence[str],
+    sessions: dg.PartitionsDefinition[str],
+    reports: Path,
+    notice: str,
+) -> dg.AssetsDefinition:
     @staged(
         GROUP,
         sessions,
@@ -31,10 +43,29 @@ def _explored(feature_set: FeatureSet, universes: Sequence[str], sessions: dg.Pa
         kinds={"html"},
         description=f"What each feature of {feature_set.name} foresees, how long and how surely, and how it moves: coverage, distribution, rank IC with decay, quantile returns, turnover, correlation.\n\nRunbook: `quant features explore {feature_set.name}`.",
     )
-    def explored(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts]) -> dg.MaterializeResult[Any]:
+    def explored(
+        context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts]
+    ) -> dg.MaterializeResult[Any]:
         days, found = sessions_of(context), standing(store, feature_set)
         passed = {"passed": True, "failed": False}.get(found.state)
-        pages = {u: explorer(store, feature_set, u, cuts, days[0], days[-1], folder=reports, audit=found.reason, audit_passed=passed, notice=notice) for u in universes}
-        return dg.MaterializeResult(metadata={f"page_{u}": dg.MetadataValue.path(str(page)) for u, page in pages.items()} | {"pages": len(pages), "audit": found.state})
+        pages = {
+            u: explorer(
+                store,
+                feature_set,
+                u,
+                cuts,
+                days[0],
+                days[-1],
+                folder=reports,
+                audit=found.reason,
+                audit_passed=passed,
+                notice=notice,
+            )
+            for u in universes
+        }
+        return dg.MaterializeResult(
+            metadata={f"page_{u}": dg.MetadataValue.path(str(page)) for u, page in pages.items()}
+            | {"pages": len(pages), "audit": found.state}
+        )
 
     return explored

@@ -18,13 +18,27 @@ def specs(horizons: Sequence[int], buckets: int, groups: Mapping[str, str]) -> d
         "coverage": (_line("coverage", "Names with a value", ".0%", [0, 1]), "Share of names with a value by session"),
         "decay": (_decay(), "Mean rank IC by horizon with its 95% interval"),
         "rolling": (_line("rolling", "Mean IC", "+.3f", None), "Rolling mean of the rank IC"),
-        "cumulative": (_lines("cumulative", "horizon", [str(h) for h in horizons], SEQUENCE, "Σ IC", "+.1f", "Horizon, sessions"), "Rank IC summed over sessions, by horizon"),
+        "cumulative": (
+            _lines("cumulative", "horizon", [str(h) for h in horizons], SEQUENCE, "Σ IC", "+.1f", "Horizon, sessions"),
+            "Rank IC summed over sessions, by horizon",
+        ),
         "quantiles": (_quantiles(horizons), "Mean excess return of each quantile by horizon"),
         "spread": (
-            _lines("spread", "quantile", [*(f"Q{q + 1}" for q in range(buckets)), f"Q{buckets} − Q1"], (*_fan(buckets), INK), "Σ excess, bps", ",.0f", None),
+            _lines(
+                "spread",
+                "quantile",
+                [*(f"Q{q + 1}" for q in range(buckets)), f"Q{buckets} − Q1"],
+                (*_fan(buckets), INK),
+                "Σ excess, bps",
+                ",.0f",
+                None,
+            ),
             "Summed excess return of each quantile, and of the highest less the lowest",
         ),
-        "turnover": (_lines("turnover", "quantile", ["lowest", "highest"], (MINUS, PLUS), "Names new", ".0%", "Quantile"), "Share of the outer quantiles' names that are new"),
+        "turnover": (
+            _lines("turnover", "quantile", ["lowest", "highest"], (MINUS, PLUS), "Names new", ".0%", "Quantile"),
+            "Share of the outer quantiles' names that are new",
+        ),
         "by_quantile": (_by_quantile(), "Turnover of each quantile"),
         "persistence": (_persistence(), "Rank autocorrelation by lag"),
         "drift": (_drift(), "Population stability index by month"),
@@ -65,7 +79,9 @@ def _distribution() -> Any:
     base = _chart("distribution").encode(x=_sessions(), tooltip=tips)
     outer = base.mark_area(color=ACCENT, opacity=0.14).encode(y=y, y2="p99:Q")
     inner = base.mark_area(color=ACCENT, opacity=0.26).encode(y="p25:Q", y2="p75:Q")
-    return alt.layer(outer, inner, base.mark_line(color=ACCENT, strokeWidth=1.6).encode(y="p50:Q")).properties(width=HALF, height=HEIGHT)
+    return alt.layer(outer, inner, base.mark_line(color=ACCENT, strokeWidth=1.6).encode(y="p50:Q")).properties(
+        width=HALF, height=HEIGHT
+    )
 
 
 def _line(name: str, title: str, form: str, domain: list[float] | None) -> Any:
@@ -73,9 +89,17 @@ def _line(name: str, title: str, form: str, domain: list[float] | None) -> Any:
 
     scale = alt.Scale(domain=domain) if domain else alt.Undefined
     tips = [_tip("session:T", "Session"), _tip("value:Q", title, form.replace(".0", ".1"))]
-    base = _chart(name).encode(x=_sessions(), y=alt.Y("value:Q", title=title, scale=scale, axis=alt.Axis(format=form, tickCount=5)), tooltip=tips)
+    base = _chart(name).encode(
+        x=_sessions(),
+        y=alt.Y("value:Q", title=title, scale=scale, axis=alt.Axis(format=form, tickCount=5)),
+        tooltip=tips,
+    )
     zero = _zero() if domain is None else None
-    line = base.mark_line(color=ACCENT, strokeWidth=1.6) if zero is not None else base.mark_area(color=ACCENT, opacity=0.18, line={"color": ACCENT, "strokeWidth": 1.4})
+    line = (
+        base.mark_line(color=ACCENT, strokeWidth=1.6)
+        if zero is not None
+        else base.mark_area(color=ACCENT, opacity=0.18, line={"color": ACCENT, "strokeWidth": 1.4})
+    )
     return (alt.layer(zero, line) if zero is not None else line).properties(width=HALF, height=HEIGHT)
 
 
@@ -85,13 +109,43 @@ def _zero() -> Any:
     return alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color=SOFT, strokeWidth=0.8).encode(y="zero:Q")
 
 
-def _lines(name: str, by: str, domain: Sequence[str], colours: Sequence[str], title: str, form: str, legend: str | None) -> Any:
+def _lines(
+    name: str, by: str, domain: Sequence[str], colours: Sequence[str], title: str, form: str, legend: str | None
+) -> Any:
     import altair as alt
 
-    key = alt.Legend(orient="top", symbolType="stroke", symbolStrokeWidth=3, title=legend, titleFontWeight="normal", titleColor=SOFT, titleFontSize=11, titleOrient="left", columnPadding=12)
-    colour = alt.Color(f"{by}:N", scale=alt.Scale(domain=list(domain), range=list(colours[: len(domain)])), legend=key, sort=list(domain))
-    tips = [_tip("session:T", "Session"), _tip(f"{by}:N", by.capitalize()), _tip("value:Q", title, form.replace(".0", ".1"))]
-    lines = _chart(name).mark_line(strokeWidth=1.5).encode(x=_sessions(), y=alt.Y("value:Q", title=title, axis=alt.Axis(format=form, tickCount=5)), color=colour, tooltip=tips)
+    key = alt.Legend(
+        orient="top",
+        symbolType="stroke",
+        symbolStrokeWidth=3,
+        title=legend,
+        titleFontWeight="normal",
+        titleColor=SOFT,
+        titleFontSize=11,
+        titleOrient="left",
+        columnPadding=12,
+    )
+    colour = alt.Color(
+        f"{by}:N",
+        scale=alt.Scale(domain=list(domain), range=list(colours[: len(domain)])),
+        legend=key,
+        sort=list(domain),
+    )
+    tips = [
+        _tip("session:T", "Session"),
+        _tip(f"{by}:N", by.capitalize()),
+        _tip("value:Q", title, form.replace(".0", ".1")),
+    ]
+    lines = (
+        _chart(name)
+        .mark_line(strokeWidth=1.5)
+        .encode(
+            x=_sessions(),
+            y=alt.Y("value:Q", title=title, axis=alt.Axis(format=form, tickCount=5)),
+            color=colour,
+            tooltip=tips,
+        )
+    )
     return alt.layer(_zero(), lines).properties(width=HALF, height=HEIGHT)
 
 
@@ -114,16 +168,34 @@ def _decay() -> Any:
         _tip("hit:Q", "Sessions above 0", ".0%"),
     ]
     base = _chart("decay").encode(x=x, tooltip=tips)
-    bars = base.mark_bar(width={"band": 0.55}, opacity=0.8).encode(y=alt.Y("value:Q", title="Mean rank IC", axis=alt.Axis(format="+.3f", tickCount=5)), color=_signed())
-    return alt.layer(bars, base.mark_rule(color=INK, strokeWidth=1.3).encode(y="low:Q", y2="high:Q"), _zero()).properties(width=HALF, height=HEIGHT)
+    bars = base.mark_bar(width={"band": 0.55}, opacity=0.8).encode(
+        y=alt.Y("value:Q", title="Mean rank IC", axis=alt.Axis(format="+.3f", tickCount=5)), color=_signed()
+    )
+    return alt.layer(
+        bars, base.mark_rule(color=INK, strokeWidth=1.3).encode(y="low:Q", y2="high:Q"), _zero()
+    ).properties(width=HALF, height=HEIGHT)
 
 
 def _quantiles(horizons: Sequence[int]) -> Any:
     import altair as alt
 
     domain = [str(h) for h in horizons]
-    key = alt.Legend(orient="top", title="Horizon, sessions", titleFontWeight="normal", titleColor=SOFT, titleFontSize=11, titleOrient="left", columnPadding=12)
-    tips = [_tip("quantile:O", "Quantile"), _tip("horizon:N", "Horizon"), _tip("value:Q", "bps a session", "+.2f"), _tip("error:Q", "Standard error", ".2f"), _tip("t:Q", "t", "+.2f")]
+    key = alt.Legend(
+        orient="top",
+        title="Horizon, sessions",
+        titleFontWeight="normal",
+        titleColor=SOFT,
+        titleFontSize=11,
+        titleOrient="left",
+        columnPadding=12,
+    )
+    tips = [
+        _tip("quantile:O", "Quantile"),
+        _tip("horizon:N", "Horizon"),
+        _tip("value:Q", "bps a session", "+.2f"),
+        _tip("error:Q", "Standard error", ".2f"),
+        _tip("t:Q", "t", "+.2f"),
+    ]
     return (
         _chart("quantiles")
         .mark_bar()
@@ -131,7 +203,12 @@ def _quantiles(horizons: Sequence[int]) -> Any:
             x=alt.X("quantile:O", title=None, axis=alt.Axis(labelAngle=0, grid=False)),
             xOffset=alt.XOffset("horizon:N", sort=domain),
             y=alt.Y("value:Q", title="Excess, bps a session", axis=alt.Axis(format="+.1f", tickCount=5)),
-            color=alt.Color("horizon:N", scale=alt.Scale(domain=domain, range=list(SEQUENCE[: len(domain)])), sort=domain, legend=key),
+            color=alt.Color(
+                "horizon:N",
+                scale=alt.Scale(domain=domain, range=list(SEQUENCE[: len(domain)])),
+                sort=domain,
+                legend=key,
+            ),
             tooltip=tips,
         )
         .properties(width=HALF, height=HEIGHT)
@@ -141,7 +218,10 @@ def _quantiles(horizons: Sequence[int]) -> Any:
 def _by_quantile() -> Any:
     import altair as alt
 
-    x, y = alt.X("quantile:O", title=None, axis=alt.Axis(labelAngle=0, grid=False)), alt.Y("value:Q", title="Names new a session", axis=alt.Axis(format=".0%", tickCount=5))
+    x, y = (
+        alt.X("quantile:O", title=None, axis=alt.Axis(labelAngle=0, grid=False)),
+        alt.Y("value:Q", title="Names new a session", axis=alt.Axis(format=".0%", tickCount=5)),
+    )
     return (
         _chart("by_quantile")
         .mark_bar(width={"band": 0.55}, color=ACCENT, opacity=0.75)
@@ -153,16 +233,30 @@ def _by_quantile() -> Any:
 def _persistence() -> Any:
     import altair as alt
 
-    tips = [_tip("lag:O", "Lag"), _tip("value:Q", "Rank autocorrelation", ".3f"), _tip("low:Q", "Turnover, lowest quantile", ".1%"), _tip("high:Q", "Turnover, highest quantile", ".1%")]
-    base = _chart("persistence").encode(x=alt.X("lag:O", title="Lag, sessions", axis=alt.Axis(labelAngle=0, grid=False)), tooltip=tips)
-    bars = base.mark_bar(width={"band": 0.55}, opacity=0.8).encode(y=alt.Y("value:Q", title="Rank autocorrelation", axis=alt.Axis(format=".2f", tickCount=5)), color=_signed())
+    tips = [
+        _tip("lag:O", "Lag"),
+        _tip("value:Q", "Rank autocorrelation", ".3f"),
+        _tip("low:Q", "Turnover, lowest quantile", ".1%"),
+        _tip("high:Q", "Turnover, highest quantile", ".1%"),
+    ]
+    base = _chart("persistence").encode(
+        x=alt.X("lag:O", title="Lag, sessions", axis=alt.Axis(labelAngle=0, grid=False)), tooltip=tips
+    )
+    bars = base.mark_bar(width={"band": 0.55}, opacity=0.8).encode(
+        y=alt.Y("value:Q", title="Rank autocorrelation", axis=alt.Axis(format=".2f", tickCount=5)), color=_signed()
+    )
     return alt.layer(bars, _zero()).properties(width=HALF, height=HEIGHT)
 
 
 def _drift() -> Any:
     import altair as alt
 
-    tips = [_tip("session:T", "Sessions up to"), _tip("value:Q", "PSI", ".3f"), _tip("noise:Q", "By chance", ".4f"), _tip("ks:Q", "Kolmogorov–Smirnov", ".3f")]
+    tips = [
+        _tip("session:T", "Sessions up to"),
+        _tip("value:Q", "PSI", ".3f"),
+        _tip("noise:Q", "By chance", ".4f"),
+        _tip("ks:Q", "Kolmogorov–Smirnov", ".3f"),
+    ]
     line = (
         _chart("drift")
         .mark_line(color=ACCENT, strokeWidth=1.4, point=alt.OverlayMarkDef(size=28, filled=True))
@@ -178,9 +272,19 @@ def _others() -> Any:
     import altair as alt
 
     y = alt.Y("other:N", title=None, sort=None, axis=alt.Axis(labelLimit=150, ticks=False, domain=False))
-    x = alt.X("value:Q", title="Mean rank correlation", scale=alt.Scale(domain=[-1, 1]), axis=alt.Axis(format=".1f", tickCount=5))
+    x = alt.X(
+        "value:Q",
+        title="Mean rank correlation",
+        scale=alt.Scale(domain=[-1, 1]),
+        axis=alt.Axis(format=".1f", tickCount=5),
+    )
     tips = [_tip("other:N", "Feature"), _tip("family:N", "Family"), _tip("value:Q", "Correlation", "+.3f")]
-    return _chart("others").mark_bar(height={"band": 0.7}, opacity=0.8).encode(y=y, x=x, color=_signed(), tooltip=tips).properties(width=HALF - 80, height=HEIGHT)
+    return (
+        _chart("others")
+        .mark_bar(height={"band": 0.7}, opacity=0.8)
+        .encode(y=y, x=x, color=_signed(), tooltip=tips)
+        .properties(width=HALF - 80, height=HEIGHT)
+    )
 
 
 def _heat(groups: Mapping[str, str]) -> Any:
@@ -189,11 +293,29 @@ def _heat(groups: Mapping[str, str]) -> Any:
 
     # a map from the features that are named to what stands there; the axis itself has a place for every feature
     label = f"({msgspec.json.encode(dict(groups)).decode()})[datum.value]"
-    axis: dict[str, Any] = {"values": list(groups), "labelExpr": label, "labelFontSize": 9, "ticks": False, "domain": False, "labelLimit": 90, "labelOverlap": False}
+    axis: dict[str, Any] = {
+        "values": list(groups),
+        "labelExpr": label,
+        "labelFontSize": 9,
+        "ticks": False,
+        "domain": False,
+        "labelLimit": 90,
+        "labelOverlap": False,
+    }
     colour = alt.Color(
-        "value:Q", scale=alt.Scale(domain=[-1, 0, 1], range=[MINUS, "#ffffff", PLUS], interpolate="rgb"), legend=alt.Legend(title=None, orient="right", gradientLength=260, format="+.1f")
+        "value:Q",
+        scale=alt.Scale(domain=[-1, 0, 1], range=[MINUS, "#ffffff", PLUS], interpolate="rgb"),
+        legend=alt.Legend(title=None, orient="right", gradientLength=260, format="+.1f"),
     )
     tips = [_tip("x:N", "Feature"), _tip("y:N", "and"), _tip("value:Q", "Correlation", "+.2f")]
     side = WIDE - 260
-    x, y = alt.X("x:N", sort=None, title=None, axis=alt.Axis(labelAngle=-90, **axis)), alt.Y("y:N", sort=None, title=None, axis=alt.Axis(**axis))
-    return _chart("correlation").mark_rect(invalid="filter").encode(x=x, y=y, color=colour, tooltip=tips).properties(width=side, height=side)
+    x, y = (
+        alt.X("x:N", sort=None, title=None, axis=alt.Axis(labelAngle=-90, **axis)),
+        alt.Y("y:N", sort=None, title=None, axis=alt.Axis(**axis)),
+    )
+    return (
+        _chart("correlation")
+        .mark_rect(invalid="filter")
+        .encode(x=x, y=y, color=colour, tooltip=tips)
+        .properties(width=side, height=side)
+    )

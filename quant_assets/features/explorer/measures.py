@@ -75,7 +75,9 @@ def explore(
     families: Mapping[str, str] | None = None,
 ) -> Measures:
     """The measures of `values` (session, sid, the features) against `forward` (session, sid, horizon, value: simple returns), both held in memory."""
-    return explore_parts(feature_set, [(values, forward)], horizons=horizons, quantiles=quantiles, lags=lags, families=families)
+    return explore_parts(
+        feature_set, [(values, forward)], horizons=horizons, quantiles=quantiles, lags=lags, families=families
+    )
 
 
 def explore_parts(
@@ -95,12 +97,17 @@ def explore_parts(
     """
     walk, drift, days, extremes = Walk(quantiles, tuple(lags)), Drifting(feature_set.features), list[Day](), _NO_RETURNS
     for values, forward in parts:
-        extremes = _extremes(extremes, forward.filter(pl.col("horizon").is_in(list(horizons))).join(values, on=["session", "sid"], how="semi"))
+        extremes = _extremes(
+            extremes,
+            forward.filter(pl.col("horizon").is_in(list(horizons))).join(values, on=["session", "sid"], how="semi"),
+        )
         for session, sids, matrix, returns in _by_session(feature_set.features, tuple(horizons), values, forward):
             days.append(walk.step(session, sids, matrix, returns))
             drift.add(session, matrix)
             progress(len(days), 0, f"{feature_set.name} {session}")
-    return _measured(feature_set, days, tuple(horizons), walk, drift.frame(), families or family_of(feature_set), extremes)
+    return _measured(
+        feature_set, days, tuple(horizons), walk, drift.frame(), families or family_of(feature_set), extremes
+    )
 
 
 _NO_RETURNS = pl.DataFrame(schema={"session": pl.Date, "sid": pl.Int64, "horizon": pl.Int64, "value": pl.Float64})
@@ -109,7 +116,11 @@ _NO_RETURNS = pl.DataFrame(schema={"session": pl.Date, "sid": pl.Int64, "horizon
 def _extremes(so_far: pl.DataFrame, forward: pl.DataFrame) -> pl.DataFrame:
     """The largest returns of both, one for each name: the shortest window that shows it."""
     both = pl.concat([so_far, forward.select(pl.col(c).cast(t) for c, t in so_far.schema.items())])
-    return both.sort(-pl.col("value").abs(), "horizon", "session", "sid", nulls_last=True).unique("sid", keep="first", maintain_order=True).head(EXTREMES)
+    return (
+        both.sort(-pl.col("value").abs(), "horizon", "session", "sid", nulls_last=True)
+        .unique("sid", keep="first", maintain_order=True)
+        .head(EXTREMES)
+    )
 
 
 def family_of(feature_set: FeatureSet) -> dict[str, str]:
@@ -119,17 +130,32 @@ def family_of(feature_set: FeatureSet) -> dict[str, str]:
     return {f: re.sub(r"[_\d]+$", "", f) or f for f in feature_set.features}
 
 
-def _by_session(features: tuple[str, ...], horizons: tuple[int, ...], values: pl.DataFrame, forward: pl.DataFrame) -> Iterator[tuple[date, np.ndarray, Floats, Floats]]:
+def _by_session(
+    features: tuple[str, ...], horizons: tuple[int, ...], values: pl.DataFrame, forward: pl.DataFrame
+) -> Iterator[tuple[date, np.ndarray, Floats, Floats]]:
     """Session, sids ascending, features × names, horizons × names."""
-    told = forward.filter(pl.col("horizon").is_in(list(horizons))).pivot(on="horizon", on_columns=list(horizons), index=["session", "sid"], values="value", aggregate_function=None)
-    returns = values.select("session", "sid").join(told, on=["session", "sid"], how="left", maintain_order="left").sort("session", "sid")
+    told = forward.filter(pl.col("horizon").is_in(list(horizons))).pivot(
+        on="horizon", on_columns=list(horizons), index=["session", "sid"], values="value", aggregate_function=None
+    )
+    returns = (
+        values.select("session", "sid")
+        .join(told, on=["session", "sid"], how="left", maintain_order="left")
+        .sort("session", "sid")
+    )
     ordered = values.sort("session", "sid")
     start = 0
     for session, rows in ordered.group_by("session", maintain_order=True).len().iter_rows():
         held = ordered.slice(start, rows)
         matrix = np.ascontiguousarray(held.select(pl.col(f).cast(pl.Float64) for f in features).to_numpy().T)
-        after = np.ascontiguousarray(returns.slice(start, rows).select(pl.col(str(h)).cast(pl.Float64) for h in horizons).to_numpy().T)
-        yield session, held["sid"].to_numpy(), np.where(np.isfinite(matrix), matrix, np.nan), np.where(np.isfinite(after), after, np.nan)
+        after = np.ascontiguousarray(
+            returns.slice(start, rows).select(pl.col(str(h)).cast(pl.Float64) for h in horizons).to_numpy().T
+        )
+        yield (
+            session,
+            held["sid"].to_numpy(),
+            np.where(np.isfinite(matrix), matrix, np.nan),
+            np.where(np.isfinite(after), after, np.nan),
+        )
         start += rows
 
 
@@ -154,7 +180,15 @@ class Drifting:
         """Columns session (the stretch's last), feature, psi, noise, ks. What is left at the end counts from half a stretch on."""
         if self.reference is not None and len(self.held) > STRETCH // 2:
             self._close()
-        empty = pl.DataFrame(schema={"session": pl.Date, "feature": pl.Enum(self.features), "psi": pl.Float64, "noise": pl.Float64, "ks": pl.Float64})
+        empty = pl.DataFrame(
+            schema={
+                "session": pl.Date,
+                "feature": pl.Enum(self.features),
+                "psi": pl.Float64,
+                "noise": pl.Float64,
+                "ks": pl.Float64,
+            }
+        )
         return pl.concat([empty, *self.found])
 
     def _close(self) -> None:
@@ -163,16 +197,28 @@ class Drifting:
         if self.reference is None:
             self.reference = freeze(rows, self.features)
         else:
-            self.found.append(psi(self.reference, rows).select(pl.lit(self.last).alias("session"), pl.col("feature").cast(pl.Enum(self.features)), "psi", "noise", "ks"))
+            self.found.append(
+                psi(self.reference, rows).select(
+                    pl.lit(self.last).alias("session"),
+                    pl.col("feature").cast(pl.Enum(self.features)),
+                    "psi",
+                    "noise",
+                    "ks",
+                )
+            )
 
 
 def _long(values: np.ndarray, axes: Mapping[str, pl.Series], name: str) -> pl.DataFrame:
     """An array as a frame with a column for each axis; NaN is null."""
     columns: dict[str, pl.Series] = {}
     for k, (axis, labels) in enumerate(axes.items()):
-        places = np.broadcast_to(np.arange(values.shape[k]).reshape([-1 if j == k else 1 for j in range(values.ndim)]), values.shape).ravel()
+        places = np.broadcast_to(
+            np.arange(values.shape[k]).reshape([-1 if j == k else 1 for j in range(values.ndim)]), values.shape
+        ).ravel()
         columns[axis] = labels.gather(places)
-    return pl.DataFrame(columns).with_columns(pl.Series(name, values.ravel()).fill_nan(None) if values.dtype.kind == "f" else pl.Series(name, values.ravel()))
+    return pl.DataFrame(columns).with_columns(
+        pl.Series(name, values.ravel()).fill_nan(None) if values.dtype.kind == "f" else pl.Series(name, values.ravel())
+    )
 
 
 def _stacked(days: Sequence[Day], name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -188,7 +234,9 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 def _estimates(values: np.ndarray, lags: Sequence[int]) -> dict[str, np.ndarray]:
     """mean, error, t and n over the first axis, by Newey–West with `lags` by the second-to-last… last axis of `values`: sessions × anything × horizons."""
-    out = {c: np.full(values.shape[1:], np.nan) for c in ("mean", "error", "t")} | {"n": np.zeros(values.shape[1:], dtype=np.int64)}
+    out = {c: np.full(values.shape[1:], np.nan) for c in ("mean", "error", "t")} | {
+        "n": np.zeros(values.shape[1:], dtype=np.int64)
+    }
     for at in np.ndindex(*values.shape[1:]):
         series = values[(slice(None), *at)]
         there = series[~np.isnan(series)]
@@ -199,14 +247,25 @@ def _estimates(values: np.ndarray, lags: Sequence[int]) -> dict[str, np.ndarray]
     return out
 
 
-def _measured(feature_set: FeatureSet, days: list[Day], horizons: tuple[int, ...], walk: Walk, drift: pl.DataFrame, families: Mapping[str, str], extremes: pl.DataFrame) -> Measures:
+def _measured(
+    feature_set: FeatureSet,
+    days: list[Day],
+    horizons: tuple[int, ...],
+    walk: Walk,
+    drift: pl.DataFrame,
+    families: Mapping[str, str],
+    extremes: pl.DataFrame,
+) -> Measures:
     names = feature_set.features
     f, q = len(names), walk.quantiles
     feature, horizon = pl.Series(names, dtype=pl.Enum(names)), pl.Series(horizons, dtype=pl.Int64)
     quantile, lag = pl.Series(range(1, q + 1), dtype=pl.Int64), pl.Series(walk.lags, dtype=pl.Int64)
     session = pl.Series([d.session for d in days], dtype=pl.Date)
     ic, excess = _stacked(days, "ic", (f, len(horizons))), _stacked(days, "excess", (f, q, len(horizons)))
-    turnover, autocorrelation = _stacked(days, "turnover", (f, q, len(lag))), _stacked(days, "rank_autocorrelation", (f, len(lag)))
+    turnover, autocorrelation = (
+        _stacked(days, "turnover", (f, q, len(lag))),
+        _stacked(days, "rank_autocorrelation", (f, len(lag))),
+    )
     known, level = _stacked(days, "known", (f,)), _stacked(days, "levels", (f, len(LEVELS)))
     rows = np.array([d.rows for d in days], dtype=np.int64)
     overlap = [h - 1 for h in horizons]
@@ -222,10 +281,13 @@ def _measured(feature_set: FeatureSet, days: list[Day], horizons: tuple[int, ...
     decay = _decay(ic, overlap, {"feature": feature, "horizon": horizon})
     spread = _estimates(excess, overlap)
     by_bucket = {"feature": feature, "quantile": quantile, "horizon": horizon}
-    returned = _long(spread["mean"], by_bucket, "mean").with_columns(pl.Series(c, spread[c].ravel()).fill_nan(None) for c in ("error", "t"))
+    returned = _long(spread["mean"], by_bucket, "mean").with_columns(
+        pl.Series(c, spread[c].ravel()).fill_nan(None) for c in ("error", "t")
+    )
     lasting, moved = _mean(autocorrelation), _mean(turnover)
     persistence = _long(lasting, {"feature": feature, "lag": lag}, "rank_autocorrelation").with_columns(
-        turnover_low=pl.Series(moved[:, 0].ravel()).fill_nan(None), turnover_high=pl.Series(moved[:, -1].ravel()).fill_nan(None)
+        turnover_low=pl.Series(moved[:, 0].ravel()).fill_nan(None),
+        turnover_high=pl.Series(moved[:, -1].ravel()).fill_nan(None),
     )
     with np.errstate(invalid="ignore"):
         pairs = walk.summed / np.where(walk.counted > 0, walk.counted, np.nan) if days else np.full((f, f), np.nan)
@@ -238,7 +300,12 @@ def _measured(feature_set: FeatureSet, days: list[Day], horizons: tuple[int, ...
             "rank_autocorrelation": pl.Series(lasting[:, 0]).fill_nan(None),
             "turnover": pl.Series((moved[:, 0, 0] + moved[:, -1, 0]) / 2).fill_nan(None),
         }
-    ).join(drift.sort("session").group_by("feature").agg(psi=(pl.col("psi") - pl.col("noise")).last().clip(0)), on="feature", how="left", maintain_order="left")
+    ).join(
+        drift.sort("session").group_by("feature").agg(psi=(pl.col("psi") - pl.col("noise")).last().clip(0)),
+        on="feature",
+        how="left",
+        maintain_order="left",
+    )
     return Measures(
         feature_set=feature_set,
         horizons=horizons,
@@ -246,7 +313,9 @@ def _measured(feature_set: FeatureSet, days: list[Day], horizons: tuple[int, ...
         buckets=q,
         sessions=pl.DataFrame({"session": session, "rows": rows}),
         daily=daily,
-        ic=_long(ic, by_day | {"horizon": horizon}, "ic").with_columns(n=_stacked(days, "n", (f, len(horizons))).astype(np.int64).ravel()),
+        ic=_long(ic, by_day | {"horizon": horizon}, "ic").with_columns(
+            n=_stacked(days, "n", (f, len(horizons))).astype(np.int64).ravel()
+        ),
         excess=_long(excess[..., 0], by_day | {"quantile": quantile}, "excess"),
         decay=decay,
         quantiles=returned,
@@ -267,7 +336,10 @@ def _decay(ic: np.ndarray, overlap: Sequence[int], axes: Mapping[str, pl.Series]
         spread = np.sqrt(_mean((ic - _mean(ic)) ** 2))
         ratio = np.where(spread > 0, found["mean"] / spread, np.nan)
     columns = {**found, "ratio": ratio, "hit": positive}
-    return _long(columns.pop("mean"), axes, "mean").with_columns(pl.Series(c, v.ravel()).fill_nan(None) if v.dtype.kind == "f" else pl.Series(c, v.ravel()) for c, v in columns.items())
+    return _long(columns.pop("mean"), axes, "mean").with_columns(
+        pl.Series(c, v.ravel()).fill_nan(None) if v.dtype.kind == "f" else pl.Series(c, v.ravel())
+        for c, v in columns.items()
+    )
 
 
 def _families(summary: pl.DataFrame, decay: pl.DataFrame) -> pl.DataFrame:
@@ -275,5 +347,9 @@ def _families(summary: pl.DataFrame, decay: pl.DataFrame) -> pl.DataFrame:
     both = decay.join(summary.select("feature", "family"), on="feature", how="left", maintain_order="left")
     best = pl.col("t").abs().fill_null(-1.0).arg_max()
     return both.group_by("family", "horizon", maintain_order=True).agg(
-        features=pl.len().cast(pl.Int64), mean_abs_ic=pl.col("mean").abs().mean(), best=pl.col("feature").cast(pl.String).get(best), best_ic=pl.col("mean").get(best), best_t=pl.col("t").get(best)
+        features=pl.len().cast(pl.Int64),
+        mean_abs_ic=pl.col("mean").abs().mean(),
+        best=pl.col("feature").cast(pl.String).get(best),
+        best_ic=pl.col("mean").get(best),
+        best_t=pl.col("t").get(best),
     )

@@ -79,7 +79,9 @@ def page(measures: Measures, heading: Heading, horizon: int | None = None) -> st
 
 def _grid(measures: Measures, points: int) -> np.ndarray:
     """Positions of the sessions at which lines over time have a point."""
-    return np.unique(np.linspace(0, measures.sessions.height - 1, min(points, measures.sessions.height)).round().astype(np.intp))
+    return np.unique(
+        np.linspace(0, measures.sessions.height - 1, min(points, measures.sessions.height)).round().astype(np.intp)
+    )
 
 
 def _cube(frame: pl.DataFrame, column: str, *shape: int) -> Floats:
@@ -92,7 +94,9 @@ def _stretches(values: Floats, ends: np.ndarray) -> Floats:
     there = ~np.isnan(values)
     starts = np.concatenate([[0], ends[:-1] + 1])
     count = np.add.reduceat(there, starts, axis=0, dtype=np.float64)
-    return np.where(count > 0, np.add.reduceat(np.where(there, values, 0.0), starts, axis=0) / np.maximum(count, 1), np.nan)
+    return np.where(
+        count > 0, np.add.reduceat(np.where(there, values, 0.0), starts, axis=0) / np.maximum(count, 1), np.nan
+    )
 
 
 def _summed(values: Floats) -> Floats:
@@ -110,7 +114,10 @@ def _window(measures: Measures) -> int:
 def _rolling(values: Floats, window: int) -> Floats:
     """The mean of the last `window` rows of which at least half are there."""
     there = ~np.isnan(values)
-    sums, counts = (np.cumsum(np.concatenate([np.zeros((1, *values.shape[1:])), a]), axis=0) for a in (np.where(there, values, 0.0), there.astype(np.float64)))
+    sums, counts = (
+        np.cumsum(np.concatenate([np.zeros((1, *values.shape[1:])), a]), axis=0)
+        for a in (np.where(there, values, 0.0), there.astype(np.float64))
+    )
     start = np.maximum(np.arange(1, len(values) + 1) - window, 0)
     total, count = sums[1:] - sums[start], counts[1:] - counts[start]
     return np.where(there & (count >= window / 2), total / np.maximum(count, 1), np.nan)
@@ -151,9 +158,17 @@ def _payload(measures: Measures, chosen: int) -> dict[str, Any]:
         "turnover": _stretches(moved, at),
     }
     decay = np.stack([_cube(measures.decay, c, f, h) for c in ("mean", "error", "t", "ratio", "hit")], axis=2)
-    scale = np.array([BPS, BPS, 1.0]) / np.stack([np.array(measures.horizons, dtype=np.float64)] * 2 + [np.ones(h)], axis=1)
+    scale = np.array([BPS, BPS, 1.0]) / np.stack(
+        [np.array(measures.horizons, dtype=np.float64)] * 2 + [np.ones(h)], axis=1
+    )
     quantiles = np.stack([_cube(measures.quantiles, c, f, q, h) for c in ("mean", "error", "t")], axis=3) * scale
-    lasting = np.stack([_cube(measures.persistence, c, f, len(measures.lags)) for c in ("rank_autocorrelation", "turnover_low", "turnover_high")], axis=2)
+    lasting = np.stack(
+        [
+            _cube(measures.persistence, c, f, len(measures.lags))
+            for c in ("rank_autocorrelation", "turnover_low", "turnover_high")
+        ],
+        axis=2,
+    )
     stretches = measures.drift["session"].unique(maintain_order=True)
     drift = np.stack([_cube(measures.drift, c, len(stretches), f) for c in ("psi", "noise", "ks")], axis=2)
     pairs = np.round(_cube(measures.correlation, "correlation", f, f) * 1000)
@@ -208,7 +223,11 @@ def _known(value: float) -> float | None:
 
 def _cell(value: float, widest: float) -> dict[str, Any]:
     """A value with the strength of its colour, in per cent."""
-    return {"value": _known(value), "sign": "plus" if value > 0 else "minus", "strength": 0 if np.isnan(value) else round(abs(value) / (widest or 1.0) * 80)}
+    return {
+        "value": _known(value),
+        "sign": "plus" if value > 0 else "minus",
+        "strength": 0 if np.isnan(value) else round(abs(value) / (widest or 1.0) * 80),
+    }
 
 
 def _families(measures: Measures) -> list[dict[str, Any]]:
@@ -218,7 +237,17 @@ def _families(measures: Measures) -> list[dict[str, Any]]:
     for _, of in measures.families.group_by("family", maintain_order=True):
         best = of.sort(pl.col("best_t").abs(), descending=True, nulls_last=True).row(0, named=True)
         cells = [_cell(float("nan") if v is None else v, float(widest)) for v in of["mean_abs_ic"]]  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
-        out.append({"family": best["family"], "features": best["features"], "ic": cells, "best": best["best"], "at": best["horizon"], "best_ic": best["best_ic"], "best_t": best["best_t"]})
+        out.append(
+            {
+                "family": best["family"],
+                "features": best["features"],
+                "ic": cells,
+                "best": best["best"],
+                "at": best["horizon"],
+                "best_ic": best["best_ic"],
+                "best_t": best["best_t"],
+            }
+        )
     return sorted(out, key=lambda r: -max((c["value"] or 0.0) for c in r["ic"]))
 
 
@@ -251,23 +280,34 @@ def _figures(measures: Measures, features: list[dict[str, Any]], chosen: int) ->
 def _pairs(measures: Measures) -> dict[str, Any]:
     """The most correlated pairs, and how many are nearly the same."""
     text = (
-        measures.correlation.with_columns(pl.col("feature", "other").to_physical().name.suffix("_at"), pl.col("feature", "other").cast(pl.String))
+        measures.correlation.with_columns(
+            pl.col("feature", "other").to_physical().name.suffix("_at"), pl.col("feature", "other").cast(pl.String)
+        )
         .filter(pl.col("feature_at") < pl.col("other_at"))
         .drop_nulls("correlation")
     )
     strongest = text.sort(pl.col("correlation").abs(), "feature_at", "other_at", descending=[True, False, False])
-    return {"shown": strongest.head(PAIRS).rows(named=True), "alike": strongest.filter(pl.col("correlation").abs() > ALIKE).height, "all": strongest.height}
+    return {
+        "shown": strongest.head(PAIRS).rows(named=True),
+        "alike": strongest.filter(pl.col("correlation").abs() > ALIKE).height,
+        "all": strongest.height,
+    }
 
 
 def _clustered(measures: Measures) -> list[int]:
     """Places of the features family by family, each family next to the one most like it: a walk from the first that goes on to the nearest not yet seen."""
     f = len(measures.feature_set.features)
     strength = np.abs(np.nan_to_num(_cube(measures.correlation, "correlation", f, f)))
-    members = {name: of["place"].to_list() for (name,), of in measures.summary.with_row_index("place").group_by("family", maintain_order=True)}
+    members = {
+        name: of["place"].to_list()
+        for (name,), of in measures.summary.with_row_index("place").group_by("family", maintain_order=True)
+    }
     walk = [next(iter(members))]
     while len(walk) < len(members):
         here = members[walk[-1]]
-        walk.append(max((m for m in members if m not in walk), key=lambda m: float(strength[np.ix_(here, members[m])].mean())))
+        walk.append(
+            max((m for m in members if m not in walk), key=lambda m: float(strength[np.ix_(here, members[m])].mean()))
+        )
     return [place for name in walk for place in members[name]]
 
 

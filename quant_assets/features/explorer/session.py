@@ -8,7 +8,17 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_assets.features.explorer.ranks import Flags, Floats, Ordered, buckets, correlation, correlations, doubled_ranks, levels, ordered
+from quant_assets.features.explorer.ranks import (
+    Flags,
+    Floats,
+    Ordered,
+    buckets,
+    correlation,
+    correlations,
+    doubled_ranks,
+    levels,
+    ordered,
+)
 
 LEVELS = np.array([0.01, 0.25, 0.5, 0.75, 0.99])
 HELD = (0.01, 0.99)  # one price that is wrong by a factor of 10,000 would else be all that a mean return says
@@ -65,7 +75,17 @@ class Walk:
         turnover, autocorrelation = self._against_past(sids, ranks, bucket)
         self.past.append(_Past(sids, ranks.astype(np.float32), bucket))
         self._correlate(ranks)
-        return Day(session, len(sids), known, levels(ascending, known, LEVELS), ic, n, _excess(bucket, forward, self.quantiles), turnover, autocorrelation)
+        return Day(
+            session,
+            len(sids),
+            known,
+            levels(ascending, known, LEVELS),
+            ic,
+            n,
+            _excess(bucket, forward, self.quantiles),
+            turnover,
+            autocorrelation,
+        )
 
     def _against_past(self, sids: NDArray[np.int64], ranks: Floats, bucket: NDArray[np.int8]) -> tuple[Floats, Floats]:
         shape = (len(ranks), self.quantiles, len(self.lags))

@@ -29,14 +29,32 @@ def market_return(store: Store, cuts: Cuts, universe: str, sessions: Sequence[da
     known = {"as_of": cuts.of(last), "first": first, "last": last}
     bars = _of_members(store.read(BARS, **known, columns=("close", "withdrawn")), of)  # pyright: ignore[reportArgumentType]  # the keywords of one call
     actions = _of_members(store.read(ACTIONS, **known, columns=(*_TERMS, "withdrawn")), of)  # pyright: ignore[reportArgumentType]  # see above
-    moved = terms(_in_force(versions(actions.filter(pl.col("kind").is_in(ADJUSTING)), located, _TERMS, ("sid", "kind")), ["sid", "kind"], 0), "sid", "i")
+    moved = terms(
+        _in_force(
+            versions(actions.filter(pl.col("kind").is_in(ADJUSTING)), located, _TERMS, ("sid", "kind")),
+            ["sid", "kind"],
+            0,
+        ),
+        "sid",
+        "i",
+    )
     closes = versions(bars.drop_nulls("close"), located, ("close",), ("sid",))
     before = _in_force(closes, ["sid"], 1).select("sid", i=pl.col("i") + 1, before="close")
-    both = of.join(located.select("session", "i"), on="session").join(_in_force(closes, ["sid"], 0), on=["sid", "i"]).join(before, on=["sid", "i"])
-    priced = both.join(moved, on=["sid", "i"], how="left").with_columns(pl.col("ratio").fill_null(1.0), pl.col("paid").fill_null(0.0)).sort("session", "sid")
+    both = (
+        of.join(located.select("session", "i"), on="session")
+        .join(_in_force(closes, ["sid"], 0), on=["sid", "i"])
+        .join(before, on=["sid", "i"])
+    )
+    priced = (
+        both.join(moved, on=["sid", "i"], how="left")
+        .with_columns(pl.col("ratio").fill_null(1.0), pl.col("paid").fill_null(0.0))
+        .sort("session", "sid")
+    )
     return_ = pl.col("close") / pl.col("before") * growth(pl.col("ratio"), pl.col("paid") / pl.col("before")) - 1.0
     finite = priced.with_columns(value=return_).filter(pl.col("value").is_finite())
-    return finite.select("session", market=pl.col("value").mean().over(AMONG)).unique("session", keep="first", maintain_order=True)
+    return finite.select("session", market=pl.col("value").mean().over(AMONG)).unique(
+        "session", keep="first", maintain_order=True
+    )
 
 
 def _of_members(rows: pl.DataFrame, of: pl.DataFrame) -> pl.DataFrame:
@@ -45,8 +63,18 @@ def _of_members(rows: pl.DataFrame, of: pl.DataFrame) -> pl.DataFrame:
 
 def _in_force(known: pl.DataFrame, subject: list[str], after: int) -> pl.DataFrame:
     """Of `blocks.versions`, for each session the one in force at the cut `after` sessions later."""
-    held = known.filter(pl.col("e") <= pl.col("i") + after).sort(*subject, "i", "e").unique([*subject, "i"], keep="last", maintain_order=True)
+    held = (
+        known.filter(pl.col("e") <= pl.col("i") + after)
+        .sort(*subject, "i", "e")
+        .unique([*subject, "i"], keep="last", maintain_order=True)
+    )
     return held.filter(~pl.col("withdrawn"))
 
 
-MARKET = Input(name="market", columns={"market": pl.Float64}, tables=("bars", "actions", "universe"), read=market_return, on=("session",))
+MARKET = Input(
+    name="market",
+    columns={"market": pl.Float64},
+    tables=("bars", "actions", "universe"),
+    read=market_return,
+    on=("session",),
+)

@@ -16,7 +16,13 @@ def members(store: Store, cuts: Cuts, universe: str, sessions: Sequence[date]) -
     """session, sid, cut: the members of each session as known at its cut; sorted."""
     rows = store.read(UNIVERSE, as_of=cuts.of(max(sessions)), where={"universe": universe})
     asked = cuts.frame(min(sessions), max(sessions)).select("session", "cut")
-    return Membership.of_universe(rows).at(sessions, cuts).select("session", sid="who").join(asked, on="session").sort("session", "sid")
+    return (
+        Membership.of_universe(rows)
+        .at(sessions, cuts)
+        .select("session", sid="who")
+        .join(asked, on="session")
+        .sort("session", "sid")
+    )
 
 
 def listings_of(store: Store, asked: pl.DataFrame) -> pl.DataFrame:

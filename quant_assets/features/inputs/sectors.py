@@ -29,14 +29,20 @@ def classified(scheme: str) -> Input:
         if said.is_empty():
             return own.select("session", "sid", sector="listing_sector")
         # one name can come spelled in two ways; of what was said at one moment about one day, the last row stands
-        named = said.with_columns(name=canonical()).sort("name", "session", "known_at", "symbol").unique(["name", "session", "known_at"], keep="last", maintain_order=True)
+        named = (
+            said.with_columns(name=canonical())
+            .sort("name", "session", "known_at", "symbol")
+            .unique(["name", "session", "known_at"], keep="last", maintain_order=True)
+        )
         called = pl.concat([symbols(stretch, listings, stretch["cut"][0]) for stretch in by_knowledge(own, listings)])
         spine = called.with_columns(name=canonical().fill_null(""))
         told = point_in_time(spine, [View("scheme", named.drop("symbol"), ("sector",), by=("name",))], cut="cut")
         speaks = pl.col("scheme_sector").is_not_null().any().over("session")
         return told.select("session", "sid", sector=pl.when(speaks).then("scheme_sector").otherwise("listing_sector"))
 
-    return Input(name=f"sector_{scheme}", columns={"sector": pl.String}, tables=("universe", "listings", "sectors"), read=read)
+    return Input(
+        name=f"sector_{scheme}", columns={"sector": pl.String}, tables=("universe", "listings", "sectors"), read=read
+    )
 
 
 SECTOR = classified(SCHEME)

@@ -24,13 +24,20 @@ from quant_assets.tables import ACTIONS, BARS, LABELS
 
 OPEN_TO_OPEN = LabelRule(horizon=1).name
 GROWING = (*ADJUSTING, *ENDING)
-PRICES = {"open_to_open": ("open", "close"), "close_to_close": ("close",), "triple_barrier": ("open", "high", "low", "close")}
+PRICES = {
+    "open_to_open": ("open", "close"),
+    "close_to_close": ("close",),
+    "triple_barrier": ("open", "high", "low", "close"),
+}
 
 
 def compute_labels(store: Store, cuts: Cuts, rule: LabelRule | int, sessions: Sequence[date]) -> pl.DataFrame:
     """Rows of LABELS that become known in `sessions`. A number stands for the rule from open to open over so many sessions. Reads only."""
     one = LabelRule(horizon=rule) if isinstance(rule, int) else rule
-    parts = [_known_in(store, cuts, one, list(some)) for _, some in groupby(sorted(sessions), key=lambda s: quarter_start(cuts.calendar, s))]
+    parts = [
+        _known_in(store, cuts, one, list(some))
+        for _, some in groupby(sorted(sessions), key=lambda s: quarter_start(cuts.calendar, s))
+    ]
     return pl.concat([LABELS.empty(), *parts]).sort(LABELS.key)
 
 
@@ -39,8 +46,12 @@ def _known_in(store: Store, cuts: Cuts, rule: LabelRule, sessions: Sequence[date
     first, last = cuts.calendar.shift(sessions[0], -rule.lookback), sessions[-1]
     located, as_of = cuts.frame(first, last), cuts.of(last)
     prices, terms = PRICES[rule.kind], ("numerator", "denominator", "cash", "value", "counterpart")
-    bars = versions(store.read(BARS, as_of=as_of, first=first, last=last, columns=(*prices, "withdrawn")), located, prices, ("sid",))
-    acted = store.read(ACTIONS, as_of=as_of, first=first, last=last, columns=(*terms, "withdrawn")).filter(pl.col("kind").is_in(GROWING))
+    bars = versions(
+        store.read(BARS, as_of=as_of, first=first, last=last, columns=(*prices, "withdrawn")), located, prices, ("sid",)
+    )
+    acted = store.read(ACTIONS, as_of=as_of, first=first, last=last, columns=(*terms, "withdrawn")).filter(
+        pl.col("kind").is_in(GROWING)
+    )
     actions = versions(acted, located, terms, ("sid", "kind"))
     ends = located.filter(pl.col("session").is_in(sessions)).select(u="i", label_end="session", known_at="cut")
     values = forward_returns(bars, actions, rule.horizon, ends, prices[0])
@@ -50,7 +61,9 @@ def _known_in(store: Store, cuts: Cuts, rule: LabelRule, sessions: Sequence[date
     rows = values.join(ends, on="u").join(located.select("session", t="i"), on="t")
     if rule.net_of is not None:
         rows = net(store, cuts, rule.net_of, rows)
-    return rows.with_columns(horizon=pl.lit(rule.horizon, dtype=pl.Int64), label=pl.lit(rule.name)).select(*LABELS.schema)
+    return rows.with_columns(horizon=pl.lit(rule.horizon, dtype=pl.Int64), label=pl.lit(rule.name)).select(
+        *LABELS.schema
+    )
 
 
 def publish_labels(store: Store, cuts: Cuts, rule: LabelRule | int, sessions: Sequence[date]) -> StageReport:
@@ -61,7 +74,9 @@ def publish_labels(store: Store, cuts: Cuts, rule: LabelRule | int, sessions: Se
         first=min(sessions),
         last=max(sessions),
         state="done" if rows.height else "empty",
-        reason="" if rows.height else f"no label's window ends in these sessions with prices known{_and_what_it_is_net_of(rule)}",
+        reason=""
+        if rows.height
+        else f"no label's window ends in these sessions with prices known{_and_what_it_is_net_of(rule)}",
         rows=store.append(LABELS, rows),
         numbers={"labels": rows.height, "died": float(rows["died"].sum())},
     )

@@ -44,7 +44,9 @@ class _Known:
         return self.lagged[lag][column][position - self.first : position - self.first + self.size]
 
 
-def barrier_returns(bars: pl.DataFrame, actions: pl.DataFrame, rule: LabelRule, ends: pl.DataFrame, at_time: pl.DataFrame) -> pl.DataFrame:
+def barrier_returns(
+    bars: pl.DataFrame, actions: pl.DataFrame, rule: LabelRule, ends: pl.DataFrame, at_time: pl.DataFrame
+) -> pl.DataFrame:
     """Columns u, sid, t, value, died, touched: the labels of sessions t that become known at the positions in `ends` (column u).
 
     `bars` (sid, open, high, low, close) and `actions` are `blocks.versions`; `at_time`: the same rule's returns from open to
@@ -59,7 +61,16 @@ def barrier_returns(bars: pl.DataFrame, actions: pl.DataFrame, rule: LabelRule, 
         sigma = _volatility(known, t, rule.volatility)
         filed, value, which, died = _first_touch(known, rule, t, sigma)
     row, column = np.nonzero(filed >= 0)
-    touched = pl.DataFrame({"t": row + t, "sid": sids.to_numpy()[column], "u": row + t + 1 + filed[row, column], "value": value[row, column], "touched": which[row, column], "died": died[row, column]})
+    touched = pl.DataFrame(
+        {
+            "t": row + t,
+            "sid": sids.to_numpy()[column],
+            "u": row + t + 1 + filed[row, column],
+            "value": value[row, column],
+            "touched": which[row, column],
+            "died": died[row, column],
+        }
+    )
     row, column = np.nonzero((filed < 0) & (sigma > 0))
     untouched = pl.DataFrame({"t": row + t, "sid": sids.to_numpy()[column]}, schema={"t": pl.Int32, "sid": pl.Int64})
     timed = at_time.join(untouched, on=["t", "sid"], how="semi").with_columns(touched=pl.lit("time"))
@@ -83,7 +94,11 @@ def _path(known: _Known, rule: LabelRule, entry: int, k: int, sigma: Floats) -> 
     """The first touch, from the entry to the session k later, as that session's cut knows it: the return, the barrier (0: none), whether the name had ended."""
     upper, lower = (sigma * m if m else np.full(sigma.shape, np.inf) for m in (rule.upper, rule.lower))
     paid_in, shares, income = known.at("open", entry, k), np.ones(sigma.shape), np.zeros(sigma.shape)
-    returned, barrier, died = np.full(sigma.shape, np.nan), np.zeros(sigma.shape, np.int64), np.zeros(sigma.shape, np.bool_)
+    returned, barrier, died = (
+        np.full(sigma.shape, np.nan),
+        np.zeros(sigma.shape, np.int64),
+        np.zeros(sigma.shape, np.bool_),
+    )
 
     def leave(which: int, out: Bools, at: Floats) -> Bools:
         """Leave where `out` says so and nobody left before, with the return `at`."""
@@ -91,11 +106,15 @@ def _path(known: _Known, rule: LabelRule, entry: int, k: int, sigma: Floats) -> 
         returned[now], barrier[now] = at[now], which
         return now
 
-    for m, proceeds in enumerate(_proceeds(known, entry, k)[: rule.horizon]):  # at the open of the last session the time is over
+    for m, proceeds in enumerate(
+        _proceeds(known, entry, k)[: rule.horizon]
+    ):  # at the open of the last session the time is over
         if m:  # what is paid is paid on the shares held before its ex-session
             income = income + known.at("paid", entry + m, k - m) * shares
             shares = shares * known.at("ratio", entry + m, k - m)
-        at_open, high, low = (known.at(c, entry + m, k - m) * shares / paid_in - 1.0 + income / paid_in for c in ("open", "high", "low"))
+        at_open, high, low = (
+            known.at(c, entry + m, k - m) * shares / paid_in - 1.0 + income / paid_in for c in ("open", "high", "low")
+        )
         leave(1, at_open >= upper, at_open)
         leave(2, at_open <= -lower, at_open)
         leave(2, low <= -lower, -lower)
@@ -148,8 +167,17 @@ def _known(bars: pl.DataFrame, actions: pl.DataFrame, sids: pl.Series, rule: Lab
     first, lags = t - rule.volatility, max(rule.volatility, rule.horizon) + 1
     shape = (size + rule.volatility + rule.horizon + 1, len(sids))
     place = pl.DataFrame({"sid": sids, "column": range(len(sids))}, schema={"sid": pl.Int64, "column": pl.Int64})
-    rows, acted = (f.join(place, on="sid", maintain_order="left").with_columns(row=pl.col("i") - first, lag=pl.col("e") - pl.col("i")) for f in (bars, actions))
-    lagged, prices, moves = list[dict[str, Floats]](), {c: np.full(shape, np.nan) for c in PRICES}, _moves(acted.head(0), shape)
+    rows, acted = (
+        f.join(place, on="sid", maintain_order="left").with_columns(
+            row=pl.col("i") - first, lag=pl.col("e") - pl.col("i")
+        )
+        for f in (bars, actions)
+    )
+    lagged, prices, moves = (
+        list[dict[str, Floats]](),
+        {c: np.full(shape, np.nan) for c in PRICES},
+        _moves(acted.head(0), shape),
+    )
     for lag in range(lags):
         news = rows.filter(pl.col("lag") == lag)
         if news.height:
@@ -165,7 +193,11 @@ def _known(bars: pl.DataFrame, actions: pl.DataFrame, sids: pl.Series, rule: Lab
 
 def _moves(acted: pl.DataFrame, shape: tuple[int, int]) -> dict[str, Floats]:
     """What the versions of actions given, the latest of each, make of one share: ratio, paid and `ENDED`, by (row, column)."""
-    held = acted.sort("row", "column", "kind", "e").unique(["row", "column", "kind"], keep="last", maintain_order=True).filter(~pl.col("withdrawn"))
+    held = (
+        acted.sort("row", "column", "kind", "e")
+        .unique(["row", "column", "kind"], keep="last", maintain_order=True)
+        .filter(~pl.col("withdrawn"))
+    )
     out = {"ratio": np.ones(shape), "paid": np.zeros(shape), **{c: np.full(shape, np.nan) for c in ENDED}}
     adjusting = terms(held, "row", "column")
     for c in ("ratio", "paid"):

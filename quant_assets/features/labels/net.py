@@ -23,7 +23,9 @@ from quant_assets.signals.strategy import NetOf
 from quant_assets.tables import LISTINGS, UNIVERSE
 from quant_assets.vendor_tables import INDEX_MEMBERS
 
-COLLINEAR = 1e-9  # of an exposure's own variance: what the constant and the exposures before it leave of it; less is rounding
+COLLINEAR = (
+    1e-9  # of an exposure's own variance: what the constant and the exposures before it leave of it; less is rounding
+)
 
 
 def net(store: Store, cuts: Cuts, of: NetOf, rows: pl.DataFrame) -> pl.DataFrame:
@@ -51,7 +53,9 @@ def _weights(store: Store, cuts: Cuts, of: NetOf, sessions: Sequence[date]) -> p
     """session, sid, weight: of whom the mean is taken."""
     as_of = cuts.of(sessions[-1])
     if of.universe:
-        members = Membership.of_universe(store.read(UNIVERSE, as_of=as_of, where={"universe": of.universe})).at(sessions, cuts)
+        members = Membership.of_universe(store.read(UNIVERSE, as_of=as_of, where={"universe": of.universe})).at(
+            sessions, cuts
+        )
         return members.select("session", sid="who", weight=pl.lit(1.0))
     if of.index:
         told = Membership.of_index(store.read(INDEX_MEMBERS, as_of=as_of, where={"index": of.index})).at(sessions, cuts)
@@ -66,7 +70,11 @@ def _weights(store: Store, cuts: Cuts, of: NetOf, sessions: Sequence[date]) -> p
 def _resolved(store: Store, cuts: Cuts, named: pl.DataFrame, sessions: Sequence[date]) -> pl.DataFrame:
     """`named` (session, symbol, weight) with `sid`, what each symbol meant as known at its session's cut. Sessions between two news of the listings are resolved together."""
     listings = store.read(LISTINGS, as_of=cuts.of(sessions[-1]))
-    concerned = listings.filter(canonical().is_in(named.select(canonical()).to_series().unique().implode())).select("sid").unique()
+    concerned = (
+        listings.filter(canonical().is_in(named.select(canonical()).to_series().unique().implode()))
+        .select("sid")
+        .unique()
+    )
     about = listings.join(concerned, on="sid", how="semi").sort("known_at", "sid", "session")
     news = about["known_at"]
     parts = [resolve(named.head(0), about.head(0), cuts.of(sessions[0]))]
@@ -85,10 +93,25 @@ def _exposures(store: Store, cuts: Cuts, of: NetOf, sessions: Sequence[date]) ->
         )
     names = list(of.exposures or factors.features)
     if unknown := [n for n in names if n not in factors.features]:
-        raise ConfigurationError(f"the feature set {of.factors!r} has no {unknown}; its features are {list(factors.features)}")
-    rows = store.read(factors.table, as_of=cuts.of(sessions[-1]), first=sessions[0], last=sessions[-1], where={"version": of.version, "universe": of.universe}, columns=names)
-    known = rows.join(cuts.frame(sessions[0], sessions[-1]).select("session", "cut"), on="session").filter(pl.col("known_at") <= pl.col("cut"))
-    return in_force(known, factors.table).drop_nulls(names).select("session", "sid", *(pl.col(n).cast(pl.Float64) for n in names))
+        raise ConfigurationError(
+            f"the feature set {of.factors!r} has no {unknown}; its features are {list(factors.features)}"
+        )
+    rows = store.read(
+        factors.table,
+        as_of=cuts.of(sessions[-1]),
+        first=sessions[0],
+        last=sessions[-1],
+        where={"version": of.version, "universe": of.universe},
+        columns=names,
+    )
+    known = rows.join(cuts.frame(sessions[0], sessions[-1]).select("session", "cut"), on="session").filter(
+        pl.col("known_at") <= pl.col("cut")
+    )
+    return (
+        in_force(known, factors.table)
+        .drop_nulls(names)
+        .select("session", "sid", *(pl.col(n).cast(pl.Float64) for n in names))
+    )
 
 
 def _residuals(rows: pl.DataFrame, exposures: Sequence[str]) -> pl.DataFrame:
@@ -98,12 +121,16 @@ def _residuals(rows: pl.DataFrame, exposures: Sequence[str]) -> pl.DataFrame:
     exposure that the ones before it explain takes no part. Sessions with no more names than coefficients have no residual.
     """
     freed = {f"_{n}": pl.col(n) - pl.col(n).mean().over(AMONG) for n in exposures}
-    out = rows.with_columns(value=pl.col("value") - pl.col("value").mean().over(AMONG), **freed).with_columns((pl.col(n) ** 2).sum().over(AMONG).alias(f"_of{n}") for n in freed)
+    out = rows.with_columns(value=pl.col("value") - pl.col("value").mean().over(AMONG), **freed).with_columns(
+        (pl.col(n) ** 2).sum().over(AMONG).alias(f"_of{n}") for n in freed
+    )
     for done, name in enumerate(freed):
         q = pl.col(name)
         size = (q**2).sum().over(AMONG)
         spans = size > COLLINEAR * pl.col(f"_of{name}")
         out = out.with_columns(pl.when(spans).then(q / size.sqrt()).otherwise(0.0).alias(name))
-        out = out.with_columns(pl.col(c) - q * (q * pl.col(c)).sum().over(AMONG) for c in ("value", *list(freed)[done + 1 :]))
+        out = out.with_columns(
+            pl.col(c) - q * (q * pl.col(c)).sum().over(AMONG) for c in ("value", *list(freed)[done + 1 :])
+        )
     enough = pl.len().over(AMONG) > len(exposures) + 1
     return out.filter(enough).select(rows.columns)

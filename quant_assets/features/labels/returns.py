@@ -10,11 +10,15 @@ from quant_assets.market_data.adjustment import SPLITS
 
 def _as_known(known: pl.DataFrame, wanted: pl.DataFrame, by: list[str]) -> pl.DataFrame:
     """For each row of `wanted` (with `u`), the version of the same `by` in force at u; nothing where it is withdrawn."""
-    found = wanted.sort("u").join_asof(known.drop("late").sort("e"), left_on="u", right_on="e", by=by, strategy="backward", check_sortedness=False)
+    found = wanted.sort("u").join_asof(
+        known.drop("late").sort("e"), left_on="u", right_on="e", by=by, strategy="backward", check_sortedness=False
+    )
     return found.filter(~pl.col("withdrawn")).drop("withdrawn", "e")
 
 
-def forward_returns(bars: pl.DataFrame, actions: pl.DataFrame, horizon: int, ends: pl.DataFrame, price: str = "open") -> pl.DataFrame:
+def forward_returns(
+    bars: pl.DataFrame, actions: pl.DataFrame, horizon: int, ends: pl.DataFrame, price: str = "open"
+) -> pl.DataFrame:
     """Returns from `price` (open or close) `horizon` sessions before to that at the positions in `ends` (column u), as known at u's cut.
 
     `bars` (sid, open, close) and `actions` (sid, kind, numerator, denominator, cash, value, counterpart) are `blocks.versions`.
@@ -23,18 +27,30 @@ def forward_returns(bars: pl.DataFrame, actions: pl.DataFrame, horizon: int, end
     Returns columns u, sid, value (simple return), died.
     """
     offsets = pl.DataFrame({"offset": range(-horizon, 1)}, schema={"offset": pl.Int32})
-    window = ends.select(pl.col("u").cast(pl.Int32)).join(offsets, how="cross").with_columns(i=pl.col("u") + pl.col("offset"))
+    window = (
+        ends.select(pl.col("u").cast(pl.Int32))
+        .join(offsets, how="cross")
+        .with_columns(i=pl.col("u") + pl.col("offset"))
+    )
     prices = _as_known(bars, bars.select("sid", "i").unique().join(window, on="i"), ["sid", "i"]).sort("u", "sid", "i")
     entry = prices.filter(pl.col("offset") == -horizon).select("u", "sid", entry=price)
     exits = prices.with_columns(price=pl.when(pl.col("offset") == 0).then(price).otherwise("close"))
-    last = exits.drop_nulls("price").group_by("u", "sid", maintain_order=True).agg(pl.col("price").last(), last_offset=pl.col("offset").last())
+    last = (
+        exits.drop_nulls("price")
+        .group_by("u", "sid", maintain_order=True)
+        .agg(pl.col("price").last(), last_offset=pl.col("offset").last())
+    )
     kept = entry.join(last, on=["u", "sid"]).join(_growth(actions, window), on=["u", "sid"], how="left")
     died = pl.any_horizontal(pl.col("merged", "taken_out", "delisted").is_not_null())
     made = pl.coalesce(1.0 + pl.col("merged"), pl.col("taken_out") / pl.col("price"), 1.0 + pl.col("delisted"), 1.0)
     gone = pl.when(pl.col("last_offset") < 0).then(made).otherwise(1.0)
     value = pl.col("price") * gone * pl.col("growth").fill_null(1.0) / pl.col("entry") - 1.0
     income = pl.col("income").fill_null(0.0) / pl.col("entry")
-    return kept.select("u", "sid", value=value + income, died=died | (pl.col("last_offset") < 0)).filter(pl.col("value").is_finite()).sort("u", "sid")
+    return (
+        kept.select("u", "sid", value=value + income, died=died | (pl.col("last_offset") < 0))
+        .filter(pl.col("value").is_finite())
+        .sort("u", "sid")
+    )
 
 
 def _growth(actions: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
@@ -48,7 +64,11 @@ def _growth(actions: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
     cash = pl.col("cash").cast(pl.Float64)
     paid = pl.when(kind="dividend").then(cash).when(kind="spin_off").then(pl.col("value")).fill_null(0.0) * shares
     ends = endings()
-    rolled = held.with_columns(growth=shares, income=paid.cum_sum().over("u", "sid"), **{c: e.forward_fill().over("u", "sid") for c, e in ends.items()})
+    rolled = held.with_columns(
+        growth=shares,
+        income=paid.cum_sum().over("u", "sid"),
+        **{c: e.forward_fill().over("u", "sid") for c, e in ends.items()},
+    )
     return rolled.unique(["u", "sid"], keep="last", maintain_order=True).select("u", "sid", "growth", "income", *ends)
 
 
@@ -56,6 +76,8 @@ def endings() -> dict[str, pl.Expr]:
     """What an action that ends a name says of its holders: merged and delisted (a return), taken_out (cash per share in a merger for cash alone); null where it says nothing."""
     return {
         "merged": pl.when(kind="merger").then("value"),
-        "taken_out": pl.when(pl.col("kind") == "merger", pl.col("counterpart").is_null()).then(pl.col("cash").cast(pl.Float64)),
+        "taken_out": pl.when(pl.col("kind") == "merger", pl.col("counterpart").is_null()).then(
+            pl.col("cash").cast(pl.Float64)
+        ),
         "delisted": pl.when(kind="delisting").then(pl.col("value").fill_null(0.0)),
     }

@@ -4,7 +4,14 @@ import polars as pl
 
 PRICES = ("open", "high", "low", "close")
 
-_LATER_SPLITS = pl.when(pl.col("split") > 0).then(pl.col("split")).otherwise(1.0).shift(-1, fill_value=1.0).cum_prod(reverse=True).over("symbol")  # a split does not count on its own ex-session
+_LATER_SPLITS = (
+    pl.when(pl.col("split") > 0)
+    .then(pl.col("split"))
+    .otherwise(1.0)
+    .shift(-1, fill_value=1.0)
+    .cum_prod(reverse=True)
+    .over("symbol")
+)  # a split does not count on its own ex-session
 
 
 def split_adjusted(bars: pl.DataFrame) -> pl.DataFrame:

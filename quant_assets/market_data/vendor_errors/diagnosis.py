@@ -27,29 +27,51 @@ def diagnose(bars: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """
     missing = [c for c in NEEDED if c not in bars.columns]
     if missing:
-        raise ContractViolation(f"bars to diagnose lack {', '.join(missing)}; they have {', '.join(bars.columns)}. Give dividends and splits beside the prices, or nulls where the vendor has none.")
+        raise ContractViolation(
+            f"bars to diagnose lack {', '.join(missing)}; they have {', '.join(bars.columns)}. Give dividends and splits beside the prices, or nulls where the vendor has none."
+        )
     twice = bars.height - bars.n_unique(["symbol", "session"])
     if twice:
-        raise ContractViolation(f"{twice} rows of the bars to diagnose repeat the symbol and session of another: take the rows in force as of one time first.")
+        raise ContractViolation(
+            f"{twice} rows of the bars to diagnose repeat the symbol and session of another: take the rows in force as of one time first."
+        )
     floats = [c for c in (*levels.SERIES, "dividend", "split", "capital_gains") if c in bars.columns]
-    given = bars.sort("symbol", "session").with_columns(pl.col(floats).cast(pl.Float64).fill_nan(None)).with_row_index("_row").with_columns(pl.col("_row").cast(pl.Int64))
+    given = (
+        bars.sort("symbol", "session")
+        .with_columns(pl.col(floats).cast(pl.Float64).fill_nan(None))
+        .with_row_index("_row")
+        .with_columns(pl.col("_row").cast(pl.Int64))
+    )
     rows = given if "capital_gains" in given.columns else given.with_columns(capital_gains=pl.lit(0.0))
-    restored, on_levels, gaps = levels.restored(rows.join(_usual_move(rows), on="symbol", how="left", maintain_order="left"))
+    restored, on_levels, gaps = levels.restored(
+        rows.join(_usual_move(rows), on="symbol", how="left", maintain_order="left")
+    )
     seen = payouts.seen(restored)
     verdicts = payouts.judged(seen, gaps)
-    findings = pl.concat([on_levels, _told(verdicts)]).join(given.select("_row", "symbol", "session"), on="_row", maintain_order="left").sort("_row", "rule", "column").select(FINDINGS)
+    findings = (
+        pl.concat([on_levels, _told(verdicts)])
+        .join(given.select("_row", "symbol", "session"), on="_row", maintain_order="left")
+        .sort("_row", "rule", "column")
+        .select(FINDINGS)
+    )
     right = _paid_right(seen, verdicts.filter(_mendable())).select(given.columns)
     changed = pl.any_horizontal(pl.col(c).ne_missing(pl.col(f"{c}_given")) for c in (*floats, "volume"))
-    repairs = right.join(given.select("_row", *floats, "volume"), on="_row", suffix="_given", maintain_order="left").filter(changed)
+    repairs = right.join(
+        given.select("_row", *floats, "volume"), on="_row", suffix="_given", maintain_order="left"
+    ).filter(changed)
     return findings, repairs.select(bars.columns)
 
 
 def _usual_move(rows: pl.DataFrame) -> pl.DataFrame:
     """`_per_usual` by symbol: one over the robust daily volatility of the closes that moved at all. Inverted here, for where a joined column is one value repeated, Polars divides by it with other last bits than elsewhere."""
     close = pl.when(pl.col("close") > 0).then(pl.col("close"))
-    move = rows.select("symbol", _move=(close / close.forward_fill().shift()).log().abs().over("symbol")).filter(pl.col("_move").is_between(0, levels.MOVE, closed="none"))
+    move = rows.select("symbol", _move=(close / close.forward_fill().shift()).log().abs().over("symbol")).filter(
+        pl.col("_move").is_between(0, levels.MOVE, closed="none")
+    )
     usual = move.group_by("symbol").agg(_usual=(NORMAL * pl.col("_move").median()).clip(CALMEST))
-    names = rows.select("symbol").unique(maintain_order=True).join(usual, on="symbol", how="left", maintain_order="left")
+    names = (
+        rows.select("symbol").unique(maintain_order=True).join(usual, on="symbol", how="left", maintain_order="left")
+    )
     return names.select("symbol", _per_usual=1 / pl.col("_usual").fill_null(CALMEST))
 
 
@@ -62,17 +84,59 @@ def _told(verdicts: pl.DataFrame) -> pl.DataFrame:
     verdicts = verdicts.with_columns(_cash=pl.col("_step") * pl.col("_prev"))
     rule = pl.col("_rule")
     about_cash = rule.is_in(["DIVIDEND_WRONG", "DIVIDEND_PHANTOM", "DIVIDEND_MISSING"])
-    amount, step, right, price, gains = (_said(pl.col(c)) for c in ("dividend", "_cash", "_amount", "_prev", "capital_gains"))
+    amount, step, right, price, gains = (
+        _said(pl.col(c)) for c in ("dividend", "_cash", "_amount", "_prev", "capital_gains")
+    )
     share, fell = _said(100 * pl.col("_y"), 3), _said(100 * pl.col("_fall"), 3)
     texts = {
-        "DIVIDEND_WRONG": pl.format("dividend {} is {} % of the last price {}, which fell {} %; the adjusted close took {}: it should be {}", amount, share, price, fell, step, right),
-        "DIVIDEND_PHANTOM": pl.format("dividend {} repeats its neighbour a few days apart; the price fell {} % here and followed the other one: there was none", amount, fell),
-        "DIVIDEND_MISSING_ADJUSTMENT": pl.format("dividend {} ({} % of the last price {}) is declared and the adjusted close did not take it", amount, share, price),
-        "DIVIDEND_WRONG_ADJUSTMENT": pl.format("the adjusted close took {} for a dividend of {} ({} % of the last price {}, which fell {} %)", step, amount, share, price, fell),
-        "CAPITAL_GAIN_DOUBLE": pl.format("the adjusted close took {}: the dividend {} and once more the capital gains {} that are in it; the price fell {} %", step, amount, gains, fell),
-        "DIVIDEND_MISSING": pl.format("the adjusted close took {} ({} % of the last price {}, which fell {} %) and no dividend is declared", step, share, price, fell),
+        "DIVIDEND_WRONG": pl.format(
+            "dividend {} is {} % of the last price {}, which fell {} %; the adjusted close took {}: it should be {}",
+            amount,
+            share,
+            price,
+            fell,
+            step,
+            right,
+        ),
+        "DIVIDEND_PHANTOM": pl.format(
+            "dividend {} repeats its neighbour a few days apart; the price fell {} % here and followed the other one: there was none",
+            amount,
+            fell,
+        ),
+        "DIVIDEND_MISSING_ADJUSTMENT": pl.format(
+            "dividend {} ({} % of the last price {}) is declared and the adjusted close did not take it",
+            amount,
+            share,
+            price,
+        ),
+        "DIVIDEND_WRONG_ADJUSTMENT": pl.format(
+            "the adjusted close took {} for a dividend of {} ({} % of the last price {}, which fell {} %)",
+            step,
+            amount,
+            share,
+            price,
+            fell,
+        ),
+        "CAPITAL_GAIN_DOUBLE": pl.format(
+            "the adjusted close took {}: the dividend {} and once more the capital gains {} that are in it; the price fell {} %",
+            step,
+            amount,
+            gains,
+            fell,
+        ),
+        "DIVIDEND_MISSING": pl.format(
+            "the adjusted close took {} ({} % of the last price {}, which fell {} %) and no dividend is declared",
+            step,
+            share,
+            price,
+            fell,
+        ),
         "ADJUSTMENT_UNEXPLAINED": pl.format(
-            "the adjusted close took {} ({} % of the last price {}, which fell {} %); no dividend is declared and the price does not show one", step, share, price, fell
+            "the adjusted close took {} ({} % of the last price {}, which fell {} %); no dividend is declared and the price does not show one",
+            step,
+            share,
+            price,
+            fell,
         ),
     }
     return verdicts.select(
@@ -99,4 +163,6 @@ def _paid_right(seen: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
         _newest=pl.col("_held").drop_nulls().last().over("symbol"),
     )  # fmt: skip
     new = mended.filter("_due").select("_row", _adjusted=pl.col("_close") * pl.col("_newest") * pl.col("_later"))
-    return rows.join(new, on="_row", how="left", maintain_order="left").with_columns(adj_close=pl.coalesce("_adjusted", "adj_close"))
+    return rows.join(new, on="_row", how="left", maintain_order="left").with_columns(
+        adj_close=pl.coalesce("_adjusted", "adj_close")
+    )

@@ -45,7 +45,9 @@ def seen(bars: pl.DataFrame) -> pl.DataFrame:
     days = pl.sum_horizontal(pl.col(c).is_not_null() for c in ("_close", "_day2", "_day3"))
     after = pl.when(days == 3).then(middle).otherwise((low + high) / 2)
     stale = (pl.col("_close") == pl.col("_prev")) & (pl.col("volume").fill_null(0) == 0)
-    return rows.with_columns(_fall=1 - pl.col("_close") / pl.col("_prev"), _settled=1 - after / pl.col("_prev"), _stale=stale)
+    return rows.with_columns(
+        _fall=1 - pl.col("_close") / pl.col("_prev"), _settled=1 - after / pl.col("_prev"), _stale=stale
+    )
 
 
 def judged(rows: pl.DataFrame, gaps: pl.DataFrame) -> pl.DataFrame:
@@ -55,15 +57,23 @@ def judged(rows: pl.DataFrame, gaps: pl.DataFrame) -> pl.DataFrame:
     """
     noise = rows.group_by("symbol").agg(_noise=pl.col("_step").abs().median().fill_null(0.0))
     rows = rows.join(noise, on="symbol", how="left", maintain_order="left")
-    paid = rows.filter(pl.col("dividend") > 0, pl.col("_prev").is_not_null()).with_columns(_y=pl.col("dividend") / pl.col("_prev"))
+    paid = rows.filter(pl.col("dividend") > 0, pl.col("_prev").is_not_null()).with_columns(
+        _y=pl.col("dividend") / pl.col("_prev")
+    )
     paid = _with_witnesses(paid.join(_later(paid, gaps), on="_row", how="left", maintain_order="left"))
     verdicts = _gains_once(_without_repeats(_weighed(paid)))
-    return pl.concat([verdicts, _unpaid(rows)], how="diagonal_relaxed").filter(pl.col("_rule").is_not_null()).sort("_row")
+    return (
+        pl.concat([verdicts, _unpaid(rows)], how="diagonal_relaxed").filter(pl.col("_rule").is_not_null()).sort("_row")
+    )
 
 
 def _later(paid: pl.DataFrame, gaps: pl.DataFrame) -> pl.DataFrame:
     """`_later` by `_row`: by what the unexplained breaks after a payment have multiplied the price; payments before none are left out."""
-    pairs = paid.select("_row", "symbol").join(gaps.rename({"_row": "_gap"}), on="symbol").filter(pl.col("_gap") > pl.col("_row"))
+    pairs = (
+        paid.select("_row", "symbol")
+        .join(gaps.rename({"_row": "_gap"}), on="symbol")
+        .filter(pl.col("_gap") > pl.col("_row"))
+    )
     return pairs.group_by("_row").agg(_later=pl.col("_ratio").product())
 
 
@@ -73,8 +83,13 @@ def _normal(y: pl.Expr, centre: pl.Expr | float, spread: float) -> pl.Expr:
 
 def _with_witnesses(paid: pl.DataFrame) -> pl.DataFrame:
     """`_own`: ln y of up to `WITNESSES` payments before and after each that testify to what the name pays: amount and step agree, and a hundredth or a hundredfold would not fit better."""
-    scores = [_normal(pl.col("_y") * k, USUAL_YIELD, SPREAD).log() + _likelihood(pl.col("_y") * k, "_settled") for k in (1.0, 0.01, 100.0)]
-    sound = _same(pl.col("_step"), pl.col("_y")) & pl.col("_later").is_null() & (scores[0] >= pl.max_horizontal(scores[1:]))
+    scores = [
+        _normal(pl.col("_y") * k, USUAL_YIELD, SPREAD).log() + _likelihood(pl.col("_y") * k, "_settled")
+        for k in (1.0, 0.01, 100.0)
+    ]
+    sound = (
+        _same(pl.col("_step"), pl.col("_y")) & pl.col("_later").is_null() & (scores[0] >= pl.max_horizontal(scores[1:]))
+    )
     paid = paid.with_columns(_log_y=pl.when(sound).then(pl.col("_y").log()))
     others = [k for k in range(-WITNESSES, WITNESSES + 1) if k]
     paid = paid.with_columns(pl.col("_log_y").shift(k).over("symbol").alias(f"_own_{k}") for k in others)
@@ -84,7 +99,9 @@ def _with_witnesses(paid: pl.DataFrame) -> pl.DataFrame:
 def _prior(y: pl.Expr) -> pl.Expr:
     """The log of p(y), up to a constant: what payments are, and, where enough of the name's other payments testify, mostly what those are."""
     usual = _normal(y, USUAL_YIELD, SPREAD)
-    own = pl.sum_horizontal(_normal(y, pl.col(f"_own_{k}"), OWN_SPREAD) for k in range(-WITNESSES, WITNESSES + 1) if k) / pl.col("_witnesses")
+    own = pl.sum_horizontal(
+        _normal(y, pl.col(f"_own_{k}"), OWN_SPREAD) for k in range(-WITNESSES, WITNESSES + 1) if k
+    ) / pl.col("_witnesses")
     return pl.when(pl.col("_witnesses") < QUORUM).then(usual).otherwise((1 - FAITHFUL) * usual + FAITHFUL * own).log()
 
 
@@ -106,7 +123,9 @@ def _weighed(paid: pl.DataFrame) -> pl.DataFrame:
     agree = step.is_null() | _same(step, y) | with_gains
     split = pl.when((pl.col("split") > 0) & (pl.col("split") != 1)).then(pl.col("split"))
     by_step = step / y
-    exactly = pl.coalesce(*(pl.when((by_step / k - 1).abs() <= SAME).then(k) for k in (pl.lit(0.01), pl.lit(100.0), 1 / split)), by_step)
+    exactly = pl.coalesce(
+        *(pl.when((by_step / k - 1).abs() <= SAME).then(k) for k in (pl.lit(0.01), pl.lit(100.0), 1 / split)), by_step
+    )
     rare = math.log(ERRORS_PER_PAYMENT)
     others = {
         "step": (pl.when(~agree & ~none & step.is_between(0, 1, closed="none")).then(exactly), 0.0),
@@ -116,12 +135,29 @@ def _weighed(paid: pl.DataFrame) -> pl.DataFrame:
         "hundredfold": (pl.lit(100.0), rare),
     }
     scores = {name: _prior(y * k) + _likelihood(y * k, "_settled") + chance for name, (k, chance) in others.items()}
-    paid = paid.with_columns(_both=with_gains & ~_same(step, y), _agree=agree, _none=none, _declared=_prior(y) + _likelihood(y, "_settled"), **{f"_as_{name}": score for name, score in scores.items()})
+    paid = paid.with_columns(
+        _both=with_gains & ~_same(step, y),
+        _agree=agree,
+        _none=none,
+        _declared=_prior(y) + _likelihood(y, "_settled"),
+        **{f"_as_{name}": score for name, score in scores.items()},
+    )
     best = pl.max_horizontal(f"_as_{name}" for name in others)
     wins = (best > pl.col("_declared")).fill_null(value=False)
-    factor = pl.coalesce(*(pl.when(wins & (pl.col(f"_as_{name}") == best)).then(k) for name, (k, _) in others.items()), pl.lit(1.0))
-    amiss = pl.when(pl.col("_none")).then(pl.lit("DIVIDEND_MISSING_ADJUSTMENT")).when(~pl.col("_agree")).then(pl.lit("DIVIDEND_WRONG_ADJUSTMENT"))
-    paid = paid.with_columns(_rule=pl.when(wins).then(pl.lit("DIVIDEND_WRONG")).otherwise(amiss), _factor=factor, _sure=(best - pl.col("_declared")).abs())
+    factor = pl.coalesce(
+        *(pl.when(wins & (pl.col(f"_as_{name}") == best)).then(k) for name, (k, _) in others.items()), pl.lit(1.0)
+    )
+    amiss = (
+        pl.when(pl.col("_none"))
+        .then(pl.lit("DIVIDEND_MISSING_ADJUSTMENT"))
+        .when(~pl.col("_agree"))
+        .then(pl.lit("DIVIDEND_WRONG_ADJUSTMENT"))
+    )
+    paid = paid.with_columns(
+        _rule=pl.when(wins).then(pl.lit("DIVIDEND_WRONG")).otherwise(amiss),
+        _factor=factor,
+        _sure=(best - pl.col("_declared")).abs(),
+    )
     return paid.with_columns(_amount=pl.col("dividend") * pl.col("_factor"), _right_step=y * pl.col("_factor"))
 
 
@@ -131,16 +167,31 @@ def _without_repeats(paid: pl.DataFrame) -> pl.DataFrame:
     paid = paid.with_columns(_gap=days.over("symbol"))
     paid = paid.with_columns(_usual_gap=pl.col("_gap").median().over("symbol"))
     alone = _likelihood(pl.col("_right_step"), "_fall"), _likelihood(pl.lit(0.0), "_fall")
-    paid = paid.with_columns(_if_paid=alone[0], _if_not=alone[1]).with_columns(pl.col(c).shift().over("symbol").alias(f"{c}_0") for c in ("_if_paid", "_if_not", "_amount"))
-    twin = (pl.col("_gap") <= REPEAT_DAYS) & (4 * pl.col("_gap") < pl.col("_usual_gap")) & ((pl.col("_amount") / pl.col("_amount_0")).log().abs() < REPEAT_ALIKE)
+    paid = paid.with_columns(_if_paid=alone[0], _if_not=alone[1]).with_columns(
+        pl.col(c).shift().over("symbol").alias(f"{c}_0") for c in ("_if_paid", "_if_not", "_amount")
+    )
+    twin = (
+        (pl.col("_gap") <= REPEAT_DAYS)
+        & (4 * pl.col("_gap") < pl.col("_usual_gap"))
+        & ((pl.col("_amount") / pl.col("_amount_0")).log().abs() < REPEAT_ALIKE)
+    )
     first, second = pl.col("_if_paid_0") + pl.col("_if_not"), pl.col("_if_not_0") + pl.col("_if_paid")
     twin = twin & (pl.max_horizontal(first, second) >= pl.col("_if_paid_0") + pl.col("_if_paid"))
-    paid = paid.with_columns(_drop=pl.when(twin).then(pl.when(first >= second).then(pl.lit("this")).otherwise(pl.lit("earlier"))), _apart=(first - second).abs())
+    paid = paid.with_columns(
+        _drop=pl.when(twin).then(pl.when(first >= second).then(pl.lit("this")).otherwise(pl.lit("earlier"))),
+        _apart=(first - second).abs(),
+    )
     earlier = (pl.col("_drop").shift(-1) == pl.lit("earlier")).over("symbol").fill_null(value=False)
     phantom = (pl.col("_drop") == pl.lit("this")).fill_null(value=False) | earlier
-    paid = paid.with_columns(_phantom=phantom, _apart=pl.when(earlier).then(pl.col("_apart").shift(-1).over("symbol")).otherwise("_apart"))
+    paid = paid.with_columns(
+        _phantom=phantom, _apart=pl.when(earlier).then(pl.col("_apart").shift(-1).over("symbol")).otherwise("_apart")
+    )
     zero = {c: pl.when("_phantom").then(0.0).otherwise(c) for c in ("_amount", "_right_step")}
-    return paid.with_columns(_rule=pl.when("_phantom").then(pl.lit("DIVIDEND_PHANTOM")).otherwise("_rule"), _sure=pl.when("_phantom").then("_apart").otherwise("_sure"), **zero)
+    return paid.with_columns(
+        _rule=pl.when("_phantom").then(pl.lit("DIVIDEND_PHANTOM")).otherwise("_rule"),
+        _sure=pl.when("_phantom").then("_apart").otherwise("_sure"),
+        **zero,
+    )
 
 
 def _gains_once(paid: pl.DataFrame) -> pl.DataFrame:
@@ -149,7 +200,10 @@ def _gains_once(paid: pl.DataFrame) -> pl.DataFrame:
     weight = _likelihood(pl.col("_y"), "_settled") - _likelihood(pl.col("_y") + gains, "_settled")
     paid = paid.with_columns(_twice=pl.when("_both").then(weight).otherwise(0.0).sum().over("symbol"))
     double = pl.col("_both") & (pl.col("_twice") >= TEN_TO_ONE) & pl.col("_rule").is_null()
-    return paid.with_columns(_rule=pl.when(double).then(pl.lit("CAPITAL_GAIN_DOUBLE")).otherwise("_rule"), _sure=pl.when(double).then("_twice").otherwise("_sure"))
+    return paid.with_columns(
+        _rule=pl.when(double).then(pl.lit("CAPITAL_GAIN_DOUBLE")).otherwise("_rule"),
+        _sure=pl.when(double).then("_twice").otherwise("_sure"),
+    )
 
 
 def _unpaid(rows: pl.DataFrame) -> pl.DataFrame:
@@ -158,7 +212,9 @@ def _unpaid(rows: pl.DataFrame) -> pl.DataFrame:
     odd = (pl.col("dividend") == 0) & (pl.col("_step").abs() > limit)
     named = rows.filter(pl.col("symbol").is_in(rows.filter(odd)["symbol"].unique().implode()))
     held = pl.col("_held").rolling_median(3, min_samples=1)
-    named = named.with_columns(_past=held.shift().over("symbol"), _next=held.shift(-2).over("symbol")).with_columns(pl.coalesce("_next", "_held").alias("_next"))
+    named = named.with_columns(_past=held.shift().over("symbol"), _next=held.shift(-2).over("symbol")).with_columns(
+        pl.coalesce("_next", "_held").alias("_next")
+    )
     steps = named.filter(odd).with_columns(_y=1 - pl.col("_past") / pl.col("_next")).filter(pl.col("_y").abs() > limit)
     paid = _likelihood(pl.col("_y"), "_settled") - _likelihood(pl.lit(0.0), "_settled") + TEN_TO_ONE
     missing = pl.col("_y").is_between(0, LARGEST_MISSING) & (paid > 0)

@@ -11,7 +11,11 @@ from quant_assets.market_data.datasets import Dataset
 from quant_assets.records import Frozen
 from resources.sources.layouts.text import PLACE
 
-BESIDE = {"label": pl.Date, "known_at": UTC_MICROS, "withdrawn": pl.Boolean}  # what a mapping may give beside the dataset's columns
+BESIDE = {
+    "label": pl.Date,
+    "known_at": UTC_MICROS,
+    "withdrawn": pl.Boolean,
+}  # what a mapping may give beside the dataset's columns
 
 
 class Column(Frozen, frozen=True, forbid_unknown_fields=True):
@@ -49,7 +53,9 @@ def check(shape: Shape, dataset: Dataset) -> None:
     absent = [c for c in dataset.table.subject if c not in given]
     twice = sorted({c for c in given if given.count(c) > 1})
     if strange or absent or twice:
-        raise ConfigurationError(f"a feed of {dataset.name} has the columns {list(dataset.columns)} to give; not among them: {strange}, not given: {absent}, given twice: {twice}")
+        raise ConfigurationError(
+            f"a feed of {dataset.name} has the columns {list(dataset.columns)} to give; not among them: {strange}, not given: {absent}, given twice: {twice}"
+        )
 
 
 def shaped(sheet: pl.LazyFrame, shape: Shape, dataset: Dataset) -> pl.LazyFrame:
@@ -71,17 +77,29 @@ def shaped(sheet: pl.LazyFrame, shape: Shape, dataset: Dataset) -> pl.LazyFrame:
     cells = [c for c in vendor if c not in {w.column for w in wanted.values()}]
     mixed = len({schema[c] for c in cells}) > 1
     # the cells keep the vendor's names until they are rows, and ours must not meet them
-    apart = sheet.select(*(e.alias(f"#{o}") for o, e in zip(wanted, ours, strict=True)), *PLACE, *(pl.col(c).cast(pl.String) if mixed else pl.col(c) for c in cells))
-    long = apart.unpivot(on=cells, index=[*(f"#{o}" for o in wanted), *PLACE], variable_name="#name", value_name="#value")
+    apart = sheet.select(
+        *(e.alias(f"#{o}") for o, e in zip(wanted, ours, strict=True)),
+        *PLACE,
+        *(pl.col(c).cast(pl.String) if mixed else pl.col(c) for c in cells),
+    )
+    long = apart.unpivot(
+        on=cells, index=[*(f"#{o}" for o in wanted), *PLACE], variable_name="#name", value_name="#value"
+    )
     held = pl.String() if mixed or not cells else schema[cells[0]]
     said = pl.col("#value").is_not_null()
     if held == pl.String:
-        said = said & (pl.col("#value").str.strip_chars() != "") & ~pl.col("#value").str.strip_chars().is_in(list(wide.missing))
+        said = (
+            said
+            & (pl.col("#value").str.strip_chars() != "")
+            & ~pl.col("#value").str.strip_chars().is_in(list(wide.missing))
+        )
     elif held.is_float():
         said = said & pl.col("#value").is_not_nan()
     unread = pl.col("#fault").is_not_null() & (pl.col("#name") == (cells[0] if cells else ""))
     value = _read(held, types[wide.value], Column(column="#value", scale=wide.scale)).alias(wide.value)
-    return long.filter(said | unread).select(*(pl.col(f"#{o}").alias(o) for o in wanted), pl.col("#name").alias(wide.name), value, *place)
+    return long.filter(said | unread).select(
+        *(pl.col(f"#{o}").alias(o) for o in wanted), pl.col("#name").alias(wide.name), value, *place
+    )
 
 
 def _read(given: pl.DataType, wanted: pl.DataType | type[pl.DataType], column: Column) -> pl.Expr:
@@ -93,13 +111,23 @@ def _read(given: pl.DataType, wanted: pl.DataType | type[pl.DataType], column: C
         written = value.cast(pl.String).str.strip_chars()
         day_only = column.format is None or not any(f in column.format for f in ("%H", "%T", "%s", "%z"))
         # a day is read at its first, for %Y%m alone is none
-        read = _day(written, column.format) if day_only else written.str.to_datetime(column.format, time_unit="us", time_zone="UTC", strict=False)
+        read = (
+            _day(written, column.format)
+            if day_only
+            else written.str.to_datetime(column.format, time_unit="us", time_zone="UTC", strict=False)
+        )
         read = read if moments and not day_only else read.cast(pl.Date)
         read = read.dt.month_end() if column.month_end else read
-        return pl.coalesce(read.dt.to_string("%Y-%m-%dT%H:%M:%S%.6fZ" if moments and not day_only else "%Y-%m-%d"), written)
+        return pl.coalesce(
+            read.dt.to_string("%Y-%m-%dT%H:%M:%S%.6fZ" if moments and not day_only else "%Y-%m-%d"), written
+        )
     if column.scale != 1.0:
-        number = value.cast(pl.Float64, strict=False) if not text else value.str.strip_chars().cast(pl.Float64, strict=False)
-        scaled = number / (1 / column.scale) if column.scale < 1 else number * column.scale  # by 100 and not by 0.01, which no binary number is
+        number = (
+            value.cast(pl.Float64, strict=False) if not text else value.str.strip_chars().cast(pl.Float64, strict=False)
+        )
+        scaled = (
+            number / (1 / column.scale) if column.scale < 1 else number * column.scale
+        )  # by 100 and not by 0.01, which no binary number is
         return pl.coalesce(scaled.cast(pl.String), value) if text else scaled
     return value
 

@@ -11,7 +11,9 @@ from resources.sources.rows import ACTIONS, FIELDS, typed
 
 Read = tuple[pl.DataFrame, pl.DataFrame | None]
 PLACE = {"file": pl.col("#file"), "line": pl.col("#line"), "shape": pl.col("#fault"), "content": pl.col("#content")}
-SAID = pl.coalesce("content", pl.concat_str([pl.col(f).fill_null("") for f in FIELDS], separator=","))  # in the order in which a person may release it
+SAID = pl.coalesce(
+    "content", pl.concat_str([pl.col(f).fill_null("") for f in FIELDS], separator=",")
+)  # in the order in which a person may release it
 
 
 def wiki(path: Path, root: Path) -> Read:
@@ -22,12 +24,21 @@ def wiki(path: Path, root: Path) -> Read:
         volume=_whole("volume"), adj_close=pl.lit(None, pl.String), **PLACE,
     )  # fmt: skip
     cash, ratio = (pl.col(c).cast(pl.Float64, strict=False) for c in ("ex-dividend", "split_ratio"))
-    told = found.select(symbol="ticker", session=_day("date"), cash=cash, ratio=ratio, file="#file", line="#line").filter(pl.col("session").is_not_null())
+    told = found.select(
+        symbol="ticker", session=_day("date"), cash=cash, ratio=ratio, file="#file", line="#line"
+    ).filter(pl.col("session").is_not_null())
     paid = told.filter(pl.col("cash") > 0).with_columns(kind=pl.lit("dividend"))
-    split = told.filter((pl.col("ratio") > 0) & (pl.col("ratio") != 1)).with_columns(kind=pl.lit("split"), cash=pl.lit(None, pl.Float64))
+    split = told.filter((pl.col("ratio") > 0) & (pl.col("ratio") != 1)).with_columns(
+        kind=pl.lit("split"), cash=pl.lit(None, pl.Float64)
+    )
     parts = [Fraction(r).limit_denominator(1000) for r in split["ratio"]]
-    split = split.with_columns(numerator=pl.Series([p.numerator for p in parts], dtype=pl.Int64), denominator=pl.Series([p.denominator for p in parts], dtype=pl.Int64))
-    actions = pl.concat([split, paid], how="diagonal").with_columns(value=pl.lit(None, pl.Float64), counterpart=pl.lit(None, pl.String))
+    split = split.with_columns(
+        numerator=pl.Series([p.numerator for p in parts], dtype=pl.Int64),
+        denominator=pl.Series([p.denominator for p in parts], dtype=pl.Int64),
+    )
+    actions = pl.concat([split, paid], how="diagonal").with_columns(
+        value=pl.lit(None, pl.Float64), counterpart=pl.lit(None, pl.String)
+    )
     return prices.with_columns(content=SAID), typed(actions, ACTIONS).sort("session", "symbol", "kind")
 
 
@@ -45,8 +56,12 @@ def yahoo(path: Path, root: Path) -> Read:
     )  # fmt: skip
     rows = rows.sort("label", maintain_order=True, nulls_last=True)
     own = rows.with_columns(adj_close="close")
-    carried = (pl.col("close").cast(pl.Float64, strict=False) * pl.col("ratio") / pl.col("ratio").shift(-1)).cast(pl.String)
-    before = rows.with_columns(adj_close=carried, label=pl.col("label").shift(-1)).filter(pl.col("label").is_not_null() & pl.col("ratio").is_finite() & pl.col("shape").is_null())
+    carried = (pl.col("close").cast(pl.Float64, strict=False) * pl.col("ratio") / pl.col("ratio").shift(-1)).cast(
+        pl.String
+    )
+    before = rows.with_columns(adj_close=carried, label=pl.col("label").shift(-1)).filter(
+        pl.col("label").is_not_null() & pl.col("ratio").is_finite() & pl.col("shape").is_null()
+    )
     return pl.concat([own, before]).with_columns(content=SAID).select("label", *FIELDS, *PLACE), None
 
 

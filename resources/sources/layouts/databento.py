@@ -23,8 +23,17 @@ def actions(path: Path, root: Path, earlier: Sequence[Path]) -> pl.DataFrame:
     found = sheet(path, root).collect()
     wanted = (*FIELDS.values(), "event_date", "ts_record", "event_action")
     found = found.with_columns(pl.lit(None, pl.String).alias(c) for c in wanted if c not in found.columns)
-    named = {ours: pl.col(theirs) for ours, theirs in FIELDS.items()} | {"session": pl.coalesce("ex_date", "event_date")}
+    named = {ours: pl.col(theirs) for ours, theirs in FIELDS.items()} | {
+        "session": pl.coalesce("ex_date", "event_date")
+    }
     moment = pl.col("ts_record").str.to_datetime(strict=False, time_unit="us", time_zone="UTC")
     return found.select(
-        **named, factor=pl.lit(None, pl.Float64), withdrawn=pl.col("event_action").is_in(GONE).fill_null(value=False), known_at=moment, file="#file", line="#line", fault="#fault", content="#content"
+        **named,
+        factor=pl.lit(None, pl.Float64),
+        withdrawn=pl.col("event_action").is_in(GONE).fill_null(value=False),
+        known_at=moment,
+        file="#file",
+        line="#line",
+        fault="#fault",
+        content="#content",
     )

@@ -42,8 +42,21 @@ def bars(path: Path, root: Path, earlier: Sequence[Path]) -> pl.DataFrame:
     quotes = len(columns) > 6
     found = sheet(path, root, columns).collect()
     perpetual = pl.col("#file").str.ends_with("_perp.csv")
-    name = pl.format("{}{}{}", pl.lit(symbol), pl.when(perpetual).then(pl.lit(".PERP")).otherwise(pl.lit("")), pl.lit(".MID" if quotes and market not in QUOTES_ONLY else ""))
-    middle = {c: (pl.col(f"bid {c}").cast(pl.Float64, strict=False) + pl.col(f"ask {c}").cast(pl.Float64, strict=False)) / 2 for c in PRICES} if quotes else {c: pl.col(c) for c in PRICES}
+    name = pl.format(
+        "{}{}{}",
+        pl.lit(symbol),
+        pl.when(perpetual).then(pl.lit(".PERP")).otherwise(pl.lit("")),
+        pl.lit(".MID" if quotes and market not in QUOTES_ONLY else ""),
+    )
+    middle = (
+        {
+            c: (pl.col(f"bid {c}").cast(pl.Float64, strict=False) + pl.col(f"ask {c}").cast(pl.Float64, strict=False))
+            / 2
+            for c in PRICES
+        }
+        if quotes
+        else {c: pl.col(c) for c in PRICES}
+    )
     return found.select(
         ts=_ts(path.name) + BEHIND_UTC.get(market, timedelta(0)), venue=pl.lit(market), symbol=name, seconds=pl.lit(SECONDS[resolution]), **middle,
         volume=pl.lit(None, pl.Float64) if quotes else pl.col("volume"), file="#file", line="#line", fault=_fault(quotes=quotes), content="#content",
@@ -53,14 +66,20 @@ def bars(path: Path, root: Path, earlier: Sequence[Path]) -> pl.DataFrame:
 def _columns(path: Path) -> tuple[str, ...]:
     first = sheet(path, None, ("time", *PRICES, "volume")).collect()
     trades = first["#fault"].null_count() or first.is_empty()
-    return ("time", *PRICES, "volume") if trades else ("time", *(f"bid {c}" for c in (*PRICES, "size")), *(f"ask {c}" for c in (*PRICES, "size")))
+    return (
+        ("time", *PRICES, "volume")
+        if trades
+        else ("time", *(f"bid {c}" for c in (*PRICES, "size")), *(f"ask {c}" for c in (*PRICES, "size")))
+    )
 
 
 def _ts(name: str) -> pl.Expr:
     if day := _DAY.match(name):
         midnight = pl.lit(day[1]).str.to_datetime("%Y%m%d", time_unit="us", time_zone="UTC", strict=False)
         return midnight + pl.duration(milliseconds=pl.col("time").cast(pl.Int64, strict=False))
-    return pl.col("time").str.to_datetime("%Y%m%d %H:%M", time_unit="us", time_zone="UTC", strict=False).cast(UTC_MICROS)
+    return (
+        pl.col("time").str.to_datetime("%Y%m%d %H:%M", time_unit="us", time_zone="UTC", strict=False).cast(UTC_MICROS)
+    )
 
 
 def _fault(*, quotes: bool) -> pl.Expr:

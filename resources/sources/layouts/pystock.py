@@ -14,10 +14,35 @@ GAP = timedelta(days=7)  # a name that follows within a week took the symbol ove
 def listings(path: Path, root: Path, earlier: Sequence[Path]) -> pl.DataFrame:
     """Rows of securities: listed under its name from the first capture on, delisted the day after the last unless that is the file's last, or another name of the symbol goes on. Gaps within a span are not told."""
     del earlier
-    found = sheet(path, root).collect().select("symbol", "name", first=pl.col("first_capture").cast(pl.Date), last=pl.col("last_capture").cast(pl.Date), file="#file", line="#line")
+    found = (
+        sheet(path, root)
+        .collect()
+        .select(
+            "symbol",
+            "name",
+            first=pl.col("first_capture").cast(pl.Date),
+            last=pl.col("last_capture").cast(pl.Date),
+            file="#file",
+            line="#line",
+        )
+    )
     other = found.select("symbol", other_first="first", other_last="last")
-    carried = found.join(other, on="symbol").filter((pl.col("other_last") > pl.col("last")) & (pl.col("other_first") <= pl.col("last") + GAP)).select("line").unique()
-    begun = found.select(session="first", symbol="symbol", name="name", status=pl.lit("listed"), file="file", line="line")
+    carried = (
+        found.join(other, on="symbol")
+        .filter((pl.col("other_last") > pl.col("last")) & (pl.col("other_first") <= pl.col("last") + GAP))
+        .select("line")
+        .unique()
+    )
+    begun = found.select(
+        session="first", symbol="symbol", name="name", status=pl.lit("listed"), file="file", line="line"
+    )
     ended = found.filter(pl.col("last") < pl.col("last").max()).join(carried, on="line", how="anti")
-    over = ended.select(session=pl.col("last") + timedelta(days=1), symbol="symbol", name="name", status=pl.lit("delisted"), file="file", line="line")
+    over = ended.select(
+        session=pl.col("last") + timedelta(days=1),
+        symbol="symbol",
+        name="name",
+        status=pl.lit("delisted"),
+        file="file",
+        line="line",
+    )
     return pl.concat([begun, over])

@@ -37,9 +37,17 @@ def sheet(path: Path, root: Path | None = None, header: Sequence[str] | None = N
         if path.suffix == ".parquet":
             found = pl.scan_parquet(path, row_index_name="#line", row_index_offset=1)
             found.collect_schema()
-            place = {"#file": pl.lit(file), "#line": pl.col("#line").cast(pl.Int64), "#fault": pl.lit(None, pl.String), "#content": pl.lit(None, pl.String)}
+            place = {
+                "#file": pl.lit(file),
+                "#line": pl.col("#line").cast(pl.Int64),
+                "#fault": pl.lit(None, pl.String),
+                "#content": pl.lit(None, pl.String),
+            }
             return found.with_columns(**place)
-        parts = [_sheet(text, f"{file}/{member}" if member else file, member or path.name, header) for member, text in members(path)]
+        parts = [
+            _sheet(text, f"{file}/{member}" if member else file, member or path.name, header)
+            for member, text in members(path)
+        ]
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, pl.exceptions.PolarsError) as error:
         raise CaptureUnreadable(f"{path}: not readable ({error}); fetch it again") from error
     if not parts:
@@ -67,7 +75,9 @@ def members(path: Path) -> Iterator[tuple[str, str]]:
     with zipfile.ZipFile(path) as archive:
         for member in sorted(archive.infolist(), key=lambda m: m.filename):
             if member.file_size > MAX_BYTES:
-                raise CaptureUnreadable(f"{path}: {member.filename} would unpack to {member.file_size:,} bytes, the limit is {MAX_BYTES:,}")
+                raise CaptureUnreadable(
+                    f"{path}: {member.filename} would unpack to {member.file_size:,} bytes, the limit is {MAX_BYTES:,}"
+                )
             if not member.is_dir():
                 yield member.filename, archive.read(member).decode("utf-8-sig", errors="replace")
 
@@ -82,18 +92,36 @@ def _sheet(text: str, file: str, name: str, header: Sequence[str] | None) -> pl.
 
 def delimited(text: str, header: Sequence[str] | None = None) -> pl.DataFrame:
     """Comma separated lines; the first names the columns where `header` does not. Quotes as in RFC 4180. Raises CaptureUnreadable where no columns are named, or one twice."""
-    rows = _quoted(text) if '"' in text else lines(text).select("line", cells=pl.col("content").str.split(","), fault=pl.lit(None, pl.String))
+    rows = (
+        _quoted(text)
+        if '"' in text
+        else lines(text).select("line", cells=pl.col("content").str.split(","), fault=pl.lit(None, pl.String))
+    )
     if rows.is_empty() and not header:
         raise CaptureUnreadable("has no line")
-    columns = [c.strip() for c in header] if header else [c.strip() or f"column {n}" for n, c in enumerate(rows["cells"][0], 1)]
+    columns = (
+        [c.strip() for c in header]
+        if header
+        else [c.strip() or f"column {n}" for n, c in enumerate(rows["cells"][0], 1)]
+    )
     if len(set(columns)) < len(columns):
         raise CaptureUnreadable(f"columns are named twice: {sorted({c for c in columns if columns.count(c) > 1})}")
     rows = rows if header else rows.slice(1)
     count = pl.col("cells").list.len()
-    wrong = pl.coalesce("fault", pl.when(count != len(columns)).then(pl.format("has {} fields instead of {}", count, pl.lit(len(columns)))))
+    wrong = pl.coalesce(
+        "fault",
+        pl.when(count != len(columns)).then(pl.format("has {} fields instead of {}", count, pl.lit(len(columns)))),
+    )
     rows = rows.with_columns(fault=wrong)
-    cells = (pl.when(pl.col("fault").is_null()).then(pl.col("cells").list.get(n, null_on_oob=True)).alias(c) for n, c in enumerate(columns))
-    place = {"#line": pl.col("line"), "#fault": pl.col("fault"), "#content": pl.when(pl.col("fault").is_not_null()).then(pl.col("cells").list.join(","))}
+    cells = (
+        pl.when(pl.col("fault").is_null()).then(pl.col("cells").list.get(n, null_on_oob=True)).alias(c)
+        for n, c in enumerate(columns)
+    )
+    place = {
+        "#line": pl.col("line"),
+        "#fault": pl.col("fault"),
+        "#content": pl.when(pl.col("fault").is_not_null()).then(pl.col("cells").list.join(",")),
+    }
     return rows.select(*cells, **place)
 
 
@@ -128,7 +156,9 @@ def json_lines(text: str) -> pl.DataFrame:
         except msgspec.DecodeError:
             found.append({"#line": number, "#fault": "is no JSON object", "#content": line})
     columns = dict.fromkeys(c for record in found for c in record if c not in PLACE)
-    return pl.DataFrame(found, schema={**dict.fromkeys(columns, pl.String), **{c: t for c, t in PLACE.items() if c != "#file"}})
+    return pl.DataFrame(
+        found, schema={**dict.fromkeys(columns, pl.String), **{c: t for c, t in PLACE.items() if c != "#file"}}
+    )
 
 
 def _flat(record: dict[str, object], prefix: str = "") -> Iterator[tuple[str, str | None]]:
@@ -136,4 +166,7 @@ def _flat(record: dict[str, object], prefix: str = "") -> Iterator[tuple[str, st
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
+            yield (
+                f"{prefix}{name}",
+                value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode(),
+            )

@@ -16,7 +16,9 @@ YEAR = {"net_income": 400.0, "eps_diluted": 4.0, "equity": 2000.0, "assets": 500
 FEBRUARY = CUTS.of(date(2016, 2, 19))
 
 
-def read(path: Path, rows: list[list[dict[str, object]]], **more: list[dict[str, object]]) -> dict[date, Mapping[str, float | None]]:
+def read(
+    path: Path, rows: list[list[dict[str, object]]], **more: list[dict[str, object]]
+) -> dict[date, Mapping[str, float | None]]:
     """What is known of member 1 in each of the first eight sessions; a range being its days."""
     store = history(path, **{"universe": [member(1)], "filings": [r for report in rows for r in report], **more})
     ranged = fundamentals(store, CUTS, NAME, DAYS[:8])
@@ -47,7 +49,11 @@ def test_a_filing_counts_from_the_first_cut_that_knew_it(tmp_path: Path) -> None
 
 def test_a_withdrawn_filing_leaves_the_one_before(tmp_path: Path) -> None:
     """What is taken back counts no more from the cut that knew it."""
-    rows = [filing("S1", FY14, FEBRUARY, YEAR), filing("S1", FY15, FEBRUARY, {"equity": 1.0}), filing("S1", FY15, known(DAYS[3]), {"equity": 1.0}, withdrawn=True)]
+    rows = [
+        filing("S1", FY14, FEBRUARY, YEAR),
+        filing("S1", FY15, FEBRUARY, {"equity": 1.0}),
+        filing("S1", FY15, known(DAYS[3]), {"equity": 1.0}, withdrawn=True),
+    ]
     assert [r["book"] for r in read(tmp_path, rows).values()] == [1.0] * 3 + [2000.0] * 5
 
 
@@ -65,7 +71,9 @@ def test_trailing_earnings_where_all_quarters_are_there(tmp_path: Path) -> None:
         quarter(Q1, known(DAYS[4]), "Q2", 150.0), quarter(date(2015, 3, 31), known(DAYS[6]), "Q2", 80.0),
         quarter(DAYS[7], known(DAYS[0]), "Q3", 1e9),  # a report on a period that is not over is none
     ]  # fmt: skip
-    assert [r["earnings"] for r in read(tmp_path, rows).values()] == pytest.approx([400.0] * 2 + [430.0] * 2 + [400.0] * 2 + [500.0] * 2)
+    assert [r["earnings"] for r in read(tmp_path, rows).values()] == pytest.approx(
+        [400.0] * 2 + [430.0] * 2 + [400.0] * 2 + [500.0] * 2
+    )
 
 
 def test_shares_are_those_of_the_session(tmp_path: Path) -> None:
@@ -79,7 +87,9 @@ def test_shares_are_those_of_the_session(tmp_path: Path) -> None:
         {**split, "session": DAYS[1], "kind": "dividend", "numerator": None, "denominator": None, "cash": Decimal(1)},
     ]  # fmt: skip
     older = filing("S2", FY14, CUTS.of(date(2015, 4, 1)), YEAR)  # for this one, earlier splits are read
-    found = read(tmp_path, [filing("S1", FY15, FEBRUARY, YEAR), older], actions=actions, universe=[member(1), member(2)])
+    found = read(
+        tmp_path, [filing("S1", FY15, FEBRUARY, YEAR), older], actions=actions, universe=[member(1), member(2)]
+    )
     assert [r["shares"] for r in found.values()] == pytest.approx([100.0] * 3 + [200.0] * 2 + [600.0] + [200.0] * 2)
 
 
@@ -88,7 +98,10 @@ def test_what_is_old_or_small_says_nothing(tmp_path: Path) -> None:
     end = DAYS[4] - timedelta(days=450)
     found = read(tmp_path, [filing("S1", end, FEBRUARY, YEAR)])
     assert [r["book"] for r in found.values()] == [2000.0] * 5 + [None] * 3
-    odd = [filing("S1", Q1, known(DAYS[n]), {"net_income": 5.0, "eps_diluted": eps}, period="Q1") for n, eps in ((1, 0.04), (2, -4.0))]
+    odd = [
+        filing("S1", Q1, known(DAYS[n]), {"net_income": 5.0, "eps_diluted": eps}, period="Q1")
+        for n, eps in ((1, 0.04), (2, -4.0))
+    ]
     found = read(tmp_path / "odd", [filing("S1", FY15, FEBRUARY, YEAR), *odd])
     assert [r["shares"] for r in found.values()] == [100.0] * 8
 
@@ -99,8 +112,17 @@ def test_whose_a_filing_is_its_symbol_tells_by_the_day_of_filing(tmp_path: Path)
         listing(1, "AB.C"), listing(1, "NEW", session=date(2016, 3, 1)), listing(2, "AB.C", session=date(2016, 3, 10)),
         listing(3, "LATE", at=known(DAYS[3])),
     ]  # fmt: skip
-    rows = [filing("AB-C", FY15, FEBRUARY, YEAR), filing("AB-C", Q1, known(DAYS[1]), {"equity": 7.0}, period="Q1"), filing("LATE", FY15, FEBRUARY, {"equity": 3.0})]
-    store = history(tmp_path, universe=[member(sid) for sid in (1, 2, 3)], filings=[r for report in rows for r in report], listings=listings)
+    rows = [
+        filing("AB-C", FY15, FEBRUARY, YEAR),
+        filing("AB-C", Q1, known(DAYS[1]), {"equity": 7.0}, period="Q1"),
+        filing("LATE", FY15, FEBRUARY, {"equity": 3.0}),
+    ]
+    store = history(
+        tmp_path,
+        universe=[member(sid) for sid in (1, 2, 3)],
+        filings=[r for report in rows for r in report],
+        listings=listings,
+    )
     ranged = fundamentals(store, CUTS, NAME, DAYS[:5])
     assert ranged.equals(pl.concat([fundamentals(store, CUTS, NAME, [s]) for s in DAYS[:5]]))
     book = {sid: ranged.filter(sid=sid).sort("session")["book"].to_list() for sid in (1, 2, 3)}

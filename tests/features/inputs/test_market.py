@@ -10,9 +10,20 @@ from quant_assets.features.inputs.market import market_return
 from tests.features.small_history import CUTS, DAYS, NAME, bar, history, known, member
 
 
-def action(sid: int, n: int, kind: str, *, late: int = 0, withdrawn: bool = False, **values: object) -> dict[str, object]:
+def action(
+    sid: int, n: int, kind: str, *, late: int = 0, withdrawn: bool = False, **values: object
+) -> dict[str, object]:
     """An action with ex-session n, known at its cut or so many days later."""
-    return {"sid": sid, "session": DAYS[n], "kind": kind, "origin": "declared", "confidence": 1.0, "withdrawn": withdrawn, "known_at": known(DAYS[n], late), **values}
+    return {
+        "sid": sid,
+        "session": DAYS[n],
+        "kind": kind,
+        "origin": "declared",
+        "confidence": 1.0,
+        "withdrawn": withdrawn,
+        "known_at": known(DAYS[n], late),
+        **values,
+    }
 
 
 def test_the_mean_over_the_members_by_hand(tmp_path: Path) -> None:
@@ -42,7 +53,11 @@ def test_what_is_learnt_later_changes_nothing(tmp_path: Path) -> None:
         bar(2, DAYS[2], 12.0, late=1),  # late: there as the close before day 3
         bar(2, DAYS[3], 13.0, late=1, withdrawn=True),
     ]
-    actions = [action(1, 4, "split", numerator=3, denominator=1, late=3), action(1, 2, "dividend", cash=Decimal("1.0")), action(1, 2, "dividend", cash=Decimal("1.0"), late=2, withdrawn=True)]
+    actions = [
+        action(1, 4, "split", numerator=3, denominator=1, late=3),
+        action(1, 2, "dividend", cash=Decimal("1.0")),
+        action(1, 2, "dividend", cash=Decimal("1.0"), late=2, withdrawn=True),
+    ]
     store = history(tmp_path, bars=bars, actions=actions, universe=[member(1), member(2)])
     expected = {
         DAYS[1]: (101 / 100 + 11 / 10) / 2 - 1,
@@ -59,5 +74,7 @@ def test_what_is_learnt_later_changes_nothing(tmp_path: Path) -> None:
 
 def test_without_members_there_is_no_market(tmp_path: Path) -> None:
     """Before the universe begins there is no value."""
-    store = history(tmp_path, bars=[bar(1, s, 10.0) for s in DAYS[:5]], universe=[member(1, DAYS[3], at=known(DAYS[3]))])
+    store = history(
+        tmp_path, bars=[bar(1, s, 10.0) for s in DAYS[:5]], universe=[member(1, DAYS[3], at=known(DAYS[3]))]
+    )
     assert market_return(store, CUTS, NAME, DAYS[:5])["session"].to_list() == DAYS[3:5]
