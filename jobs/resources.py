@@ -66,6 +66,7 @@ def build(ws: Workspace) -> dict[str, Any]:
         "clock": clock,
         "ledger": ws.ledger,
         "source": ws.source,
+        "evidence": ws.deployment.evidence,
         "feeds": ws.feeds,
         "cuts": ws.cuts,
         "brokers": ws.brokers,

@@ -108,6 +108,7 @@ def arrive(ws: "Workspace", last: date, now: datetime, progress: Progress = quie
                 pending(source, ws.store, last),
                 ws.cuts.calendar,
                 progress,
+                ws.deployment.evidence,
             )
 
 

@@ -9,6 +9,7 @@ import msgspec
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.intraday import OnBars
 from quant_assets.market_data.datasets import dataset
+from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.records import Book, Frozen
 from quant_assets.signals.strategy import Strategy
 from resources.packages import load_packages
@@ -17,7 +18,7 @@ DEFAULT = Path(__file__).with_name("deployment.yaml")
 
 
 class Deployment(Frozen, frozen=True):
-    """One source of daily bars, the feeds of other datasets, the strategies, the books. `clock`: session (a historical paper run) or system. `start`: the first session traded day by day. `packages`: modules of your own that declare feature sets. `bars`: feature sets on intraday bars."""
+    """One source of daily bars, the feeds of other datasets, the strategies, the books. `clock`: session (a historical paper run) or system. `start`: the first session traded day by day. `packages`: modules of your own that declare feature sets. `bars`: feature sets on intraday bars. `evidence`: what must be known before an action that nobody declared counts."""
 
     source: dict[str, Any]
     strategies: tuple[Strategy, ...]
@@ -28,6 +29,7 @@ class Deployment(Frozen, frozen=True):
     feeds: tuple[dict[str, Any], ...] = ()
     packages: tuple[str, ...] = ()
     bars: tuple[OnBars, ...] = ()
+    evidence: Evidence = EVIDENCE
 
     def strategy(self, name: str) -> Strategy:
         """The strategy of that name. Raises ConfigurationError listing those that exist."""

@@ -8,6 +8,7 @@ import dagster as dg
 from quant_assets.assets import OWNERS, merged, result, sessions_of, staged
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.datasets import Dataset
+from quant_assets.market_data.evidence import Evidence
 from quant_assets.market_data.ingest import ingest, pending
 from quant_assets.market_data.quality import gate
 from quant_assets.market_data.restatements import watching
@@ -42,6 +43,7 @@ def build(sessions: dg.PartitionsDefinition[str], fed: Sequence[Dataset] = ()) -
         store: dg.ResourceParam[Store],
         ledger: dg.ResourceParam[Ledger],
         source: dg.ResourceParam[MarketDataSource],
+        evidence: dg.ResourceParam[Evidence],
         cuts: dg.ResourceParam[Cuts],
         clock: dg.ResourceParam[Clock],
         notifier: dg.ResourceParam[Notifier],
@@ -49,7 +51,13 @@ def build(sessions: dg.PartitionsDefinition[str], fed: Sequence[Dataset] = ()) -
         days = sessions_of(context)
         with watching(store, cuts, notifier, days[-1]):
             report = ingest(
-                source, store, ledger.latest_cut(), clock.now(), pending(source, store, days[-1]), cuts.calendar
+                source,
+                store,
+                ledger.latest_cut(),
+                clock.now(),
+                pending(source, store, days[-1]),
+                cuts.calendar,
+                evidence=evidence,
             )
         for name, table in described.items():
             column = "capture" if table is QUARANTINE else "session"

@@ -11,6 +11,9 @@ from quant_assets.market_data.calendars import Calendar
 
 SAME_CLOSE = 0.02  # closes of one session that differ by more are not of one instrument, where the name says so too
 REUSE_AFTER = 20  # sessions without a bar after which another name under an old symbol is another instrument
+REOPENS_WITHIN = (
+    252  # sessions, a year, after which a symbol without a name that absence alone had ended is taken for another one
+)
 CONTINUES_WITHIN = timedelta(days=10)  # a symbol change shows within these days, or not at all
 
 
@@ -54,7 +57,8 @@ def identify(
     `delisted`: sid, ended, as the vendor declared; `last_session(sid)`: its last bar.
 
     A symbol keeps its instrument unless its name changed and a session known before now closes elsewhere (replaced), or it
-    comes back under another name after a long gap or a declared delisting (reused). A new symbol continues an instrument of the same name whose
+    comes back under another name after a long gap or a declared delisting (reused); where the vendor gives no names, after a
+    year, for a halt is no death. A new symbol continues an instrument of the same name whose
     symbol has just vanished, if the closes of their common sessions agree; of share classes only the one that vanished.
     """
     listed_as = (
@@ -81,12 +85,12 @@ def identify(
     replaced = set(moved.filter((pl.col("close") / pl.col("was") - 1).abs() > SAME_CLOSE)["symbol"].to_list())
     silent = symbols.filter(pl.col("sid").is_not_null() & ~pl.col("sid").is_in(recent.implode()))
     nameless = pl.col("name").is_null() | pl.col("old_name").is_null()
-    other = silent.filter(pl.when(nameless).then(~pl.col("listed")).otherwise(renamed))
+    other = silent.filter(pl.when(nameless).then(~pl.col("listed")).otherwise(renamed)).with_columns(nameless=nameless)
     dead = symbols.join(delisted, on="sid").filter((pl.col("first") >= pl.col("ended")) & (nameless | renamed))
     reused = set(dead["symbol"].to_list()) | {
         s
-        for s, sid, first in other.select("symbol", "sid", "first").iter_rows()
-        if _gap(calendar, last_session(sid), first) > REUSE_AFTER
+        for s, sid, first, unnamed in other.select("symbol", "sid", "first", "nameless").iter_rows()
+        if _gap(calendar, last_session(sid), first) > (REOPENS_WITHIN if unnamed else REUSE_AFTER)
     }
     # a symbol that means another instrument now leaves its old one free to be found under a new symbol
     alive = held.filter(

@@ -11,6 +11,7 @@ from quant_assets.errors import CaptureUnreadable
 from quant_assets.market_data import actions, datasets, listings
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.datasets import dataset
+from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.identity import REUSE_AFTER, Identified, identify
 from quant_assets.market_data.known import SAYS, Known
 from quant_assets.market_data.observations import Observations, Stamp, turned_away
@@ -32,13 +33,15 @@ def ingest(
     labels: Sequence[date],
     calendar: Calendar,
     progress: Progress = quiet,
+    evidence: Evidence = EVIDENCE,
 ) -> StageReport:
     """Take in the captures of `labels`, ascending; those taken in before, byte for byte, and those that arrive after `now`, are passed over.
 
-    `cuts_latest`: the latest cut that anything has read; what was declared known by then is known at `now`.
+    `cuts_latest`: the latest cut that anything has read; what was declared known by then is known at `now`. `evidence`: what
+    must be known before an action that nobody declared counts.
     An unreadable capture is named in the report, which is then `refused`, and the others go on.
     """
-    known = Known(store, source.name, calendar)
+    known = Known(store, source.name, calendar, evidence)
     others = Observations(store)
     batch: list[Absorbed] = []
     numbers: dict[str, float] = dict.fromkeys(COUNTED, 0.0)

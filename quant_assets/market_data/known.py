@@ -12,14 +12,15 @@ import polars as pl
 
 from quant_assets.contract import Table
 from quant_assets.market_data.calendars import Calendar
+from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.identity import REUSE_AFTER
 from quant_assets.ports import Store
 from quant_assets.records import Capture
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS, QUARANTINE
 
-WINDOW = REUSE_AFTER + 5  # sessions held in memory between commits
+WINDOW = REUSE_AFTER + 5  # sessions held in memory between commits, beside those that absence is counted over
 THIN = 0.8  # of the median row count of the sessions before: fewer rows say nothing about who is absent
-ABSENT_FOR = 3  # good sessions without a bar end a listing
+UNLISTED_FOR = 3  # good sessions without a bar end a name that the vendor lists no more
 SAYS = ("symbol", "open", "high", "low", "close", "volume")  # what a bar says; a version that says the same is a no-op
 _BAR = ("sid", "session", *SAYS, "withdrawn")
 
@@ -27,8 +28,11 @@ _BAR = ("sid", "session", *SAYS, "withdrawn")
 class Known:
     """Instruments, actions and the bars of recent sessions, each in its latest version."""
 
-    def __init__(self, store: Store, source: str, calendar: Calendar) -> None:
+    def __init__(self, store: Store, source: str, calendar: Calendar, evidence: Evidence = EVIDENCE) -> None:
         self._store = store
+        self.evidence = evidence
+        self._window = WINDOW + evidence.delisted_after
+        self._silent: dict[int, date | None] = {}  # the last bar of listed names that had none in the latest session
         self._calendar = calendar
         captures = store.read(CAPTURES, as_of=None)
         ours = captures.filter(pl.col("source") == source)
@@ -50,7 +54,7 @@ class Known:
             first = None
         else:
             last: date = self._done["capture"].max()  # pyright: ignore[reportAssignmentType]  # see above
-            first = self._calendar.shift(self._calendar.on_or_before(last), 1 - WINDOW)
+            first = self._calendar.shift(self._calendar.on_or_before(last), 1 - self._window)
         bars = self._store.read(BARS, as_of=None, first=first)
         self._stored_until = bars["session"].max()  # pyright: ignore[reportAttributeAccessIssue]  # see above
         for (day,), rows in self._finished(BARS, bars).partition_by("session", as_dict=True).items():
@@ -98,7 +102,7 @@ class Known:
         """The last session for which the instrument has a bar in force."""
         days = sorted(self._days, reverse=True)
         held = next((d for d in days if (self.trading(d) == sid).any()), None)
-        if held is not None and held in days[:WINDOW]:
+        if held is not None and held in days[: self._window]:
             return held
         stored = _latest(
             self._finished(BARS, self._store.read(BARS, as_of=None, where={"sid": sid})), "session"
@@ -108,17 +112,20 @@ class Known:
             default=None,
         )
 
-    def absent(self, session: date) -> pl.Series:
-        """Sids listed but without a bar in the last `ABSENT_FOR` good sessions up to `session`; none where `session` itself is thin."""
-        sessions = self._calendar.between(self._calendar.shift(session, -REUSE_AFTER), session)
-        traded = {s: sids for s in sessions if len(sids := self.trading(s))}
-        enough = THIN * median(map(len, traded.values())) if traded else 0.0
-        good = [s for s, sids in traded.items() if len(sids) >= enough][-ABSENT_FOR:]
+    def absent(self, session: date, sessions: int) -> pl.Series:
+        """Sids listed but without a bar in the last `sessions` good sessions up to `session`; none where `session` itself is thin, or where so many are not known."""
+        spanned = self._calendar.between(self._calendar.shift(session, -REUSE_AFTER - sessions), session)
+        counts = {s: n for s in spanned if (n := len(self.trading(s)))}
+        usual = [n for s, n in counts.items() if s in spanned[-REUSE_AFTER - 1 :]]
+        enough = THIN * median(usual) if usual else 0.0
+        good = [s for s, n in counts.items() if n >= enough][-sessions:]
         listed = self.instruments.filter(pl.col("listed"))["sid"]
-        if len(good) < ABSENT_FOR or good[-1] != session:
+        if len(good) < sessions or good[-1] != session:
             return listed.clear()
-        seen = pl.concat([traded[s] for s in good])
-        return listed.filter(~listed.is_in(seen.implode()))
+        missing = listed.filter(~listed.is_in(self.trading(session).implode()))
+        self._silent = {sid: self._silent.get(sid) or self.last_session(sid) for sid in missing}
+        long = [(at := self._silent[sid]) is None or at < good[0] for sid in missing]
+        return missing.filter(pl.Series(long, dtype=pl.Boolean))
 
     def learn(self, table: Table, rows: pl.DataFrame) -> None:
         """Take in new versions."""
@@ -135,6 +142,8 @@ class Known:
                 kept = self.day(day).join(news, on="sid", how="anti")  # pyright: ignore[reportArgumentType]  # the key is a date
                 self._days[day] = pl.concat([kept, news])  # pyright: ignore[reportArgumentType]  # see above
                 self._trading.pop(day, None)  # pyright: ignore[reportArgumentType, reportCallIssue]  # see above
+            for sid in rows["sid"].filter(rows["sid"].is_in(list(self._silent))) if self._silent else ():
+                del self._silent[sid]
 
     def done(self, capture: Capture, moment: datetime) -> None:
         """Mark a capture as absorbed."""
@@ -151,7 +160,7 @@ class Known:
         if self._days:
             newest = max(self._days)
             self._stored_until = max(newest, self._stored_until or newest)
-            for day in sorted(self._days)[:-WINDOW]:
+            for day in sorted(self._days)[: -self._window]:
                 del self._days[day]
                 self._trading.pop(day, None)
 

@@ -8,11 +8,12 @@ from quant_assets.market_data.actions import COLUMNS
 from quant_assets.market_data.adjustment import ENDING
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.identity import Identified
-from quant_assets.market_data.known import Known
+from quant_assets.market_data.known import UNLISTED_FOR, Known
 from quant_assets.tables import ACTIONS
 
 CHANGE = ("session", "sid", "symbol", "name", "sector", "listed", "event")
-DELISTING_CONFIDENCE = 0.5  # nobody declared it, and the proceeds are unknown: the last price stands in for them
+# nobody declared it, and the proceeds are unknown: the last price stands in for them
+DELISTING_CONFIDENCE = 0.5
 SYMBOL_CHANGE_CONFIDENCE = 0.9
 
 
@@ -27,8 +28,9 @@ def changes(
 ) -> pl.DataFrame:
     """One row per instrument whose listing changed (columns `CHANGE`), `known` having learnt the capture's bars already.
 
-    event: new | continued | changed | relisted | ended. An instrument ends when its symbol means another one, or when it has
-    no bar in three good sessions and the vendor lists it no more (`names`: what it lists; None: it lists nothing).
+    event: new | continued | changed | relisted | ended. An instrument ends when its symbol means another one, when a
+    delisting or merger was declared and it trades no more, or when it has no bar: in three good sessions where the vendor
+    lists it no more (`names`: what it lists), in as many as the deployment declares where the vendor lists nobody (None).
     """
     day = calendar.on_or_before(label)
     symbols = assigned.assigned.with_columns(
@@ -75,16 +77,17 @@ def _ended(
     moved = assigned.of("continued")["sid"]
     over = assigned.of("replaced", "reused").filter(~pl.col("old_sid").is_in(moved.implode()))["old_sid"]
     day = calendar.on_or_before(label)
-    absent = (
-        known.instruments.filter(pl.col("sid").is_in(known.absent(day).implode()))
-        if day == label
-        else known.instruments.clear()
-    )
+    sessions = known.evidence.delisted_after if names is None else UNLISTED_FOR
+    long = known.absent(day, sessions) if day == label else over.clear()
+    absent = known.instruments.filter(pl.col("sid").is_in(long.implode()))
     if names is not None:
         absent = absent.filter(~pl.col("symbol").is_in(names["symbol"].implode()))
-    gone = known.instruments.filter(
-        pl.col("listed") & (pl.col("sid").is_in(over.implode()) | pl.col("sid").is_in(absent["sid"].implode()))
-    ).sort("sid")
+    declared = known.actions.filter(
+        pl.col("kind").is_in(ENDING), pl.col("origin") != "derived", pl.col("session") <= day, ~pl.col("withdrawn")
+    )["sid"]
+    declared = declared.filter(~declared.is_in(known.trading(day).implode()))
+    ending = pl.concat([over, absent["sid"], declared]).unique()
+    gone = known.instruments.filter(pl.col("listed") & pl.col("sid").is_in(ending.implode())).sort("sid")
     last = [known.last_session(sid) for sid in gone["sid"].to_list()]
     ends = pl.Series("session", [day if s is None else calendar.shift(s, 1) for s in last], dtype=pl.Date)
     return gone.with_columns(ends, listed=pl.lit(value=False), event=pl.lit("ended")).select(CHANGE)

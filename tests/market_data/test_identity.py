@@ -200,21 +200,6 @@ def test_a_ticker_comes_back_as_somebody_else(store: Callable[..., DeltaStore]) 
     assert delisted["sid"].to_list() == [content_sid("AA", START)]
 
 
-def test_without_names_a_long_gap_is_a_reuse(store: Callable[..., DeltaStore]) -> None:
-    """Where the vendor lists nothing, a delisted symbol that comes back after more than twenty sessions is another instrument, after fewer the same."""
-    opened = store(
-        [
-            {"AA": (None, 10.0), "BB": (None, 10.0)},
-            *[{}] * 10,
-            {"BB": (None, 10.0)},
-            *[{}] * 10,
-            {"AA": (None, 50.0), "BB": (None, 10.0)},
-        ],
-        names=False,
-    )
-    assert (len(sids(opened, "AA")), len(sids(opened, "BB"))) == (2, 1)
-
-
 def test_a_listed_name_without_trades_is_not_delisted(
     store: Callable[..., DeltaStore], capture: Callable[..., Any], captures: Any, tmp_path: Path
 ) -> None:
@@ -227,18 +212,6 @@ def test_a_listed_name_without_trades_is_not_delisted(
     opened = DeltaStore(tmp_path)
     ingest(captures(held), opened, None, NOW, labels, XNYS)
     assert opened.read(ACTIONS, as_of=None).is_empty()
-
-
-def test_thin_captures_say_nothing_about_absence(capture: Callable[..., Any], captures: Any, tmp_path: Path) -> None:
-    """Three captures that lack half of the names delist nobody; three good ones do."""
-    labels = [XNYS.shift(START, i) for i in range(9)]
-    present = [[*FILL, "AA"]] * 3 + [["F0", "F1"]] * 3 + [[*FILL]] * 3
-    held = {d: capture(d, [(s, d, 10.0) for s in there]) for d, there in zip(labels, present, strict=True)}
-    opened = DeltaStore(tmp_path)
-    ingest(captures(held), opened, None, NOW, labels, XNYS)
-    assert opened.read(ACTIONS, as_of=None).select("session", "kind", "capture").rows() == [
-        (labels[3], "delisting", labels[8])
-    ]
 
 
 def delisting(symbol: str, ex: date) -> pl.DataFrame:

@@ -1,0 +1,24 @@
+"""How much must be known before the platform acts on what nobody declared: actions that prices alone show, names that no bar is heard of."""
+
+from typing import Annotated
+
+import msgspec
+
+from quant_assets.records import Frozen
+
+MIN_CONFIDENCE = 0.8
+DELISTED_AFTER = 60  # a quarter: regulators' halts seldom last longer, and a fund that waits so long has marked it down
+
+
+class Evidence(Frozen, frozen=True, forbid_unknown_fields=True):
+    """The deployment's `evidence`.
+
+    `min_confidence`: a derived action below it is only proposed: a person confirms or rejects it, and until then nothing is
+    traded on the name. `delisted_after`: good sessions without a bar that end a name where the vendor lists nobody.
+    """
+
+    min_confidence: Annotated[float, msgspec.Meta(ge=0, le=1)] = MIN_CONFIDENCE
+    delisted_after: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = DELISTED_AFTER
+
+
+EVIDENCE = Evidence()
