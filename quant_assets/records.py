@@ -27,7 +27,7 @@ def frame_hash(frame: pl.DataFrame) -> str:
         if nulls.any():
             digest.update(nulls.to_numpy().tobytes())
         if series.dtype == pl.String or isinstance(series.dtype, pl.Decimal):
-            digest.update("\x1f".join(series.cast(pl.String).fill_null("").to_list()).encode())
+            digest.update(series.cast(pl.String).fill_null("").str.join("\x1f").item().encode())
         else:
             digest.update(series.to_physical().fill_null(0).to_numpy().tobytes())
     return digest.hexdigest()

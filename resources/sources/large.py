@@ -38,6 +38,7 @@ class ByLabel:
         self._batches = batches
         self._middle = middle
         self._held: tuple[int, pl.DataFrame] | None = None  # a stretch and its number
+        self._at: dict[date, tuple[int, int]] = {}  # where in it a label's rows stand, and how many
 
     @cached_property
     def counts(self) -> dict[date, int]:
@@ -49,8 +50,11 @@ class ByLabel:
         number = self._stretches[label]
         if self._held is None or self._held[0] != number:
             self._held = None  # lets go of it before the next is read
-            self._held = number, self._stretch(number)
-        return self._held[1].filter(pl.col("label") == label)
+            found = self._stretch(number)
+            sizes = found.group_by("label", maintain_order=True).len().rows()
+            self._at = {d: (end - n, n) for (d, n), end in zip(sizes, accumulate(n for _, n in sizes), strict=True)}
+            self._held = number, found
+        return self._held[1].slice(*self._at[label])
 
     @cached_property
     def _counted(self) -> tuple[dict[date, int], bool]:
