@@ -48,6 +48,7 @@ from quant_assets.tables import (
 )
 from resources.day import arrive, derive, provenance, research, run_day
 from resources.deployment import Deployment
+from resources.sources.files import ColumnMapping, PriceFile
 from resources.workspace import Workspace
 
 FIRST, LAST = date(2016, 4, 1), date(2016, 6, 29)
@@ -70,14 +71,12 @@ SECONDS: dict[str, float] = defaultdict(float)
 
 def workspace(home: Path, data: Path) -> Workspace:
     """A workspace on the real panel."""
-    mapping = {"session": "date", "label": "captured_on", "adj_close": "adj_close"}
-    source = {
-        "kind": "files",
-        "prices": str(data / "prices_20150323_20160630.parquet"),
-        "listings": str(data / "listings_to_20160630.parquet"),
-        "mapping": mapping,
-        "known_at": "label+1d@13:00",
-    }
+    source = PriceFile(
+        prices=str(data / "prices_20150323_20160630.parquet"),
+        listings=str(data / "listings_to_20160630.parquet"),
+        mapping=ColumnMapping(session="date", label="captured_on", adj_close="adj_close"),
+        known_at="label+1d@13:00",
+    )
     return Workspace(home, Deployment(source=source, strategies=(STRATEGY,), books=BOOKS, start=FIRST, clock="session"))
 
 

@@ -29,7 +29,10 @@ def main(names: int = 100, sessions: int = 120) -> None:
     """From captures to a research book's NAV, once, in one process."""
     declared = load(DEFAULT)
     with tempfile.TemporaryDirectory() as folder:
-        ws = Workspace(Path(folder), msgspec.structs.replace(declared, source={**declared.source, "names": names}))
+        ws = Workspace(
+            Path(folder),
+            msgspec.structs.replace(declared, source=msgspec.structs.replace(declared.source, names=names)),
+        )
         begin, _ = ws.span
         last = ws.cuts.calendar.shift(begin, sessions - 1)
         span = ws.cuts.calendar.between(begin, last)

@@ -26,7 +26,8 @@ from quant_assets.models.training import month_ends
 from quant_assets.records import Order
 from quant_assets.tables import DECISIONS, FILLS, LABELS, PROMOTIONS, QUARANTINE, SCORES
 from resources.day import arrive, derive, only_run
-from resources.deployment import DEFAULT, load
+from resources.deployment import DEFAULT, Deployment, load
+from resources.sources.market import Simulated
 from resources.workspace import Workspace, home, own_deployment
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _model(running: "Runner", twin: "subprocess.Popen[bytes]") -> None:
     without = msgspec.json.decode(out, type=Estimate)
     say(f"   {len(cuts)} models cut at month ends, {promoted} promoted to champion by rule.")
     say(
-        f"   Rank IC out of sample: [bold]{judged.mean:+.3f}[/] ± {judged.error:.3f} (t {judged.t:+.1f}, {judged.n} sessions). Planted: {ws.deployment.source['signal']:+.3f}."
+        f"   Rank IC out of sample: [bold]{judged.mean:+.3f}[/] ± {judged.error:.3f} (t {judged.t:+.1f}, {judged.n} sessions). Planted: {_planted(ws.deployment).signal:+.3f}."
     )
     say(
         f"   The zero-signal twin:  [bold]{without.mean:+.3f}[/] ± {without.error:.3f} (t {without.t:+.1f}). A leak would show here."
@@ -240,10 +241,18 @@ class _Unregistered:
         pass
 
 
+def _planted(deployment: Deployment) -> Simulated:
+    """The market whose signal the demo knows."""
+    if not isinstance(deployment.source, Simulated):
+        raise ConfigurationError("the demo tells of a simulated market; its deployment names another source")
+    return deployment.source
+
+
 def _twin(folder: Path) -> None:
     """Evaluate the market without its signal, and print the estimate as JSON."""
     with_signal = load(DEFAULT)
-    deployment = msgspec.structs.replace(with_signal, source={**with_signal.source, "signal": 0.0})
+    without = msgspec.structs.replace(_planted(with_signal), signal=0.0)
+    deployment = msgspec.structs.replace(with_signal, source=without)
     ws = Workspace(folder, deployment)
     ws.registry = _Unregistered()
     first, until = ws.span[0], ws.cuts.calendar.shift(deployment.start, -1)

@@ -37,6 +37,10 @@ class Frozen(msgspec.Struct, frozen=True):
     """A record: immutable, readable as JSON."""
 
 
+class Declared(Frozen, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+    """One kind of a thing that a deployment file declares: a class for each `kind`."""
+
+
 class FeatureSnapshot(Frozen, frozen=True):
     """What a dataset that feeds a model was, so that it can be rebuilt from this alone.
 

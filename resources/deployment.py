@@ -1,8 +1,9 @@
 """The deployment file: what runs here."""
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -13,6 +14,7 @@ from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.records import Book, Frozen
 from quant_assets.signals.strategy import Strategy
 from resources.packages import load_packages
+from resources.sources.open import AnyFeed, Source, declared
 
 DEFAULT = Path(__file__).with_name("deployment.yaml")
 
@@ -20,16 +22,23 @@ DEFAULT = Path(__file__).with_name("deployment.yaml")
 class Deployment(Frozen, frozen=True):
     """One source of daily bars, the feeds of other datasets, the strategies, the books. `clock`: session (a historical paper run) or system. `start`: the first session traded day by day. `packages`: modules of your own that declare feature sets. `bars`: feature sets on intraday bars. `evidence`: what must be known before an action that nobody declared counts."""
 
-    source: dict[str, Any]
+    source: Source
     strategies: tuple[Strategy, ...]
     books: tuple[Book, ...]
     start: date
     clock: str = "system"
     calendar: str = "XNYS"
-    feeds: tuple[dict[str, Any], ...] = ()
+    feeds: tuple[AnyFeed, ...] = ()
     packages: tuple[str, ...] = ()
     bars: tuple[OnBars, ...] = ()
     evidence: Evidence = EVIDENCE
+
+    def __post_init__(self) -> None:
+        """A source or feed given as keys and values, as they stand in the file, becomes its declaration."""
+        as_in_the_file = [self.source, *self.feeds]
+        source, *feeds = (declared(v) if isinstance(v, Mapping) else v for v in as_in_the_file)
+        msgspec.structs.force_setattr(self, "source", source)
+        msgspec.structs.force_setattr(self, "feeds", tuple(feeds))
 
     def strategy(self, name: str) -> Strategy:
         """The strategy of that name. Raises ConfigurationError listing those that exist."""
@@ -58,11 +67,7 @@ def load(path: Path) -> Deployment:
         raise ConfigurationError(f"{path}: {error}") from error
     load_packages(found.packages, path.parent)
     for feed in found.feeds:
-        if "dataset" not in feed:
-            raise ConfigurationError(
-                f"{path}: a feed says of which dataset it is (dataset: fx_rates); this one has {sorted(feed)}"
-            )
-        dataset(str(feed["dataset"]))
+        dataset(feed.dataset)
     for book in found.books:
         found.strategy(book.strategy)
         if book.research and book.armed:

@@ -19,10 +19,8 @@ FIRST, LAST, NAMES = date(2024, 4, 1), date(2024, 12, 31), 120
 def trial_market(home: Path, progress: Progress = quiet) -> Workspace:
     """The workspace of the market under `home`: bars, a universe, and the platform's first set to compare with. What is there already is not made again."""
     default = load(DEFAULT)
-    ws = Workspace(
-        home / "trial",
-        msgspec.structs.replace(default, source={**default.source, "names": NAMES, "first": FIRST, "last": LAST}),
-    )
+    market = msgspec.structs.replace(default.source, names=NAMES, first=FIRST, last=LAST)
+    ws = Workspace(home / "trial", msgspec.structs.replace(default, source=market))
     sessions, universe = ws.cuts.calendar.between(FIRST, LAST), ws.deployment.strategies[0].universe
     with only_run(ws.home):
         list(arrive(ws, LAST, ws.cuts.of(LAST), progress))

@@ -7,11 +7,10 @@
 """
 
 import os
-from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import polars as pl
@@ -27,6 +26,9 @@ from quant_assets.signals.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, LISTINGS, NAV, UNIVERSE
 from quant_assets.vendor_tables import INDEX_MEMBERS
 from resources.deployment import DEFAULT, Deployment, load
+from resources.sources.files import PriceFile
+from resources.sources.market import Simulated
+from resources.sources.open import AnyFeed, Source, open_source
 from resources.store import DeltaStore
 
 if TYPE_CHECKING:
@@ -63,11 +65,12 @@ class Workspace:
     def assume(self, known_at: str) -> None:
         """Read the deployment's file under this rule of knowledge times instead of its own. Raises ConfigurationError where the source is no file."""
         source = self.deployment.source
-        if source.get("kind") != "files":
+        if not isinstance(source, PriceFile):
             raise ConfigurationError(
-                f"the source of kind {source.get('kind')!r} says itself when its rows were known; --known-at is for files"
+                f"the source of kind {source.__struct_config__.tag!r} says itself when its rows were known; --known-at is for files"
             )
-        self.deployment = msgspec.structs.replace(self.deployment, source={**source, "known_at": known_at})
+        assumed = msgspec.structs.replace(source, known_at=known_at)
+        self.deployment = msgspec.structs.replace(self.deployment, source=assumed)
 
     @cached_property
     def cuts(self) -> Cuts:
@@ -102,7 +105,7 @@ class Workspace:
         """The sources of other datasets that the deployment names, by dataset."""
         found: dict[str, list[MarketDataSource]] = {}
         for declared in self.deployment.feeds:
-            found.setdefault(str(declared["dataset"]), []).append(self._open(declared))
+            found.setdefault(declared.dataset, []).append(self._open(declared))
         names = [f.name for of_dataset in found.values() for f in of_dataset]
         if twice := {n for n in names if names.count(n) > 1}:
             raise ConfigurationError(
@@ -110,9 +113,8 @@ class Workspace:
             )
         return found
 
-    def _open(self, declared: Mapping[str, Any]) -> MarketDataSource:
+    def _open(self, declared: Source | AnyFeed) -> MarketDataSource:
         from resources.clock import SystemClock
-        from resources.sources.open import open_source
 
         return open_source(
             declared, calendar(self.deployment.calendar), cache=self.home / "vendor", clock=SystemClock()
@@ -151,7 +153,8 @@ class Workspace:
     @property
     def span(self) -> tuple[date, date | None]:
         """The first session of the deployment's data, and the last where its source ends."""
-        first, last = self.deployment.source.get("first"), self.deployment.source.get("last")
+        source = self.deployment.source
+        first, last = getattr(source, "first", None), getattr(source, "last", None)
         labels = self.source.labels() if first is None else ()
         begins = first or (labels[0] if labels else self.deployment.start)
         ends = last or (labels[-1] if labels and self.deployment.clock == "session" else None)
@@ -168,7 +171,7 @@ class Workspace:
         """What every page must say of the data."""
         return (
             "The market is simulated: no price here was ever traded."
-            if self.deployment.source.get("kind") == "simulated"
+            if isinstance(self.deployment.source, Simulated)
             else ""
         )
 

@@ -22,7 +22,7 @@ import polars as pl
 from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
 from quant_assets.ports import Clock, Progress, quiet
-from quant_assets.records import Capture, Frozen, content_id, frame_hash
+from quant_assets.records import Capture, Declared, content_id, frame_hash
 from resources.sources.pages import Pages, plain
 from resources.sources.plan import Plan
 from resources.sources.retry import Pause, Retry, persist
@@ -35,7 +35,7 @@ _TRADES = {"ts": pl.Int64, "trade_id": pl.String, "price": pl.Float64, "quantity
 _SIDES = {"buy": 1, "sell": -1}
 
 
-class ExchangeFeed(Frozen, frozen=True, forbid_unknown_fields=True):
+class ExchangeFeed(Declared, frozen=True, tag="ccxt"):
     """What to fetch. `exchange`: ccxt's id of it. `symbols`: as ccxt writes them (BTC/USDT). `first`: the first day wanted.
 
     `bar`: 1s to 1d, a length that divides the day. `page`: rows asked at once, by default what ccxt knows of the exchange.

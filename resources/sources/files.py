@@ -18,7 +18,7 @@ import polars as pl
 
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
 from quant_assets.market_data.calendars import Calendar
-from quant_assets.records import Capture, Frozen, content_id, frame_hash
+from quant_assets.records import Capture, Declared, Frozen, content_id, frame_hash
 from resources.sources.large import ROWS, ByLabel
 from resources.sources.rows import FIELDS, LISTINGS, check, lines, split, typed
 
@@ -39,6 +39,15 @@ class ColumnMapping(Frozen, frozen=True, forbid_unknown_fields=True):
     volume: str = "volume"
     adj_close: str | None = None
     label: str | None = None
+
+
+class PriceFile(Declared, frozen=True, kw_only=True, tag="files"):
+    """Such a file, as it is declared."""
+
+    prices: str
+    mapping: ColumnMapping = ColumnMapping()
+    known_at: str = "close+1h"
+    listings: str | None = None
 
 
 class Files:

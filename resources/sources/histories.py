@@ -15,12 +15,21 @@ import polars as pl
 
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
 from quant_assets.market_data.calendars import Calendar
-from quant_assets.records import Capture, frame_hash
+from quant_assets.records import Capture, Declared, frame_hash
 from resources.sources.layouts.daily import DAILY
 from resources.sources.layouts.text import found_by
 from resources.sources.rows import check
 
 _RULE = re.compile(r"close\+(\d+)([hm])")
+
+
+class HistoryFiles(Declared, frozen=True, kw_only=True, tag="histories"):
+    """Such files, as they are declared: a path or a glob, and the layout of their vendor."""
+
+    layout: str
+    files: str
+    known_at: str = "close+1h"
+    name: str | None = None
 
 
 class Histories:

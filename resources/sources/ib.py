@@ -20,7 +20,7 @@ from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.ports import Clock, Progress, quiet
-from quant_assets.records import Capture, Frozen, content_id, frame_hash
+from quant_assets.records import Capture, Declared, content_id, frame_hash
 from resources.sources.pages import Pages, plain
 from resources.sources.plan import Plan
 from resources.sources.retry import Pause, Retry
@@ -42,7 +42,7 @@ _DAILY = {"session": pl.Date, **_VALUES, "adjusted": pl.Float64}
 _INTRADAY = {"ts": UTC_MICROS, **_VALUES}
 
 
-class IbFeed(Frozen, frozen=True, forbid_unknown_fields=True):
+class IbFeed(Declared, frozen=True, tag="ib"):
     """What to fetch. `symbols`: as IB writes them (`BRK B`), with `@` and the primary exchange where several have one. `first`: the first session wanted.
 
     `bar`: of intraday bars, 1m to 1h. `extended`: intraday bars outside of regular hours too. `adjusted`: ask for adjusted closes, without which there

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import ConfigurationError
 from quant_assets.market_data.calendars import Calendar
+from quant_assets.records import Declared
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -46,9 +47,8 @@ FORWARD = ((3, 2), (2, 1), (3, 1), (4, 1))
 REVERSE = ((1, 4), (1, 5), (1, 10))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Market:
-    """What is simulated. The market of [first, last] is one whole: another `last` is another market.
+class Simulated(Declared, frozen=True, kw_only=True, tag="simulated"):
+    """A simulated market, as it is declared. The market of [first, last] is one whole: another `last` is another market.
 
     Rates of events are per name and year, of late, missing and thin captures per session, of broken rows per row.
     A rate above zero means at least one where there is room for it; zero switches the thing off.
@@ -56,7 +56,6 @@ class Market:
 
     first: date
     last: date
-    calendar: Calendar
     seed: int = 7
     names: int = 300
     signal: float = 0.0
@@ -75,6 +74,12 @@ class Market:
     missing: float = 0.006
     thin: float = 0.006
     declares_actions: bool = True  # otherwise adj_close tells, as in the vendor's drops
+
+
+class Market(Simulated, frozen=True, kw_only=True):
+    """What is simulated, on the sessions of a calendar."""
+
+    calendar: Calendar
 
     def random(self, what: str) -> np.random.Generator:
         """An own stream for each thing, so that switching one off leaves the others as they are."""

@@ -1,8 +1,6 @@
-"""The market data source that a deployment names."""
+"""What a deployment may declare as its source and its feeds, kind by kind, and the adapters that these stand for."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,85 +9,73 @@ import msgspec
 from quant_assets.errors import ConfigurationError
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.ports import Clock, MarketDataSource
+from resources.sources.exchange import ExchangeFeed
+from resources.sources.files import PriceFile
+from resources.sources.histories import HistoryFiles
+from resources.sources.ib import IbFeed
+from resources.sources.market import Simulated
+from resources.sources.tabular import Feed
+from resources.sources.vendor_drops import Drops
+
+Source = Simulated | Drops | PriceFile | HistoryFiles | IbFeed
+"""Where daily bars come from."""
+
+AnyFeed = Feed | ExchangeFeed | IbFeed
+"""Where the rows of another dataset come from."""
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What a source may need beside its declaration. `cache`: where pages that a vendor gave are kept; `clock`: the wall."""
-
-    calendar: Calendar
-    cache: Path
-    clock: Clock
-
-
-def open_source(declared: Mapping[str, Any], calendar: Calendar, *, cache: Path, clock: Clock) -> MarketDataSource:
-    """The source of a kind. Daily bars: `simulated` (fields of `Market`), `vendor_drops` (folder), `files` (prices, mapping, known_at, listings), `histories` (layout, files), `ib`.
-
-    Other datasets: `tabular` (fields of `Feed`), `ccxt` (of `ExchangeFeed`), `ib` (of `IbFeed`).
-    Raises ConfigurationError on an unknown kind or a field that does not fit.
-    """
-    kind = str(declared.get("kind"))
-    if kind not in _OPENERS:
-        raise ConfigurationError(f"no source is of kind {kind!r}; there are {', '.join(_OPENERS)}")
+def declared(values: Mapping[str, Any]) -> Source | AnyFeed:
+    """The declaration of a kind that these keys and values are. Raises ConfigurationError on a key or value that does not fit, naming keys and no value: a secret may stand beside."""
+    kind, kinds = values.get("kind"), {str(k.__struct_config__.tag): k for k in (*Source.__args__, *AnyFeed.__args__)}
+    if kind not in kinds:
+        raise ConfigurationError(f"no source is of kind {kind!r}; there are {', '.join(kinds)}")
     try:
-        return _OPENERS[kind]({k: v for k, v in declared.items() if k != "kind"}, Surroundings(calendar, cache, clock))
-    except (TypeError, KeyError, msgspec.ValidationError) as error:
-        raise ConfigurationError(f"source of kind {kind!r}: {error}; given are {dict(declared)}") from error
+        return msgspec.convert(dict(values), kinds[str(kind)])
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"source of kind {kind!r}: {error}; given are {sorted(values)}") from error
 
 
-def _simulated(values: dict[str, Any], near: Surroundings) -> MarketDataSource:
-    from resources.sources.market import Market
-    from resources.sources.simulated import SimulatedMarket
+def open_source(
+    what: Source | AnyFeed | Mapping[str, Any], calendar: Calendar, *, cache: Path, clock: Clock
+) -> MarketDataSource:
+    """The source that a declaration stands for. `cache`: where pages that a vendor gave are kept; `clock`: the wall.
 
-    span = {k: msgspec.convert(values.pop(k), date) for k in ("first", "last")}
-    return SimulatedMarket(Market(**span, calendar=near.calendar, **values))
+    Nothing is read or asked yet. Raises ConfigurationError where the declaration cannot be.
+    """
+    opened: MarketDataSource
+    match declared(what) if isinstance(what, Mapping) else what:
+        case Simulated() as of:
+            from resources.sources.market import Market
+            from resources.sources.simulated import SimulatedMarket
 
+            opened = SimulatedMarket(Market(**msgspec.structs.asdict(of), calendar=calendar))
+        case Drops() as of:
+            from resources.sources.vendor_drops import VendorDrops
 
-def _vendor_drops(values: dict[str, Any], _: Surroundings) -> MarketDataSource:
-    from resources.sources.vendor_drops import VendorDrops
+            opened = VendorDrops(_path(of.folder))
+        case PriceFile() as of:
+            from resources.sources.files import Files
 
-    return VendorDrops(Path(values.pop("folder")).expanduser(), **values)
+            listings = _path(of.listings) if of.listings else None
+            opened = Files(_path(of.prices), of.mapping, calendar, known_at=of.known_at, listings=listings)
+        case HistoryFiles() as of:
+            from resources.sources.histories import Histories
 
+            opened = Histories(of.layout, of.files, calendar, known_at=of.known_at, name=of.name)
+        case Feed() as of:
+            from resources.sources.tabular import Tabular
 
-def _files(values: dict[str, Any], near: Surroundings) -> MarketDataSource:
-    from resources.sources.files import ColumnMapping, Files
+            opened = Tabular(of)
+        case ExchangeFeed() as of:
+            from resources.sources.exchange import Exchange
 
-    mapping = msgspec.convert(values.pop("mapping", {}), ColumnMapping)
-    listings = Path(values.pop("listings")).expanduser() if "listings" in values else None
-    return Files(
-        Path(values.pop("prices")).expanduser(),
-        mapping,
-        near.calendar,
-        known_at=values.pop("known_at", "close+1h"),
-        listings=listings,
-        **values,
-    )
+            opened = Exchange(of, cache, clock)
+        case IbFeed() as of:
+            from resources.sources.ib import InteractiveBrokers
 
-
-def _histories(values: dict[str, Any], near: Surroundings) -> MarketDataSource:
-    from resources.sources.histories import Histories
-
-    return Histories(values.pop("layout"), values.pop("files"), near.calendar, **values)
-
-
-def _tabular(values: dict[str, Any], _: Surroundings) -> MarketDataSource:
-    from resources.sources.tabular import Feed, Tabular
-
-    return Tabular(msgspec.convert(values, Feed))
-
-
-def _ccxt(values: dict[str, Any], near: Surroundings) -> MarketDataSource:
-    from resources.sources.exchange import Exchange, ExchangeFeed
-
-    return Exchange(msgspec.convert(values, ExchangeFeed, strict=False), near.cache, near.clock)
+            opened = InteractiveBrokers(of, calendar, cache, clock)
+    return opened
 
 
-def _ib(values: dict[str, Any], near: Surroundings) -> MarketDataSource:
-    from resources.sources.ib import IbFeed, InteractiveBrokers
-
-    return InteractiveBrokers(msgspec.convert(values, IbFeed, strict=False), near.calendar, near.cache, near.clock)
-
-
-_OPENERS: Mapping[str, Callable[[dict[str, Any], Surroundings], MarketDataSource]] = {
-    "simulated": _simulated, "vendor_drops": _vendor_drops, "files": _files, "histories": _histories, "tabular": _tabular, "ccxt": _ccxt, "ib": _ib,
-}  # fmt: skip
+def _path(text: str) -> Path:
+    return Path(text).expanduser()

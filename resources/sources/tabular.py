@@ -24,7 +24,7 @@ from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import CaptureUnreadable, ConfigurationError, ContractViolation
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.observations import OPTIONAL, typed
-from quant_assets.records import Capture, Frozen, frame_hash
+from quant_assets.records import Capture, Declared, frame_hash
 from resources.sources.layouts import LAYOUTS
 from resources.sources.layouts.columns import Column, Shape, Wide, check, shaped
 from resources.sources.layouts.text import found_by, sheet
@@ -34,7 +34,7 @@ _RULE = re.compile(r"(?P<of>event|label)\+(?P<by>\d+)(?P<unit>[dhm])(@(?P<hour>[
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
-class Feed(Frozen, frozen=True, forbid_unknown_fields=True):
+class Feed(Declared, frozen=True, tag="tabular"):
     """A feed as it is declared: a `mapping` (with `wide` where each column is a thing of its own) or a `layout`.
 
     `constants`: what holds for every row. `known_at`: event+1d, event+90m, event+1d@13:00 after the row's event (a bar's event is its end), or

@@ -16,7 +16,7 @@ import polars as pl
 
 from quant_assets.errors import CaptureUnreadable, ContractViolation
 from quant_assets.market_data.datasets import dataset
-from quant_assets.records import Capture
+from quant_assets.records import Capture, Declared
 from resources.sources.layouts.columns import Shape, Wide, shaped
 from resources.sources.layouts.text import delimited
 from resources.sources.rows import LISTINGS, MALFORMED, lines, parse, typed
@@ -37,6 +37,12 @@ REPORTS = Shape(
 )
 NUMBERS = "revenues,op_income,net_income,eps_basic,eps_diluted,dividend,assets,cur_assets,cur_liab,cash,equity,cash_flow_op,cash_flow_inv,cash_flow_fin"
 REPORTS_HEADER = f"symbol,end_date,amend,period_focus,fiscal_year,doc_type,{NUMBERS}"
+
+
+class Drops(Declared, frozen=True, kw_only=True, tag="vendor_drops"):
+    """Such a folder, as it is declared."""
+
+    folder: str
 
 
 class VendorDrops:

@@ -82,14 +82,11 @@ def test_a_feed_of_nothing_declared_is_refused(tmp_path: Path) -> None:
     """A feed without a dataset, or of one that nobody declared, is an error of the deployment file; so are two feeds of one name."""
     path = tmp_path / "deployment.yaml"
     for feed, why in (
-        ({"kind": "tabular"}, "dataset: fx_rates"),
-        ({"kind": "tabular", "dataset": "moods"}, "no dataset is named 'moods'"),
+        ({"kind": "tabular", "files": "a.csv"}, "dataset"),
+        ({"kind": "tabular", "files": "a.csv", "dataset": "moods"}, "no dataset is named 'moods'"),
     ):
-        path.write_bytes(
-            msgspec.yaml.encode(
-                msgspec.to_builtins(msgspec.structs.replace(deployment(), feeds=(feed,)), builtin_types=(date,))
-            )
-        )
+        written = msgspec.to_builtins(deployment(), builtin_types=(date,))
+        path.write_bytes(msgspec.yaml.encode({**written, "feeds": [feed]}))
         with pytest.raises(ConfigurationError, match=why):
             load(path)
     (tmp_path / "a.csv").write_text("day,from,to,rate\n")
