@@ -143,7 +143,7 @@ class Known:
                 self._days[day] = pl.concat([kept, news])  # pyright: ignore[reportArgumentType]  # see above
                 self._trading.pop(day, None)  # pyright: ignore[reportArgumentType, reportCallIssue]  # see above
             for sid in rows["sid"].filter(rows["sid"].is_in(list(self._silent))) if self._silent else ():
-                del self._silent[sid]
+                self._silent.pop(sid, None)  # a name may stand in several sessions of the rows
 
     def done(self, capture: Capture, moment: datetime) -> None:
         """Mark a capture as absorbed."""
