@@ -84,7 +84,7 @@ def neutralised(
         for (out, column), name in names.items()
     ]
     work = rows.select(SESSION, sector, *masked)
-    scale = work.select((pl.col(name) ** 2).sum().over(AMONG).alias(name) for name in names.values())
+    scale = work.select((pl.col(name) * pl.col(name)).sum().over(AMONG).alias(name) for name in names.values())
     work = work.with_columns(demeaned(name, sector).alias(name) for name in names.values())
     for n, covariate in enumerate(against):  # each is taken out of the covariates after it, and of the columns
         work = work.with_columns(
@@ -97,7 +97,7 @@ def neutralised(
 
 def _without(column: str, covariate: str, scale: pl.DataFrame) -> pl.Expr:
     """The column less its projection on the covariate, over the session."""
-    square = (pl.col(covariate) ** 2).sum().over(AMONG)
+    square = (pl.col(covariate) * pl.col(covariate)).sum().over(AMONG)
     product = (pl.col(column) * pl.col(covariate)).sum().over(AMONG)
     slope = pl.when(square > NEGLIGIBLE * pl.lit(scale[covariate])).then(product / square).otherwise(0.0)
     return (pl.col(column) - slope * pl.col(covariate)).alias(column)

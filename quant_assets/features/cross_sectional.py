@@ -7,6 +7,7 @@ from quant_assets.features.inputs.market import MARKET
 from quant_assets.features.inputs.sectors import SECTOR as SECTORS
 from quant_assets.features.market_model import SERIES, STALE, last_close, mean, with_market_model
 from quant_assets.features.sets import FeatureSet
+from quant_assets.portable import ln
 
 _OWN = "cross_sectional "  # what the kernel makes is named so that no other set's columns are meant
 LONGEST = 120
@@ -38,8 +39,8 @@ def kernel(panel: pl.DataFrame) -> pl.DataFrame:
     rows = with_market_model(panel, _OWN)
     daily, dollars, close = pl.col(f"{_OWN}daily"), pl.col(f"{_OWN}dollars"), pl.col("close")
     rows = rows.with_columns(
-        (pl.col("open") / close.shift(1).over(SERIES)).log().alias(f"{_OWN}overnight"),
-        (close / pl.col("open")).log().alias(f"{_OWN}intraday"),
+        ln(pl.col("open") / close.shift(1).over(SERIES)).alias(f"{_OWN}overnight"),
+        ln(close / pl.col("open")).alias(f"{_OWN}intraday"),
         pl.when(dollars > 0).then(daily.abs() / dollars).alias(f"{_OWN}impact"),
     )
     made = {
@@ -49,9 +50,9 @@ def kernel(panel: pl.DataFrame) -> pl.DataFrame:
         "max_ret_20": daily.rolling_max(20, min_samples=10).over(SERIES),
         "overnight_20": mean(f"{_OWN}overnight", 20),
         "intraday_20": mean(f"{_OWN}intraday", 20),
-        "volume_shock": (mean("volume", 5) / mean("volume", 60)).log(),
-        "illiquidity_60": mean(f"{_OWN}impact", 60).log(),
-        "size": mean(f"{_OWN}dollars", 60).log(),
+        "volume_shock": ln(mean("volume", 5) / mean("volume", 60)),
+        "illiquidity_60": ln(mean(f"{_OWN}impact", 60)),
+        "size": ln(mean(f"{_OWN}dollars", 60)),
     }
     rows = rows.with_columns(e.alias(_OWN + c) for c, e in made.items())
     return panel.with_columns(rows.select(finite(_OWN + c) for c in (*made, "beta")))

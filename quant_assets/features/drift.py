@@ -1,8 +1,11 @@
 """Drift of features against frozen training edges: population stability index and Kolmogorov–Smirnov distance."""
 
+import math
+
 import numpy as np
 import polars as pl
 
+from quant_assets.portable import log
 from quant_assets.records import Frozen
 
 
@@ -50,9 +53,7 @@ def psi(reference: Reference, frame: pl.DataFrame) -> pl.DataFrame:
         used = now + then > 0  # a bin that neither has says nothing
         p, q = np.maximum(now[used], 0.5 / frame.height), np.maximum(then[used], 0.5 / reference.rows)
         noise = (len(p) - 1) * (1 / frame.height + 1 / reference.rows)
-        rows.append(
-            (feature, float(((p - q) * np.log(p / q)).sum()), noise, float(np.abs(np.cumsum(now - then)).max()))
-        )
+        rows.append((feature, math.fsum((p - q) * log(p / q)), noise, float(np.abs(np.cumsum(now - then)).max())))
     return pl.DataFrame(
         rows, schema={"feature": pl.String, "psi": pl.Float64, "noise": pl.Float64, "ks": pl.Float64}, orient="row"
     )

@@ -44,5 +44,5 @@ def with_market_model(panel: pl.DataFrame, prefix: str) -> pl.DataFrame:
     rows = rows.with_columns(
         pl.when(common > 0).then((pl.col(xy) - pl.col(x) * pl.col(y)) / common).alias(f"{prefix}beta")
     )
-    left = pl.col(f"{prefix}beta") ** 2 * common
+    left = pl.col(f"{prefix}beta") * pl.col(f"{prefix}beta") * common
     return rows.with_columns((own - left).clip(0.0).sqrt().alias(f"{prefix}residual")).drop(y, x, xx, xy, yy)

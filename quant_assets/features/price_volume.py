@@ -3,6 +3,7 @@
 import polars as pl
 
 from quant_assets.features.sets import FeatureSet
+from quant_assets.portable import ln
 
 SERIES = "series"
 
@@ -37,7 +38,7 @@ def kernel(panel: pl.DataFrame) -> pl.DataFrame:
         to_high_60=close / high.rolling_max(60, min_samples=30).over(SERIES) - 1,
         volume_shock=pl.col("volume") / _mean(pl.col("volume"), 20) - 1,
         volume_trend=_mean(pl.col("volume"), 5) / _mean(pl.col("volume"), 20) - 1,
-        log_dollars_20=_mean(pl.col("dollars"), 20).log(),
+        log_dollars_20=ln(_mean(pl.col("dollars"), 20)),
         illiquidity_20=_mean(ret.abs() / pl.col("dollars"), 20) * 1e9,
     )
 

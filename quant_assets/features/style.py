@@ -7,6 +7,7 @@ from quant_assets.features.inputs.fundamentals import FUNDAMENTALS
 from quant_assets.features.inputs.market import MARKET
 from quant_assets.features.market_model import STALE, last_close, mean, with_market_model
 from quant_assets.features.sets import FeatureSet
+from quant_assets.portable import ln
 
 _OWN = "style "  # what the kernel makes is named so that no other set's columns are meant
 YEAR, HALF, MONTH = 252, 126, 21
@@ -45,12 +46,12 @@ def kernel(panel: pl.DataFrame) -> pl.DataFrame:
     dollars = pl.col(f"{_OWN}dollars")
     rows = rows.with_columns(pl.when(dollars > 0).then(pl.col(f"{_OWN}daily").abs() / dollars).alias(f"{_OWN}impact"))
     made = {
-        "dollar_volume": mean(f"{_OWN}dollars", 60).log(),
-        "momentum": (last_close(MONTH) / last_close(YEAR)).log(),
-        "momentum_6": (last_close(MONTH) / last_close(HALF)).log(),
-        "reversal": -(pl.col("close") / last_close(MONTH)).log(),
-        "residual_volatility": pl.col(f"{_OWN}residual").log(),
-        "illiquidity": mean(f"{_OWN}impact", 60).log(),
+        "dollar_volume": ln(mean(f"{_OWN}dollars", 60)),
+        "momentum": ln(last_close(MONTH) / last_close(YEAR)),
+        "momentum_6": ln(last_close(MONTH) / last_close(HALF)),
+        "reversal": -ln(pl.col("close") / last_close(MONTH)),
+        "residual_volatility": ln(pl.col(f"{_OWN}residual")),
+        "illiquidity": ln(mean(f"{_OWN}impact", 60)),
     }
     rows = rows.with_columns(e.alias(_OWN + c) for c, e in made.items())
     return panel.with_columns(rows.select(finite(_OWN + c) for c in PRICED))
@@ -60,8 +61,8 @@ def cross_section(rows: pl.DataFrame) -> pl.DataFrame:
     """The exposures: each winsorised and z-scored, so that its equal-weighted mean is 0 and its variance 1."""
     worth, book = pl.col("raw_close") * pl.col("shares"), pl.when(pl.col("book") > 0).then("book")
     filed = {
-        "size": worth.log(),
-        "liquidity": pl.col(f"{_OWN}dollar_volume") - worth.log(),
+        "size": ln(worth),
+        "liquidity": pl.col(f"{_OWN}dollar_volume") - ln(worth),
         "book_to_price": book / worth,
         "earnings_to_price": pl.col("earnings") / worth,
         "return_on_equity": pl.col("earnings") / book,

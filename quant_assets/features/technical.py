@@ -27,6 +27,7 @@ import polars as pl
 import polars_talib as ta
 
 from quant_assets.features.sets import FeatureSet
+from quant_assets.portable import ln
 
 GAP = 20
 """Missing rows in a row that a stretch survives; also the rows without movement after which a ratio of decaying averages is null."""
@@ -128,7 +129,7 @@ PRICE = Group(
         **{f"roc_{n}": ta.roc(C, n) for n in (5, 10, 20, 60)},
         "upper": _field(_BANDS, "upperband"),
         "lower": _field(_BANDS, "lowerband"),
-        **{f"deviation_{n}": ta.stddev((C / C.shift(1)).log(), n, 1.0) for n in (20, 60)},
+        **{f"deviation_{n}": ta.stddev(ln(C / C.shift(1)), n, 1.0) for n in (20, 60)},
     },
     features={
         **{

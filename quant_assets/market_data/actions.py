@@ -16,11 +16,12 @@ from quant_assets.contract import MONEY
 from quant_assets.market_data.adjustment import ADJUSTING, SPLITS
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.screening import REJECTED
+from quant_assets.portable import ln, log
 from quant_assets.tables import ACTIONS
 
 SAME = 2e-6  # a ratio nearer to one is no action: adjusted and raw come with six decimals at best
 SMALLEST_SPLIT = 1.1  # nearer to one, a ratio of integers cannot be told from a dividend
-LARGE = math.log(1.25)  # from here on the open shows whether the vendor's factor is in the price yet
+LARGE = float(log(1.25))  # from here on the open shows whether the vendor's factor is in the price yet
 DIGITS = 1e-6  # of prices with six decimals
 AGAIN = timedelta(days=4)  # the same terms twice over a weekend are one action that the vendor could not place
 COLUMNS = (
@@ -123,11 +124,11 @@ def _not_in_the_price_yet(evidence: pl.DataFrame, calendar: Calendar) -> pl.Data
     """A split-like factor that the open of its session does not show belongs to the session after: the vendor adjusts one drop early at times."""
     evidence = evidence.with_columns(
         cents=((pl.col("adjusted") * 100).round() - pl.col("adjusted") * 100).abs() < 1e-6,
-        size=pl.col("factor").log().abs(),
+        size=ln(pl.col("factor")).abs(),
     )
-    off = (pl.col("move") / pl.col("factor")).log().abs()
+    off = ln(pl.col("move") / pl.col("factor")).abs()
     evidence = evidence.with_columns(
-        unseen=((pl.col("size") >= LARGE) & (off > pl.col("move").log().abs())).fill_null(value=False),
+        unseen=((pl.col("size") >= LARGE) & (off > ln(pl.col("move")).abs())).fill_null(value=False),
         agreement=1 - off / pl.col("size"),
     )
     early = evidence.filter("unseen")
@@ -151,7 +152,7 @@ def derive(evidence: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         return pl.DataFrame(schema={c: ACTIONS.schema[c] for c in COLUMNS}), pl.DataFrame(schema=REJECTED)
     found = found.with_row_index("i")
     rounding = pl.col("cents").cast(pl.Float64) * 0.0051
-    near = found.filter(pl.col("size") >= math.log(SMALLEST_SPLIT) - 1e-3).join(RATIOS, how="cross")
+    near = found.filter(pl.col("size") >= float(log(SMALLEST_SPLIT)) - 1e-3).join(RATIOS, how="cross")
     # within a cent's rounding some ratio of larger integers always fits a dividend
     eligible = ~pl.col("cents") | (pl.min_horizontal("numerator", "denominator") == 1) | (pl.col("simplicity") <= 9)
     near = (

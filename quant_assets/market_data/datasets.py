@@ -90,9 +90,8 @@ _HOLE = ((pl.col("ts") - pl.col("ts_before")).dt.total_seconds() > 1.5 * pl.col(
 
 def _jump(column: str, factor: float) -> pl.Expr:
     ratio = pl.col(column) / pl.col(f"{column}_before")
-    return (
-        (ratio > 0) & ratio.is_finite() & (ratio.log().abs() > pl.lit(factor).log())
-    )  # a change of sign, or from nothing, is no matter of units
+    # a change of sign, or from nothing, is no matter of units
+    return (ratio > 0) & ratio.is_finite() & ((ratio > factor) | (ratio < 1 / factor))
 
 
 def _bars(name: str) -> tuple[Rule, ...]:

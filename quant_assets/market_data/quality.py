@@ -3,7 +3,6 @@
 Verdicts are rows, filed under the hash of the very content they judged. No row means no.
 """
 
-import math
 from collections.abc import Sequence
 from datetime import date
 
@@ -12,6 +11,7 @@ import polars as pl
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.partitions import JUDGED, partitions
 from quant_assets.market_data.rules import Rule, findings, verdicts
+from quant_assets.portable import ln, log
 from quant_assets.ports import Store
 from quant_assets.records import StageReport, frame_hash
 from quant_assets.tables import BARS, DATA_FINDINGS, VERDICTS
@@ -28,7 +28,8 @@ def _looks_like_split(move: pl.Expr) -> pl.Expr:
     return pl.any_horizontal((move * r - 1).abs() < 0.02 for r in (*_RATIOS, *(1 / r for r in _RATIOS)))
 
 
-_HUNDREDFOLD = pl.col("close").log() - pl.col("close_before").log()
+_HUNDREDFOLD = (ln(pl.col("close")) - ln(pl.col("close_before"))).abs() - float(log(100))
+_SPLIT = ln(pl.col("split_ratio")).abs()
 _SPREAD = (
     _RETURN - _RETURN.median()
 ).abs().median() * 1.4826  # of the day's cross-section, robust against the very outliers
@@ -54,7 +55,7 @@ RULES = (
     ),
     Rule(
         "unit", "block", "Is no price in another unit or currency (pence for pounds: a hundredfold)?",
-        ((_HUNDREDFOLD.abs() - math.log(100)).abs() < 0.25) & ~pl.col("acted"), 0.005, found=pl.col("close"), expected=pl.col("close_before"),
+        (_HUNDREDFOLD.abs() < 0.25) & ~pl.col("acted"), 0.005, found=pl.col("close"), expected=pl.col("close_before"),
     ),
     Rule(
         "split_missed", "warn", "Does no price open at a split's ratio that nobody declared?",
@@ -62,7 +63,7 @@ RULES = (
     ),
     Rule(
         "split_absent", "warn", "Does each declared split show in the price (or was it applied twice, or before)?",
-        ((pl.col("open") / pl.col("close_before") / pl.col("split_ratio")).log().abs() > pl.col("split_ratio").log().abs() / 2) & (pl.col("split_ratio").log().abs() > 0.2), 0.0005,
+        (ln(pl.col("open") / pl.col("close_before") / pl.col("split_ratio")).abs() > _SPLIT / 2) & (_SPLIT > 0.2), 0.0005,
         found=pl.col("open"), expected=pl.col("close_before") * pl.col("split_ratio"),
     ),
     Rule("gaps", "warn", "Do few listed names that traded in the session before have no bar?", pl.col("gap_share"), 0.02),

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from quant_assets.errors import ConfigurationError
 from quant_assets.market_data.calendars import Calendar
+from quant_assets.portable import exp, log
 from quant_assets.records import Declared
 
 Floats = NDArray[np.float64]
@@ -198,9 +199,9 @@ def _volumes(m: Market, shape: tuple[int, int]) -> tuple[Floats, Floats]:
     for t in range(1, shape[0]):
         shocks[t] += 0.8 * shocks[t - 1]
     log_volume = level + shocks + random.normal(0.0, 0.25, shape)
-    total = np.cumsum(np.vstack([np.zeros((1, shape[1])), np.exp(log_volume)]), axis=0)
+    total = np.cumsum(np.vstack([np.zeros((1, shape[1])), exp(log_volume)]), axis=0)
     surge = np.zeros(shape)
-    surge[20:] = np.log((total[21:] - total[16:-5]) / 5 / ((total[21:] - total[1:-20]) / 20))
+    surge[20:] = log((total[21:] - total[16:-5]) / 5 / ((total[21:] - total[1:-20]) / 20))
     spread = surge.std(axis=1, keepdims=True)
     return log_volume, np.clip(
         np.divide(surge - surge.mean(axis=1, keepdims=True), spread, out=np.zeros(shape), where=spread > 0), -3, 3
@@ -212,14 +213,14 @@ def _half_steps(m: Market, names: Names, sessions: int) -> tuple[Floats, Floats,
     random = m.random("prices")
     companies = len(names.begin)
     beta = random.normal(1.0, 0.3, companies)
-    sigma = np.exp(random.normal(np.log(0.016), 0.35, companies))
+    sigma = exp(random.normal(float(log(0.016)), 0.35, companies))
     share = np.sqrt(np.array([0.3, 0.7]))[:, None]  # of variance: overnight, intraday
     steps = (sessions, 2)
     market = random.normal(0.0, 0.008, (*steps, 1)) * beta
     sector = random.normal(0.0, 0.005, (*steps, len(SECTORS)))[:, :, names.sectors]
     own = random.standard_t(5, (*steps, companies)) / np.sqrt(5 / 3) * sigma
     returns = (market + sector + own) * share
-    return returns[:, 0], returns[:, 1], np.sqrt(sigma**2 + 0.008**2 + 0.005**2)
+    return returns[:, 0], returns[:, 1], np.sqrt(sigma * sigma + 0.008 * 0.008 + 0.005 * 0.005)
 
 
 def _forward(steps: Floats) -> Floats:
@@ -231,7 +232,7 @@ def _forward(steps: Floats) -> Floats:
 def _rank_ic(x: Floats, y: Floats) -> float:
     """The mean over sessions of the rank correlation across names."""
     ranks = [v.argsort(axis=1).argsort(axis=1) - (v.shape[1] - 1) / 2 for v in (x, y)]
-    return float(((ranks[0] * ranks[1]).sum(axis=1) / (ranks[0] ** 2).sum(axis=1)).mean())
+    return float(((ranks[0] * ranks[1]).sum(axis=1) / (ranks[0] * ranks[0]).sum(axis=1)).mean())
 
 
 def _drift(signal: float, surge: Floats, overnight: Floats, intraday: Floats) -> tuple[Floats, float]:
@@ -327,13 +328,13 @@ def paths(m: Market) -> Paths:
         span, 2, -1
     )
     random = m.random("levels")
-    level += random.normal(np.log(45.0), 0.6, len(names.begin))
+    level += random.normal(float(log(45.0)), 0.6, len(names.begin))
     wicks = np.abs(random.normal(0.0, 0.4, (2, *surge.shape))) * sigma
     adjusted = {
-        "open": np.exp(level[:, 0]),
-        "close": np.exp(level[:, 1]),
-        "high": np.exp(level.max(axis=1) + wicks[0]),
-        "low": np.exp(level.min(axis=1) - wicks[1]),
+        "open": exp(level[:, 0]),
+        "close": exp(level[:, 1]),
+        "high": exp(level.max(axis=1) + wicks[0]),
+        "low": exp(level.min(axis=1) - wicks[1]),
     }
     actions = _actions(m, names, adjusted["close"])
     seen = slice(WARM_UP, None)
@@ -344,7 +345,7 @@ def paths(m: Market) -> Paths:
     listed = (when >= names.begin) & (when < names.end)
     events = (actions.numerator != actions.denominator) | (actions.cash > 0)
     return Paths(
-        config=m, sessions=sessions, names=names, prices=prices, volume=np.maximum(np.round(np.exp(log_volume) * actions.shares, -2), 100)[seen].astype(np.int64),
+        config=m, sessions=sessions, names=names, prices=prices, volume=np.maximum(np.round(exp(log_volume) * actions.shares, -2), 100)[seen].astype(np.int64),
         trades=_trades(m, listed, events[seen]), listed=listed, numerator=actions.numerator[seen], denominator=actions.denominator[seen],
         cash=actions.cash[seen], surge=surge[seen], strength=strength,
     )  # fmt: skip

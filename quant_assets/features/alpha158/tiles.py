@@ -7,6 +7,7 @@ series from a selected row on, with the PAST rows before it. Rows before the ser
 import numpy as np
 
 from quant_assets.features.alpha158 import formulas, rolling
+from quant_assets.features.alpha158.logarithm import log_into
 from quant_assets.features.alpha158.rolling import (
     F32,
     F64,
@@ -62,14 +63,18 @@ def gather(
 
 
 @compiled
-def prepare(tile: F32, there: F64, pairs: F64, changes: F64, singles: F64, highs: F32, closes: F32, end: int) -> None:
-    """Level 0 of everything from a tile's bars."""
-    logs = np.empty((2, end))
-    for t in range(PAST, end):  # apart: a loop with a call in it is not turned into vector instructions
-        logs[0, t], logs[1, t] = (
-            np.log(np.float64(tile[4, t] + ONE)),
-            np.log(np.float64(tile[4, t] / tile[4, t - 1] + ONE)),
-        )
+def volumes(tile: F32, logged: F64, end: int) -> None:
+    """What logarithms are taken of: 1 + volume, and 1 + volume by the volume before."""
+    for t in range(PAST, end):
+        logged[0, t] = np.float64(tile[4, t] + ONE)
+        logged[1, t] = np.float64(tile[4, t] / tile[4, t - 1] + ONE)
+
+
+@compiled
+def prepare(
+    tile: F32, there: F64, logs: F64, pairs: F64, changes: F64, singles: F64, highs: F32, closes: F32, end: int
+) -> None:
+    """Level 0 of everything from a tile's bars and the `logs` of its volumes."""
     for t in range(PAST, end):
         h, low, c, v = tile[1, t], tile[2, t], tile[3, t], tile[4, t]
         before, v_before = tile[3, t - 1], tile[4, t - 1]
@@ -131,13 +136,16 @@ def factors(starts: Ints, bars: F32, selected: Flags, out: F32) -> None:
         tile[5],
         np.ones(size, np.float32),
     )
-    spread = np.zeros((2, len(WINDOWS)), np.int64)
+    spread, logs = np.zeros((2, len(WINDOWS)), np.int64), np.ones((2, size))
     time_and_close, close_and_volume, ratios = pairs
     while True:
         count, end = gather(bars, starts, selected, position, tile, there, segments)
         if not count:
             return
-        prepare(tile, there, pairs, changes, singles, highs, closes, end)
+        volumes(tile, logs, end)
+        for of_volume in logs:
+            log_into(of_volume[PAST:end], of_volume[PAST:end])
+        prepare(tile, there, logs, pairs, changes, singles, highs, closes, end)
         rolling.codeviations(pairs, end)
         rolling.sums(changes, end)
         rolling.deviations(singles, end)

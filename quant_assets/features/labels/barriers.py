@@ -158,7 +158,7 @@ def _volatility(known: _Known, t: int, sessions: int) -> Floats:
         count, total = count + is_there, total + np.where(is_there, r, 0.0)
     mean, squares = total / np.maximum(count, 1.0), np.zeros(total.shape)
     for r, is_there in zip(returns, there, strict=True):
-        squares = squares + np.where(is_there, (r - mean) ** 2, 0.0)
+        squares = squares + np.where(is_there, (r - mean) * (r - mean), 0.0)
     return np.where((count >= 2) & (2 * count >= sessions), np.sqrt(squares / np.maximum(count - 1.0, 1.0)), np.nan)
 
 

@@ -122,11 +122,11 @@ def _residuals(rows: pl.DataFrame, exposures: Sequence[str]) -> pl.DataFrame:
     """
     freed = {f"_{n}": pl.col(n) - pl.col(n).mean().over(AMONG) for n in exposures}
     out = rows.with_columns(value=pl.col("value") - pl.col("value").mean().over(AMONG), **freed).with_columns(
-        (pl.col(n) ** 2).sum().over(AMONG).alias(f"_of{n}") for n in freed
+        (pl.col(n) * pl.col(n)).sum().over(AMONG).alias(f"_of{n}") for n in freed
     )
     for done, name in enumerate(freed):
         q = pl.col(name)
-        size = (q**2).sum().over(AMONG)
+        size = (q * q).sum().over(AMONG)
         spans = size > COLLINEAR * pl.col(f"_of{name}")
         out = out.with_columns(pl.when(spans).then(q / size.sqrt()).otherwise(0.0).alias(name))
         out = out.with_columns(
