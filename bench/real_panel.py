@@ -58,7 +58,7 @@ STRATEGY = Strategy(
     name="liquid_real",
     universe=UniverseRule(name="liquid_500", size=500),
     holdings=50,
-    model=ModelRule(min_sessions=195),
+    model=ModelRule(min_sessions=195, min_ic=-1.0),  # the machine is measured, not the signal: a champion is needed
 )
 BOOKS = (
     Book(name="research", strategy=STRATEGY.name, account="RESEARCH", capital=Decimal(10_000_000)),
@@ -265,7 +265,7 @@ def tell(ws: Workspace, orders: Counter[str]) -> None:
         rank_ic(scores.join(labels.select("session", "sid", "value"), on=["session", "sid"])), STRATEGY.horizon
     )
     print(
-        f"out-of-sample rank IC {judged.mean:+.4f} ± {judged.error:.4f} (Newey-West), t {judged.t:+.2f}, {judged.n} sessions"
+        f"out-of-sample rank IC {judged.mean:+.4f} ± {judged.error:.4f} (Newey-West), t {judged.t or 0.0:+.2f}, {judged.n} sessions"
     )
     decisions = store.read(DECISIONS, as_of=None, first=FIRST)
     print(

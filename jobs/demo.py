@@ -22,8 +22,8 @@ import polars as pl
 from jobs.console import console, say
 from quant_assets.errors import ConfigurationError
 from quant_assets.models.evaluation import Estimate, ic_estimate, rank_ic
-from quant_assets.models.training import month_ends
-from quant_assets.records import Order
+from quant_assets.models.training import month_ends, retrain
+from quant_assets.records import Frozen, Order
 from quant_assets.tables import DECISIONS, FILLS, LABELS, PROMOTIONS, QUARANTINE, SCORES
 from resources.day import arrive, derive, only_run
 from resources.deployment import DEFAULT, Deployment, load
@@ -119,14 +119,18 @@ def _model(running: "Runner", twin: "subprocess.Popen[bytes]") -> None:
     judged = judge(ws)
     with console.status("the same market without its signal"):
         out, _ = twin.communicate()
-    without = msgspec.json.decode(out, type=Estimate)
+    twin_told = msgspec.json.decode(out, type=Twin)
     say(f"   {len(cuts)} models cut at month ends, {promoted} promoted to champion by rule.")
-    say(
-        f"   Rank IC out of sample: [bold]{judged.mean:+.3f}[/] ± {judged.error:.3f} (t {judged.t:+.1f}, {judged.n} sessions). Planted: {_planted(ws.deployment).signal:+.3f}."
-    )
-    say(
-        f"   The zero-signal twin:  [bold]{without.mean:+.3f}[/] ± {without.error:.3f} (t {without.t:+.1f}). A leak would show here."
-    )
+    say(f"   Rank IC out of sample: {_told(judged)} Planted: {_planted(ws.deployment).signal:+.3f}.")
+    say(f"   The zero-signal twin:  {_told(twin_told.estimate)} A leak would show here.")
+    say(f"   No champion is a fine answer: {len(twin_told.refused)} of the twin's {len(cuts)} candidates were refused.")
+    for reason in twin_told.refused[:1]:
+        say(f"   [dim]{reason}[/]")
+
+
+def _told(of: Estimate) -> str:
+    t = "–" if of.t is None else f"{of.t:+.1f}"
+    return f"[bold]{of.mean:+.3f}[/] ± {of.error:.3f} (t {t}, {of.n} sessions)."
 
 
 def judge(ws: Workspace) -> Estimate:
@@ -231,6 +235,15 @@ def _next(ws: Workspace) -> None:
         say(f"   [bold]{command}[/]  [dim]{text}[/]")
 
 
+class Twin(Frozen, frozen=True):
+    """What the market without a signal came to: the IC of models promoted without having to earn it, and why the
+    strategy's own rule refused which of its candidates.
+    """
+
+    estimate: Estimate
+    refused: tuple[str, ...]
+
+
 class _Unregistered:
     """The twin's model registry: its models are thrown away."""
 
@@ -249,10 +262,15 @@ def _planted(deployment: Deployment) -> Simulated:
 
 
 def _twin(folder: Path) -> None:
-    """Evaluate the market without its signal, and print the estimate as JSON."""
+    """Evaluate the market without its signal, and print the `Twin` as JSON. To measure noise a champion is needed: here
+    each candidate is promoted, whatever its IC; the strategy's own floor judges candidates under another name.
+    """
     with_signal = load(DEFAULT)
-    without = msgspec.structs.replace(_planted(with_signal), signal=0.0)
-    deployment = msgspec.structs.replace(with_signal, source=without)
+    (strict,) = with_signal.strategies
+    replace = msgspec.structs.replace
+    lenient = replace(strict, model=replace(strict.model, min_ic=-1.0, tolerance=1e9))
+    without = replace(_planted(with_signal), signal=0.0)
+    deployment = replace(with_signal, source=without, strategies=(lenient,))
     ws = Workspace(folder, deployment)
     ws.registry = _Unregistered()
     first, until = ws.span[0], ws.cuts.calendar.shift(deployment.start, -1)
@@ -260,7 +278,10 @@ def _twin(folder: Path) -> None:
     if ws.store.read(SCORES, as_of=None).is_empty():
         list(arrive(ws, until, now))
         list(derive(ws, ws.cuts.calendar.between(first, until), now, cut_at=_cuts(ws)))
-    sys.stdout.buffer.write(msgspec.json.encode(judge(ws)))
+    own = replace(strict, name=f"{strict.name}_strict")
+    candidates = [retrain(ws.store, ws.registry, ws.feature_set_of(own), own, ws.cuts, cut) for cut in _cuts(ws)]
+    refused = tuple(f"{c.first}: {c.notes[-1]}" for c in candidates if not c.numbers.get("promoted"))
+    sys.stdout.buffer.write(msgspec.json.encode(Twin(estimate=judge(ws), refused=refused)))
 
 
 def _interrupted(session: date) -> None:

@@ -263,7 +263,8 @@ POSITIONS = Table(
 
 JOURNAL = Table(
     "journal",
-    "Every movement of cash: trade, fee, dividend, delisting, spin_off, merger, cash_in_lieu, deposit; a transfer moves worth between names and sums to zero. The sum up to a session is the book's cash.",
+    "Every movement of cash: trade, fee, dividend, delisting, spin_off, merger, cash_in_lieu, deposit, withdrawal; "
+    "a transfer moves worth between names and sums to zero. The sum up to a session is the book's cash.",
     {
         "session": pl.Date,
         "book": pl.String,
@@ -295,7 +296,8 @@ PNL = Table(
 
 NAV = Table(
     "nav",
-    "One row per book and session: equity = cash + sum of marked positions; pnl = change of equity.",
+    "One row per book and session: equity = cash + sum of marked positions; "
+    "pnl = change of equity less capital paid in or out.",
     {
         "session": pl.Date,
         "book": pl.String,

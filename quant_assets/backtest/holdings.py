@@ -24,7 +24,9 @@ Action = Mapping[str, Any]  # a row of ACTIONS
 
 
 class Movement(Frozen, frozen=True):
-    """A movement of cash, a row of the journal: kind is trade | fee | dividend | spin_off | merger | delisting | cash_in_lieu | deposit; or transfer, of worth from name to name."""
+    """A movement of cash, a row of the journal: kind is trade | fee | dividend | spin_off | merger | delisting |
+    cash_in_lieu | deposit | withdrawal; or transfer, of worth from name to name.
+    """
 
     sid: int
     kind: str
@@ -266,6 +268,22 @@ def apply_fills(holdings: Holdings, fills: Sequence[Fill]) -> tuple[Holdings, li
         moved.append(Movement(sid=fill.sid, kind="fee", reference=fill.exec_id, amount=-fill.fee))
     moved = [m for m in moved if m.amount]
     return _held(holdings.session, holdings.cash + _total(moved), quantities, marks), moved
+
+
+def fund(holdings: Holdings, capital: Decimal, paid: Decimal | None) -> tuple[Holdings, list[Movement]]:
+    """The holdings before a session with what was paid in or out since, and its movement.
+
+    `capital`: what the book declares; `paid`: what was paid in so far, None where the book begins (its holdings are the
+    capital then). A capital that was edited is money that moves, never a gain or a loss.
+    """
+    amount = capital - (paid or Decimal(0))
+    if not amount:
+        return holdings, []
+    kind = "deposit" if amount > 0 else "withdrawal"
+    moved = [Movement(sid=0, kind=kind, reference="capital", amount=amount)]
+    if paid is None:
+        return holdings, moved
+    return _held(holdings.session, holdings.cash + amount, holdings.quantities, holdings.marks), moved
 
 
 def mark(holdings: Holdings, session: date, closes: Mapping[int, float]) -> Holdings:

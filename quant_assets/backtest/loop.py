@@ -7,20 +7,21 @@ state after D is what the tables say of D, so that a range equals its days.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 import polars as pl
 
 from quant_assets.backtest.fills import FillModel, Working, match
-from quant_assets.backtest.holdings import Holdings, due_actions, entitlements, late_changes, splits_ex
+from quant_assets.backtest.holdings import Holdings, due_actions, entitlements, fund, late_changes, splits_ex
 from quant_assets.contract import in_force, known_by
 from quant_assets.errors import ConfigurationError, DataError
 from quant_assets.execution.limits import within_limits
 from quant_assets.execution.orders import SLOT, orders_for
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Progress, Store, quiet
-from quant_assets.post_trade.booking import book_day, deposit, order_rows, state
+from quant_assets.post_trade.booking import book_day, movements, order_rows, paid_in, state
 from quant_assets.post_trade.costs import write_costs
 from quant_assets.records import Book, Fill, Order, OrderState, StageReport
 from quant_assets.signals.decide import first_recorded
@@ -44,6 +45,7 @@ class _Run:
     holdings: Holdings
     working: list[Working]
     begun: bool
+    paid: Decimal | None
     evenings: dict[date, Mapping[int, int]] = field(default_factory=dict[date, Mapping[int, int]])
     rows: dict[str, list[pl.DataFrame]] = field(default_factory=dict[str, list[pl.DataFrame]])
     notes: list[str] = field(default_factory=list[str])
@@ -90,6 +92,7 @@ def run(
         state(store, book, yesterday),
         _open_orders(store, strategy, book, cuts, yesterday) if begun else [],
         begun,
+        paid_in(store, book),
     )
     written = 0
     for start in range(0, len(due), CHUNK):
@@ -147,9 +150,10 @@ def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, 
     entitled = entitlements(
         due, cuts, lambda day: loop.evenings[day] if day in loop.evenings else state(loop.store, book, day).quantities
     )
+    before, funding = fund(loop.holdings, book.capital, loop.paid)
     day = book_day(
         book,
-        loop.holdings,
+        before,
         session,
         cut,
         due,
@@ -164,7 +168,7 @@ def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, 
         else (w.order, _standing(w), w.filled)
         for w in loop.working
     ]
-    journal = day.journal if loop.begun else pl.concat([deposit(book, session, cut), day.journal])
+    journal = pl.concat([movements(book, session, cut, funding), day.journal])
     orders = order_rows(book, session, after, cut)
     for table, frame in (
         (ORDERS, orders),
@@ -178,7 +182,7 @@ def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, 
     loop.notes += late_changes(actions, cuts, session)
     loop.working = [Working(key=o.client_order_id, order=o, filled=filled) for o, s, filled in after if not s.terminal]
     loop.evenings[session] = day.after.quantities
-    loop.holdings, loop.begun = day.after, True
+    loop.holdings, loop.begun, loop.paid = day.after, True, book.capital
 
 
 def _standing(item: Working) -> OrderState:

@@ -8,6 +8,8 @@ import polars as pl
 from quant_assets.portable import log
 from quant_assets.records import Frozen
 
+EXPECTED, KEPT = 5, 0.1  # fewer values than five may all be missing by chance; of more a tenth must be there
+
 
 class Histogram(Frozen, frozen=True):
     """One feature as training saw it: inner bin edges, the share of rows in each bin between them, and last the share missing."""
@@ -63,6 +65,19 @@ def median_psi(drift: pl.DataFrame) -> float | None:
     """The median over the features of `psi` in excess of its noise, at least 0; None where nothing was measured."""
     median = drift.select((pl.col("psi") - pl.col("noise")).median()).item()
     return None if median is None else max(0.0, float(median))
+
+
+def vanished(reference: Reference, frame: pl.DataFrame) -> list[str]:
+    """The features that training knew and `frame`, rows of one session, does not: at most a tenth of the values that
+    training's share would give, of five or more. A frame without rows says nothing.
+    """
+    gone: list[str] = []
+    for feature, was in reference.features.items():
+        expected = (1 - was.shares[-1]) * frame.height
+        known = frame.height - int(np.isnan(_values(frame, feature)).sum())
+        if expected >= EXPECTED and known <= KEPT * expected:
+            gone.append(feature)
+    return gone
 
 
 def _values(frame: pl.DataFrame, feature: str) -> np.ndarray:

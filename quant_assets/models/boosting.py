@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from quant_assets.errors import TrainingRefused
 from quant_assets.signals.strategy import ModelRule
 
 if TYPE_CHECKING:
@@ -13,8 +14,11 @@ if TYPE_CHECKING:
 
 
 def fit(frame: pl.DataFrame, features: tuple[str, ...], rule: ModelRule) -> str:
-    """The text of a booster trained on column `target` of `frame`, rows in the order given. The same rows give the same text."""
+    """The text of a booster trained on column `target` of `frame`, rows in the order given. The same rows give the same
+    text. Raises TrainingRefused where LightGBM refuses the parameters, or they make another model than one of numbers.
+    """
     import lightgbm as lgb
+    from lightgbm.basic import LightGBMError
 
     fixed = {
         "deterministic": True,
@@ -24,7 +28,15 @@ def fit(frame: pl.DataFrame, features: tuple[str, ...], rule: ModelRule) -> str:
         "verbosity": -1,
     }
     data = lgb.Dataset(_matrix(frame, features), frame["target"].to_numpy(), feature_name=list(features), params=fixed)
-    return lgb.train({**rule.params, **fixed}, data, num_boost_round=rule.rounds).model_to_string()
+    try:
+        booster = lgb.train({**rule.params, **fixed}, data, num_boost_round=rule.rounds)
+    except LightGBMError as error:
+        raise TrainingRefused(f"LightGBM refuses model.params {dict(rule.params)}: {error}; correct them") from error
+    if booster.num_model_per_iteration() != 1:
+        raise TrainingRefused(
+            f"the objective {rule.params.get('objective')!r} scores classes; a strategy ranks by one number: use regression"
+        )
+    return booster.model_to_string()
 
 
 @lru_cache(maxsize=8)

@@ -8,22 +8,27 @@ import polars as pl
 
 from quant_assets.records import Frozen
 
+_ROUNDING = 1e-12  # of the mean: equal values have a mean that misses them by the last bits
+
 
 class Estimate(Frozen, frozen=True):
-    """A mean with its standard error; `t` = mean / error, 0 where nothing varies. `n` observations, `lags` autocovariances counted."""
+    """A mean with its standard error; `t` = mean / error, None where nothing varies, for then it has no error.
+    `n` observations, `lags` autocovariances counted.
+    """
 
     mean: float
     error: float
-    t: float
+    t: float | None
     n: int
     lags: int
 
 
-def rank_ic(frame: pl.DataFrame, score: str = "score", value: str = "value") -> pl.DataFrame:
+def rank_ic(frame: pl.DataFrame, score: str = "score", value: str = "value", minimum: int = 2) -> pl.DataFrame:
     """Columns session, ic, n: Spearman's correlation of `score` and `value` over the rows of each session, ascending.
 
     Ties share the mean rank. Rows where either is missing do not count; sessions in which either is constant
-    have no IC and are left out. Sums of doubled ranks are whole numbers, so the order of rows changes no bit.
+    have no IC and are left out, and so are those with fewer than `minimum` rows: the correlation of two names is
+    always 1 or -1 (`left_out` counts both). Sums of doubled ranks are whole numbers, so the order of rows changes no bit.
     """
     known = frame.filter(pl.all_horizontal(pl.col(score, value).is_not_null() & pl.col(score, value).is_not_nan()))
     x, y = pl.col("x"), pl.col("y")
@@ -38,7 +43,12 @@ def rank_ic(frame: pl.DataFrame, score: str = "score", value: str = "value") -> 
     n = pl.col("n")
     vx, vy = ((n * pl.col(square) - pl.col(c) * pl.col(c)).cast(pl.Float64) for square, c in (("xx", "x"), ("yy", "y")))
     ic = (n * pl.col("xy") - x * y).cast(pl.Float64) / (vx.sqrt() * vy.sqrt())
-    return sums.filter(vx > 0, vy > 0).select("session", ic=ic, n=n).sort("session")
+    return sums.filter(vx > 0, vy > 0, n >= minimum).select("session", ic=ic, n=n).sort("session")
+
+
+def left_out(frame: pl.DataFrame, ics: pl.DataFrame) -> int:
+    """How many sessions of `frame` have no row in `ics`: too few names, or nothing that varies."""
+    return frame.select(pl.col("session").n_unique()).item() - ics.height
 
 
 def newey_west(values: Sequence[float] | pl.Series, lags: int) -> Estimate:
@@ -56,7 +66,7 @@ def newey_west(values: Sequence[float] | pl.Series, lags: int) -> Estimate:
     gammas = [math.fsum(e[lag:] * e[: n - lag]) / n for lag in range(lags + 1)]
     variance = gammas[0] + 2 * math.fsum((1 - lag / (lags + 1)) * gammas[lag] for lag in range(1, lags + 1))
     error = math.sqrt(max(variance, 0.0) / n)
-    return Estimate(mean=mean, error=error, t=mean / error if error > 0 else 0.0, n=n, lags=lags)
+    return Estimate(mean=mean, error=error, t=mean / error if error > _ROUNDING * abs(mean) else None, n=n, lags=lags)
 
 
 def ic_estimate(ics: pl.DataFrame, horizon: int) -> Estimate:

@@ -9,27 +9,32 @@ import polars as pl
 
 from quant_assets.errors import ModelError, NoChampion
 from quant_assets.features.drift import Reference
-from quant_assets.models.evaluation import ic_estimate, rank_ic
+from quant_assets.models.evaluation import ic_estimate, left_out, rank_ic
 from quant_assets.ports import Store
 from quant_assets.records import Frozen, content_id
 from quant_assets.tables import MODELS, PROMOTIONS
 
-RULE = "loads; finite, varying predictions; validation IC not below the champion's by more than the tolerance in standard errors"
+RULE = (
+    "loads; finite predictions that vary within sessions; validation IC above the declared floor, "
+    "and not below the champion's by more than the tolerance in standard errors"
+)
 
 
 class Metrics(Frozen, frozen=True):
-    """What MODELS.metrics holds as JSON: rank IC out of sample with its Newey–West error and t over `ic_sessions`,
-    the mean decile spread of labels, the training rows and sessions, and the frozen reference for drift.
+    """What MODELS.metrics holds as JSON: rank IC out of sample with its Newey–West error and t over `ic_sessions`
+    (`ic_left_out`: the sessions with too few names, or without variation, that count in none), the mean decile spread of
+    labels, the training rows and sessions, and the frozen reference for drift.
     """
 
     ic: float
     ic_error: float
-    ic_t: float
+    ic_t: float | None
     ic_sessions: int
     decile_spread: float
     rows: int
     sessions: int
     drift: Reference
+    ic_left_out: int = 0
 
 
 class Model(Frozen, frozen=True):
@@ -49,7 +54,9 @@ class Model(Frozen, frozen=True):
 
 
 class Verdict(Frozen, frozen=True):
-    """The outcome of the rule, with its numbers. `difference` = candidate's mean IC − champion's over the `sessions` compared."""
+    """The outcome of the rule, with its numbers. `difference` = candidate's mean IC − champion's over the `sessions`
+    compared; where nothing was compared, `candidate_ic` ± `error` over `sessions` is the candidate's own, against `floor`.
+    """
 
     promoted: bool
     reason: str
@@ -59,24 +66,54 @@ class Verdict(Frozen, frozen=True):
     champion_ic: float | None = None
     difference: float | None = None
     error: float | None = None
+    floor: float | None = None
+    left_out: int = 0  # sessions that count in no IC: too few names, or nothing that varies
 
 
 def judge(
-    final: pl.Series | None, validated: pl.DataFrame, champion: Model | None, *, horizon: int, tolerance: float
+    final: pl.Series | None,
+    validated: pl.DataFrame,
+    champion: Model | None,
+    *,
+    horizon: int,
+    tolerance: float,
+    floor: float = 0.0,
+    minimum: int = 2,
 ) -> Verdict:
     """Whether a candidate becomes champion: a rule on numbers only.
 
     `final`: the candidate's predictions on the rows of `validated`, None where its text is no model. `validated`:
     columns session, sid, score (out of sample, by the validation fit), value (the label) and, where there is a
-    champion, champion (its scores of the same rows). Compared is the mean difference of the daily ICs, with its
-    own Newey–West error, over the sessions from the champion's cut on: what it was trained on does not judge it.
+    champion, champion (its scores of the same rows). A candidate earns its place twice: its mean IC over all validation
+    sessions lies above `floor`, champion or none; and it is not worse than the champion's. Compared is the mean difference
+    of the daily ICs, with its own Newey–West error, over the sessions from the champion's cut on: what it was trained on
+    does not judge it. Sessions with fewer than `minimum` names count in no IC.
     """
-    if broken := _broken(final):
+    if broken := _broken(final, validated):
         return Verdict(promoted=False, reason=broken)
-    if champion is None:
-        return Verdict(promoted=True, reason="first champion")
+    own = rank_ic(validated, minimum=minimum)
+    skipped = left_out(validated, own)
+    if own.height < 2:
+        few = (
+            f"an IC needs two sessions of {minimum} names or more whose scores and labels vary; there are {own.height}"
+        )
+        return Verdict(promoted=False, reason=few, sessions=own.height, floor=floor, left_out=skipped)
+    earned = ic_estimate(own, horizon)
+    if champion is None or earned.mean <= floor:
+        fine = earned.mean > floor
+        said = f"out-of-sample IC {earned.mean:+.4f} ± {earned.error:.4f} is {'' if fine else 'not '}above the floor {floor:g}"
+        return Verdict(
+            promoted=fine,
+            reason=f"first champion: {said}" if fine else said,
+            champion=champion.model_id if champion else None,
+            sessions=earned.n,
+            candidate_ic=earned.mean,
+            error=earned.error,
+            floor=floor,
+            left_out=skipped,
+        )
     unseen = validated.filter(pl.col("session") >= champion.session)
-    ours, theirs = rank_ic(unseen), rank_ic(unseen, score="champion")
+    ours, theirs = (rank_ic(unseen, score=s, minimum=minimum) for s in ("score", "champion"))
     both = ours.join(theirs, on="session", suffix="_champion").sort("session")
     if both.height < 2:
         return Verdict(
@@ -84,6 +121,8 @@ def judge(
             reason="fewer than two sessions that the champion was not trained on",
             champion=champion.model_id,
             sessions=both.height,
+            floor=floor,
+            left_out=skipped,
         )
     gap = ic_estimate(both.select("session", ic=pl.col("ic") - pl.col("ic_champion")), horizon)
     means = {c: float(np.mean(both[c].to_numpy())) for c in ("ic", "ic_champion")}
@@ -97,16 +136,21 @@ def judge(
         champion_ic=means["ic_champion"],
         difference=gap.mean,
         error=gap.error,
+        floor=floor,
+        left_out=skipped,
     )
 
 
-def _broken(predictions: pl.Series | None) -> str:
-    """Why the predictions cannot be used; empty where they can."""
+def _broken(predictions: pl.Series | None, validated: pl.DataFrame) -> str:
+    """Why the predictions of the rows of `validated` cannot be used; empty where they can."""
     if predictions is None:
         return "the model's text does not load"
     if not predictions.is_finite().all():
         return "predictions are not finite"
-    return "" if predictions.n_unique() > 1 else "predictions are constant"
+    if predictions.n_unique() < 2:
+        return "predictions are constant"
+    within = validated.select("session", score=predictions).group_by("session").agg(pl.col("score").n_unique())
+    return "" if (within["score"] > 1).any() else "predictions do not vary within any session"
 
 
 def champion(store: Store, strategy: str, session: date, as_of: datetime) -> Model:

@@ -15,7 +15,7 @@ from quant_assets.features.sets import FeatureSet
 from quant_assets.features.sets import feature_set as declared
 from quant_assets.market_data.calendars import Calendar, Cuts
 from quant_assets.models.boosting import fit, predict, usable
-from quant_assets.models.evaluation import decile_spread, ic_estimate, rank_ic
+from quant_assets.models.evaluation import decile_spread, ic_estimate, left_out, rank_ic
 from quant_assets.models.promotion import RULE, Metrics, Model, Verdict, champion, judge, model_of
 from quant_assets.models.training_set import ranked, training_set
 from quant_assets.models.walk_forward import Fold, folds
@@ -87,8 +87,9 @@ def retrain(
     numbers = {
         "ic": m.ic,
         "ic_error": m.ic_error,
-        "ic_t": m.ic_t,
+        **({} if m.ic_t is None else {"ic_t": m.ic_t}),
         "ic_sessions": m.ic_sessions,
+        "ic_left_out": m.ic_left_out,
         "decile_spread": m.decile_spread,
         "sessions": m.sessions,
         "promoted": float(verdict.promoted),
@@ -148,11 +149,14 @@ def _require_audit(store: Store, feature_sets: Sequence[FeatureSet]) -> None:
             raise TrainingRefused(f"no champion feeds on a set that was not proven free of look-ahead. {why}")
 
 
-def _metrics(frame: pl.DataFrame, features: tuple[str, ...], validated: pl.DataFrame, horizon: int) -> Metrics:
-    ics = rank_ic(validated)
+def _metrics(
+    frame: pl.DataFrame, features: tuple[str, ...], validated: pl.DataFrame, horizon: int, minimum: int
+) -> Metrics:
+    ics = rank_ic(validated, minimum=minimum)
     if ics.height < 2:
         raise TrainingRefused(
-            "the validation scores or labels do not vary within a session: there is nothing to judge the model by"
+            f"the validation scores or labels do not vary within a session of {minimum} names (limits.min_members) or more: "
+            f"{ics.height} of {validated['session'].n_unique()} sessions can judge the model, and two are needed"
         )
     ic, spread = ic_estimate(ics, horizon), decile_spread(validated)["spread"]
     return Metrics(
@@ -164,6 +168,7 @@ def _metrics(frame: pl.DataFrame, features: tuple[str, ...], validated: pl.DataF
         rows=frame.height,
         sessions=frame["session"].n_unique(),
         drift=freeze(frame, features),
+        ic_left_out=left_out(validated, ics),
     )
 
 
@@ -184,7 +189,7 @@ def _train(
     snapshot: FeatureSnapshot,
 ) -> Model:
     """Fit on everything, track, then keep: what is stored has a registry version. Raises TrainingRefused."""
-    metrics = _metrics(frame, feature_set.features, validated, strategy.rule.horizon)
+    metrics = _metrics(frame, feature_set.features, validated, strategy.rule.horizon, strategy.limits.min_members)
     text = fit(frame, feature_set.features, strategy.model)
     model_id, described = content_id(text), msgspec.json.encode(snapshot).decode()
     params = {
@@ -251,4 +256,12 @@ def _judged(store: Store, strategy: Strategy, cuts: Cuts, model: Model, validate
         rival = None
     if rival is not None:
         validated = validated.with_columns(predict(rival.text, validated, threads).alias("champion"))
-    return judge(final, validated, rival, horizon=strategy.rule.horizon, tolerance=strategy.model.tolerance)
+    return judge(
+        final,
+        validated,
+        rival,
+        horizon=strategy.rule.horizon,
+        tolerance=strategy.model.tolerance,
+        floor=strategy.model.floor,
+        minimum=strategy.limits.min_members,
+    )

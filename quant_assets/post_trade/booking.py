@@ -15,6 +15,7 @@ from quant_assets.backtest.holdings import (
     due_actions,
     entitlements,
     exact,
+    fund,
     late_changes,
     mark,
 )
@@ -123,11 +124,10 @@ def movements(book: Book, session: date, known_at: datetime, moved: Sequence[Mov
     return _rows(JOURNAL, rows, {"session": session, "book": book.name, "known_at": known_at})
 
 
-def deposit(book: Book, session: date, known_at: datetime) -> pl.DataFrame:
-    """The JOURNAL row of the book's capital, dated on its first session."""
-    return movements(
-        book, session, known_at, [Movement(sid=0, kind="deposit", reference="capital", amount=book.capital)]
-    )
+def paid_in(store: Store, book: Book) -> Decimal | None:
+    """The capital that was paid into the book so far, less what was paid out; None before its first session."""
+    journal = store.read(JOURNAL, as_of=None, where={"book": book.name, "reference": "capital"})
+    return sum(journal["amount"].to_list(), _ZERO) if journal.height else None
 
 
 def state(store: Store, book: Book, session: date) -> Holdings:
@@ -174,10 +174,9 @@ def book_session(store: Store, book: Book, cuts: Cuts, session: date, fills: Seq
     actions = store.read(ACTIONS, as_of=cut, last=session)
     due = due_actions(actions, cuts, session)
     entitled = entitlements(due, cuts, lambda day: state(store, book, day).quantities)
-    day = book_day(
-        book, state(store, book, yesterday), session, cut, due, entitled, new, closes_of(store, session, cut)
-    )
-    journal = day.journal if nav.height else pl.concat([deposit(book, session, cut), day.journal])
+    before, funding = fund(state(store, book, yesterday), book.capital, paid_in(store, book))
+    day = book_day(book, before, session, cut, due, entitled, new, closes_of(store, session, cut))
+    journal = pl.concat([movements(book, session, cut, funding), day.journal])
     # NAV comes last: it is what says that the session is booked
     rows = sum(
         store.append(table, frame)

@@ -35,7 +35,7 @@ def session_report(store: Store, breaks: Breaks, book: Book, session: date, *, f
         "session": session,
         "today": {**nav.row(-1, named=True), **line.row(-1, named=True)} if booked else None,
         "equity": line["equity"].to_list()[-60:],
-        "since": float(nav["equity"][-1] / book.capital) - 1 if booked else None,
+        "since": None if not booked or line["index"][-1] is None else line["index"][-1] - 1,
         "sessions": nav.height,
         "orders": sections.orders(facts, ORDERS_SHOWN),
         "positions": sections.positions(facts, POSITIONS_SHOWN),
@@ -121,10 +121,15 @@ def _ic(store: Store, facts: Facts) -> tuple[pl.DataFrame, dict[str, Any]]:
     return ic, msgspec.structs.asdict(ic_estimate(ic, horizon)) if ic.height > 1 else unknown
 
 
+def _linked(returns: pl.Expr) -> pl.Expr:
+    """The return over several sessions; null where one of them has none."""
+    return pl.when(returns.null_count() == 0).then((1 + returns).product() - 1)
+
+
 def _months(line: pl.DataFrame) -> list[dict[str, Any]]:
     month = pl.col("session").dt.truncate("1mo").alias("month")
     return (
         line.group_by(month, maintain_order=True)
-        .agg(sessions=pl.len(), pnl=pl.col("pnl").sum(), **{"return": (1 + pl.col("return")).product() - 1})
+        .agg(sessions=pl.len(), pnl=pl.col("pnl").sum(), **{"return": _linked(pl.col("return"))})
         .rows(named=True)
     )

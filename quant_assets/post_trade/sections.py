@@ -142,12 +142,8 @@ def positions(facts: Facts, top: int) -> list[Row]:
     rows = _named(facts.positions, facts).with_columns(
         value=pl.col("value").cast(pl.Float64), size=pl.col("value").cast(pl.Float64).abs()
     )
-    return (
-        rows.with_columns(weight=pl.col("value") / (equity or 1.0))
-        .sort("size", "sid", descending=[True, False])
-        .head(top)
-        .rows(named=True)
-    )
+    weight = pl.col("value") / equity if equity > 0 else pl.lit(None, pl.Float64)  # of nothing there is no share
+    return rows.with_columns(weight=weight).sort("size", "sid", descending=[True, False]).head(top).rows(named=True)
 
 
 def orders(facts: Facts, top: int) -> list[Row]:

@@ -79,7 +79,7 @@ def decisions(
         kill_switch=pl.lit(on, dtype=pl.Boolean),
         kill_reason=pl.lit(reason),
         late=pl.lit(late),
-        features_refused=pl.lit(features_refused),
+        features_refused=pl.lit(features_refused) if features_refused else pl.col("vanished"),
     )
     judged = guardrails(_weighted(rows, strategy), strategy.limits)
     opens = pl.DataFrame(

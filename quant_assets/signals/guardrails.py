@@ -26,12 +26,13 @@ REASONS: Mapping[str, str] = {
     "DATA_NO_VERDICT": "no quality verdict is stored for the session's rows as they stand",
     "DATA_VERDICT_FAILED": "a quality rule failed on the session's rows",
     "DATA_NO_BAR": "the name has no usable bar of the session",
-    "FEATURES_REFUSED": "the feature set did not pass its audit: it looks ahead, or breaks a law of features",
+    "FEATURES_REFUSED": "the features may not be used: they did not pass their audit, or one of them has vanished",
     "DRIFT_UNKNOWN": "the features' drift against training is unknown",
     "DRIFT": "the features drifted too far from what the model was trained on",
     "MODEL_MISSING": "no promoted model was in force",
     "MODEL_STALE": "the model is older than allowed",
     "MODEL_COVERAGE": "too few members have a score",
+    "MODEL_TIED": "more than half of the scores are equal: the model tells no name from another",
     "MODEL_NO_SCORE": "the name has no finite score",
     "RISK_MIN_MEMBERS": "too few members can be traded",
     "RISK_MAX_WEIGHT": "the target weight is beyond the limit, or unknown",
@@ -43,6 +44,9 @@ HAS_BAR = (pl.col("close").is_finite() & (pl.col("close") > 0)).fill_null(value=
 
 # Sums of equal weights miss max_gross by rounding only.
 ROUNDING = 1e-9
+
+# Of scores that are all one, the best are those with the lowest ids. Trees tie a few names; half of them is no ranking.
+MAX_TIED = 0.5
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ def chain(limits: Limits) -> tuple[Guard, ...]:
         return (of_members > 0) & (share(counted) >= limits.min_coverage)
 
     weight, gross = pl.col("target_weight"), pl.col("gross")
+    share_tied = pl.when(pl.col("scored") > 1).then(pl.col("tied") / pl.col("scored")).otherwise(0.0)
     return (
         guard("KILL_SWITCH", ~pl.col("kill_switch"), reason=pl.col("kill_reason")),
         guard("LATE", ~pl.col("late")),
@@ -114,6 +119,7 @@ def chain(limits: Limits) -> tuple[Guard, ...]:
             scored=pl.col("scored"),
             members=of_members,
         ),
+        guard("MODEL_TIED", share_tied <= MAX_TIED, tied=share_tied, maximum=MAX_TIED, scored=pl.col("scored")),
         guard("MODEL_NO_SCORE", ~pl.col("member") | pl.col("has_score"), score=pl.col("score")),
         guard(
             "RISK_MIN_MEMBERS",
@@ -141,7 +147,7 @@ def guardrails(rows: pl.DataFrame, limits: Limits) -> pl.DataFrame:
 
     Per row: session, sid, member (false: left the universe), close (raw; null without a bar), score, target_weight.
     The same in all rows of a session: kill_switch, kill_reason, late, captured (a capture of the session was known),
-    content_hash of its bars, released (null: no verdict), findings, features_refused (what an audit found against them; "": nothing),
+    content_hash of its bars, released (null: no verdict), findings, features_refused (what speaks against them; "": nothing),
     psi (median over features), model_id, model_age (sessions). A refusal that rests on those is one for every row of the session.
     """
     counts = _counted(rows)
@@ -177,11 +183,13 @@ def _counted(rows: pl.DataFrame) -> pl.DataFrame:
         has_score=pl.col("score").is_finite().fill_null(value=False),
     )
     tradable = pl.col("has_bar") & pl.col("has_score")
+    alike = (pl.col("member") & pl.col("has_score")).sum().over("session", "score")
     return known.with_columns(
         *[
             (pl.col("member") & of).sum().over("session").cast(pl.Int64).alias(name)
             for name, of in {"with_bar": pl.col("has_bar"), "scored": pl.col("has_score"), "tradable": tradable}.items()
         ],
+        tied=pl.when(pl.col("member") & pl.col("has_score")).then(alike).max().over("session").cast(pl.Int64),
         members=pl.col("member").sum().over("session").cast(pl.Int64),
         gross=pl.col("target_weight").abs().sum().over("session"),
     )

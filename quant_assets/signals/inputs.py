@@ -10,7 +10,7 @@ import polars as pl
 from quant_assets.contract import in_force, known_by
 from quant_assets.errors import ModelError
 from quant_assets.features.blocks import quarter_start
-from quant_assets.features.drift import median_psi, psi
+from quant_assets.features.drift import median_psi, psi, vanished
 from quant_assets.features.publish import anchors
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.adjustment import ADJUSTING
@@ -95,7 +95,9 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
     verdict = _verdict(known_by(stored.verdicts.filter(of_session), cut), session, content)
     captures = known_by(stored.captures, cut)
     model = _champion(stored, feature_set, cuts, session)
-    drift = median_psi(psi(model.metrics.drift, known_by(stored.features.filter(of_session), cut))) if model else None
+    published = known_by(stored.features.filter(of_session), cut)
+    drift = median_psi(psi(model.metrics.drift, published)) if model else None
+    gone = vanished(model.metrics.drift, published) if model else []
     scores = known_by(stored.scores.filter(of_session, pl.col("model_id") == (model.model_id if model else "")), cut)
     brought = [
         f.filter(past if i.of_panel else of_session) for i in feature_set.inputs for f in [stored.inputs[i.name]]
@@ -114,6 +116,7 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
         content_hash=pl.lit(content),
         released=pl.lit(verdict[0], dtype=pl.Boolean),
         findings=pl.lit(verdict[1]),
+        vanished=pl.lit(_gone(gone)),
         psi=pl.lit(drift, dtype=pl.Float64),
         model_id=pl.lit(model.model_id if model else None, dtype=pl.String),
         model_age=pl.lit(
@@ -125,6 +128,12 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
             _snapshot(feature_set, strategy, names, inputs_hash, cut, model, assumed=bool(captures["assumed"].any()))
         ),
     )
+
+
+def _gone(features: Sequence[str]) -> str:
+    """The sentence on features that have no values any more; empty where there are none."""
+    shown = ", ".join(features[:5]) + (f" and {len(features) - 5} more" if len(features) > 5 else "")
+    return f"the model was trained on {shown}, of which the session has no values" if features else ""
 
 
 def _names(membership: Membership, cuts: Cuts, session: date) -> pl.DataFrame:

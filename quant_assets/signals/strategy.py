@@ -34,8 +34,9 @@ class UniverseRule(Frozen, frozen=True):
 class ModelRule(Frozen, frozen=True):
     """How the model is trained, validated and promoted.
 
-    `validation` sessions at the end are held out behind `embargo` sessions, `min_sessions` are needed before them;
-    a candidate whose validation IC is worse than the champion's by more than `tolerance` standard errors is not promoted.
+    `validation` sessions at the end are held out behind `embargo` sessions, `min_sessions` are needed before them.
+    A candidate is promoted where its validation IC lies above `min_ic` (unset: 0) and is not worse than the champion's
+    by more than `tolerance` standard errors. Unset, `min_ic` is no part of the declaration.
     """
 
     rounds: int = 200
@@ -57,6 +58,12 @@ class ModelRule(Frozen, frozen=True):
     embargo: int = 5
     min_sessions: int = 60
     tolerance: float = 2.0
+    min_ic: float | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def floor(self) -> float:
+        """The out-of-sample IC above which a model must lie to become champion."""
+        return 0.0 if isinstance(self.min_ic, msgspec.UnsetType) else float(self.min_ic)
 
 
 class Limits(Frozen, frozen=True):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from sqlite3 import Row
+from sqlite3 import Connection, Row
 
 import msgspec
 import polars as pl
@@ -20,6 +20,7 @@ from quant_assets.backtest.holdings import (
     apply_fills,
     due_actions,
     entitlements,
+    fund,
     mark,
     splits_ex,
 )
@@ -34,7 +35,8 @@ CREATE TABLE IF NOT EXISTS orders (
     id INTEGER PRIMARY KEY, client_order_id TEXT NOT NULL, content TEXT NOT NULL, state TEXT NOT NULL, filled INTEGER NOT NULL, reason TEXT NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS orders_by_client ON orders (client_order_id);
 CREATE TABLE IF NOT EXISTS executions (id INTEGER PRIMARY KEY, exec_id TEXT NOT NULL UNIQUE, session TEXT NOT NULL, content TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS evenings (session TEXT NOT NULL PRIMARY KEY, holdings TEXT NOT NULL) STRICT
+CREATE TABLE IF NOT EXISTS evenings (session TEXT NOT NULL PRIMARY KEY, holdings TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS capital (session TEXT NOT NULL PRIMARY KEY, paid TEXT NOT NULL) STRICT
 """
 
 Market = Callable[[date], tuple[pl.DataFrame, pl.DataFrame]]
@@ -42,7 +44,9 @@ Market = Callable[[date], tuple[pl.DataFrame, pl.DataFrame]]
 
 
 class PaperBroker:
-    """The Broker port on one file. The account opens with the book's capital on the first session that is matched."""
+    """The Broker port on one file. The account opens with the book's capital on the first session that is matched;
+    where the book declares another one later, the difference is paid in or out before the next session.
+    """
 
     name = "paper"
 
@@ -105,9 +109,10 @@ class PaperBroker:
         due, splits = due_actions(actions, self._cuts, session), splits_ex(actions, self._cuts, session)
         closes = {sid: close for sid, close in bars.select("sid", "close").iter_rows() if close is not None}
         with self._db.transaction() as tx:
-            before = self._evening()
-            if before.session >= session:
+            evening = self._evening()
+            if evening.session >= session:
                 return  # another process matched it
+            before = self._funded(tx, evening, session)
             entitled = entitlements(due, self._cuts, lambda day: self._evening(day).quantities)
             ids = {w.key: (row_id, w) for row_id, w in self._working()}
             fills, updates = match(
@@ -130,6 +135,17 @@ class PaperBroker:
                 "INSERT INTO evenings (session, holdings) VALUES (?, ?)",
                 (session.isoformat(), msgspec.json.encode(evening).decode()),
             )
+
+    def _funded(self, tx: Connection, evening: Holdings, session: date) -> Holdings:
+        """The account after what is paid in or out before `session`. The capital of an account from before this was
+        recorded counts as paid.
+        """
+        found = tx.execute("SELECT paid FROM capital ORDER BY session DESC LIMIT 1").fetchone()
+        before, moved = fund(evening, self._book.capital, Decimal(found["paid"]) if found else None)
+        if moved:
+            values = (session.isoformat(), str(self._book.capital))
+            tx.execute("INSERT INTO capital (session, paid) VALUES (?, ?)", values)
+        return before
 
     def _working(self) -> list[tuple[int, Working]]:
         """The open orders by row id; of several under one client id, each later one has a key of its own."""

@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quant_assets.features.drift import Reference, freeze, median_psi, psi
+from quant_assets.features.drift import Reference, freeze, median_psi, psi, vanished
 
 RNG = np.random.default_rng(11)
 TRAIN = pl.DataFrame(
@@ -73,3 +73,23 @@ def test_the_reference_is_all_that_drift_needs():
     read = msgspec.json.decode(msgspec.json.encode(FROZEN), type=Reference)
     moved = TRAIN.with_columns(pl.col("a") * 2)
     assert psi(read, moved).equals(psi(FROZEN, moved))
+
+
+def test_a_feature_that_vanished_is_named():
+    """Of a feature that training knew, a tenth of the values or fewer is no feature; one that training hardly knew may be missing by chance."""
+    training = pl.DataFrame({"whole": [1.0] * 100, "half": [1.0, None] * 50, "rare": [1.0] + [None] * 99})
+    reference = freeze(training, ("whole", "half", "rare"))
+    names = 40
+
+    def today(whole: int, half: int) -> pl.DataFrame:
+        known = {"whole": whole, "half": half, "rare": 0}
+        return pl.DataFrame(
+            {f: [2.0] * n + [None] * (names - n) for f, n in known.items()}, schema=dict.fromkeys(known, pl.Float64)
+        )
+
+    assert vanished(reference, today(40, 20)) == []
+    assert vanished(reference, today(5, 3)) == []
+    assert vanished(reference, today(4, 2)) == ["whole", "half"]
+    assert vanished(reference, today(0, 20)) == ["whole"]
+    assert vanished(reference, today(0, 0).clear()) == []
+    assert vanished(reference, today(0, 0).head(4)) == []

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quant_assets.models.evaluation import decile_spread, ic_by_month, ic_estimate, newey_west, rank_ic
+from quant_assets.models.evaluation import decile_spread, ic_by_month, ic_estimate, left_out, newey_west, rank_ic
 
 DAYS = [date(2024, 1, 20) + timedelta(days=i) for i in range(30)]
 
@@ -55,6 +55,20 @@ def test_a_constant_session_has_no_ic():
     """Where scores or values do not vary nothing is said, instead of a NaN."""
     frame = panel().with_columns(score=pl.when(session=DAYS[0]).then(1.0).otherwise("score"))
     assert rank_ic(frame)["session"].to_list() == DAYS[1:]
+
+
+def test_sessions_below_the_minimum_have_no_ic():
+    """Fewer names than asked for say nothing; how many sessions were left out can be told."""
+    frame = panel().filter((pl.col("session") != DAYS[0]) | (pl.col("sid") < 5))
+    ics = rank_ic(frame, minimum=30)
+    assert ics["session"].to_list() == DAYS[1:]
+    assert left_out(frame, ics) == 1
+
+
+def test_values_that_do_not_vary_have_no_t():
+    """The error of equal values is nothing, or the last bits of their sum; a t made of that would be huge."""
+    assert newey_west([0.1] * 7, 3).t is None
+    assert newey_west([1 / 3] * 50, 4).t is None
 
 
 def test_newey_west_by_hand():

@@ -289,6 +289,87 @@ def test_broken_candidates_are_not_promoted(planted):
     assert judge(frame["value"], frame, None, horizon=5, tolerance=2.0).promoted
 
 
+def test_the_first_champion_must_earn_it(planted):
+    """A candidate becomes first champion only above the floor on its out-of-sample IC, and a refusal says by how much it missed."""
+    frame = validated(planted.sessions[:10], ours=True, theirs=True)
+    backwards = frame.with_columns(score=-pl.col("score"))
+    refused = judge(frame["value"], backwards, None, horizon=5, tolerance=2.0)
+    assert (refused.promoted, refused.candidate_ic, refused.sessions, refused.floor) == (
+        False,
+        pytest.approx(-1),
+        10,
+        0,
+    )
+    assert "-1.0000" in refused.reason
+    earned = judge(frame["value"], frame, None, horizon=5, tolerance=2.0, floor=0.5)
+    assert (earned.promoted, earned.candidate_ic) == (True, pytest.approx(1))
+    assert not judge(frame["value"], frame, None, horizon=5, tolerance=2.0, floor=1.0).promoted
+
+
+def test_a_successor_must_clear_the_floor_too(planted, strategy, store, registry):
+    """A candidate below the floor is refused though it beats the champion; the champion keeps its place."""
+    cut = ends(planted)[0]
+    retrain(store, registry, planted.feature_set, strategy, planted.cuts, cut)
+    rival = champion(store, strategy.name, planted.sessions[-1], planted.cuts.of(planted.sessions[-1]))
+    frame = validated(planted.sessions[-10:], ours=False, theirs=False)
+    verdict = judge(frame["value"], frame, rival, horizon=5, tolerance=1e9, floor=0.9)
+    assert (verdict.promoted, verdict.champion) == (False, rival.model_id)
+    assert judge(frame["value"], frame, rival, horizon=5, tolerance=1e9, floor=-1.0).promoted
+
+
+def test_scores_that_tell_no_name_from_another_are_no_evidence(planted):
+    """Predictions that vary between sessions but within none rank nobody."""
+    frame = validated(planted.sessions[:3], ours=True, theirs=True)
+    by_session = frame["session"].rank("dense").cast(pl.Float64)
+    assert "within any session" in judge(by_session, frame, None, horizon=5, tolerance=2.0).reason
+
+
+def test_sessions_with_too_few_names_count_in_no_ic(planted):
+    """Two names always correlate by 1 or -1: below the strategy's own minimum a session is left out, and the verdict says how many."""
+    frame = validated(planted.sessions[:10], ours=True, theirs=True)
+    thin = frame.filter((pl.col("session") > planted.sessions[3]) | (pl.col("sid") < 2))
+    judged = judge(thin["value"], thin, None, horizon=5, tolerance=2.0, minimum=10)
+    assert (judged.promoted, judged.sessions, judged.left_out) == (True, 6, 4)
+    few = judge(thin["value"], thin, None, horizon=5, tolerance=2.0, minimum=21)
+    assert (few.promoted, few.left_out) == (False, 10)
+    assert "21 names" in few.reason
+
+
+def test_a_month_without_a_champion_is_recorded_with_its_numbers(planted, strategy, store, registry):
+    """No champion is a fine answer: the model is kept, the promotion says no and why, and the alias never moves."""
+    demanding = msgspec.structs.replace(strategy, model=msgspec.structs.replace(strategy.model, min_ic=0.99))
+    report = retrain(store, registry, planted.feature_set, demanding, planted.cuts, ends(planted)[0])
+    assert (report.state, report.numbers["promoted"], registry.promoted) == ("done", 0.0, [])
+    detail = json.loads(store.read(PROMOTIONS, as_of=None)["detail"][0])
+    assert 0 < detail["candidate_ic"] < detail["floor"] == 0.99
+    with pytest.raises(NoChampion):
+        champion(store, strategy.name, planted.sessions[-1], planted.cuts.of(planted.sessions[-1]))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"objective": "regresion"},
+        {"objective": "lambdarank"},
+        {"objective": "multiclass", "num_class": 3},
+        {"learning_rate": -1.0},
+    ],
+)
+def test_parameters_that_make_no_ranking_model_are_refused(planted, strategy, store, registry, params):
+    """A mistyped objective, or one that scores classes, is a refusal with its reason, never LightGBM's own error."""
+    wrong = msgspec.structs.replace(strategy, model=msgspec.structs.replace(strategy.model, params=params))
+    report = retrain(store, registry, planted.feature_set, wrong, planted.cuts, ends(planted)[0])
+    assert (report.state, store.version(MODELS)) == ("refused", -1)
+    assert "model.params" in report.reason or "use regression" in report.reason
+
+
+def test_an_unset_floor_is_no_part_of_the_declaration(strategy):
+    """A strategy that says nothing of a floor keeps the hash that it had before there was one, and the floor is 0."""
+    assert "min_ic" not in msgspec.to_builtins(strategy)["model"]
+    assert strategy.model.floor == 0
+    assert msgspec.structs.replace(strategy.model, min_ic=-1).floor == -1
+
+
 def test_a_verdict_against_is_recorded_and_keeps_the_champion(planted, strategy, store, registry):
     """Where the tolerance cannot be met, the row says so with its numbers, the alias stays, and the old champion scores on."""
     first, second, _ = ends(planted)

@@ -117,6 +117,17 @@ def test_a_row_before_the_anchor_changes_nothing(market, days) -> None:
     assert of(market, [day]).equals(before)
 
 
+def test_a_feature_that_vanished_refuses_the_session(market, days) -> None:
+    """Where a feature that the model was trained on has no value for anybody the session is NO_TRADE, and the reason names it."""
+    stored = read(market.store, market.features, market.strategy, market.cuts, [days[24]])
+    without = replace(stored, features=stored.features.with_columns(ret_3=pl.lit(None, pl.Float64)))
+    args = (market.features, market.strategy, market.cuts, [days[24]])
+    assert "FEATURES_REFUSED" not in reasons(decisions(stored, *args, kill_switch=QUIET))
+    refused = decisions(without, *args, kill_switch=QUIET)
+    assert reasons(refused) == {"FEATURES_REFUSED": refused.height}
+    assert "ret_3" in json.loads(refused["detail"][0])["found"]
+
+
 def test_the_kill_switch_refuses_every_row(market) -> None:
     """On: all NO_TRADE with the reason given; the set is another one, the ids of the decisions are the same."""
     day = market.days[25]

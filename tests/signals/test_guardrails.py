@@ -72,6 +72,8 @@ REFUSALS = [
     ("MODEL_STALE", {"model_age": 46}, EVERY, {"age": 46, "maximum": 45}),
     ("MODEL_STALE", {"model_age": -1}, EVERY, {"age": -1, "maximum": 45}),
     ("MODEL_COVERAGE", only((1, 2, 3), "score", None), EVERY, {"coverage": 0.7, "minimum": 0.8, "scored": 7, "members": 10}),
+    ("MODEL_TIED", {"score": pl.when("member").then(0.5).alias("score")}, EVERY, {"tied": 1.0, "maximum": 0.5, "scored": 10}),
+    ("MODEL_TIED", only((1, 2, 3, 4, 5, 6), "score", 0.5), EVERY, {"tied": 0.6, "maximum": 0.5, "scored": 10}),
     ("MODEL_NO_SCORE", only((4,), "score", float("nan")), (4,), {"score": None}),
     ("RISK_MAX_WEIGHT", only((1,), "target_weight", 0.2), (1,), {"weight": 0.2, "maximum": 0.1}),
     ("RISK_GROSS", {"target_weight": pl.lit(0.1).alias("target_weight")}, EVERY, {"gross": 1.1, "maximum": 1.0}),
@@ -96,6 +98,13 @@ def test_a_fine_session_trades() -> None:
     out = guardrails(day(), LIMITS)
     assert set(out["verdict"]) == {TRADE}
     assert out["reason"].to_list() == ["SELECTED"] * 5 + ["NOT_SELECTED"] * 5 + ["LEFT_UNIVERSE"]
+
+
+def test_half_of_the_names_may_tie() -> None:
+    """Trees give some names one score: up to half of them are still a ranking, and one name alone ties with nobody."""
+    assert set(guardrails(day(**only((1, 2, 3, 4, 5), "score", 0.5)), LIMITS)["verdict"]) == {TRADE}
+    alone = guardrails(day(1, target_weight=pl.lit(0.0).alias("target_weight")), LIMITS)
+    assert set(alone["reason"]) == {"RISK_MIN_MEMBERS"}
 
 
 def test_an_empty_universe_and_a_small_one_refuse() -> None:

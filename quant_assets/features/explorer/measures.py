@@ -243,7 +243,8 @@ def _estimates(values: np.ndarray, lags: Sequence[int]) -> dict[str, np.ndarray]
         out["n"][at] = len(there)
         if len(there) > 1:
             found = newey_west(pl.Series(there), lags[at[-1]])
-            out["mean"][at], out["error"][at], out["t"][at] = found.mean, found.error, found.t
+            out["mean"][at], out["error"][at] = found.mean, found.error
+            out["t"][at] = np.nan if found.t is None else found.t
     return out
 
 
