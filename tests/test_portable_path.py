@@ -1,4 +1,7 @@
-"""The path from a row to a decision: no function on it whose last bits hang on the processor.
+"""The path from a row to a decision: no function on it whose answer hangs on the processor.
+
+NumPy's argsort puts equal values in another order with AVX-512, with AVX2 and without either; its logarithm, exponential
+and power have other last bits with AVX-512, glibc's (behind `math` and Polars) without FMA, a BLAS by its kernel.
 
 What is on it is read from the imports: all that `arrive` and `derive` of a day call, replay, every source of rows and
 every feature set, and whatever these import in turn.
@@ -104,6 +107,12 @@ def _by_name(node: ast.AST) -> Iterator[str]:
                 yield f".{name}()"
         case ast.Call(keywords=keywords) if any(k.arg == "fastmath" for k in keywords):
             yield "fastmath"
+        case ast.Call(func=ast.Attribute(attr="argsort"), keywords=keywords) if not any(
+            k.arg == "kind" and isinstance(k.value, ast.Constant) and k.value.value == "stable" for k in keywords
+        ):
+            yield 'argsort without kind="stable"'
+        case ast.Attribute(attr="argpartition"):
+            yield "argpartition"
         case ast.Constant(value="contract" | "reassoc" as licence):
             yield licence
         case _:
@@ -143,7 +152,7 @@ def _whole(node: ast.expr) -> bool:
 
 
 def test_nothing_on_the_path_hangs_on_the_processor() -> None:
-    """No logarithm, power or angle of a library, no BLAS, no solver, no licence to contract or reorder: see `quant_assets.portable`."""
+    """No logarithm, power or angle of a library, no BLAS, no solver, no order of equals, no licence to contract or reorder: see `quant_assets.portable`."""
     found = [f"{FILES[m].relative_to(REPOSITORY)}:{o}" for m in sorted(path()) for o in offences(FILES[m].read_text())]
     assert not found, "\n" + "\n".join(found)
 
@@ -169,7 +178,7 @@ def test_the_path_is_the_whole_way() -> None:
         "np.log(x)", "numpy.exp(x)", "math.pow(x, 2)", "from math import log1p", "pl.col('a').log()", "(a / b).exp()",
         "x @ y", "x @= y", "np.einsum('ij,ij->i', x, y)", "np.linalg.lstsq(a, b)", "x ** 2", "10.0 ** k", "f = np.log",
         "njit(f, fastmath=True)", "flags = {'contract', 'nsz'}", "import scipy.special", "from sklearn.linear_model import Ridge",
-        "ta.linearreg_angle(c, 14)",
+        "ta.linearreg_angle(c, 14)", "np.argsort(x)", "x.argsort(axis=1)", "np.argpartition(x, 3)",
     ],
 )  # fmt: skip
 def test_what_is_banned(line: str) -> None:
@@ -179,7 +188,7 @@ def test_what_is_banned(line: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["np.sqrt(x)", "math.fsum(x)", "log(x)", "ln(pl.col('a'))", "2.0 ** -1022", "10**6", "x * x", "ta.sma(c, 20)", "self.log(x)"],
+    ["np.sqrt(x)", "math.fsum(x)", "log(x)", "ln(pl.col('a'))", "2.0 ** -1022", "10**6", "x * x", "ta.sma(c, 20)", "self.log(x)", "np.argsort(x, kind='stable')"],
 )  # fmt: skip
 def test_what_is_allowed(line: str) -> None:
     """What IEEE 754 fixes, and our own functions, may stand."""

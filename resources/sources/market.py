@@ -230,8 +230,8 @@ def _forward(steps: Floats) -> Floats:
 
 
 def _rank_ic(x: Floats, y: Floats) -> float:
-    """The mean over sessions of the rank correlation across names."""
-    ranks = [v.argsort(axis=1).argsort(axis=1) - (v.shape[1] - 1) / 2 for v in (x, y)]
+    """The mean over sessions of the rank correlation across names; equal values rank in the order of names."""
+    ranks = [v.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable") - (v.shape[1] - 1) / 2 for v in (x, y)]
     return float(((ranks[0] * ranks[1]).sum(axis=1) / (ranks[0] * ranks[0]).sum(axis=1)).mean())
 
 
