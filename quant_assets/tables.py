@@ -50,6 +50,18 @@ ACTIONS = Table(
     key=("sid", "session", "kind", "known_at"),
 )  # fmt: skip
 
+PROPOSED_ACTIONS = Table(
+    "proposed_actions",
+    "Ex-sessions at which raw and adjusted closes part in a way that prices alone do not explain well enough: the closes `before` (raw, adjusted) and `after` it, the vendor's `factor`, what may explain it with confidences. "
+    "`state`: proposed, until a person confirms or rejects it (`by`, `note`) or a later capture settles it (withdrawn), each a later row. Until then nothing is traded on the name.",
+    {
+        "session": pl.Date, "sid": pl.Int64, "symbol": pl.String, "before": pl.Float64, "adjusted": pl.Float64, "after": pl.Float64, "factor": pl.Float64,
+        "explanations": pl.String, "confidence": pl.Float64, "state": pl.String, "by": pl.String, "note": pl.String, "withdrawn": pl.Boolean, **ORIGIN, **DECLARED,
+    },
+    key=("sid", "session", "known_at"),
+    units={"before": "currency per share", "adjusted": "currency per share", "after": "currency per share, null where it is not known yet"},
+)  # fmt: skip
+
 LISTINGS = Table(
     "listings",
     "From `session` on, instrument `sid` is listed (or no longer) under `symbol`, with this name and sector.",
@@ -325,7 +337,7 @@ COSTS = Table(
 )  # fmt: skip
 
 CORE = (
-    CAPTURES, BARS, ACTIONS, LISTINGS, UNIVERSE, QUARANTINE, DATA_FINDINGS, VERDICTS, ANCHORS, LABELS, AUDITS, FEATURE_DRIFT, MODELS, PROMOTIONS, SCORES, DECISIONS,
+    CAPTURES, BARS, ACTIONS, PROPOSED_ACTIONS, LISTINGS, UNIVERSE, QUARANTINE, DATA_FINDINGS, VERDICTS, ANCHORS, LABELS, AUDITS, FEATURE_DRIFT, MODELS, PROMOTIONS, SCORES, DECISIONS,
     ORDERS, FILLS, POSITIONS, JOURNAL, PNL, NAV, COSTS,
 )  # fmt: skip
 

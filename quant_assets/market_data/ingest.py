@@ -8,9 +8,10 @@ import polars as pl
 
 from quant_assets.contract import UTC_MICROS, Table
 from quant_assets.errors import CaptureUnreadable
-from quant_assets.market_data import actions, datasets, listings
+from quant_assets.market_data import actions, datasets, listings, proposals
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.datasets import dataset
+from quant_assets.market_data.derivation import PROPOSAL, Derived, derive, pairs
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.identity import REUSE_AFTER, Identified, identify
 from quant_assets.market_data.known import SAYS, Known
@@ -18,10 +19,30 @@ from quant_assets.market_data.observations import Observations, Stamp, turned_aw
 from quant_assets.market_data.screening import screen
 from quant_assets.ports import MarketDataSource, Progress, Store, quiet
 from quant_assets.records import Capture, StageReport
-from quant_assets.tables import ACTIONS, BARS, CAPTURES, DATA_FINDINGS, LISTINGS, QUARANTINE, VERDICTS
+from quant_assets.tables import (
+    ACTIONS,
+    BARS,
+    CAPTURES,
+    DATA_FINDINGS,
+    LISTINGS,
+    PROPOSED_ACTIONS,
+    QUARANTINE,
+    VERDICTS,
+)
 
 CHUNK, ROWS = 40, 2_000_000  # captures, or rows, per commit
-COUNTED = ("captures", "rows", "bars", "restated", "quarantined", "instruments", "actions", "observed", "repeated")
+COUNTED = (
+    "captures",
+    "rows",
+    "bars",
+    "restated",
+    "quarantined",
+    "instruments",
+    "actions",
+    "proposed",
+    "observed",
+    "repeated",
+)
 Absorbed = dict[str, pl.DataFrame]  # by table name
 
 
@@ -112,25 +133,38 @@ def absorb(known: Known, capture: Capture, moment: datetime, calendar: Calendar,
     changed = listings.changes(known, assigned, rows, standing, capture.listings, capture.label, calendar)
     listed = changed.drop("event").with_columns(capture=pl.lit(capture.label), known_at=pl.lit(moment))
     known.learn(LISTINGS, listed)
-    given, evidence, unexplained = _actions(known, capture, rows, calendar)
+    (given, unexplained, unsure), evidence = _actions(known, capture, rows, calendar)
     happened, wrong = listings.events(known, changed, given, rows)
-    told = actions.news(pl.concat([given, happened], how="diagonal"), evidence, known.actions)
+    told = actions.news(
+        pl.concat([given, happened], how="diagonal"),
+        evidence,
+        known.actions,
+        unsure.select(proposals.SUBJECT),
+        proposals.rejected(known.proposals),
+    )
     news = pl.concat([told, wrong]).unique(actions.KEY, keep="first", maintain_order=True)
-    fresh = ((BARS, bars), (ACTIONS, news), (QUARANTINE, pl.concat([rejected, unexplained])))
     held = {"dataset": capture.dataset, "state": "held", "by": None, "note": None}
-    stamped = {
-        t.name: f.with_columns(
-            **{k: pl.lit(v) for k, v in {**origin, **stamp, **(held if t is QUARANTINE else {})}.items()}
+
+    def stamped_as(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.with_columns(
+            **{k: pl.lit(v) for k, v in {**origin, **stamp, **(held if table is QUARANTINE else {})}.items()}
         )
-        for t, f in fresh
+
+    stamped = {
+        t.name: stamped_as(t, f)
+        for t, f in ((BARS, bars), (ACTIONS, news), (QUARANTINE, pl.concat([rejected, unexplained])))
     }
     known.learn(ACTIONS, stamped[ACTIONS.name])
+    asked = stamped_as(PROPOSED_ACTIONS, proposals.news(unsure, evidence, known.proposals, known.actions))
+    known.learn(PROPOSED_ACTIONS, asked)
+    stamped[PROPOSED_ACTIONS.name] = asked
     quarantine = stamped[QUARANTINE.name]
     restated = bars.join(standing, on=["sid", "session"], how="semi").height
     for name, n in {
         "bars": bars.height,
         "restated": restated,
         "actions": news.height,
+        "proposed": proposals.opened(asked).height,
         "instruments": assigned.of("new", "replaced", "reused").height,
     }.items():
         numbers[name] += n
@@ -233,17 +267,15 @@ def _versions(rows: pl.DataFrame, standing: pl.DataFrame, assigned: Identified) 
     )
 
 
-def _actions(
-    known: Known, capture: Capture, rows: pl.DataFrame, calendar: Calendar
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """The capture's actions, the evidence they were derived from, and what could not be explained. A vendor that declares actions is taken at its word."""
-    evidence = actions.pairs(rows, calendar)
+def _actions(known: Known, capture: Capture, rows: pl.DataFrame, calendar: Calendar) -> tuple[Derived, pl.DataFrame]:
+    """The capture's actions, what could not be explained and what is not sure; and the evidence they were derived from. A vendor that declares actions is taken at its word."""
+    evidence = pairs(rows, calendar)
     if capture.actions is None:
-        given, rejected = actions.derive(evidence)
-        return given, evidence, rejected
+        return derive(evidence, known.evidence), evidence
     holders = known.instruments.sort("listed", "known_at", "sid").unique("symbol", keep="last").select("symbol", "sid")
     given, rejected = actions.declared(capture.actions, holders)
-    return given, evidence.clear(), rejected
+    nothing = pl.DataFrame(schema={c: PROPOSED_ACTIONS.schema[c] for c in PROPOSAL})
+    return Derived(given, rejected, nothing), evidence.clear()
 
 
 def _commit(store: Store, known: Known, others: Observations, batch: Sequence[Absorbed]) -> None:
@@ -270,6 +302,7 @@ def _order() -> tuple[Table, ...]:
         *(d.table for d in datasets.DATASETS),
         LISTINGS,
         ACTIONS,
+        PROPOSED_ACTIONS,
         BARS,
         CAPTURES,
     )

@@ -16,7 +16,7 @@ from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.identity import REUSE_AFTER
 from quant_assets.ports import Store
 from quant_assets.records import Capture
-from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS, QUARANTINE
+from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS, PROPOSED_ACTIONS, QUARANTINE
 
 WINDOW = REUSE_AFTER + 5  # sessions held in memory between commits, beside those that absence is counted over
 THIN = 0.8  # of the median row count of the sessions before: fewer rows say nothing about who is absent
@@ -43,6 +43,9 @@ class Known:
         self.unfinished: dict[str, pl.DataFrame] = {}
         self.instruments = _latest(self._finished(LISTINGS, store.read(LISTINGS, as_of=None)), "sid")
         self.actions = _latest(self._finished(ACTIONS, store.read(ACTIONS, as_of=None)), "sid", "session", "kind")
+        self.proposals = _latest(
+            self._finished(PROPOSED_ACTIONS, store.read(PROPOSED_ACTIONS, as_of=None)), "sid", "session"
+        )
         self._finished(QUARANTINE, store.read(QUARANTINE, as_of=None))
         self._days: dict[date, pl.DataFrame] = {}
         self._trading: dict[date, pl.Series] = {}  # of `_days`: the sids that have a bar in force
@@ -136,6 +139,10 @@ class Known:
         elif table is ACTIONS:
             self.actions = pl.concat([self.actions, rows.select(self.actions.columns)]).unique(
                 ["sid", "session", "kind"], keep="last", maintain_order=True
+            )
+        elif table is PROPOSED_ACTIONS:
+            self.proposals = pl.concat([self.proposals, rows.select(self.proposals.columns)]).unique(
+                ["sid", "session"], keep="last", maintain_order=True
             )
         elif table is BARS:
             for (day,), news in rows.select(_BAR).partition_by("session", as_dict=True).items():

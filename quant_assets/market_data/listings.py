@@ -96,7 +96,7 @@ def _ended(
 def events(
     known: Known, changed: pl.DataFrame, given: pl.DataFrame, rows: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The actions that the changes of listing are (columns of `actions.derive`), and the delistings that turned out wrong (with `withdrawn`).
+    """The actions that the changes of listing are (columns of `actions.COLUMNS`), and the delistings that turned out wrong (with `withdrawn`).
 
     `given`: actions of this capture; where the vendor declares a merger or delisting, none is derived.
     """

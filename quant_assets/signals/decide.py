@@ -108,8 +108,8 @@ def first_recorded(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _weighted(rows: pl.DataFrame, strategy: Strategy) -> pl.DataFrame:
-    """Rank and target weight among the members that have a bar and a score."""
-    offered = pl.when(pl.col("member") & HAS_BAR).then("score").alias("score")
+    """Rank and target weight among the members that have a bar and a score, and no action that waits for a person."""
+    offered = pl.when(pl.col("member") & HAS_BAR & pl.col("unconfirmed").is_null()).then("score").alias("score")
     ranked = target_weights(rows.select("session", "sid", offered), strategy.holdings, strategy.limits)
     return rows.join(
         ranked.select("session", "sid", "rank", "target_weight"), on=["session", "sid"], maintain_order="left"

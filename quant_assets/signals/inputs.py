@@ -16,12 +16,13 @@ from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.adjustment import ADJUSTING
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.membership import Membership
+from quant_assets.market_data.proposals import unconfirmed
 from quant_assets.market_data.quality import released, session_hash
 from quant_assets.models.promotion import Champions, Model, champions
 from quant_assets.ports import Store
 from quant_assets.records import FeatureSnapshot, content_id, frame_hash
 from quant_assets.signals.strategy import Strategy
-from quant_assets.tables import ACTIONS, BARS, CAPTURES, SCORES, UNIVERSE, VERDICTS
+from quant_assets.tables import ACTIONS, BARS, CAPTURES, PROPOSED_ACTIONS, SCORES, UNIVERSE, VERDICTS
 
 PRICES_READ = ("open", "close")
 ACTIONS_READ = ("numerator", "denominator", "cash")
@@ -40,6 +41,7 @@ class Stored:
     scores: pl.DataFrame
     anchors: Mapping[date, date]
     champions: Champions
+    proposals: pl.DataFrame = field(default_factory=PROPOSED_ACTIONS.empty)
     inputs: Mapping[str, pl.DataFrame] = field(
         default_factory=dict[str, pl.DataFrame]
     )  # what the feature set's inputs brought, each session as known at its own cut
@@ -67,6 +69,7 @@ def read(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, 
         scores=store.read(SCORES, as_of=as_of, first=first, last=last, where={"strategy": strategy.name}),
         anchors=starts,
         champions=champions(store, strategy.name, as_of),
+        proposals=store.read(PROPOSED_ACTIONS, as_of=as_of),
         inputs={
             i.name: i.read(
                 store, cuts, strategy.universe.name, cuts.calendar.between(anchor, last) if i.of_panel else sessions
@@ -102,11 +105,14 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
     brought = [
         f.filter(past if i.of_panel else of_session) for i in feature_set.inputs for f in [stored.inputs[i.name]]
     ]
-    inputs_hash = _hash(feature_set, names, bars, actions, content, brought)
+    waiting = unconfirmed(known_by(stored.proposals, cut)).join(names, on="sid", how="semi")
+    read_too = [*brought, waiting] if waiting.height else brought
+    inputs_hash = _hash(feature_set, names, bars, actions, content, read_too)
     latest = bars.sort("sid", "session").unique("sid", keep="last", maintain_order=True)
     rows = (
         names.join(latest.select("sid", "symbol", close=pl.when(of_session).then("close")), on="sid", how="left")
         .join(scores.select("sid", "score"), on="sid", how="left")
+        .join(waiting, on="sid", how="left")
         .sort("sid")
     )
     return rows.with_columns(

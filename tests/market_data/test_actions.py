@@ -10,8 +10,10 @@ import polars as pl
 import pytest
 
 from quant_assets.contract import in_force
-from quant_assets.market_data.actions import COLUMNS, declared, derive, news, pairs
+from quant_assets.market_data.actions import COLUMNS, declared, news
 from quant_assets.market_data.calendars import calendar
+from quant_assets.market_data.derivation import derive, pairs
+from quant_assets.market_data.evidence import Evidence
 from quant_assets.market_data.ingest import ingest
 from quant_assets.tables import ACTIONS, BARS
 from resources.store import DeltaStore
@@ -32,8 +34,13 @@ def rows(*bars: tuple[date, float, float, float]) -> pl.DataFrame:
     )
 
 
+def anyhow(evidence: pl.DataFrame) -> pl.DataFrame:
+    """The actions that are likeliest, however unsure."""
+    return derive(evidence, Evidence(min_confidence=0.0)).actions
+
+
 def derived(*bars: tuple[date, float, float, float]) -> list[tuple[object, ...]]:
-    return derive(pairs(rows(*bars), XNYS))[0].select("session", "kind", "numerator", "denominator", "cash").rows()
+    return anyhow(pairs(rows(*bars), XNYS)).select("session", "kind", "numerator", "denominator", "cash").rows()
 
 
 def stand(actions: pl.DataFrame, **more: object) -> pl.DataFrame:
@@ -108,7 +115,7 @@ def test_a_split_that_the_price_does_not_show_is_ex_the_session_after() -> None:
 )
 def test_spin_offs_are_told_from_dividends(before: float, adjusted: float, opens: float, kind: str) -> None:
     """A factor of 1000/n to the last digit whose amount nobody would pay in cash is a spin-off, with its worth; what is paid in cash is a dividend whatever the factor."""
-    found = derive(pairs(rows((P, before, before, adjusted), (C, opens, opens, opens)), XNYS))[0]
+    found = anyhow(pairs(rows((P, before, before, adjusted), (C, opens, opens, opens)), XNYS))
     assert found.select("kind", pl.coalesce(pl.col("cash").cast(pl.Float64), "value").round(4)).rows() == [
         (kind, round(before - adjusted, 4))
     ]
@@ -120,24 +127,30 @@ def test_spin_offs_are_told_from_dividends(before: float, adjusted: float, opens
 @pytest.mark.parametrize(("factor", "opens"), [(1.04, 10.0), (0.66, 10.0), (0.268391, 4.5)])
 def test_what_nothing_explains_is_kept_apart(factor: float, opens: float) -> None:
     """A factor above one that is no split, or a large one that the price contradicts, is no action."""
-    actions, refused = derive(pairs(rows((P, 10, 10.0, 10.0 * factor), (C, opens, 10.0, 10.0)), XNYS))
+    actions, refused, asked = derive(pairs(rows((P, 10, 10.0, 10.0 * factor), (C, opens, 10.0, 10.0)), XNYS))
     assert actions.is_empty()
     assert refused.select("line", "reason").rows() == [(0, "UNEXPLAINED_FACTOR")]
+    assert asked.select("explanations", "confidence").rows() == [("", 0.0)]
 
 
 def test_confidence_follows_the_evidence() -> None:
-    """A split that the open confirms is sure, one only announced is not; a dividend of a cent is half rounding."""
-    seen = derive(pairs(rows((P, 10, 10.0, 5.0), (C, 5.0, 5.0, 5.0)), XNYS))[0]["confidence"].item()
-    announced = derive(pairs(rows((P, 10, 10.0, 5.0), (C, 10, 10.0, 5.0)), XNYS))[0]["confidence"].item()
-    cent = derive(pairs(rows((P, 10, 10.0, 9.99), (C, 10.0, 10.0, 10.0)), XNYS))[0]["confidence"].item()
-    assert (announced, seen) == (0.5, 1.0)
-    assert 0.4 < cent < 0.6
+    """A split that the open confirms is sure, one only announced is not; how far the open is from it counts."""
+    prices = {
+        "seen": ((P, 10, 10.0, 5.0), (C, 5.0, 5.0, 5.0)),
+        "announced": ((P, 10, 10.0, 5.0), (C, 10, 10.0, 5.0)),
+        "moved": ((P, 10, 10.0, 5.0), (C, 6.0, 5.5, 5.5)),
+        "a cent": ((P, 10, 10.0, 9.99), (C, 10.0, 10.0, 10.0)),
+    }
+    sure = {name: anyhow(pairs(rows(*bars), XNYS))["confidence"].item() for name, bars in prices.items()}
+    assert sure["announced"] == 0.498
+    assert 0.8 < sure["moved"] < 0.9 < sure["seen"]
+    assert sure["a cent"] > 0.95
 
 
 def test_the_same_action_again_is_no_news() -> None:
     """Terms that stand are a no-op whatever the file; other terms are a new version; none at all where there was one withdraws it."""
     evidence = pairs(rows((P, 10, 10.0, 9.8), (C, 9.8, 9.8, 9.8)), XNYS)
-    given, _ = derive(evidence)
+    given = anyhow(evidence)
     assert news(given, evidence, stand(given, file="earlier")).is_empty()
     other = stand(given).with_columns(cash=pl.lit(Decimal("0.3"), ACTIONS.schema["cash"]))
     assert news(given, evidence, other).select("cash", "withdrawn").rows() == [(Decimal("0.2"), False)]
@@ -148,30 +161,30 @@ def test_the_same_action_again_is_no_news() -> None:
 def test_a_declared_action_is_not_overruled() -> None:
     """Evidence neither restates nor withdraws what the vendor declared."""
     evidence = pairs(rows((P, 10, 10.0, 9.8), (C, 9.8, 9.8, 9.8)), XNYS)
-    given, _ = derive(evidence)
+    given = anyhow(evidence)
     said = stand(given, origin="declared").with_columns(cash=pl.lit(Decimal("0.21"), ACTIONS.schema["cash"]))
     assert news(given, evidence, said).is_empty()
 
 
 def test_a_pair_across_a_gap_does_not_repeat_an_action() -> None:
     """A factor between Monday and Wednesday is the action already known for Tuesday, not another one."""
-    known, _ = derive(pairs(rows((P, 10, 10.0, 9.8), (C, 9.8, 9.8, 9.8)), XNYS))
+    known = anyhow(pairs(rows((P, 10, 10.0, 9.8), (C, 9.8, 9.8, 9.8)), XNYS))
     wide = pairs(rows((P, 10, 10.0, 9.8), (NEXT, 9.8, 9.8, 9.8)), XNYS)
-    assert news(derive(wide)[0], wide, stand(known)).is_empty()
+    assert news(anyhow(wide), wide, stand(known)).is_empty()
 
 
 def test_a_dividend_that_the_vendor_places_twice_is_one() -> None:
     """The same terms again within four days, to what an exchange rate does, are the action that stands; other terms, or a month later, are another."""
-    known, _ = derive(pairs(rows((P, 10, 10.0, 9.73), (C, 9.7, 9.7, 9.7)), XNYS))
+    known = anyhow(pairs(rows((P, 10, 10.0, 9.73), (C, 9.7, 9.7, 9.7)), XNYS))
     again = pairs(rows((C, 9.7, 9.7, 9.43), (NEXT, 9.68, 9.68, 9.68)), XNYS)
-    assert news(derive(again)[0], again, stand(known)).is_empty()
+    assert news(anyhow(again), again, stand(known)).is_empty()
     in_dollars = pairs(rows((C, 9.7, 9.7, 9.45), (NEXT, 9.68, 9.68, 9.68)), XNYS)
-    assert news(derive(in_dollars)[0], in_dollars, stand(known)).is_empty()
+    assert news(anyhow(in_dollars), in_dollars, stand(known)).is_empty()
     other = pairs(rows((C, 9.7, 9.7, 9.5), (NEXT, 9.68, 9.68, 9.68)), XNYS)
-    assert news(derive(other)[0], other, stand(known))["session"].to_list() == [NEXT]
+    assert news(anyhow(other), other, stand(known))["session"].to_list() == [NEXT]
     april, following = date(2016, 4, 7), date(2016, 4, 8)
     monthly = pairs(rows((april, 9.7, 9.7, 9.43), (following, 9.68, 9.68, 9.68)), XNYS)
-    assert news(derive(monthly)[0], monthly, stand(known))["session"].to_list() == [following]
+    assert news(anyhow(monthly), monthly, stand(known))["session"].to_list() == [following]
 
 
 def test_spin_offs_and_doubled_dividends_of_the_real_panel(panel: Callable[..., Any], tmp_path: Path) -> None:

@@ -91,6 +91,21 @@ def test_a_name_that_had_ended_and_reopens_is_listed_again(play: Play) -> None:
         assert_frame_equal(*(s.read(table, as_of=None) for s in stores), check_exact=True)
 
 
+def test_a_capture_may_tell_of_several_sessions_of_a_name_that_was_silent(
+    capture: Callable[..., Any], captures: Any, tmp_path: Path
+) -> None:
+    """A name without a bar for some captures comes back with two sessions in one: both are taken in."""
+    days = [XNYS.shift(START, i) for i in range(8)]
+    back = [("AA", days[6], 9.0), ("AA", days[7], 9.0)]
+    held = {
+        d: capture(d, [(s, d, 10.0) for s in FILL] + ([("AA", d, 10.0)] if i == 0 else back if i == 7 else []))
+        for i, d in enumerate(days)
+    }
+    store = DeltaStore(tmp_path)
+    ingest(captures(held), store, None, NOW, days, XNYS, evidence=Evidence(delisted_after=7))
+    assert store.read(BARS, as_of=None, where={"symbol": "AA"}).height == 3
+
+
 def test_after_a_year_a_symbol_without_a_name_is_another_instrument(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
-from quant_assets.market_data.actions import derive, pairs
 from quant_assets.market_data.calendars import calendar
+from quant_assets.market_data.derivation import derive, pairs
 from resources.sources.histories import Histories
 from resources.sources.rows import ACTIONS, PRICES
 
@@ -49,7 +49,7 @@ def test_an_adjusted_history_is_relived_day_by_day(shared_data: Path) -> None:
     raw = pl.read_csv(shared_data / "stocknet" / "CVX.csv.gz")[:300]
     ratio = raw["Adj Close"] / raw["Close"]
     assert evidence["factor"].product() == pytest.approx(ratio[0] / ratio[-1], rel=1e-5)
-    found, unexplained = derive(evidence)
+    found, unexplained, _ = derive(evidence)
     assert (set(found["kind"]), unexplained.height) == ({"dividend"}, 0)
     assert found.height == 4  # one a quarter
 

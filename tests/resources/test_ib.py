@@ -13,9 +13,9 @@ import polars as pl
 import pytest
 
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
-from quant_assets.market_data.actions import derive, pairs
 from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.datasets import dataset
+from quant_assets.market_data.derivation import derive, pairs
 from quant_assets.market_data.observations import screen
 from quant_assets.records import Capture
 from resources.sources.ib import IbFeed, InteractiveBrokers, adjusted_then
@@ -137,7 +137,7 @@ def test_a_split_overnight_is_seen_and_changes_no_bar(make: Make, tws: Tws, wall
     wall.start = EVENING
     capture = make().fetch(LAST)
     assert closes(capture) == [("AAPL", date(2024, 5, 1), 104.0, 52.0), ("AAPL", LAST, 53.0, 53.0)]
-    found, unexplained = derive(pairs(capture.prices.with_columns(sid=pl.lit(1, pl.Int64)), XNYS))
+    found, unexplained, _ = derive(pairs(capture.prices.with_columns(sid=pl.lit(1, pl.Int64)), XNYS))
     assert found.select("session", "kind", "numerator", "denominator").rows() == [(LAST, "split", 2, 1)]
     assert unexplained.is_empty()
 

@@ -16,7 +16,7 @@ LIMITS = Limits(max_weight=0.1, max_gross=1.0, min_members=5, min_coverage=0.8, 
 DAY = date(2016, 4, 1)
 ORDER = [g.code for g in chain(LIMITS)]
 FINE = {
-    "kill_switch": False, "kill_reason": "", "late": False, "captured": True, "content_hash": "abc", "released": True, "findings": "", "features_refused": "",
+    "kill_switch": False, "kill_reason": "", "late": False, "captured": True, "content_hash": "abc", "released": True, "findings": "", "features_refused": "", "unconfirmed": None, "ex": None,
     "psi": 0.1, "model_id": "m", "model_age": 3,
 }  # fmt: skip
 TYPES = {
@@ -25,6 +25,8 @@ TYPES = {
     "captured": pl.Boolean,
     "released": pl.Boolean,
     "features_refused": pl.String,
+    "unconfirmed": pl.String,
+    "ex": pl.Date,
     "psi": pl.Float64,
     "model_id": pl.String,
     "model_age": pl.Int64,
@@ -64,6 +66,7 @@ REFUSALS = [
     ("FEATURES_REFUSED", {"features_refused": None}, EVERY, {"found": None}),
     ("DATA_NO_BAR", only((2, 11), "close", None), (2, 11), {"close": None}),
     ("DATA_NO_BAR", only((3,), "close", 0.0), (3,), {"close": 0.0}),
+    ("ACTION_UNCONFIRMED", only((2,), "unconfirmed", "split 5:2 (0.6)"), (2,), {"proposed": "split 5:2 (0.6)", "ex": None}),
     ("DRIFT_UNKNOWN", {"psi": None}, EVERY, {"psi": None}),
     ("DRIFT_UNKNOWN", {"psi": float("nan")}, EVERY, {"psi": None}),
     ("DRIFT", {"psi": 0.7}, EVERY, {"psi": 0.7, "maximum": 0.5}),
@@ -121,6 +124,7 @@ def test_every_refusal_has_a_sentence_and_the_stages_stand_in_order() -> None:
         .replace("KILL", "0")
         .replace("LATE", "1")
         .replace("DATA", "2")
+        .replace("ACTION", "2")
         .replace("FEATURES", "2.5")
         .replace("DRIFT", "3")
         .replace("MODEL", "4")

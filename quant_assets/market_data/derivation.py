@@ -1,0 +1,185 @@
+"""Actions derived from raw against adjusted closes, where the vendor declares none.
+
+A capture carries a name's last two sessions (p, c), raw and adjusted. With r = adj_close / close,
+factor = r(p) / r(c) is what the vendor applied between them; `explanations` says what it may be, and how sure that is.
+r(c) != 1 announces an action whose ex-session comes after c. What is surer than the deployment asks for becomes an action;
+what is not is proposed to a person, and so is what nothing explains.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from quant_assets.market_data.actions import COLUMNS
+from quant_assets.market_data.calendars import Calendar
+from quant_assets.market_data.evidence import EVIDENCE, Evidence
+from quant_assets.market_data.explanations import Explanation, Pair, explain
+from quant_assets.market_data.screening import REJECTED
+from quant_assets.tables import ACTIONS, PROPOSED_ACTIONS
+
+SAME = 2e-6  # a factor nearer to one is no action: adjusted and raw come with six decimals at best
+LARGE = math.log(1.25)  # from here on the open shows whether the vendor's factor is in the price yet
+ANNOUNCED = 0.5  # at most, of what no price shows yet: vendors adjust a session early at times, and take it back
+SHOWN = 3  # explanations that a person is shown
+PROPOSAL = (
+    "session",
+    "sid",
+    "symbol",
+    "before",
+    "adjusted",
+    "after",
+    "factor",
+    "explanations",
+    "confidence",
+    "file",
+    "line",
+)
+
+
+class Derived(NamedTuple):
+    """What a capture's prices say: actions (columns `COLUMNS`), rejected rows (UNEXPLAINED_FACTOR), and proposals (columns `PROPOSAL`)."""
+
+    actions: pl.DataFrame
+    unexplained: pl.DataFrame
+    proposals: pl.DataFrame
+
+
+def pairs(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+    """Evidence per name and ex-session: sid, p, session, before (raw close), adjusted, factor, move (raw open after / before; null where not seen yet),
+    after, adjusted_after (the closes of the later session; null likewise), file, line, symbol.
+
+    `rows`: clean rows of one capture with their sid. Factors of one are there too: they say that there was no action.
+    """
+    seen = (
+        rows.filter(pl.col("adj_close").is_not_null())
+        .sort("sid", "session")
+        .with_columns(r=pl.col("adj_close") / pl.col("close"))
+    )
+    before = {
+        "p": "session",
+        "before": "close",
+        "adjusted": "adj_close",
+        "r_before": "r",
+        "p_file": "file",
+        "p_line": "line",
+    }
+    same = pl.col("sid") == pl.col("sid").shift(1)  # sorted by sid: a window over it would cost fifty times as much
+    seen = seen.with_columns(pl.when(same).then(pl.col(c).shift(1)).alias(new) for new, c in before.items())
+    past = seen.filter(pl.col("p").is_not_null()).select(
+        "sid",
+        "symbol",
+        "p",
+        "session",
+        "before",
+        "adjusted",
+        factor=pl.col("r_before") / pl.col("r"),
+        move=pl.col("open") / pl.col("before"),
+        after="close",
+        adjusted_after="adj_close",
+        file="p_file",
+        line="p_line",
+    )
+    last = seen.filter((pl.col("session") == pl.col("session").max().over("sid")) & ((pl.col("r") - 1).abs() > SAME))
+    following = {s: calendar.shift(s, 1) for s in last["session"].unique().to_list()}
+    coming = last.select(
+        "sid",
+        "symbol",
+        p="session",
+        session=pl.col("session").replace_strict(following, return_dtype=pl.Date),
+        before="close",
+        adjusted="adj_close",
+        factor="r",
+        **{c: pl.lit(None, dtype=pl.Float64) for c in ("move", "after", "adjusted_after")},
+        file="file",
+        line="line",
+    )
+    return _not_in_the_price_yet(pl.concat([past, coming]), calendar)
+
+
+def _not_in_the_price_yet(evidence: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+    """A split-like factor that the open of its session does not show belongs to the session after: the vendor adjusts one drop early at times."""
+    evidence = evidence.with_columns(
+        size=pl.col("factor").log().abs(),
+    )
+    off = (pl.col("move") / pl.col("factor")).log().abs()
+    evidence = evidence.with_columns(
+        unseen=((pl.col("size") >= LARGE) & (off > pl.col("move").log().abs())).fill_null(value=False),
+        agreement=1 - off / pl.col("size"),
+    )
+    early = evidence.filter("unseen")
+    following = {s: calendar.shift(s, 1) for s in early["session"].unique().to_list()}
+    return evidence.with_columns(
+        session=pl.when("unseen")
+        .then(pl.col("session").replace_strict(following, default=None, return_dtype=pl.Date))
+        .otherwise("session")
+    )
+
+
+def derive(evidence: pl.DataFrame, asked: Evidence = EVIDENCE) -> Derived:
+    """What `pairs` say: actions as sure as `asked`, and the rest as proposals.
+
+    A split that comes with a payment is two actions of one ex-session. A factor that nothing here explains, or a payment
+    that the open contradicts, is a rejected row, and a proposal without an explanation.
+    """
+    found = evidence.filter((pl.col("factor") - 1).abs() > SAME)
+    actions, unexplained, proposals = list[dict[str, Any]](), list[dict[str, Any]](), list[dict[str, Any]]()
+    for row in found.iter_rows(named=True):
+        pair = Pair(row["before"], row["adjusted"], row["after"], row["adjusted_after"])
+        if abs(pair.factor - 1) <= pair.noise + SAME:
+            continue
+        possible = _possible(row, explain(pair))
+        if possible and possible[0].confidence >= asked.min_confidence:
+            actions += _terms(row, possible[0])
+            continue
+        text = "; ".join(f"{e} ({e.confidence:g})" for e in possible[:SHOWN])
+        sure = possible[0].confidence if possible else 0.0
+        proposals.append({c: row.get(c) for c in PROPOSAL} | {"explanations": text, "confidence": sure})
+        if not possible:
+            said = (
+                f"factor {row['factor']:.6f} before {row['session']}: close {row['before']}, adjusted {row['adjusted']}"
+            )
+            unexplained.append(
+                {**{c: row[c] for c in ("file", "line", "symbol")}, "reason": "UNEXPLAINED_FACTOR", "content": said}
+            )
+    return Derived(
+        pl.DataFrame(actions, schema={c: ACTIONS.schema[c] for c in COLUMNS}, orient="row"),
+        pl.DataFrame(unexplained, schema=REJECTED, orient="row"),
+        pl.DataFrame(proposals, schema={c: PROPOSED_ACTIONS.schema[c] for c in PROPOSAL}, orient="row"),
+    )
+
+
+def _possible(row: Mapping[str, Any], explanations: Sequence[Explanation]) -> list[Explanation]:
+    """The explanations that the open does not contradict, each as sure as the open confirms a large factor."""
+    size, agreement = row["size"], row["agreement"]
+    denied = row["unseen"] or (size >= LARGE and agreement is not None and agreement < 1 - LARGE / size)
+    kept = [e for e in explanations if not (denied and e.kind)]
+    if row["move"] is None or row["unseen"]:
+        limit = ANNOUNCED
+    elif size >= LARGE:
+        limit = 0.5 + 0.5 * min(max(agreement or 0.0, 0.0), 1.0)
+    else:
+        limit = 1.0
+    return [Explanation(e.shares, e.kind, e.paid, round(e.confidence * limit, 3)) for e in kept]
+
+
+def _terms(row: Mapping[str, Any], explanation: Explanation) -> list[dict[str, Any]]:
+    """The actions that an explanation is, as rows of `COLUMNS`."""
+    common = dict.fromkeys(COLUMNS) | {c: row[c] for c in ("session", "sid", "file", "line")}
+    common |= {"origin": "derived", "confidence": explanation.confidence}
+    return [common | terms for terms in written(explanation)]
+
+
+def written(explanation: Explanation) -> list[dict[str, Any]]:
+    """The columns of ACTIONS that say an explanation's terms, for each action that it is."""
+    rows = list[dict[str, Any]]()
+    if explanation.shares:
+        new, old = explanation.shares
+        rows.append({"kind": explanation.ratio_kind, "numerator": new, "denominator": old})
+    if explanation.kind == "dividend":
+        rows.append({"kind": "dividend", "cash": Decimal(str(explanation.paid))})
+    elif explanation.kind:
+        rows.append({"kind": explanation.kind, "value": explanation.paid})
+    return rows
