@@ -17,7 +17,8 @@ import polars as pl
 from bench.real_panel import workspace
 from quant_assets.contract import in_force
 from quant_assets.market_data.ingest import ingest
-from quant_assets.tables import ACTIONS, BARS
+from quant_assets.market_data.proposals import listed
+from quant_assets.tables import ACTIONS, BARS, PROPOSED_ACTIONS
 from resources.workspace import Workspace
 
 DERIVED = ("split", "dividend", "spin_off")
@@ -128,9 +129,15 @@ def candidates(ws: Workspace, data: Path) -> pl.DataFrame:
     ).unique(["symbol", "session"], maintain_order=True)
 
 
-def show(found: pl.DataFrame, listed: pl.DataFrame) -> None:
-    """Print precision and recall by kind, then the differences."""
-    both = found.join(listed, on=["symbol", "session"], how="full", coalesce=True)
+def asked(ws: Workspace) -> pl.DataFrame:
+    """Columns symbol, session, asked: what a person is asked, which is not applied and counts as missed."""
+    rows = listed(ws.store.read(PROPOSED_ACTIONS, as_of=None))
+    return rows.select("symbol", "session", asked=pl.lit("asked: ") + pl.col("explanations"))
+
+
+def show(found: pl.DataFrame, theirs_all: pl.DataFrame, proposed: pl.DataFrame) -> None:
+    """Print precision and recall by kind of what is applied, then the differences, and what a person is asked of."""
+    both = found.join(theirs_all, on=["symbol", "session"], how="full", coalesce=True)
     # what a candidate that ours does not know would be: prices rise with consolidations only
     kind = pl.coalesce(
         "kind",
@@ -142,6 +149,7 @@ def show(found: pl.DataFrame, listed: pl.DataFrame) -> None:
         [(*k, *v) for k, v in VERDICTS.items()], schema=["symbol", "at", "right", "why"], orient="row"
     )
     both = both.join(looked, on=["symbol", "at"], how="left", maintain_order="left")
+    both = both.join(proposed, on=["symbol", "session"], how="left", maintain_order="left")
     print(
         f"{'':12}{'ours':>8}{'theirs':>8}{'both':>8}{'precision':>12}{'recall':>10}   after verdicts: {'precision':>9}{'recall':>10}"
     )
@@ -172,8 +180,11 @@ def show(found: pl.DataFrame, listed: pl.DataFrame) -> None:
             else f"candidate alone, {row['factor']:.6f}"
         )
         print(
-            f"  {row['symbol']:6}{row['session']}  {side:34} right: {row['right'] or 'nobody looked yet':12} {row['why'] or ''}"
+            f"  {row['symbol']:6}{row['session']}  {side:34} right: {row['right'] or 'nobody looked yet':12} {row['why'] or ''} {row['asked'] or ''}"
         )
+    print(
+        f"a person is asked of {proposed.height} ex-sessions, {both.filter(pl.col('asked').is_not_null()).height} of them candidates"
+    )
     spun = found.filter(pl.col("kind") == "spin_off").sort("session")
     print("spin-offs: " + ", ".join(f"{s} {d}" for s, d in spun.select("symbol", "session").iter_rows()))
     unsure: pl.DataFrame = found.filter(pl.col("kind") == "split", pl.col("confidence") < 0.9).sort("session")
@@ -188,7 +199,7 @@ def main(home: Path, data: Path) -> None:
     ws = ingested(home, data)
     last: date = ws.source.labels()[-1]
     print(f"{len(ws.source.labels())} captures to {last}")
-    show(ours(ws), candidates(ws, data))
+    show(ours(ws), candidates(ws, data), asked(ws))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.commands.actions import actions_app
 from jobs.commands.audit import audit_app
 from jobs.commands.catalogue import features_app
 from jobs.commands.data import findings_app, planned, quarantine_app, repair
@@ -26,6 +27,7 @@ app = typer.Typer(
 run_app = typer.Typer(no_args_is_help=True, help="Run what is due.")
 app.add_typer(run_app, name="run")
 app.add_typer(breaks_app, name="breaks")
+app.add_typer(actions_app, name="actions")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(findings_app, name="findings")
 app.add_typer(restatement_app, name="restatement")

@@ -3,16 +3,20 @@
 Nothing is edited: a proposal's state changes by a later row. While one waits, its name is not traded.
 """
 
+from datetime import datetime
+
 import polars as pl
 
 from quant_assets.contract import in_force
 from quant_assets.market_data.actions import AGAIN
 from quant_assets.market_data.adjustment import ADJUSTING
 from quant_assets.market_data.derivation import PROPOSAL
+from quant_assets.ports import Notifier, Store
 from quant_assets.records import content_id
 from quant_assets.tables import PROPOSED_ACTIONS
 
 OPEN = "proposed"
+TOLD = 3  # names in a notification
 SUBJECT = ("sid", "session")
 ROW = (*PROPOSAL, "state", "by", "note", "withdrawn")
 
@@ -70,3 +74,18 @@ def listed(proposals: pl.DataFrame, *, everything: bool = False) -> pl.DataFrame
     rows = rows if everything else opened(rows)
     ids = [content_id(str(sid), str(day), length=12) for sid, day in rows.select("sid", "session").iter_rows()]
     return rows.with_columns(pl.Series("id", ids, dtype=pl.String)).select("id", pl.exclude("id"))
+
+
+def tell(store: Store, notifier: Notifier, since: datetime | None) -> int:
+    """Tell somebody of the proposals that wait and became known after `since`; return how many."""
+    waiting = listed(store.read(PROPOSED_ACTIONS, as_of=None))
+    fresh = waiting if since is None else waiting.filter(pl.col("known_at") > since)
+    if fresh.height:
+        sample = fresh.select("symbol", "session", "explanations").head(TOLD).iter_rows()
+        body = "; ".join(f"{symbol} {ex}: {text or 'unexplained'}" for symbol, ex, text in sample)
+        notifier.notify(
+            "warning",
+            f"{fresh.height} corporate actions cannot be told from prices: nothing is traded on these names",
+            f"{body}. quant actions list shows them; confirm or reject each.",
+        )
+    return fresh.height

@@ -14,6 +14,7 @@ from datetime import date, datetime
 import polars as pl
 
 from quant_assets.contract import UTC_MICROS, Schema, Table
+from quant_assets.market_data import proposals
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.datasets import DATASETS
 from quant_assets.ports import Notifier, Store
@@ -158,9 +159,10 @@ def tell(store: Store, cuts: Cuts, notifier: Notifier, since: datetime | None, f
 
 @contextmanager
 def watching(store: Store, cuts: Cuts, notifier: Notifier, last: date) -> Generator[None]:
-    """Around an ingest up to session `last`: somebody is told of what it changed in the `LATELY` sessions before. The first one of a home changes nothing."""
+    """Around an ingest up to session `last`: somebody is told of what it changed in the `LATELY` sessions before, and of the actions that it proposes. The first one of a home changes nothing."""
     before = store.read(CAPTURES, as_of=None)["known_at"].max()
     yield
+    proposals.tell(store, notifier, before if isinstance(before, datetime) else None)
     if isinstance(before, datetime):
         calendar = cuts.calendar
         tell(store, cuts, notifier, before, calendar.at(max(0, calendar.index(calendar.on_or_before(last)) - LATELY)))

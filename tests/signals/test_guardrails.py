@@ -54,6 +54,10 @@ def only(sids: tuple[int, ...], column: str, value: object) -> Mapping[str, pl.E
 
 
 EVERY = tuple(range(1, 12))
+ASKED = {
+    c: pl.when(pl.col("sid") == 2).then(pl.lit(v)).alias(c)
+    for c, v in {"unconfirmed": "split 5:2 (0.6)", "ex": DAY}.items()
+}
 REFUSALS = [
     ("KILL_SWITCH", {"kill_switch": True, "kill_reason": "drill"}, EVERY, {"reason": "drill"}),
     ("KILL_SWITCH", {"kill_switch": None}, EVERY, {"reason": ""}),
@@ -66,7 +70,7 @@ REFUSALS = [
     ("FEATURES_REFUSED", {"features_refused": None}, EVERY, {"found": None}),
     ("DATA_NO_BAR", only((2, 11), "close", None), (2, 11), {"close": None}),
     ("DATA_NO_BAR", only((3,), "close", 0.0), (3,), {"close": 0.0}),
-    ("ACTION_UNCONFIRMED", only((2,), "unconfirmed", "split 5:2 (0.6)"), (2,), {"proposed": "split 5:2 (0.6)", "ex": None}),
+    ("ACTION_UNCONFIRMED", ASKED, (2,), {"proposed": "split 5:2 (0.6)", "ex": "2016-04-01"}),
     ("DRIFT_UNKNOWN", {"psi": None}, EVERY, {"psi": None}),
     ("DRIFT_UNKNOWN", {"psi": float("nan")}, EVERY, {"psi": None}),
     ("DRIFT", {"psi": 0.7}, EVERY, {"psi": 0.7, "maximum": 0.5}),
