@@ -6,7 +6,6 @@ r(c) != 1 announces an action whose ex-session comes after c. What is surer than
 what is not is proposed to a person, and so is what nothing explains.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -18,10 +17,11 @@ from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.explanations import Explanation, Pair, explain
 from quant_assets.market_data.screening import REJECTED
+from quant_assets.portable import ln, log
 from quant_assets.tables import ACTIONS, PROPOSED_ACTIONS
 
 SAME = 2e-6  # a factor nearer to one is no action: adjusted and raw come with six decimals at best
-LARGE = math.log(1.25)  # from here on the open shows whether the vendor's factor is in the price yet
+LARGE = float(log(1.25))  # from here on the open shows whether the vendor's factor is in the price yet
 ANNOUNCED = 0.5  # at most, of what no price shows yet: vendors adjust a session early at times, and take it back
 SHOWN = 3  # explanations that a person is shown
 PROPOSAL = (
@@ -102,11 +102,11 @@ def pairs(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
 def _not_in_the_price_yet(evidence: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
     """A split-like factor that the open of its session does not show belongs to the session after: the vendor adjusts one drop early at times."""
     evidence = evidence.with_columns(
-        size=pl.col("factor").log().abs(),
+        size=ln(pl.col("factor")).abs(),
     )
-    off = (pl.col("move") / pl.col("factor")).log().abs()
+    off = ln(pl.col("move") / pl.col("factor")).abs()
     evidence = evidence.with_columns(
-        unseen=((pl.col("size") >= LARGE) & (off > pl.col("move").log().abs())).fill_null(value=False),
+        unseen=((pl.col("size") >= LARGE) & (off > ln(pl.col("move")).abs())).fill_null(value=False),
         agreement=1 - off / pl.col("size"),
     )
     early = evidence.filter("unseen")
