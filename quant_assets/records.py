@@ -75,6 +75,7 @@ class Capture(Frozen, frozen=True):
     `dataset`: what the delivery is of. Where it is not of bars, `prices` is empty and says nothing about anybody's absence.
     `others`: rows of other datasets by name: the dataset's own columns (typed, or text as it stands in the file), file, line, and optionally
     known_at (UTC, where rows were known at different times), withdrawn, fault (why the row cannot be read; null where it can) and content (what such a row's line says)
+    `remarks`: symbol, file, line, rule, message: what was noticed of rows that are taken, and is told as a finding
     """
 
     source: str
@@ -89,6 +90,7 @@ class Capture(Frozen, frozen=True):
     malformed: pl.DataFrame
     dataset: str = "bars"
     others: Mapping[str, pl.DataFrame] = msgspec.field(default_factory=dict)
+    remarks: pl.DataFrame | None = None
 
 
 class Book(Frozen, frozen=True):

@@ -1,67 +1,92 @@
-"""One Parquet or CSV file of daily prices with a declared column mapping.
+"""Files of daily prices with a declared column mapping: one, or a folder or glob of them; CSV, JSON lines or Parquet, packed or not.
+
+    kind: files
+    prices: ~/data/prices/*.csv.gz
+    mapping: {symbol: ticker, session: {column: Date, format: "%d/%m/%Y"}, close: {column: Close, decimal: ","}}
+    known_at: close+1h
 
 A file either says in which capture each row came (`ColumnMapping.label`), or it does not; then each session is its
-own capture and its knowledge time is assumed. The rule for the knowledge time is one of
+own capture and its knowledge time is assumed, and an adjusted close says only what was adjusted between two consecutive
+sessions (see `pairing`). The rule for the knowledge time is one of
 
     label+1d@13:00   days after the label, at a time of day in UTC
     close+1h         after the session's close (h or m); on a day that is no session, after the next close
 """
 
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
+import msgspec
 import polars as pl
 
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.records import Capture, Declared, Frozen, content_id, frame_hash
-from resources.sources.large import ROWS, ByLabel
-from resources.sources.rows import FIELDS, LISTINGS, check, lines, split, typed
+from resources.sources.arrival import last_known
+from resources.sources.large import ByLabel
+from resources.sources.pairing import paired
+from resources.sources.reading.moments import days
+from resources.sources.reading.opening import BROKEN, found_by, is_parquet, stem
+from resources.sources.reading.sheets import Dialect, batches, columns_of, slices
+from resources.sources.reading.splitting import PLACE, said
+from resources.sources.reading.written import FILE, Column, zone
+from resources.sources.rows import FIELDS, LISTINGS, judged, parted, remarks, typed
 
 _RULE = re.compile(r"(?P<from>label|close)\+(?P<by>\d+)(?P<unit>[dhm])(@(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d))?")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
-CHARACTERS = 16_000_000  # of a CSV file that are read at a time
 
 
 class ColumnMapping(Frozen, frozen=True, forbid_unknown_fields=True):
-    """Under which column of the file each field stands. `label`: the column that names the capture a row came in."""
+    """Under which column of the file each field stands, and how it is written where that is not plain. What is not mapped is not used.
 
-    symbol: str = "symbol"
-    session: str = "session"
-    open: str = "open"
-    high: str = "high"
-    low: str = "low"
-    close: str = "close"
-    volume: str = "volume"
-    adj_close: str | None = None
-    label: str | None = None
+    `label`: the column that names the capture a row came in. `symbol: "{file}"`: the name of a file that is of one ticker;
+    so it is taken where files of a folder or glob have no column `symbol` and no other is named.
+    """
+
+    symbol: str | Column = "symbol"
+    session: str | Column = "session"
+    open: str | Column = "open"
+    high: str | Column = "high"
+    low: str | Column = "low"
+    close: str | Column = "close"
+    volume: str | Column = "volume"
+    adj_close: str | Column | None = None
+    label: str | Column | None = None
 
 
 class PriceFile(Declared, frozen=True, kw_only=True, tag="files"):
-    """Such a file, as it is declared."""
+    """Such files, as they are declared: see `Files`."""
 
     prices: str
     mapping: ColumnMapping = ColumnMapping()
     known_at: str = "close+1h"
     listings: str | None = None
+    tz: str | None = None
+    decimal: Literal[".", ","] | None = None
+    delimiter: str | None = None
+    encoding: str = "utf-8"
 
 
 class Files:
-    """The MarketDataSource port on such a file. It declares no actions; they are derived where adj_close is given.
+    """The MarketDataSource port on such files. It declares no actions; they are derived where adj_close is mapped.
 
     `listings`: a Parquet file with symbol, name, optionally sector, and first_capture and last_capture (the listing
-    stands in the captures between them). Of the price file a stretch is in memory at a time; see `large.py`.
+    stands in the captures between them). `tz`, `decimal`: of columns that declare none of their own. `delimiter`,
+    `encoding`: of text, where its header does not show the one and it is not UTF-8. Of the price files a stretch is in
+    memory at a time; see `large.py`.
     """
 
     name = "files"
 
     def __init__(
-        self, prices: Path, mapping: ColumnMapping, calendar: Calendar, *, known_at: str, listings: Path | None = None
-    ) -> None:
+        self, prices: Path, mapping: ColumnMapping, calendar: Calendar, *, known_at: str, listings: Path | None = None, tz: str | None = None,
+        decimal: Literal[".", ","] | None = None, delimiter: str | None = None, encoding: str = "utf-8",
+    ) -> None:  # fmt: skip
         if (
             not (rule := _RULE.fullmatch(known_at))
             or (rule["unit"] == "d") != (rule["hour"] is not None)
@@ -72,36 +97,45 @@ class Files:
             raise ConfigurationError(
                 f"known_at {known_at!r}: a session is not over on its own day everywhere; use at least label+1d"
             )
+        if tz is not None:
+            zone(tz)
         self.prices = prices
         self.mapping = mapping
         self.calendar = calendar
         self.listings = listings
         self._rule = rule
-        self._seen: tuple[int, int] | None = None  # the file's size and time of change
+        self._dialect = Dialect(encoding, delimiter)
+        named = {f: getattr(mapping, f) for f in (*FIELDS, "label")}
+        columns = {f: Column(column=c) if isinstance(c, str) else c for f, c in named.items() if c is not None}
+        self._columns = {
+            f: msgspec.structs.replace(c, tz=c.tz or tz, decimal=c.decimal or decimal) for f, c in columns.items()
+        }
+        self._seen: list[tuple[int, int]] | None = None  # the files' sizes and times of change
 
     def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
-        """See the port. Raises CaptureUnreadable where the file cannot be read."""
+        """See the port. Raises CaptureUnreadable where a file cannot be read, ConfigurationError where the mapping does not fit it."""
         with self._reading():
             labels = self._rows.counts
         return [d for d in labels if (first is None or d >= first) and (last is None or d <= last)]
 
     def fetch(self, label: date) -> Capture:
-        """See the port. Raises CaptureUnreadable where the file cannot be read or has no rows of that label."""
+        """See the port. Raises CaptureUnreadable where a file cannot be read or there are no rows of that label."""
         with self._reading():
             if label not in self._rows.counts:
                 raise CaptureUnreadable(
                     f"{self.prices.name}: no rows of {label}; the file has {len(self._rows.counts)} captures"
                 )
             rows = self._rows.rows(label)
-        read = split(rows, self.prices.name, self._header, self._names) if self._header else rows
-        prices, malformed = check(read)
+        prices, malformed = parted(rows)
         listings = self._listed_at(label)
         digest = content_id(
-            frame_hash(rows.drop("line", "label")), frame_hash(listings) if listings is not None else "", length=64
+            frame_hash(rows.drop("file", "line", "label")),
+            frame_hash(listings) if listings is not None else "",
+            length=64,
         )
         return Capture(
             source=self.name, label=label, location=str(self.prices), sha256=digest, known_at=self.known_at(label), assumed=self.mapping.label is None,
-            prices=prices, listings=listings, actions=None, malformed=malformed,
+            prices=prices, listings=listings, actions=None, malformed=malformed, remarks=remarks(rows),
         )  # fmt: skip
 
     def known_at(self, label: date) -> datetime:
@@ -113,96 +147,98 @@ class Files:
 
     @contextmanager
     def _reading(self) -> Generator[None]:
-        """Raises CaptureUnreadable where the file cannot be read, or is not any more the one whose labels were read."""
+        """Raises CaptureUnreadable where a file cannot be read, or they are not any more those whose labels were read."""
         try:
-            stat = self.prices.stat()
-            self._seen = self._seen or (stat.st_size, stat.st_mtime_ns)
-            if self._seen != (stat.st_size, stat.st_mtime_ns):
+            stands = [(stat.st_size, stat.st_mtime_ns) for stat in (f.stat() for f in self._files)]
+            self._seen = self._seen or stands
+            if self._seen != stands:
                 raise CaptureUnreadable(
                     f"{self.prices}: the file was changed while its captures were being read; start again"
                 )
             yield
-        except (OSError, pl.exceptions.PolarsError) as error:
+        except BROKEN as error:
             raise CaptureUnreadable(f"{self.prices}: {error}") from error
 
     @cached_property
-    def _names(self) -> dict[str, str | None]:
-        """The file's column by field; an adj_close under that very name is used though no one named it, for without it there are no actions."""
-        named = {f: getattr(self.mapping, f) for f in FIELDS}
-        return {**named, "adj_close": named["adj_close"] or ("adj_close" if "adj_close" in self._present else None)}
+    def _files(self) -> list[Path]:
+        files, _ = found_by(str(self.prices))
+        if not files:
+            raise CaptureUnreadable(
+                f"{self.prices}: there is no such file, and no folder with CSV, JSON or Parquet files"
+            )
+        return files
 
     @cached_property
-    def _present(self) -> list[str]:
-        return self._header.split(",") if self._header else list(pl.read_parquet_schema(self.prices))
-
-    @cached_property
-    def _header(self) -> str:
-        """The first line of a CSV file; empty for Parquet."""
-        if self.prices.suffix == ".parquet":
-            return ""
-        with self.prices.open(encoding="utf-8", errors="replace") as file:
-            return file.readline().rstrip("\r\n")
+    def _root(self) -> Path:
+        return found_by(str(self.prices))[1]
 
     @cached_property
     def _rows(self) -> ByLabel:
-        """All rows by label, with line: fields as they are typed (Parquet), or content (CSV)."""
-        present = self._present
-        wanted = {
-            **{f: c for f, c in self._names.items() if c is not None},
-            **({"label": self.mapping.label} if self.mapping.label else {}),
-        }
-        if missing := [c for c in wanted.values() if c not in present]:
+        """All rows by label, read and judged."""
+        fold = paired if "adj_close" in self._columns and "label" not in self._columns else None
+        (only, *others) = self._files
+        middle = self._middle if not others and is_parquet(only) else None
+        return ByLabel(self._batches, middle, lambda: last_known(self._files, self.calendar, self.known_at), fold)
+
+    def _batches(self, columns: list[str] | None) -> Iterator[pl.DataFrame]:
+        """The rows of the files, in order; of Parquet those columns alone that are mapped, or the label alone."""
+        for path in self._files:
+            if is_parquet(path):
+                for frame in slices(path, self._root, self._wanted(columns)):
+                    yield self._labelled(frame, path) if columns else self._judged(frame, path)
+            else:
+                for frame in batches(path, self._root, dialect=self._dialect):
+                    yield self._judged(frame, path)
+
+    def _middle(self, offset: int, rows: int) -> pl.DataFrame:
+        (path,) = self._files
+        (frame,) = slices(path, self._root, self._wanted(None), offset, rows)
+        return self._judged(frame, path)
+
+    def _wanted(self, columns: list[str] | None) -> list[str]:
+        """The vendor's columns to be read."""
+        told = self._columns.get("label", self._columns["session"])
+        return [told.column] if columns else sorted({c.column for c in self._columns.values() if c.column != FILE})
+
+    def _labelled(self, frame: pl.DataFrame, path: Path) -> pl.DataFrame:
+        field = "label" if "label" in self._columns else "session"
+        column = self._found(columns_of(path), path)[field]
+        read = days(field, frame.schema[column.column], column)(frame[column.column])
+        return pl.DataFrame({"label": read.struct.field("value")})
+
+    def _found(self, columns_of_file: Sequence[str], path: Path) -> dict[str, Column]:
+        """The mapped columns, all of which the file has. Raises ConfigurationError."""
+        columns = dict(self._columns)
+        present = [c for c in columns_of_file if c not in PLACE]
+        if self.mapping.symbol == "symbol" and "symbol" not in present and not self.prices.is_file():
+            columns["symbol"] = Column(column=FILE)
+        if missing := [c.column for c in columns.values() if c.column not in (*present, FILE)]:
             raise ConfigurationError(
-                f"{self.prices}: columns {missing} of the mapping are not in the file, which has {present}"
+                f"{path}: columns {missing} of the mapping are not in the file, which has {present}; `quant ingest --preview {path}` proposes a mapping"
             )
-        when = wanted.get("label", wanted["session"])
-        if self._header:
-            return ByLabel(partial(self._text, present.index(when)), None)
-        return ByLabel(partial(self._typed, wanted, when), partial(self._typed_slice, wanted, when, None))
+        return columns
 
-    def _text(self, when: int, columns: list[str] | None) -> Iterator[pl.DataFrame]:
-        """The lines of the CSV file without its header; the label is the field number `when`."""
-        label = (
-            pl.col("content")
-            .str.split(",")
-            .list.get(when, null_on_oob=True)
-            .str.to_date("%Y-%m-%d", strict=False)
-            .alias("label")
-        )
-        before = 0
-        with self.prices.open(encoding="utf-8", errors="replace") as file:
-            while text := file.read(CHARACTERS) + file.readline():
-                found = (
-                    lines(text)
-                    .with_columns(pl.col("line") + before)
-                    .filter(~((pl.col("line") == 1) & (pl.col("content") == self._header)))
-                )
-                before += text.count("\n")
-                yield found.select("line", "content", label).select(columns or pl.all())
-
-    def _typed(self, wanted: Mapping[str, str], when: str, columns: list[str] | None) -> Iterator[pl.DataFrame]:
-        """The rows of the Parquet file."""
-        total = pl.scan_parquet(self.prices).select(pl.len()).collect().item()
-        for offset in range(0, total, ROWS):
-            yield self._typed_slice(wanted, when, columns, offset, ROWS)
-
-    def _typed_slice(
-        self, wanted: Mapping[str, str], when: str, columns: list[str] | None, offset: int, rows: int
-    ) -> pl.DataFrame:
-        """So many rows of the Parquet file."""
-        read = [when] if columns == ["label"] else sorted(set(wanted.values()))
-        found = pl.scan_parquet(self.prices).select(read).slice(offset, rows).collect()
-        label = (
-            pl.col(when).str.to_date("%Y-%m-%d", strict=False)
-            if found.schema[when] == pl.String
-            else pl.col(when).cast(pl.Date)
-        ).alias("label")
-        if columns == ["label"]:
-            return found.select(label)
-        absent = (pl.lit(None, pl.Float64).alias(f) for f, c in self._names.items() if c is None)
-        named = (pl.col(c).alias(f) for f, c in wanted.items() if f != "label")
-        return found.with_row_index("line", offset=offset + 1).select(
-            *named, *absent, pl.lit(self.prices.name).alias("file"), pl.col("line").cast(pl.Int64), label
+    def _judged(self, frame: pl.DataFrame, path: Path) -> pl.DataFrame:
+        """Label, the columns of a bar, and reason and content where a row is none."""
+        columns = self._found(frame.columns if not is_parquet(path) else columns_of(path), path)
+        fields = {
+            f: pl.lit(stem(path)) if c.column == FILE else pl.col(c.column) for f, c in columns.items() if f != "label"
+        }
+        rows = frame.select(**fields, file="#file", line="#line", shape="#fault", content="#content")
+        read = judged(rows, columns)
+        if not is_parquet(path) and read["reason"].null_count() < read.height:
+            line = said([c for c in frame.columns if c not in PLACE])
+            lines = frame.select(pl.coalesce("#content", line)).to_series()
+            read = read.with_columns(content=pl.when(pl.col("reason").is_not_null()).then(lines))
+        if "label" not in columns:
+            label, reason = pl.col("session"), pl.col("reason")
+        else:
+            told = days("label", frame.schema[columns["label"].column], columns["label"])(
+                frame[columns["label"].column]
+            )
+            label, reason = told.struct.field("value"), pl.coalesce("reason", told.struct.field("why"))
+        return read.select(
+            label.alias("label"), *(reason.alias(c) if c == "reason" else pl.col(c) for c in read.columns)
         )
 
     @cached_property

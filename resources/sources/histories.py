@@ -8,7 +8,7 @@ known_at: close+1h
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 
 import polars as pl
@@ -16,9 +16,10 @@ import polars as pl
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.records import Capture, Declared, frame_hash
+from resources.sources.arrival import last_known
 from resources.sources.layouts.daily import DAILY
-from resources.sources.layouts.text import found_by
-from resources.sources.rows import check
+from resources.sources.reading.opening import found_by
+from resources.sources.rows import parted, remarks
 
 _RULE = re.compile(r"close\+(\d+)([hm])")
 
@@ -56,14 +57,17 @@ class Histories:
         """See the port. On a day that is no session of the calendar, the rule counts from the next close. Raises CaptureUnreadable where no row is of that day."""
         if label not in self._rows:
             raise CaptureUnreadable(f"{self.files}: no rows of {label}; the files have {len(self._rows)} sessions")
-        prices, malformed = check(self._rows[label])
+        prices, malformed = parted(self._rows[label])
         actions = self._actions
         mine = actions.filter(pl.col("session") == label) if actions is not None else None
-        known = (self.calendar.close(self.calendar.on_or_after(label)) + self._delay).astimezone(UTC)
+        known = self._known_at(label)
         return Capture(
-            source=self.name, label=label, location=self.files, sha256=frame_hash(pl.concat([self._rows[label].drop("line", "shape"), *([] if mine is None else [mine.cast(pl.String)])], how="diagonal_relaxed")),
-            known_at=known, assumed=True, prices=prices, listings=None, actions=mine, malformed=malformed,
+            source=self.name, label=label, location=self.files, sha256=frame_hash(pl.concat([self._rows[label].drop("line"), *([] if mine is None else [mine.cast(pl.String)])], how="diagonal_relaxed")),
+            known_at=known, assumed=True, prices=prices, listings=None, actions=mine, malformed=malformed, remarks=remarks(self._rows[label]),
         )  # fmt: skip
+
+    def _known_at(self, label: date) -> datetime:
+        return (self.calendar.close(self.calendar.on_or_after(label)) + self._delay).astimezone(UTC)
 
     @cached_property
     def _parts(self) -> list[tuple[pl.DataFrame, pl.DataFrame | None]]:
@@ -72,7 +76,7 @@ class Histories:
             raise CaptureUnreadable(f"{self.files}: there is no such file")
         try:
             return [self._read(path, root) for path in files]
-        except pl.exceptions.ColumnNotFoundError as error:
+        except (pl.exceptions.PolarsError, ConfigurationError) as error:
             raise CaptureUnreadable(
                 f"{self.files}: the vendor's columns are not those of the layout ({error})"
             ) from error
@@ -83,10 +87,11 @@ class Histories:
         told = pl.concat(
             prices.with_columns(pl.col("label").forward_fill().backward_fill()) for prices, _ in self._parts
         )
-        parts = (
-            told.drop_nulls("label")
-            .sort("label", "symbol", "session", "file", "line")
-            .partition_by("label", as_dict=True, include_key=False, maintain_order=True)
+        if told["label"].null_count() == told.height:
+            told = told.with_columns(label=pl.lit(last_known(found_by(self.files)[0], self.calendar, self._known_at)))
+        told = told.with_columns(pl.col("label").forward_fill().backward_fill())
+        parts = told.sort("label", "symbol", "session", "file", "line").partition_by(
+            "label", as_dict=True, include_key=False, maintain_order=True
         )
         return {key[0]: rows for key, rows in parts.items()}
 

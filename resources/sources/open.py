@@ -57,7 +57,10 @@ def open_source(
             from resources.sources.files import Files
 
             listings = _path(of.listings) if of.listings else None
-            opened = Files(_path(of.prices), of.mapping, calendar, known_at=of.known_at, listings=listings)
+            opened = Files(
+                _path(of.prices), of.mapping, calendar, known_at=of.known_at, listings=listings, tz=of.tz, decimal=of.decimal,
+                delimiter=of.delimiter, encoding=of.encoding,
+            )  # fmt: skip
         case HistoryFiles() as of:
             from resources.sources.histories import Histories
 

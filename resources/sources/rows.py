@@ -1,8 +1,15 @@
 """Rows of a vendor's price file: the good ones typed, the bad ones with line and reason. Nothing is dropped."""
 
 from collections.abc import Mapping
+from io import StringIO
 
 import polars as pl
+
+from resources.sources.reading.moments import days, given
+from resources.sources.reading.names import names
+from resources.sources.reading.numbers import numbers, whole
+from resources.sources.reading.splitting import delimited
+from resources.sources.reading.written import Column
 
 PRICES = {
     "symbol": pl.String, "session": pl.Date, "open": pl.Float64, "high": pl.Float64, "low": pl.Float64, "close": pl.Float64,
@@ -19,98 +26,136 @@ FIELDS = ("symbol", "session", "open", "high", "low", "close", "volume", "adj_cl
 HEADER = "symbol,date,open,high,low,close,volume,adj_close"
 
 
+PLAIN: Mapping[str, Column] = {f: Column(column=f) for f in FIELDS}
+SPACED = "blanks around the symbol"
+UNADJUSTED = "an adjusted close that is no positive number was dropped"
+_PRICED = ("open", "high", "low", "close")
+_SUMMARY = r"(?i)^(?:grand |sub)?(?:totals?|sum|average|mean|count)\b"
+
+
 def parse(text: str, file: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Read the CSV text of one price file in the order of `HEADER`, line 1 being its header.
 
     Returns (prices, malformed) with the columns of `PRICES` and `MALFORMED`, in the file's order. Every line that
     is not blank and not the header stands in exactly one of them.
     """
-    return check(split(lines(text), file, HEADER, dict(zip(FIELDS, HEADER.split(","), strict=True))))
-
-
-def lines(text: str) -> pl.DataFrame:
-    """Columns line (from 1) and content; without blank lines."""
-    frame = pl.DataFrame({"content": text.split("\n")}, schema={"content": pl.String}).with_row_index("line", offset=1)
-    return frame.with_columns(pl.col("line").cast(pl.Int64), pl.col("content").str.strip_chars_end("\r")).filter(
-        pl.col("content").str.strip_chars() != ""
+    rows = pl.concat(delimited(StringIO(text), HEADER.split(",")), how="diagonal")
+    headed = (pl.col("#line") == 1) & (pl.col("symbol") == "symbol") & (pl.col("date") == "date")
+    body = rows.filter(~headed.fill_null(value=False)).with_columns(
+        shape=pl.coalesce(
+            "#fault",
+            pl.when((pl.col("symbol") == "symbol") & (pl.col("date") == "date")).then(pl.lit("repeated header")),
+        )
+    )
+    return check(
+        body.rename({"date": "session", "#line": "line", "#content": "content"}).with_columns(file=pl.lit(file))
     )
 
 
-def split(found: pl.DataFrame, file: str, header: str, names: Mapping[str, str | None]) -> pl.DataFrame:
-    """The lines without the header on line 1, with their fields as text: what `check` takes.
+def check(rows: pl.DataFrame, columns: Mapping[str, Column] = PLAIN) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Sort rows into (prices, malformed). See `judged`."""
+    return parted(judged(rows, columns))
 
-    `header` is the file's first line, `names` says under which of its columns each of `FIELDS` stands (None: not given).
+
+def parted(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What `judged` made, as (prices, malformed)."""
+    good, bad = pl.col("reason").is_null(), pl.col("reason").is_not_null()
+    return typed(rows.filter(good), PRICES), typed(rows.filter(bad), MALFORMED)
+
+
+def judged(rows: pl.DataFrame, columns: Mapping[str, Column] = PLAIN) -> pl.DataFrame:
+    """The rows read as `columns` declare them: the columns of `PRICES`, and for those that are no prices `reason` and `content`; `note` where something else was seen.
+
+    `rows` has `FIELDS` (adj_close may be absent) in the vendor's types, file, line; optionally content (what the line says;
+    otherwise its fields are joined) and shape (a reason found while splitting it, or null). The first reason found is
+    given. An adjusted close that is a number and not positive is dropped from its row: it does not put the bar in doubt.
     """
-    columns = header.split(",")
-    content = pl.col("content")
-    cells = content.str.split(",")
-    count = cells.list.len()
-    shape = (
-        pl.when(content == header)
-        .then(pl.lit("repeated header"))
-        .when(count != len(columns))
-        .then(pl.format("has {} fields instead of {}", count, pl.lit(len(columns))))
-    )
-    named = {f: names.get(f) for f in FIELDS}
-    fields = (
-        pl.lit(None, pl.String).alias(f) if c is None else cells.list.get(columns.index(c), null_on_oob=True).alias(f)
-        for f, c in named.items()
-    )
-    return found.filter(~((pl.col("line") == 1) & (content == header))).with_columns(
-        *fields, pl.lit(file).alias("file"), shape.alias("shape")
-    )
-
-
-def check(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Sort rows into (prices, malformed).
-
-    `rows` has `FIELDS` as text or already typed, file, line; optionally content (what the line says; otherwise its
-    fields are joined) and shape (a reason found while splitting it, or null). The first reason found is given.
-    """
-    text = rows.schema["session"] == pl.String
-    session = (
-        pl.col("session").str.to_date("%Y-%m-%d", strict=False)
-        if text
-        else pl.col("session").cast(pl.Date, strict=False)
-    )
-    price = {c: pl.col(c).cast(pl.Float64, strict=False) for c in ("open", "high", "low", "close")}
-    volume = pl.col("volume").cast(pl.Int64, strict=False)
-    given = pl.col("adj_close").is_not_null() & (pl.col("adj_close").cast(pl.String) != "")
-    adjusted = pl.col("adj_close").cast(pl.Float64, strict=False)
-    faults: list[tuple[str, pl.Expr]] = [
-        ("no symbol", pl.col("symbol").is_null() | (pl.col("symbol") == "")),
-        ("session is not a date YYYY-MM-DD", session.is_null()),
-        *((f"{c} is not a number", p.is_null() | ~p.is_finite()) for c, p in price.items()),
-        *((f"{c} is not positive", p <= 0) for c, p in price.items()),
-        ("high is below low", price["high"] < price["low"]),
-        (
-            "volume is not a whole number",
-            volume.is_null() | (pl.col("volume").cast(pl.Float64, strict=False) != volume),
+    told = [f for f in FIELDS if f in rows.columns]
+    readers = {"symbol": names, "session": days, "volume": whole}
+    read = pl.DataFrame({f: readers.get(f, numbers)(f, rows.schema[f], columns[f])(rows[f]) for f in told})
+    value = {f: pl.col(f).struct.field("value") for f in told}
+    why = {f: pl.col(f).struct.field("why") for f in told}
+    blank = pl.col("blank")
+    faults: list[pl.Expr] = [
+        pl.when(blank & value["symbol"].str.contains(_SUMMARY)).then(pl.lit("a summary row")),
+        pl.when(value["symbol"].is_null()).then(pl.lit("no symbol")),
+        why["session"],
+        pl.when(value["session"].is_null()).then(pl.lit("session is not a date YYYY-MM-DD")),
+        *(_no_number(p, value[p], why[p]) for p in _PRICED),
+        *(pl.when(value[p] <= 0).then(pl.lit(f"{p} is not positive")) for p in _PRICED),
+        pl.when(value["high"] < value["low"]).then(pl.lit("high is below low")),
+        pl.when(value["volume"].is_null()).then(pl.lit("volume is not a whole number")),
+        pl.when(value["volume"] < 0).then(pl.lit("volume is negative")),
+        *(
+            pl.when(why[c].is_not_null() & value[c].is_null()).then(pl.lit(f"{c} is not a positive number"))
+            for c in told
+            if c == "adj_close"
         ),
-        ("volume is negative", volume < 0),
-        ("adj_close is not a positive number", given & (adjusted.is_null() | ~adjusted.is_finite() | (adjusted <= 0))),
     ]
     shape = [pl.col("shape")] if "shape" in rows.columns else []
-    reason = pl.coalesce(*shape, *(pl.when(fault).then(pl.lit(name)) for name, fault in faults))
-    judged = rows.with_columns(reason.alias("reason"))
-    good = judged.filter(pl.col("reason").is_null()).select(
-        "symbol",
-        session.alias("session"),
-        *(p.alias(c) for c, p in price.items()),
-        volume.alias("volume"),
-        adjusted.alias("adj_close"),
-        "file",
-        "line",
+    place = rows.select(
+        "file", "line", *shape, *(c for c in ("content",) if c in rows.columns), blank=pl.lit(value=False)
+    )
+    place = place.with_columns(blank=_blank(rows["session"]))
+    adjusted = value.get("adj_close", pl.lit(None, pl.Float64))
+    usable = adjusted.is_finite() & (adjusted > 0)
+    noted = [
+        pl.when(_spaced(rows["symbol"])).then(pl.lit(SPACED)),
+        pl.when(given(rows["adj_close"]) & ~usable.fill_null(value=False)).then(pl.lit(UNADJUSTED))
+        if "adj_close" in told
+        else pl.lit(None),
+    ]
+    whole_ = pl.concat([read, place], how="horizontal").select(
+        *(value[f].alias(f) for f in told if f != "adj_close"), adj_close=pl.when(usable).then(adjusted), file="file", line="line",
+        reason=pl.coalesce(*shape, *faults), note=pl.coalesce(noted),
+    )  # fmt: skip
+    if whole_["reason"].null_count() == whole_.height:
+        return whole_.with_columns(content=pl.lit(None, pl.String))
+    said = pl.concat_str(
+        [
+            pl.col(f).cast(pl.String).fill_null("") if _printable(rows.schema[f]) else pl.lit("?")
+            for f in FIELDS
+            if f in rows.columns
+        ],
+        separator=",",
     )
     content = (
-        pl.col("content")
-        if "content" in rows.columns
-        else pl.concat_str([pl.col(f).cast(pl.String).fill_null("") for f in FIELDS], separator=",")
+        rows.with_row_index("#")
+        .filter(whole_["reason"].is_not_null())
+        .select("#", content=pl.coalesce("content", said) if "content" in rows.columns else said)
     )
-    bad = judged.filter(pl.col("reason").is_not_null()).select(
-        "file", "line", "symbol", "reason", content.alias("content")
+    return whole_.with_row_index("#").join(content, on="#", how="left", maintain_order="left").drop("#")
+
+
+def _printable(dtype: pl.DataType) -> bool:
+    return not dtype.is_nested() and not isinstance(dtype, (pl.Binary, pl.Object))
+
+
+def _spaced(s: pl.Series) -> pl.Series:
+    """Whether a symbol has blanks around it that the file's style does not put before every cell."""
+    if s.dtype != pl.String:
+        return pl.repeat(value=False, n=s.len(), eager=True)
+    led = s.str.starts_with(" ").fill_null(value=True)
+    bare = s.str.strip_chars_start() if led.all() else s
+    return (bare != bare.str.strip_chars()).fill_null(value=False)
+
+
+def remarks(rows: pl.DataFrame) -> pl.DataFrame | None:
+    """What `judged` noticed of rows that are taken, once for each symbol; None where that is nothing."""
+    found = rows.filter(pl.col("note").is_not_null() & pl.col("reason").is_null())
+    if found.is_empty():
+        return None
+    return found.select("symbol", "file", "line", rule="note", message=pl.format("{} {}", "symbol", "note")).unique(
+        ["symbol", "rule"], keep="first", maintain_order=True
     )
-    return typed(good, PRICES), typed(bad, MALFORMED)
+
+
+def _blank(s: pl.Series) -> pl.Series:
+    return ~given(s)
+
+
+def _no_number(field: str, value: pl.Expr, why: pl.Expr) -> pl.Expr:
+    return pl.coalesce(why, pl.when(value.is_null()).then(pl.lit(f"{field} is not a number")))
 
 
 def typed(frame: pl.DataFrame, schema: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:

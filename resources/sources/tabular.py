@@ -2,7 +2,7 @@
 
     kind: tabular
     dataset: reference_rates
-    files: /data/treasury_curves.csv.gz        # a path or a glob: CSV (gz, bz2, zip), JSON lines, Parquet
+    files: /data/treasury_curves.csv.gz        # a path, folder or glob: CSV (gz, bz2, zst, zip), JSON lines, Parquet
     mapping: {session: {column: Time Period, format: "%Y-%m-%d %H:%M:%S%z"}}
     wide: {name: tenor, value: rate}           # every other column is a tenor
     constants: {curve: us_treasury}
@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -26,8 +26,10 @@ from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.observations import OPTIONAL, typed
 from quant_assets.records import Capture, Declared, frame_hash
 from resources.sources.layouts import LAYOUTS
-from resources.sources.layouts.columns import Column, Shape, Wide, check, shaped
-from resources.sources.layouts.text import found_by, sheet
+from resources.sources.layouts.columns import Shape, Wide, check, shaped
+from resources.sources.reading.opening import BROKEN, found_by, is_parquet
+from resources.sources.reading.sheets import Dialect, sheet
+from resources.sources.reading.written import Column, zone
 from resources.sources.rows import MALFORMED, PRICES
 
 _RULE = re.compile(r"(?P<of>event|label)\+(?P<by>\d+)(?P<unit>[dhm])(@(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d))?")
@@ -39,7 +41,8 @@ class Feed(Declared, frozen=True, tag="tabular"):
 
     `constants`: what holds for every row. `known_at`: event+1d, event+90m, event+1d@13:00 after the row's event (a bar's event is its end), or
     label+1d@13:00 after the capture's label, UTC; none where mapping or layout give the column. `day`: a regular expression with the groups year,
-    month and, if told, day. `name`: tells feeds of one dataset apart; without one the layout's, else the files'.
+    month and, if told, day. `name`: tells feeds of one dataset apart; without one the layout's, else the files'. `tz`, `decimal`: of columns that
+    declare none of their own. `delimiter`, `encoding`: of text, where its header does not show the one and it is not UTF-8.
     """
 
     dataset: str
@@ -51,6 +54,10 @@ class Feed(Declared, frozen=True, tag="tabular"):
     known_at: str | None = None
     day: str | None = None
     name: str | None = None
+    tz: str | None = None
+    decimal: Literal[".", ","] | None = None
+    delimiter: str | None = None
+    encoding: str = "utf-8"
 
 
 class Tabular:
@@ -68,7 +75,14 @@ class Tabular:
             raise ConfigurationError(f"{self.name}: a feed has a mapping, or a layout of {sorted(LAYOUTS)}")
         if feed.layout and feed.layout not in LAYOUTS:
             raise ConfigurationError(f"{self.name}: no layout is named {feed.layout!r}; there are {sorted(LAYOUTS)}")
-        self._shape = Shape(feed.dataset, feed.mapping, feed.wide, feed.constants) if feed.mapping is not None else None
+        self._shape = (
+            Shape(feed.dataset, feed.mapping, feed.wide, feed.constants, feed.tz, feed.decimal)
+            if feed.mapping is not None
+            else None
+        )
+        self._dialect = Dialect(feed.encoding, feed.delimiter)
+        if feed.tz is not None:
+            zone(feed.tz)
         if self._shape:
             check(self._shape, self.dataset)
         self._rule = _RULE.fullmatch(feed.known_at or "")
@@ -128,7 +142,7 @@ class Tabular:
 
     def _rows(self, path: Path, earlier: Sequence[Path]) -> pl.LazyFrame:
         """The file's rows as mapping or layout give them. Parquet under a mapping is scanned; anything else is read once and held until the next."""
-        if self._shape and path.suffix == ".parquet":
+        if self._shape and is_parquet(path):
             return self._shaped(path)
         version = (path, path.stat().st_mtime_ns)
         if self._held is None or self._held[0] != version:
@@ -143,9 +157,9 @@ class Tabular:
     def _shaped(self, path: Path) -> pl.LazyFrame:
         assert self._shape is not None  # noqa: S101  # asked for feeds with a mapping only
         try:
-            return shaped(sheet(path, self._root), self._shape, self.dataset)
-        except ContractViolation as error:
-            raise ContractViolation(f"{self.name}, {path}: {error}") from error
+            return shaped(sheet(path, self._root, dialect=self._dialect), self._shape, self.dataset)
+        except (ContractViolation, ConfigurationError) as error:
+            raise type(error)(f"{self.name}, {path}: {error}") from error
 
     def _of(self, path: Path, earlier: Sequence[Path], label: date) -> pl.DataFrame:
         rows = self._rows(path, earlier)
@@ -158,7 +172,7 @@ class Tabular:
             return told.filter(
                 mine | pl.col("label").is_null() if label == self._labels_of(path)[-1] else mine
             ).collect()
-        except (OSError, pl.exceptions.ComputeError) as error:
+        except BROKEN as error:
             raise CaptureUnreadable(f"{path}: not readable ({error})") from error
 
     def _told(self, rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -192,12 +206,13 @@ class Tabular:
                 )
             if event not in schema:
                 return [date.fromisoformat(str(self.feed.constants[event]))]
+            told = rows.filter(pl.col("fault").is_null()) if "fault" in schema else rows
             last = (
-                rows.select(typed(event, schema[event], self.dataset.table.schema[event]).cast(pl.Date).max())
+                told.select(typed(event, schema[event], self.dataset.table.schema[event]).cast(pl.Date).max())
                 .collect()
                 .item()
             )
-        except (CaptureUnreadable, OSError, pl.exceptions.ComputeError):
+        except (CaptureUnreadable, *BROKEN):
             return []
         return [last] if last else []
 

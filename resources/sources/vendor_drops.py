@@ -9,7 +9,7 @@ import hashlib
 import tarfile
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import polars as pl
@@ -18,8 +18,8 @@ from quant_assets.errors import CaptureUnreadable, ContractViolation
 from quant_assets.market_data.datasets import dataset
 from quant_assets.records import Capture, Declared
 from resources.sources.layouts.columns import Shape, Wide, shaped
-from resources.sources.layouts.text import delimited
-from resources.sources.rows import LISTINGS, MALFORMED, lines, parse, typed
+from resources.sources.reading.splitting import delimited
+from resources.sources.rows import LISTINGS, MALFORMED, parse, typed
 
 MAX_MEMBER_BYTES = 256 * 1024 * 1024  # the largest real one has 2 MB; a bomb does not fill the memory
 SUFFIX = ".tar.gz"
@@ -115,13 +115,8 @@ def _members(packed: bytes, path: Path) -> tuple[dict[str, str], datetime]:
 
 def _listings(text: str, file: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Symbols with their names, each pair once, and the lines that are none."""
-    lines = (
-        pl.DataFrame({"content": text.splitlines()}, schema={"content": pl.String})
-        .with_row_index("line", offset=1)
-        .filter(pl.col("content").str.strip_chars() != "")
-    )
     cells = pl.col("content").str.split("\t")
-    rows = lines.with_columns(
+    rows = _lines(text).with_columns(
         cells.list.get(0).str.strip_chars().alias("symbol"),
         cells.list.get(1, null_on_oob=True).str.strip_chars().alias("name"),
         pl.lit(None, pl.String).alias("sector"),
@@ -140,12 +135,16 @@ def _filings(text: str, file: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows of filings; a drop may lack the header. Where it has another one, every line is malformed: the prices beside it must not be lost."""
     none = pl.DataFrame(schema=MALFORMED)
     header = None if text.startswith("symbol") else REPORTS_HEADER.split(",")
-    given = lines(text)
+    given = _lines(text)
     if given.height < (1 if header else 2):
         return pl.DataFrame(), none
     try:
         return shaped(
-            delimited(text, header).with_columns(pl.lit(file).alias("#file")).lazy(), REPORTS, dataset(REPORTS.dataset)
+            pl.concat(delimited(StringIO(text), header), how="diagonal")
+            .with_columns(pl.lit(file).alias("#file"))
+            .lazy(),
+            REPORTS,
+            dataset(REPORTS.dataset),
         ).collect(), none
     except (ContractViolation, CaptureUnreadable) as error:
         reason = f"no filings: {str(error).partition('.')[0]}"
@@ -153,3 +152,11 @@ def _filings(text: str, file: str) -> tuple[pl.DataFrame, pl.DataFrame]:
             given.slice(1).with_columns(file=pl.lit(file), symbol=pl.lit(None, pl.String), reason=pl.lit(reason)),
             MALFORMED,
         )
+
+
+def _lines(text: str) -> pl.DataFrame:
+    """Columns line (from 1) and content; without blank lines."""
+    found = pl.DataFrame({"content": text.split("\n")}, schema={"content": pl.String}).with_row_index("line", offset=1)
+    return found.with_columns(pl.col("line").cast(pl.Int64), pl.col("content").str.strip_chars_end("\r")).filter(
+        pl.col("content").str.strip_chars() != ""
+    )

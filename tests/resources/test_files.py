@@ -37,12 +37,11 @@ def files(
     return Files(folder / "p.parquet", mapping, XNYS, known_at=known_at, listings=listings)
 
 
-def test_an_adjusted_close_is_used_though_no_one_named_it(tmp_path: Path) -> None:
-    """A mapping that forgets adj_close does not silently lose the corporate actions."""
-    forgetful = ColumnMapping(session="date", label="captured_on")
-    named, unnamed = (files(tmp_path, frame(), mapping).fetch(date(2015, 4, 2)) for mapping in (BY_LABEL, forgetful))
-    assert unnamed.prices["adj_close"].to_list() == [1.5, 1.4]
-    assert unnamed.sha256 == named.sha256
+def test_a_column_that_nobody_mapped_is_not_used(tmp_path: Path) -> None:
+    """An adj_close beside the mapped columns tells no action, whatever stands in it."""
+    unmapped = ColumnMapping(session="date", label="captured_on")
+    source = files(tmp_path, frame(adj_close=[0.0, None, 1e9]), unmapped)
+    assert source.fetch(date(2015, 4, 2)).prices["adj_close"].to_list() == [None, None]
 
 
 def test_rows_go_with_their_label_and_keep_their_line(tmp_path: Path) -> None:
@@ -133,9 +132,9 @@ def test_a_file_larger_than_a_stretch_gives_the_same_captures(
     whole = Files(path, mapping, XNYS, known_at="close+1h")
     expected = [whole.fetch(d) for d in whole.labels()]
     for rows, characters in ((1, 1), (3, 100), (40, 1000)):
-        for module in ("files", "large"):
+        for module in ("reading.sheets", "large"):
             monkeypatch.setattr(f"resources.sources.{module}.ROWS", rows)
-        monkeypatch.setattr("resources.sources.files.CHARACTERS", characters)
+        monkeypatch.setattr("resources.sources.reading.splitting.CHARACTERS", characters)
         source = Files(path, mapping, XNYS, known_at="close+1h")
         labels = list(source.labels())
         assert labels == [c.label for c in expected]

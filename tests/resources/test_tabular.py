@@ -20,7 +20,7 @@ from quant_assets.market_data.observations import screen
 from quant_assets.records import Capture
 from quant_assets.tables import QUARANTINE
 from quant_assets.vendor_tables import ECONOMIC_SERIES
-from resources.sources.layouts import text
+from resources.sources.reading import opening
 from resources.sources.tabular import Feed, Tabular
 from resources.store import DeltaStore
 
@@ -116,7 +116,7 @@ def test_a_row_is_the_same_in_every_kind_of_file(tmp_path: Path, make: Callable[
         ({"column": "c", "format": "%m/%d/%y"}, "1/31/85", date(1985, 1, 31)),
         ({"column": "c", "format": "%Y%m", "month_end": True}, "192602", date(1926, 2, 28)),
         ({"column": "c", "month_end": True}, "1949-01-01", date(1949, 1, 31)),
-        ({"column": "c", "format": "%Y-%m-%d %H:%M:%S%z"}, "1990-01-02 23:30:00-05:00", date(1990, 1, 3)),
+        ({"column": "c", "format": "%Y-%m-%d %H:%M:%S%z"}, "1990-01-02 23:30:00-05:00", date(1990, 1, 2)),
         ({"column": "c", "format": "%Y-%m-%dT%H:%M:%SZ"}, "2024-08-15T00:00:00Z", date(2024, 8, 15)),
         ("c", " 2024-08-15 ", date(2024, 8, 15)),
     ],
@@ -210,7 +210,7 @@ def test_an_open_quote_takes_no_line_with_it(tmp_path: Path) -> None:
                 "day,A,B",
                 good.format(1),
                 '2024-01-03,"2,1',
-                good.format(3).replace("02", "04"),
+                good.format(3).replace("-02", "-04"),
                 '2024-01-05,"4"x,1',
                 "2024-01-06,5,1",
                 "",
@@ -371,7 +371,7 @@ def test_a_broken_file_is_named_and_the_others_go_on(tmp_path: Path, monkeypatch
     assert list(feed(tmp_path, "20240304*", **RATES).labels()) == [
         datetime.fromtimestamp((tmp_path / "20240304.csv.gz").stat().st_mtime, UTC).date()
     ]
-    monkeypatch.setattr(text, "MAX_BYTES", 10)
+    monkeypatch.setattr(opening, "MAX_BYTES", 10)
     with pytest.raises(CaptureUnreadable, match="more than 10 bytes"):
         feed(tmp_path, "*.gz", **RATES, day=r"(\d{4})(\d\d)(\d\d)").fetch(date(2024, 3, 5))
     with pytest.raises(CaptureUnreadable, match="no file"):

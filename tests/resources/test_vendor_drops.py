@@ -43,7 +43,10 @@ def drop(
         ("A,2015-04-02,10.5,11.0", "has 4 fields instead of 8"),
         (GOOD + ",9", "has 9 fields instead of 8"),
         (",2015-04-02,10.5,11.0,10.0,10.8,1100,10.8", "no symbol"),
-        ("A,04/02/2015,10.5,11.0,10.0,10.8,1100,10.8", "session is not a date YYYY-MM-DD"),
+        (
+            "A,04/02/2015,10.5,11.0,10.0,10.8,1100,10.8",
+            "session is not a date YYYY-MM-DD: day or month may come first; declare its format",
+        ),
         ("A,2015-02-30,10.5,11.0,10.0,10.8,1100,10.8", "session is not a date YYYY-MM-DD"),
         ("A,2015-04-02,ten,11.0,10.0,10.8,1100,10.8", "open is not a number"),
         ("A,2015-04-02,10.5,11.0,10.0,nan,1100,10.8", "close is not a number"),

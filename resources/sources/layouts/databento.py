@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from resources.sources.layouts.text import sheet
+from resources.sources.reading.sheets import sheet
 
 GONE = ("D", "C")  # event_action: deleted, cancelled
 FIELDS = {

@@ -19,7 +19,7 @@ import polars as pl
 
 from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import CaptureUnreadable
-from resources.sources.layouts.text import sheet
+from resources.sources.reading.sheets import sheet
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "daily": 86400}
 BEHIND_UTC = {"fxcm": timedelta(hours=5)}  # "dataTimeZone": "UTC-05"; the crypto markets keep UTC

@@ -11,7 +11,8 @@ import yaml
 
 from quant_assets.errors import CaptureUnreadable
 from quant_assets.market_data import membership
-from resources.sources.layouts.text import members, sheet
+from resources.sources.reading.opening import texts
+from resources.sources.reading.sheets import sheet
 
 PLACE = {"file": pl.col("#file"), "line": pl.col("#line"), "fault": pl.col("#fault"), "content": pl.col("#content")}
 Frame = pl.DataFrame
@@ -130,7 +131,7 @@ def _listed(path: Path, root: Path) -> Frame:
 def _year(path: Path, root: Path) -> tuple[Frame, Frame]:
     """The list of 1 January and the changes of a year. Scalars are taken as they are written: `ON` is a company and no truth value."""
     try:
-        document = yaml.compose("".join(text for _, text in members(path)), Loader=yaml.SafeLoader)
+        document = yaml.compose("".join(text.stream.read() for text in texts(path)), Loader=yaml.SafeLoader)
         fields = {key.value: value for key, value in document.value}
         listed = [
             (date(int(fields["year"].value), 1, 1), node.value, node.start_mark.line + 1)

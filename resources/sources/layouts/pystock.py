@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from resources.sources.layouts.text import sheet
+from resources.sources.reading.sheets import sheet
 
 GAP = timedelta(days=7)  # a name that follows within a week took the symbol over: then nothing was delisted
 

@@ -1,0 +1,16 @@
+"""Under which day a file is filed of which no row tells one."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from quant_assets.market_data.calendars import Calendar
+
+
+def last_known(files: Sequence[Path], calendar: Calendar, known_at: Callable[[date], datetime]) -> date:
+    """The last session whose rows were known when the files were last changed: what they say of it, wrong as it is, has arrived."""
+    changed = datetime.fromtimestamp(max(f.stat().st_mtime for f in files), UTC)
+    day = calendar.on_or_before(min(max(changed.date(), calendar.first), calendar.last))
+    while known_at(day) > changed and calendar.shift(day, -1) < day:
+        day = calendar.shift(day, -1)
+    return day
