@@ -1,14 +1,13 @@
 """The daily run: a session's data, what was traded, features, scores and decisions; in one process, in coarse steps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from quant_assets.assets import NEW_YORK
 from quant_assets.features.checks import REFUSES
 from quant_assets.market_data.calendars import Cuts
+from quant_assets.market_data.schedules import asked, ticks
 
 if TYPE_CHECKING:  # what define_asset_job returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
@@ -68,25 +67,30 @@ def jobs(derived: Sequence[str], fed: Sequence[str]) -> "list[AssetJob]":
     ]
 
 
-def schedule(cuts: Cuts, daily: "AssetJob") -> dg.ScheduleDefinition:
-    """Every weekday at the decision time; on days without one it says so. Sessions missed lately are asked for again, in order."""
-    at = cuts.of(cuts.calendar.shift(cuts.calendar.last, -2)).astimezone(ZoneInfo(NEW_YORK))
+def schedule(cuts: Cuts, daily: "AssetJob", known: Callable[[], Cuts] | None = None) -> dg.ScheduleDefinition:
+    """At the decision time of each session, on the venue's own clock; where none is due it says so. Sessions missed lately are asked for again, in order.
+
+    `known` gives the cuts as they are known at the tick, where closures may have been announced since the definitions were loaded.
+    """
+    when = ticks(cuts)
 
     @dg.schedule(
         name="daily_at_decision_time",
         job=daily,
-        cron_schedule=f"{at.minute} {at.hour} * * 1-5",
-        execution_timezone=NEW_YORK,
+        cron_schedule=when.crons[0] if len(when.crons) == 1 else list(when.crons),
+        execution_timezone=when.zone,
     )
     def at_decision_time(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        now = context.scheduled_execution_time
-        session = cuts.due(now)
-        if cuts.of(session).astimezone(ZoneInfo(NEW_YORK)).date() != now.astimezone(ZoneInfo(NEW_YORK)).date():
+        now, by = context.scheduled_execution_time, known() if known else cuts
+        session = asked(by, now)
+        if session is None:
+            last = by.due(now)
             return dg.SkipReason(
-                f"the venue does not open today; the last decision time was {cuts.of(session):%Y-%m-%d %H:%M} UTC, for session {session}"
+                "the venue does not open today, or does at another time; "
+                f"the last decision time was {by.of(last):%Y-%m-%d %H:%M} UTC, for session {last}"
             )
         done = context.instance.get_materialized_partitions(dg.AssetKey("decisions"))
-        earlier = [cuts.calendar.shift(session, -n).isoformat() for n in range(CATCH_UP, 0, -1)]
+        earlier = [by.calendar.shift(session, -n).isoformat() for n in range(CATCH_UP, 0, -1)]
         missed = [k for k in earlier if done and min(done) < k and k not in done]
         return [dg.RunRequest(partition_key=k, run_key=f"daily {k}") for k in [*missed, session.isoformat()]]
 
