@@ -118,7 +118,6 @@ CASES = {
         101 / 100 * 0.5 - 1,
         True,
     ),
-    "vanished inside: its last price": ([bar(1, n, 100.0) for n in range(3)], [], 101 / 100 - 1, True),
 }
 
 

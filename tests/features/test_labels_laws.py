@@ -72,7 +72,7 @@ def test_later_knowledge_changes_no_bit(rule: LabelRule) -> None:
 
 @pytest.mark.parametrize("rule", RULES[:2], ids=lambda r: r.name)
 def test_who_could_be_bought_has_a_label(rule: LabelRule) -> None:
-    """Every name with a price at the entry that the last cut knows has one, whether it lived or died."""
+    """Every name with a price at the entry that the last cut knows has one, whether it lived or died: at the window's end, or when the name trades again."""
     bars = (
         market(0)
         .frames["bars"]
@@ -83,8 +83,9 @@ def test_who_could_be_bought_has_a_label(rule: LabelRule) -> None:
     )
     later = 1 if rule.kind == "open_to_open" else 0
     bought = bars.filter(session=DAYS[40 - rule.reach + later]).select("sid")
-    found = whole(0, rule).filter(label_end=SPAN[0])
+    found = whole(0, rule).filter(session=DAYS[40 - rule.reach]).unique("sid")
     assert sorted(found["sid"]) == sorted(bought["sid"])
+    assert whole(0, rule).filter(label_end=SPAN[0]).height < 2 * found.height
     assert whole(0, rule)["died"].sum() > 0
 
 

@@ -1,8 +1,9 @@
 """Labels: what models learn, filed under the session in which it becomes known.
 
 A rule (`LabelRule`, declared with the strategy) says how a return is taken; here its rows of LABELS are made, a quarter of
-sessions at a time. A label is computed from what is known at the cut at which it becomes known, and is never filed
-again: a range of sessions has the bits of its days. That cut is the row's known_at, so that purging by it is exact.
+sessions at a time. A label is computed from what is known at the cut at which it becomes known: a range of sessions has the bits
+of its days. That cut is the row's known_at, so that purging by it is exact. It is filed once, unless its name was halted
+when its window ended: then when it trades again or has ended, and again where that turns out otherwise (see `halts`).
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import polars as pl
 
 from quant_assets.features.blocks import quarter_start, versions
 from quant_assets.features.labels.barriers import barrier_returns
+from quant_assets.features.labels.halts import later_returns
 from quant_assets.features.labels.net import net
 from quant_assets.features.labels.returns import forward_returns
 from quant_assets.market_data.adjustment import ADJUSTING, ENDING
@@ -54,11 +56,18 @@ def _known_in(store: Store, cuts: Cuts, rule: LabelRule, sessions: Sequence[date
     )
     actions = versions(acted, located, terms, ("sid", "kind"))
     ends = located.filter(pl.col("session").is_in(sessions)).select(u="i", label_end="session", known_at="cut")
-    values = forward_returns(bars, actions, rule.horizon, ends, prices[0])
-    values = values.with_columns(t=pl.col("u") - rule.reach, touched=pl.lit(None, pl.String))
+    values = forward_returns(bars, actions, rule.horizon, ends, prices[0]).with_columns(due="u")
+    if rule.kind != "triple_barrier" and rule.net_of is None:
+        of_halts = later_returns(store, cuts, rule, bars, sessions, prices[0])
+        values = pl.concat([values.filter("settled").select(of_halts.columns), of_halts])
+    values = values.with_columns(t=pl.col("due") - rule.reach, touched=pl.lit(None, pl.String)).drop(
+        "settled", "due", strict=False
+    )
     if rule.kind == "triple_barrier":
         values = barrier_returns(bars, actions, rule, ends, values)
-    rows = values.join(ends, on="u").join(located.select("session", t="i"), on="t")
+    earliest = values["t"].min()  # of a window that a halt prolonged, further back than the rule looks
+    begun = cuts.frame(cuts.calendar.at(earliest), last) if isinstance(earliest, int) else located
+    rows = values.join(ends, on="u").join(begun.select("session", t="i"), on="t")
     if rule.net_of is not None:
         rows = net(store, cuts, rule.net_of, rows)
     return rows.with_columns(horizon=pl.lit(rule.horizon, dtype=pl.Int64), label=pl.lit(rule.name)).select(

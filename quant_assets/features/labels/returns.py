@@ -5,10 +5,10 @@ A name that dies in between gets its last price or its delisting return: never a
 
 import polars as pl
 
-from quant_assets.market_data.adjustment import SPLITS
+from quant_assets.market_data.adjustment import ENDING, SPLITS
 
 
-def _as_known(known: pl.DataFrame, wanted: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+def as_known(known: pl.DataFrame, wanted: pl.DataFrame, by: list[str]) -> pl.DataFrame:
     """For each row of `wanted` (with `u`), the version of the same `by` in force at u; nothing where it is withdrawn."""
     found = wanted.sort("u").join_asof(
         known.drop("late").sort("e"), left_on="u", right_on="e", by=by, strategy="backward", check_sortedness=False
@@ -24,7 +24,8 @@ def forward_returns(
     `bars` (sid, open, close) and `actions` (sid, kind, numerator, denominator, cash, value, counterpart) are `blocks.versions`.
     A name that ends by a merger or delisting ends with the return its terms say; where they do not say it (or hand out
     shares), with its last price.
-    Returns columns u, sid, value (simple return), died.
+    Returns columns u, sid, value (simple return), died, settled (false: without a price at the end and no known ending, what
+    the last price says is no return that anybody had).
     """
     offsets = pl.DataFrame({"offset": range(-horizon, 1)}, schema={"offset": pl.Int32})
     window = (
@@ -32,7 +33,7 @@ def forward_returns(
         .join(offsets, how="cross")
         .with_columns(i=pl.col("u") + pl.col("offset"))
     )
-    prices = _as_known(bars, bars.select("sid", "i").unique().join(window, on="i"), ["sid", "i"]).sort("u", "sid", "i")
+    prices = as_known(bars, bars.select("sid", "i").unique().join(window, on="i"), ["sid", "i"]).sort("u", "sid", "i")
     entry = prices.filter(pl.col("offset") == -horizon).select("u", "sid", entry=price)
     exits = prices.with_columns(price=pl.when(pl.col("offset") == 0).then(price).otherwise("close"))
     last = (
@@ -42,12 +43,17 @@ def forward_returns(
     )
     kept = entry.join(last, on=["u", "sid"]).join(_growth(actions, window), on=["u", "sid"], how="left")
     died = pl.any_horizontal(pl.col("merged", "taken_out", "delisted").is_not_null())
-    made = pl.coalesce(1.0 + pl.col("merged"), pl.col("taken_out") / pl.col("price"), 1.0 + pl.col("delisted"), 1.0)
-    gone = pl.when(pl.col("last_offset") < 0).then(made).otherwise(1.0)
+    gone = pl.when(pl.col("last_offset") < 0).then(proceeds()).otherwise(1.0)
     value = pl.col("price") * gone * pl.col("growth").fill_null(1.0) / pl.col("entry") - 1.0
     income = pl.col("income").fill_null(0.0) / pl.col("entry")
     return (
-        kept.select("u", "sid", value=value + income, died=died | (pl.col("last_offset") < 0))
+        kept.select(
+            "u",
+            "sid",
+            value=value + income,
+            died=died | (pl.col("last_offset") < 0),
+            settled=(pl.col("last_offset") == 0) | pl.col("over").fill_null(value=False),
+        )
         .filter(pl.col("value").is_finite())
         .sort("u", "sid")
     )
@@ -57,19 +63,30 @@ def _growth(actions: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
     """What actions with ex inside (entry, exit] make of one share: columns u, sid, growth (splits), income (cash per share at entry), merged and delisted (the return said), taken_out (cash per share in a merger for cash alone)."""
     inside = window.filter(pl.col("offset") > pl.col("offset").min())
     by = ["sid", "kind", "i"]
-    held = _as_known(actions, actions.select(by).unique().join(inside, on="i"), by).sort("u", "sid", "i", "kind")
+    held = as_known(actions, actions.select(by).unique().join(inside, on="i"), by).sort("u", "sid", "i", "kind")
+    return grown(held, ["u", "sid"])
+
+
+def grown(held: pl.DataFrame, window: list[str]) -> pl.DataFrame:
+    """What the actions of each window, in the order of their ex-sessions and kinds, make of one share: columns `window`, growth, income, over (a merger or delisting is among them), and those of `endings`."""
     ratio = pl.when(pl.col("kind").is_in(SPLITS)).then(pl.col("numerator") / pl.col("denominator")).otherwise(1.0)
-    shares = ratio.cum_prod().over("u", "sid")
+    shares = ratio.cum_prod().over(window)
     # what is paid is paid on the shares held before its ex-session; "dividend" and "spin_off" sort before "split" and "stock_dividend" within a session
     cash = pl.col("cash").cast(pl.Float64)
     paid = pl.when(kind="dividend").then(cash).when(kind="spin_off").then(pl.col("value")).fill_null(0.0) * shares
     ends = endings()
     rolled = held.with_columns(
         growth=shares,
-        income=paid.cum_sum().over("u", "sid"),
-        **{c: e.forward_fill().over("u", "sid") for c, e in ends.items()},
+        over=pl.col("kind").is_in(ENDING).any().over(window),
+        income=paid.cum_sum().over(window),
+        **{c: e.forward_fill().over(window) for c, e in ends.items()},
     )
-    return rolled.unique(["u", "sid"], keep="last", maintain_order=True).select("u", "sid", "growth", "income", *ends)
+    return rolled.unique(window, keep="last", maintain_order=True).select(*window, "growth", "income", "over", *ends)
+
+
+def proceeds() -> pl.Expr:
+    """What one got for a share at its last price (column price), by `endings`; one where nothing is said."""
+    return pl.coalesce(1.0 + pl.col("merged"), pl.col("taken_out") / pl.col("price"), 1.0 + pl.col("delisted"), 1.0)
 
 
 def endings() -> dict[str, pl.Expr]:
