@@ -15,7 +15,11 @@ from quant_assets.tables import ACTIONS, BARS, DATA_FINDINGS
 
 PRICES = ("open", "high", "low", "close")
 SAME = 1e-9  # a repaired price nearer to the stored one has only been to another basis and back
-TOLD = ("PRICE_BREAK", "ADJUSTMENT_UNEXPLAINED")  # may be true: a crash, a split that nobody declared
+TOLD = (
+    "PRICE_BREAK",
+    "ADJUSTMENT_UNEXPLAINED",
+    "STALE_RUN",
+)  # may be true: a crash, a split that nobody declared, a halt
 
 
 def examine(bars: pl.DataFrame, actions: pl.DataFrame, known_at: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -201,9 +201,15 @@ def consolidated(bars: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def not_yet_traded(bars: pl.DataFrame) -> pl.DataFrame:
+    """Three rows at a hundredth and without volume, before anybody trades."""
+    first = WHO & AT.lt(3)
+    return scaled(first, 0.01, *SERIES)(bars).with_columns(volume=pl.when(first).then(0).otherwise("volume"))
+
+
 @pytest.mark.parametrize(
     "spoil",
-    [consolidated, scaled(WHO & AT.ge(77), 0.1, *SERIES), scaled(WHO & AT.lt(3), 0.01, *SERIES)],
+    [consolidated, scaled(WHO & AT.ge(77), 0.1, *SERIES), not_yet_traded],
     ids=["consolidation", "collapse", "placeholders before the first trade"],
 )
 def test_what_may_be_no_unit_is_told_and_left(spoil: Spoil) -> None:

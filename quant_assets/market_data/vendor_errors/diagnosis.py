@@ -3,16 +3,15 @@
 import polars as pl
 
 from quant_assets.errors import ContractViolation
-from quant_assets.market_data.vendor_errors import levels, payouts
+from quant_assets.market_data.vendor_errors import levels, payouts, rhythm, splits, standstill, volatility
+from quant_assets.market_data.vendor_errors.thresholds import CHOSEN, Thresholds
 
 NEEDED = ("symbol", "session", "open", "high", "low", "close", "adj_close", "volume", "dividend", "split")
-CALMEST = 0.005  # daily volatility below which nobody's price fall says more: ticks and stale quotes
-NORMAL = 1.4826  # from a median absolute move to a standard deviation
 
 FINDINGS = ("symbol", "session", "rule", "column", "found", "expected", "confidence", "repaired", "message")
 
 
-def diagnose(bars: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def diagnose(bars: pl.DataFrame, limits: Thresholds = CHOSEN) -> tuple[pl.DataFrame, pl.DataFrame]:
     """What is wrong in `bars`, and the rows as they should be.
 
     `bars`: symbol, session, open, high, low, close, adj_close, volume, dividend, split, optionally capital_gains, and whatever else; one row per symbol and
@@ -43,18 +42,23 @@ def diagnose(bars: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         .with_columns(pl.col("_row").cast(pl.Int64))
     )
     rows = given if "capital_gains" in given.columns else given.with_columns(capital_gains=pl.lit(0.0))
+    moves = volatility.with_moves(rows)
+    usual = volatility.usual(moves)
+    keys = ["symbol", "_class"]
     restored, on_levels, gaps = levels.restored(
-        rows.join(_usual_move(rows), on="symbol", how="left", maintain_order="left")
+        rows, moves.join(usual, on=keys, how="left", maintain_order="left"), limits
     )
-    seen = payouts.seen(restored)
-    verdicts = payouts.judged(seen, gaps)
+    restored, on_splits = splits.once(restored, on_levels)
+    restored = restored.with_columns(_class=moves["_class"]).join(usual, on=keys, how="left", maintain_order="left")
+    seen = payouts.with_noise(payouts.seen(restored))
+    verdicts = _verdicts(seen, gaps, limits)
     findings = (
-        pl.concat([on_levels, _told(verdicts)])
+        pl.concat([on_levels, on_splits, standstill.standing(moves, limits), _told(verdicts.filter("_told"))])
         .join(given.select("_row", "symbol", "session"), on="_row", maintain_order="left")
         .sort("_row", "rule", "column")
         .select(FINDINGS)
     )
-    right = _paid_right(seen, verdicts.filter(_mendable())).select(given.columns)
+    right = _paid_right(seen, verdicts.filter("_mended")).select(given.columns)
     changed = pl.any_horizontal(pl.col(c).ne_missing(pl.col(f"{c}_given")) for c in (*floats, "volume"))
     repairs = right.join(
         given.select("_row", *floats, "volume"), on="_row", suffix="_given", maintain_order="left"
@@ -62,28 +66,25 @@ def diagnose(bars: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return findings, repairs.select(bars.columns)
 
 
-def _usual_move(rows: pl.DataFrame) -> pl.DataFrame:
-    """`_per_usual` by symbol: one over the robust daily volatility of the closes that moved at all. Inverted here, for where a joined column is one value repeated, Polars divides by it with other last bits than elsewhere."""
-    close = pl.when(pl.col("close") > 0).then(pl.col("close"))
-    move = rows.select("symbol", _move=(close / close.forward_fill().shift()).log().abs().over("symbol")).filter(
-        pl.col("_move").is_between(0, levels.MOVE, closed="none")
-    )
-    usual = move.group_by("symbol").agg(_usual=(NORMAL * pl.col("_move").median()).clip(CALMEST))
-    names = (
-        rows.select("symbol").unique(maintain_order=True).join(usual, on="symbol", how="left", maintain_order="left")
-    )
-    return names.select("symbol", _per_usual=1 / pl.col("_usual").fill_null(CALMEST))
-
-
-def _mendable() -> pl.Expr:
-    return pl.col("_rule") != pl.lit("ADJUSTMENT_UNEXPLAINED")
+def _verdicts(seen: pl.DataFrame, gaps: pl.DataFrame, limits: Thresholds) -> pl.DataFrame:
+    """What is wrong with payments and steps, by row; `_told` of them as findings, `_mended` in the repairs."""
+    paid = rhythm.gains_once(rhythm.without_repeats(payouts.weighed(seen, gaps, limits), limits), limits)
+    verdicts = pl.concat(
+        [paid.filter(pl.col("_rule").is_not_null()), rhythm.unpaid(seen)], how="diagonal_relaxed"
+    ).sort("_row")
+    verdicts = verdicts.with_columns(
+        _told=pl.lit(value=True),
+        _if_paid_day=payouts.likelihood(pl.col("_y"), fall="_fall"), _if_not_day=payouts.likelihood(pl.lit(0.0), fall="_fall"),
+    )  # fmt: skip
+    verdicts = rhythm.misdated(verdicts)
+    return verdicts.with_columns(_mended=pl.col("_known") & (pl.col("_lead") >= limits.mended))
 
 
 def _told(verdicts: pl.DataFrame) -> pl.DataFrame:
     """Findings by row of the verdicts on payments."""
     verdicts = verdicts.with_columns(_cash=pl.col("_step") * pl.col("_prev"))
     rule = pl.col("_rule")
-    about_cash = rule.is_in(["DIVIDEND_WRONG", "DIVIDEND_PHANTOM", "DIVIDEND_MISSING"])
+    about_cash = rule.is_in(["DIVIDEND_WRONG", "DIVIDEND_PHANTOM", "DIVIDEND_MISSING", "DIVIDEND_MISDATED"])
     amount, step, right, price, gains = (
         _said(pl.col(c)) for c in ("dividend", "_cash", "_amount", "_prev", "capital_gains")
     )
@@ -99,7 +100,13 @@ def _told(verdicts: pl.DataFrame) -> pl.DataFrame:
             right,
         ),
         "DIVIDEND_PHANTOM": pl.format(
-            "dividend {} repeats its neighbour a few days apart; the price fell {} % here and followed the other one: there was none",
+            "dividend {} is {} % of the last price and the price fell {} %: nobody paid it, or it repeats its neighbour",
+            amount,
+            share,
+            fell,
+        ),
+        "DIVIDEND_MISDATED": pl.format(
+            "dividend {} is declared here, and the adjusted close took it a few sessions away; the price fell {} % here",
             amount,
             fell,
         ),
@@ -139,10 +146,16 @@ def _told(verdicts: pl.DataFrame) -> pl.DataFrame:
             fell,
         ),
     }
+    mendable = rule != pl.lit("ADJUSTMENT_UNEXPLAINED")
+    insufficient = (
+        pl.when(pl.col("_mended") | ~mendable)
+        .then(pl.lit(""))
+        .otherwise(pl.lit("; the evidence does not suffice to mend it"))
+    )
     return verdicts.select(
         "_row", rule=rule, column=pl.when(about_cash).then(pl.lit("dividend")).otherwise(pl.lit("adj_close")), found=pl.when(about_cash).then("dividend").otherwise("_cash"),
-        expected="_amount", confidence=1 / (1 + (-pl.col("_sure")).exp()), repaired=_mendable(),
-        message=pl.coalesce(*(pl.when(rule == pl.lit(name)).then(text) for name, text in texts.items())),
+        expected=pl.when("_mended").then("_amount"), confidence=1 / (1 + (-pl.col("_lead").abs()).exp()), repaired="_mended",
+        message=pl.format("{}{}", pl.coalesce(*(pl.when(rule == pl.lit(name)).then(text) for name, text in texts.items())), insufficient),
     )  # fmt: skip
 
 

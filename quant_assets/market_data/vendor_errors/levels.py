@@ -1,305 +1,248 @@
 """Prices that stand on another level than the rest of their series: another unit (pounds for pence), or before a split where all others are after it.
 
-A *break* is a move between two rows that no trading makes: a hundredfold, or the ratio of a split that the vendor declares nearby and has by his own
-convention taken out of the prices. Adding up breaks gives each row its level; rows away from the level in force are wrong by the ratio of the two.
+Opens and closes in turn are one series, in which `breaks.path` finds the changes of level; a week may so be wrong in part. A high or low is
+on the level on which it fits its row's open and close. Rows away from the level in force are wrong by the ratio of the two.
 In force is the level at which the name last traded, once that has lasted `SETTLED` traded rows; before that, the one of most traded rows.
 Rows without volume do not vote while others trade: what nobody traded at is copied, and copies are where units go wrong.
 """
 
+import itertools
 import math
+from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from quant_assets.market_data.vendor_errors import breaks
 from quant_assets.market_data.vendor_errors.basis import PRICES
+from quant_assets.market_data.vendor_errors.breaks import SETTLED, SMALLEST_MOVE, SMALLEST_SPLIT, SOON, Floats, Level
+from quant_assets.market_data.vendor_errors.cells import AROUND, cells
+from quant_assets.market_data.vendor_errors.thresholds import Thresholds
 
-UNITS = (100.0, 1000.0)  # pence, cents and agorot to the main unit; fils and millimes
-GLITCH = 10.0  # a slipped decimal point; believed only where it is undone soon, for some names do fall by nine tenths
-MOVE = 0.5  # how far, in logs, a day's own move may take a break from its ratio: -40 % to +65 %
 UNTRADABLE = math.log(
     5
 )  # 58 of 805,166 daily moves of 2,668 US names go beyond: all but a few are splits, new listings or errors
-SMALLEST_SPLIT = math.log(1.2)  # nearer to one, a break cannot be told from a bad day
-NEAR = 15  # sessions by which vendors miss the ex-session of a split they declare
-SOON = 10  # sessions within which a passing error is over
-ODDS = 1e-3  # of a move of the right size near a declared split, or of a hundredfold, one in a thousand is a vendor's before anything is known of its shape
-SETTLED = 5  # traded rows that make a level the one in force: a trading week
+LARGE = 3.0  # usual moves: below it no jump is asked
+TORN = math.log(40)  # how far apart the prices of a row must be for one of them to be of another unit
 
 SERIES = (*PRICES, "adj_close")
+Indices = NDArray[np.int64]
 
 
-def restored(bars: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+def restored(
+    bars: pl.DataFrame, moves: pl.DataFrame, limits: Thresholds
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """`bars` with every row on its name's level in force, findings by row (`_row` and the columns of `diagnosis.FINDINGS`), and breaks that nothing explains (`_row`, symbol, `_ratio`).
 
-    `bars`: sorted by symbol and session, with `_row` and `_per_usual`, one over the usual daily move.
+    `bars`: sorted by symbol and session, with `_row`. `moves`: the same rows, from `volatility.with_moves` and `volatility.usual`.
     """
-    seen = _moves(bars)
-    breaks = _breaks(seen)
-    named = seen.filter(pl.col("symbol").is_in(breaks["symbol"].unique().implode())).join(
-        breaks.select("_row", "_step", "_kind"), on="_row", how="left", maintain_order="left"
-    )
-    judged = _against_the_level_in_force(named, "unit", "split")
-    scaled = bars.join(judged, on="_row", how="left", maintain_order="left").with_columns(
-        pl.col("_unit", "_split").fill_null(1.0)
-    )
-    whole = (pl.col("_unit") * pl.col("_split")).alias("_scale")
-    volume = pl.col("volume") / pl.col("_split")
-    volume = volume.round().cast(bars.schema["volume"]) if bars.schema["volume"].is_integer() else volume
-    rows = scaled.with_columns(whole).with_columns(
-        pl.when(pl.col("_scale") != 1).then(pl.col(c) * pl.col("_scale")).otherwise(pl.col(c)).alias(c) for c in SERIES
-    )
-    rows = rows.with_columns(volume=pl.when(pl.col("_split") != 1).then(volume).otherwise(pl.col("volume")))
-    findings = _row_findings(rows, bars, breaks)
-    rows, cells = _cells(rows.drop("_unit", "_split", "_scale"))
-    gaps = breaks.filter(pl.col("_kind") == pl.lit("gap"))
-    return (
-        rows,
-        pl.concat([findings, cells, _gap_findings(gaps)]),
-        gaps.select("_row", "symbol", _ratio=pl.col("_move").exp()),
-    )
+    asked = _asked(moves)
+    evidence = {c: asked[c].to_numpy() for c in _EVIDENCE}
+    ends = np.append(np.flatnonzero(evidence["_first_row"]), asked.height)
+    names = [{c: v[a:b] for c, v in evidence.items()} for a, b in itertools.pairwise(ends)]
+    parts = [_judged(rows, limits) for rows in names]
+    wrong = pl.concat([_NOTHING_WRONG, *(part for part, _ in parts if part is not None)])
+    at = np.concatenate([np.zeros(0, dtype=np.int64), *(gap for _, gap in parts)])
+    gaps = asked.filter(pl.col("_row").is_in(at.tolist())).with_columns(_move=pl.col("_largest"), _typical="_last")
+    mendable = wrong.filter(pl.col("_sure") >= limits.mended)
+    rows = _applied(bars, mendable) if mendable.height else bars
+    told = _findings(bars, wrong, limits) if wrong.height else _gap_findings(gaps.clear())
+    return rows, pl.concat([told, _gap_findings(gaps)]), gaps.select("_row", "symbol", _ratio=pl.col("_move").exp())
 
 
-def _typical() -> pl.Expr:
-    """The middle of the four prices, which one bad cell cannot move; the close where the others are missing."""
-    four = [pl.when(pl.col(c) > 0).then(pl.col(c)) for c in PRICES]
-    middle = (pl.sum_horizontal(four) - pl.max_horizontal(four) - pl.min_horizontal(four)) / 2
-    whole = pl.all_horizontal(e.is_not_null() for e in four)
-    return pl.when(whole).then(middle).otherwise(four[-1])
+_FACTORS = tuple(f"_by_{c}" for c in SERIES)
+_NOTHING_WRONG = pl.DataFrame(
+    schema={"_row": pl.Int64, **dict.fromkeys(_FACTORS, pl.Float64), "_shares": pl.Float64, "_ratio": pl.Float64, "_split": pl.Boolean, "_sure": pl.Float64}
+)  # fmt: skip
+_EVIDENCE = (
+    "_row", "_first_row", "_day", *PRICES, "_priced", "_first", "_second", "_per_open", "_per_close", "_per_whole",
+    "_volumes", "_trades", "_traded", "_declared", "_held", "_usually_held",
+)  # fmt: skip
+Rows = dict[str, NDArray[Any]]  # of one name, by column of `_EVIDENCE`
 
 
-def _moves(bars: pl.DataFrame) -> pl.DataFrame:
-    """`_move`: the log move to each row from the one before that has prices, less the dividend where that makes it smaller; the split declared nearest, and how far off."""
+def _asked(moves: pl.DataFrame) -> pl.DataFrame:
+    """The names with a jump that may be a change of level, of a slipped point or nearly, or any large one where a split is declared; and what is asked of them (`_EVIDENCE`)."""
+    size = pl.max_horizontal(*(pl.col(f"_move_{k}").abs() for k in ("open", "close", "whole")))
     ratio = pl.when((pl.col("split") > 0) & (pl.col("split").log().abs() >= SMALLEST_SPLIT)).then(pl.col("split"))
-    seen = bars.with_columns(_typical=_typical(), _declared=ratio)
-    seen = seen.with_columns(_at=pl.when(pl.col("_declared").is_not_null()).then(pl.col("_row")))
-    seen = seen.with_columns(
-        pl.col("_typical").forward_fill().shift().over("symbol").alias("_before"),
-        pl.col("_declared").backward_fill().over("symbol").alias("_next"),
-        (pl.col("_at").backward_fill().over("symbol") - pl.col("_row")).alias("_to_next"),
-        pl.col("_declared").forward_fill().over("symbol").alias("_last"),
-        (pl.col("_row") - pl.col("_at").forward_fill().over("symbol")).alias("_since_last"),
+    declared = ratio.is_not_null().any().over("symbol")
+    four = [pl.when(pl.col(c) > 0).then(pl.col(c)) for c in PRICES]
+    torn = (pl.max_horizontal(four) / pl.min_horizontal(four)).log() > pl.when(declared).then(SMALLEST_SPLIT).otherwise(
+        TORN
     )
-    plain = (pl.col("_typical") / pl.col("_before")).log()
-    ex = pl.when(pl.col("dividend").is_between(0, pl.col("_before"), closed="none")).then(
-        (pl.col("_typical") / (pl.col("_before") - pl.col("dividend"))).log()
-    )
-    nearer_next = pl.col("_to_next").is_not_null() & (
-        pl.col("_since_last").is_null() | (pl.col("_to_next") <= pl.col("_since_last"))
-    )
-    return seen.with_columns(
-        _move=pl.when(ex.abs() < plain.abs()).then(ex).otherwise(plain),
-        _ratio=pl.when(nearer_next).then(pl.col("_next")).otherwise(pl.col("_last")),
-        _age=(pl.col("_row") - pl.col("_row").first()).over("symbol"),
-        _off=pl.when(nearer_next).then(pl.col("_to_next")).otherwise(pl.col("_since_last")),
-    )
-
-
-def _breaks(seen: pl.DataFrame) -> pl.DataFrame:
-    """The breaks: `_kind` (unit, split, or gap where nothing explains it), `_step`, the log ratio it stands for (gap: zero), and `_sure`, the log odds."""
-    size, split = pl.col("_move").abs(), pl.col("_ratio").log().abs()
-    moved = seen.filter(size > SMALLEST_SPLIT / 2).with_columns(_split_misfit=(size - split).abs())
-    units = [math.log(u) for u in (GLITCH, *UNITS)]
-    moved = moved.with_columns(_unit=pl.coalesce(pl.when((size - u).abs() < MOVE).then(pl.lit(u)) for u in units))
-    as_split = (pl.col("_split_misfit") < split / 2) & (
-        (pl.col("_split_misfit") < (size - pl.col("_unit")).abs() + 1e-9) | pl.col("_unit").is_null()
-    )
-    moved = moved.with_columns(
-        _kind=pl.when(as_split)
-        .then(pl.lit("split"))
-        .when(pl.col("_unit").is_not_null())
-        .then(pl.lit("unit"))
-        .when(size > UNTRADABLE)
-        .then(pl.lit("gap")),
-        _step=pl.col("_move").sign() * pl.when(as_split).then(split).otherwise(pl.col("_unit")),
-    ).filter(pl.col("_kind").is_not_null())
-    undone = pl.any_horizontal(
-        ((pl.col("_step") + pl.col("_step").shift(k)).abs() < 1e-9)
-        & ((pl.col("_row") - pl.col("_row").shift(k)).abs() <= SOON)
-        & (pl.col("_kind") == pl.col("_kind").shift(k))
-        for k in (1, -1)
-    )
-    moved = moved.with_columns(_passing=undone.over("symbol").fill_null(value=False)).join(
-        _volumes(seen, moved), on="_row", how="left", maintain_order="left"
-    )
-    return _believed(moved)
-
-
-def _believed(moved: pl.DataFrame) -> pl.DataFrame:
-    """Which candidates are breaks. A passing one is told twice by the price; a lasting one must agree with what volume does: shares multiply, money does not."""
-    price = _tails((pl.col("_move") - pl.col("_step")) * pl.col("_per_usual")) - _tails(
-        pl.col("_move") * pl.col("_per_usual")
-    )
-    shares = (_tails(pl.col("_volumes") + pl.col("_step")) - _tails(pl.col("_volumes"))).fill_null(0.0)
-    by_split, by_unit = pl.col("_kind") == pl.lit("split"), pl.col("_kind") == pl.lit("unit")
-    odds = math.log(ODDS) + pl.when(pl.col("_passing")).then(2 * price).when(by_split).then(price + shares).otherwise(
-        price
-    )
-    glitch = (pl.col("_step").abs() - math.log(GLITCH)).abs() < 1e-9
-    regrouped = (pl.col("_volumes") * pl.col("_step").sign() < -1).fill_null(
-        value=False
-    )  # volume fell to a third or less as the price rose: rather an undeclared split
-    lasting = (
-        pl.when(by_split).then(pl.col("_off") <= NEAR).otherwise(~glitch & ~regrouped & (pl.col("_age") >= SETTLED))
-    )
-    told = (by_split | by_unit) & (odds > 0) & (pl.col("_passing") | lasting)
-    kind = pl.when(told).then(pl.col("_kind")).when(pl.col("_move").abs() > UNTRADABLE).then(pl.lit("gap"))
-    return moved.with_columns(_kind=kind, _step=pl.when(told).then(pl.col("_step")).otherwise(0.0), _sure=odds).filter(
-        pl.col("_kind").is_not_null()
+    jump = (size > UNTRADABLE) | (declared & (size > SMALLEST_MOVE)) | torn
+    symbols = moves.filter(jump.fill_null(value=False)).get_column("symbol").unique()
+    paid = pl.col("dividend").is_between(0, pl.col("_before"), closed="none")
+    ex = pl.when(paid).then((pl.coalesce("_o", "_c") / (pl.col("_before") - pl.col("dividend"))).log())
+    first = pl.coalesce("_move_open", "_move_close")
+    trades = (pl.col("volume") > 0).fill_null(value=False)
+    volume = pl.when(trades).then(pl.col("volume").cast(pl.Float64))
+    past = volume.rolling_median(SOON, min_samples=SETTLED).shift()
+    coming = volume.reverse().rolling_median(SOON, min_samples=SETTLED).reverse()
+    before = (trades.cast(pl.Int64).cum_sum() - trades.cast(pl.Int64)).over("symbol") > 0
+    held = pl.col("adj_close") / pl.when(pl.col("close") > 0).then(pl.col("close"))
+    rows = moves.filter(pl.col("symbol").is_in(symbols.implode())).with_columns(
+        pl.col(*PRICES).fill_null(math.nan), _first_row=(pl.col("symbol") != pl.col("symbol").shift()).fill_null(value=True),
+        _day=pl.col("session").cast(pl.Date).cast(pl.Int32).cast(pl.Int64), _priced=pl.col("_last").is_not_null(),
+        _first=pl.when(ex.abs() < first.abs()).then(ex).otherwise(first).fill_null(0.0),
+        _second=pl.when(pl.col("_o").is_not_null()).then("_move_close").fill_null(0.0),
+        _volumes=(coming.over("symbol") / past.over("symbol")).log().fill_null(math.nan), _trades=trades, _traded=before | ~trades.any().over("symbol"),
+        _declared=ratio.fill_null(math.nan), _held=held.fill_null(math.nan),
+        _usually_held=held.rolling_median(2 * AROUND + 1, center=True, min_samples=1).over("symbol").fill_null(math.nan),
+    )  # fmt: skip
+    return rows.with_columns(
+        _largest=pl.when(pl.col("_first").abs() >= pl.col("_second").abs()).then("_first").otherwise("_second")
     )
 
 
-def _tails(x: pl.Expr) -> pl.Expr:
-    """Log density of a Student t with three degrees of freedom, up to a constant: returns and changes of volume have such tails."""
-    return -2 * (x**2 / 3).log1p()
-
-
-def _volumes(seen: pl.DataFrame, moved: pl.DataFrame) -> pl.DataFrame:
-    """`_volumes` by `_row`: log of the median traded volume of the `SOON` rows from it over that of the rows before; null where either traded less than `SETTLED` times."""
-    named = seen.filter(pl.col("symbol").is_in(moved["symbol"].unique().implode())).select(
-        "_row", "symbol", _v=pl.when(pl.col("volume") > 0).then(pl.col("volume").cast(pl.Float64))
+def _judged(rows: Rows, limits: Thresholds) -> tuple[pl.DataFrame | None, Indices]:
+    """What is wrong with one name's rows: the factors of the wrong ones, and the rows with gaps."""
+    height, declared, day = len(rows["_row"]), rows["_declared"], rows["_day"]
+    splits = [(int(day[k]), float(declared[k])) for k in np.flatnonzero(~np.isnan(declared))]
+    half, events = _events(rows)
+    levels = breaks.levels_of(splits, events)
+    states, leads = breaks.path(levels, events, limits)
+    untold = (np.abs(events.move) > UNTRADABLE) & (leads == 0)
+    gaps = rows["_row"][np.unique(half[untold] // 2)]
+    near = np.ones(height)
+    for when, ratio in splits:
+        near[np.abs(day - when) <= breaks.NEAR] = ratio
+    segment = np.searchsorted(half, np.arange(2 * height), side="right")
+    unit, split = _wrongs(rows, levels, states[segment])
+    both, sure = unit * split, _sureness(len(half), states, leads)[segment]
+    factors, alone = cells(rows, both[::2], both[1::2], near, limits)
+    wrong = np.flatnonzero((factors != 1).any(axis=1))
+    if not len(wrong):
+        return None, gaps
+    ratios = np.array([dict(splits).get(level.at, math.nan) for level in levels])
+    found = ratios[states][~np.isnan(ratios[states])]
+    concerned = ratios[states[segment]]
+    ratio = np.where(split[1::2] != 1, concerned[1::2], concerned[::2])
+    ratio = np.where(np.isnan(ratio), found[-1] if len(found) else near, ratio)
+    tens = np.log10(np.abs(factors))
+    by_split = (split[::2] != 1) | (split[1::2] != 1) | (np.abs(tens - np.round(tens)) > 1e-9).any(axis=1)
+    leads_by_row = np.minimum(
+        np.where(both[::2] != 1, sure[::2], np.inf), np.where(both[1::2] != 1, sure[1::2], np.inf)
     )
-    past = pl.col("_v").rolling_median(SOON, min_samples=SETTLED).shift()
-    coming = pl.col("_v").reverse().rolling_median(SOON, min_samples=SETTLED).reverse()
-    return named.select("_row", _volumes=(coming.over("symbol") / past.over("symbol")).log())
+    return pl.DataFrame(
+        {
+            "_row": rows["_row"][wrong], **{c: factors[wrong, k] for k, c in enumerate(_FACTORS)},
+            "_shares": np.where(split[::2] == split[1::2], 1 / split[::2], 1.0)[wrong], "_ratio": ratio[wrong], "_split": by_split[wrong], "_sure": np.minimum(alone, leads_by_row)[wrong],
+        }, schema=_NOTHING_WRONG.schema,
+    ), gaps  # fmt: skip
 
 
-def _against_the_level_in_force(named: pl.DataFrame, *kinds: str) -> pl.DataFrame:
-    """By `_row`, for each kind, what the row must be multiplied by (`_unit`, `_split`) to stand on its name's level in force; rows that stand there are left out."""
-    priced = pl.col("_typical").is_not_null()
-    traded = priced & (pl.col("volume") > 0).fill_null(value=False)
-    rows = named.with_columns(
-        _votes=pl.when(traded.any().over("symbol")).then(traded).otherwise(priced), _priced=priced
-    )
-    for kind in kinds:
-        step = pl.when(pl.col("_kind") == pl.lit(kind)).then(pl.col("_step")).fill_null(0.0)
-        rows = rows.with_columns(_level=step.cum_sum().over("symbol").round(6))
-        votes = rows.filter("_votes")
-        last = votes.group_by("symbol").agg(_in_force=pl.col("_level").last())
-        votes = votes.join(last, on="symbol", maintain_order="left")
-        since = (
-            votes.filter(pl.col("_level") != pl.col("_in_force")).group_by("symbol").agg(_since=pl.col("_row").max())
-        )
-        run = votes.join(since, on="symbol", how="left", maintain_order="left").filter(
-            pl.col("_row") > pl.col("_since").fill_null(-1)
-        )
-        settled = run.group_by("symbol").agg(
-            _settled=(pl.len() >= SETTLED) | (pl.lit(kind == "split") & pl.col("_declared").is_not_null().any())
-        )
-        most = (
-            votes.group_by("symbol", "_level")
-            .agg(n=pl.len(), at=pl.col("_row").max())
-            .sort("symbol", "n", "at")
-            .group_by("symbol", maintain_order=True)
-            .agg(_most=pl.col("_level").last())
-        )
-        force = (
-            last.join(settled, on="symbol")
-            .join(most, on="symbol")
-            .select("symbol", _in_force=pl.when("_settled").then("_in_force").otherwise("_most"))
-        )
-        away = pl.col("_in_force") - pl.col("_level")
-        rows = (
-            rows.join(force, on="symbol", how="left", maintain_order="left")
-            .with_columns(
-                pl.when(away.abs() > 1e-5).then(_exactly(away, pl.col("_ratio"))).otherwise(1.0).alias(f"_{kind}")
-            )
-            .drop("_in_force")
-        )
-    return rows.filter("_priced", pl.any_horizontal(pl.col(f"_{k}") != 1 for k in kinds)).select(
-        "_row", "_ratio", *(f"_{k}" for k in kinds)
+def _events(rows: Rows) -> tuple[Indices, breaks.Events]:
+    """The large moves of a name, each at its half row (2 × row at the open, + 1 within it)."""
+    move = np.column_stack([rows["_first"], rows["_second"]]).ravel()
+    per = np.column_stack([rows["_per_open"], rows["_per_close"]]).ravel()
+    half = np.flatnonzero((np.abs(move) > SMALLEST_MOVE) & (np.abs(move) * per > LARGE))
+    row = half // 2
+    return half, breaks.Events(
+        row, rows["_day"][row], move[half], 1 / per[half], rows["_volumes"][row], rows["_traded"][row]
     )
 
 
-def _exactly(away: pl.Expr, declared: pl.Expr) -> pl.Expr:
-    """exp(away), to the last digit where that is the declared ratio, its inverse or a power of ten."""
-    tens = (away / math.log(10)).round()
-    names = [(pl.lit(10.0).pow(tens), tens * math.log(10)), (declared, declared.log()), (1 / declared, -declared.log())]
-    return pl.coalesce(*(pl.when((away - log).abs() < 1e-5).then(value) for value, log in names), away.exp())
+def _wrongs(rows: Rows, levels: list[Level], states: Indices) -> tuple[Floats, Floats]:
+    """By half row, by what it must be multiplied to stand on its name's level in force: the part that is a unit, and the part that is a split."""
+    traded = rows["_priced"] & rows["_trades"]
+    votes = np.flatnonzero(traded if traded.any() else rows["_priced"])
+    declared = ~np.isnan(rows["_declared"])
+    unit = np.array([1.0 if level.at >= 0 else level.ratio for level in levels])[states]
+    split = np.array([level.ratio if level.at >= 0 else 1.0 for level in levels])[states]
+    return _in_force(unit[1::2], votes, np.zeros_like(declared)) / unit, _in_force(split[1::2], votes, declared) / split
 
 
-def _row_findings(rows: pl.DataFrame, bars: pl.DataFrame, breaks: pl.DataFrame) -> pl.DataFrame:
-    """One finding per row that was moved to another level. Confidence: of the least sure of the breaks that put it there."""
-    sure = (
-        breaks.filter(pl.col("_kind") != pl.lit("gap"))
-        .group_by("symbol", "_kind")
-        .agg(_sure=1 / (1 + (-pl.col("_sure").min()).exp()))
+def _in_force(levels: Floats, votes: Indices, declared: NDArray[np.bool_]) -> float:
+    voted = levels[votes]
+    if not len(voted):
+        return 1.0
+    others = np.flatnonzero(voted != voted[-1])
+    run = votes[others[-1] + 1 :] if len(others) else votes
+    rows = len(levels) - run[0]
+    if len(run) >= SETTLED or (len(run) > 1 and rows >= 2 * SETTLED) or declared[run].any():
+        return float(voted[-1])
+    values, back, counts = np.unique(voted[::-1], return_index=True, return_counts=True)
+    return float(values[np.lexsort((back, -counts))[0]])
+
+
+def _sureness(events: int, states: Indices, leads: Floats) -> Floats:
+    """By segment between events, by how much its change of level leads: the leads at both ends of the stretch on that level."""
+    sure = np.full(len(states), np.inf)
+    changes = np.flatnonzero(states[1:] != states[:-1])  # the event after segment k
+    edges = [-1, *changes.tolist(), events]
+    for before, after in itertools.pairwise(edges):
+        ends = [leads[e] for e in (before, after) if 0 <= e < events]
+        sure[before + 1 : after + 1] = sum(ends) if ends else np.inf
+    return sure
+
+
+def _applied(bars: pl.DataFrame, wrong: pl.DataFrame) -> pl.DataFrame:
+    rows = bars.join(wrong, on="_row", how="left", maintain_order="left")
+    volume = pl.col("volume") * pl.col("_shares")
+    volume = volume.round().cast(bars.schema["volume"]) if bars.schema["volume"].is_integer() else volume
+    off = {c: pl.col(f"_by_{c}") for c in SERIES}
+    return rows.with_columns(
+        *(pl.when(by != 1).then(pl.col(c) * by).otherwise(pl.col(c)).alias(c) for c, by in off.items()),
+        pl.when(pl.col("_shares") != 1).then(volume).otherwise(pl.col("volume")).alias("volume"),
+    ).select(bars.columns)
+
+
+def _findings(bars: pl.DataFrame, wrong: pl.DataFrame, limits: Thresholds) -> pl.DataFrame:
+    """A finding for each row that is wrong as a whole, and for each price that is wrong alone."""
+    rows = wrong.filter(pl.col("_sure") >= limits.told).join(
+        bars.select("_row", *PRICES), on="_row", maintain_order="left"
     )
-    by_split = pl.col("_split") != 1
-    moved = rows.filter(pl.col("_scale") != 1).with_columns(
-        _kind=pl.when(by_split).then(pl.lit("split")).otherwise(pl.lit("unit"))
-    )
-    moved = moved.join(sure, on=["symbol", "_kind"], how="left", maintain_order="left").join(
-        bars.select("_row", _found="close"), on="_row", maintain_order="left"
-    )
-    missed = (pl.col("_split") * pl.col("_ratio") - 1).abs() < 1e-4
+    one = pl.col("_by_close")
+    whole = pl.all_horizontal((pl.col(f"_by_{c}") == one) | pl.col(c).is_null() for c in PRICES) & (one != 1)
+    said = [
+        _said(rows.filter(whole), "close", limits),
+        *(_said(rows.filter(~whole, pl.col(f"_by_{c}") != 1, pl.col(c).is_not_null()), c, limits) for c in PRICES),
+    ]
+    return pl.concat(said).sort("_row", maintain_order=True)
+
+
+def _said(rows: pl.DataFrame, column: str, limits: Thresholds) -> pl.DataFrame:
+    by, found = pl.col(f"_by_{column}"), pl.col(column)
+    missed = ((by * pl.col("_ratio")) - 1).abs() < 1e-4
     rule = (
-        pl.when(~by_split)
+        pl.when(~pl.col("_split"))
         .then(pl.lit("UNIT_100X"))
         .when(missed)
         .then(pl.lit("SPLIT_MISSED"))
         .otherwise(pl.lit("SPLIT_DOUBLED"))
     )
+    sure = pl.col("_sure") >= limits.mended
     unit = pl.format(
-        "the row's prices are {} times those of the level in force: close {} should be {}", (1 / pl.col("_scale")).round_sig_figs(6), pl.col("_found").round_sig_figs(6), pl.col("close").round_sig_figs(6)
-    )  # fmt: skip
+        "{} {} is {} times what the level in force makes it: it should be {}",
+        pl.lit(column),
+        _short(found),
+        _short(1 / by),
+        _short(found * by),
+    )
     split = pl.format(
-        "the declared split of {} for 1 is {} in this row: close {} should be {}",
-        pl.col("_ratio").round_sig_figs(6), pl.when(missed).then(pl.lit("missing")).otherwise(pl.lit("counted twice")), pl.col("_found").round_sig_figs(6), pl.col("close").round_sig_figs(6),
+        "the declared split of {} for 1 is {} here: {} {} should be {}",
+        _short(pl.col("_ratio")), pl.when(missed).then(pl.lit("missing")).otherwise(pl.lit("counted twice")), pl.lit(column), _short(found), _short(found * by),
     )  # fmt: skip
-    return moved.select(
-        "_row", rule=rule, column=pl.lit("close"), found="_found", expected="close", confidence="_sure",
-        repaired=pl.lit(value=True), message=pl.when(by_split).then(split).otherwise(unit),
+    text = pl.when(pl.col("_split")).then(split).otherwise(unit)
+    return rows.select(
+        pl.col("_row").cast(pl.Int64), rule=rule, column=pl.lit(column), found=found, expected=found * by, confidence=1 / (1 + (-pl.col("_sure")).exp()),
+        repaired=sure, message=pl.when(sure).then(text).otherwise(pl.format("{}; the evidence does not suffice to mend it", text)),
     )  # fmt: skip
 
 
-def _cells(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Single prices a hundred times off the others of their row, put right, and their findings; the adjusted close follows the close where it jumps with it."""
-    typical = _typical()
-    off = {c: (pl.col(c) / pl.col("_typical")).log() for c in PRICES}
-    factor = {
-        c: pl.coalesce(
-            *(pl.when((e.abs() - math.log(u)).abs() < MOVE).then(pl.lit(u).pow(-e.sign())) for u in UNITS), pl.lit(1.0)
-        )
-        for c, e in off.items()
-    }
-    wrong = (
-        rows.with_columns(_typical=typical)
-        .filter(pl.any_horizontal(e.abs() > math.log(min(UNITS)) - MOVE for e in off.values()))
-        .with_columns(factor[c].alias(f"_by_{c}") for c in PRICES)
-    )
-    wrong = wrong.filter(pl.any_horizontal(pl.col(f"_by_{c}") != 1 for c in PRICES))
-    neighbours = rows.select(
-        "_row",
-        _yield=(pl.col("adj_close") / pl.col("close")).rolling_median(5, min_samples=1, center=True).over("symbol"),
-    )
-    wrong = wrong.join(neighbours, on="_row", maintain_order="left")
-    follows = (
-        (pl.col("adj_close") / pl.col("_typical") / pl.col("_yield")).log().abs() > math.log(min(UNITS)) - MOVE
-    ).fill_null(value=False)
-    wrong = wrong.with_columns(_by_adj_close=pl.when(follows).then(pl.col("_by_close")).otherwise(1.0))
-    right = wrong.select("_row", *((pl.col(c) * pl.col(f"_by_{c}")).alias(c) for c in SERIES))
-    said = pl.concat(
-        wrong.filter(pl.col(f"_by_{c}") != 1).select(
-            "_row", rule=pl.lit("UNIT_100X"), column=pl.lit(c), found=c, expected=pl.col(c) * pl.col(f"_by_{c}"), confidence=pl.lit(0.99), repaired=pl.lit(value=True),
-            message=pl.format("{} {} is on another unit than the row's other prices, around {}", pl.lit(c), pl.col(c).round_sig_figs(6), pl.col("_typical").round_sig_figs(6)),
-        )
-        for c in PRICES
-    )  # fmt: skip
-    return rows.update(right, on="_row") if right.height else rows, said
+def _short(number: pl.Expr) -> pl.Expr:
+    return number.round_sig_figs(6).cast(pl.String).fill_null("?")
 
 
 def _gap_findings(gaps: pl.DataFrame) -> pl.DataFrame:
     """A break that nothing explains is told and not repaired: the ratio is known only to within the day's own move."""
     text = pl.format(
         "the price goes from {} to {} in one row, {} times; no unit and no declared split or dividend explains it: ask for the corporate action",
-        pl.col("_before").round_sig_figs(6), pl.col("_typical").round_sig_figs(6), pl.col("_move").exp().round_sig_figs(4),
+        _short(pl.col("_before")), _short(pl.col("_typical")), pl.col("_move").exp().round_sig_figs(4),
     )  # fmt: skip
     return gaps.select(
-        "_row",
-        rule=pl.lit("PRICE_BREAK"),
-        column=pl.lit("close"),
-        found="_typical",
-        expected="_before",
-        confidence=pl.lit(0.5),
-        repaired=pl.lit(value=False),
-        message=text,
-    )
+        "_row", rule=pl.lit("PRICE_BREAK"), column=pl.lit("close"), found="_typical", expected="_before",
+        confidence=pl.lit(0.5), repaired=pl.lit(value=False), message=text,
+    )  # fmt: skip
