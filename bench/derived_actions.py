@@ -182,8 +182,11 @@ def show(found: pl.DataFrame, theirs_all: pl.DataFrame, proposed: pl.DataFrame) 
         print(
             f"  {row['symbol']:6}{row['session']}  {side:34} right: {row['right'] or 'nobody looked yet':12} {row['why'] or ''} {row['asked'] or ''}"
         )
+    asked_too = both.filter(pl.col("asked").is_not_null() & ~pl.col("hit")).height
+    known, listed_all = both.filter("hit").height + asked_too, both.filter(pl.col("factor").is_not_null()).height
     print(
-        f"a person is asked of {proposed.height} ex-sessions, {both.filter(pl.col('asked').is_not_null()).height} of them candidates"
+        f"a person is asked of {proposed.height} ex-sessions, {asked_too} of them candidates: "
+        f"applied or asked are {known:,} of {listed_all:,} ({known / max(listed_all, 1):.4%})"
     )
     spun = found.filter(pl.col("kind") == "spin_off").sort("session")
     print("spin-offs: " + ", ".join(f"{s} {d}" for s, d in spun.select("symbol", "session").iter_rows()))

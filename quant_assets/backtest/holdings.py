@@ -1,7 +1,8 @@
 """What a book holds, and how corporate actions and executions change it: exact, and every movement of cash is written down.
 
 Actions are booked before the session's fills. An action that becomes known late is booked at the first session
-whose cut knows it, on the shares that were held before its ex-session; what was booked once is never unbooked.
+whose cut knows it, on the shares that were held before its ex-session. What was booked once is never unbooked, but for a
+delisting that was not true: it is put right by an entry of the session whose cut knows that (see `corrections`).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -85,12 +86,74 @@ def late_changes(actions: pl.DataFrame, cuts: Cuts, session: date) -> list[str]:
     ]
 
 
+class Correction(Frozen, frozen=True):
+    """What a delisting that was booked turned out not to be: `shares` that are held again, at `mark` until there is a price, and what was `paid` for them too much."""
+
+    sid: int
+    ex: date
+    shares: int
+    mark: Decimal
+    paid: Decimal
+
+
+def corrections(actions: pl.DataFrame, cuts: Cuts, session: date, held: Callable[[date], Holdings]) -> list[Correction]:
+    """For each delisting that was booked before `session` and that its cut newly knows to be withdrawn, or to have paid otherwise, what puts the books right.
+
+    A name that absence had ended and that trades again is held again, as before it was paid out, in the shares of today;
+    what was paid goes back. `held`: session to what was held at its end.
+    """
+    now, before = cuts.of(session), cuts.of(cuts.calendar.shift(session, -1))
+    fresh = actions.filter(
+        pl.col("kind") == "delisting",
+        pl.col("session") < session,
+        pl.col("known_at") > before,
+        pl.col("known_at") <= now,
+    )
+    out = list[Correction]()
+    for row in _latest(fresh).iter_rows(named=True):
+        versions = _versions(actions, row)
+        booked = _booked_in(versions, cuts, session)
+        if booked is None:
+            continue
+        evening = held(cuts.calendar.shift(booked, -1))
+        shares, mark = evening.quantities.get(row["sid"], 0), evening.marks.get(row["sid"], Decimal(0))
+        was = in_force(known_by(versions, cuts.of(booked)), ACTIONS).row(0, named=True)
+        paid = _cents(shares * mark * (1 + Decimal(str(was["value"] or 0.0))))
+        owed = Decimal(0) if row["withdrawn"] else _cents(shares * mark * (1 + Decimal(str(row["value"] or 0.0))))
+        if shares and paid != owed:
+            again = _in_shares_of(actions, cuts, row["sid"], booked, session, shares) if row["withdrawn"] else 0
+            price = (mark * shares / again).quantize(TICK) if again else mark
+            out.append(Correction(sid=row["sid"], ex=row["session"], shares=again, mark=price, paid=paid - owed))
+    return out
+
+
+def _latest(actions: pl.DataFrame) -> pl.DataFrame:
+    """The latest version of each action, also where it says that there is none."""
+    return actions.sort(*ACTIONS.subject, "known_at").unique(ACTIONS.subject, keep="last", maintain_order=True)
+
+
+def _in_shares_of(actions: pl.DataFrame, cuts: Cuts, sid: int, booked: date, session: date, shares: int) -> int:
+    """`shares` through the splits that went ex while none were held; what is left of a share is lost with the halt."""
+    missed = actions.filter(
+        pl.col("sid") == sid, pl.col("kind").is_in(SPLITS), pl.col("session") >= booked, pl.col("session") < session
+    )
+    standing = in_force(known_by(missed, cuts.of(cuts.calendar.shift(session, -1))), ACTIONS)
+    for split in standing.sort("session", "kind").iter_rows(named=True):
+        shares = _ratio(shares, split)[0]
+    return shares
+
+
 def _versions(actions: pl.DataFrame, row: Mapping[str, object]) -> pl.DataFrame:
     return actions.filter(*(pl.col(c) == pl.lit(row[c]) for c in ACTIONS.subject)).sort("known_at")
 
 
 def _booked(versions: pl.DataFrame, cuts: Cuts, session: date) -> bool:
     """Whether one action was in force at the cut of a session from its ex-session to the one before `session`."""
+    return _booked_in(versions, cuts, session) is not None
+
+
+def _booked_in(versions: pl.DataFrame, cuts: Cuts, session: date) -> date | None:
+    """The first session before `session`, from the ex-session on, at whose cut one action was in force."""
     known, ends = versions["known_at"].to_list(), [*versions["known_at"].to_list()[1:], None]
     for at, end, withdrawn, ex in zip(known, ends, versions["withdrawn"], versions["session"], strict=True):
         if withdrawn:
@@ -99,8 +162,8 @@ def _booked(versions: pl.DataFrame, cuts: Cuts, session: date) -> bool:
         first = first if cuts.of(first) >= at else cuts.calendar.shift(first, 1)
         first = max(first, cuts.calendar.on_or_after(ex))
         if first < session and (end is None or cuts.of(first) < end):
-            return True
-    return False
+            return first
+    return None
 
 
 def entitlements(
@@ -116,11 +179,13 @@ def apply_actions(
     actions: pl.DataFrame,
     entitled: Mapping[tuple[int, date], int],
     sids: Mapping[str, int] | None = None,
+    corrected: Sequence[Correction] = (),
 ) -> tuple[Holdings, list[Movement]]:
     """The holdings after `actions` (ACTIONS rows in force, as `due_actions` returns them) and the cash they moved.
 
     `entitled`: shares by (sid, ex-session) at the end of the session before ex; missing counts as 0. `sids`: who trades under a
-    symbol, for what a spin-off or merger hands out. By kind:
+    symbol, for what a spin-off or merger hands out. `corrected`: delistings that were not true, as `corrections` returns them; they
+    come first. By kind:
 
     - split, stock_dividend: shares become numerator/denominator as many; the part of a share that is left is paid at the mark.
     - dividend: paid (by shorts: charged) to the cent.
@@ -133,6 +198,8 @@ def apply_actions(
     are journalled as a `transfer` of their worth, out of the one name and into the other, which sums to zero.
     """
     account = _Account(holdings.session, dict(holdings.quantities), dict(holdings.marks), entitled, sids or {})
+    for correction in corrected:
+        account.take_back(correction)
     for action in sorted(actions.iter_rows(named=True), key=lambda a: (a["session"], _ORDER[a["kind"]], a["sid"])):
         if book := _BOOKED[action["kind"]]:
             book(account, action)
@@ -163,6 +230,20 @@ class _Account:
         """Shares that came (or went: negative) with an action."""
         self.quantities[sid] = self.quantities.get(sid, 0) + shares
         self.gained.setdefault(sid, []).append((ex, shares))
+
+    def take_back(self, correction: Correction) -> None:
+        """Hold again what a delisting had paid out, and give back what it paid."""
+        if correction.shares:
+            self.add(correction.sid, correction.ex, correction.shares)
+            self.marks.setdefault(correction.sid, correction.mark)
+        self.moved.append(
+            Movement(
+                sid=correction.sid,
+                kind="delisting",
+                reference=f"{correction.ex} put right",
+                amount=-correction.paid,
+            )
+        )
 
     def pay(self, action: Action, amount: Decimal, kind: str = "") -> None:
         """Cash to the cent, under the action's own kind or another."""

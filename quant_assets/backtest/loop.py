@@ -14,7 +14,15 @@ import msgspec
 import polars as pl
 
 from quant_assets.backtest.fills import FillModel, Working, match
-from quant_assets.backtest.holdings import Holdings, due_actions, entitlements, fund, late_changes, splits_ex
+from quant_assets.backtest.holdings import (
+    Holdings,
+    corrections,
+    due_actions,
+    entitlements,
+    fund,
+    late_changes,
+    splits_ex,
+)
 from quant_assets.contract import in_force, known_by
 from quant_assets.errors import ConfigurationError, DataError
 from quant_assets.execution.limits import within_limits
@@ -46,7 +54,7 @@ class _Run:
     working: list[Working]
     begun: bool
     paid: Decimal | None
-    evenings: dict[date, Mapping[int, int]] = field(default_factory=dict[date, Mapping[int, int]])
+    evenings: dict[date, Holdings] = field(default_factory=dict[date, Holdings])
     rows: dict[str, list[pl.DataFrame]] = field(default_factory=dict[str, list[pl.DataFrame]])
     notes: list[str] = field(default_factory=list[str])
 
@@ -147,9 +155,11 @@ def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, 
         loop.working, bars, splits_ex(actions, cuts, session), session, cuts.calendar.open(session), loop.model
     )
     due = due_actions(actions, cuts, session)
-    entitled = entitlements(
-        due, cuts, lambda day: loop.evenings[day] if day in loop.evenings else state(loop.store, book, day).quantities
-    )
+
+    def evening(day: date) -> Holdings:
+        return loop.evenings[day] if day in loop.evenings else state(loop.store, book, day)
+
+    entitled = entitlements(due, cuts, lambda day: evening(day).quantities)
     before, funding = fund(loop.holdings, book.capital, loop.paid)
     day = book_day(
         book,
@@ -160,6 +170,7 @@ def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, 
         entitled,
         fills,
         bars.select("sid", "symbol", "close").filter(pl.col("close").is_finite()),
+        corrections(actions, cuts, session, evening),
     )
     changed = {u.key: u for u in updates}
     after = [
@@ -181,7 +192,7 @@ def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, 
         loop.rows.setdefault(table.name, []).append(frame)
     loop.notes += late_changes(actions, cuts, session)
     loop.working = [Working(key=o.client_order_id, order=o, filled=filled) for o, s, filled in after if not s.terminal]
-    loop.evenings[session] = day.after.quantities
+    loop.evenings[session] = day.after
     loop.holdings, loop.begun, loop.paid = day.after, True, book.capital
 
 

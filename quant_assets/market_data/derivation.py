@@ -23,7 +23,7 @@ from quant_assets.tables import ACTIONS, PROPOSED_ACTIONS
 SAME = 2e-6  # a factor nearer to one is no action: adjusted and raw come with six decimals at best
 LARGE = float(log(1.25))  # from here on the open shows whether the vendor's factor is in the price yet
 ANNOUNCED = 0.5  # at most, of what no price shows yet: vendors adjust a session early at times, and take it back
-SHOWN = 3  # explanations that a person is shown
+SHOWN, WORTH_SAYING = 3, 0.01  # explanations that a person is shown, and how sure the others are at least
 PROPOSAL = (
     "session",
     "sid",
@@ -100,13 +100,13 @@ def pairs(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
 
 
 def _not_in_the_price_yet(evidence: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
-    """A split-like factor that the open of its session does not show belongs to the session after: the vendor adjusts one drop early at times."""
+    """A split-like factor of which the open of its session shows nothing belongs to the session after: the vendor adjusts one drop early at times."""
     evidence = evidence.with_columns(
         size=ln(pl.col("factor")).abs(),
     )
-    off = ln(pl.col("move") / pl.col("factor")).abs()
+    off, moved = ln(pl.col("move") / pl.col("factor")).abs(), ln(pl.col("move")).abs()
     evidence = evidence.with_columns(
-        unseen=((pl.col("size") >= LARGE) & (off > ln(pl.col("move")).abs())).fill_null(value=False),
+        unseen=((pl.col("size") >= LARGE) & (off > moved) & (moved < LARGE)).fill_null(value=False),
         agreement=1 - off / pl.col("size"),
     )
     early = evidence.filter("unseen")
@@ -134,7 +134,8 @@ def derive(evidence: pl.DataFrame, asked: Evidence = EVIDENCE) -> Derived:
         if possible and possible[0].confidence >= asked.min_confidence:
             actions += _terms(row, possible[0])
             continue
-        text = "; ".join(f"{e} ({e.confidence:g})" for e in possible[:SHOWN])
+        shown = [e for e in possible[:SHOWN] if e is possible[0] or e.confidence >= WORTH_SAYING]
+        text = "; ".join(f"{e} ({e.confidence:g})" for e in shown)
         sure = possible[0].confidence if possible else 0.0
         proposals.append({c: row.get(c) for c in PROPOSAL} | {"explanations": text, "confidence": sure})
         if not possible:

@@ -8,10 +8,12 @@ from typing import Any
 import polars as pl
 
 from quant_assets.backtest.holdings import (
+    Correction,
     Holdings,
     Movement,
     apply_actions,
     apply_fills,
+    corrections,
     due_actions,
     entitlements,
     exact,
@@ -48,6 +50,7 @@ def book_day(
     entitled: Mapping[tuple[int, date], int],
     fills: Sequence[Fill],
     closes: pl.DataFrame,
+    corrected: Sequence[Correction] = (),
 ) -> Booked:
     """Carry `before` through the session: `actions` (as `due_actions` gives them), then `fills`, then the marks at `closes` (sid, close; and symbol, by which the shares that a spin-off or merger hands out are found).
 
@@ -58,7 +61,7 @@ def book_day(
     value of all fills.
     """
     sids = dict(closes.select("symbol", "sid").iter_rows()) if "symbol" in closes.columns else {}
-    acted, action_cash = apply_actions(before, actions, entitled, sids)
+    acted, action_cash = apply_actions(before, actions, entitled, sids, corrected)
     filled, fill_cash = apply_fills(acted, fills)
     prices = {sid: close for sid, close in closes.select("sid", "close").iter_rows() if close is not None}
     after = mark(filled, session, prices)
@@ -175,7 +178,8 @@ def book_session(store: Store, book: Book, cuts: Cuts, session: date, fills: Seq
     due = due_actions(actions, cuts, session)
     entitled = entitlements(due, cuts, lambda day: state(store, book, day).quantities)
     before, funding = fund(state(store, book, yesterday), book.capital, paid_in(store, book))
-    day = book_day(book, before, session, cut, due, entitled, new, closes_of(store, session, cut))
+    corrected = corrections(actions, cuts, session, lambda day: state(store, book, day))
+    day = book_day(book, before, session, cut, due, entitled, new, closes_of(store, session, cut), corrected)
     journal = pl.concat([movements(book, session, cut, funding), day.journal])
     # NAV comes last: it is what says that the session is booked
     rows = sum(

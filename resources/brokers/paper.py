@@ -18,6 +18,7 @@ from quant_assets.backtest.holdings import (
     Holdings,
     apply_actions,
     apply_fills,
+    corrections,
     due_actions,
     entitlements,
     fund,
@@ -118,7 +119,9 @@ class PaperBroker:
             fills, updates = match(
                 [w for _, w in ids.values()], bars, splits, session, self._cuts.calendar.open(session), self._model
             )
-            acted, _ = apply_actions(before, due, entitled, dict(bars.select("symbol", "sid").iter_rows()))
+            corrected = corrections(actions, self._cuts, session, self._evening)
+            sids = dict(bars.select("symbol", "sid").iter_rows())
+            acted, _ = apply_actions(before, due, entitled, sids, corrected)
             filled, _ = apply_fills(acted, fills)
             for fill in fills:
                 tx.execute(

@@ -1,14 +1,17 @@
 from datetime import date
 from decimal import Decimal
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quant_assets.backtest.holdings import (
+    Correction,
     Holdings,
     apply_actions,
     apply_fills,
+    corrections,
     due_actions,
     entitlements,
     late_changes,
@@ -248,6 +251,50 @@ def test_mark_keeps_the_last_close():
     after = mark(bought, D, {2: 7.77})
     assert after.marks == {1: Decimal(30), 2: Decimal("7.77")}
     assert after.session == D
+
+
+class TestCorrections:
+    """A delisting that was not true is put right by an entry of the session that learns of it."""
+
+    ROW: ClassVar = {"sid": 1, "ex": SESSIONS[2], "kind": "delisting", "value": -0.1, "origin": "derived"}
+
+    def corrected(self, *rows: dict[str, object]) -> dict[date, list[Correction]]:
+        """By session what is put right; 100 shares are held at 30 up to SESSIONS[4], when the first row is booked."""
+
+        def evening(day: date) -> Holdings:
+            return held(100) if day < SESSIONS[5] else held(0)
+
+        found = {s: corrections(actions(*rows), CUTS, s, evening) for s in SESSIONS[1:]}
+        return {s: c for s, c in found.items() if c}
+
+    def test_a_name_that_trades_again_is_held_again(self):
+        """Withdrawn after it was booked: the shares come back at the price they were paid out at, and the payment goes back, once."""
+        rows = action(**self.ROW, known=SESSIONS[5]), action(**self.ROW, known=SESSIONS[8], withdrawn=True)
+        found = self.corrected(*rows)
+        assert list(found) == [SESSIONS[8]]
+        after, moved = apply_actions(held(0), actions(), {}, corrected=found[SESSIONS[8]])
+        assert (after.quantities, after.marks) == ({1: 100}, {1: Decimal(30)})
+        assert [(m.kind, m.amount) for m in moved] == [("delisting", Decimal("-2700.00"))]
+        closed = mark(after, SESSIONS[8], {1: 9.0})
+        assert closed.equity - held(0).equity == Decimal("-1800.00")
+
+    def test_in_the_shares_of_today(self):
+        """A split while none were held is counted, one that is due in the same session counts the shares that come back."""
+        rows = action(**self.ROW, known=SESSIONS[5]), action(**self.ROW, known=SESSIONS[8], withdrawn=True)
+        missed = action(1, SESSIONS[6], "split", SESSIONS[5], numerator=1, denominator=10)
+        found = self.corrected(*rows, missed)
+        assert [(c.shares, c.mark) for c in found[SESSIONS[8]]] == [(10, Decimal(300))]
+        due = actions(action(1, SESSIONS[8], "split", numerator=2, denominator=1))
+        after, _ = apply_actions(held(0), due, {(1, SESSIONS[8]): 0}, corrected=found[SESSIONS[8]])
+        assert after.quantities == {1: 20}
+
+    def test_what_was_paid_otherwise_is_paid_to_the_difference(self):
+        """A later version with another return moves the difference and no shares; one before it was booked, or that says the same, nothing."""
+        early = action(**self.ROW, known=SESSIONS[5])
+        late = action(**self.ROW | {"value": -0.5}, known=SESSIONS[7])
+        assert [(c.shares, c.paid) for c in self.corrected(early, late)[SESSIONS[7]]] == [(0, Decimal("1200.00"))]
+        assert self.corrected(early, action(**self.ROW, known=SESSIONS[7])) == {}
+        assert self.corrected(early) == {}
 
 
 class TestDue:

@@ -1,6 +1,7 @@
 """What a person does about data on the command line: it says what it did, it is on record, and it needs a name and a reason."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -8,7 +9,7 @@ import pytest
 
 from quant_assets.contract import in_force
 from quant_assets.market_data.repairs import listed
-from quant_assets.tables import BARS, QUARANTINE
+from quant_assets.tables import ACTIONS, BARS, PROPOSED_ACTIONS, QUARANTINE
 from resources.workspace import Workspace
 from tests.jobs.commands import Quant
 from tests.jobs.small import LIVE, workspace
@@ -86,3 +87,27 @@ def test_what_would_be_fetched_is_told_and_not_fetched(asked: tuple[Quant, Works
         .is_in(quant("--help").text.split())
         .all()
     )
+
+
+def test_proposed_actions_are_listed_confirmed_and_rejected(asked: tuple[Quant, Workspace]) -> None:
+    """Each with its closes and what may explain it; one is confirmed under other terms, one rejected; both are on record, and nobody does either without a name."""
+    quant, ws = asked
+    bars = in_force(ws.store.read(BARS, as_of=None, first=LIVE[0], last=LIVE[0]), BARS).head(2)
+    rows = bars.with_columns(
+        before=pl.lit(100.0), adjusted=pl.lit(40.0), after=pl.lit(40.0), factor=pl.lit(0.4), confidence=pl.lit(0.6),
+        explanations=pl.lit("split 5:2 (0.6); dividend 60 (0.36)"), state=pl.lit("proposed"), by=pl.lit(None, pl.String), note=pl.lit(None, pl.String),
+    )  # fmt: skip
+    ws.store.append(PROPOSED_ACTIONS, rows.select(*PROPOSED_ACTIONS.schema))
+    shown = quant("actions", "list", "--json").json
+    assert [(r["before"], r["adjusted"], r["after"], r["confidence"]) for r in shown] == [(100.0, 40.0, 40.0, 0.6)] * 2
+    first, second = (r["id"] for r in shown)
+    assert quant("actions", "confirm", first).code == 2
+    nonsense = quant("actions", "confirm", first, "--as", "bonus 1:1", *WHO)
+    assert (nonsense.code, "write split 2:1" in nonsense.err) == (1, True)
+    assert "dividend 60" in quant("actions", "confirm", first, "--as", "dividend 60.00", *WHO).text
+    assert quant("actions", "reject", second, *WHO).code == 0
+    assert quant("actions", "list", "--json").json == []
+    assert [r["state"] for r in quant("actions", "list", "--all", "--json").json] == ["confirmed", "rejected"]
+    found = in_force(ws.store.read(ACTIONS, as_of=None), ACTIONS).filter(origin="confirmed")
+    assert found.select("kind", "cash").rows() == [("dividend", Decimal(60))]
+    assert [a["act"] for a in ws.ledger.audited()][-2:] == ["confirm action", "reject action"]

@@ -133,6 +133,12 @@ def test_what_nothing_explains_is_kept_apart(factor: float, opens: float) -> Non
     assert asked.select("explanations", "confidence").rows() == [("", 0.0)]
 
 
+def test_a_price_that_moves_otherwise_is_not_one_to_wait_for() -> None:
+    """A factor that the open contradicts by moving far, and not just by staying, is asked about where it stands: the next session will not show it."""
+    asked = derive(pairs(rows((P, 7.8, 7.83001, 2.56152), (C, 11.72, 10.61, 10.61)), XNYS)).proposals
+    assert asked.select("session", "explanations").rows() == [(C, "")]
+
+
 def test_confidence_follows_the_evidence() -> None:
     """A split that the open confirms is sure, one only announced is not; how far the open is from it counts."""
     prices = {

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from quant_assets.backtest.holdings import Holdings, apply_actions, mark
 from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError, DataError
 from quant_assets.market_data.calendars import calendar
@@ -104,6 +105,24 @@ def played(
     for labels in [[d] for d in sorted(held)] if each else [sorted(held)]:
         ingest(source, store, None, NOW, labels, XNYS)
     return store
+
+
+def test_a_split_and_a_payment_of_one_ex_session_are_booked_as_both(
+    capture: Callable[..., Any], captures: Any, tmp_path: Path
+) -> None:
+    """From 100 to 49.50, adjusted from the whole: 100 shares become 200 and 100 in cash, and nothing is lost or made."""
+    held = {
+        DAYS[0]: [("AA", DAYS[0], 100.0)],
+        DAYS[1]: [("AA", DAYS[0], 100.0, 49.5), ("AA", DAYS[1], 49.5)],
+    }
+    store = played(capture, captures, tmp_path, held)
+    assert store.read(PROPOSED_ACTIONS, as_of=None).is_empty()
+    found = in_force(store.read(ACTIONS, as_of=None), ACTIONS)
+    sid, ex = found.select("sid", "session").row(0)
+    before = Holdings(session=DAYS[0], cash=Decimal(0), quantities={sid: 100}, marks={sid: Decimal(100)})
+    after, _ = apply_actions(before, found, {(sid, ex): 100})
+    assert (after.quantities, after.cash) == ({sid: 200}, Decimal("100.00"))
+    assert mark(after, ex, {sid: 49.5}).equity == before.equity
 
 
 UNSURE = {
