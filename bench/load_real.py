@@ -81,6 +81,10 @@ class Counted:
         """Those of the source."""
         return self.source.labels(first, last)
 
+    def fingerprints(self, labels: Sequence[date]) -> Mapping[date, str | None]:
+        """Those of the source."""
+        return self.source.fingerprints(labels)
+
     def fetch(self, label: date) -> Capture:
         """That of the source."""
         capture = self.source.fetch(label)

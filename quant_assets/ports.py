@@ -10,6 +10,8 @@ import polars as pl
 from quant_assets.contract import Table
 from quant_assets.records import Book, Break, BrokerOrder, Capture, Fill, Order, OrderState, Provenance
 
+NOTHING = "nothing"  # the fingerprint of a label of which the source has no row any more
+
 
 class Clock(Protocol):
     """The wall."""
@@ -26,6 +28,14 @@ class MarketDataSource(Protocol):
 
     def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
         """The labels of the captures that exist, ascending; a label is the last session the vendor meant to send."""
+        ...
+
+    def fingerprints(self, labels: Sequence[date]) -> Mapping[date, str | None]:
+        """What each of `labels` says now, cheaply: where the fingerprint is the one of the capture taken in, it says what it said.
+
+        None: what was taken once never changes. `NOTHING`: whatever said it is there and readable, and has no row of that
+        label. A label that is left out cannot be judged: its delivery is not there. Raises CaptureUnreadable.
+        """
         ...
 
     def fetch(self, label: date) -> Capture:

@@ -76,6 +76,8 @@ class Capture(Frozen, frozen=True):
     `others`: rows of other datasets by name: the dataset's own columns (typed, or text as it stands in the file), file, line, and optionally
     known_at (UTC, where rows were known at different times), withdrawn, fault (why the row cannot be read; null where it can) and content (what such a row's line says)
     `remarks`: symbol, file, line, rule, message: what was noticed of rows that are taken, and is told as a finding
+    `fingerprint`: what the port's `fingerprints` says of the label, of the very content that is here; None where nothing changes
+    `files`: as rows name them in `file`, all files that were there to be read, those without a row included; None where rows name them all
     """
 
     source: str
@@ -91,6 +93,8 @@ class Capture(Frozen, frozen=True):
     dataset: str = "bars"
     others: Mapping[str, pl.DataFrame] = msgspec.field(default_factory=dict)
     remarks: pl.DataFrame | None = None
+    fingerprint: str | None = None
+    files: frozenset[str] | None = None
 
 
 class Book(Frozen, frozen=True):

@@ -10,7 +10,8 @@ ORIGIN: Schema = {"source": pl.String, "capture": pl.Date, "file": pl.String, "l
 
 CAPTURES = Table(
     "captures",
-    "What arrived from a vendor, of which dataset, and when. `assumed` marks a knowledge time that was stated by us, not by the source.",
+    "What arrived from a vendor, of which dataset, and when. `assumed` marks a knowledge time that was stated by us, not by the source. "
+    "`fingerprint`: by which the source tells whether the label still says this; null where that never changes. A label whose content changed stands again, known when that was seen.",
     {
         "capture": pl.Date,
         "source": pl.String,
@@ -21,10 +22,11 @@ CAPTURES = Table(
         "quarantined": pl.Int64,
         "assumed": pl.Boolean,
         **DECLARED,
+        "fingerprint": pl.String,
     },
     key=("source", "capture", "sha256"),
     event="capture",
-    beside=("location", "known_at"),
+    beside=("location", "known_at", "fingerprint"),
 )
 
 BARS = Table(

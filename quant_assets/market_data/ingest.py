@@ -16,7 +16,9 @@ from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.identity import REUSE_AFTER, Identified, identify
 from quant_assets.market_data.known import SAYS, Known
 from quant_assets.market_data.observations import Observations, Stamp, turned_away
+from quant_assets.market_data.retaking import Retaking
 from quant_assets.market_data.screening import screen
+from quant_assets.market_data.taken import outstanding
 from quant_assets.ports import MarketDataSource, Progress, Store, quiet
 from quant_assets.records import Capture, StageReport
 from quant_assets.tables import (
@@ -36,6 +38,7 @@ COUNTED = (
     "rows",
     "bars",
     "restated",
+    "withdrawn",
     "quarantined",
     "instruments",
     "actions",
@@ -56,11 +59,11 @@ def ingest(
     progress: Progress = quiet,
     evidence: Evidence = EVIDENCE,
 ) -> StageReport:
-    """Take in the captures of `labels`, ascending; those taken in before, byte for byte, and those that arrive after `now`, are passed over.
+    """Take in the captures of `labels`: those never taken in, ascending, then those that were; what says the same as then, and what arrives after `now`, is passed over.
 
-    `cuts_latest`: the latest cut that anything has read; what was declared known by then is known at `now`. `evidence`: what
-    must be known before an action that nobody declared counts.
-    An unreadable capture is named in the report, which is then `refused`, and the others go on.
+    `cuts_latest`: the latest cut that anything has read; what was declared known by then is known at `now`, and so is what a
+    label says otherwise than it did (`redelivery`). `evidence`: what must be known before an action that nobody declared
+    counts. An unreadable capture is named in the report, which is then `refused`, and the others go on.
     """
     known = Known(store, source.name, calendar, evidence)
     others = Observations(store)
@@ -68,13 +71,14 @@ def ingest(
     numbers: dict[str, float] = dict.fromkeys(COUNTED, 0.0)
     unreadable: list[str] = []
     todo = sorted(labels)
-    for i, label in enumerate(todo, 1):
+    before = [label for label in todo if label in known.taken]
+    for i, label in enumerate((label for label in todo if label not in known.taken), 1):
         try:
             capture = source.fetch(label)
         except CaptureUnreadable as error:
             unreadable.append(f"{label}: {error}")
             continue
-        if capture.known_at <= now and not known.has(capture):
+        if capture.known_at <= now:
             moment = known_at(capture.known_at, cuts_latest, now, known.moment)
             absorbed = (
                 absorb(known, capture, moment, calendar, numbers)
@@ -89,6 +93,9 @@ def ingest(
             batch.clear()
         progress(i, len(todo), f"capture {label}")
     _commit(store, known, others, batch)
+    if before:
+        retaking = Retaking(source, store, known.taken, others, calendar, evidence)
+        unreadable += _again(retaking, store, known, others, before, cuts_latest, now, numbers, progress)
     state = "refused" if unreadable else "done" if numbers["captures"] else "empty"
     reason = f"{len(unreadable)} capture(s) unreadable" if unreadable else ""
     first, last = (todo[0], todo[-1]) if todo else (now.date(), now.date())
@@ -104,10 +111,43 @@ def ingest(
     )
 
 
+def _again(
+    retaking: Retaking,
+    store: Store,
+    known: Known,
+    others: Observations,
+    labels: Sequence[date],
+    cuts_latest: datetime | None,
+    now: datetime,
+    numbers: dict[str, float],
+    progress: Progress,
+) -> list[str]:
+    """Take in labels of which a delivery was taken in before: all that differs is known at arrival. Returns what could not be read, and why."""
+    batch: list[Absorbed] = []
+    wrong: list[str] = []
+    for i, label in enumerate(labels, 1):
+        try:
+            again = retaking.take(label, known_at(now, cuts_latest, now, known.moment), now)
+        except CaptureUnreadable as error:
+            wrong.append(f"{label}: {error}")
+            continue
+        if again:
+            own = arrived(known, again.capture, again.moment, numbers, refused=again.refused)
+            batch.append({**again.frames, **own})
+            for name, n in again.counts.items():
+                numbers[name] += n
+        if len(batch) == CHUNK or sum(f.height for b in batch for f in b.values()) > ROWS:
+            _commit(store, known, others, batch)
+            retaking.committed()
+            batch.clear()
+        progress(i, len(labels), f"capture {label}, which changed")
+    _commit(store, known, others, batch)
+    return wrong
+
+
 def pending(source: MarketDataSource, store: Store, last: date) -> list[date]:
-    """The labels up to `last` that the source has and of which no delivery was taken in yet, ascending."""
-    taken = set(store.read(CAPTURES, as_of=None, where={"source": source.name})["capture"].to_list())
-    return [label for label in source.labels(None, last) if label not in taken]
+    """The labels up to `last`, ascending, of which no delivery was taken in yet, or which say something else than when one was."""
+    return list(outstanding(source, store, last).labels)
 
 
 def known_at(declared: datetime, cuts_latest: datetime | None, now: datetime, before: datetime | None) -> datetime:
@@ -182,10 +222,11 @@ def arrived(
 ) -> Absorbed:
     """The capture's own row, with `refused` of its rows in quarantine; `known` marks it as absorbed."""
     taken = {
-        "source": capture.source, "capture": capture.label, "dataset": capture.dataset, "location": capture.location, "sha256": capture.sha256, "rows": capture.prices.height,
-        "quarantined": refused, "assumed": capture.assumed, "known_at": moment, "declared_known_at": capture.known_at,
+        "source": capture.source, "capture": capture.label, "dataset": capture.dataset, "location": capture.location, "sha256": known.taken.sha256(capture), "rows": capture.prices.height,
+        "quarantined": refused, "assumed": capture.assumed, "known_at": moment, "declared_known_at": capture.known_at, "fingerprint": capture.fingerprint,
     }  # fmt: skip
     known.done(capture, moment)
+    known.taken.note(taken)
     for name, n in {"captures": 1, "rows": capture.prices.height, "quarantined": refused}.items():
         numbers[name] += n
     return {CAPTURES.name: pl.DataFrame([taken], schema=dict(CAPTURES.schema))}

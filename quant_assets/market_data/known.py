@@ -14,6 +14,7 @@ from quant_assets.contract import Table
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.identity import REUSE_AFTER
+from quant_assets.market_data.taken import Taken
 from quant_assets.ports import Store
 from quant_assets.records import Capture
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS, PROPOSED_ACTIONS, QUARANTINE
@@ -36,7 +37,7 @@ class Known:
         self._calendar = calendar
         captures = store.read(CAPTURES, as_of=None)
         ours = captures.filter(pl.col("source") == source)
-        self.taken = set(ours.select("capture", "sha256").rows())
+        self.taken = Taken(ours)
         self.moment: datetime | None = ours["known_at"].max()  # pyright: ignore[reportAttributeAccessIssue]  # a Series' bounds are typed by no dtype
         self._done = captures.select("source", "capture").unique()
         self._absorbed: list[tuple[str, date]] = []
@@ -73,10 +74,6 @@ class Known:
         if left.height:
             self.unfinished[table.name] = pl.concat([self.unfinished.get(table.name, left.clear()), left]).unique()
         return rows.join(self._done, on=by, how="semi")
-
-    def has(self, capture: Capture) -> bool:
-        """Whether exactly this delivery was completed before."""
-        return (capture.label, capture.sha256) in self.taken
 
     def day(self, session: date) -> pl.DataFrame:
         """The latest version of each bar of a session: sid, session, `SAYS`, withdrawn."""
@@ -154,7 +151,6 @@ class Known:
 
     def done(self, capture: Capture, moment: datetime) -> None:
         """Mark a capture as absorbed."""
-        self.taken.add((capture.label, capture.sha256))
         self._absorbed.append((capture.source, capture.label))
         self.moment = moment
 

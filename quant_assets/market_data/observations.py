@@ -4,9 +4,9 @@ A row that says what the version known before it says is nothing new. Standing r
 captures that wait to be committed, so captures one by one and many in one call leave the same rows.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import polars as pl
 
@@ -14,6 +14,7 @@ from quant_assets.contract import UTC_MICROS, Table, in_force
 from quant_assets.errors import CalendarUnknown, ContractViolation
 from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.datasets import Dataset
+from quant_assets.market_data.differences import Following, otherwise, said_before, stood, vanished
 from quant_assets.market_data.rules import findings, verdicts
 from quant_assets.ports import Store
 from quant_assets.records import Capture, frame_hash
@@ -42,6 +43,7 @@ class Observations:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: dict[str, list[pl.DataFrame]] = {}
+        self._spans: dict[tuple[str, str], pl.DataFrame] = {}  # by dataset and source, of each label
 
     def take(self, dataset: Dataset, capture: Capture, stamp: Stamp) -> Taken:
         """What the rows of `dataset` in a capture add. Raises ContractViolation where the vendor's columns are not the contract's."""
@@ -51,18 +53,91 @@ class Observations:
             **{k: pl.lit(v) for k, v in origin.items()}, known_at=stamp(pl.col("declared_known_at"))
         )
         news = versions(dataset, stamped, self._standing(dataset.table, stamped, timedelta(0)))
+        moment = pl.select(stamp(pl.lit(capture.known_at, UTC_MICROS))).item()
+        taken = self._taken(dataset, capture, news, refused, moment)
+        self.learn(taken)
+        return taken
+
+    def again(self, dataset: Dataset, capture: Capture, moment: datetime, following: Following) -> Taken:
+        """The differences of a capture whose label was taken in before, known at `moment`; `learn` them once the capture counts. Raises as `take`, and CaptureUnreadable where more of its rows have vanished than a vendor takes back."""
+        table, label = dataset.table, capture.label
+        clean, refused = screen(dataset, capture)
+        origin = {"source": capture.source, "capture": label}
+        rows = clean.with_columns(**{k: pl.lit(v) for k, v in origin.items()}, known_at=pl.lit(moment, UTC_MICROS))
+        rows = rows.select(table.schema.keys()).sort("declared_known_at", maintain_order=True)
+        rows = rows.unique(
+            table.subject, keep="last", maintain_order=True
+        )  # what was known in between was known in between
+        events = pl.concat([rows.select(table.event), *self._events_of(table, capture)])
+        versions = self._standing(table, events, timedelta(0)).filter(source=capture.source)
+        then = stood(versions, label, table.subject)
+        own = versions.filter(capture=label).sort("known_at")
+        own = own.unique([*table.subject, "declared_known_at"], keep="last").select(
+            *table.subject, "declared_known_at", *dataset.says
+        )
+        news = otherwise(rows, then, table.subject, dataset.says).select(rows.columns)
+        news = news.join(own, on=own.columns, how="anti", nulls_equal=True)
+        gone = vanished(capture, rows, refused, then, table.subject)
+        gone = self._said_by_none(dataset, gone, following) if gone.height else gone
+        back = said_before(gone, versions, label, table.subject)
+        stamps = {
+            "capture": pl.lit(label),
+            "known_at": pl.lit(moment, UTC_MICROS),
+            "declared_known_at": pl.lit(capture.known_at, UTC_MICROS),
+        }
+        taken_back = gone.join(back, on=table.subject, how="anti").with_columns(
+            withdrawn=pl.lit(value=True), line=pl.lit(None, pl.Int64)
+        )
+        news = pl.concat([news, *(f.select(table.schema.keys()).with_columns(**stamps) for f in (back, taken_back))])
+        return self._taken(dataset, capture, news, refused, moment)
+
+    def _events_of(self, table: Table, capture: Capture) -> Sequence[pl.DataFrame]:
+        """Between which events the rows lie that the deliveries of a label brought; read once for all labels."""
+        if (table.name, capture.source) not in self._spans:
+            said = self._store.read(table, as_of=None, where={"source": capture.source}, columns=("capture",))
+            ends = said.group_by("capture").agg(first=pl.col(table.event).min(), last=pl.col(table.event).max())
+            self._spans[table.name, capture.source] = ends
+        ends = self._spans[table.name, capture.source].filter(capture=capture.label)
+        return [ends.select(pl.col(c).alias(table.event)) for c in ("first", "last")]
+
+    def _said_by_none(self, dataset: Dataset, gone: pl.DataFrame, following: Following) -> pl.DataFrame:
+        subject = dataset.table.subject
+        for later in following:
+            said = (
+                gone.join(screen(dataset, later)[0], on=subject, how="semi")
+                if dataset.name in later.others
+                else gone.clear()
+            )
+            gone = gone.join(said, on=subject, how="anti")
+            if said.is_empty() or gone.is_empty():
+                break
+        return gone
+
+    def learn(self, taken: Taken) -> None:
+        """What was taken waits to be committed."""
+        for name, frame in taken.frames.items():
+            self._waiting.setdefault(name, []).append(frame)
+
+    def _taken(
+        self, dataset: Dataset, capture: Capture, news: pl.DataFrame, refused: pl.DataFrame, moment: datetime
+    ) -> Taken:
         rules = dataset.judging
         rows = self.with_before(dataset, news)
-        moment = pl.select(stamp(pl.lit(capture.known_at, UTC_MICROS))).item()
-        held = {**origin, "dataset": dataset.name, "state": "held", "by": None, "note": None, "known_at": moment}
+        held = {
+            "source": capture.source,
+            "capture": capture.label,
+            "dataset": dataset.name,
+            "state": "held",
+            "by": None,
+            "note": None,
+            "known_at": moment,
+        }
         refused = _conforming(QUARANTINE, refused.with_columns(**{k: pl.lit(v) for k, v in held.items()}))
         found = pl.concat([findings(dataset.table, rows, rules, pl.col("known_at")), turned_away(refused)])
         frames = {
             QUARANTINE.name: refused, DATA_FINDINGS.name: found, dataset.name: news,
             VERDICTS.name: verdicts(dataset.table, rows, rules, session=capture.label, content_hash=frame_hash(news), known_at=moment) if news.height else VERDICTS.empty(),
         }  # fmt: skip
-        for name, frame in frames.items():
-            self._waiting.setdefault(name, []).append(frame)
         return Taken(frames, capture.others[dataset.name].height - refused.height - news.height)
 
     def committed(self) -> None:

@@ -9,7 +9,7 @@ import difflib
 import math
 import re
 import time as wall
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from http import HTTPStatus
@@ -114,6 +114,10 @@ class Exchange:
             else ""
         )
         return Plan(self.name, tuple(labels), kept, requests, requests * self._client.rateLimit / 1000, note)
+
+    def fingerprints(self, labels: Sequence[date]) -> Mapping[date, str | None]:
+        """See the port: a day that is over is asked for once and kept, so it never changes."""
+        return dict.fromkeys(labels)
 
     def fetch(self, label: date) -> Capture:
         """See the port. Raises CaptureUnreadable: on a day before the feed's first or not over yet, or where the exchange does not answer."""

@@ -14,7 +14,7 @@ sessions (see `pairing`). The rule for the knowledge time is one of
 """
 
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
@@ -26,9 +26,10 @@ import polars as pl
 
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
 from quant_assets.market_data.calendars import Calendar
+from quant_assets.ports import NOTHING
 from quant_assets.records import Capture, Declared, Frozen, content_id, frame_hash
 from resources.sources.arrival import last_known
-from resources.sources.large import ByLabel
+from resources.sources.large import ByLabel, digested
 from resources.sources.pairing import paired
 from resources.sources.reading.moments import days
 from resources.sources.reading.opening import BROKEN, found_by, is_parquet, stem
@@ -36,6 +37,7 @@ from resources.sources.reading.sheets import Dialect, batches, columns_of, slice
 from resources.sources.reading.splitting import PLACE, said
 from resources.sources.reading.written import FILE, Column, zone
 from resources.sources.rows import FIELDS, LISTINGS, judged, parted, remarks, typed
+from resources.sources.seen import Seen
 
 _RULE = re.compile(r"(?P<from>label|close)\+(?P<by>\d+)(?P<unit>[dhm])(@(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d))?")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
@@ -85,7 +87,7 @@ class Files:
 
     def __init__(
         self, prices: Path, mapping: ColumnMapping, calendar: Calendar, *, known_at: str, listings: Path | None = None, tz: str | None = None,
-        decimal: Literal[".", ","] | None = None, delimiter: str | None = None, encoding: str = "utf-8",
+        decimal: Literal[".", ","] | None = None, delimiter: str | None = None, encoding: str = "utf-8", seen: Seen | None = None,
     ) -> None:  # fmt: skip
         if (
             not (rule := _RULE.fullmatch(known_at))
@@ -103,6 +105,7 @@ class Files:
         self.mapping = mapping
         self.calendar = calendar
         self.listings = listings
+        self._kept = seen or Seen()
         self._rule = rule
         self._dialect = Dialect(encoding, delimiter)
         named = {f: getattr(mapping, f) for f in (*FIELDS, "label")}
@@ -113,10 +116,46 @@ class Files:
         self._seen: list[tuple[int, int]] | None = None  # the files' sizes and times of change
 
     def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
-        """See the port. Raises CaptureUnreadable where a file cannot be read, ConfigurationError where the mapping does not fit it."""
+        """See the port: of the files as they stand now. Raises CaptureUnreadable where a file cannot be read, ConfigurationError where the mapping does not fit it."""
+        self._forget()
         with self._reading():
             labels = self._rows.counts
         return [d for d in labels if (first is None or d >= first) and (last is None or d <= last)]
+
+    def fingerprints(self, labels: Sequence[date]) -> Mapping[date, str | None]:
+        """See the port. The files are read through where one was touched since they were last; of several, nobody knows which has said what none says now."""
+        with self._reading():
+            said = self._kept.of(self._declared, self._files, self._digests)
+            self._kept.keep()
+        return {
+            label: self._fingerprint(label, said[str(label)]) if str(label) in said else NOTHING
+            for label in labels
+            if str(label) in said or len(self._files) == 1
+        }
+
+    def _digests(self) -> dict[str, str]:
+        return {str(label): digest for label, digest in self._rows.fingerprints.items()}
+
+    def _fingerprint(self, label: date, rows: str) -> str:
+        listings = self._listed_at(label)
+        return rows if listings is None else content_id(rows, frame_hash(listings))
+
+    @property
+    def _declared(self) -> str:
+        """How the files are read, as a name for what was read of them so."""
+        told = [(field, msgspec.to_builtins(column)) for field, column in self._columns.items()]
+        return f"rows {content_id(told, self._dialect.encoding, self._dialect.delimiter)}"
+
+    @cached_property
+    def _named(self) -> frozenset[str]:
+        """The files, as rows name them."""
+        return frozenset(path.relative_to(self._root).as_posix() for path in self._files)
+
+    def _forget(self) -> None:
+        """What is known of the files as they stood before."""
+        for held in ("_files", "_named", "_root", "_rows", "_listings"):
+            self.__dict__.pop(held, None)
+        self._seen = None
 
     def fetch(self, label: date) -> Capture:
         """See the port. Raises CaptureUnreadable where a file cannot be read or there are no rows of that label."""
@@ -128,6 +167,7 @@ class Files:
             rows = self._rows.rows(label)
         prices, malformed = parted(rows)
         listings = self._listed_at(label)
+        digests = digested(rows)
         digest = content_id(
             frame_hash(rows.drop("file", "line", "label")),
             frame_hash(listings) if listings is not None else "",
@@ -135,7 +175,7 @@ class Files:
         )
         return Capture(
             source=self.name, label=label, location=str(self.prices), sha256=digest, known_at=self.known_at(label), assumed=self.mapping.label is None,
-            prices=prices, listings=listings, actions=None, malformed=malformed, remarks=remarks(rows),
+            prices=prices, listings=listings, actions=None, malformed=malformed, remarks=remarks(rows), fingerprint=self._fingerprint(label, digests[label]), files=self._named,
         )  # fmt: skip
 
     def known_at(self, label: date) -> datetime:

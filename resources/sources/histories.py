@@ -7,7 +7,7 @@ known_at: close+1h
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 
@@ -15,6 +15,7 @@ import polars as pl
 
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
 from quant_assets.market_data.calendars import Calendar
+from quant_assets.ports import NOTHING
 from quant_assets.records import Capture, Declared, frame_hash
 from resources.sources.arrival import last_known
 from resources.sources.layouts.daily import DAILY
@@ -53,6 +54,11 @@ class Histories:
         """See the port. Raises CaptureUnreadable where a file cannot be read."""
         return [d for d in self._rows if (first is None or d >= first) and (last is None or d <= last)]
 
+    def fingerprints(self, labels: Sequence[date]) -> Mapping[date, str | None]:
+        """See the port. Where several files say what a session was, nobody knows which of them has said what none says now: such a label is left out."""
+        said: dict[date, str | None] = {d: self._sha256(d) for d in labels if d in self._rows}
+        return said if len(found_by(self.files)[0]) > 1 else {d: said.get(d, NOTHING) for d in labels}
+
     def fetch(self, label: date) -> Capture:
         """See the port. On a day that is no session of the calendar, the rule counts from the next close. Raises CaptureUnreadable where no row is of that day."""
         if label not in self._rows:
@@ -60,14 +66,25 @@ class Histories:
         prices, malformed = parted(self._rows[label])
         actions = self._actions
         mine = actions.filter(pl.col("session") == label) if actions is not None else None
-        known = self._known_at(label)
+        sha256 = self._sha256(label)
         return Capture(
-            source=self.name, label=label, location=self.files, sha256=frame_hash(pl.concat([self._rows[label].drop("line"), *([] if mine is None else [mine.cast(pl.String)])], how="diagonal_relaxed")),
-            known_at=known, assumed=True, prices=prices, listings=None, actions=mine, malformed=malformed, remarks=remarks(self._rows[label]),
+            source=self.name, label=label, location=self.files, sha256=sha256, known_at=self._known_at(label), assumed=True, prices=prices, listings=None, actions=mine,
+            malformed=malformed, remarks=remarks(self._rows[label]), fingerprint=sha256, files=self._named,
         )  # fmt: skip
 
     def _known_at(self, label: date) -> datetime:
         return (self.calendar.close(self.calendar.on_or_after(label)) + self._delay).astimezone(UTC)
+
+    def _sha256(self, label: date) -> str:
+        actions = self._actions
+        mine = [] if actions is None else [actions.filter(pl.col("session") == label).cast(pl.String)]
+        return frame_hash(pl.concat([self._rows[label].drop("line"), *mine], how="diagonal_relaxed"))
+
+    @cached_property
+    def _named(self) -> frozenset[str]:
+        """The files, as rows name them."""
+        files, root = found_by(self.files)
+        return frozenset(path.relative_to(root).as_posix() for path in files)
 
     @cached_property
     def _parts(self) -> list[tuple[pl.DataFrame, pl.DataFrame | None]]:

@@ -9,7 +9,7 @@ are not. IB does not say when a bar could first be known: a capture an hour afte
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -114,6 +114,10 @@ class InteractiveBrokers:
         )  # contracts, and the clock of each connection
         note = "prices before a split come adjusted for it" if missing else ""
         return Plan(self.name, tuple(labels), len(labels) - len(missing), asked + once, least(asked), note)
+
+    def fingerprints(self, labels: Sequence[date]) -> Mapping[date, str | None]:
+        """See the port: a session that is over is asked for once and kept, so it never changes."""
+        return dict.fromkeys(labels)
 
     def fetch(self, label: date) -> Capture:
         """See the port. Raises CaptureUnreadable: on a day that is no session or not over yet, where IB does not answer or refuses, or has no bar of any symbol."""

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import polars as pl
 
+from resources.sources.seen import Digests
+
 ROWS = 400_000  # of a batch, and of a stretch unless one label has more
 Fold = Callable[[pl.DataFrame, pl.DataFrame | None], tuple[pl.DataFrame, pl.DataFrame]]
 
@@ -54,7 +56,10 @@ class ByLabel:
 
     def rows(self, label: date) -> pl.DataFrame:
         """The rows of a label of `counts`, in their order."""
-        number = self._stretches[label]
+        return self._hold(self._stretches[label]).slice(*self._at[label])
+
+    def _hold(self, number: int) -> pl.DataFrame:
+        """The rows of a stretch, read where it is not the one that is held."""
         if self._held is None or self._held[0] != number:
             self._held = None  # lets go of it before the next is read
             while self._fold is not None and len(self._carried) < number:
@@ -63,7 +68,7 @@ class ByLabel:
             sizes = found.group_by("label", maintain_order=True).len().rows()
             self._at = {d: (end - n, n) for (d, n), end in zip(sizes, accumulate(n for _, n in sizes), strict=True)}
             self._held = number, found
-        return self._held[1].slice(*self._at[label])
+        return self._held[1]
 
     def _folded(self, number: int) -> pl.DataFrame:
         found = self._stretch(number)
@@ -73,6 +78,14 @@ class ByLabel:
         if len(self._carried) == number + 1:
             self._carried.append(carried)
         return made
+
+    @cached_property
+    def fingerprints(self) -> dict[date, str]:
+        """What tells whether the rows of a label are those of another time; one pass, whose memory is that of a stretch."""
+        digests = Digests()
+        for number in dict.fromkeys(self._stretches.values()):
+            digests.add(_said(self._hold(number)))
+        return digests.by_label()
 
     @cached_property
     def _counted(self) -> tuple[dict[date, int], bool]:
@@ -181,3 +194,15 @@ def _labelled(batches: Iterator[pl.DataFrame], otherwise: Callable[[], date]) ->
             yield filled
     if waiting and waiting[0].height:
         yield waiting[0].with_columns(label=pl.lit(otherwise(), pl.Date))
+
+
+def digested(rows: pl.DataFrame) -> dict[date, str]:
+    """The fingerprint of each label in `rows`, all of whose rows are there."""
+    digests = Digests()
+    digests.add(_said(rows))
+    return digests.by_label()
+
+
+def _said(rows: pl.DataFrame) -> pl.DataFrame:
+    """What rows say, in an order that is not that of the file."""
+    return rows.drop("file", "line", strict=False).sort("label", "symbol", "session", maintain_order=True)

@@ -14,6 +14,7 @@ from resources.sources.files import PriceFile
 from resources.sources.histories import HistoryFiles
 from resources.sources.ib import IbFeed
 from resources.sources.market import Simulated
+from resources.sources.seen import Seen
 from resources.sources.tabular import Feed
 from resources.sources.vendor_drops import Drops
 
@@ -42,6 +43,7 @@ def open_source(
 
     Nothing is read or asked yet. Raises ConfigurationError where the declaration cannot be.
     """
+    seen = Seen(cache / "seen")
     opened: MarketDataSource
     match declared(what) if isinstance(what, Mapping) else what:
         case Simulated() as of:
@@ -52,14 +54,14 @@ def open_source(
         case Drops() as of:
             from resources.sources.vendor_drops import VendorDrops
 
-            opened = VendorDrops(_path(of.folder))
+            opened = VendorDrops(_path(of.folder), seen)
         case PriceFile() as of:
             from resources.sources.files import Files
 
             listings = _path(of.listings) if of.listings else None
             opened = Files(
                 _path(of.prices), of.mapping, calendar, known_at=of.known_at, listings=listings, tz=of.tz, decimal=of.decimal,
-                delimiter=of.delimiter, encoding=of.encoding,
+                delimiter=of.delimiter, encoding=of.encoding, seen=seen,
             )  # fmt: skip
         case HistoryFiles() as of:
             from resources.sources.histories import Histories
@@ -68,7 +70,7 @@ def open_source(
         case Feed() as of:
             from resources.sources.tabular import Tabular
 
-            opened = Tabular(of)
+            opened = Tabular(of, seen)
         case ExchangeFeed() as of:
             from resources.sources.exchange import Exchange
 

@@ -1,7 +1,7 @@
 """A market data source over a simulated market whose truth is known. See `market` and `deliveries` for what is in it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
@@ -35,6 +35,10 @@ class SimulatedMarket:
             for t, s in enumerate(paths(self.market).sessions)
             if t not in missing and (first is None or s >= first) and (last is None or s <= last)
         ]
+
+    def fingerprints(self, labels: Sequence[date]) -> Mapping[date, str | None]:
+        """See the port: what was made once is made the same for ever."""
+        return dict.fromkeys(labels)
 
     def fetch(self, label: date) -> Capture:
         """See the port. Raises CaptureUnreadable where there is no capture of that label."""

@@ -15,6 +15,7 @@ capture of a row. The label of a file is the day that `day` finds in its name, e
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,13 +25,16 @@ from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import CaptureUnreadable, ConfigurationError, ContractViolation
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.observations import OPTIONAL, typed
-from quant_assets.records import Capture, Declared, frame_hash
+from quant_assets.ports import NOTHING
+from quant_assets.records import Capture, Declared, content_id, frame_hash
+from resources.sources.large import ROWS
 from resources.sources.layouts import LAYOUTS
 from resources.sources.layouts.columns import Shape, Wide, check, shaped
 from resources.sources.reading.opening import BROKEN, found_by, is_parquet
 from resources.sources.reading.sheets import Dialect, sheet
 from resources.sources.reading.written import Column, zone
 from resources.sources.rows import MALFORMED, PRICES
+from resources.sources.seen import Digests, Seen
 
 _RULE = re.compile(r"(?P<of>event|label)\+(?P<by>\d+)(?P<unit>[dhm])(@(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d))?")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
@@ -67,8 +71,9 @@ class Tabular:
     its own, is not. A file that cannot be read has the day of its last change for a label, and is named when it is fetched.
     """
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, seen: Seen | None = None) -> None:
         self.feed = feed
+        self._seen = seen or Seen()
         self.dataset = dataset(feed.dataset)
         self.name = f"{feed.dataset}/{feed.name or feed.layout or Path(feed.files).name.split('.')[0]}"
         if (feed.mapping is None) == (feed.layout is None) or (feed.layout and feed.wide):
@@ -115,6 +120,46 @@ class Tabular:
         found = {label for path in self._files() for label in self._labels_of(path)}
         return sorted(d for d in found if (first is None or d >= first) and (last is None or d <= last))
 
+    def fingerprints(self, labels: Sequence[date]) -> Mapping[date, str | None]:
+        """See the port: of the files that are a label's, or of its rows where a column tells the label.
+
+        A file whose label is its last event has another one once it has grown: nobody misses the label that it had.
+        """
+        files = self._files()
+        held = {path: self._labels_of(path) for path in files}
+        said = {label: self._fingerprint(label, [p for p in files if label in held[p]]) for label in labels}
+        self._seen.keep()
+        if self._by_row and len(files) == 1:
+            return {label: fingerprint or NOTHING for label, fingerprint in said.items()}
+        return {label: fingerprint for label, fingerprint in said.items() if fingerprint or self._by_last_event}
+
+    @property
+    def _by_row(self) -> bool:
+        """Whether a column tells the label of each row."""
+        return self._shape is not None and "label" in self._shape.mapping
+
+    @property
+    def _by_last_event(self) -> bool:
+        return self.feed.day is None and not self._by_row
+
+    def _fingerprint(self, label: date, paths: Sequence[Path]) -> str | None:
+        if self._by_row:
+            told = [
+                self._seen.of(f"labels of {self.name}", [p], partial(self._digests, p)).get(str(label)) for p in paths
+            ]
+        else:
+            told = [self._seen.sha256(p) for p in paths]
+        return content_id(told) if any(told) else None
+
+    def _digests(self, path: Path) -> dict[str, str]:
+        """The fingerprint of each label's rows. Rows whose label cannot be read are those of the last."""
+        rows, digests = self._told(self._rows(path, ())), Digests()
+        total, last = rows.select(pl.len()).collect().item(), self._labels_of(path)[-1]
+        for start in range(0, total, ROWS):
+            batch = rows.slice(start, ROWS).drop("line", strict=False).collect()
+            digests.add(batch.with_columns(pl.col("label").fill_null(last)))
+        return {str(label): digest for label, digest in digests.by_label().items()}
+
     def fetch(self, label: date) -> Capture:
         """See the port. Raises CaptureUnreadable where there is no such capture or a file cannot be read, ContractViolation where the columns are not those of the mapping or of the dataset."""
         files = self._files()
@@ -131,6 +176,7 @@ class Tabular:
         return Capture(
             source=self.name, label=label, location=str(of_label[0][0]) if len(of_label) == 1 else self.feed.files, sha256=frame_hash(rows), known_at=latest.astimezone(UTC) if latest else datetime.combine(label + timedelta(days=1), time(), UTC),
             assumed=self._assumed(of_label[0][0]), prices=pl.DataFrame(schema=PRICES), listings=None, actions=None, malformed=pl.DataFrame(schema=MALFORMED), dataset=self.dataset.name, others={self.dataset.name: rows},
+            fingerprint=self._fingerprint(label, [p for p, _ in of_label]), files=frozenset([*rows["file"].drop_nulls(), *(p.relative_to(self._root).as_posix() for p in files)]),
         )  # fmt: skip
 
     def _files(self) -> list[Path]:

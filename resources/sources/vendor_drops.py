@@ -7,7 +7,7 @@ session meant; when the crawl ran is told by the members' times, and so is when 
 
 import hashlib
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -20,6 +20,7 @@ from quant_assets.records import Capture, Declared
 from resources.sources.layouts.columns import Shape, Wide, shaped
 from resources.sources.reading.splitting import delimited
 from resources.sources.rows import LISTINGS, MALFORMED, parse, typed
+from resources.sources.seen import Seen
 
 MAX_MEMBER_BYTES = 256 * 1024 * 1024  # the largest real one has 2 MB; a bomb does not fill the memory
 SUFFIX = ".tar.gz"
@@ -50,13 +51,21 @@ class VendorDrops:
 
     name = "vendor_drops"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, seen: Seen | None = None) -> None:
         self.folder = folder
+        self._files = seen or Seen()
 
     def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
         """See the port. Files that are not named by a day are not drops."""
         found = (_label(path) for path in self.folder.glob(f"*{SUFFIX}"))
         return sorted(d for d in found if d and (first is None or d >= first) and (last is None or d <= last))
+
+    def fingerprints(self, labels: Sequence[date]) -> Mapping[date, str | None]:
+        """See the port: the hash of each archive. Drops that are not there are left out."""
+        paths = {label: self.folder / f"{label:%Y%m%d}{SUFFIX}" for label in labels}
+        said = {label: self._files.sha256(path) for label, path in paths.items() if path.exists()}
+        self._files.keep()
+        return dict(said)
 
     def fetch(self, label: date) -> Capture:
         """See the port. Raises CaptureUnreadable where the archive is absent, broken, without prices.csv or too large."""
@@ -77,8 +86,9 @@ class VendorDrops:
             else (None, malformed.clear())
         )
         filings, unread = _filings(members.get("reports.csv", ""), f"{path.name}/reports.csv")
+        sha256 = hashlib.sha256(packed).hexdigest()
         return Capture(
-            source=self.name, label=label, location=str(path), sha256=hashlib.sha256(packed).hexdigest(), known_at=known_at, assumed=False,
+            source=self.name, label=label, location=str(path), sha256=sha256, fingerprint=sha256, known_at=known_at, assumed=False,
             prices=prices, listings=listings, actions=None, malformed=pl.concat([malformed, broken, unread]), others={} if filings.is_empty() else {REPORTS.dataset: filings},
         )  # fmt: skip
 

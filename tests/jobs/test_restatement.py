@@ -81,6 +81,10 @@ class Vendor:
         """See the port."""
         return self._source.labels(first, last)
 
+    def fingerprints(self, labels: Sequence[date]) -> Mapping[date, str | None]:
+        """See the port."""
+        return self._source.fingerprints(labels)
+
     def fetch(self, label: date) -> Capture:
         """See the port."""
         capture = self._source.fetch(label)
@@ -88,7 +92,7 @@ class Vendor:
 
 
 class Again:
-    """One delivery more: of a slip's day, nothing but the row as it is in truth."""
+    """One delivery more: that of a slip's day, with the row as it is in truth."""
 
     name = "simulated"
 
@@ -102,12 +106,7 @@ class Again:
 
     def fetch(self, label: date) -> Capture:
         """See the port."""
-        capture = corrected(self._source.fetch(label), [self._slip])
-        fields = {f: getattr(capture, f) for f in capture.__struct_fields__}
-        row = capture.prices.filter(symbol=self._slip.symbol, session=self._slip.day)
-        return Capture(
-            **fields | {"prices": row, "malformed": capture.malformed.clear(), "known_at": self._slip.known_at}
-        )
+        return corrected(self._source.fetch(label), [self._slip])
 
 
 def corrected(capture: Capture, slips: Sequence[Slip]) -> Capture:
@@ -188,7 +187,7 @@ def restated(prepared: Path, slips: tuple[Slip, Slip], tmp_path_factory: pytest.
             Again(source, slip),
             ws.store,
             ws.ledger.latest_cut(),
-            slip.known_at + timedelta(hours=1),
+            slip.known_at,
             [slip.day],
             CUTS.calendar,
         )

@@ -57,6 +57,10 @@ class Captures:
         """The labels held."""
         return sorted(d for d in self.captures if (first is None or d >= first) and (last is None or d <= last))
 
+    def fingerprints(self, labels: Sequence[date]) -> Mapping[date, str | None]:
+        """By content; what is not held is not there."""
+        return {d: self.captures[d].sha256 for d in labels if d in self.captures}
+
     def fetch(self, label: date) -> Capture:
         """The capture held."""
         return self.captures[label]

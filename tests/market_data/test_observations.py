@@ -1,7 +1,7 @@
 """Rows of any dataset: what is new is a version, what is wrong is refused with its place, what is suspicious is found by its own key."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,10 @@ class Feed:
     def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
         """The labels held."""
         return sorted(d for d in self.captures if (first is None or d >= first) and (last is None or d <= last))
+
+    def fingerprints(self, labels: Sequence[date]) -> Mapping[date, str | None]:
+        """By content."""
+        return {d: self.captures[d].sha256 for d in labels if d in self.captures}
 
     def fetch(self, label: date) -> Capture:
         """The capture held."""

@@ -1,0 +1,65 @@
+"""How a delivery of a label differs from what stood once the label had been taken in.
+
+What a later capture has said of a row since stays: that is the vendor's last word. A row that says the same is nothing; one that says
+otherwise is a restatement; one that is there no more, and in no later delivery either, is a withdrawal.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+import polars as pl
+
+from quant_assets.errors import CaptureUnreadable
+from quant_assets.records import Capture
+
+FEW, SHARE = 1, 0.5  # rows, or of a label's rows, that may vanish at once; more is a delivery gone wrong
+Following = Iterator[Capture]  # the deliveries after that of a label, one by one
+
+
+def stood(versions: pl.DataFrame, label: date, subject: Sequence[str]) -> pl.DataFrame:
+    """Of each subject the version that stood once `label` was taken in (nulls where none did), and `later`: whether a later capture has spoken of it since."""
+    ordered = versions.sort(*subject, "known_at")
+    latest = ordered.unique(subject, keep="last", maintain_order=True).select(*subject, later=pl.col("capture") > label)
+    upto = ordered.filter(pl.col("capture") <= label).unique(subject, keep="last", maintain_order=True)
+    return latest.join(upto, on=subject, how="left", maintain_order="left")
+
+
+def otherwise(rows: pl.DataFrame, then: pl.DataFrame, subject: Sequence[str], says: Sequence[str]) -> pl.DataFrame:
+    """Those of `rows` that say something else than stood, with `withdrawn`, and `was_withdrawn` (null where nothing stood)."""
+    before = then.select(*subject, *(pl.col(c).alias(f"was_{c}") for c in (*says, "withdrawn")), later="later")
+    both = rows.join(before, on=subject, how="left", maintain_order="left")
+    differs = pl.any_horizontal(pl.col(c).ne_missing(pl.col(f"was_{c}")) for c in says)
+    news = both.filter(~pl.col("later").fill_null(value=False), differs | pl.col("was_withdrawn").fill_null(value=True))
+    return news.with_columns(withdrawn=pl.lit(value=False))
+
+
+def vanished(
+    capture: Capture, rows: pl.DataFrame, rejected: pl.DataFrame, then: pl.DataFrame, subject: Sequence[str]
+) -> pl.DataFrame:
+    """Of `stood` what the label brought and has no row of any more, but for what stands in files that are not there.
+
+    Raises CaptureUnreadable where that is more than a vendor takes back. Of a row that cannot be read nobody knows what it says, so a name with such a row keeps what stands, and a line without a name keeps all.
+    """
+    theirs = then.filter(pl.col("capture") == capture.label, ~pl.col("withdrawn"), ~pl.col("later"))
+    gone = theirs.join(rows, on=subject, how="anti")
+    if rejected["symbol"].null_count():
+        return gone.clear()
+    if "symbol" in gone.columns:
+        gone = gone.join(rejected, on="symbol", how="anti")
+    if capture.files is not None:
+        files = [
+            f for f in gone["file"].unique().drop_nulls() if any(f == g or f.startswith(f"{g}/") for g in capture.files)
+        ]
+        gone = gone.filter(pl.col("file").is_in(files))
+    if gone.height > max(FEW, SHARE * theirs.height):
+        raise CaptureUnreadable(
+            f"{gone.height} of the {theirs.height} rows that stand are not in {capture.location} any more. More than half is no correction: "
+            "nothing of it was taken in, and what stands stays. Have the delivery sent again"
+        )
+    return gone
+
+
+def said_before(gone: pl.DataFrame, versions: pl.DataFrame, label: date, subject: Sequence[str]) -> pl.DataFrame:
+    """Of the vanished rows those that an earlier capture brought, as it had them: what was corrected is not there, so that the first word counts again."""
+    before = versions.filter(pl.col("capture") < label).sort(*subject, "known_at").unique(subject, keep="last")
+    return before.filter(~pl.col("withdrawn")).join(gone.select(subject), on=subject, how="semi")

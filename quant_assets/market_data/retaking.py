@@ -1,0 +1,108 @@
+"""Labels that were taken in before are taken in again: of each its bars, with what follows from them, and its rows of other datasets."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import polars as pl
+
+from quant_assets.errors import CaptureUnreadable
+from quant_assets.market_data.calendars import Calendar
+from quant_assets.market_data.datasets import dataset
+from quant_assets.market_data.evidence import Evidence
+from quant_assets.market_data.observations import Observations, turned_away
+from quant_assets.market_data.proposals import opened
+from quant_assets.market_data.redelivery import Redeliveries
+from quant_assets.market_data.taken import Taken
+from quant_assets.ports import NOTHING, MarketDataSource, Store
+from quant_assets.records import Capture
+from quant_assets.tables import BARS, DATA_FINDINGS, PROPOSED_ACTIONS, QUARANTINE
+
+
+@dataclass(frozen=True)
+class Retaken:
+    """A capture whose label was taken in before: what it adds by table, known at `moment`, and in numbers."""
+
+    capture: Capture
+    moment: datetime
+    frames: Mapping[str, pl.DataFrame]
+    counts: Mapping[str, int]
+
+    @property
+    def refused(self) -> int:
+        """How many of its rows are in quarantine."""
+        held = self.frames.get(QUARANTINE.name)
+        return 0 if held is None else held.filter(dataset=self.capture.dataset).height
+
+
+class Retaking:
+    """The labels of a source that were taken in before, one after the other."""
+
+    def __init__(
+        self,
+        source: MarketDataSource,
+        store: Store,
+        taken: Taken,
+        others: Observations,
+        calendar: Calendar,
+        evidence: Evidence,
+    ) -> None:
+        self._source, self._taken, self._others = source, taken, others
+        self._bars = Redeliveries(store, source.name, calendar, evidence)
+
+    def take(self, label: date, moment: datetime, now: datetime) -> Retaken | None:
+        """What the label says otherwise, known at `moment`; None where it says what it said, or has not arrived by `now`. Raises CaptureUnreadable."""
+        capture = self._delivery(label)
+        if capture.known_at > now or self._taken.has(capture):
+            return None
+        if self._taken.repeats(capture):
+            return Retaken(capture, moment, {}, {})
+        of_others = [
+            self._others.again(dataset(name), capture, moment, self._following(label))
+            for name in sorted(capture.others)
+        ]
+        frames: dict[str, pl.DataFrame] = {}
+        counts = {"observed": 0, "repeated": 0}
+        if capture.dataset == BARS.name:
+            bars = self._bars.take(capture, moment, self._following(label))
+            self._bars.learn(bars)
+            frames = {**bars.frames, DATA_FINDINGS.name: turned_away(bars.frames[QUARANTINE.name])}
+            counts |= {
+                "bars": bars.frames[BARS.name].height,
+                "actions": bars.frames["actions"].height,
+                "proposed": opened(bars.frames[PROPOSED_ACTIONS.name]).height,
+                "restated": bars.restated,
+                "withdrawn": bars.withdrawn,
+            }
+        for name, observed in zip(sorted(capture.others), of_others, strict=True):
+            self._others.learn(observed)
+            counts["observed"] += observed.frames[name].height
+            counts["repeated"] += observed.repeated
+            frames |= {t: pl.concat([frames[t], f]) if t in frames else f for t, f in observed.frames.items()}
+        return Retaken(capture, moment, frames, counts)
+
+    def committed(self) -> None:
+        """All that was taken stands in the store."""
+        self._bars.committed()
+
+    def _delivery(self, label: date) -> Capture:
+        """What the source has of the label: its capture, or that it has no row of it any more."""
+        try:
+            return self._source.fetch(label)
+        except CaptureUnreadable:
+            said = self._source.fingerprints(self._taken.labels)
+            if said.get(label) != NOTHING:
+                raise
+            if lost := self._taken.cut_off(said):
+                raise CaptureUnreadable(
+                    f"{lost} of {len(said)} labels that were taken in have no row any more. So much is no correction but a file that was cut off: what stands stays. Have it sent again"
+                ) from None
+            return self._taken.emptied(label)
+
+    def _following(self, label: date) -> Iterator[Capture]:
+        """The deliveries after the label's that were taken in and can be read."""
+        for later in (other for other in self._taken.labels if other > label):
+            try:
+                yield self._source.fetch(later)
+            except CaptureUnreadable:
+                continue

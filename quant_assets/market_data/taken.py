@@ -1,0 +1,113 @@
+"""Which deliveries of a source were taken in, and whether a label says now what it said then."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import polars as pl
+
+from quant_assets.market_data.datasets import dataset
+from quant_assets.market_data.screening import CONTENT, REJECTED
+from quant_assets.ports import NOTHING, MarketDataSource, Store
+from quant_assets.records import Capture, content_id
+from quant_assets.tables import BARS, CAPTURES
+
+AGAIN = "."  # in a stored sha256: what follows counts deliveries of one label, where the same content came back after another
+BELIEVED = 0.05  # of a source's labels may lose their last row at once, and one always; more is a file that was cut off
+
+
+@dataclass(frozen=True)
+class Outstanding:
+    """Labels to take in, ascending: never taken, or saying something else than when they were. `absent`: taken, and not there to be read any more."""
+
+    labels: Sequence[date]
+    absent: Sequence[date]
+
+
+class Taken:
+    """The latest delivery of each label, from the rows of CAPTURES of one source."""
+
+    def __init__(self, captures: pl.DataFrame) -> None:
+        self._latest: dict[date, Mapping[str, Any]] = {}
+        self._said: dict[date, list[str]] = {}
+        for row in captures.sort("capture", "known_at").iter_rows(named=True):
+            self.note(row)
+
+    def note(self, row: Mapping[str, Any]) -> None:
+        """A row of CAPTURES more, later than those before it."""
+        label = row["capture"]
+        self._latest[label] = row
+        self._said.setdefault(label, []).append(_plain(row["sha256"]))
+
+    def __contains__(self, label: date) -> bool:
+        """Whether a delivery of the label was ever taken in."""
+        return label in self._latest
+
+    @property
+    def labels(self) -> Sequence[date]:
+        """All labels of which a delivery was taken in, ascending."""
+        return sorted(self._latest)
+
+    @property
+    def moment(self) -> datetime | None:
+        """When the last of them became known."""
+        return max((row["known_at"] for row in self._latest.values()), default=None)
+
+    def same(self, label: date, fingerprint: str | None) -> bool:
+        """Whether a label that was taken in says what it said. A delivery from before fingerprints were kept is judged by its sha256."""
+        then = self._latest[label]
+        return fingerprint is None or fingerprint == (then["fingerprint"] or _plain(then["sha256"]))
+
+    def has(self, capture: Capture) -> bool:
+        """Whether exactly this delivery is the latest of its label."""
+        return self.repeats(capture) and self.same(capture.label, capture.fingerprint)
+
+    def repeats(self, capture: Capture) -> bool:
+        """Whether the latest delivery of its label had the same content, whatever its fingerprint."""
+        return capture.label in self and _plain(self._latest[capture.label]["sha256"]) == capture.sha256
+
+    def sha256(self, capture: Capture) -> str:
+        """Under which the delivery is stored: its own; counted where the label said the same once before."""
+        said = self._said.get(capture.label, [])
+        return f"{capture.sha256}{AGAIN}{len(said)}" if capture.sha256 in said else capture.sha256
+
+    def emptied(self, label: date) -> Capture:
+        """The delivery of a label that was taken in and has no row any more."""
+        then = self._latest[label]
+        bars = then["dataset"] == BARS.name
+        columns = {} if bars else dict.fromkeys(dataset(then["dataset"]).columns, pl.String)
+        return Capture(
+            source=then["source"], label=label, location=then["location"], sha256=content_id(NOTHING, then["source"], str(label), length=64), known_at=then["declared_known_at"],
+            assumed=then["assumed"], prices=pl.DataFrame(schema={c: BARS.schema[c] for c in (*CONTENT, "file", "line")}), listings=None, actions=None,
+            malformed=pl.DataFrame(schema=REJECTED), dataset=then["dataset"], others={} if bars else {then["dataset"]: pl.DataFrame(schema={**columns, "file": pl.String, "line": pl.Int64})},
+            fingerprint=NOTHING,
+        )  # fmt: skip
+
+    def cut_off(self, said: Mapping[date, str | None]) -> int:
+        """How many labels have lost their last row at once, where that is more than a vendor takes back; else 0."""
+        gone = sum(
+            fingerprint == NOTHING and not self.same(label, NOTHING)
+            for label, fingerprint in said.items()
+            if label in self
+        )
+        return gone if gone > max(1, BELIEVED * len(self._latest)) else 0
+
+
+def taken_of(source: MarketDataSource, store: Store) -> Taken:
+    """What was taken in of a source."""
+    return Taken(store.read(CAPTURES, as_of=None, where={"source": source.name}))
+
+
+def outstanding(source: MarketDataSource, store: Store, last: date) -> Outstanding:
+    """What there is to take in up to `last`, and what is there no more. Raises CaptureUnreadable where the source cannot be read at all."""
+    taken = taken_of(source, store)
+    there = set(source.labels(None, last))
+    before = [label for label in taken.labels if label <= last]
+    said = source.fingerprints(before) if before else {}
+    changed = {label for label, fingerprint in said.items() if label in taken and not taken.same(label, fingerprint)}
+    return Outstanding(sorted((there - set(before)) | changed), [label for label in before if label not in said])
+
+
+def _plain(sha256: str) -> str:
+    return sha256.partition(AGAIN)[0]
