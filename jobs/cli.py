@@ -11,6 +11,7 @@ from jobs.commands.audit import audit_app
 from jobs.commands.catalogue import features_app
 from jobs.commands.data import findings_app, planned, quarantine_app, repair
 from jobs.commands.desk import breaks_app, switch_app
+from jobs.commands.doctor import doctor
 from jobs.commands.features import init, trial
 from jobs.commands.options import AsJson, Day, From, To, day, moment, workspace
 from jobs.commands.restatement import restatement_app
@@ -38,6 +39,7 @@ app.add_typer(audit_app, name="audit")
 app.command()(repair)
 app.command("try")(trial)
 app.command()(init)
+app.command()(doctor)
 
 
 @app.command()
@@ -189,7 +191,7 @@ def sql(
 
 @app.command()
 def replay(decision_id: str, as_json: AsJson = False) -> None:
-    """Rebuild a decision from the stored versions as of its cut, and show that each field is equal. Exit code 1 where one is not."""
+    """Rebuild a decision from the stored versions as of its cut, and show that each field is equal. Exit code 1 where one is not; on another architecture that says so."""
     from jobs.console import replayed, working
     from quant_assets.features.sets import feature_set
     from quant_assets.signals.replay import replay as rebuild

@@ -261,7 +261,12 @@ def replayed(answer: "Replay", *, as_json: bool) -> None:
     _pairs((f.name, _both(f)) for f in answer.fields)
     for note in answer.notes:
         say(escape(note))
-    say("[bold green]Equal to the bit.[/]" if answer.equal else "[bold red]The replay differs.[/]")
+    if answer.equal:
+        say("[bold green]Equal to the bit.[/]")
+    elif answer.elsewhere:
+        say(f"[bold yellow]Another architecture: {escape(answer.elsewhere)}.[/]")
+    else:
+        say("[bold red]The replay differs.[/]")
 
 
 def _both(field: "Field") -> Text:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import polars as pl
 
+from jobs.commands.doctor import fingerprint
 from jobs.console import console, say
 from quant_assets.errors import ConfigurationError
 from quant_assets.models.evaluation import Estimate, ic_estimate, rank_ic
@@ -69,6 +70,9 @@ def tell(*, fresh: bool) -> None:
         twin.wait()
     _next(ws)
     say(f"\nTold in {time.monotonic() - started:.0f} s. Tell it again: the same decision ids, no new order.")
+    with console.status("the golden market"):
+        told = fingerprint()
+    say(told)
 
 
 def _live(ws: Workspace) -> list[date]:

@@ -9,6 +9,7 @@ polynomial, each step rounded as written. Nothing here may be contracted to a fu
 On arrays `log` and `exp`, in Polars `ln` and `raised`. Sums that must not hang on an order are `math.fsum`, which is exact.
 """
 
+import platform
 from collections.abc import Callable
 
 import numpy as np
@@ -16,6 +17,9 @@ import numpy.typing as npt
 import polars as pl
 
 Floats = npt.NDArray[np.float64]
+
+PROMISED = "x86_64"
+"""The architecture on which ids are promised, whatever its instruction set. Elsewhere compilers may fuse a multiplication with an addition."""
 
 LN2_HIGH, LN2_LOW = (
     6.93147180369123816490e-01,
@@ -53,6 +57,11 @@ def ln(expr: pl.Expr) -> pl.Expr:
 def raised(expr: pl.Expr) -> pl.Expr:
     """`exp` of a Polars expression: Float64, null where it is null."""
     return expr.map_batches(lambda s: _on_series(exp, s), return_dtype=pl.Float64, is_elementwise=True)
+
+
+def architecture() -> str:
+    """What kind of processor this is: x86_64, aarch64, …"""
+    return {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}.get(machine := platform.machine().lower(), machine)
 
 
 def _by_blocks(function: Callable[[Floats], Floats], values: npt.ArrayLike) -> Floats:

@@ -202,6 +202,7 @@ class Provenance(Frozen, frozen=True):
     commit: str
     lock_hash: str
     run_id: str
+    machine: str = ""  # the architecture, as `quant_assets.portable.architecture` names it
 
 
 class StageReport(Frozen, frozen=True):

@@ -233,10 +233,10 @@ DECISIONS = Table(
         "verdict": pl.String, "reason": pl.String, "detail": pl.String, "score": pl.Float64, "rank": pl.Int64, "target_weight": pl.Float64,
         "reference_price": pl.Float64, "as_of": UTC_MICROS, "valid_until": UTC_MICROS, "inputs_hash": pl.String, "model_id": pl.String,
         "feature_set": pl.String, "feature_version": pl.String, "strategy_hash": pl.String, "snapshot": pl.String, **_KNOWN,
-        "table_versions": pl.String, "commit": pl.String, "lock_hash": pl.String, "run_id": pl.String, "recorded_at": UTC_MICROS,
+        "table_versions": pl.String, "commit": pl.String, "lock_hash": pl.String, "run_id": pl.String, "machine": pl.String, "recorded_at": UTC_MICROS,
     },
     key=("strategy", "session", "decision_set_id", "sid"),
-    beside=("table_versions", "commit", "lock_hash", "run_id", "recorded_at"),
+    beside=("table_versions", "commit", "lock_hash", "run_id", "machine", "recorded_at"),
 )  # fmt: skip
 
 ORDERS = Table(

@@ -32,6 +32,7 @@ from quant_assets.models.drift import measure
 from quant_assets.models.drift_page import drift_page
 from quant_assets.models.scoring import score
 from quant_assets.models.training import month_ends, retrain
+from quant_assets.portable import architecture
 from quant_assets.ports import Progress, quiet
 from quant_assets.post_trade.booking import book_session
 from quant_assets.post_trade.costs import write_costs
@@ -75,7 +76,7 @@ READ = (
 
 
 def provenance(ws: "Workspace", run_id: str = "") -> Provenance:
-    """What is recorded beside results: table versions, code commit, hash of the lock file, run."""
+    """What is recorded beside results: table versions, code commit, hash of the lock file, run, kind of processor."""
     root = Path(__file__).parents[1]
     git = shutil.which("git")
     asked = (
@@ -92,6 +93,7 @@ def provenance(ws: "Workspace", run_id: str = "") -> Provenance:
         commit=asked or os.environ.get("QUANT_COMMIT", "unknown"),
         lock_hash=content_id(lock.read_text()) if lock.exists() else "unknown",
         run_id=run_id,
+        machine=architecture(),
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from quant_assets.contract import UTC_MICROS, Table
 from quant_assets.market_data.datasets import contracts
+from tests.test_portable_path import FILES, decision_path, offences
 
 REPOSITORY = Path(__file__).parents[1]
 FLOORS = ("quant_assets", "resources", "jobs")  # from the ground up
@@ -228,3 +229,14 @@ def test_every_table_keeps_the_laws(table: Table) -> None:
 def test_table_names_are_unique() -> None:
     """One name, one contract."""
     assert len({table.name for table in contracts()}) == len(contracts())
+
+
+def test_nothing_on_the_decision_path_hangs_on_the_processor() -> None:
+    """No logarithm, power or angle of a library, no BLAS, no solver, no order of equals, no licence to contract or reorder: see `quant_assets.portable`."""
+    none(
+        [
+            f"{FILES[module].relative_to(REPOSITORY)}:{offence}"
+            for module in sorted(decision_path())
+            for offence in offences(FILES[module].read_text())
+        ]
+    )

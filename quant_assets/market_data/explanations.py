@@ -229,6 +229,6 @@ def _shares() -> list[tuple[float, float, tuple[int, int]]]:
 
 
 FEW = 200
-_TENS = [10.0**k for k in range(7)]
+_TENS = [float(10**k) for k in range(7)]
 _RATIOS = _shares()
 _FACTORS = [price for price, _, _ in _RATIOS]

@@ -1,5 +1,7 @@
 """LightGBM, deterministic: the model is its text, and the text is all that is kept."""
 
+import re
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -7,10 +9,30 @@ import numpy as np
 import polars as pl
 
 from quant_assets.errors import TrainingRefused
+from quant_assets.portable import Floats, exp, log
 from quant_assets.signals.strategy import ModelRule
 
 if TYPE_CHECKING:
     from lightgbm import Booster
+
+
+def _softplus(raw: Floats) -> Floats:
+    """log(1 + e^raw) without the loss of digits where e^raw is small (Kahan: the error of 1 + y divides out)."""
+    y = exp(np.minimum(raw, 40.0))
+    u = 1.0 + y
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(raw > 40.0, raw, np.where(u == 1.0, y, log(u) * (y / (u - 1.0))))
+
+
+LINKS: Mapping[str, Callable[[Floats], Floats]] = {
+    "binary": lambda raw: 1.0 / (1.0 + exp(-raw)),
+    "cross_entropy": lambda raw: 1.0 / (1.0 + exp(-raw)),
+    "cross_entropy_lambda": _softplus,
+    "poisson": exp,
+    "gamma": exp,
+    "tweedie": exp,
+}
+"""What an objective makes of the sum of leaves by an exponential. LightGBM's own has other bits by processor; all else it does adds and compares."""
 
 
 def fit(frame: pl.DataFrame, features: tuple[str, ...], rule: ModelRule) -> str:
@@ -63,11 +85,15 @@ def predict(text: str, frame: pl.DataFrame, threads: int) -> pl.Series:
     booster = load(text)
     if frame.is_empty():
         return pl.Series("score", [], dtype=pl.Float64)
-    return pl.Series(
-        "score",
-        np.asarray(booster.predict(_matrix(frame, tuple(booster.feature_name())), num_threads=threads)),
-        dtype=pl.Float64,
-    )
+    rows = _matrix(frame, tuple(booster.feature_name()))
+    objective = re.search(r"^objective=(\w+)(?: sigmoid:(\S+))?$", text, re.MULTILINE)
+    link = LINKS.get(objective[1]) if objective else None
+    found = np.asarray(booster.predict(rows, num_threads=threads, raw_score=link is not None), dtype=np.float64)
+    if objective and link:
+        averaged = re.search(r"^average_output$", text, re.MULTILINE)
+        mean = found / booster.current_iteration() if averaged else found  # of a forest, the raw score is the sum
+        found = link(mean * float(objective[2] or 1.0))
+    return pl.Series("score", found, dtype=pl.Float64)
 
 
 def _matrix(frame: pl.DataFrame, features: tuple[str, ...]) -> np.ndarray:

@@ -153,6 +153,7 @@ def _beside(rows: pl.DataFrame, provenance: Provenance, now: datetime) -> pl.Dat
         pl.lit(provenance.commit).alias("commit"),
         pl.lit(provenance.lock_hash).alias("lock_hash"),
         pl.lit(provenance.run_id).alias("run_id"),
+        pl.lit(provenance.machine).alias("machine"),
         table_versions=pl.lit(msgspec.json.encode(provenance.table_versions, order="deterministic").decode()),
         recorded_at=pl.lit(now).cast(UTC_MICROS),
     )

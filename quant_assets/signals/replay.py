@@ -13,6 +13,7 @@ from quant_assets.features.publish import compute
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.models.scoring import scored
+from quant_assets.portable import PROMISED
 from quant_assets.ports import Store
 from quant_assets.records import Frozen, Provenance
 from quant_assets.signals.decide import decisions
@@ -35,7 +36,11 @@ class Field(Frozen, frozen=True):
 
 
 class Replay(Frozen, frozen=True):
-    """A decision rebuilt. `notes` say what about the code or its declarations has changed since."""
+    """A decision rebuilt. `notes` say what about the code or its declarations has changed since.
+
+    `elsewhere`: set where it was decided on another architecture than it is rebuilt on. Bits are promised within one
+    only, so what differs then says nothing against the decision.
+    """
 
     decision_id: str
     strategy: str
@@ -44,6 +49,7 @@ class Replay(Frozen, frozen=True):
     symbol: str
     fields: tuple[Field, ...]
     notes: tuple[str, ...] = ()
+    elsewhere: str = ""
 
     @property
     def equal(self) -> bool:
@@ -54,7 +60,13 @@ class Replay(Frozen, frozen=True):
         """Raises ReplayMismatch naming the fields that differ."""
         if differ := [f"{f.name}: stored {f.stored!r}, replayed {f.replayed!r}" for f in self.fields if not f.equal]:
             raise ReplayMismatch(
-                "; ".join([f"decision {self.decision_id} of {self.session} came out different", *differ, *self.notes])
+                "; ".join(
+                    [
+                        self.elsewhere or f"decision {self.decision_id} of {self.session} came out different",
+                        *differ,
+                        *self.notes,
+                    ]
+                )
             )
 
 
@@ -106,6 +118,7 @@ def replay(
         symbol=row["symbol"],
         fields=tuple(Field(name=c, stored=row[c], replayed=again[c]) for c in DECISIONS.content),
         notes=_notes(row, provenance, strategy, feature_set),
+        elsewhere=_elsewhere(row["machine"] or "", provenance.machine),
     )
 
 
@@ -153,6 +166,13 @@ def switches(rows: pl.DataFrame) -> tuple[tuple[bool, str], bool, str]:
     reason = str(msgspec.json.decode(killed["detail"][0])["reason"]) if killed.height else ""
     found = str(msgspec.json.decode(refused["detail"][0])["found"]) if refused.height else ""
     return (killed.height > 0, reason), (rows["reason"] == "LATE").any(), found
+
+
+def _elsewhere(then: str, now: str) -> str:
+    """What to say where the architecture is another one; empty where it is the same, or where one is not on record."""
+    if not then or not now or then == now:
+        return ""
+    return f"decided on {then}, rebuilt on {now}: bits are promised on {PROMISED} alone; replay it on {then}"
 
 
 def _notes(row: dict[str, Any], provenance: Provenance, strategy: Strategy, feature_set: FeatureSet) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from resources.sources.rows import PRICES
 SAME = 2e-6  # a factor nearer to one is none, as in the derivation of actions
 DIGITS = range(2, 7)  # decimals in which vendors write adjusted closes; more are none that rounding shows in
 EXACT = 9
+UNITS = {n: 0.5 / 10**n for n in (*DIGITS, EXACT)}  # by decimals: how far rounding to them may move a value
 
 
 def paired(rows: pl.DataFrame, carried: pl.DataFrame | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -33,7 +34,8 @@ def paired(rows: pl.DataFrame, carried: pl.DataFrame | None = None) -> tuple[pl.
     series = pl.concat([carried, said] if carried is not None else [said]).sort(
         "symbol", "session", maintain_order=True
     )
-    unit = 0.5 * pl.lit(10.0) ** -_digits(pl.col("adj_close")).max().over("symbol")
+    decimals = _digits(pl.col("adj_close")).max().over("symbol")
+    unit = decimals.replace_strict(UNITS, default=None, return_dtype=pl.Float64)
     series = series.with_columns(unit=unit)
     same = pl.col("symbol") == pl.col("symbol").shift(1)
     before = {c: pl.when(same).then(pl.col(c).shift(1)) for c in (*PRICES, "unit")}
@@ -42,7 +44,7 @@ def paired(rows: pl.DataFrame, carried: pl.DataFrame | None = None) -> tuple[pl.
     factor = was / own
     factor = pl.when((factor - 1).abs() <= pl.max_horizontal(1.02 * rounding, SAME)).then(1.0).otherwise(factor)
     found = series.select("label", **before, factor=factor).filter(pl.col("symbol").is_not_null())
-    places = (-(2 * pl.col("unit")).log10()).round().cast(pl.Int32)
+    places = pl.col("unit").replace_strict({u: n for n, u in UNITS.items()}, default=None, return_dtype=pl.Int32)
     adjusted = pl.col("close") * pl.col("factor")
     rounded = pl.coalesce(*(pl.when(places == n).then(adjusted.round(n)) for n in DIGITS), adjusted)
     earlier = found.select("label", *(rounded.alias("adj_close") if c == "adj_close" else pl.col(c) for c in PRICES))

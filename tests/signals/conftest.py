@@ -33,7 +33,7 @@ CUT_SESSION = DAYS[11]  # the model is used from DAYS[12] on
 LEFT = 20  # a member in April, none in May
 JOINED = 21
 NOW = datetime(2016, 6, 1, tzinfo=UTC)
-BESIDE = Provenance(table_versions={"bars": 3}, commit="c0ffee", lock_hash="10c4", run_id="r1")
+BESIDE = Provenance(table_versions={"bars": 3}, commit="c0ffee", lock_hash="10c4", run_id="r1", machine="x86_64")
 
 
 def _momentum(panel: pl.DataFrame) -> pl.DataFrame:

@@ -40,6 +40,23 @@ def test_every_kind_of_decision_replays(market, days) -> None:
         assert [f.name for f in out.fields] == list(DECISIONS.content)
 
 
+def test_another_architecture_is_said(market, days) -> None:
+    """What differs there is not called a difference of the decision; where the architecture is not on record nothing is said."""
+    decision_id = market.decided(days[25])["decision_id"][0]
+    changed = msgspec.structs.replace(market.strategy, holdings=2)
+    there = again(
+        market, decision_id, strategy=changed, provenance=msgspec.structs.replace(ELSEWHERE, machine="aarch64")
+    )
+    assert (
+        there.elsewhere
+        == "decided on x86_64, rebuilt on aarch64: bits are promised on x86_64 alone; replay it on x86_64"
+    )
+    with pytest.raises(ReplayMismatch, match=r"^decided on x86_64, rebuilt on aarch64"):
+        there.require_equal()
+    here = again(market, decision_id, provenance=ELSEWHERE)
+    assert (here.elsewhere, market.provenance.machine) == ("", "x86_64")
+
+
 def test_a_later_restatement_changes_nothing(market, days) -> None:
     """Bars, withdrawals, an action that became known after the cut, later bars."""
     row = market.decided(days[25]).filter(rank=1).row(0, named=True)

@@ -1,0 +1,36 @@
+"""Scores come from the sum of leaves; what an objective makes of it is taken with portable functions."""
+
+import lightgbm as lgb
+import numpy as np
+import polars as pl
+import pytest
+
+from quant_assets.models.boosting import LINKS, fit, predict
+from quant_assets.signals.strategy import ModelRule
+
+RANDOM = np.random.default_rng(5)
+ROWS = pl.DataFrame({c: RANDOM.normal(size=400) for c in "abc"})
+AMOUNTS = ROWS.with_columns(target=(pl.col("a") > 0) * 1.0 + pl.col("b").abs())
+FLAGS = ROWS.with_columns(target=(pl.col("a") > 0) * 1.0)
+
+
+@pytest.mark.parametrize("boosting", ["gbdt", "rf"])
+@pytest.mark.parametrize("objective", [*LINKS, "regression", "huber", "quantile"])
+def test_a_score_is_what_lightgbm_predicts(objective: str, boosting: str) -> None:
+    """To the rounding of the exponential; to the bit where there is none. A forest's is its mean."""
+    of = {"objective": objective, "boosting": boosting, "bagging_freq": 1, "bagging_fraction": 0.7, "num_leaves": 5}
+    rows = FLAGS if objective in {"binary", "cross_entropy", "cross_entropy_lambda"} else AMOUNTS
+    if objective == "gamma":
+        rows = rows.with_columns(pl.col("target") + 0.1)
+    text = fit(rows, ("a", "b", "c"), ModelRule(rounds=3, params=of))
+    theirs = lgb.Booster(model_str=text).predict(rows.select("a", "b", "c").to_numpy(), num_threads=1)
+    ours = predict(text, rows, 1).to_numpy()
+    np.testing.assert_allclose(ours, theirs, rtol=5e-16 if objective in LINKS else 0.0, atol=0.0)
+    assert len(np.unique(ours)) > 1
+
+
+def test_a_sigmoid_is_scaled_as_it_was_fitted() -> None:
+    """The scale that LightGBM keeps in the text of a binary model."""
+    text = fit(FLAGS, ("a", "b", "c"), ModelRule(rounds=3, params={"objective": "binary", "sigmoid": 2.5}))
+    theirs = lgb.Booster(model_str=text).predict(FLAGS.select("a", "b", "c").to_numpy(), num_threads=1)
+    np.testing.assert_allclose(predict(text, FLAGS, 1).to_numpy(), theirs, rtol=5e-16)
