@@ -25,12 +25,13 @@ def stood(versions: pl.DataFrame, label: date, subject: Sequence[str]) -> pl.Dat
 
 
 def otherwise(rows: pl.DataFrame, then: pl.DataFrame, subject: Sequence[str], says: Sequence[str]) -> pl.DataFrame:
-    """Those of `rows` that say something else than stood, with `withdrawn`, and `was_withdrawn` (null where nothing stood)."""
+    """Those of `rows` that say something else than stood, with `withdrawn` (as given, else false), and `was_withdrawn` (null where nothing stood)."""
+    told = rows if "withdrawn" in rows.columns else rows.with_columns(withdrawn=pl.lit(value=False))
     before = then.select(*subject, *(pl.col(c).alias(f"was_{c}") for c in (*says, "withdrawn")), later="later")
-    both = rows.join(before, on=subject, how="left", maintain_order="left")
-    differs = pl.any_horizontal(pl.col(c).ne_missing(pl.col(f"was_{c}")) for c in says)
-    news = both.filter(~pl.col("later").fill_null(value=False), differs | pl.col("was_withdrawn").fill_null(value=True))
-    return news.with_columns(withdrawn=pl.lit(value=False))
+    both = told.join(before, on=subject, how="left", maintain_order="left")
+    differs = pl.any_horizontal(pl.col(c).ne_missing(pl.col(f"was_{c}")) for c in says) & ~pl.col("withdrawn")
+    is_not = pl.col("withdrawn") != pl.col("was_withdrawn").fill_null(value=True)
+    return both.filter(~pl.col("later").fill_null(value=False), differs | is_not)
 
 
 def vanished(

@@ -72,6 +72,7 @@ def ingest(
     unreadable: list[str] = []
     todo = sorted(labels)
     before = [label for label in todo if label in known.taken]
+    known.changed = before
     for i, label in enumerate((label for label in todo if label not in known.taken), 1):
         try:
             capture = source.fetch(label)
@@ -169,6 +170,10 @@ def absorb(known: Known, capture: Capture, moment: datetime, calendar: Calendar,
     rows = rows.join(assigned.assigned.select("symbol", "sid"), on="symbol", maintain_order="left")
 
     bars = _versions(rows, standing, assigned)
+    if (
+        capture.assumed
+    ):  # what it says of sessions whose own label changed was not known when it is assumed to have been
+        bars = bars.filter((pl.col("session") == day) | ~pl.col("session").is_in(known.changed))
     known.learn(BARS, bars)
     changed = listings.changes(known, assigned, rows, standing, capture.listings, capture.label, calendar)
     listed = changed.drop("event").with_columns(capture=pl.lit(capture.label), known_at=pl.lit(moment))

@@ -38,6 +38,7 @@ class Known:
         captures = store.read(CAPTURES, as_of=None)
         ours = captures.filter(pl.col("source") == source)
         self.taken = Taken(ours)
+        self.changed: list[date] = []  # labels that wait to be taken in again
         self.moment: datetime | None = ours["known_at"].max()  # pyright: ignore[reportAttributeAccessIssue]  # a Series' bounds are typed by no dtype
         self._done = captures.select("source", "capture").unique()
         self._absorbed: list[tuple[str, date]] = []

@@ -75,7 +75,7 @@ class Observations:
         own = own.unique([*table.subject, "declared_known_at"], keep="last").select(
             *table.subject, "declared_known_at", *dataset.says
         )
-        news = otherwise(rows, then, table.subject, dataset.says).select(rows.columns)
+        news = otherwise(rows, then, table.subject, [c for c in dataset.says if c != "withdrawn"]).select(rows.columns)
         news = news.join(own, on=own.columns, how="anti", nulls_equal=True)
         gone = vanished(capture, rows, refused, then, table.subject)
         gone = self._said_by_none(dataset, gone, following) if gone.height else gone
