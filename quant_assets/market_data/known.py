@@ -114,12 +114,15 @@ class Known:
         )
 
     def absent(self, session: date, sessions: int) -> pl.Series:
-        """Sids listed but without a bar in the last `sessions` good sessions up to `session`; none where `session` itself is thin, or where so many are not known."""
+        """Sids listed but without a bar in the last `sessions` good sessions up to `session`; none where `session` itself is thin, or where so many are not known.
+
+        A session is good where it has as many bars, nearly, as those up to it had: a market that has grown since was not thin.
+        """
         spanned = self._calendar.between(self._calendar.shift(session, -REUSE_AFTER - sessions), session)
         counts = {s: n for s in spanned if (n := len(self.trading(s)))}
-        usual = [n for s, n in counts.items() if s in spanned[-REUSE_AFTER - 1 :]]
-        enough = THIN * median(usual) if usual else 0.0
-        good = [s for s, n in counts.items() if n >= enough][-sessions:]
+        rows = list(counts.values())
+        usual = [median(rows[max(0, k - REUSE_AFTER) : k + 1]) for k in range(len(rows))]
+        good = [s for s, n, of in zip(counts, rows, usual, strict=True) if n >= THIN * of][-sessions:]
         listed = self.instruments.filter(pl.col("listed"))["sid"]
         if len(good) < sessions or good[-1] != session:
             return listed.clear()

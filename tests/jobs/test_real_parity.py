@@ -10,7 +10,7 @@ import pytest
 from quant_assets.contract import Table
 from quant_assets.records import frame_hash
 from quant_assets.signals.strategy import Strategy
-from quant_assets.tables import ACTIONS, BARS, JOURNAL
+from quant_assets.tables import ACTIONS, BARS, JOURNAL, PROPOSED_ACTIONS
 from resources.day import research
 from resources.workspace import Workspace
 from tests.jobs.small import (
@@ -77,7 +77,7 @@ SYMBOLS = [
 REAL: Strategy = msgspec.structs.replace(
     STRATEGY,
     universe=msgspec.structs.replace(STRATEGY.universe, size=len(SYMBOLS), lookback=6, min_price=0.1),
-    model=msgspec.structs.replace(STRATEGY.model, validation=6, min_sessions=8),
+    model=msgspec.structs.replace(STRATEGY.model, validation=6, min_sessions=8, min_ic=-1.0),  # any champion will do
     holdings=20,
 )
 
@@ -122,7 +122,7 @@ def test_the_slice_holds_what_it_should(homes):
     assert {"delisting", "dividend"} <= set(of_book(days, JOURNAL, PAPER)["kind"])
 
 
-@pytest.mark.parametrize("table", DERIVED, ids=lambda t: t.name)
+@pytest.mark.parametrize("table", [*DERIVED, PROPOSED_ACTIONS], ids=lambda t: t.name)
 def test_range_equals_its_days(homes, table: Table):
     """Every row made from real captures has the same bits by range and by day."""
     span, days = homes

@@ -122,6 +122,17 @@ def test_thin_captures_say_nothing_about_absence(play: Play) -> None:
     assert store.read(ACTIONS, as_of=None)["capture"].item() == XNYS.shift(START, 8)
 
 
+def test_a_market_that_grew_was_not_thin_before(capture: Callable[..., Any], captures: Any, tmp_path: Path) -> None:
+    """Names listed later make no thin session of the earlier ones: an absence is counted from its beginning."""
+    days = [XNYS.shift(START, i) for i in range(32)]
+    there = [[*FILL, *(["AA"] if i < 2 else []), *(["G0", "G1", "G2"] if i >= 8 else [])] for i in range(32)]
+    held = {d: capture(d, [(s, d, 10.0) for s in names]) for d, names in zip(days, there, strict=True)}
+    store = DeltaStore(tmp_path)
+    ingest(captures(held), store, None, NOW, days, XNYS, evidence=Evidence(delisted_after=30))
+    ended = store.read(ACTIONS, as_of=None)
+    assert ended.select("session", "kind", "capture").rows() == [(days[2], "delisting", days[31])]
+
+
 def test_a_declared_delisting_ends_the_listing_at_once(play: Play) -> None:
     """What is declared is not waited for: listed no more with the first capture in which it does not trade, and nothing is derived beside it."""
     row = {

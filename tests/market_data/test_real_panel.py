@@ -14,7 +14,7 @@ from quant_assets.contract import in_force
 from quant_assets.market_data import quality
 from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.market_data.ingest import ingest
-from quant_assets.tables import ACTIONS, BARS, LISTINGS, QUARANTINE, VERDICTS
+from quant_assets.tables import ACTIONS, BARS, LISTINGS, PROPOSED_ACTIONS, QUARANTINE, VERDICTS
 from resources.sources.vendor_drops import VendorDrops
 from resources.store import DeltaStore
 
@@ -189,11 +189,16 @@ def test_a_ticker_is_reused(panel: Panel, tmp_path: Path) -> None:
 
 
 def test_a_split_adjusted_a_day_early_is_booked_once(panel: Panel, tmp_path: Path) -> None:
-    """IO 1:15 shows in adj_close on 2016-02-04 and in the price on 2016-02-05: one action, ex 2016-02-05."""
+    """IO 1:15 shows in adj_close on 2016-02-04 and in the price on 2016-02-05: proposed first, then one action, ex 2016-02-05."""
     store = load(tmp_path, panel(date(2016, 2, 1), date(2016, 2, 9), ["IO", "AAPL"]))
     splits = store.read(ACTIONS, as_of=None, where={"kind": "split"})
     assert splits.select("session", "numerator", "denominator", "capture").rows() == [
-        (date(2016, 2, 5), 1, 15, date(2016, 2, 4))
+        (date(2016, 2, 5), 1, 15, date(2016, 2, 5))
+    ]
+    asked = store.read(PROPOSED_ACTIONS, as_of=None)
+    assert asked.select("session", "capture", "withdrawn").rows() == [
+        (date(2016, 2, 5), date(2016, 2, 4), False),
+        (date(2016, 2, 5), date(2016, 2, 5), True),
     ]
 
 
