@@ -23,6 +23,7 @@ from quant_assets.tables import BARS, UNIVERSE
 from resources.store import DeltaStore
 from tests.features.audited_market import CUTS, SESSIONS, UNIVERSE_NAME, market
 from tests.features.leaks import HONEST, LEAKS, caught
+from tests.features.test_audit_rare import LEAKING
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)  # when an audit is recorded; nothing is stored here
 
@@ -46,22 +47,47 @@ def leaks() -> None:
     )
 
 
+def rare() -> None:
+    """A row for each leak in one row of 173: whether cuts alone saw it, whether pairs did, and the CPU of both audits."""
+    print(
+        "\n| rare leak in | by a cut alone | by pairs | named | CPU ms, cut alone | with pairs |\n|---|---|---|---|---:|---:|"
+    )
+    for where, leaking in LEAKING.items():
+        found: list[pl.DataFrame] = []
+        spent: list[float] = []
+        for pairs in (0, 100_000):
+            start = time.process_time()
+            rows = audit(market(), leaking, UNIVERSE_NAME, CUTS, SESSIONS, now=NOW, most=1, pairs=pairs)
+            spent.append((time.process_time() - start) * 1e3)
+            found.append(rows.filter(law="truncation"))
+        said = ["passed" if f["passed"][0] else "caught" for f in found]
+        column, at, sid = found[1].select("column", "at", "sid").row(0)
+        print(
+            f"| {where} | {' | '.join(said)} | {column}, {at}, sid {sid} | {spent[0]:,.0f} | {spent[1]:,.0f} |",
+            flush=True,
+        )
+
+
 def false_alarms(
     store: Store, universe: str, cuts: Cuts, sessions: list[date], sets: list[FeatureSet], most: int
 ) -> None:
     """A row for each honest set: the laws that it broke (none), the cells compared, and the CPU. Sets of bars: their functions alone."""
-    print("| set | features | laws broken | values compared | CPU s |\n|---|---:|---|---:|---:|")
+    print("| set | features | laws broken | values compared | CPU s, cuts alone | with pairs | and the pairs |")
+    print("|---|---:|---|---:|---:|---:|---|")
     began = time.process_time()
     for feature_set in sets:
-        start = time.process_time()
+        start, alone, chance = time.process_time(), 0.0, ""
         if feature_set.frequency == DAILY:
+            audit(store, feature_set, universe, cuts, sessions, now=NOW, most=most, pairs=0)
+            alone, start = time.process_time() - start, time.process_time()
             rows = audit(store, feature_set, universe, cuts, sessions, now=NOW, most=most)
             broken, cells = rows.filter(~pl.col("passed"))["law"].to_list(), rows["cells"].sum()
+            chance = rows.filter(law="truncation")["evidence"][0].rpartition("sessions. ")[2]
         else:
             found = examine(feature_set)
             broken, cells = [f.law for f in found.findings], sum(found.cells.values())
         print(
-            f"| {feature_set.name} | {len(feature_set.features)} | {', '.join(broken) or 'none'} | {cells:,} | {time.process_time() - start:.1f} |",
+            f"| {feature_set.name} | {len(feature_set.features)} | {', '.join(broken) or 'none'} | {cells:,} | {alone:.1f} | {time.process_time() - start:.1f} | {chance} |",
             flush=True,
         )
     print(f"\n{len(sets)} sets in {time.process_time() - began:.0f} s of CPU")
@@ -80,6 +106,7 @@ def stored(home: Path) -> None:
 
 if __name__ == "__main__":
     leaks()
+    rare()
     print()
     false_alarms(market(), UNIVERSE_NAME, CUTS, SESSIONS, [*HONEST[1:], *feature_sets().values()], most=4)
     for home in sys.argv[1:]:

@@ -166,16 +166,27 @@ def evaluate(
     `members`: i, sid, as known at each session's cut. `inputs`: what the set's inputs brought, by name, with i for the
     session. Selection comes first, membership next, cross-sections last. Values that are not finite are null.
     """
-    rows = panel(feature_set, bars, actions, block)
+    selected = kerneled(feature_set, panel(feature_set, bars, actions, block), inputs or {})
+    return sectioned(feature_set, selected, members, inputs or {})
+
+
+def kerneled(feature_set: FeatureSet, rows: pl.DataFrame, inputs: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """What the kernel makes of a panel: the selected rows with i and sid, sorted by them."""
     for one in feature_set.inputs:
         if one.of_panel:
-            rows = rows.join((inputs or {})[one.name], on="i", how="left", maintain_order="left")
+            rows = rows.join(inputs[one.name], on="i", how="left", maintain_order="left")
     computed = pl.concat([feature_set.kernel(few).filter("selected") for few in _of_few(rows)])
-    selected = computed.drop("selected", "present", "series").sort("i", "sid")
+    return computed.drop("selected", "present", "series").sort("i", "sid")
+
+
+def sectioned(
+    feature_set: FeatureSet, selected: pl.DataFrame, members: pl.DataFrame, inputs: Mapping[str, pl.DataFrame]
+) -> pl.DataFrame:
+    """Columns i, sid and the features of the members among `selected`, after the cross-section; as `evaluate`."""
     of_members = selected.join(members.select("i", "sid"), on=["i", "sid"], how="semi", maintain_order="left")
     for one in feature_set.inputs:
         if not one.of_panel:
-            of_members = of_members.join((inputs or {})[one.name], on=["i", "sid"], how="left", maintain_order="left")
+            of_members = of_members.join(inputs[one.name], on=["i", "sid"], how="left", maintain_order="left")
     # a key that is flagged as sorted is summed in another order: ^ 1 keeps sessions apart and is never sorted, however many there are
     out = feature_set.cross_section(of_members.with_columns(session=pl.col("i") ^ 1))
     finite = [

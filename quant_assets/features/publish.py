@@ -8,7 +8,7 @@ import polars as pl
 
 from quant_assets.errors import ContractViolation, LookbackExceeded
 from quant_assets.features.blocks import Block, default_anchor, evaluate, quarter_start, versions
-from quant_assets.features.sets import FeatureSet
+from quant_assets.features.sets import FeatureSet, Input
 from quant_assets.market_data.adjustment import ADJUSTING
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.membership import Membership
@@ -98,7 +98,7 @@ def by_block(
         bars, actions = as_versions(store, feature_set, cuts, anchor, wanted[-1], of_session.select("sid").unique())
         block = Block(calendar.index(anchor), calendar.index(wanted[0]), calendar.index(wanted[-1]))
         values = evaluate(
-            feature_set, bars, actions, of_session, block, _inputs(store, feature_set, universe, cuts, wanted, anchor)
+            feature_set, bars, actions, of_session, block, inputs_of(store, feature_set, universe, cuts, wanted, anchor)
         ).join(located, on="i", maintain_order="left")
         named = values.with_columns(universe=pl.lit(universe), version=pl.lit(feature_set.version)).rename(
             {"cut": "known_at"}
@@ -107,25 +107,33 @@ def by_block(
     progress(len(standing), len(standing), feature_set.name)
 
 
-def _inputs(
+def inputs_of(
     store: Store, feature_set: FeatureSet, universe: str, cuts: Cuts, wanted: Sequence[date], anchor: date
 ) -> dict[str, pl.DataFrame]:
-    """What the set's inputs brought, by name, located on the calendar (`i` for the session). Raises ContractViolation where one did not bring what it declared."""
-    frames: dict[str, pl.DataFrame] = {}
-    for one in feature_set.inputs:
-        asked = cuts.calendar.between(anchor, wanted[-1]) if one.of_panel else wanted
-        key, brought = list(one.on), one.read(store, cuts, universe, asked)
-        missing = [c for c in (*key, *one.columns) if c not in brought.columns]
-        if missing or brought.select(key).is_duplicated().any():
-            raise ContractViolation(
-                f"input {one.name!r} of {feature_set.name!r} must bring {[*key, *one.columns]} once for each {' and '.join(key)}; it lacks {missing or 'nothing, and keys occur twice'}"
-            )
-        frames[one.name] = (
-            brought.select(*key, *(pl.col(c).cast(t) for c, t in one.columns.items()))
-            .join(cuts.frame(asked[0], asked[-1]).select("session", "i"), on="session")
-            .drop("session")
+    """What the set's inputs brought for `wanted`, by name; those of the panel from the anchor on."""
+    whole = cuts.calendar.between(anchor, wanted[-1])
+    return {
+        one.name: brought(store, one, universe, cuts, whole if one.of_panel else wanted) for one in feature_set.inputs
+    }
+
+
+def brought(store: Store, one: Input, universe: str, cuts: Cuts, asked: Sequence[date]) -> pl.DataFrame:
+    """What an input brings for `asked`, ascending: its key with i (position on the calendar) for the session, and its columns.
+
+    Raises ContractViolation where it did not bring what it declared.
+    """
+    key, rows = list(one.on), one.read(store, cuts, universe, asked)
+    missing = [c for c in (*key, *one.columns) if c not in rows.columns]
+    if missing or rows.select(key).is_duplicated().any():
+        raise ContractViolation(
+            f"input {one.name!r} must bring {[*key, *one.columns]} once for each {' and '.join(key)}; "
+            f"it lacks {missing or 'nothing, and keys occur twice'}"
         )
-    return frames
+    return (
+        rows.select(*key, *(pl.col(c).cast(t) for c, t in one.columns.items()))
+        .join(cuts.frame(asked[0], asked[-1]).select("session", "i"), on="session")
+        .drop("session")
+    )
 
 
 def publish(

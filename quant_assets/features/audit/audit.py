@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
+import msgspec
 import polars as pl
 
 from quant_assets.features.audit.cuts import MOST, Cut, choose
 from quant_assets.features.audit.laws import LAWS as KERNEL_LAWS
 from quant_assets.features.audit.laws import examine
-from quant_assets.features.audit.trial import AFTER, BEFORE, Compute, Finding, Trial, trial, windows
+from quant_assets.features.audit.pairs import PAIRS, Compared, compare
+from quant_assets.features.audit.trial import AFTER, BEFORE, TRUNCATION, Compute, Finding, Trial, told, trial, windows
 from quant_assets.features.audit.trial import LAWS as STORE_LAWS
 from quant_assets.features.audit.views import Remembered
 from quant_assets.features.publish import anchors, compute
@@ -20,6 +22,7 @@ from quant_assets.tables import AUDITS
 
 LAWS = (*STORE_LAWS, *KERNEL_LAWS)
 NOTHING = "nothing to audit on"
+NONE_COMPARED = Compared()
 
 
 class Standing(Frozen, frozen=True):
@@ -46,9 +49,11 @@ def audit(
     progress: Progress = quiet,
     at: Sequence[Cut] | None = None,
     most: int = MOST,
+    pairs: int = PAIRS,
     seed: int = 0,
 ) -> pl.DataFrame:
-    """Rows of AUDITS, one for each of `LAWS`: the set on at most `most` cuts in `sessions` (or those `at`), its functions on a synthetic panel.
+    """Rows of AUDITS, one for each of `LAWS`: the set on at most `most` cuts in `sessions` (or those `at`) and, where it
+    keeps the laws there, on `pairs` random pairs of name and session; its functions on a synthetic panel.
 
     `store` is only read; where several sets are audited, pass one `Remembered` so that each table is read once. Without
     sessions that have members and values nothing is proven, and no law of the store counts as passed.
@@ -72,16 +77,50 @@ def audit(
             progress=progress,
             seed=seed,
         )
+        rare = (
+            Compared()
+            if tried.findings or not tried.values
+            else _rare(held, feature_set, universe, cuts, ordered, pairs=pairs, seed=seed, progress=progress)
+        )
     else:
-        tried = Trial()
-    return verdicts(feature_set, universe, ordered, chosen, tried, now)
+        tried, rare = Trial(), Compared()
+    return verdicts(feature_set, universe, ordered, chosen, tried, now, rare)
+
+
+def _rare(
+    store: Store,
+    feature_set: FeatureSet,
+    universe: str,
+    cuts: Cuts,
+    sessions: Sequence[date],
+    *,
+    pairs: int,
+    seed: int,
+    progress: Progress,
+) -> Compared | Finding:
+    try:
+        return compare(store, feature_set, universe, cuts, sessions, pairs=pairs, seed=seed, progress=progress)
+    except Exception as error:  # noqa: BLE001  # a user's functions may raise anything; what could not be tried is not kept
+        said = f"{type(error).__name__}: {str(error)[:600]}"
+        return Finding(law=TRUNCATION, sentence=f"random pairs of name and session could not be computed alone: {said}")
 
 
 def verdicts(
-    feature_set: FeatureSet, of: str, sessions: Sequence[date], chosen: Sequence[Cut], tried: Trial, now: datetime
+    feature_set: FeatureSet,
+    of: str,
+    sessions: Sequence[date],
+    chosen: Sequence[Cut],
+    tried: Trial,
+    now: datetime,
+    rare: Compared | Finding = NONE_COMPARED,
 ) -> pl.DataFrame:
-    """Rows of AUDITS: what was tried on the members of a universe or on a venue's bars (`of`), and what the set's functions do on a synthetic panel."""
-    rows = [*_of_store(feature_set, of, sessions, chosen, tried), *_of_kernel(feature_set)]
+    """Rows of AUDITS: what was tried on the members of a universe or on a venue's bars (`of`), and what the set's
+    functions do on a synthetic panel. `rare`: what was compared beside the cuts.
+    """
+    found = _finding(rare)
+    if found is not None:
+        tried = msgspec.structs.replace(tried, findings=(*tried.findings, found))
+    rows = [*_of_store(feature_set, of, sessions, chosen, tried, rare), *_of_kernel(feature_set)]
     known = {
         "session": sessions[-1] if sessions else now.date(),
         "feature_set": feature_set.name,
@@ -198,8 +237,32 @@ def _reason(failed: pl.DataFrame) -> str:
     )
 
 
+def _finding(rare: Compared | Finding) -> Finding | None:
+    """How a pair that is not what the range makes of it breaks the law of truncation."""
+    if isinstance(rare, Finding) or rare.differs is None:
+        return rare if isinstance(rare, Finding) else None
+    d = rare.differs
+    sentence = (
+        f"{d.column or 'a row'} of session {d.at}, sid {d.sid}, is {told(d.one)} as its series ends there, and {told(d.other)} as it "
+        f"goes on: {rare.where} reads what lies after the session, or other sessions than its own. It is rare: none of the "
+        f"cuts showed it, one of the first {rare.pairs:,} random pairs of name and session did"
+    )
+    return Finding(
+        law=TRUNCATION,
+        sentence=sentence,
+        column=d.column,
+        at=str(d.at),
+        sid=d.sid if isinstance(d.sid, int) else None,
+    )
+
+
 def _of_store(
-    feature_set: FeatureSet, of: str, sessions: Sequence[date], chosen: Sequence[Cut], tried: Trial
+    feature_set: FeatureSet,
+    of: str,
+    sessions: Sequence[date],
+    chosen: Sequence[Cut],
+    tried: Trial,
+    rare: Compared | Finding,
 ) -> list[dict[str, object]]:
     broken = {f.law: f for f in tried.findings}
     if not sessions:
@@ -211,12 +274,17 @@ def _of_store(
     else:
         nothing = ""
     passed = f"{len(chosen)} cuts: {'; '.join(map(str, chosen))}. {tried.cells:,} cells of up to {tried.names} names compared to the bit, {tried.values:,} of them values, in ranges of {AFTER + 1} to {BEFORE + AFTER + 1} sessions"
+    passed += f". {rare.chance}" if isinstance(rare, Compared) and rare.pairs else ""
     passed += (
         f". Of these features there was never a value, so that nothing is proven of them: {', '.join(tried.never)}"
         if tried.never
         else ""
     )
-    return [_row(law, broken.get(law), nothing, passed, len(chosen), tried.cells) for law in STORE_LAWS]
+    cells = tried.cells + (rare.cells if isinstance(rare, Compared) else 0)
+    return [
+        _row(law, broken.get(law), nothing, passed, len(chosen), cells if law == TRUNCATION else tried.cells)
+        for law in STORE_LAWS
+    ]
 
 
 def _of_kernel(feature_set: FeatureSet) -> list[dict[str, object]]:

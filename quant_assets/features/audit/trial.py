@@ -135,11 +135,11 @@ def _told(law: str, cut: Cut, differs: Difference | str, when: str, why: str) ->
         return Finding(law=law, sentence=f"{differs} {when}: {why}. Cut: {cut}", at=str(cut.session))
     more = f" ({differs.others} more columns differ)" if differs.others else ""
     what = (
-        f"{differs.column} of session {differs.at}, sid {differs.sid}, is {_said(differs.one)}"
+        f"{differs.column} of session {differs.at}, sid {differs.sid}, is {told(differs.one)}"
         if differs.column
         else f"session {differs.at}, sid {differs.sid}, has {differs.one}"
     )
-    sentence = f"{what} as known at the cut, and {_said(differs.other)} {when}{more}: {why}. Cut: {cut}"
+    sentence = f"{what} as known at the cut, and {told(differs.other)} {when}{more}: {why}. Cut: {cut}"
     sid = differs.sid if isinstance(differs.sid, int) else None
     return Finding(
         law=law,
@@ -150,7 +150,8 @@ def _told(law: str, cut: Cut, differs: Difference | str, when: str, why: str) ->
     )  # bars are told by symbol
 
 
-def _said(value: object) -> str:
+def told(value: object) -> str:
+    """A value as a sentence tells it."""
     return "missing" if value is None else repr(value) if isinstance(value, float) else str(value)
 
 
