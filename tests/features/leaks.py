@@ -246,7 +246,10 @@ def known_move(store: Store, cuts: Cuts, universe: str, sessions: Sequence[date]
 
 def known_labels(store: Store, cuts: Cuts, universe: str, sessions: Sequence[date]) -> pl.DataFrame:
     """Honest: the label that became known last, of each name."""
-    rows = store.read(LABELS, as_of=cuts.of(max(sessions))).select("sid", "label_end", "known_at", past_return="value")
+    rows = store.read(LABELS, as_of=cuts.of(max(sessions))).sort("session")
+    # windows that a halt held open end together, and are known together: of them the last begun
+    rows = rows.unique(["sid", "label_end", "known_at"], keep="last", maintain_order=True)
+    rows = rows.select("sid", "label_end", "known_at", past_return="value")
     asked = _with_cut(cuts, spine(sessions, rows.select("sid").unique())).rename({"cut": "ts"})
     found = point_in_time(asked, [View("l", rows, ("past_return",), event="label_end")])
     return found.select("session", "sid", past_return="l_past_return")

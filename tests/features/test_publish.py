@@ -103,7 +103,7 @@ def test_an_input_that_brings_a_key_twice_is_refused() -> None:
         ("bars",),
         lambda *_: pl.DataFrame({"session": [SESSIONS[0]] * 2, "sid": [1, 1], "level_of": [1.0, 2.0]}),
     )
-    with pytest.raises(ContractViolation, match=r"'twice' of 'published' must bring .* keys occur twice"):
+    with pytest.raises(ContractViolation, match=r"'twice' must bring .* keys occur twice"):
         compute(fresh(), replace(SET, inputs=(twice,)), UNIVERSE_NAME, CUTS, SESSIONS[:1])
 
 
