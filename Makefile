@@ -55,6 +55,8 @@ golden: $(READY) ## write what the golden market must give on every machine, aft
 docs: $(READY) ## the pages that are made from the code
 	@$(BIN)/python docs/data_contracts.py > docs/data-contracts.md
 	@$(BIN)/python docs/features.py > docs/features.md
+	@$(BIN)/python docs/deployment.py > docs/deployment.md
+	@$(BIN)/python docs/deployment.py schema > resources/deployment.schema.json
 
 lock: $(READY) ## resolve the dependencies again and write requirements.lock
 	@$(LOCKED)

@@ -9,6 +9,7 @@ import typer
 from jobs.commands.actions import actions_app
 from jobs.commands.audit import audit_app
 from jobs.commands.catalogue import features_app
+from jobs.commands.check import check
 from jobs.commands.data import findings_app, planned, quarantine_app, repair
 from jobs.commands.desk import breaks_app, switch_app
 from jobs.commands.doctor import doctor
@@ -36,6 +37,7 @@ app.add_typer(storage_app, name="storage")
 app.add_typer(switch_app, name="kill-switch")
 app.add_typer(features_app, name="features")
 app.add_typer(audit_app, name="audit")
+app.command()(check)
 app.command()(repair)
 app.command("try")(trial)
 app.command()(init)

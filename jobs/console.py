@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from quant_assets.post_trade.lineage import Step as Station
     from quant_assets.signals.replay import Field, Replay
     from quant_assets.today.status import Status
+    from resources.checkup import Finding
+    from resources.reading import Fault
 
 console = Console(soft_wrap=False)
 COLOURS = {"done": "green", "empty": "yellow", "refused": "red", "due": "yellow", "waiting": "dim", "blocked": "red"}
@@ -214,6 +216,29 @@ def statuses(answers: "Sequence[Status]", session: date, *, as_json: bool) -> No
         say("Next:")
     for command in commands:
         say(f"  [bold]{escape(command)}[/]")
+
+
+def faults(found: "Sequence[tuple[Fault, str]]", file: str, *, as_json: bool) -> None:
+    """Each fault of a deployment file, with the line in which it stands."""
+    if as_json:
+        _json([fault for fault, _ in found])
+        return
+    for fault, line in found:
+        say(f"[bold]{escape(f'{file}:{fault.line}:{fault.column}')}[/] {escape(fault.path)}")
+        _indented(fault.what, 4, style="red")
+        _indented(line, 4, style="dim")
+    say(f"[bold red]{len(found)} fault{'s' if len(found) > 1 else ''}[/]: nothing runs with this file.")
+
+
+def findings(found: "Sequence[Finding]", file: str, *, as_json: bool) -> None:
+    """What a deployment's parts are found to be, and what would run when."""
+    if as_json:
+        _json(found)
+        return
+    say(f"{escape(file)}")
+    for one in found:
+        colour = "green" if one.state == "fine" else "bold red"
+        say(f"[{colour}]{one.state:8}[/] {one.what:9} [bold]{escape(one.name)}[/]  {escape(one.says)}")
 
 
 def explained(answers: "Mapping[str, pl.DataFrame]", session: date, *, as_json: bool) -> None:

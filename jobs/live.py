@@ -47,6 +47,8 @@ def due(ws: "Workspace", session: date | None) -> list[date]:
     In a historical run without `session`: just the next one. A session that is done already is run again only where it is named.
     """
     calendar, start = ws.cuts.calendar, ws.deployment.start
+    if session is not None:
+        calendar.index(session)  # raises CalendarUnknown, naming the session before a holiday
     if session is not None and ws.deployment.clock == "system" and ws.cuts.of(session) > ws.clock.now():
         raise ConfigurationError(
             f"the decision time of {session} is {ws.cuts.of(session):%Y-%m-%d %H:%M} UTC: what decides before it would not see what arrives until then"

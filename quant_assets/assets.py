@@ -62,7 +62,10 @@ def result(report: StageReport, *, key: dg.AssetKey | None = None, extra: Mappin
 
 
 def merged(reports: Sequence[StageReport]) -> StageReport:
-    """Reports of one stage, one for each book or strategy, as one: numbers add up, reasons are listed; refused where any was."""
+    """Reports of one stage, one for each book or strategy, as one: numbers add up, reasons are listed; refused where any was, empty where there is none."""
+    if not reports:
+        reason = "the deployment has no book or strategy that this is done for"
+        return StageReport(stage="", first=date.min, last=date.min, state="empty", reason=reason)
     names = sorted({k for r in reports for k in r.numbers})
     states = {r.state for r in reports}
     return StageReport(

@@ -1,14 +1,16 @@
 """The frozen records that cross stages. Frames carry the many; these carry the one."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import polars as pl
+from msgspec import Meta
 
 
 def content_id(*parts: object, length: int = 32) -> str:
@@ -37,8 +39,30 @@ class Frozen(msgspec.Struct, frozen=True):
     """A record: immutable, readable as JSON."""
 
 
+_DEVICES = "[cC][oO][nN]|[pP][rR][nN]|[aA][uU][xX]|[nN][uU][lL]|([cC][oO][mM]|[lL][pP][tT])[0-9]"  # of Windows
+SAFE_NAME = f"^(?!({_DEVICES})$)[A-Za-z0-9_][A-Za-z0-9_-]{{0,63}}$(?!\\n)"
+NAME = "a name: at most 64 of the letters A-Z and a-z, digits, _ and -, beginning with no -, and no device of Windows (CON, NUL, COM1)"
+Name = Annotated[str, Meta(pattern=SAFE_NAME, extra={"write": NAME})]
+"""What files, folders and rows may be called after."""
+
+
+def safe_name(name: str) -> str:
+    """The name itself. Raises ValueError where a file must not be called so."""
+    if not re.search(SAFE_NAME, name):
+        raise ValueError(f"{name[:80]!r} is not {NAME}")
+    return name
+
+
 class Declared(Frozen, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
-    """One kind of a thing that a deployment file declares: a class for each `kind`."""
+    """One kind of a thing that a deployment file declares: a class for each `kind`. Its fields can be read by key too, as in the file."""
+
+    def __getitem__(self, key: str) -> Any:
+        """The value of a key. Raises KeyError where it has none."""
+        if key == self.__struct_config__.tag_field:
+            return self.__struct_config__.tag
+        if key not in self.__struct_fields__:
+            raise KeyError(key)
+        return getattr(self, key)
 
 
 class FeatureSnapshot(Frozen, frozen=True):
@@ -97,18 +121,37 @@ class Capture(Frozen, frozen=True):
     files: frozenset[str] | None = None
 
 
-class Book(Frozen, frozen=True):
-    """An account that trades a strategy. Research books have no broker and can never be armed."""
+Currency = Annotated[
+    str, Meta(pattern="^[A-Z]{3}$(?!\\n)", extra={"write": "a currency by its ISO 4217 code, as in USD"})
+]
+Money = Annotated[Decimal, Meta(extra={"above": 0}, extra_json_schema={"type": ["string", "number"]})]
+"""An exact amount above zero."""
 
-    name: str
-    strategy: str
-    account: str
-    capital: Decimal
-    currency: str = "USD"
-    broker: str = "research"
-    armed: bool = False
-    max_order_notional: Decimal = Decimal(1_000_000)
-    max_orders: int = 2_000
+
+class Book(Frozen, frozen=True, forbid_unknown_fields=True):
+    """An account that trades a strategy. Research books have no broker and can never be armed.
+
+    Raises ValueError where a file could not be called after its name or its account.
+    """
+
+    name: Annotated[Name, Meta(description="What the book is called, in commands, rows and the names of pages.")]
+    strategy: Annotated[Name, Meta(description="The name of the strategy that it trades.")]
+    account: Annotated[Name, Meta(description="The account at the broker; each book has its own.")]
+    capital: Annotated[Money, Meta(description="With how much it begins, in its currency.")]
+    currency: Annotated[
+        Currency, Meta(description="In what it is kept: that of the source's prices, for nothing converts yet.")
+    ] = "USD"
+    broker: Annotated[Name, Meta(description="The venue where it trades; `research` trades nowhere.")] = "research"
+    armed: Annotated[bool, Meta(description="Whether its orders are sent.")] = False
+    max_order_notional: Annotated[Money, Meta(description="The largest order that leaves, in its currency.")] = Decimal(
+        1_000_000
+    )
+    max_orders: Annotated[int, Meta(ge=1, le=1_000_000, description="Of one session; more are refused whole.")] = 2_000
+
+    def __post_init__(self) -> None:
+        """See the class."""
+        for name in (self.name, self.strategy, self.account):
+            safe_name(name)
 
     @property
     def research(self) -> bool:

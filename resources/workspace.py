@@ -46,6 +46,22 @@ def own_deployment(home: Path) -> Path | None:
     return next((p for p in (home / "deployment.yaml", *beside) if p.exists()), None)
 
 
+def ledger_of(home: Path) -> Ledger:
+    """The operational database of a home. It needs no deployment: what stops all sending opens no more than this."""
+    from resources.ledger import SqliteLedger
+
+    home.mkdir(parents=True, exist_ok=True)
+    return SqliteLedger(home / "ledger.sqlite")
+
+
+def notifier_of(home: Path) -> Notifier:
+    """The log in a home, and the webhook of QUANT_WEBHOOK_URL where it is set."""
+    from resources.notifier import Fanout, LogNotifier, WebhookNotifier
+
+    log = LogNotifier(home / "notifications.jsonl")
+    return Fanout((log, WebhookNotifier())) if os.environ.get("QUANT_WEBHOOK_URL") else log
+
+
 class Workspace:
     """A home folder and its deployment. Adapters open when first used."""
 
@@ -123,18 +139,12 @@ class Workspace:
     @cached_property
     def ledger(self) -> Ledger:
         """The operational database."""
-        from resources.ledger import SqliteLedger
-
-        self.home.mkdir(parents=True, exist_ok=True)
-        return SqliteLedger(self.home / "ledger.sqlite")
+        return ledger_of(self.home)
 
     @cached_property
     def notifier(self) -> Notifier:
         """The log in the home folder, and the webhook of QUANT_WEBHOOK_URL where it is set."""
-        from resources.notifier import Fanout, LogNotifier, WebhookNotifier
-
-        log = LogNotifier(self.home / "notifications.jsonl")
-        return Fanout((log, WebhookNotifier())) if os.environ.get("QUANT_WEBHOOK_URL") else log
+        return notifier_of(self.home)
 
     @cached_property
     def registry(self) -> ModelRegistry:

@@ -15,7 +15,8 @@ CONFIGURATION = sorted([*ROOT.glob("*.yaml"), ROOT / ".pre-commit-config.yaml", 
 
 
 @pytest.mark.parametrize(
-    ("script", "page"), [("data_contracts.py", "data-contracts.md"), ("features.py", "features.md")]
+    ("script", "page"),
+    [("data_contracts.py", "data-contracts.md"), ("features.py", "features.md"), ("deployment.py", "deployment.md")],
 )
 def test_the_pages_made_from_the_code_are_current(script: str, page: str) -> None:
     """The data contracts and the feature sets stand in docs as the code declares them; `make docs` writes them."""

@@ -37,10 +37,10 @@ def breaks_resolve(break_id: str, by: By, reason: Reason) -> None:
 
 def _switch(*, on: bool, by: str, reason: str) -> None:
     from jobs.console import say
+    from resources.workspace import home, ledger_of, notifier_of
 
-    ws = workspace()
-    ws.ledger.set_kill_switch(on, by=by, reason=reason)
-    ws.notifier.notify("critical", f"The kill switch is {'ON' if on else 'off'}, by {by}", reason)
+    ledger_of(home()).set_kill_switch(on, by=by, reason=reason)  # whatever the deployment file says
+    notifier_of(home()).notify("critical", f"The kill switch is {'ON' if on else 'off'}, by {by}", reason)
     say("The kill switch is [bold red]ON[/]: nothing leaves." if on else "The kill switch is [bold green]off[/].")
 
 
@@ -60,7 +60,8 @@ def switch_off(by: By, reason: Reason) -> None:
 def switch_status(as_json: AsJson = False) -> None:
     """Whether it is on, and why. Exit code 20 where it is on."""
     from jobs.console import switch
+    from resources.workspace import home, ledger_of
 
-    on, reason = workspace().ledger.kill_switch()
+    on, reason = ledger_of(home()).kill_switch()
     switch(reason, on=on, as_json=as_json)
     raise typer.Exit(20 if on else 0)

@@ -8,8 +8,10 @@ the latest session that leaves the declared lookback before it. A value of the b
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from typing import Annotated
 
 import polars as pl
+from msgspec import Meta
 
 from quant_assets.contract import UTC_MICROS, in_force, known_by
 from quant_assets.errors import ConfigurationError
@@ -46,13 +48,13 @@ def on_bars(feature_set: FeatureSet, frequency: str) -> FeatureSet:
     return replace(feature_set, name=f"{feature_set.name}_{frequency}", frequency=frequency, doc=doc)
 
 
-class OnBars(Frozen, frozen=True):
+class OnBars(Frozen, frozen=True, forbid_unknown_fields=True):
     """A set on the bars of a venue, as a deployment declares it: `feature_set` by its name (alpha158_1m), the venue's `calendar`, and how many seconds after its end a bar is used."""
 
-    feature_set: str
-    venue: str
-    calendar: str = "24/7"
-    delay: int = 0
+    feature_set: Annotated[str, Meta(description="A feature set on bars, by its name.")]
+    venue: Annotated[str, Meta(min_length=1, description="Whose bars, as they stand in `intraday_bars`.")]
+    calendar: Annotated[str, Meta(description="The venue's calendar.")] = "24/7"
+    delay: Annotated[int, Meta(ge=0, le=86_400, description="Seconds after its end until a bar is used.")] = 0
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ class Input:
 
     `read` returns session, sid and `columns` (name and dtype of what it brings), from `tables`. Joined on session and
     sid they stand in the members' rows before the cross-section; `on` the session alone they stand in the panel before
-    the kernel, where the value of row i is the one known at the cut of i.
+    the kernel, where the value of row i is the one known at the cut of i. `without`: those of the tables that it does
+    without where nobody feeds them.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Input:
     tables: tuple[str, ...]
     read: Reader
     on: tuple[str, ...] = ("session", "sid")
+    without: tuple[str, ...] = ()
 
     @property
     def of_panel(self) -> bool:

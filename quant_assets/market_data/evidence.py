@@ -17,8 +17,12 @@ class Evidence(Frozen, frozen=True, forbid_unknown_fields=True):
     traded on the name. `delisted_after`: good sessions without a bar that end a name where the vendor lists nobody.
     """
 
-    min_confidence: Annotated[float, msgspec.Meta(ge=0, le=1)] = MIN_CONFIDENCE
-    delisted_after: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = DELISTED_AFTER
+    min_confidence: Annotated[
+        float, msgspec.Meta(ge=0, le=1, description="A derived action below it is only proposed.")
+    ] = MIN_CONFIDENCE
+    delisted_after: Annotated[
+        int, msgspec.Meta(ge=1, le=2_000, description="Good sessions without a bar that end a name.")
+    ] = DELISTED_AFTER
 
 
 EVIDENCE = Evidence()

@@ -19,6 +19,13 @@ COMPUTED_UNTIL = date(2030, 12, 31)
 NEW_YORK = "America/New_York"
 
 
+def codes() -> tuple[str, ...]:
+    """What `calendar` is called with: no alias is among them."""
+    import exchange_calendars as xc
+
+    return ("FX", "24/7", *xc.get_calendar_names(include_aliases=False))
+
+
 @cache
 def calendar(code: str) -> Calendar:
     """The calendar of a venue: `FX` (24/5), `24/7` (crypto), or any code of exchange_calendars (XNYS, XLON, XTKS, XMOS …), from `FIRST_YEAR` on.

@@ -1,37 +1,48 @@
 """A strategy is one declaration: what it looks at, how it thinks, when it decides, what it may do."""
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
-from quant_assets.records import Frozen, content_id
+from quant_assets.records import Frozen, Name, content_id, safe_name
+
+PERCENT = {"hint": "a fraction: 0.05 is five percent"}
+Word = Annotated[str, Meta(min_length=1)]
+Sessions = Annotated[int, Meta(ge=1, le=2520)]
 
 
-class Eligibility(Frozen, frozen=True, omit_defaults=True):
+class Eligibility(Frozen, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a name must satisfy beside price and liquidity, all as known at the cut. What is not known of a name makes it ineligible where it is asked for."""
 
-    index: tuple[str, ...] = ()  # a member of one of these indices
-    min_sessions: int = 0  # listed for so many sessions that we know of
-    min_dollar_volume: float = 0.0  # median over the rule's lookback
-    exclude_sectors: tuple[str, ...] = ()
-    sector_scheme: str = ""  # whose sectors these are (table `sectors`); "": the listing's own
+    index: Annotated[tuple[Word, ...], Meta(description="A member of one of these indices.")] = ()
+    min_sessions: Annotated[int, Meta(ge=0, le=25_200, description="Listed for so many sessions that we know of.")] = 0
+    min_dollar_volume: Annotated[float, Meta(ge=0, description="Median over the rule's lookback.")] = 0.0
+    exclude_sectors: Annotated[tuple[Word, ...], Meta(description="A member of none of these sectors.")] = ()
+    sector_scheme: Annotated[
+        str, Meta(description="Whose sectors these are (dataset `sectors`); without one, the listing's own.")
+    ] = ""
 
 
-class UniverseRule(Frozen, frozen=True):
+class UniverseRule(Frozen, frozen=True, forbid_unknown_fields=True):
     """The `size` most liquid names (median dollar volume over `lookback` sessions, raw close ≥ `min_price`), chosen at each month's first session.
 
     `eligible`: further conditions. Unset it is no part of the declaration, so a strategy without conditions keeps its hash and its decisions their ids.
     """
 
-    name: str = "liquid"
-    size: int = 500
-    lookback: int = 20
-    min_price: float = 3.0
-    eligible: Eligibility | msgspec.UnsetType = msgspec.UNSET
+    name: Annotated[Name, Meta(description="What the universe is called; strategies of one name share one rule.")] = (
+        "liquid"
+    )
+    size: Annotated[int, Meta(ge=1, le=100_000, description="How many names, the most liquid ones.")] = 500
+    lookback: Annotated[Sessions, Meta(description="Sessions over which liquidity is measured.")] = 20
+    min_price: Annotated[float, Meta(ge=0, description="The least raw close.")] = 3.0
+    eligible: Annotated[
+        Eligibility | msgspec.UnsetType, Meta(description="Further conditions, all as known at the cut.")
+    ] = msgspec.UNSET
 
 
-class ModelRule(Frozen, frozen=True):
+class ModelRule(Frozen, frozen=True, forbid_unknown_fields=True):
     """How the model is trained, validated and promoted.
 
     `validation` sessions at the end are held out behind `embargo` sessions, `min_sessions` are needed before them.
@@ -39,26 +50,34 @@ class ModelRule(Frozen, frozen=True):
     by more than `tolerance` standard errors. Unset, `min_ic` is no part of the declaration.
     """
 
-    rounds: int = 200
-    params: Mapping[str, float | int | str] = msgspec.field(
-        default_factory=lambda: {
-            "objective": "regression",
-            "num_leaves": 15,
-            "learning_rate": 0.05,
-            "min_data_in_leaf": 200,
-            "feature_fraction": 0.8,
-            "bagging_fraction": 0.8,
-            "bagging_freq": 1,
-            "lambda_l2": 10.0,
-        }
+    rounds: Annotated[int, Meta(ge=1, le=100_000, description="Trees.")] = 200
+    params: Annotated[Mapping[str, float | int | str], Meta(description="LightGBM's own, instead of the defaults.")] = (
+        msgspec.field(
+            default_factory=lambda: {
+                "objective": "regression",
+                "num_leaves": 15,
+                "learning_rate": 0.05,
+                "min_data_in_leaf": 200,
+                "feature_fraction": 0.8,
+                "bagging_fraction": 0.8,
+                "bagging_freq": 1,
+                "lambda_l2": 10.0,
+            }
+        )
     )
-    seed: int = 7
-    threads: int = 1  # a fit takes two seconds; more threads spin by the minute where cores are shared
-    validation: int = 20
-    embargo: int = 5
-    min_sessions: int = 60
-    tolerance: float = 2.0
-    min_ic: float | msgspec.UnsetType = msgspec.UNSET
+    seed: Annotated[int, Meta(ge=0, le=2_147_483_647, description="Of all that is drawn at random.")] = 7
+    # a fit takes two seconds; more threads spin by the minute where cores are shared
+    threads: Annotated[int, Meta(ge=1, le=256, description="Of a fit.")] = 1
+    validation: Annotated[Sessions, Meta(description="Sessions at the end that are held out.")] = 20
+    embargo: Annotated[int, Meta(ge=0, le=2520, description="Sessions left empty before them.")] = 5
+    min_sessions: Annotated[int, Meta(ge=1, le=25_200, description="Sessions needed before those.")] = 60
+    tolerance: Annotated[
+        float, Meta(ge=0, le=100, description="Standard errors by which a candidate may be worse.")
+    ] = 2.0
+    min_ic: Annotated[
+        Annotated[float, Meta(ge=-1, le=1)] | msgspec.UnsetType,
+        Meta(description="Above which its IC out of sample must lie; unset: 0."),
+    ] = msgspec.UNSET
 
     @property
     def floor(self) -> float:
@@ -66,16 +85,33 @@ class ModelRule(Frozen, frozen=True):
         return 0.0 if isinstance(self.min_ic, msgspec.UnsetType) else float(self.min_ic)
 
 
-class Limits(Frozen, frozen=True):
+class Limits(Frozen, frozen=True, forbid_unknown_fields=True):
     """What a decision set may ask for; anything beyond is NO_TRADE."""
 
-    max_weight: float = 0.05
-    max_gross: float = 1.0
-    min_members: int = 10
-    min_coverage: float = 0.9  # share of members with a bar and a score
-    max_psi: float = 0.5  # median population stability index of the features against training
-    max_model_age: int = 45  # sessions since the model's cut
-    min_trade: float = 0.002  # of equity; smaller differences are not traded
+    max_weight: Annotated[
+        float, Meta(gt=0, le=1, description="The most of equity in one name, as a fraction.", extra=PERCENT)
+    ] = 0.05
+    max_gross: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=10,
+            description="The most of equity in all names, as a fraction.",
+            extra={"hint": "1 is all equity"},
+        ),
+    ] = 1.0
+    min_members: Annotated[int, Meta(ge=1, le=100_000, description="The least members of the universe.")] = 10
+    min_coverage: Annotated[
+        float, Meta(ge=0, le=1, description="The least share of members with a bar and a score.", extra=PERCENT)
+    ] = 0.9
+    max_psi: Annotated[
+        float,
+        Meta(gt=0, le=100, description="Median population stability index of the features against training."),
+    ] = 0.5
+    max_model_age: Annotated[Sessions, Meta(description="Sessions since the model's cut.")] = 45
+    min_trade: Annotated[
+        float, Meta(ge=0, lt=1, description="Of equity; smaller differences are not traded.", extra=PERCENT)
+    ] = 0.002
 
 
 class NetOf(Frozen, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -86,12 +122,12 @@ class NetOf(Frozen, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
     its `exposures` (none named: all its features) and a constant. Raises ValueError for anything else.
     """
 
-    universe: str = ""
-    index: str = ""
-    symbol: str = ""
-    factors: str = ""
-    version: str = ""
-    exposures: tuple[str, ...] = ()
+    universe: Annotated[str, Meta(description="The mean of this universe's members.")] = ""
+    index: Annotated[str, Meta(description="The mean of this index's members.")] = ""
+    symbol: Annotated[str, Meta(description="This instrument's own return.")] = ""
+    factors: Annotated[str, Meta(description="A feature set; what it does not explain is left.")] = ""
+    version: Annotated[str, Meta(description="The version of the factors' set.")] = ""
+    exposures: Annotated[tuple[Word, ...], Meta(description="Which of its features; none named: all.")] = ()
 
     def __post_init__(self) -> None:
         """Exactly one of them; factors with their universe and version."""
@@ -126,12 +162,14 @@ class LabelRule(Frozen, frozen=True, kw_only=True, omit_defaults=True, forbid_un
     Raises ValueError for a rule that cannot be.
     """
 
-    horizon: int
-    kind: Literal["open_to_open", "close_to_close", "triple_barrier"] = "open_to_open"
-    net_of: NetOf | None = None
-    upper: float = 2.0
-    lower: float = 2.0
-    volatility: int = 20
+    horizon: Annotated[Sessions, Meta(description="Sessions over which the return is taken.")]
+    kind: Annotated[
+        Literal["open_to_open", "close_to_close", "triple_barrier"], Meta(description="Between which prices.")
+    ] = "open_to_open"
+    net_of: Annotated[NetOf | None, Meta(description="What the return is measured against.")] = None
+    upper: Annotated[float, Meta(ge=0, le=1000, description="Profit barrier in daily volatilities; 0: none.")] = 2.0
+    lower: Annotated[float, Meta(ge=0, le=1000, description="Loss barrier in daily volatilities; 0: none.")] = 2.0
+    volatility: Annotated[int, Meta(ge=2, le=2520, description="Sessions over which volatility is measured.")] = 20
 
     def __post_init__(self) -> None:
         """See the class."""
@@ -167,24 +205,42 @@ class LabelRule(Frozen, frozen=True, kw_only=True, omit_defaults=True, forbid_un
         return self.reach + (self.volatility if self.kind == "triple_barrier" else 0)
 
 
-class Strategy(Frozen, frozen=True):
+class Strategy(Frozen, frozen=True, forbid_unknown_fields=True):
     """`decide_minutes_before_open`: the knowledge cut of session t lies so long before the open of t+1, when its orders fill.
 
     `label`: what the model learns. Unset it is the return from open to open over `horizon`, and no part of the declaration.
+    Raises ValueError where a file could not be called after its name or its universe's.
     """
 
-    name: str
-    calendar: str = "XNYS"
-    universe: UniverseRule = UniverseRule()
-    feature_set: str = "price_volume"
-    model: ModelRule = ModelRule()
-    limits: Limits = Limits()
-    horizon: int = 5
-    holdings: int = 40
-    decide_minutes_before_open: int = 15
-    good_for_sessions: int = 3
-    version: str = "1"
-    label: LabelRule | msgspec.UnsetType = msgspec.UNSET
+    name: Annotated[Name, Meta(description="What the strategy is called, in commands and rows.")]
+    calendar: Annotated[str, Meta(description="The venue's calendar: that of the deployment.")] = "XNYS"
+    universe: Annotated[UniverseRule, Meta(description="Which names it looks at.")] = UniverseRule()
+    feature_set: Annotated[str, Meta(description="The features that its model reads.")] = "price_volume"
+    model: Annotated[ModelRule, Meta(description="How its model is trained and promoted.")] = ModelRule()
+    limits: Annotated[Limits, Meta(description="What its decisions may ask for.")] = Limits()
+    horizon: Annotated[Sessions, Meta(description="Sessions ahead that its model looks, without a label.")] = 5
+    holdings: Annotated[int, Meta(ge=1, le=100_000, description="How many names it holds.")] = 40
+    decide_minutes_before_open: Annotated[
+        int, Meta(ge=0, le=1440, description="How long before the next open it decides.")
+    ] = 15
+    good_for_sessions: Annotated[int, Meta(ge=1, le=252, description="Sessions for which an order works.")] = 3
+    version: Annotated[
+        str,
+        Meta(
+            pattern="^[A-Za-z0-9._-]{1,32}$(?!\\n)",
+            description="Yours.",
+            extra={"write": "up to 32 letters, digits, ., _ and -"},
+        ),
+    ] = "1"
+    label: Annotated[
+        LabelRule | msgspec.UnsetType,
+        Meta(description="What its model learns, instead of the return from open to open."),
+    ] = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        """See the class."""
+        safe_name(self.name)
+        safe_name(self.universe.name)
 
     @property
     def rule(self) -> LabelRule:

@@ -14,15 +14,16 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import polars as pl
+from msgspec import Meta
 
 from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
 from quant_assets.ports import Clock, Progress, quiet
-from quant_assets.records import Capture, Declared, content_id, frame_hash
+from quant_assets.records import Capture, Declared, Name, content_id, frame_hash
 from resources.sources.pages import Pages, plain
 from resources.sources.plan import Plan
 from resources.sources.retry import Pause, Retry, persist
@@ -43,15 +44,27 @@ class ExchangeFeed(Declared, frozen=True, tag="ccxt"):
     `name`: of the source; by default the exchange and the bar.
     """
 
-    exchange: str
-    symbols: tuple[str, ...]
-    first: date
-    dataset: Literal["intraday_bars", "trades"] = "intraday_bars"
-    bar: str = "1m"
-    page: int | None = None
-    api: str | None = None
-    options: dict[str, Any] | None = None
-    name: str | None = None
+    exchange: Annotated[str, Meta(min_length=1, description="ccxt's id of it.")]
+    symbols: Annotated[
+        tuple[Annotated[str, Meta(min_length=1)], ...], Meta(min_length=1, description="As ccxt writes them: BTC/USDT.")
+    ]
+    first: Annotated[date, Meta(description="The first day wanted.")]
+    dataset: Annotated[Literal["intraday_bars", "trades"], Meta(description="What to fetch.")] = "intraday_bars"
+    bar: Annotated[
+        str,
+        Meta(
+            pattern=r"^[1-9]\d{0,4}[smhd]$",
+            description="A length that divides the day.",
+            extra={"write": "a length like 1m, 15m, 1h or 1d"},
+        ),
+    ] = "1m"
+    page: Annotated[
+        Annotated[int, Meta(ge=1, le=100_000)] | None,
+        Meta(description="Rows asked at once; by default what ccxt knows of the exchange."),
+    ] = None
+    api: Annotated[str | None, Meta(description="Another address under which the exchange is reached.")] = None
+    options: Annotated[dict[str, Any] | None, Meta(description="ccxt's own.")] = None
+    name: Annotated[Name | None, Meta(description="What the feed is called.")] = None
 
     @property
     def what(self) -> str:

@@ -19,15 +19,16 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 import polars as pl
+from msgspec import Meta
 
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.ports import NOTHING
-from quant_assets.records import Capture, Declared, Frozen, content_id, frame_hash
+from quant_assets.records import Capture, Currency, Declared, Frozen, content_id, frame_hash
 from resources.sources.arrival import last_known
 from resources.sources.large import ByLabel, digested
 from resources.sources.pairing import paired
@@ -35,7 +36,7 @@ from resources.sources.reading.moments import days
 from resources.sources.reading.opening import BROKEN, found_by, is_parquet, stem
 from resources.sources.reading.sheets import Dialect, batches, columns_of, slices
 from resources.sources.reading.splitting import PLACE, said
-from resources.sources.reading.written import FILE, Column, zone
+from resources.sources.reading.written import FILE, Character, Column, zone
 from resources.sources.rows import FIELDS, LISTINGS, judged, parted, remarks, typed
 from resources.sources.seen import Seen
 
@@ -62,16 +63,28 @@ class ColumnMapping(Frozen, frozen=True, forbid_unknown_fields=True):
 
 
 class PriceFile(Declared, frozen=True, kw_only=True, tag="files"):
-    """Such files, as they are declared: see `Files`."""
+    """Files of daily prices under a mapping of their columns: see `Files`."""
 
-    prices: str
-    mapping: ColumnMapping = ColumnMapping()
-    known_at: str = "close+1h"
-    listings: str | None = None
-    tz: str | None = None
-    decimal: Literal[".", ","] | None = None
-    delimiter: str | None = None
-    encoding: str = "utf-8"
+    prices: Annotated[str, Meta(min_length=1, description="The file: Parquet or CSV.")]
+    mapping: Annotated[ColumnMapping, Meta(description="Under which column of the file each field stands.")] = (
+        ColumnMapping()
+    )
+    known_at: Annotated[
+        str,
+        Meta(
+            pattern=r"^(label\+[1-9]\d*d@([01]\d|2[0-3]):[0-5]\d|close\+\d+[hm])$",
+            description="When a row could first be known.",
+            extra={"write": "a rule like label+1d@13:00 (UTC) or close+1h"},
+        ),
+    ] = "close+1h"
+    listings: Annotated[
+        str | None, Meta(description="A Parquet file of listings: symbol, name, sector, first_capture, last_capture.")
+    ] = None
+    tz: Annotated[str | None, Meta(description="On whose clock days and times are written: an IANA name.")] = None
+    decimal: Annotated[Literal[".", ","] | None, Meta(description="What stands before a number's fraction.")] = None
+    delimiter: Annotated[Character | None, Meta(description="Between the fields of a text.")] = None
+    encoding: Annotated[str, Meta(min_length=1, description="How a text is written.")] = "utf-8"
+    currency: Annotated[Currency, Meta(description="In what its prices are.")] = "USD"
 
 
 class Files:

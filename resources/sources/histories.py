@@ -10,13 +10,15 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
+from typing import Annotated
 
 import polars as pl
+from msgspec import Meta
 
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.ports import NOTHING
-from quant_assets.records import Capture, Declared, frame_hash
+from quant_assets.records import Capture, Currency, Declared, Name, frame_hash
 from resources.sources.arrival import last_known
 from resources.sources.layouts.daily import DAILY
 from resources.sources.reading.opening import found_by
@@ -26,12 +28,20 @@ _RULE = re.compile(r"close\+(\d+)([hm])")
 
 
 class HistoryFiles(Declared, frozen=True, kw_only=True, tag="histories"):
-    """Such files, as they are declared: a path or a glob, and the layout of their vendor."""
+    """Histories of daily bars, in the layout of their vendor."""
 
-    layout: str
-    files: str
-    known_at: str = "close+1h"
-    name: str | None = None
+    layout: Annotated[str, Meta(description="How the vendor lays its files out.")]
+    files: Annotated[str, Meta(min_length=1, description="A path or a glob.")]
+    known_at: Annotated[
+        str,
+        Meta(
+            pattern=r"^close\+\d+[hm]$",
+            description="When a row could first be known.",
+            extra={"write": "a rule like close+1h or close+30m"},
+        ),
+    ] = "close+1h"
+    name: Annotated[Name | None, Meta(description="What the source is called; by default the layout.")] = None
+    currency: Annotated[Currency, Meta(description="In what its prices are.")] = "USD"
 
 
 class Histories:

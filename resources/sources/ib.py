@@ -12,15 +12,16 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
+from msgspec import Meta
 
 from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.ports import Clock, Progress, quiet
-from quant_assets.records import Capture, Declared, content_id, frame_hash
+from quant_assets.records import Capture, Currency, Declared, Name, content_id, frame_hash
 from resources.sources.pages import Pages, plain
 from resources.sources.plan import Plan
 from resources.sources.retry import Pause, Retry
@@ -50,20 +51,26 @@ class IbFeed(Declared, frozen=True, tag="ib"):
     `port`: 7497 and 7496 are TWS's for paper and live, 4002 and 4001 the Gateway's. `name`: of the source.
     """
 
-    symbols: tuple[str, ...]
-    first: date
-    dataset: Literal["bars", "intraday_bars"] = "bars"
-    bar: str = "1m"
-    host: str = "127.0.0.1"
-    port: int = 7497
-    client_id: int = 17
-    exchange: str = "SMART"
-    currency: str = "USD"
-    extended: bool = False
-    adjusted: bool = True
-    volume_unit: int = 1
-    timeout: float = 60.0
-    name: str | None = None
+    symbols: Annotated[
+        tuple[Annotated[str, Meta(min_length=1)], ...], Meta(min_length=1, description="As IB writes them: BRK B.")
+    ]
+    first: Annotated[date, Meta(description="The first session wanted.")]
+    dataset: Annotated[Literal["bars", "intraday_bars"], Meta(description="What to fetch.")] = "bars"
+    bar: Annotated[Literal["1m", "2m", "5m", "15m", "30m", "1h"], Meta(description="The length of intraday bars.")] = (
+        "1m"
+    )
+    host: Annotated[str, Meta(min_length=1, description="Where TWS or the Gateway runs.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65_535, description="7497, 7496: TWS, paper and live; 4002, 4001: Gateway.")] = (
+        7497
+    )
+    client_id: Annotated[int, Meta(ge=0, le=2_147_483_647, description="No other client of it may have it.")] = 17
+    exchange: Annotated[str, Meta(min_length=1, description="Where IB routes to.")] = "SMART"
+    currency: Annotated[Currency, Meta(description="In what the instruments trade.")] = "USD"
+    extended: Annotated[bool, Meta(description="Intraday bars outside of regular hours too.")] = False
+    adjusted: Annotated[bool, Meta(description="Adjusted closes too; without, there are no actions.")] = True
+    volume_unit: Annotated[int, Meta(ge=1, le=100_000, description="Shares in one unit of volume.")] = 1
+    timeout: Annotated[float, Meta(gt=0, le=3600, description="Seconds for one answer.")] = 60.0
+    name: Annotated[Name | None, Meta(description="What the source is called.")] = None
 
 
 class InteractiveBrokers:

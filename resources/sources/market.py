@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from hashlib import sha256
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from quant_assets.errors import ConfigurationError
@@ -26,6 +28,7 @@ from quant_assets.records import Declared
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+Rate = Annotated[float, Meta(ge=0, le=50)]
 
 WARM_UP = 25  # sessions generated ahead of the first, so that surges have a past
 HORIZON = 5
@@ -55,26 +58,33 @@ class Simulated(Declared, frozen=True, kw_only=True, tag="simulated"):
     A rate above zero means at least one where there is room for it; zero switches the thing off.
     """
 
-    first: date
-    last: date
-    seed: int = 7
-    names: int = 300
-    signal: float = 0.0
-    splits: float = 0.08
-    payers: float = 0.5  # share of names with a quarterly dividend
-    delistings: float = 0.04
-    listings: float = 0.04
-    symbol_changes: float = 0.03
-    reuses: float = 0.5  # share of the dead symbols that a new company takes
-    halts: float = 0.05
-    restatements: float = 2e-4
-    duplicates: float = 2e-4
-    conflicts: float = 1e-4
-    malformed: float = 2e-4
-    late: float = 0.01
-    missing: float = 0.006
-    thin: float = 0.006
-    declares_actions: bool = True  # otherwise adj_close tells, as in the vendor's drops
+    first: Annotated[date, Meta(description="The first session of the market.")]
+    last: Annotated[date, Meta(description="The last session of the market.")]
+    seed: Annotated[int, Meta(ge=0, le=2_147_483_647, description="Another seed is another market.")] = 7
+    names: Annotated[int, Meta(ge=1, le=8_000, description="Companies at the beginning.")] = 300
+    signal: Annotated[float, Meta(ge=-1, le=1, description="Mean rank correlation of the planted signal.")] = 0.0
+    splits: Annotated[Rate, Meta(description="Per name and year.")] = 0.08
+    payers: Annotated[float, Meta(ge=0, le=1, description="Share of names with a quarterly dividend.")] = 0.5
+    delistings: Annotated[Rate, Meta(description="Per name and year.")] = 0.04
+    listings: Annotated[Rate, Meta(description="Per name and year.")] = 0.04
+    symbol_changes: Annotated[Rate, Meta(description="Per name and year.")] = 0.03
+    reuses: Annotated[float, Meta(ge=0, le=1, description="Share of dead symbols that a new company takes.")] = 0.5
+    halts: Annotated[Rate, Meta(description="Per name and year.")] = 0.05
+    restatements: Annotated[float, Meta(ge=0, le=1, description="Of rows.")] = 2e-4
+    duplicates: Annotated[float, Meta(ge=0, le=1, description="Of rows.")] = 2e-4
+    conflicts: Annotated[float, Meta(ge=0, le=1, description="Of rows.")] = 1e-4
+    malformed: Annotated[float, Meta(ge=0, le=1, description="Of rows.")] = 2e-4
+    late: Annotated[float, Meta(ge=0, le=1, description="Of captures.")] = 0.01
+    missing: Annotated[float, Meta(ge=0, le=1, description="Of captures.")] = 0.006
+    thin: Annotated[float, Meta(ge=0, le=1, description="Of captures.")] = 0.006
+    declares_actions: Annotated[
+        bool, Meta(description="Otherwise adj_close tells of them, as in the vendor's drops.")
+    ] = True
+
+    @property
+    def currency(self) -> str:
+        """In what its prices are."""
+        return "USD"
 
 
 class Market(Simulated, frozen=True, kw_only=True):

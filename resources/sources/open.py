@@ -9,14 +9,15 @@ import msgspec
 from quant_assets.errors import ConfigurationError
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.ports import Clock, MarketDataSource
-from resources.sources.exchange import ExchangeFeed
-from resources.sources.files import PriceFile
-from resources.sources.histories import HistoryFiles
-from resources.sources.ib import IbFeed
-from resources.sources.market import Simulated
+from resources.sources.exchange import Exchange, ExchangeFeed
+from resources.sources.files import Files, PriceFile
+from resources.sources.histories import Histories, HistoryFiles
+from resources.sources.ib import IbFeed, InteractiveBrokers
+from resources.sources.market import Market, Simulated
 from resources.sources.seen import Seen
-from resources.sources.tabular import Feed
-from resources.sources.vendor_drops import Drops
+from resources.sources.simulated import SimulatedMarket
+from resources.sources.tabular import Feed, Tabular
+from resources.sources.vendor_drops import Drops, VendorDrops
 
 Source = Simulated | Drops | PriceFile | HistoryFiles | IbFeed
 """Where daily bars come from."""
@@ -47,37 +48,22 @@ def open_source(
     opened: MarketDataSource
     match declared(what) if isinstance(what, Mapping) else what:
         case Simulated() as of:
-            from resources.sources.market import Market
-            from resources.sources.simulated import SimulatedMarket
-
             opened = SimulatedMarket(Market(**msgspec.structs.asdict(of), calendar=calendar))
         case Drops() as of:
-            from resources.sources.vendor_drops import VendorDrops
-
             opened = VendorDrops(_path(of.folder), seen)
         case PriceFile() as of:
-            from resources.sources.files import Files
-
             listings = _path(of.listings) if of.listings else None
             opened = Files(
                 _path(of.prices), of.mapping, calendar, known_at=of.known_at, listings=listings, tz=of.tz, decimal=of.decimal,
                 delimiter=of.delimiter, encoding=of.encoding, seen=seen,
             )  # fmt: skip
         case HistoryFiles() as of:
-            from resources.sources.histories import Histories
-
             opened = Histories(of.layout, of.files, calendar, known_at=of.known_at, name=of.name)
         case Feed() as of:
-            from resources.sources.tabular import Tabular
-
             opened = Tabular(of, seen)
         case ExchangeFeed() as of:
-            from resources.sources.exchange import Exchange
-
             opened = Exchange(of, cache, clock)
         case IbFeed() as of:
-            from resources.sources.ib import InteractiveBrokers
-
             opened = InteractiveBrokers(of, calendar, cache, clock)
     return opened
 

@@ -17,22 +17,23 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
+from msgspec import Meta
 
 from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import CaptureUnreadable, ConfigurationError, ContractViolation
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.observations import OPTIONAL, typed
 from quant_assets.ports import NOTHING
-from quant_assets.records import Capture, Declared, content_id, frame_hash
+from quant_assets.records import Capture, Declared, Name, content_id, frame_hash
 from resources.sources.large import ROWS
 from resources.sources.layouts import LAYOUTS
 from resources.sources.layouts.columns import Shape, Wide, check, shaped
 from resources.sources.reading.opening import BROKEN, found_by, is_parquet
 from resources.sources.reading.sheets import Dialect, sheet
-from resources.sources.reading.written import Column, zone
+from resources.sources.reading.written import Character, Column, zone
 from resources.sources.rows import MALFORMED, PRICES
 from resources.sources.seen import Digests, Seen
 
@@ -49,19 +50,35 @@ class Feed(Declared, frozen=True, tag="tabular"):
     declare none of their own. `delimiter`, `encoding`: of text, where its header does not show the one and it is not UTF-8.
     """
 
-    dataset: str
-    files: str
-    mapping: Mapping[str, str | Column] | None = None
-    wide: Wide | None = None
-    layout: str | None = None
-    constants: Mapping[str, Any] = {}
-    known_at: str | None = None
-    day: str | None = None
-    name: str | None = None
-    tz: str | None = None
-    decimal: Literal[".", ","] | None = None
-    delimiter: str | None = None
-    encoding: str = "utf-8"
+    dataset: Annotated[str, Meta(description="Of which dataset its rows are.")]
+    files: Annotated[str, Meta(min_length=1, description="A path or a glob.")]
+    mapping: Annotated[Mapping[str, str | Column] | None, Meta(description="The file's column by the dataset's.")] = (
+        None
+    )
+    wide: Annotated[Wide | None, Meta(description="Where each column that no mapping names is a thing.")] = None
+    layout: Annotated[str | None, Meta(description="A shape that no mapping can express, instead of one.")] = None
+    constants: Annotated[Mapping[str, Any], Meta(description="What holds for every row.")] = {}
+    known_at: Annotated[
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^(event|label)\+\d+[dhm](@([01]\d|2[0-3]):[0-5]\d)?$",
+                extra={"write": "a rule like event+1d, event+90m, event+1d@13:00 or label+1d@13:00 (UTC)"},
+            ),
+        ]
+        | None,
+        Meta(description="When a row could first be known, where no column tells."),
+    ] = None
+    day: Annotated[
+        str | None, Meta(description="The day in a file's name: a pattern with groups for year, month, day.")
+    ] = None
+    name: Annotated[Name | None, Meta(description="Tells feeds of one dataset apart.")] = None
+    tz: Annotated[str | None, Meta(description="Of columns that declare none: an IANA name.")] = None
+    decimal: Annotated[
+        Literal[".", ","] | None, Meta(description="Of columns that declare none: before a fraction.")
+    ] = None
+    delimiter: Annotated[Character | None, Meta(description="Between the fields of a text.")] = None
+    encoding: Annotated[str, Meta(min_length=1, description="How a text is written.")] = "utf-8"
 
 
 class Tabular:

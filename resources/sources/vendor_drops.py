@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from io import BytesIO, StringIO
 from pathlib import Path
+from typing import Annotated
 
 import polars as pl
+from msgspec import Meta
 
 from quant_assets.errors import CaptureUnreadable, ContractViolation
 from quant_assets.market_data.datasets import dataset
@@ -41,9 +43,14 @@ REPORTS_HEADER = f"symbol,end_date,amend,period_focus,fiscal_year,doc_type,{NUMB
 
 
 class Drops(Declared, frozen=True, kw_only=True, tag="vendor_drops"):
-    """Such a folder, as it is declared."""
+    """A folder of daily drops `YYYYMMDD.tar.gz`."""
 
-    folder: str
+    folder: Annotated[str, Meta(min_length=1, description="Where the drops lie, YYYYMMDD.tar.gz each.")]
+
+    @property
+    def currency(self) -> str:
+        """In what its prices are."""
+        return "USD"
 
 
 class VendorDrops:

@@ -83,7 +83,7 @@ def test_a_feed_of_nothing_declared_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "deployment.yaml"
     for feed, why in (
         ({"kind": "tabular", "files": "a.csv"}, "dataset"),
-        ({"kind": "tabular", "files": "a.csv", "dataset": "moods"}, "no dataset is named 'moods'"),
+        ({"kind": "tabular", "files": "a.csv", "dataset": "moods"}, "no dataset is named so"),
     ):
         written = msgspec.to_builtins(deployment(), builtin_types=(date,))
         path.write_bytes(msgspec.yaml.encode({**written, "feeds": [feed]}))

@@ -345,7 +345,6 @@ def test_drift_names_both_sides(tmp_path: Path) -> None:
         ({**RATES, "layout": "spells"}, "a mapping, or a layout"),
         ({"dataset": "fx_rates", "known_at": "event+1d"}, "a mapping, or a layout"),
         ({"dataset": "fx_rates", "layout": "csv", "known_at": "event+1d"}, "no layout is named 'csv'"),
-        ({**RATES, "known_at": "close+1h"}, "neither like event"),
         ({**RATES, "known_at": "event+1h@13:00"}, "counts in days"),
         ({**RATES, "known_at": None}, "by a rule or by a column"),
         ({**RATES, "mapping": {**MAPPING, "known_at": "seen"}}, "by a rule or by a column"),

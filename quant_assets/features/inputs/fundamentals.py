@@ -182,4 +182,5 @@ FUNDAMENTALS = Input(
     columns=dict.fromkeys(COLUMNS, pl.Float64),
     tables=("filings", "listings", "actions", "universe"),
     read=fundamentals,
+    without=("filings",),
 )

@@ -41,7 +41,11 @@ def classified(scheme: str) -> Input:
         return told.select("session", "sid", sector=pl.when(speaks).then("scheme_sector").otherwise("listing_sector"))
 
     return Input(
-        name=f"sector_{scheme}", columns={"sector": pl.String}, tables=("universe", "listings", "sectors"), read=read
+        name=f"sector_{scheme}",
+        columns={"sector": pl.String},
+        tables=("universe", "listings", "sectors"),
+        read=read,
+        without=("sectors",),
     )
 
 

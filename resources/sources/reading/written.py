@@ -8,13 +8,16 @@ close: {column: Schluss, decimal: ","}
 
 import re
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 from zoneinfo import ZoneInfo
+
+from msgspec import Meta
 
 from quant_assets.errors import ConfigurationError
 from quant_assets.records import Frozen
 
 Unit = Literal["s", "ms", "us", "ns", "d", "excel"]
+Character = Annotated[str, Meta(min_length=1, max_length=1, extra={"write": "one character"})]
 FILE = "{file}"  # in the place of a column: the file's name, without what follows its first dot
 
 

@@ -1,0 +1,111 @@
+"""Prints docs/deployment.md, or with `schema` the JSON Schema, from the types that declare a deployment. `make docs` writes both; a test holds them current."""
+
+import sys
+from decimal import Decimal
+
+import msgspec
+import msgspec.inspect as mi
+
+from resources.deployment import Deployment, schema
+from resources.scalars import wanted_of
+
+HEAD = """\
+# The deployment file
+
+Made from the types that declare its parts by `make docs`; do not edit.
+
+What runs in a home is one file, `$QUANT_HOME/deployment.yaml` (or the one that `QUANT_DEPLOYMENT` names). It is a contract: a
+key, value or name that is unknown, stands twice or cannot be is refused when it is loaded, every fault at once, with its
+line, what was meant and what is allowed. `quant check FILE` does the same, and then opens each source and broker for reading
+and says what would run when; it writes nothing.
+
+It is YAML as version 1.2 has it: `true` and `false` alone are booleans (`NO` and `on` are text), days are written
+2025-06-02, `007` stays text where text is wanted, and tags and merge keys are not read. `quant check --schema` prints the
+JSON Schema of the file: an editor whose YAML support reads `# yaml-language-server: $schema=deployment.schema.json` in its
+first line completes keys and shows what they mean.
+
+An account belongs to one book: positions of two on one account could not be told apart. A book's currency is that of the source's
+prices, for nothing converts yet. A strategy has the deployment's calendar, and its feature set must be fed: each dataset
+that it reads has a feed. Secrets never stand in the file.
+"""
+
+
+def bare(kind: mi.Type) -> tuple[mi.Type, dict[str, object], str]:
+    """The type without what is said about it, and that: extra, description."""
+    extra: dict[str, object] = {}
+    said = ""
+    while isinstance(kind, mi.Metadata):
+        said = said or str((kind.extra_json_schema or {}).get("description", ""))
+        extra = {**(kind.extra or {}), **extra}
+        kind = kind.type
+    return kind, extra, said
+
+
+def must_be(kind: mi.Type) -> str:
+    """What a value has to be, in words."""
+    inner, extra, _ = bare(kind)
+    match inner:
+        case mi.StructType():
+            said = f"[{inner.cls.__name__}](#{inner.cls.__name__.lower()})"
+        case mi.UnionType():
+            said = ", or ".join(must_be(t) for t in inner.types if not isinstance(t, mi.NoneType))
+        case mi.VarTupleType():
+            said = f"a list of: {must_be(inner.item_type)}"
+        case mi.DictType():
+            said = f"keys, each with {must_be(inner.value_type)}"
+        case mi.LiteralType():
+            said = " or ".join(f"`{v}`" for v in inner.values)
+        case mi.AnyType():
+            said = "a value"
+        case _:
+            said = wanted_of(inner, extra).removeprefix("must be ")
+    return said
+
+
+def default(one: mi.Field) -> str:
+    """What holds where the key is not there."""
+    if one.required:
+        return "needed"
+    value = one.default if one.default is not msgspec.NODEFAULT else one.default_factory
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value}`" if isinstance(value, str | int | float | Decimal) and value != "" else ""
+
+
+def sections(root: mi.Type) -> list[mi.StructType]:
+    """Every type of the file, each once, the file's own first."""
+    found: dict[type, mi.StructType] = {}
+    below = [root]
+    while below:
+        kind, _, _ = bare(below.pop(0))
+        if isinstance(kind, mi.StructType) and kind.cls not in found:
+            found[kind.cls] = kind
+            below += [f.type for f in kind.fields]
+        elif isinstance(kind, mi.UnionType):
+            below += kind.types
+        elif isinstance(kind, mi.VarTupleType):
+            below.append(kind.item_type)
+        elif isinstance(kind, mi.DictType):
+            below.append(kind.value_type)
+    return list(found.values())
+
+
+def section(one: mi.StructType) -> str:
+    """The keys of one part."""
+    kind = f"`{one.tag_field}: {one.tag}`. " if one.tag_field else ""
+    doc = kind + " ".join((one.cls.__doc__ or "").split("\n\n")[0].split())
+    rows = [
+        f"| `{f.encode_name}` | {must_be(f.type)} | {default(f)} | {bare(f.type)[2]} |".replace("\n", " ")
+        for f in one.fields
+    ]
+    head = ["| key | must be | by default | meaning |", "|---|---|---|---|"]
+    return "\n".join([f"## {one.cls.__name__}", "", doc, "", *head, *rows, ""])
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join([HEAD, *map(section, sections(mi.type_info(Deployment)))])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema() if "schema" in sys.argv[1:] else page())

@@ -1,0 +1,60 @@
+"""`quant check`: a deployment file read whole, its parts tried on for reading alone."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobs.commands.options import AsJson
+
+if TYPE_CHECKING:
+    from resources.reading import Reading
+
+
+def check(
+    file: Annotated[
+        Path | None, typer.Argument(help="By default the deployment that other commands would take.")
+    ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Only print the JSON Schema of the file, for an editor.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say every fault of a deployment file, or else open each source and broker for reading and say what would run when. It writes nothing.
+
+    Exit codes: 0 all is fine, 1 there are faults.
+    """
+    from quant_assets.errors import ConfigurationError
+    from resources import deployment as file_of
+    from resources.workspace import home, own_deployment
+
+    if schema:
+        typer.echo(file_of.schema(), nl=False)
+        raise typer.Exit
+    named = os.environ.get("QUANT_DEPLOYMENT")
+    path = file or (Path(named) if named else own_deployment(home()) or file_of.DEFAULT)
+    found, deployment = file_of.examine(path)
+    if deployment is None:
+        _faults(path, found, as_json=as_json)
+        raise typer.Exit(1)
+    from datetime import UTC, datetime
+
+    from jobs.console import findings
+    from resources.checkup import checkup
+    from resources.workspace import Workspace
+
+    told = list(checkup(Workspace(home(), deployment), datetime.now(UTC)))
+    findings(told, str(path), as_json=as_json)
+    if refused := [f for f in told if f.state == "refused"]:
+        raise ConfigurationError(
+            f"{len(refused)} of {len(told)} things in {path} cannot be used as they are: {', '.join(f'{f.what} {f.name}' for f in refused)}"
+        )
+
+
+def _faults(path: Path, found: "Reading", *, as_json: bool) -> None:
+    from jobs.console import faults
+    from resources.excerpts import excerpt
+
+    text = path.read_text(encoding="utf-8-sig")
+    faults([(f, excerpt(text, found, f)) for f in found.faults], str(path), as_json=as_json)
