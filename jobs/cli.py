@@ -143,7 +143,14 @@ def report(book: str = "paper", session: Day = None, first: From = None, last: T
         else:
             begin, end = ws.booked(found)
             page = range_report(
-                ws.store, found, first or begin, last or end, folder=ws.reports, notice=ws.notice, breaks=breaks
+                ws.store,
+                found,
+                first or begin,
+                last or end,
+                folder=ws.reports,
+                notice=ws.notice,
+                breaks=breaks,
+                per_year=ws.cuts.calendar.sessions_per_year,
             )
     say(str(page))
 

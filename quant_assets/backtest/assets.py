@@ -48,12 +48,20 @@ def build(sessions: dg.PartitionsDefinition[str], reports: Path, notice: str) ->
         context: dg.AssetExecutionContext,
         store: dg.ResourceParam[Store],
         ledger: dg.ResourceParam[Ledger],
+        cuts: dg.ResourceParam[Cuts],
         research_books: dg.ResourceParam[Sequence[Book]],
     ) -> dg.MaterializeResult[Any]:
-        days = sessions_of(context)
+        days, year = sessions_of(context), cuts.calendar.sessions_per_year
         pages = {
             b.name: range_report(
-                store, b, days[0], days[-1], folder=reports, notice=notice, breaks=ledger.breaks(b.name)
+                store,
+                b,
+                days[0],
+                days[-1],
+                folder=reports,
+                notice=notice,
+                breaks=ledger.breaks(b.name),
+                per_year=year,
             )
             for b in research_books
         }

@@ -45,9 +45,19 @@ def session_report(store: Store, breaks: Breaks, book: Book, session: date, *, f
 
 
 def range_report(
-    store: Store, book: Book, first: date, last: date, *, folder: Path, notice: str = "", breaks: Breaks = ()
+    store: Store,
+    book: Book,
+    first: date,
+    last: date,
+    *,
+    folder: Path,
+    notice: str = "",
+    breaks: Breaks = (),
+    per_year: float | None = None,
 ) -> Path:
-    """Write the report of [first, last], with plots, to `folder` and return its path. Labels are those known at the last cut."""
+    """Write the report of [first, last], with plots, to `folder` and return its path. Labels are those known at the last
+    cut; `per_year`: the sessions that the book's calendar has a year (see `performance`).
+    """
     from quant_assets.post_trade import charts
 
     facts = sections.read(store, book, first, last)
@@ -58,7 +68,7 @@ def range_report(
     page = _common(facts, breaks, notice) | {
         "first": first,
         "last": last,
-        "figures": performance(facts.nav, facts.costs),
+        "figures": performance(facts.nav, facts.costs, per_year),
         "months": _months(line),
         "days": [
             d | {"page": name if (folder / (name := page_name(book, d["session"]))).exists() else ""} for d in days
