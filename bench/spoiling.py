@@ -1,52 +1,38 @@
-"""Real clean series, and the errors that vendors make put into them by their mechanism; what was touched is known because the clean series is kept.
+"""The errors that vendors make, put by their mechanism into real clean series; what was touched is known because the
+clean series is kept.
 
-A clean series is a real total-return path (adjusted closes of large names, raw closes of small ones without actions) with payments,
-gains and splits laid on it by the vendor's own convention, on a tick, over a window, by the day, the week or the quarter of an hour. An error
-is made where it arises: in days, from which weeks are then made, so that a week may be wrong in its high alone.
+An error is made where it arises: in days, from which weeks are then made, so that a week may be wrong in its high
+alone.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-PRICES = ("open", "high", "low", "close")
-SERIES = (*PRICES, "adj_close")
-COLUMNS = (*SERIES, "volume", "dividend", "split", "capital_gains")
-SMALL_NAMES = 240  # of the panel, beside the large ones
-LONGEST = 660  # rows of a window: what people download
-BARS_A_DAY = 26  # quarters of an hour in a session of six and a half hours
-
-Column = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Bars:
-    """One name by the day: `session` in days since 1970, and a column of floats for each of `COLUMNS`."""
-
-    session: NDArray[np.int64]
-    columns: dict[str, Column]
-
-    def __getitem__(self, column: str) -> Column:
-        return self.columns[column]
-
-    def changed(self, **columns: Column) -> "Bars":
-        """The same with these columns instead."""
-        return Bars(self.session, self.columns | columns)
-
-    @property
-    def height(self) -> int:
-        """How many rows there are."""
-        return len(self.session)
+from bench.clean_series import (
+    COLUMNS,
+    LONGEST,
+    PRICES,
+    SERIES,
+    Bars,
+    Column,
+    clean,
+    framed,
+    readjusted,
+    resampled,
+    steps,
+)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A spoilt series (or a clean one, of the kind `clean`) beside what it should be, as frames with one symbol; the answer is null where it cannot be known."""
+    """A spoilt series (or a clean one, of the kind `clean`) beside what it should be, as frames with one symbol; the
+    answer is null where it cannot be known.
+    """
 
     name: str
     kind: str
@@ -54,183 +40,6 @@ class Case:
     bars: pl.DataFrame
     answer: pl.DataFrame
 
-
-def paths(shared: Path) -> dict[str, Bars]:
-    """Real total-return paths by name, without payments: bars whose close is the adjusted close."""
-    frames = [
-        pl.read_csv(file, infer_schema=False, null_values="null").select(
-            symbol=pl.lit(file.name.removesuffix(".csv.gz")), session=pl.col("Date").str.to_date(),
-            open="Open", high="High", low="Low", close="Close", adj_close="Adj Close", volume="Volume",
-        ).with_columns(pl.col(*PRICES, "adj_close", "volume").cast(pl.Float64))
-        for file in sorted((shared / "stocknet").glob("*.csv.gz"))
-    ]  # fmt: skip
-    panel = pl.read_parquet(shared / "pystock" / "prices_20150323_20160630.parquet")
-    acted = pl.read_parquet(shared / "pystock" / "derived_adjustment_factors_to_20160630.parquet")["symbol"].unique()
-    quiet = panel.filter(~pl.col("symbol").is_in(acted.implode())).sort("symbol", "date", "captured_on")
-    quiet = quiet.unique(["symbol", "date"], keep="last", maintain_order=True).filter(pl.len().over("symbol") >= 300)
-    some = quiet["symbol"].unique().sort().gather_every(max(1, quiet["symbol"].n_unique() // SMALL_NAMES))
-    small = quiet.filter(pl.col("symbol").is_in(some.implode())).select(
-        pl.col("symbol") + ".small", pl.col("date").alias("session"), *PRICES, pl.col("close").alias("adj_close"), pl.col("volume").cast(pl.Float64)
-    )  # fmt: skip
-    whole = pl.concat([*frames, small]).filter(
-        pl.all_horizontal(pl.col(*SERIES) > 0),
-        pl.col("high") >= pl.max_horizontal("open", "close"),
-        pl.col("low") <= pl.min_horizontal("open", "close"),
-    )
-    held = pl.col("adj_close") / pl.col("close")
-    whole = whole.with_columns(pl.col(c) * held for c in PRICES).sort("symbol", "session")
-    return {str(name): _bars(rows) for (name,), rows in whole.group_by("symbol", maintain_order=True)}
-
-
-def _bars(rows: pl.DataFrame) -> Bars:
-    session = rows["session"].cast(pl.Int32).to_numpy().astype(np.int64)
-    none = np.zeros(rows.height)
-    given = {c: rows[c].to_numpy().astype(np.float64) for c in (*SERIES, "volume")}
-    return Bars(session, {**given, "dividend": none, "split": none, "capital_gains": none})
-
-
-# ---------------------------------------------------------------------------------------------------- clean series
-
-
-def clean(path: Bars, draw: Generator, *, rows: int = LONGEST) -> Bars:
-    """A window of `path` as some listing might have it: a payer or none, thin or traded, a fund, in pence or pounds, with a crash or a declared split."""
-    at = int(draw.integers(0, max(1, path.height - rows)))
-    bars = Bars(path.session[at : at + rows], {c: v[at : at + rows].copy() for c, v in path.columns.items()})
-    if draw.random() < 0.1:
-        bars = _crashed(bars, draw)
-    fund = draw.random() < 0.07
-    if fund:  # many names together move half as much as one
-        bars = bars.changed(volume=np.zeros(bars.height), **dict.fromkeys(PRICES, np.sqrt(bars["close"])))
-    elif draw.random() < 0.2:
-        bars = _thin(bars, draw)
-    level = float(np.exp(draw.uniform(np.log(0.5), np.log(5000)))) / bars["close"][-1]
-    bars = bars.changed(**{c: bars[c] * level for c in PRICES})
-    bars = _paying(bars, draw, fund=fund)
-    if draw.random() < 0.1:
-        split = np.zeros(bars.height)
-        split[draw.integers(1, bars.height)] = draw.choice([2.0, 3.0, 1.5, 4.0, 10.0, 0.1, 0.2])
-        bars = bars.changed(split=split)
-    return bars
-
-
-def _crashed(bars: Bars, draw: Generator) -> Bars:
-    """A true jump: of a sixth to a half, down or up, once."""
-    at, size = draw.integers(1, bars.height), draw.uniform(0.16, 0.5)
-    by = 1 - size if draw.random() < 0.6 else 1 + size
-    after = np.where(np.arange(bars.height) >= at, by, 1.0)
-    return bars.changed(**{c: bars[c] * after for c in PRICES})
-
-
-def _thin(bars: Bars, draw: Generator) -> Bars:
-    """Nobody trades on a share of the days: the last close is quoted, without volume."""
-    quiet = draw.random(bars.height) < draw.uniform(0.2, 0.95)
-    quiet[0] = False
-    last = np.maximum.accumulate(np.where(quiet, 0, np.arange(bars.height)))
-    close = bars["close"][last]
-    prices = {c: np.where(quiet, close, bars[c]) for c in PRICES}
-    return bars.changed(volume=np.where(quiet, 0.0, bars["volume"]), **prices)
-
-
-PAYERS = {
-    "none": (0, 0.0),
-    "monthly": (21, 0.005),
-    "quarterly": (63, 0.007),
-    "half-yearly": (126, 0.018),
-    "yearly": (252, 0.035),
-}
-
-
-def _paying(bars: Bars, draw: Generator, *, fund: bool) -> Bars:
-    """Payments at the payer's rhythm: taken out of the price, and by the vendor out of the adjusted closes before."""
-    height = bars.height
-    every, usual = PAYERS["yearly" if fund else str(draw.choice(list(PAYERS), p=[0.12, 0.05, 0.35, 0.28, 0.20]))]
-    yields = np.zeros(height)
-    if every:
-        usual *= float(np.exp(draw.normal(0, 0.5)))
-        days = np.arange(int(draw.integers(1, min(every, height))), height, every)
-        days = np.clip(days + draw.integers(-4, 5, len(days)), 1, height - 1)
-        yields[days] = usual * np.exp(draw.normal(0, 0.2, len(days)))
-    if draw.random() < 0.05:
-        yields[draw.integers(1, height)] = draw.uniform(0.06, 0.4)  # a special one
-    yields = np.minimum(yields, 0.6)
-    total = bars["close"]
-    after = np.cumprod(1 - yields)  # the price loses what is paid
-    ticks = 10.0 ** (np.floor(np.log10(np.median(total * after))) - int(draw.integers(3, 5)))
-    prices = {c: np.maximum(np.round(bars[c] * after / ticks), 1) * ticks for c in PRICES}
-    if (bars["volume"] == 0).any():
-        prices = _still(prices, bars["volume"] == 0, total)
-    before = np.concatenate([prices["close"][:1], prices["close"][:-1]])
-    dividend = _significant(yields * before, int(draw.integers(4, 7)))
-    gains = (
-        np.where(dividend > 0, _significant(dividend * draw.uniform(0.5, 0.95), 5), 0.0) if fund else np.zeros(height)
-    )
-    bars = bars.changed(**prices, dividend=dividend, capital_gains=gains)
-    return readjusted(bars, dividend / before)
-
-
-def _still(prices: dict[str, Column], quiet: NDArray[np.bool_], total: Column) -> dict[str, Column]:
-    """Nobody takes a payment out of a quote that nobody touches: a thin name's quiet rows repeat the last traded close. Funds (all quiet) are priced daily."""
-    if quiet.all() or np.median(np.abs(np.diff(total))[quiet[1:]]) > 0:
-        return prices
-    last = np.maximum.accumulate(np.where(quiet, 0, np.arange(len(quiet))))
-    return {c: np.where(quiet, prices["close"][last], v) for c, v in prices.items()}
-
-
-def _significant(values: Column, digits: int) -> Column:
-    with np.errstate(divide="ignore"):
-        scale = 10.0 ** (digits - 1 - np.floor(np.log10(np.where(values > 0, values, 1.0))))
-    return np.round(values * scale) / scale
-
-
-def readjusted(bars: Bars, steps: Column) -> Bars:
-    """`bars` with the adjusted close of these steps: close times the product of the later (1 - step)."""
-    kept = np.concatenate([1 - steps[1:], [1.0]])
-    return bars.changed(adj_close=bars["close"] * np.cumprod(kept[::-1])[::-1])
-
-
-def steps(bars: Bars) -> Column:
-    """By what share the adjusted close steps away from the close at each row."""
-    held = bars["adj_close"] / bars["close"]
-    return np.concatenate([[0.0], 1 - held[:-1] / held[1:]])
-
-
-def weekly(bars: Bars) -> Bars:
-    """By the week, dated its Monday: first open, highest high, lowest low, last close, sums of volume and payments."""
-    week = (bars.session - 4) // 7  # 1970-01-05 was a Monday
-    first = np.flatnonzero(np.diff(week, prepend=week[0] - 1))
-    last = np.append(first[1:], bars.height) - 1
-    split = np.multiply.reduceat(np.where(bars["split"] > 0, bars["split"], 1.0), first)
-    sums = {c: np.add.reduceat(bars[c], first) for c in ("volume", "dividend", "capital_gains")}
-    columns = {
-        "open": bars["open"][first], "high": np.maximum.reduceat(bars["high"], first), "low": np.minimum.reduceat(bars["low"], first),
-        "close": bars["close"][last], "adj_close": bars["adj_close"][last], **sums, "split": np.where(split == 1, 0.0, split),
-    }  # fmt: skip
-    return Bars(week[first] * 7 + 4, columns)
-
-
-def intraday(bars: Bars, draw: Generator) -> Bars:
-    """Quarters of an hour: a bridge from each day's open to its close, kept between its low and high; sessions in minutes since 1970."""
-    days, n = bars.height, BARS_A_DAY
-    inside = np.maximum(np.log(bars["high"] / bars["low"]), 1e-4)[:, None] / 4
-    walk = np.cumsum(draw.normal(0, 1 / np.sqrt(n), (days, n)), axis=1) * inside
-    ends = np.linspace(1 / n, 1, n)[None, :]
-    move = np.log(bars["close"] / bars["open"])[:, None]
-    closes = bars["open"][:, None] * np.exp(walk - ends * walk[:, -1:] + ends * move)
-    closes = np.clip(closes, bars["low"][:, None], bars["high"][:, None])
-    opens = np.concatenate([bars["open"][:, None], closes[:, :-1]], axis=1)
-    wick = np.exp(np.abs(draw.normal(0, 1 / np.sqrt(n), (days, n))) * inside / 2)
-    first = np.arange(n) == 0
-    on_first = {c: (bars[c][:, None] * first).ravel() for c in ("dividend", "split", "capital_gains")}
-    held = np.repeat(bars["adj_close"] / bars["close"], n)
-    minutes = bars.session[:, None] * 1440 + 570 + 15 * np.arange(n)
-    columns = {
-        "open": opens.ravel(), "high": (np.maximum(opens, closes) * wick).ravel(), "low": (np.minimum(opens, closes) / wick).ravel(),
-        "close": closes.ravel(), "adj_close": closes.ravel() * held, "volume": np.floor(np.repeat(bars["volume"], n) / n), **on_first,
-    }  # fmt: skip
-    return Bars(minutes.ravel(), columns)
-
-
-# ---------------------------------------------------------------------------------------------------- errors
 
 Spoil = Callable[[Bars, Generator], Bars | None]  # None where the series has nothing that this error could befall
 RATIOS = (2.0, 3.0, 4.0, 5.0, 10.0, 20.0, 1.5, 1.25, 0.5, 0.2, 0.1, 0.05, 1 / 15, 0.6, 0.4714)
@@ -274,7 +83,9 @@ def unit_cells(bars: Bars, draw: Generator) -> Bars | None:
 
 
 def _split(bars: Bars, draw: Generator, *, doubled: bool, one_row: bool) -> Bars | None:
-    """A declared split that is not in the prices before it (or twice): in all of them, in the last stretch, or in one row; to a few days of it."""
+    """A declared split that is not in the prices before it (or twice): in all of them, in the last stretch, or in one
+    row; to a few days of it.
+    """
     if bars.height < 10:
         return None
     at, ratio = int(draw.integers(4, bars.height - 1)), float(draw.choice(RATIOS))
@@ -324,7 +135,9 @@ def _payments(bars: Bars, draw: Generator, share_of_all: float) -> NDArray[np.in
 
 
 def payment(amount: float | None, taken: float | None, share_of_all: float = 0.35) -> Spoil:
-    """Payments declared `amount` times, and taken `taken` times in the adjusted close, of what they were; None: some rate of exchange."""
+    """Payments declared `amount` times, and taken `taken` times in the adjusted close, of what they were; None: some
+    rate of exchange.
+    """
 
     def spoil(bars: Bars, draw: Generator) -> Bars | None:
         at = _payments(bars, draw, share_of_all)
@@ -341,7 +154,9 @@ def payment(amount: float | None, taken: float | None, share_of_all: float = 0.3
 
 
 def repeated(bars: Bars, draw: Generator) -> Bars | None:
-    """A payment that is declared a second time within days, the same or converted at another day's rate, and taken again or not."""
+    """A payment that is declared a second time within days, the same or converted at another day's rate, and taken
+    again or not.
+    """
     at = _payments(bars, draw, 0.0)
     if at is None or np.median(np.diff(np.flatnonzero(bars["dividend"] > 0), prepend=0)) < 40:
         return None
@@ -356,7 +171,9 @@ def repeated(bars: Bars, draw: Generator) -> Bars | None:
 
 
 def phantom(bars: Bars, draw: Generator) -> Bars | None:
-    """A payment of another share class or another company: several times what is usual, taken, when the price did not fall."""
+    """A payment of another share class or another company: several times what is usual, taken, when the price did not
+    fall.
+    """
     if bars.height < 20:
         return None
     at = int(draw.integers(1, bars.height))
@@ -431,17 +248,22 @@ KINDS: dict[str, Spoil] = {
 }  # fmt: skip
 BY_ROW = ("unit: rows", "unit: single prices")  # in half the cases made in the rows of weeks themselves
 INTERVALS, SHARES = ("1d", "1wk", "15m"), (0.6, 0.25, 0.15)
-NOT_INTRADAY = ("stale run",)
+ONLY_DAILY = (
+    "stale run",
+    "split declared twice",
+)  # within the day nobody stands still for long, and a week adds up what it declares
 
 
 def cases(paths: dict[str, Bars], *, seed: int, kinds: int = 8) -> Iterator[Case]:
-    """For each name one clean case of each interval, and `kinds` spoilt ones of kinds taken in turn; the same for the same seed and name."""
+    """For each name one clean case of each interval, and `kinds` spoilt ones of kinds taken in turn; the same for the
+    same seed and name.
+    """
     turn = list(KINDS)
     for number, (name, path) in enumerate(paths.items()):
         draw = np.random.default_rng((seed, number))
         for interval in INTERVALS:
             days = clean(path, draw, rows=int(draw.integers(15, 40)) if interval == "15m" else LONGEST)
-            answer = framed(_resampled(days, interval, draw), interval, name)
+            answer = framed(resampled(days, interval, draw), interval, name)
             yield Case(name, "clean", interval, answer, answer)
         for k in range(kinds):
             kind = turn[(number * kinds + k) % len(turn)]
@@ -454,18 +276,18 @@ def cases(paths: dict[str, Bars], *, seed: int, kinds: int = 8) -> Iterator[Case
 
 def _spoilt(path: Bars, name: str, kind: str, draw: Generator) -> Case | None:
     interval = str(draw.choice(INTERVALS, p=SHARES))
-    if interval == "15m" and kind in NOT_INTRADAY:
+    if kind in ONLY_DAILY:
         interval = "1d"
     rows = int(draw.integers(15, 40)) if interval == "15m" else int(draw.choice([12, 25, 120, 260, LONGEST, LONGEST]))
     days = clean(path, draw, rows=max(rows, 60) if interval == "1wk" else rows)
     by_row = (interval == "15m" and not kind.startswith("split")) or (kind in BY_ROW and draw.random() < 0.5)
     seed = int(draw.integers(2**32))
-    right = _resampled(days, interval, np.random.default_rng(seed))
+    right = resampled(days, interval, np.random.default_rng(seed))
     if by_row:
         spoilt, wrong = None, KINDS[kind](right, draw)
     else:
         spoilt = KINDS[kind](days, draw)
-        wrong = spoilt and _resampled(spoilt, interval, np.random.default_rng(seed))
+        wrong = spoilt and resampled(spoilt, interval, np.random.default_rng(seed))
     if wrong is None or right.height < 5 or all(np.array_equal(wrong[c], right[c]) for c in COLUMNS):
         return None
     answer = right.changed(split=wrong["split"])
@@ -486,19 +308,3 @@ def _once(split: Column) -> Column:
     declared = np.flatnonzero((split > 0) & (split != 1))[:1]
     first[declared] = split[declared]
     return first
-
-
-def _resampled(days: Bars, interval: str, draw: Generator) -> Bars:
-    return weekly(days) if interval == "1wk" else intraday(days, draw) if interval == "15m" else days
-
-
-def framed(bars: Bars, interval: str, name: str) -> pl.DataFrame:
-    """As the detectors read it; single precision, as the vendor's own prices are."""
-    session = pl.Series("session", bars.session)
-    session = (
-        (session * 60_000_000).cast(pl.Datetime("us")) if interval == "15m" else session.cast(pl.Int32).cast(pl.Date)
-    )
-    columns = {c: bars[c].astype(np.float32).astype(np.float64) if c in SERIES else bars[c] for c in COLUMNS}
-    return pl.DataFrame({"symbol": pl.Series("symbol", [name] * bars.height), "session": session, **columns}).fill_nan(
-        None
-    )

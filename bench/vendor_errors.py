@@ -1,16 +1,21 @@
-"""Vendors' price errors with their answers: how many are found, how many repairs equal the answer, how many alarms on repaired files; and errors put into other real prices.
+"""Vendors' price errors with their answers: how many are found, how many repairs equal the answer, how many alarms on
+repaired files; and errors put into other real prices.
 
     python -m bench.vendor_errors
+    python -m bench.vendor_errors --held-out    # by kind, on names left out when the thresholds were chosen
 
 It needs the real market data (QUANT_SHARED_DATA, or ../shared/data).
 """
 
 import os
+import sys
 import time
 from pathlib import Path
 
 import polars as pl
 
+from bench import held_out
+from bench.held_out import differ, mended, on_prices
 from quant_assets.market_data.vendor_errors import diagnose
 
 NAMES = {
@@ -28,10 +33,14 @@ _STEP = (
 
 
 def read(path: Path) -> pl.DataFrame:
-    """One file as bars to diagnose; the file's name is the symbol, the venue's local date (or time, within the day) the session."""
+    """One file as bars to diagnose; the file's name is the symbol, the venue's local date (or time, within the day) the
+    session.
+    """
     given = pl.read_csv(path, infer_schema=False)
     stamp, symbol = pl.col(given.columns[0]), path.name.removesuffix(".csv.gz")
-    session = stamp.str.slice(0, 19).str.to_datetime() if "15m" in symbol else stamp.str.slice(0, 10).str.to_date()
+    days = given.select(stamp.str.slice(0, 10)).to_series()
+    within = days.n_unique() < days.len()  # more rows than one a day
+    session = stamp.str.slice(0, 19).str.to_datetime() if within else stamp.str.slice(0, 10).str.to_date()
     return given.select(
         symbol=pl.lit(symbol), session=session, **{ours: pl.col(theirs).cast(pl.Float64) if theirs in given.columns else pl.lit(0.0) for ours, theirs in NAMES.items()}
     ).sort("session")  # fmt: skip
@@ -42,23 +51,19 @@ def files(folder: Path) -> dict[str, pl.DataFrame]:
     return {path.name.removesuffix(".csv.gz"): read(path) for path in sorted(folder.glob("*.csv.gz"))}
 
 
-def mended(bars: pl.DataFrame, repairs: pl.DataFrame) -> pl.DataFrame:
-    """`bars` as they are once the repairs are in force."""
-    kept = bars.join(repairs, on=["symbol", "session"], how="anti", nulls_equal=True)
-    return pl.concat([kept, repairs]).sort("symbol", "session")
-
-
 def offending(bars: pl.DataFrame, answer: pl.DataFrame) -> pl.DataFrame:
-    """session, about (prices | payment): what the answer changed. A payment counts where its amount or its step in the adjusted close changed; rows whose adjusted close merely follows do not."""
+    """session, about (prices | payment): what the answer changed. A payment counts where its amount or its step in the
+    adjusted close changed; rows whose adjusted close merely follows do not.
+    """
 
     def with_step(frame: pl.DataFrame) -> pl.DataFrame:
         held = pl.col("adj_close") / pl.col("close")
         return frame.with_columns(step=1 - held.forward_fill().shift() / held)
 
     both = with_step(bars).join(with_step(answer), on="session", suffix="_answer", maintain_order="left")
-    prices = pl.any_horizontal(_differ(c, 1e-4) for c in PRICES)
+    prices = pl.any_horizontal(differ(c, 1e-4) for c in PRICES)
     payment = (pl.col("dividend") > 0) & (
-        _differ("dividend", 1e-4) | ((pl.col("step") - pl.col("step_answer")).abs() > 1e-5).fill_null(value=False)
+        differ("dividend", 1e-4) | ((pl.col("step") - pl.col("step_answer")).abs() > 1e-5).fill_null(value=False)
     )
     rows = [
         both.filter(what).select("session", about=pl.lit(name))
@@ -69,15 +74,17 @@ def offending(bars: pl.DataFrame, answer: pl.DataFrame) -> pl.DataFrame:
 
 def found(findings: pl.DataFrame, errors: pl.DataFrame) -> pl.DataFrame:
     """The offending rows that a finding is about."""
-    on_prices = pl.col("rule").str.starts_with("UNIT") | pl.col("rule").str.starts_with("SPLIT")
     told = findings.select(
-        "session", about=pl.when(on_prices).then(pl.lit("prices")).otherwise(pl.lit("payment"))
+        "session", about=pl.when(on_prices()).then(pl.lit("prices")).otherwise(pl.lit("payment"))
     ).unique()
     return errors.join(told, on=["session", "about"], how="semi")
 
 
 def differing(repaired: pl.DataFrame, answer: pl.DataFrame, *, but_for_units: bool = False) -> int:
-    """Rows of the repaired file that differ from the answer: prices, adjusted close and dividend by more than `EQUAL`, volume by more than a share. `but_for_units`: where a whole row is a power of a hundred of the answer's, it is the same row."""
+    """Rows of the repaired file that differ from the answer: prices, adjusted close and dividend by more than `EQUAL`,
+    volume by more than a share. `but_for_units`: where a whole row is a power of a hundred of the answer's, it is the
+    same row.
+    """
     both = repaired.join(answer, on="session", suffix="_answer", maintain_order="left")
     if but_for_units:
         unit = pl.lit(100.0).pow(((pl.col("close") / pl.col("close_answer")).log(100)).round()).fill_null(1.0)
@@ -86,18 +93,16 @@ def differing(repaired: pl.DataFrame, answer: pl.DataFrame, *, but_for_units: bo
         )
     volume = ((pl.col("volume") - pl.col("volume_answer")).abs() > 1).fill_null(value=False)
     return both.filter(
-        pl.any_horizontal(*(_differ(c, EQUAL) for c in (*PRICES, "adj_close", "dividend")), volume)
+        pl.any_horizontal(*(differ(c, EQUAL) for c in (*PRICES, "adj_close", "dividend")), volume)
     ).height
-
-
-def _differ(column: str, tolerance: float) -> pl.Expr:
-    ours, theirs = pl.col(column), pl.col(f"{column}_answer")
-    return ((ours - theirs).abs() > tolerance * theirs.abs()).fill_null(ours.is_null() != theirs.is_null())
 
 
 def main() -> None:
     """Print the table, and the speed over many names against one name at a time."""
     shared = Path(os.environ.get("QUANT_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if "--held-out" in sys.argv[1:]:
+        held_out.main(shared)
+        return
     given = files(shared / "yfinance_errors")
     print(f"{'file':<30} {'errors':>7} {'found':>6} {'differ':>7} {'but units':>9} {'left':>5}  rules")
     totals = [0, 0, 0, 0]
@@ -151,7 +156,9 @@ def large_names(folder: Path) -> pl.DataFrame:
 
 
 def _injected(bars: pl.DataFrame, rounds: int = 5) -> None:
-    """Spoil one payment (or row, or split) of every name at a time; say in how many names it was told, and how many came back whole."""
+    """Spoil one payment (or row, or split) of every name at a time; say in how many names it was told, and how many
+    came back whole.
+    """
     noted = diagnose(bars)[0].select("symbol", "session", "rule").rows()
     print(
         f"\n{bars['symbol'].n_unique()} other names, {bars.filter(pl.col('dividend') > 0).height} payments: alarms {noted}\nspoilt in turn:"
@@ -204,7 +211,7 @@ def _injected(bars: pl.DataFrame, rounds: int = 5) -> None:
             wrong = (
                 mended(spoilt, repairs)
                 .join(truth, on=["symbol", "session"])
-                .filter(pl.any_horizontal(_differ(c, 2e-3) for c in (*series, "dividend")))
+                .filter(pl.any_horizontal(differ(c, 2e-3) for c in (*series, "dividend")))
             )
             tried, told, whole = (
                 tried + eligible.height,

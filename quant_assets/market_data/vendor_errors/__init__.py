@@ -1,7 +1,9 @@
-"""Errors that vendors really make in adjusted daily bars: found by what the columns say about each other, and repaired as new rows.
+"""Errors that vendors really make in adjusted daily bars: found by what the columns say about each other, and repaired
+as new rows.
 
-`diagnose` is all there is to call; `levels` judges prices, `payouts` dividends and the adjusted close, on the basis that `levels` has restored.
-Split-adjusted bars are expected: `split_adjusted` brings raw ones there, `raw` brings repairs back.
+`diagnose` is all there is to call; `levels` judges prices, `payouts` dividends and the adjusted close, on the basis
+that `levels` has restored. Split-adjusted bars are expected: `split_adjusted` brings raw ones there, `raw` brings
+repairs back.
 """
 
 from quant_assets.market_data.vendor_errors.basis import raw, split_adjusted

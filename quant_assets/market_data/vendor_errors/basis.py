@@ -15,12 +15,16 @@ _LATER_SPLITS = (
 
 
 def split_adjusted(bars: pl.DataFrame) -> pl.DataFrame:
-    """Raw `bars` on the basis of each name's newest share: prices and dividends divided, volume multiplied by the splits after the row. `adj_close` is taken to be adjusted already."""
+    """Raw `bars` on the basis of each name's newest share: prices and dividends divided, volume multiplied by the
+    splits after the row. `adj_close` is taken to be adjusted already.
+    """
     return _scaled(_in_order(bars).with_columns(_LATER_SPLITS.alias("_by")))
 
 
 def raw(rows: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
-    """Split-adjusted `rows` (repairs, say) on the basis on which they traded; `bars` are the raw bars that were adjusted, whose splits say by how much."""
+    """Split-adjusted `rows` (repairs, say) on the basis on which they traded; `bars` are the raw bars that were
+    adjusted, whose splits say by how much.
+    """
     factors = _in_order(bars).select("symbol", "session", _by=1.0 / _LATER_SPLITS)
     return _scaled(rows.join(factors, on=["symbol", "session"], how="left", maintain_order="left"))
 

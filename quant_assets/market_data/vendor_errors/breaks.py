@@ -1,7 +1,8 @@
 """Which jumps of a price are a vendor's: the most likely path of levels through a name's opens and closes.
 
-Opens and closes in turn are one series. On a level other than its own (another unit; before a declared split where the rest is after it) a
-price stands off by that level's ratio, so each change of level shows as a jump of just that size. The path is the one that maximises
+Opens and closes in turn are one series. On a level other than its own (another unit; before a declared split where the
+rest is after it) a price stands off by that level's ratio, so each change of level shows as a jump of just that size.
+The path is the one that maximises
 
     sum over jumps of  ln t3((move - change of level) / usual move) - ln t3(move / usual move)  -  odds against the change
 
@@ -30,7 +31,9 @@ NEVER = 1e9
 
 @dataclass(frozen=True)
 class Events:
-    """The large moves of one name: `row` (from 0 in the name), `day` (since 1970), `move` and `usual` (logs), `volumes` (log of traded volume after over before; NaN where unknown), whether anybody had `traded` before."""
+    """The large moves of one name: `row` (from 0 in the name), `day` (since 1970), `move` and `usual` (logs), `volumes`
+    (log of traded volume after over before; NaN where unknown), whether anybody had `traded` before.
+    """
 
     row: NDArray[np.int64]
     day: NDArray[np.int64]
@@ -42,7 +45,9 @@ class Events:
 
 @dataclass(frozen=True)
 class Level:
-    """A level that a price may stand on, by what it is multiplied there. `at`: the day of the split's declaration, -1 for a unit."""
+    """A level that a price may stand on, by what it is multiplied there. `at`: the day of the split's declaration, -1
+    for a unit.
+    """
 
     ratio: float
     at: int = -1
@@ -50,7 +55,9 @@ class Level:
 
 
 def levels_of(splits: list[tuple[int, float]], events: Events) -> list[Level]:
-    """The levels that could be: its own, other units where a move is large enough for one, and each declared split missed or doubled."""
+    """The levels that could be: its own, other units where a move is large enough for one, and each declared split
+    missed or doubled.
+    """
     largest = float(np.abs(events.move).max(initial=0.0))
     levels = [Level(1.0)]
     for unit in (*UNITS, GLITCH):
@@ -64,7 +71,9 @@ def levels_of(splits: list[tuple[int, float]], events: Events) -> list[Level]:
 
 
 def path(levels: list[Level], events: Events, limits: Thresholds) -> tuple[NDArray[np.int64], Floats]:
-    """The level of the prices before the first event and after each (indices into `levels`), and by how much each change of level leads (log odds; 0 where there is none)."""
+    """The level of the prices before the first event and after each (indices into `levels`), and by how much each
+    change of level leads (log odds; 0 where there is none).
+    """
     logs = np.log([level.ratio for level in levels])
     change = logs[None, :] - logs[:, None]  # from row to column
     off = (events.move[:, None, None] - change[None]) / events.usual[:, None, None]
@@ -88,7 +97,9 @@ def path(levels: list[Level], events: Events, limits: Thresholds) -> tuple[NDArr
 
 
 def tails(x: Floats) -> Floats:
-    """Log density of Student's t with three degrees of freedom, up to a constant: returns and changes of volume have such tails."""
+    """Log density of Student's t with three degrees of freedom, up to a constant: returns and changes of volume have
+    such tails.
+    """
     return -2 * np.log1p(x**2 / 3)
 
 
@@ -97,7 +108,9 @@ def _overdue(levels: list[Level], rows: int) -> NDArray[np.bool_]:
 
 
 def against(levels: list[Level], events: Events, limits: Thresholds) -> Floats:
-    """By event, level before and level after: the odds against that change there, less what the volumes say for it (shares multiply, money does not)."""
+    """By event, level before and level after: the odds against that change there, less what the volumes say for it
+    (shares multiply, money does not).
+    """
     n = len(levels)
     cost = np.zeros((len(events.move), n, n))
     undone = _undone(events)

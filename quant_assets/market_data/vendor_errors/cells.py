@@ -1,4 +1,6 @@
-"""The prices of a row whose open and close are on known levels: on which level the high, the low and the adjusted close stand."""
+"""The prices of a row whose open and close are on known levels: on which level the high, the low and the adjusted close
+stand.
+"""
 
 from collections.abc import Mapping
 
@@ -14,9 +16,11 @@ WIDE = 0.02  # of a row's range beyond its open and close, at least
 def cells(
     rows: Mapping[str, Floats], opened: Floats, closed: Floats, declared: Floats, limits: Thresholds
 ) -> tuple[Floats, Floats]:
-    """By row, by what the open, high, low, close and adjusted close must be multiplied (a column each), and by how much the high and low lead where those are wrong alone.
+    """By row, by what the open, high, low, close and adjusted close must be multiplied (a column each), and by how much
+    the high and low lead where those are wrong alone.
 
-    `opened`, `closed`: by what opens and closes must be multiplied; `declared`: the ratio of a split that is declared near, or 1.
+    `opened`, `closed`: by what opens and closes must be multiplied; `declared`: the ratio of a split that is declared
+    near, or 1.
     """
     o, h, low, c = (rows[k] for k in ("open", "high", "low", "close"))
     right_o, right_c = np.where(o > 0, o * opened, np.nan), np.where(c > 0, c * closed, np.nan)
@@ -43,7 +47,9 @@ def _fitted(
     *,
     up: int,
 ) -> tuple[Floats, Floats]:
-    """The factor that brings a high or low nearest beyond its row's edge, and by how much it leads where the row itself is right."""
+    """The factor that brings a high or low nearest beyond its row's edge, and by how much it leads where the row itself
+    is right.
+    """
     with np.errstate(all="ignore"):
         beyond = up * np.log(price / edge)
         right = (opened == 1) & (closed == 1)

@@ -1,4 +1,6 @@
-"""From bars to findings and repairs: first the level of prices, then, on restored prices, what is paid and how the adjusted close took it."""
+"""From bars to findings and repairs: first the level of prices, then, on restored prices, what is paid and how the
+adjusted close took it.
+"""
 
 import polars as pl
 
@@ -14,13 +16,15 @@ FINDINGS = ("symbol", "session", "rule", "column", "found", "expected", "confide
 def diagnose(bars: pl.DataFrame, limits: Thresholds = CHOSEN) -> tuple[pl.DataFrame, pl.DataFrame]:
     """What is wrong in `bars`, and the rows as they should be.
 
-    `bars`: symbol, session, open, high, low, close, adj_close, volume, dividend, split, optionally capital_gains, and whatever else; one row per symbol and
-    session, in any order. Prices are on the basis of the newest share (see `basis.split_adjusted`); `dividend` is per such share, 0 where none is declared,
-    null where the vendor says nothing about it; `split` is shares after for one before, 0, 1 or null where there is none; gains are part of the dividend.
+    `bars`: symbol, session, open, high, low, close, adj_close, volume, dividend, split, optionally capital_gains, and
+    whatever else; one row per symbol and session, in any order. Prices are on the basis of the newest share (see
+    `basis.split_adjusted`); `dividend` is per such share, 0 where none is declared, null where the vendor says nothing
+    about it; `split` is shares after for one before, 0, 1 or null where there is none; gains are part of the dividend.
 
-    Findings (columns `FINDINGS`, by symbol and session): the rule, the column it is about, the value found and the one expected, how sure, and whether the repairs mend it.
-    Repairs: whole rows in the columns of `bars`, by symbol and session: those of the findings, and those whose adjusted close follows from them. Nothing is edited:
-    append them under a later `known_at`. Diagnosing bars with the repairs in place finds nothing more to repair.
+    Findings (columns `FINDINGS`, by symbol and session): the rule, the column it is about, the value found and the one
+    expected, how sure, and whether the repairs mend it. Repairs: whole rows in the columns of `bars`, by symbol and
+    session: those of the findings, and those whose adjusted close follows from them. Nothing is edited: append them
+    under a later `known_at`. Diagnosing bars with the repairs in place finds nothing more to repair.
 
     Raises ContractViolation where a column is missing or a symbol has two rows in a session.
     """
@@ -164,7 +168,9 @@ def _said(number: pl.Expr, digits: int = 6) -> pl.Expr:
 
 
 def _paid_right(seen: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
-    """`seen` with amounts as judged, and, before each payment whose step was wrong, the adjusted close rebuilt: close × last ratio × product of later (1 - step)."""
+    """`seen` with amounts as judged, and, before each payment whose step was wrong, the adjusted close rebuilt: close ×
+    last ratio × product of later (1 - step).
+    """
     rows = seen.join(verdicts.select("_row", "_amount", "_right_step"), on="_row", how="left", maintain_order="left")
     rows = rows.with_columns(dividend=pl.coalesce("_amount", "dividend"))
     wrong = pl.col("_right_step").is_not_null() & ((pl.col("_right_step") - pl.col("_step")).abs() > payouts.ROUNDING)

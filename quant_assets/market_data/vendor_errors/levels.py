@@ -1,9 +1,11 @@
-"""Prices that stand on another level than the rest of their series: another unit (pounds for pence), or before a split where all others are after it.
+"""Prices that stand on another level than the rest of their series: another unit (pounds for pence), or before a split
+where all others are after it.
 
-Opens and closes in turn are one series, in which `breaks.path` finds the changes of level; a week may so be wrong in part. A high or low is
-on the level on which it fits its row's open and close. Rows away from the level in force are wrong by the ratio of the two.
-In force is the level at which the name last traded, once that has lasted `SETTLED` traded rows; before that, the one of most traded rows.
-Rows without volume do not vote while others trade: what nobody traded at is copied, and copies are where units go wrong.
+Opens and closes in turn are one series, in which `breaks.path` finds the changes of level; a week may so be wrong in
+part. A high or low is on the level on which it fits its row's open and close. Rows away from the level in force are
+wrong by the ratio of the two. In force is the level at which the name last traded: of splits at once, of units when it
+has lasted `SETTLED` traded rows; before that, the one of most traded rows. Rows without volume do not vote while others trade: what nobody
+traded at is copied, and copies are where units go wrong.
 """
 
 import itertools
@@ -33,9 +35,11 @@ Indices = NDArray[np.int64]
 def restored(
     bars: pl.DataFrame, moves: pl.DataFrame, limits: Thresholds
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """`bars` with every row on its name's level in force, findings by row (`_row` and the columns of `diagnosis.FINDINGS`), and breaks that nothing explains (`_row`, symbol, `_ratio`).
+    """`bars` with every row on its name's level in force, findings by row (`_row` and the columns of
+    `diagnosis.FINDINGS`), and breaks that nothing explains (`_row`, symbol, `_ratio`).
 
-    `bars`: sorted by symbol and session, with `_row`. `moves`: the same rows, from `volatility.with_moves` and `volatility.usual`.
+    `bars`: sorted by symbol and session, with `_row`. `moves`: the same rows, from `volatility.with_moves` and
+    `volatility.usual`.
     """
     asked = _asked(moves)
     evidence = {c: asked[c].to_numpy() for c in _EVIDENCE}
@@ -63,7 +67,9 @@ Rows = dict[str, NDArray[Any]]  # of one name, by column of `_EVIDENCE`
 
 
 def _asked(moves: pl.DataFrame) -> pl.DataFrame:
-    """The names with a jump that may be a change of level, of a slipped point or nearly, or any large one where a split is declared; and what is asked of them (`_EVIDENCE`)."""
+    """The names with a jump that may be a change of level, of a slipped point or nearly, or any large one where a split
+    is declared; and what is asked of them (`_EVIDENCE`).
+    """
     size = pl.max_horizontal(*(pl.col(f"_move_{k}").abs() for k in ("open", "close", "whole")))
     ratio = pl.when((pl.col("split") > 0) & (pl.col("split").log().abs() >= SMALLEST_SPLIT)).then(pl.col("split"))
     declared = ratio.is_not_null().any().over("symbol")
@@ -120,8 +126,10 @@ def _judged(rows: Rows, limits: Thresholds) -> tuple[pl.DataFrame | None, Indice
     concerned = ratios[states[segment]]
     ratio = np.where(split[1::2] != 1, concerned[1::2], concerned[::2])
     ratio = np.where(np.isnan(ratio), found[-1] if len(found) else near, ratio)
-    tens = np.log10(np.abs(factors))
-    by_split = (split[::2] != 1) | (split[1::2] != 1) | (np.abs(tens - np.round(tens)) > 1e-9).any(axis=1)
+    off = (
+        np.abs(np.abs(np.log(factors)) - np.abs(np.log(near))[:, None]) < 1e-9
+    )  # a high or low alone, by the split's ratio
+    by_split = (split[::2] != 1) | (split[1::2] != 1) | ((near != 1) & off.any(axis=1))
     leads_by_row = np.minimum(
         np.where(both[::2] != 1, sure[::2], np.inf), np.where(both[1::2] != 1, sure[1::2], np.inf)
     )
@@ -145,30 +153,35 @@ def _events(rows: Rows) -> tuple[Indices, breaks.Events]:
 
 
 def _wrongs(rows: Rows, levels: list[Level], states: Indices) -> tuple[Floats, Floats]:
-    """By half row, by what it must be multiplied to stand on its name's level in force: the part that is a unit, and the part that is a split."""
+    """By half row, by what it must be multiplied to stand on its name's level in force: the part that is a unit, and
+    the part that is a split.
+    """
     traded = rows["_priced"] & rows["_trades"]
     votes = np.flatnonzero(traded if traded.any() else rows["_priced"])
-    declared = ~np.isnan(rows["_declared"])
     unit = np.array([1.0 if level.at >= 0 else level.ratio for level in levels])[states]
     split = np.array([level.ratio if level.at >= 0 else 1.0 for level in levels])[states]
-    return _in_force(unit[1::2], votes, np.zeros_like(declared)) / unit, _in_force(split[1::2], votes, declared) / split
+    priced = np.flatnonzero(rows["_priced"])
+    newest = float(split[1::2][priced[-1]]) if len(priced) else 1.0  # prices are on the basis of the newest share
+    return _in_force(unit[1::2], votes) / unit, newest / split
 
 
-def _in_force(levels: Floats, votes: Indices, declared: NDArray[np.bool_]) -> float:
+def _in_force(levels: Floats, votes: Indices) -> float:
     voted = levels[votes]
     if not len(voted):
         return 1.0
     others = np.flatnonzero(voted != voted[-1])
     run = votes[others[-1] + 1 :] if len(others) else votes
     rows = len(levels) - run[0]
-    if len(run) >= SETTLED or (len(run) > 1 and rows >= 2 * SETTLED) or declared[run].any():
+    if len(run) >= SETTLED or (len(run) > 1 and rows >= 2 * SETTLED):
         return float(voted[-1])
     values, back, counts = np.unique(voted[::-1], return_index=True, return_counts=True)
     return float(values[np.lexsort((back, -counts))[0]])
 
 
 def _sureness(events: int, states: Indices, leads: Floats) -> Floats:
-    """By segment between events, by how much its change of level leads: the leads at both ends of the stretch on that level."""
+    """By segment between events, by how much its change of level leads: the leads at both ends of the stretch on that
+    level.
+    """
     sure = np.full(len(states), np.inf)
     changes = np.flatnonzero(states[1:] != states[:-1])  # the event after segment k
     edges = [-1, *changes.tolist(), events]

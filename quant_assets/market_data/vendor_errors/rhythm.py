@@ -1,4 +1,6 @@
-"""Payments beside payments: the same one declared twice, or on another session than the one that the adjusted close takes it on; capital gains taken twice; steps that nobody declared."""
+"""Payments beside payments: the same one declared twice, or on another session than the one that the adjusted close
+takes it on; capital gains taken twice; steps that nobody declared.
+"""
 
 import math
 
@@ -15,7 +17,9 @@ TEN_TO_ONE = math.log(10)
 
 
 def without_repeats(paid: pl.DataFrame, limits: Thresholds) -> pl.DataFrame:
-    """Of two payments alike within days, by a name that pays seldom, only the one that the adjusted close took or the price followed."""
+    """Of two payments alike within days, by a name that pays seldom, only the one that the adjusted close took or the
+    price followed.
+    """
     days = pl.col("session").cast(pl.Date).diff().dt.total_days()
     paid = paid.with_columns(_days=days.over("symbol"))
     slow = pl.col("_days").filter(pl.col("_days") > REPEAT_DAYS).median()
@@ -69,7 +73,9 @@ def without_repeats(paid: pl.DataFrame, limits: Thresholds) -> pl.DataFrame:
 
 
 def gains_once(paid: pl.DataFrame, limits: Thresholds) -> pl.DataFrame:
-    """Where the step is dividend plus gains: over all of a fund's years, did the price fall by both, or by the dividend, in which the gains are already? They are meant to be."""
+    """Where the step is dividend plus gains: over all of a fund's years, did the price fall by both, or by the
+    dividend, in which the gains are already? They are meant to be.
+    """
     gains = pl.col("capital_gains") / pl.col("_prev")
     weight = likelihood(pl.col("_y")) - likelihood(pl.col("_y") + gains)
     paid = paid.with_columns(_twice=pl.when("_both").then(weight).otherwise(0.0).sum().over("symbol"))
@@ -83,7 +89,9 @@ def gains_once(paid: pl.DataFrame, limits: Thresholds) -> pl.DataFrame:
 
 
 def unpaid(rows: pl.DataFrame) -> pl.DataFrame:
-    """Lasting steps of the adjusted close on days without a declared payment: a payment that is missing where the price fell with it, otherwise unexplained. Rows whose `dividend` is null are not asked."""
+    """Lasting steps of the adjusted close on days without a declared payment: a payment that is missing where the price
+    fell with it, otherwise unexplained. Rows whose `dividend` is null are not asked.
+    """
     limit = 5 * ROUNDING + 8 * pl.col("_noise")
     odd = (pl.col("dividend") == 0) & (pl.col("_step").abs() > limit)
     named = rows.filter(pl.col("symbol").is_in(rows.filter(odd)["symbol"].unique().implode()))
@@ -103,7 +111,8 @@ def unpaid(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def misdated(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """A payment that was not taken and a step that nobody declared, alike and within `BESIDE` rows, are one payment on two dates: `verdicts` with both rows mended to the date on which the price fell, told once.
+    """A payment that was not taken and a step that nobody declared, alike and within `BESIDE` rows, are one payment on
+    two dates: `verdicts` with both rows mended to the date on which the price fell, told once.
 
     `verdicts` are sorted by row and have `_told`.
     """

@@ -6,10 +6,11 @@ from quant_assets.market_data.vendor_errors.breaks import NEAR, SMALLEST_SPLIT
 
 
 def once(bars: pl.DataFrame, on_levels: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """`bars` without the second declarations that the prices show to be one too many, and a finding for each second declaration.
+    """`bars` without the second declarations that the prices show to be one too many, and a finding for each second
+    declaration.
 
-    `on_levels`: the findings of `levels.restored`. Where the prices before the second one were divided by its ratio once more, it is taken away; where they were not,
-    either of the two may be the right one, and nothing is mended.
+    `on_levels`: the findings of `levels.restored`. Where the prices before the second one were divided by its ratio
+    once more, it is taken away; where they were not, either of the two may be the right one, and nothing is mended.
     """
     ratio = pl.when((pl.col("split") > 0) & (pl.col("split").log().abs() >= SMALLEST_SPLIT)).then(pl.col("split"))
     declared = bars.select("_row", "symbol", "session", "split", _ratio=ratio).filter(pl.col("_ratio").is_not_null())

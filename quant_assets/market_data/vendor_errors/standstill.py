@@ -1,4 +1,6 @@
-"""A feed that stood still: by a name that trades, the same close quoted for a week or longer without volume. A halt looks the same, so it is told and mends nothing."""
+"""A feed that stood still: by a name that trades, the same close quoted for a week or longer without volume. A halt
+looks the same, so it is told and mends nothing.
+"""
 
 import polars as pl
 
@@ -10,7 +12,9 @@ QUIET = 0.05  # share of untraded rows outside the run above which a name is thi
 
 
 def standing(moves: pl.DataFrame, limits: Thresholds) -> pl.DataFrame:
-    """Findings by row (`_row` and the columns of `diagnosis.FINDINGS`) of `moves` (from `volatility.with_moves`) that repeat the close before without volume, in runs so long that a name which otherwise trades does not have them."""
+    """Findings by row (`_row` and the columns of `diagnosis.FINDINGS`) of `moves` (from `volatility.with_moves`) that
+    repeat the close before without volume, in runs so long that a name which otherwise trades does not have them.
+    """
     still = pl.all_horizontal(pl.col(c) == pl.col("_before") for c in PRICES) & (pl.col("volume").fill_null(0) == 0)
     rows = moves.select("_row", "symbol", "close", "_before", "_class", *PRICES[:3], "volume").with_columns(
         _still=still.fill_null(value=False), _quiet=pl.col("volume").fill_null(0) == 0

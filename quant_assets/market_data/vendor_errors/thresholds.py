@@ -1,6 +1,8 @@
-"""What the evidence must overcome: the odds, in logs, against each kind of error before anything is known of it, and the margins for telling and for mending.
+"""What the evidence must overcome: the odds, in logs, against each kind of error before anything is known of it, and
+the margins for telling and for mending.
 
-Chosen by `python -m bench.vendor_errors --choose`, by cross-validation over names; `--held-out` prints what they do on names left out.
+`python -m bench.vendor_errors --held-out` weighs other values by cross-validation over names, and prints what the choice
+does on names that were left out of it.
 """
 
 from dataclasses import dataclass
@@ -8,14 +10,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Odds against are natural logs; the evidence is a log likelihood ratio under Student's t with three degrees of freedom."""
+    """Odds against are natural logs; the evidence is a log likelihood ratio under Student's t with three degrees of
+    freedom.
+    """
 
     unit: float = 9.0  # against a change of unit between two prices
-    split: float = 3.0  # against a declared split that is not in the prices, or twice, at its own session
-    split_off: float = 0.25  # and more by this for each day between the break and the declaration
+    split: float = 2.0  # against a declared split that is not in the prices, or twice, at its own session
+    split_off: float = 0.15  # and more by this for each day between the break and the declaration
     glitch: float = 9.0  # against a slipped decimal point
     cell: float = 4.0  # against a high or low in another unit than its row
-    payment: float = 6.9  # against an amount that contradicts amount and step at once
+    payment: float = 5.5  # against an amount that contradicts amount and step at once
     phantom: float = 6.9  # against a payment that nobody made
     rarer: float = 2.3  # and than a payment in another unit
     repeat: float = (

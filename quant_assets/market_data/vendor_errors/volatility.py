@@ -1,7 +1,9 @@
-"""How much a name usually moves: overnight (or over a weekend), within a row, and from close to close, so that a jump can be weighed.
+"""How much a name usually moves: overnight (or over a weekend), within a row, and from close to close, so that a jump
+can be weighed.
 
-Robust: the median absolute move of the rows that moved at all. Of a few rows little is learnt, so the estimate starts from what
-listings in general do. Within the day the first row of each session is a class of its own, for nights are longer than quarters of an hour.
+Robust: the median absolute move of the rows that moved at all. Of a few rows little is learnt, so the estimate starts
+from what listings in general do. Within the day the first row of each session is a class of its own, for nights are
+longer than quarters of an hour.
 """
 
 import polars as pl
@@ -17,7 +19,9 @@ KINDS = ("open", "close", "whole")  # from the last close to the open, from ther
 
 
 def with_moves(bars: pl.DataFrame) -> pl.DataFrame:
-    """`bars` (sorted) with `_before` (the last price before the row), the log moves `_move_open`, `_move_close`, `_move_whole`, and `_class`: of what length its first move is (day | week | night | bar)."""
+    """`bars` (sorted) with `_before` (the last price before the row), the log moves `_move_open`, `_move_close`,
+    `_move_whole`, and `_class`: of what length its first move is (day | week | night | bar).
+    """
     opened, closed = (pl.when(pl.col(c) > 0).then(pl.col(c)) for c in ("open", "close"))
     rows = bars.with_columns(_o=opened, _c=closed).with_columns(_last=pl.coalesce("_c", "_o"))
     rows = rows.with_columns(_before=pl.col("_last").forward_fill().shift().over("symbol"), _class=_length(bars))
@@ -41,7 +45,9 @@ def _length(bars: pl.DataFrame) -> pl.Expr:
 
 
 def usual(moves: pl.DataFrame) -> pl.DataFrame:
-    """By symbol and class: `_per_open`, `_per_close`, `_per_whole`, one over the usual move of each kind. Inverted here, for where a joined column is one value repeated, Polars divides by it with other last bits than elsewhere."""
+    """By symbol and class: `_per_open`, `_per_close`, `_per_whole`, one over the usual move of each kind. Inverted
+    here, for where a joined column is one value repeated, Polars divides by it with other last bits than elsewhere.
+    """
     first = pl.col("_class").replace_strict(AT_FIRST, return_dtype=pl.Float64)
     seen = {k: pl.col(f"_move_{k}").abs() for k in KINDS}
     moved = {k: e.filter(e.is_between(0, MOVE, closed="none")) for k, e in seen.items()}
