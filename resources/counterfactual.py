@@ -47,6 +47,7 @@ from resources.overlay import Overlay
 if TYPE_CHECKING:
     from resources.workspace import Workspace
 
+QUARTER = 66  # sessions of a block, at most
 BOOKED = (ORDERS, FILLS, POSITIONS, JOURNAL, PNL, NAV, COSTS)
 _NOWHERE = Provenance(table_versions={}, commit="", lock_hash="", run_id="")
 
@@ -105,7 +106,10 @@ def rederive(
         .sort()
         .to_list()
     )
-    reach = cuts.calendar.shift(learnt, max([HISTORY, *(s.rule.reach for s in ws.deployment.strategies)]))
+    # a kernel that reads what each session's own cut knew of it, such as the market's return, remembers it for a block
+    sets = [feature_set(name) for _, name in needed(ws.deployment.strategies)]
+    blocks = [s.lookback + QUARTER for s in sets if any(i.of_panel for i in s.inputs)]
+    reach = cuts.calendar.shift(learnt, max([HISTORY, *blocks, *(s.rule.reach for s in ws.deployment.strategies)]))
     near = [s for s in derived if s <= reach]
     if not near:
         return store, []

@@ -24,7 +24,7 @@ from quant_assets.features.audit.gate import ensured
 from quant_assets.features.labels import publish_labels
 from quant_assets.features.publish import publish
 from quant_assets.features.sets import feature_set
-from quant_assets.market_data.ingest import ingest, pending
+from quant_assets.market_data.arrivals import arrivals
 from quant_assets.market_data.quality import gate
 from quant_assets.market_data.restatements import watching
 from quant_assets.market_data.universe import update
@@ -102,12 +102,13 @@ def arrive(ws: "Workspace", last: date, now: datetime, progress: Progress = quie
     sources = [ws.source, *(f for of_dataset in ws.feeds.values() for f in of_dataset)]
     with watching(ws.store, ws.cuts, ws.notifier, last):
         for source in sources:
-            yield ingest(
+            yield arrivals(
                 source,
                 ws.store,
+                ws.notifier,
                 ws.ledger.latest_cut(),
                 now,
-                pending(source, ws.store, last),
+                last,
                 ws.cuts.calendar,
                 progress,
                 ws.deployment.evidence,

@@ -10,10 +10,11 @@ from quant_assets.contract import Table, in_force
 from quant_assets.features.labels import compute_labels
 from quant_assets.features.publish import anchors, compute
 from quant_assets.features.sets import feature_set
-from quant_assets.market_data.restatements import AsIf, Selection, as_if_known, changes, seen
+from quant_assets.market_data.datasets import DATASETS
+from quant_assets.market_data.restatements import DERIVING, AsIf, Selection, as_if_known, changes, seen
 from quant_assets.ports import Progress, quiet
 from quant_assets.records import Frozen, StageReport
-from quant_assets.signals.strategy import LabelRule, needed, sets_of
+from quant_assets.signals.strategy import Eligibility, LabelRule, Strategy, needed, sets_of
 from quant_assets.tables import (
     ACTIONS,
     BARS,
@@ -27,6 +28,7 @@ from quant_assets.tables import (
     UNIVERSE,
     VERDICTS,
 )
+from quant_assets.vendor_tables import INDEX_MEMBERS, SECTORS
 from resources.counterfactual import first_known, rederive, retrade_both, stepping
 from resources.overlay import Overlay
 
@@ -102,7 +104,7 @@ def blast_radius(ws: "Workspace", selection: Selection, progress: Progress = qui
 
     Trades and P&L are those of the one fill model, with and without: what a venue did otherwise is no consequence of the data.
     """
-    as_if = as_if_known(ws.store, ws.cuts, selection)
+    as_if = as_if_known(ws.store, ws.cuts, selection, read_by(ws.deployment.strategies))
     told = changes(ws.store, ws.cuts, selection)
     span = seen(ws.cuts, as_if)
     was = would = Overlay(ws.store, {})
@@ -135,6 +137,18 @@ def blast_radius(ws: "Workspace", selection: Selection, progress: Progress = qui
     )
 
 
+def read_by(strategies: Sequence[Strategy]) -> Sequence[Table]:
+    """The tables of what vendors say that these strategies read: bars, actions and listings, and the datasets that the inputs of their feature sets, their universes and their labels name."""
+    named = {table for one in sets_of(strategies) for table in feature_set(one).reads}
+    for strategy in strategies:
+        eligible, net_of = strategy.universe.eligible, strategy.rule.net_of
+        if isinstance(eligible, Eligibility):
+            named |= {SECTORS.name} if eligible.sector_scheme else set()
+            named |= {INDEX_MEMBERS.name} if eligible.index else set()
+        named |= {INDEX_MEMBERS.name} if net_of and net_of.index else set()
+    return (*DERIVING, *(d.table for d in DATASETS if d.name in named))
+
+
 def rebuild(
     ws: "Workspace", selection: Selection, *, by: str, reason: str, now: datetime, progress: Progress = quiet
 ) -> list[StageReport]:
@@ -143,7 +157,7 @@ def rebuild(
     Members stay those of then. Scores, decisions and orders stay: what was decided replays as it was. A value that would
     no longer be there is stored as missing. The same again writes nothing. The act is on record.
     """
-    chosen = as_if_known(ws.store, ws.cuts, selection)
+    chosen = as_if_known(ws.store, ws.cuts, selection, read_by(ws.deployment.strategies))
     span = seen(ws.cuts, chosen)
     derived: list[date] = (
         ws.store.read(VERDICTS, as_of=None, first=span[0], last=span[1], where={"table": BARS.name})["session"]
@@ -199,13 +213,18 @@ def _ends(ws: "Workspace", rule: LabelRule, sessions: Sequence[date]) -> Sequenc
 
 
 def _all_known(ws: "Workspace", sessions: Sequence[date]) -> Mapping[str, AsIf]:
-    """All later versions of these sessions' pasts, whatever was selected: a value has one newest version."""
+    """All later versions of these sessions' pasts, whatever was selected: a value has one newest version. Of a dataset that may be everything: a filing is of a period long over."""
     starts = [
         anchors(ws.store, feature_set(name), ws.cuts, sessions)["anchor"].min()
         for name in sets_of(ws.deployment.strategies)
     ]
     starts += [ws.cuts.calendar.shift(sessions[0], -s.rule.lookback) for s in ws.deployment.strategies]
-    return as_if_known(ws.store, ws.cuts, Selection(first=min(starts), last=sessions[-1]), (BARS, ACTIONS))  # pyright: ignore[reportArgumentType, reportCallIssue]  # a Series' bounds are typed by no dtype
+    near = Selection(first=min(starts), last=sessions[-1])  # pyright: ignore[reportArgumentType, reportCallIssue]  # a Series' bounds are typed by no dtype
+    others = [t for t in read_by(ws.deployment.strategies) if t not in DERIVING]
+    return {
+        **as_if_known(ws.store, ws.cuts, near, (BARS, ACTIONS)),
+        **as_if_known(ws.store, ws.cuts, Selection(last=sessions[-1]), others),
+    }
 
 
 def _renew(

@@ -6,10 +6,10 @@ from typing import Any
 import dagster as dg
 
 from quant_assets.assets import OWNERS, merged, result, sessions_of, staged
+from quant_assets.market_data.arrivals import arrivals
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.datasets import Dataset
 from quant_assets.market_data.evidence import Evidence
-from quant_assets.market_data.ingest import ingest, pending
 from quant_assets.market_data.quality import gate
 from quant_assets.market_data.restatements import watching
 from quant_assets.market_data.universe import update
@@ -50,14 +50,8 @@ def build(sessions: dg.PartitionsDefinition[str], fed: Sequence[Dataset] = ()) -
     ) -> Any:
         days = sessions_of(context)
         with watching(store, cuts, notifier, days[-1]):
-            report = ingest(
-                source,
-                store,
-                ledger.latest_cut(),
-                clock.now(),
-                pending(source, store, days[-1]),
-                cuts.calendar,
-                evidence=evidence,
+            report = arrivals(
+                source, store, notifier, ledger.latest_cut(), clock.now(), days[-1], cuts.calendar, evidence=evidence
             )
         for name, table in described.items():
             column = "capture" if table is QUARANTINE else "session"
@@ -124,7 +118,7 @@ def observed(sessions: dg.PartitionsDefinition[str], dataset: Dataset) -> dg.Ass
         days = sessions_of(context)
         with watching(store, cuts, notifier, days[-1]):
             reports = [
-                ingest(feed, store, ledger.latest_cut(), clock.now(), pending(feed, store, days[-1]), cuts.calendar)
+                arrivals(feed, store, notifier, ledger.latest_cut(), clock.now(), days[-1], cuts.calendar)
                 for feed in feeds[dataset.name]
             ]
         rows = store.read(dataset.table, as_of=cuts.of(days[-1]), first=days[0], last=days[-1])

@@ -17,6 +17,7 @@ from quant_assets.contract import UTC_MICROS, Schema, Table
 from quant_assets.market_data import proposals
 from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.datasets import DATASETS
+from quant_assets.market_data.taken import ABSENT
 from quant_assets.ports import Notifier, Store
 from quant_assets.records import Frozen
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS
@@ -43,6 +44,7 @@ _STAMPS = {
     "origin",
     "confidence",
 }  # where a version came from, not what it says
+BACK = 25  # sessions before its label that a capture may be about
 LATELY = 63  # sessions back in which each ingest looks for restatements: a quarter, so that a day costs the same whatever the history
 TOLD = 3  # names in a notification
 
@@ -159,13 +161,17 @@ def tell(store: Store, cuts: Cuts, notifier: Notifier, since: datetime | None, f
 
 @contextmanager
 def watching(store: Store, cuts: Cuts, notifier: Notifier, last: date) -> Generator[None]:
-    """Around an ingest up to session `last`: somebody is told of what it changed in the `LATELY` sessions before, and of the actions that it proposes. The first one of a home changes nothing."""
+    """Around an ingest up to session `last`: somebody is told of what it changed in the `LATELY` sessions before, in older ones whose captures it took in again, and of the actions that it proposes. The first one of a home changes nothing."""
     before = store.read(CAPTURES, as_of=None)["known_at"].max()
     yield
     proposals.tell(store, notifier, before if isinstance(before, datetime) else None)
     if isinstance(before, datetime):
         calendar = cuts.calendar
-        tell(store, cuts, notifier, before, calendar.at(max(0, calendar.index(calendar.on_or_before(last)) - LATELY)))
+        lately = calendar.at(max(0, calendar.index(calendar.on_or_before(last)) - LATELY))
+        fresh = store.read(CAPTURES, as_of=None).filter(pl.col("known_at") > before)
+        old = fresh.filter(pl.col("capture") < lately, ~pl.col("sha256").str.ends_with(ABSENT))["capture"].to_list()
+        first = calendar.on_or_before(max(calendar.first, min([lately, *old])))
+        tell(store, cuts, notifier, before, calendar.at(max(0, calendar.index(first) - BACK)) if old else lately)
 
 
 def _versions(store: Store, cuts: Cuts, selection: Selection, table: Table) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from quant_assets.ports import NOTHING, MarketDataSource, Store
 from quant_assets.records import Capture, content_id
 from quant_assets.tables import BARS, CAPTURES
 
+ABSENT = ".absent"  # likewise: the delivery was not there any more when one looked
 AGAIN = "."  # in a stored sha256: what follows counts deliveries of one label, where the same content came back after another
 BELIEVED = 0.05  # of a source's labels may lose their last row at once, and one always; more is a file that was cut off
 

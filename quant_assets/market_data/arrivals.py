@@ -1,0 +1,73 @@
+"""All that a source has and that was not taken in, or that says something else now: taken in, and somebody is told what could not be."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+
+import msgspec
+import polars as pl
+
+from quant_assets.contract import UTC_MICROS
+from quant_assets.errors import CaptureUnreadable, ContractViolation
+from quant_assets.market_data.calendars import Calendar
+from quant_assets.market_data.evidence import EVIDENCE, Evidence
+from quant_assets.market_data.ingest import ingest
+from quant_assets.market_data.taken import ABSENT, outstanding
+from quant_assets.ports import MarketDataSource, Notifier, Progress, Store, quiet
+from quant_assets.records import StageReport
+from quant_assets.tables import CAPTURES
+
+SHOWN = 3  # notes in a notification
+
+
+def arrivals(
+    source: MarketDataSource,
+    store: Store,
+    notifier: Notifier,
+    cuts_latest: datetime | None,
+    now: datetime,
+    last: date,
+    calendar: Calendar,
+    progress: Progress = quiet,
+    evidence: Evidence = EVIDENCE,
+) -> StageReport:
+    """`ingest` of everything outstanding up to `last`. The report is `refused`, and somebody is told, where something of it cannot be taken in.
+
+    A source that cannot be read at all, or whose columns are not those declared, is such a report too: those after it go on.
+    A delivery that was taken in and is not there any more is told once; what it said stands.
+    """
+    absent: list[date] = []
+    try:
+        found = outstanding(source, store, last)
+        absent = list(found.absent)
+        report = ingest(source, store, cuts_latest, now, found.labels, calendar, progress, evidence)
+        notes = [*report.notes, *_missed(store, source, absent, now)]
+    except (CaptureUnreadable, ContractViolation) as error:
+        report, notes = StageReport(stage=f"ingest {source.name}", first=last, last=last, state="refused"), [str(error)]
+    if not notes:
+        return report
+    reason = report.reason or notes[0]
+    notifier.notify(
+        "warning", f"{source.name}: {len(notes)} delivery(s) could not be taken in", "; ".join(notes[:SHOWN])
+    )
+    return msgspec.structs.replace(report, state="refused", reason=reason, notes=tuple(notes))
+
+
+def _missed(store: Store, source: MarketDataSource, absent: Sequence[date], now: datetime) -> list[str]:
+    """What to tell of deliveries that are not there any more, and were when one looked last; it is on record from now on."""
+    rows = store.read(CAPTURES, as_of=None, where={"source": source.name})
+    latest = (
+        rows.filter(pl.col("capture").is_in(absent))
+        .sort("capture", "known_at")
+        .unique("capture", keep="last", maintain_order=True)
+    )
+    fresh = latest.filter(~pl.col("sha256").str.ends_with(ABSENT))
+    if fresh.is_empty():
+        return []
+    last: datetime = rows["known_at"].max()  # pyright: ignore[reportAssignmentType]  # a Series' bounds are typed by no dtype
+    after = pl.lit(max(now, last + timedelta(microseconds=1)), UTC_MICROS)
+    known_at = after + pl.duration(microseconds=pl.int_range(pl.len()))
+    store.append(CAPTURES, fresh.with_columns(pl.col("sha256") + ABSENT, known_at=known_at))
+    first, final = fresh["capture"][0], fresh["capture"][-1]
+    return [
+        f"{fresh.height} delivery(s) that were taken in are not there any more, {first} to {final}; what they said stands"
+    ]
