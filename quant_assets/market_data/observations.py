@@ -52,8 +52,11 @@ class Observations:
         stamped = clean.with_columns(
             **{k: pl.lit(v) for k, v in origin.items()}, known_at=stamp(pl.col("declared_known_at"))
         )
-        news = versions(dataset, stamped, self._standing(dataset.table, stamped, timedelta(0)))
+        standing = self._standing(dataset.table, stamped, timedelta(0))
         moment = pl.select(stamp(pl.lit(capture.known_at, UTC_MICROS))).item()
+        if capture.assumed:
+            stamped = corrected_late(dataset, stamped, standing, moment)
+        news = versions(dataset, stamped, standing)
         taken = self._taken(dataset, capture, news, refused, moment)
         self.learn(taken)
         return taken
@@ -230,6 +233,19 @@ def screen(dataset: Dataset, capture: Capture) -> tuple[pl.DataFrame, pl.DataFra
     return good.filter(~twice).select(
         *dataset.columns, "withdrawn", "file", "line", "declared_known_at"
     ), refused.select("file", "line", "reason", "content", symbol=symbol)
+
+
+def corrected_late(dataset: Dataset, rows: pl.DataFrame, standing: pl.DataFrame, moment: datetime) -> pl.DataFrame:
+    """`rows` of a capture whose times are assumed; those that say otherwise than stands are known with the whole capture, at `moment`: the assumed time is that of a first word, not of its correction."""
+    subject = dataset.table.subject
+    latest = standing.sort(*subject, "known_at").unique(subject, keep="last")
+    before = latest.select(*subject, *(pl.col(c).alias(f"was_{c}") for c in dataset.says))
+    both = rows.join(before, on=subject, how="left", maintain_order="left")
+    differs = pl.any_horizontal(pl.col(c).ne_missing(pl.col(f"was_{c}")) for c in dataset.says)
+    late = pl.col("was_withdrawn").is_not_null() & differs & (pl.col("known_at") < moment)
+    return both.with_columns(known_at=pl.when(late).then(pl.lit(moment, UTC_MICROS)).otherwise("known_at")).select(
+        rows.columns
+    )
 
 
 def versions(dataset: Dataset, rows: pl.DataFrame, standing: pl.DataFrame) -> pl.DataFrame:

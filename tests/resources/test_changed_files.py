@@ -205,3 +205,22 @@ def test_a_feed_that_is_replaced(folder: Path, store: DeltaStore) -> None:
     ]  # fmt: skip
     assert store.read(FX_RATES, as_of=NOW).equals(before)
     assert arrive(store, rates(*changed), LATER + timedelta(days=1)) == 0
+
+
+def test_a_feed_that_grows_corrects_the_past_now(folder: Path, store: DeltaStore) -> None:
+    """A file whose label is its last event: with a new day comes a corrected old one, which is not known at the assumed time of its first word but with the day that brought it."""
+
+    def rates(*rows: str) -> MarketDataSource:
+        (folder / "rates.csv").write_text("\n".join(["session,base,quote,rate", *rows, ""]))
+        declared = {"kind": "tabular", "dataset": "fx_rates", "files": str(folder / "rates.csv"), "known_at": "event+1d", "mapping": {c: c for c in ("session", "base", "quote", "rate")}}  # fmt: skip
+        return Tabular(msgspec.convert(declared, Feed))
+
+    arrive(store, rates("2024-03-05,EUR,USD,1.08", "2024-03-06,EUR,USD,1.09"), NOW)
+    grown = rates("2024-03-05,EUR,USD,1.085", "2024-03-06,EUR,USD,1.09", "2024-03-07,EUR,USD,1.10")
+    assert list(outstanding(grown, store, DAYS[6]).absent) == []
+    arrive(store, grown)
+    rows = store.read(FX_RATES, as_of=None).sort("session", "known_at").select("session", "rate", "known_at").rows()
+    told = {d: datetime(2024, 3, d + 1, tzinfo=UTC) for d in (5, 6, 7)}
+    assert rows == [
+        (date(2024, 3, 5), 1.08, told[5]), (date(2024, 3, 5), 1.085, told[7]), (date(2024, 3, 6), 1.09, told[6]), (date(2024, 3, 7), 1.10, told[7]),
+    ]  # fmt: skip
