@@ -15,8 +15,8 @@ class Thresholds:
     """
 
     unit: float = 9.0  # against a change of unit between two prices
-    split: float = 2.0  # against a declared split that is not in the prices, or twice, at its own session
-    split_off: float = 0.15  # and more by this for each day between the break and the declaration
+    split: float = 3.0  # against a declared split that is not in the prices, or twice, at its own session
+    split_off: float = 0.25  # and more by this for each day between the break and the declaration
     glitch: float = 9.0  # against a slipped decimal point
     cell: float = 4.0  # against a high or low in another unit than its row
     payment: float = 5.5  # against an amount that contradicts amount and step at once
