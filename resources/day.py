@@ -50,6 +50,7 @@ from quant_assets.tables import (
     LISTINGS,
     MODELS,
     PROMOTIONS,
+    PROPOSED_ACTIONS,
     SCORES,
     UNIVERSE,
     VERDICTS,
@@ -64,6 +65,7 @@ Reports = Iterator[StageReport]
 READ = (
     BARS,
     ACTIONS,
+    PROPOSED_ACTIONS,
     LISTINGS,
     CAPTURES,
     UNIVERSE,

@@ -11,7 +11,8 @@ import pytest
 from quant_assets.records import FeatureSnapshot
 from quant_assets.signals.decide import decisions, first_recorded
 from quant_assets.signals.inputs import read
-from quant_assets.tables import BARS, DECISIONS, UNIVERSE
+from quant_assets.tables import BARS, DECISIONS, PROPOSED_ACTIONS, UNIVERSE
+from tests.signals.conftest import rows
 
 QUIET = (False, "")
 
@@ -293,3 +294,24 @@ def test_the_report_counts_by_verdict_and_reason(market, days) -> None:
     numbers = market.decide([days[24], days[25]]).numbers
     assert numbers["decisions"] == numbers["trade"] + numbers["no_trade"] == 42
     assert (numbers["selected"], numbers["left_universe"]) == (10, 2)
+
+
+def test_a_name_with_a_proposed_action_is_not_traded_until_a_person_said_what_it_was(market) -> None:
+    """From the cut that knows of the proposal on the best name is NO_TRADE with what may explain it, another one takes its place, and the day before and after a rejection are as ever."""
+    before, day, after = market.days[24:27]
+    best = of(market, [day]).filter(rank=1)["sid"].item()
+    asked = {
+        "session": day, "sid": best, "symbol": f"S{best}", "before": 100.0, "adjusted": 40.0, "after": 40.0, "factor": 0.4, "confidence": 0.6,
+        "explanations": "split 5:2 (0.6)", "state": "proposed", "withdrawn": False, "source": "hand", "capture": day, "file": "f", "line": 1,
+        "known_at": market.cuts.of(day), "declared_known_at": market.cuts.of(day),
+    }  # fmt: skip
+    plain = of(market, [before, day, after])
+    closed = asked | {"state": "rejected", "by": "ann", "known_at": market.cuts.of(after)}
+    market.store.append(PROPOSED_ACTIONS, rows(PROPOSED_ACTIONS, [asked, closed]))
+    found = of(market, [before, day, after])
+    refused = found.filter(reason="ACTION_UNCONFIRMED")
+    assert refused.select("session", "sid", "verdict", "target_weight").rows() == [(day, best, "NO_TRADE", 0.0)]
+    assert json.loads(refused["detail"].item()) == {"proposed": "split 5:2 (0.6)", "ex": str(day)}
+    assert found.filter(session=day, reason="SELECTED").height == 5
+    for other in (before, after):
+        assert found.filter(session=other).equals(plain.filter(session=other))
