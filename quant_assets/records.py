@@ -25,13 +25,16 @@ def frame_hash(frame: pl.DataFrame) -> str:
     for column in frame.iter_columns():
         series = column.rechunk()
         digest.update(f"{series.name}:{series.dtype}:{len(series)};".encode())
-        nulls = series.is_null()
-        if nulls.any():
-            digest.update(nulls.to_numpy().tobytes())
+        missing = series.null_count() > 0
+        if missing:
+            digest.update(series.is_null().to_numpy().tobytes())
         if series.dtype == pl.String or isinstance(series.dtype, pl.Decimal):
-            digest.update(series.cast(pl.String).fill_null("").str.join("\x1f").item().encode())
+            texts = series.cast(pl.String)
+            digest.update("\x1f".join((texts.fill_null("") if missing else texts).to_list()).encode())
         else:
-            digest.update(series.to_physical().fill_null(0).to_numpy().tobytes())
+            numbers = series.to_physical()
+            whole = not missing and numbers.dtype.is_numeric()
+            digest.update((numbers if whole else numbers.fill_null(0)).to_numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -37,11 +37,16 @@ SAYS = (
 def declared(actions: pl.DataFrame, holders: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The vendor's own actions by sid (columns `COLUMNS`), and as rejected rows those of symbols that no instrument has, of kinds that we do not know, that do not say what they must, or that contradict each other.
 
-    `holders`: symbol, sid. Dividends of one ex-session add up; the same row twice is one. Where the vendor has a column
+    `holders`: symbol, sid; where `actions` are of several deliveries, each of which is judged by itself, also begins, the
+    `delivery` from which on the symbol means it. Dividends of one ex-session add up; the same row twice is one. Where the vendor has a column
     `withdrawn`, it is there too: rows in which it is true take back what was declared before, and need no terms.
     """
     gone = pl.col("withdrawn").fill_null(value=False) if "withdrawn" in actions.columns else pl.lit(value=False)
     known = actions.with_columns(withdrawn=gone).join(holders, on="symbol", how="left", maintain_order="left")
+    of = [c for c in ("delivery",) if c in actions.columns]
+    if of:
+        known = known.with_columns(sid=pl.when(pl.col("delivery") >= pl.col("begins")).then("sid"))
+    key = [*KEY, *of]
     problem = (
         pl.when(pl.col("sid").is_null())
         .then(pl.lit("UNKNOWN_SYMBOL"))
@@ -51,20 +56,22 @@ def declared(actions: pl.DataFrame, holders: pl.DataFrame) -> tuple[pl.DataFrame
         .then(pl.lit("INCOMPLETE_ACTION"))
     )
     judged = known.with_columns(problem=problem)
-    told = judged.filter(pl.col("problem").is_null()).unique([*KEY, *SAYS], keep="first", maintain_order=True)
-    told = told.filter(~pl.col("withdrawn") | pl.col("withdrawn").all().over(KEY))
+    told = judged.filter(pl.col("problem").is_null()).unique([*key, *SAYS], keep="first", maintain_order=True)
+    told = told.filter(~pl.col("withdrawn") | pl.col("withdrawn").all().over(key))
     told = told.with_columns(
-        cash=pl.when(kind="dividend").then(pl.col("cash").sum().over(KEY)).otherwise("cash")
-    ).unique([*KEY, *SAYS], keep="last", maintain_order=True)
-    twice = told.select(KEY).is_duplicated()
+        cash=pl.when(kind="dividend").then(pl.col("cash").sum().over(key)).otherwise("cash")
+    ).unique([*key, *SAYS], keep="last", maintain_order=True)
+    twice = told.select(key).is_duplicated()
     content = pl.concat_str(pl.col("kind"), pl.lit(" "), pl.col("session"))
     bad = pl.concat(
         [judged.filter(pl.col("problem").is_not_null()), told.filter(twice).with_columns(problem=pl.lit("CONFLICT"))]
     )
-    rejected = bad.select("file", pl.col("line").cast(pl.Int64), "symbol", reason="problem", content=content)
+    rejected = bad.select(
+        "file", pl.col("line").cast(pl.Int64), "symbol", reason="problem", content=content, **{c: pl.col(c) for c in of}
+    )
     mapped = told.filter(~twice).with_columns(origin=pl.lit("declared"), confidence=1.0)
     return mapped.select(
-        *(pl.col(c).cast(ACTIONS.schema[c]) for c in COLUMNS), *(c for c in ("withdrawn",) if c in actions.columns)
+        *(pl.col(c).cast(ACTIONS.schema[c]) for c in COLUMNS), *(c for c in ("withdrawn", *of) if c in actions.columns)
     ), rejected
 
 

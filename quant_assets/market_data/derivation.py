@@ -51,11 +51,13 @@ def pairs(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
     """Evidence per name and ex-session: sid, p, session, before (raw close), adjusted, factor, move (raw open after / before; null where not seen yet),
     after, adjusted_after (the closes of the later session; null likewise), file, line, symbol.
 
-    `rows`: clean rows of one capture with their sid. Factors of one are there too: they say that there was no action.
+    `rows`: clean rows with their sid, of one capture, or of several by `delivery`, each of which is judged by itself.
+    Factors of one are there too: they say that there was no action.
     """
+    of = [c for c in ("delivery",) if c in rows.columns]
     seen = (
         rows.filter(pl.col("adj_close").is_not_null())
-        .sort("sid", "session")
+        .sort(*of, "sid", "session")
         .with_columns(r=pl.col("adj_close") / pl.col("close"))
     )
     before = {
@@ -66,8 +68,12 @@ def pairs(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
         "p_file": "file",
         "p_line": "line",
     }
-    same = pl.col("sid") == pl.col("sid").shift(1)  # sorted by sid: a window over it would cost fifty times as much
-    seen = seen.with_columns(pl.when(same).then(pl.col(c).shift(1)).alias(new) for new, c in before.items())
+    # sorted by sid: a window over it would cost fifty times as much
+    same = pl.all_horizontal(pl.col(c) == pl.col(c).shift(1) for c in (*of, "sid")).fill_null(value=False)
+    seen = seen.with_columns(
+        *(pl.when(same).then(pl.col(c).shift(1)).alias(new) for new, c in before.items()),
+        last=~same.shift(-1, fill_value=False),
+    )
     past = seen.filter(pl.col("p").is_not_null()).select(
         "sid",
         "symbol",
@@ -81,8 +87,9 @@ def pairs(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
         adjusted_after="adj_close",
         file="p_file",
         line="p_line",
+        **{c: pl.col(c) for c in of},
     )
-    last = seen.filter((pl.col("session") == pl.col("session").max().over("sid")) & ((pl.col("r") - 1).abs() > SAME))
+    last = seen.filter(pl.col("last") & ((pl.col("r") - 1).abs() > SAME))
     following = {s: calendar.shift(s, 1) for s in last["session"].unique().to_list()}
     coming = last.select(
         "sid",
@@ -95,6 +102,7 @@ def pairs(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
         **{c: pl.lit(None, dtype=pl.Float64) for c in ("move", "after", "adjusted_after")},
         file="file",
         line="line",
+        **{c: pl.col(c) for c in of},
     )
     return _not_in_the_price_yet(pl.concat([past, coming]), calendar)
 
@@ -125,6 +133,7 @@ def derive(evidence: pl.DataFrame, asked: Evidence = EVIDENCE) -> Derived:
     that the open contradicts, is a rejected row, and a proposal without an explanation.
     """
     found = evidence.filter((pl.col("factor") - 1).abs() > SAME)
+    of = {c: t for c, t in evidence.schema.items() if c == "delivery"}
     actions, unexplained, proposals = list[dict[str, Any]](), list[dict[str, Any]](), list[dict[str, Any]]()
     for row in found.iter_rows(named=True):
         pair = Pair(row["before"], row["adjusted"], row["after"], row["adjusted_after"])
@@ -132,23 +141,27 @@ def derive(evidence: pl.DataFrame, asked: Evidence = EVIDENCE) -> Derived:
             continue
         possible = _possible(row, explain(pair))
         if possible and possible[0].confidence >= asked.min_confidence:
-            actions += _terms(row, possible[0])
+            actions += [terms | {c: row[c] for c in of} for terms in _terms(row, possible[0])]
             continue
         shown = [e for e in possible[:SHOWN] if e is possible[0] or e.confidence >= WORTH_SAYING]
         text = "; ".join(f"{e} ({e.confidence:g})" for e in shown)
         sure = possible[0].confidence if possible else 0.0
-        proposals.append({c: row.get(c) for c in PROPOSAL} | {"explanations": text, "confidence": sure})
+        proposals.append({c: row.get(c) for c in (*PROPOSAL, *of)} | {"explanations": text, "confidence": sure})
         if not possible:
             said = (
                 f"factor {row['factor']:.6f} before {row['session']}: close {row['before']}, adjusted {row['adjusted']}"
             )
             unexplained.append(
-                {**{c: row[c] for c in ("file", "line", "symbol")}, "reason": "UNEXPLAINED_FACTOR", "content": said}
+                {
+                    **{c: row[c] for c in ("file", "line", "symbol", *of)},
+                    "reason": "UNEXPLAINED_FACTOR",
+                    "content": said,
+                }
             )
     return Derived(
-        pl.DataFrame(actions, schema={c: ACTIONS.schema[c] for c in COLUMNS}, orient="row"),
-        pl.DataFrame(unexplained, schema=REJECTED, orient="row"),
-        pl.DataFrame(proposals, schema={c: PROPOSED_ACTIONS.schema[c] for c in PROPOSAL}, orient="row"),
+        pl.DataFrame(actions, schema={c: ACTIONS.schema[c] for c in COLUMNS} | of, orient="row"),
+        pl.DataFrame(unexplained, schema=REJECTED | of, orient="row"),
+        pl.DataFrame(proposals, schema={c: PROPOSED_ACTIONS.schema[c] for c in PROPOSAL} | of, orient="row"),
     )
 
 

@@ -1,6 +1,7 @@
 """Captures become bars, actions, listings and quarantine, in the order of their labels."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import partial
 
@@ -8,31 +9,20 @@ import polars as pl
 
 from quant_assets.contract import UTC_MICROS, Table
 from quant_assets.errors import CaptureUnreadable
-from quant_assets.market_data import actions, datasets, listings, proposals
+from quant_assets.market_data import datasets
+from quant_assets.market_data.absorb import Absorbed, Delivery, absorb
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.datasets import dataset
-from quant_assets.market_data.derivation import PROPOSAL, Derived, derive, pairs
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
-from quant_assets.market_data.identity import REUSE_AFTER, Identified, identify
-from quant_assets.market_data.known import SAYS, Known
-from quant_assets.market_data.observations import Observations, Stamp, turned_away
+from quant_assets.market_data.known import Known
+from quant_assets.market_data.observations import Observations, Stamp
 from quant_assets.market_data.retaking import Retaking
-from quant_assets.market_data.screening import screen
 from quant_assets.market_data.taken import outstanding
 from quant_assets.ports import MarketDataSource, Progress, Store, quiet
 from quant_assets.records import Capture, StageReport
-from quant_assets.tables import (
-    ACTIONS,
-    BARS,
-    CAPTURES,
-    DATA_FINDINGS,
-    LISTINGS,
-    PROPOSED_ACTIONS,
-    QUARANTINE,
-    VERDICTS,
-)
+from quant_assets.tables import ACTIONS, BARS, CAPTURES, DATA_FINDINGS, LISTINGS, PROPOSED_ACTIONS, QUARANTINE, VERDICTS
 
-CHUNK, ROWS = 40, 2_000_000  # captures, or rows, per commit
+CHUNK, ROWS = 250, 200_000  # captures, or rows, that are judged and committed together
 COUNTED = (
     "captures",
     "rows",
@@ -46,7 +36,6 @@ COUNTED = (
     "observed",
     "repeated",
 )
-Absorbed = dict[str, pl.DataFrame]  # by table name
 
 
 def ingest(
@@ -67,10 +56,19 @@ def ingest(
     """
     known = Known(store, source.name, calendar, evidence)
     others = Observations(store)
-    batch: list[Absorbed] = []
-    numbers: dict[str, float] = dict.fromkeys(COUNTED, 0.0)
+    stamp = partial(effective, cuts_latest=cuts_latest, now=now)
+    numbers = Counter[str]()
     unreadable: list[str] = []
-    todo = sorted(labels)
+    waiting: list[Delivery] = []
+
+    def settle() -> None:
+        if waiting:
+            taken = take(known, others, waiting, stamp, calendar)
+            _commit(store, known, others, taken.tables)
+            numbers.update(taken.numbers)
+            waiting.clear()
+
+    todo, rows = sorted(labels), 0
     before = [label for label in todo if label in known.taken]
     known.changed = before
     for i, label in enumerate((label for label in todo if label not in known.taken), 1):
@@ -80,20 +78,14 @@ def ingest(
             unreadable.append(f"{label}: {error}")
             continue
         if capture.known_at <= now:
-            moment = known_at(capture.known_at, cuts_latest, now, known.moment)
-            absorbed = (
-                absorb(known, capture, moment, calendar, numbers)
-                if capture.dataset == BARS.name
-                else arrived(known, capture, moment, numbers)
-            )
-            batch.append(
-                observe(others, capture, absorbed, partial(effective, cuts_latest=cuts_latest, now=now), numbers)
-            )
-        if len(batch) == CHUNK or sum(f.height for b in batch for f in b.values()) > ROWS:
-            _commit(store, known, others, batch)
-            batch.clear()
+            waiting.append(Delivery(capture, known_at(capture.known_at, cuts_latest, now, known.moment)))
+            known.done(*waiting[-1])
+            rows += _size(capture)
+        if len(waiting) == CHUNK or rows > ROWS:
+            settle()
+            rows = 0
         progress(i, len(todo), f"capture {label}")
-    _commit(store, known, others, batch)
+    settle()
     if before:
         retaking = Retaking(source, store, known.taken, others, calendar, evidence)
         unreadable += _again(retaking, store, known, others, before, cuts_latest, now, numbers, progress)
@@ -107,9 +99,14 @@ def ingest(
         state=state,
         reason=reason,
         rows=int(numbers["bars"] + numbers["observed"]),
-        numbers=numbers,
+        numbers={name: float(numbers[name]) for name in COUNTED},
         notes=tuple(unreadable),
     )
+
+
+def _size(capture: Capture) -> int:
+    """Rows."""
+    return capture.prices.height + capture.malformed.height + sum(f.height for f in capture.others.values())
 
 
 def _again(
@@ -120,12 +117,23 @@ def _again(
     labels: Sequence[date],
     cuts_latest: datetime | None,
     now: datetime,
-    numbers: dict[str, float],
+    numbers: Counter[str],
     progress: Progress,
 ) -> list[str]:
     """Take in labels of which a delivery was taken in before: all that differs is known at arrival. Returns what could not be read, and why."""
-    batch: list[Absorbed] = []
+    batch = list[Mapping[str, pl.DataFrame]]()
+    own = list[Mapping[str, object]]()
     wrong: list[str] = []
+
+    def settle() -> None:
+        if own:
+            names = {name: [b[name] for b in batch if name in b] for name in dict.fromkeys(n for b in batch for n in b)}
+            tables = {name: pl.concat(frames) for name, frames in names.items()}
+            _commit(store, known, others, {**tables, CAPTURES.name: pl.DataFrame(own, schema=dict(CAPTURES.schema))})
+            retaking.committed()
+            batch.clear()
+            own.clear()
+
     for i, label in enumerate(labels, 1):
         try:
             again = retaking.take(label, known_at(now, cuts_latest, now, known.moment), now)
@@ -133,16 +141,15 @@ def _again(
             wrong.append(f"{label}: {error}")
             continue
         if again:
-            own = arrived(known, again.capture, again.moment, numbers, refused=again.refused)
-            batch.append({**again.frames, **own})
-            for name, n in again.counts.items():
-                numbers[name] += n
-        if len(batch) == CHUNK or sum(f.height for b in batch for f in b.values()) > ROWS:
-            _commit(store, known, others, batch)
-            retaking.committed()
-            batch.clear()
+            rows = again.capture.prices.height
+            known.done(again.capture, again.moment)
+            own.append(_own(known, Delivery(again.capture, again.moment), rows, again.refused))
+            batch.append(again.frames)
+            numbers.update(Counter(captures=1, rows=rows, quarantined=again.refused) + Counter(again.counts))
+        if len(own) == CHUNK or sum(f.height for b in batch for f in b.values()) > ROWS:
+            settle()
         progress(i, len(labels), f"capture {label}, which changed")
-    _commit(store, known, others, batch)
+    settle()
     return wrong
 
 
@@ -158,105 +165,41 @@ def known_at(declared: datetime, cuts_latest: datetime | None, now: datetime, be
     return moment if before is None or moment > before else before + timedelta(microseconds=1)
 
 
-def absorb(known: Known, capture: Capture, moment: datetime, calendar: Calendar, numbers: dict[str, float]) -> Absorbed:
-    """What one capture adds to each table, given what is known; `known` learns it, `numbers` count it."""
-    origin = {"source": capture.source, "capture": capture.label}
-    stamp = {"known_at": moment, "declared_known_at": capture.known_at}
-    day = calendar.on_or_before(capture.label)
-    rows, rejected = screen(capture, calendar)
-    sessions = rows["session"].unique().sort().to_list()
-    standing = pl.concat([known.days(day, day).clear(), *(known.day(s) for s in sessions)])
-    assigned = _identify(known, capture, rows, standing, day, calendar)
-    rows = rows.join(assigned.assigned.select("symbol", "sid"), on="symbol", maintain_order="left")
-
-    bars = _versions(rows, standing, assigned)
-    if (
-        capture.assumed
-    ):  # what it says of sessions whose own label changed was not known when it is assumed to have been
-        bars = bars.filter((pl.col("session") == day) | ~pl.col("session").is_in(known.changed))
-    known.learn(BARS, bars)
-    changed = listings.changes(known, assigned, rows, standing, capture.listings, capture.label, calendar)
-    listed = changed.drop("event").with_columns(capture=pl.lit(capture.label), known_at=pl.lit(moment))
-    known.learn(LISTINGS, listed)
-    (given, unexplained, unsure), evidence = _actions(known, capture, rows, calendar)
-    happened, wrong = listings.events(known, changed, given, rows)
-    told = actions.news(
-        pl.concat([given, happened], how="diagonal"),
-        evidence,
-        known.actions,
-        unsure.select(proposals.SUBJECT),
-        proposals.rejected(known.proposals),
-    )
-    news = pl.concat([told, wrong]).unique(actions.KEY, keep="first", maintain_order=True)
-    held = {"dataset": capture.dataset, "state": "held", "by": None, "note": None}
-
-    def stamped_as(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
-        return frame.with_columns(
-            **{k: pl.lit(v) for k, v in {**origin, **stamp, **(held if table is QUARANTINE else {})}.items()}
-        )
-
-    stamped = {
-        t.name: stamped_as(t, f)
-        for t, f in ((BARS, bars), (ACTIONS, news), (QUARANTINE, pl.concat([rejected, unexplained])))
-    }
-    known.learn(ACTIONS, stamped[ACTIONS.name])
-    asked = stamped_as(PROPOSED_ACTIONS, proposals.news(unsure, evidence, known.proposals, known.actions))
-    known.learn(PROPOSED_ACTIONS, asked)
-    stamped[PROPOSED_ACTIONS.name] = asked
-    quarantine = stamped[QUARANTINE.name]
-    restated = bars.join(standing, on=["sid", "session"], how="semi").height
-    for name, n in {
-        "bars": bars.height,
-        "restated": restated,
-        "actions": news.height,
-        "proposed": proposals.opened(asked).height,
-        "instruments": assigned.of("new", "replaced", "reused").height,
-    }.items():
-        numbers[name] += n
-    frames = {**stamped, DATA_FINDINGS.name: turned_away(quarantine), LISTINGS.name: listed}
-    conformed = {
-        t.name: frames[t.name].select(pl.col(c).cast(d) for c, d in t.schema.items())
-        for t in _order()
-        if t.name in frames
-    }
-    return conformed | arrived(known, capture, moment, numbers, refused=quarantine.height)
-
-
-def arrived(
-    known: Known, capture: Capture, moment: datetime, numbers: dict[str, float], *, refused: int = 0
+def take(
+    known: Known, others: Observations, deliveries: Sequence[Delivery], stamp: Stamp, calendar: Calendar
 ) -> Absorbed:
-    """The capture's own row, with `refused` of its rows in quarantine; `known` marks it as absorbed."""
-    taken = {
-        "source": capture.source, "capture": capture.label, "dataset": capture.dataset, "location": capture.location, "sha256": known.taken.sha256(capture), "rows": capture.prices.height,
+    """What deliveries add to each table: of bars, of other datasets, and the row of each in CAPTURES, which counts what its own dataset brought and what was refused of it. `known` and `others` learn it."""
+    barred = [d for d in deliveries if d.capture.dataset == BARS.name]
+    absorbed = absorb(known, barred, calendar) if barred else Absorbed({}, Counter())
+    tables = {name: [frame] for name, frame in absorbed.tables.items()}
+    numbers = absorbed.numbers + Counter(captures=len(deliveries))
+    refused = Counter(tables[QUARANTINE.name][0]["capture"].to_list()) if barred else Counter[date]()
+    arrived = list[Mapping[str, object]]()
+    for capture, moment in deliveries:
+        rows, bad = capture.prices.height, refused[capture.label]
+        numbers += Counter(rows=rows, quarantined=bad)
+        for name, said in sorted(capture.others.items()):
+            taken = others.take(dataset(name), capture, stamp)
+            for table, frame in taken.frames.items():
+                tables.setdefault(table, []).append(frame)
+            wrong, new = taken.frames[QUARANTINE.name].height, taken.frames[name].height
+            numbers += Counter(rows=said.height, quarantined=wrong, observed=new, repeated=taken.repeated)
+            if name == capture.dataset:
+                rows, bad = rows + said.height, bad + wrong
+        arrived.append(_own(known, Delivery(capture, moment), rows, bad))
+    tables[CAPTURES.name] = [pl.DataFrame(arrived, schema=dict(CAPTURES.schema))]
+    return Absorbed({name: pl.concat(frames) for name, frames in tables.items()}, numbers)
+
+
+def _own(known: Known, delivery: Delivery, rows: int, refused: int) -> Mapping[str, object]:
+    """The row of a delivery in CAPTURES, which `known` notes."""
+    capture, moment = delivery
+    row = {
+        "source": capture.source, "capture": capture.label, "dataset": capture.dataset, "location": capture.location, "sha256": known.taken.sha256(capture), "rows": rows,
         "quarantined": refused, "assumed": capture.assumed, "known_at": moment, "declared_known_at": capture.known_at, "fingerprint": capture.fingerprint,
     }  # fmt: skip
-    known.done(capture, moment)
-    known.taken.note(taken)
-    for name, n in {"captures": 1, "rows": capture.prices.height, "quarantined": refused}.items():
-        numbers[name] += n
-    return {CAPTURES.name: pl.DataFrame([taken], schema=dict(CAPTURES.schema))}
-
-
-def observe(
-    others: Observations, capture: Capture, absorbed: Absorbed, stamp: Stamp, numbers: dict[str, float]
-) -> Absorbed:
-    """`absorbed`, and what the capture says of other datasets; its own row counts those of the dataset that it is of, so that the share refused is that dataset's."""
-    for name, rows in sorted(capture.others.items()):
-        taken = others.take(dataset(name), capture, stamp)
-        absorbed = absorbed | {t: pl.concat([absorbed[t], f]) if t in absorbed else f for t, f in taken.frames.items()}
-        refused = taken.frames[QUARANTINE.name].height
-        if name == capture.dataset:
-            absorbed[CAPTURES.name] = absorbed[CAPTURES.name].with_columns(
-                rows=pl.col("rows") + rows.height, quarantined=pl.col("quarantined") + refused
-            )
-        for counted, n in {
-            "rows": rows.height,
-            "quarantined": refused,
-            "observed": taken.frames[name].height,
-            "repeated": taken.repeated,
-        }.items():
-            numbers[counted] += n
-    return absorbed
+    known.taken.note(row)
+    return row
 
 
 def effective(declared: pl.Expr, *, cuts_latest: datetime | None, now: datetime) -> pl.Expr:
@@ -270,67 +213,11 @@ def effective(declared: pl.Expr, *, cuts_latest: datetime | None, now: datetime)
     )
 
 
-def _identify(
-    known: Known, capture: Capture, rows: pl.DataFrame, standing: pl.DataFrame, day: date, calendar: Calendar
-) -> Identified:
-    names = capture.listings
-    if names is not None:
-        # where a vendor lists a symbol under several names, the one it is known by counts, else the first by name
-        known_names = known.instruments.select("symbol", "name").unique().with_columns(held=pl.lit(value=True))
-        names = (
-            names.join(known_names, on=["symbol", "name"], how="left")
-            .sort("symbol", "held", "name", nulls_last=True)
-            .unique("symbol", keep="first", maintain_order=True)
-            .drop("held")
-        )
-    first: date = min(rows["session"].min() or day, day)  # pyright: ignore[reportArgumentType, reportAssignmentType]  # a Series' bounds are typed by no dtype
-    recent = known.days(calendar.shift(first, -REUSE_AFTER), day).filter(~pl.col("withdrawn"))["sid"].unique()
-    overlap = standing.filter(~pl.col("withdrawn")).select("sid", "session", "close")
-    declared = (pl.col("kind") == "delisting") & (pl.col("origin") == "declared") & ~pl.col("withdrawn")
-    delisted = known.actions.filter(declared).group_by("sid").agg(ended=pl.col("session").max())
-    return identify(
-        rows, names, known.instruments, overlap, recent, delisted, known.last_session, capture.label, calendar
-    )
-
-
-def _versions(rows: pl.DataFrame, standing: pl.DataFrame, assigned: Identified) -> pl.DataFrame:
-    """New versions of bars: rows that say something new, and the withdrawal of those filed under an instrument that a symbol does not mean any more."""
-    latest = standing.rename({c: f"was_{c}" for c in SAYS})
-    joined = rows.join(latest, on=["sid", "session"], how="left", maintain_order="left")
-    changed = pl.any_horizontal(pl.col(c).ne_missing(pl.col(f"was_{c}")) for c in SAYS) | pl.col("withdrawn")
-    new = joined.filter(changed).with_columns(withdrawn=pl.lit(value=False)).select(*rows.columns, "withdrawn")
-    replaced = rows.join(assigned.of("replaced").select("symbol", "old_sid"), on="symbol")
-    if replaced.is_empty():
-        return new
-    standing = standing.join(
-        rows, on=["sid", "session"], how="anti"
-    )  # unless it is filed under that instrument again, by its new symbol
-    gone = standing.filter(~pl.col("withdrawn")).join(
-        replaced.select("session", "file", "line", sid="old_sid"), on=["sid", "session"]
-    )
-    return pl.concat(
-        [new, gone.with_columns(adj_close=pl.lit(None, pl.Float64), withdrawn=pl.lit(value=True)).select(new.columns)]
-    )
-
-
-def _actions(known: Known, capture: Capture, rows: pl.DataFrame, calendar: Calendar) -> tuple[Derived, pl.DataFrame]:
-    """The capture's actions, what could not be explained and what is not sure; and the evidence they were derived from. A vendor that declares actions is taken at its word."""
-    evidence = pairs(rows, calendar)
-    if capture.actions is None:
-        return derive(evidence, known.evidence), evidence
-    holders = known.instruments.sort("listed", "known_at", "sid").unique("symbol", keep="last").select("symbol", "sid")
-    given, rejected = actions.declared(capture.actions, holders)
-    nothing = pl.DataFrame(schema={c: PROPOSED_ACTIONS.schema[c] for c in PROPOSAL})
-    return Derived(given, rejected, nothing), evidence.clear()
-
-
-def _commit(store: Store, known: Known, others: Observations, batch: Sequence[Absorbed]) -> None:
-    """Write a batch, table by table in `_order`. Rows that an interrupted run left there already are recognised by their content, whatever it took for their time."""
-    for table in _order() if batch else ():
-        parts = [p[table.name] for p in batch if table.name in p]
-        if not parts:
+def _commit(store: Store, known: Known, others: Observations, tables: Mapping[str, pl.DataFrame]) -> None:
+    """Write, table by table in `_order`. Rows that an interrupted run left there already are recognised by their content, whatever it took for their time."""
+    for table in _order():
+        if (rows := tables.get(table.name)) is None:
             continue
-        rows = pl.concat(parts)
         if table.name in known.unfinished:
             content = [c for c in table.schema if c != "known_at"]
             rows = rows.join(known.unfinished[table.name], on=content, how="anti", nulls_equal=True)

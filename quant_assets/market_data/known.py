@@ -5,15 +5,19 @@ in one call and each in a call of its own see the same state, and a capture that
 written is judged again as if it had never begun.
 """
 
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
+from functools import lru_cache
 from statistics import median
 
 import polars as pl
 
 from quant_assets.contract import Table
+from quant_assets.market_data.actions import COLUMNS
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.identity import REUSE_AFTER
+from quant_assets.market_data.proposals import ROW
 from quant_assets.market_data.taken import Taken
 from quant_assets.ports import Store
 from quant_assets.records import Capture
@@ -43,11 +47,12 @@ class Known:
         self._done = captures.select("source", "capture").unique()
         self._absorbed: list[tuple[str, date]] = []
         self.unfinished: dict[str, pl.DataFrame] = {}
-        self.instruments = _latest(self._finished(LISTINGS, store.read(LISTINGS, as_of=None)), "sid")
-        self.actions = _latest(self._finished(ACTIONS, store.read(ACTIONS, as_of=None)), "sid", "session", "kind")
-        self.proposals = _latest(
-            self._finished(PROPOSED_ACTIONS, store.read(PROPOSED_ACTIONS, as_of=None)), "sid", "session"
-        )
+        listed = _latest(self._finished(LISTINGS, store.read(LISTINGS, as_of=None)), "sid")
+        self.instruments = listed.drop("capture")
+        acted = _latest(self._finished(ACTIONS, store.read(ACTIONS, as_of=None)), "sid", "session", "kind")
+        self.actions = acted.select(*COLUMNS, "withdrawn")
+        proposed = self._finished(PROPOSED_ACTIONS, store.read(PROPOSED_ACTIONS, as_of=None))
+        self.proposals = _latest(proposed, "sid", "session").select(ROW)
         self._finished(QUARANTINE, store.read(QUARANTINE, as_of=None))
         self._days: dict[date, pl.DataFrame] = {}
         self._trading: dict[date, pl.Series] = {}  # of `_days`: the sids that have a bar in force
@@ -80,17 +85,30 @@ class Known:
         """The latest version of each bar of a session: sid, session, `SAYS`, withdrawn."""
         if session not in self._days:
             past = self._stored_until is not None and session <= self._stored_until
-            rows = (
-                self._finished(BARS, self._store.read(BARS, as_of=None, first=session, last=session))
-                if past
-                else BARS.empty()
-            )
+            if not past:
+                self._days[session] = _NO_BARS
+                return _NO_BARS
+            rows = self._finished(BARS, self._store.read(BARS, as_of=None, first=session, last=session))
             self._days[session] = _latest(rows, "sid").select(_BAR)
         return self._days[session]
 
+    def standing(self, sessions: Iterable[date]) -> pl.DataFrame:
+        """`day` for each of the sessions."""
+        return pl.concat([_NO_BARS, *(rows for s in sessions if (rows := self.day(s)).height)])
+
+    def holders(self) -> pl.DataFrame:
+        """Of `instruments`, the one that each symbol means: the one listed under it, else the last that was."""
+        return self.instruments.sort("listed", "known_at", "sid").unique("symbol", keep="last", maintain_order=True)
+
+    @property
+    def newest(self) -> date | None:
+        """The last session of which anything is known."""
+        held = (d for d, rows in self._days.items() if rows.height)
+        return max([*held, *([] if self._stored_until is None else [self._stored_until])], default=None)
+
     def days(self, first: date, last: date) -> pl.DataFrame:
         """`day` for each session in [first, last]."""
-        return pl.concat([_NO_BARS, *(self.day(s) for s in self._calendar.between(first, last))])
+        return self.standing(self._calendar.between(first, last))
 
     def trading(self, session: date) -> pl.Series:
         """The sids that have a bar in force, as `day` has them."""
@@ -114,15 +132,9 @@ class Known:
         )
 
     def absent(self, session: date, sessions: int) -> pl.Series:
-        """Sids listed but without a bar in the last `sessions` good sessions up to `session`; none where `session` itself is thin, or where so many are not known.
-
-        A session is good where it has as many bars, nearly, as those up to it had: a market that has grown since was not thin.
-        """
-        spanned = self._calendar.between(self._calendar.shift(session, -REUSE_AFTER - sessions), session)
-        counts = {s: n for s in spanned if (n := len(self.trading(s)))}
-        rows = list(counts.values())
-        usual = [median(rows[max(0, k - REUSE_AFTER) : k + 1]) for k in range(len(rows))]
-        good = [s for s, n, of in zip(counts, rows, usual, strict=True) if n >= THIN * of][-sessions:]
+        """Sids listed but without a bar in the last `sessions` good sessions up to `session`; none where `session` itself is thin, or where so many are not known."""
+        spanned = self._calendar.between(sessions_back(self._calendar, session, REUSE_AFTER + sessions), session)
+        good = [spanned[i] for i in good_sessions([len(self.trading(s)) for s in spanned])][-sessions:]
         listed = self.instruments.filter(pl.col("listed"))["sid"]
         if len(good) < sessions or good[-1] != session:
             return listed.clear()
@@ -147,8 +159,9 @@ class Known:
             )
         elif table is BARS:
             for (day,), news in rows.select(_BAR).partition_by("session", as_dict=True).items():
-                kept = self.day(day).join(news, on="sid", how="anti")  # pyright: ignore[reportArgumentType]  # the key is a date
-                self._days[day] = pl.concat([kept, news])  # pyright: ignore[reportArgumentType]  # see above
+                before = self.day(day)  # pyright: ignore[reportArgumentType]  # the key is a date
+                kept = pl.concat([before.join(news, on="sid", how="anti"), news]) if before.height else news
+                self._days[day] = kept  # pyright: ignore[reportArgumentType]  # see above
                 self._trading.pop(day, None)  # pyright: ignore[reportArgumentType, reportCallIssue]  # see above
             for sid in rows["sid"].filter(rows["sid"].is_in(list(self._silent))) if self._silent else ():
                 self._silent.pop(sid, None)  # a name may stand in several sessions of the rows
@@ -175,6 +188,23 @@ class Known:
 _NO_BARS = pl.DataFrame(
     schema={c: BARS.schema[c] for c in _BAR}
 )  # no query at import: it would start the threads that a forked process then waits for
+
+
+def good_sessions(bars: Sequence[int]) -> list[int]:
+    """Of consecutive sessions with so many bars each, the positions of those that have as many, nearly, as those up to it had: a market that has grown since was not thin."""
+    held = [(i, n) for i, n in enumerate(bars) if n]
+    counts = tuple(n for _, n in held)
+    return [i for k, (i, n) in enumerate(held) if n >= THIN * _usual(counts[max(0, k - REUSE_AFTER) : k + 1])]
+
+
+@lru_cache(4_096)  # one and the same window is looked at with each session that comes after it
+def _usual(bars: tuple[int, ...]) -> float:
+    return median(bars)
+
+
+def sessions_back(calendar: Calendar, session: date, by: int) -> date:
+    """The session `by` sessions earlier, or the first that the calendar knows."""
+    return calendar.at(max(0, calendar.index(session) - by))
 
 
 def _latest(rows: pl.DataFrame, *subject: str) -> pl.DataFrame:

@@ -94,24 +94,26 @@ def _ended(
 
 
 def events(
-    known: Known, changed: pl.DataFrame, given: pl.DataFrame, rows: pl.DataFrame
+    standing: pl.DataFrame, changed: pl.DataFrame, given: pl.DataFrame, rows: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The actions that the changes of listing are (columns of `actions.COLUMNS`), and the delistings that turned out wrong (with `withdrawn`).
 
-    `given`: actions of this capture; where the vendor declares a merger or delisting, none is derived.
+    `standing`: the latest version of each action; `given`: actions of this capture, `rows`: its rows; where the vendor
+    declares a merger or delisting, none is derived.
     """
     given = given if "withdrawn" in given.columns else given.with_columns(withdrawn=pl.lit(value=False))
     declared = pl.concat(
         [
             f.filter((pl.col("origin") == "declared") & ~pl.col("withdrawn")).select("sid", "kind")
-            for f in (known.actions, given)
+            for f in (standing, given)
         ]
     )
-    from_row = rows.sort("session").unique("sid", keep="first", maintain_order=True).select("sid", "file", "line")
-    moved = (
-        changed.filter(pl.col("event") == "continued")
-        .join(from_row, on="sid", how="left")
-        .with_columns(kind=pl.lit("symbol_change"), value=pl.lit(None, pl.Float64), confidence=SYMBOL_CHANGE_CONFIDENCE)
+    continued = changed.filter(pl.col("event") == "continued")
+    from_row = (
+        rows.join(continued, on="sid", how="semi").sort("session").unique("sid", keep="first", maintain_order=True)
+    )
+    moved = continued.join(from_row.select("sid", "file", "line"), on="sid", how="left").with_columns(
+        kind=pl.lit("symbol_change"), value=pl.lit(None, pl.Float64), confidence=SYMBOL_CHANGE_CONFIDENCE
     )
     ended = changed.filter(pl.col("event") == "ended").join(
         declared.filter(pl.col("kind").is_in(ENDING)), on="sid", how="anti"
@@ -133,7 +135,7 @@ def events(
         ]
     )
     alive = changed.filter(pl.col("event").is_in(["relisted", "continued"]))
-    wrong = known.actions.filter(
+    wrong = standing.filter(
         (pl.col("kind") == "delisting") & (pl.col("origin") == "derived") & ~pl.col("withdrawn")
     ).join(alive, on="sid", how="semi")
     return happened, wrong.select(*COLUMNS, pl.lit(value=True).alias("withdrawn"))

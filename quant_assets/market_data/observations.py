@@ -186,7 +186,7 @@ def turned_away(quarantine: pl.DataFrame) -> pl.DataFrame:
         session="capture", table="dataset", rule="reason", severity=pl.lit("refuse"), symbol="symbol", row=pl.struct("file", "line").struct.json_encode(),
         found=pl.lit(None), expected=pl.lit(None), message="content", known_at="known_at",
     )  # fmt: skip
-    return _conforming(DATA_FINDINGS, shown.unique(["rule", "row"], keep="first", maintain_order=True))
+    return _conforming(DATA_FINDINGS, shown.unique(["session", "rule", "row"], keep="first", maintain_order=True))
 
 
 def judged(dataset: Dataset, store: Store, day: date) -> pl.DataFrame:
