@@ -30,7 +30,7 @@ from quant_assets.market_data.calendars import Calendar
 from quant_assets.ports import NOTHING
 from quant_assets.records import Capture, Currency, Declared, Frozen, content_id, frame_hash
 from resources.sources.arrival import last_known
-from resources.sources.large import ByLabel, digested
+from resources.sources.large import ByLabel
 from resources.sources.pairing import paired
 from resources.sources.reading.moments import days
 from resources.sources.reading.opening import BROKEN, found_by, is_parquet, stem
@@ -178,17 +178,12 @@ class Files:
                     f"{self.prices.name}: no rows of {label}; the file has {len(self._rows.counts)} captures"
                 )
             rows = self._rows.rows(label)
+            fingerprint = self._fingerprint(label, self._rows.fingerprint(label))
         prices, malformed = parted(rows)
         listings = self._listed_at(label)
-        digests = digested(rows)
-        digest = content_id(
-            frame_hash(rows.drop("file", "line", "label")),
-            frame_hash(listings) if listings is not None else "",
-            length=64,
-        )
         return Capture(
-            source=self.name, label=label, location=str(self.prices), sha256=digest, known_at=self.known_at(label), assumed=self.mapping.label is None,
-            prices=prices, listings=listings, actions=None, malformed=malformed, remarks=remarks(rows), fingerprint=self._fingerprint(label, digests[label]), files=self._named,
+            source=self.name, label=label, location=str(self.prices), sha256=content_id(fingerprint, length=64), known_at=self.known_at(label), assumed=self.mapping.label is None,
+            prices=prices, listings=listings, actions=None, malformed=malformed, remarks=remarks(rows), fingerprint=fingerprint, files=self._named,
         )  # fmt: skip
 
     def known_at(self, label: date) -> datetime:

@@ -48,6 +48,7 @@ class ByLabel:
         self._carried: list[pl.DataFrame | None] = [None]  # before each stretch
         self._held: tuple[int, pl.DataFrame] | None = None  # a stretch and its number
         self._at: dict[date, tuple[int, int]] = {}  # where in it a label's rows stand, and how many
+        self._digests: dict[date, str] = {}  # of its labels, once one is asked for
 
     @cached_property
     def counts(self) -> dict[date, int]:
@@ -57,6 +58,16 @@ class ByLabel:
     def rows(self, label: date) -> pl.DataFrame:
         """The rows of a label of `counts`, in their order."""
         return self._hold(self._stretches[label]).slice(*self._at[label])
+
+    def fingerprint(self, label: date) -> str:
+        """The fingerprint of a label's rows: of all labels beside it at once."""
+        number = self._stretches[label]
+        held = self._hold(number)
+        if label not in self._digests:
+            digests = Digests()
+            digests.add(_said(held))
+            self._digests = digests.by_label()
+        return self._digests[label]
 
     def _hold(self, number: int) -> pl.DataFrame:
         """The rows of a stretch, read where it is not the one that is held."""
@@ -194,13 +205,6 @@ def _labelled(batches: Iterator[pl.DataFrame], otherwise: Callable[[], date]) ->
             yield filled
     if waiting and waiting[0].height:
         yield waiting[0].with_columns(label=pl.lit(otherwise(), pl.Date))
-
-
-def digested(rows: pl.DataFrame) -> dict[date, str]:
-    """The fingerprint of each label in `rows`, all of whose rows are there."""
-    digests = Digests()
-    digests.add(_said(rows))
-    return digests.by_label()
 
 
 def _said(rows: pl.DataFrame) -> pl.DataFrame:

@@ -59,6 +59,8 @@ def check(rows: pl.DataFrame, columns: Mapping[str, Column] = PLAIN) -> tuple[pl
 
 def parted(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """What `judged` made, as (prices, malformed)."""
+    if rows["reason"].null_count() == rows.height:
+        return typed(rows, PRICES), pl.DataFrame(schema=MALFORMED)
     good, bad = pl.col("reason").is_null(), pl.col("reason").is_not_null()
     return typed(rows.filter(good), PRICES), typed(rows.filter(bad), MALFORMED)
 
@@ -142,6 +144,8 @@ def _spaced(s: pl.Series) -> pl.Series:
 
 def remarks(rows: pl.DataFrame) -> pl.DataFrame | None:
     """What `judged` noticed of rows that are taken, once for each symbol; None where that is nothing."""
+    if rows["note"].null_count() == rows.height:
+        return None
     found = rows.filter(pl.col("note").is_not_null() & pl.col("reason").is_null())
     if found.is_empty():
         return None
@@ -160,4 +164,7 @@ def _no_number(field: str, value: pl.Expr, why: pl.Expr) -> pl.Expr:
 
 def typed(frame: pl.DataFrame, schema: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
     """`frame` with exactly the columns and dtypes of `schema`."""
+    has = frame.schema
+    if all(has.get(c) == t for c, t in schema.items()):
+        return frame.select(*schema)
     return frame.select(pl.col(c).cast(t) for c, t in schema.items())
