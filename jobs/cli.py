@@ -8,6 +8,7 @@ import typer
 
 from jobs.commands.actions import actions_app
 from jobs.commands.audit import audit_app
+from jobs.commands.calendar import calendar_app
 from jobs.commands.catalogue import features_app
 from jobs.commands.check import check
 from jobs.commands.data import findings_app, planned, quarantine_app, repair
@@ -38,6 +39,7 @@ app.add_typer(switch_app, name="kill-switch")
 app.add_typer(features_app, name="features")
 app.add_typer(audit_app, name="audit")
 app.command()(check)
+app.add_typer(calendar_app, name="calendar")
 app.command()(repair)
 app.command("try")(trial)
 app.command()(init)

@@ -96,7 +96,7 @@ def build(ws: Workspace) -> dg.Definitions:
             *jobs_on_bars,
         ],
         schedules=[
-            daily.schedule(ws.cuts, run_daily),
+            daily.schedule(ws.cuts, run_daily, ws.current_cuts),
             maintenance.schedule(upkeep),
             *intraday.schedules(ws.deployment.bars, jobs_on_bars),
         ],

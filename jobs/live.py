@@ -46,23 +46,36 @@ def due(ws: "Workspace", session: date | None) -> list[date]:
 
     In a historical run without `session`: just the next one. A session that is done already is run again only where it is named.
     """
-    calendar, start = ws.cuts.calendar, ws.deployment.start
+    calendar, start, live = ws.cuts.calendar, ws.deployment.start, ws.deployment.clock == "system"
     if session is not None:
-        calendar.index(session)  # raises CalendarUnknown, naming the session before a holiday
-    if session is not None and ws.deployment.clock == "system" and ws.cuts.of(session) > ws.clock.now():
+        _may_run(ws, session)
+    _, end = ws.span
+    # nothing lies beyond the clock, whatever the source declares
+    passed = ws.cuts.due(ws.clock.now()) if live else None
+    last = session or min((d for d in (end, passed) if d), default=ws.cuts.due(ws.clock.now()))
+    missing = [s for s in calendar.between(start, last) if ws.cuts.decides(s) and not done(ws, s)]
+    if session is None and not live:
+        return missing[:1]
+    return missing or ([session] if session else [])
+
+
+def _may_run(ws: "Workspace", session: date) -> None:
+    """Raise ConfigurationError, or CalendarUnknown of a holiday, where a session that somebody names cannot be run."""
+    start = ws.deployment.start
+    ws.cuts.calendar.index(session)  # raises CalendarUnknown, naming the sessions around a holiday
+    if ws.deployment.clock == "system" and ws.cuts.of(session) > ws.clock.now():
         raise ConfigurationError(
-            f"the decision time of {session} is {ws.cuts.of(session):%Y-%m-%d %H:%M} UTC: what decides before it would not see what arrives until then"
+            f"the decision time of {session} is {ws.cuts.of(session):%Y-%m-%d %H:%M} UTC: "
+            "what decides before it would not see what arrives until then"
         )
-    if session is not None and session < start:
+    if session < start:
         raise ConfigurationError(
             f"{session} lies before {start}, the first session traded day by day; use `quant backfill` for history"
         )
-    _, end = ws.span
-    last = session or end or ws.cuts.due(ws.clock.now())
-    missing = [s for s in calendar.between(start, last) if not done(ws, s)]
-    if session is None and ws.deployment.clock == "session":
-        return missing[:1]
-    return missing or ([session] if session else [])
+    if not ws.cuts.decides(session):
+        raise ConfigurationError(
+            f"{session} was known to trade only after its decision time: it is read, and not decided"
+        )
 
 
 def run_daily(runner: "Runner", sessions: list[date]) -> Iterator[Step]:

@@ -338,8 +338,24 @@ COSTS = Table(
     key=("book", "session", "client_order_id"),
 )  # fmt: skip
 
+CALENDAR_CHANGES = Table(
+    "calendar_changes",
+    "What somebody said of a day of a venue: that it trades after all, from `opens` to `closes`, or does not. The latest known of a day counts.",
+    {
+        "session": pl.Date,
+        "calendar": pl.String,
+        "trades": pl.Boolean,
+        "opens": UTC_MICROS,
+        "closes": UTC_MICROS,
+        "by": pl.String,
+        "reason": pl.String,
+        **_KNOWN,
+    },
+    key=("calendar", "session", "known_at"),
+)
+
 CORE = (
-    CAPTURES, BARS, ACTIONS, PROPOSED_ACTIONS, LISTINGS, UNIVERSE, QUARANTINE, DATA_FINDINGS, VERDICTS, ANCHORS, LABELS, AUDITS, FEATURE_DRIFT, MODELS, PROMOTIONS, SCORES, DECISIONS,
+    CALENDAR_CHANGES, CAPTURES, BARS, ACTIONS, PROPOSED_ACTIONS, LISTINGS, UNIVERSE, QUARANTINE, DATA_FINDINGS, VERDICTS, ANCHORS, LABELS, AUDITS, FEATURE_DRIFT, MODELS, PROMOTIONS, SCORES, DECISIONS,
     ORDERS, FILLS, POSITIONS, JOURNAL, PNL, NAV, COSTS,
 )  # fmt: skip
 

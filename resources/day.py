@@ -171,7 +171,7 @@ def late(ws: "Workspace", sessions: Sequence[date], now: datetime) -> bool:
     live = ws.deployment.clock == "system" and len(sessions) == 1 and session >= ws.deployment.start
     if (
         not live
-        or now < ws.cuts.calendar.open(ws.cuts.calendar.shift(session, 1))
+        or now < ws.cuts.trades_at(session)
         or ws.store.read(DECISIONS, as_of=None, first=session, last=session).height
     ):
         return False

@@ -20,6 +20,7 @@ from quant_assets.errors import ConfigurationError
 from quant_assets.features.sets import FeatureSet, feature_set
 from quant_assets.market_data.adjustment import adjusted
 from quant_assets.market_data.calendars import Cuts, calendar
+from quant_assets.market_data.closures import as_said
 from quant_assets.ports import Brokers, Clock, Ledger, MarketDataSource, ModelRegistry, Notifier
 from quant_assets.records import Book, FeatureSnapshot
 from quant_assets.signals.strategy import Strategy
@@ -90,13 +91,17 @@ class Workspace:
 
     @cached_property
     def cuts(self) -> Cuts:
-        """The knowledge cuts of the deployment's sessions; all its strategies decide at the same time."""
+        """The knowledge cuts of the deployment's sessions, as known when first asked; all its strategies decide at the same time."""
+        return self.current_cuts()
+
+    def current_cuts(self) -> Cuts:
+        """The cuts with what has been said of the calendar up to now, by `quant calendar`, and with each day that was booked."""
         minutes = {s.decide_minutes_before_open for s in self.deployment.strategies}
         if len(minutes) != 1:
             raise ConfigurationError(
                 f"the strategies of one deployment decide at one time; found {sorted(minutes)} minutes before the open. Use one deployment for each."
             )
-        return Cuts(calendar(self.deployment.calendar), minutes.pop())
+        return Cuts(as_said(calendar(self.deployment.calendar), self.store), minutes.pop())
 
     @cached_property
     def clock(self) -> Clock:
@@ -132,9 +137,10 @@ class Workspace:
     def _open(self, declared: Source | AnyFeed) -> MarketDataSource:
         from resources.clock import SystemClock
 
-        return open_source(
-            declared, calendar(self.deployment.calendar), cache=self.home / "vendor", clock=SystemClock()
-        )
+        # the simulated market was made with the calendar as it is listed: what people say of its days changes no price
+        listed = isinstance(declared, Simulated)
+        venue = calendar(self.deployment.calendar) if listed else self.cuts.calendar
+        return open_source(declared, venue, cache=self.home / "vendor", clock=SystemClock())
 
     @cached_property
     def ledger(self) -> Ledger:

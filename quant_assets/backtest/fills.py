@@ -68,7 +68,7 @@ def match(
 
     `bars`: sid, open, volume as known at the session's cut. An order that is due fills at the open, up to the name's
     participation cap, older orders first; the rest (all of it where there is no bar) carries until `good_till`, then
-    it is EXPIRED. Orders on a name in `splits` count old shares: EXPIRED with reason CORPORATE_ACTION. `ts`: the open, UTC.
+    it is EXPIRED (with reason CLOSED where that session did not come). Orders on a name in `splits` count old shares: EXPIRED with reason CORPORATE_ACTION. `ts`: the open, UTC.
     """
     market = {
         sid: (exact(o), int(v or 0))
@@ -116,6 +116,8 @@ def _update(item: Working, filled: int, session: date, *, split: bool, traded: b
         return Update(key=item.key, state=OrderState.FILLED, filled=filled)
     if split:
         return Update(key=item.key, state=OrderState.EXPIRED, filled=filled, reason="CORPORATE_ACTION")
+    if session > item.order.good_till:  # its own last session did not come
+        return Update(key=item.key, state=OrderState.EXPIRED, filled=filled, reason="CLOSED")
     if session >= item.order.good_till:
         return Update(
             key=item.key, state=OrderState.EXPIRED, filled=filled, reason="PARTICIPATION" if traded else "NO_MARKET"

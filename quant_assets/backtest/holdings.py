@@ -54,12 +54,13 @@ def exact(price: float) -> Decimal:
     return Decimal(str(price)).quantize(TICK)
 
 
-def due_actions(actions: pl.DataFrame, cuts: Cuts, session: date) -> pl.DataFrame:
+def due_actions(actions: pl.DataFrame, cuts: Cuts, session: date, since: date | None = None) -> pl.DataFrame:
     """The ACTIONS rows that are booked in `session`: ex not after it, in force at its cut, and in force at no earlier cut since ex.
 
-    `actions` may hold any versions; sorted by ex-session, sid, kind.
+    `actions` may hold any versions; sorted by ex-session, sid, kind. `since`: the session booked last, by default the one
+    before; it differs where a day was booked that is no session any more.
     """
-    yesterday = cuts.calendar.shift(session, -1)
+    yesterday = since or cuts.booked_before(session)
     standing = in_force(known_by(actions.filter(pl.col("session") <= session), cuts.of(session)), ACTIONS)
     new = standing.filter((pl.col("session") > yesterday) | (pl.col("known_at") > cuts.of(yesterday)))
     keep = [
@@ -75,9 +76,9 @@ def splits_ex(actions: pl.DataFrame, cuts: Cuts, session: date) -> set[int]:
     return set(in_force(known_by(of_session, cuts.of(session)), ACTIONS)["sid"])
 
 
-def late_changes(actions: pl.DataFrame, cuts: Cuts, session: date) -> list[str]:
+def late_changes(actions: pl.DataFrame, cuts: Cuts, session: date, since: date | None = None) -> list[str]:
     """One sentence for each action that was booked before `session` and that its cut newly knows to be withdrawn or different: nothing is unbooked, somebody looks."""
-    now, before = cuts.of(session), cuts.of(cuts.calendar.shift(session, -1))
+    now, before = cuts.of(session), cuts.of(since or cuts.booked_before(session))
     fresh = actions.filter(pl.col("session") < session, pl.col("known_at") > before, pl.col("known_at") <= now)
     return [
         f"{row['kind']} of sid {row['sid']} ex {row['session']} was {'withdrawn' if row['withdrawn'] else 'restated'} after it was booked"
@@ -102,7 +103,7 @@ def corrections(actions: pl.DataFrame, cuts: Cuts, session: date, held: Callable
     A name that absence had ended and that trades again is held again, as before it was paid out, in the shares of today;
     what was paid goes back. `held`: session to what was held at its end.
     """
-    now, before = cuts.of(session), cuts.of(cuts.calendar.shift(session, -1))
+    now, before = cuts.of(session), cuts.of(cuts.booked_before(session))
     fresh = actions.filter(
         pl.col("kind") == "delisting",
         pl.col("session") < session,
@@ -115,7 +116,7 @@ def corrections(actions: pl.DataFrame, cuts: Cuts, session: date, held: Callable
         booked = _booked_in(versions, cuts, session)
         if booked is None:
             continue
-        evening = held(cuts.calendar.shift(booked, -1))
+        evening = held(cuts.booked_before(booked))
         shares, mark = evening.quantities.get(row["sid"], 0), evening.marks.get(row["sid"], Decimal(0))
         was = in_force(known_by(versions, cuts.of(booked)), ACTIONS).row(0, named=True)
         paid = _cents(shares * mark * (1 + Decimal(str(was["value"] or 0.0))))
@@ -137,7 +138,7 @@ def _in_shares_of(actions: pl.DataFrame, cuts: Cuts, sid: int, booked: date, ses
     missed = actions.filter(
         pl.col("sid") == sid, pl.col("kind").is_in(SPLITS), pl.col("session") >= booked, pl.col("session") < session
     )
-    standing = in_force(known_by(missed, cuts.of(cuts.calendar.shift(session, -1))), ACTIONS)
+    standing = in_force(known_by(missed, cuts.of(cuts.booked_before(session))), ACTIONS)
     for split in standing.sort("session", "kind").iter_rows(named=True):
         shares = _ratio(shares, split)[0]
     return shares
@@ -159,7 +160,7 @@ def _booked_in(versions: pl.DataFrame, cuts: Cuts, session: date) -> date | None
         if withdrawn:
             continue
         first = cuts.due(at)
-        first = first if cuts.of(first) >= at else cuts.calendar.shift(first, 1)
+        first = first if cuts.of(first) >= at else cuts.calendar.after(first)
         first = max(first, cuts.calendar.on_or_after(ex))
         if first < session and (end is None or cuts.of(first) < end):
             return first
@@ -170,7 +171,7 @@ def entitlements(
     due: pl.DataFrame, cuts: Cuts, held: Callable[[date], Mapping[int, int]]
 ) -> dict[tuple[int, date], int]:
     """Shares by (sid, ex-session), from `held`: session to the quantities at its end."""
-    dates = {ex: held(cuts.calendar.shift(cuts.calendar.on_or_after(ex), -1)) for ex in due["session"].unique().sort()}
+    dates = {ex: held(cuts.booked_before(cuts.calendar.on_or_after(ex))) for ex in due["session"].unique().sort()}
     return {(sid, ex): dates[ex].get(sid, 0) for sid, ex in due.select("sid", "session").iter_rows()}
 
 

@@ -85,8 +85,9 @@ def run(
             state="done",
             notes=("all sessions were booked already",),
         )
-    yesterday = cuts.calendar.shift(due[0], -1)
-    if due != cuts.calendar.between(due[0], due[-1]) or (nav.height and nav["session"][-1] != yesterday):
+    before = cuts.decided_before(due[0])
+    yesterday = nav["session"][-1] if nav.height else before  # later where a day was booked that is no session any more
+    if due != cuts.calendar.between(due[0], due[-1]) or yesterday < before:
         raise DataError(
             f"{book.name}: sessions are traded in order, none left out; booked up to {None if nav.is_empty() else nav['session'][-1]}, given {due[0]} to {due[-1]}"
         )
@@ -124,13 +125,16 @@ def _chunk(loop: _Run, sessions: Sequence[date]) -> int:
     first, last = sessions[0], sessions[-1]
     bars = store.read(BARS, as_of=cuts.of(last), first=first, last=last).partition_by("session", as_dict=True)
     actions = store.read(ACTIONS, as_of=cuts.of(last), last=last)
-    decided = store.read(
-        DECISIONS, as_of=None, first=cuts.calendar.shift(first, -1), last=last, where={"strategy": loop.strategy.name}
+    stored = store.read(
+        DECISIONS, as_of=None, first=cuts.calendar.before(first), last=last, where={"strategy": loop.strategy.name}
     )
-    decisions = first_recorded(decided).partition_by("session", as_dict=True)
+    decisions = first_recorded(stored).partition_by("session", as_dict=True)
     for session in sessions:
         of_session = in_force(known_by(bars.get((session,), BARS.empty()), cuts.of(session)), BARS)
-        before = decisions.get((cuts.calendar.shift(session, -1),), DECISIONS.empty())
+        decided = cuts.calendar.before(session)
+        # what was decided for an open that did not come is not traded at the next one
+        in_time = cuts.trades_at(decided) == cuts.calendar.open(session)
+        before = decisions.get((decided,) if in_time else (), DECISIONS.empty())
         _step(loop, session, of_session, known_by(actions, cuts.of(session)), before)
     written = sum(
         store.append(table, pl.concat(loop.rows.pop(table.name))) for table in (ORDERS, FILLS, JOURNAL, PNL, POSITIONS)
@@ -154,10 +158,12 @@ def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, 
     fills, updates = match(
         loop.working, bars, splits_ex(actions, cuts, session), session, cuts.calendar.open(session), loop.model
     )
-    due = due_actions(actions, cuts, session)
+    since = loop.holdings.session
+    due = due_actions(actions, cuts, session, since)
 
     def evening(day: date) -> Holdings:
-        return loop.evenings[day] if day in loop.evenings else state(loop.store, book, day)
+        seen = [s for s in loop.evenings if s <= day]
+        return loop.evenings[max(seen)] if seen else state(loop.store, book, day)
 
     entitled = entitlements(due, cuts, lambda day: evening(day).quantities)
     before, funding = fund(loop.holdings, book.capital, loop.paid)
@@ -190,7 +196,7 @@ def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, 
         (NAV, day.nav),
     ):
         loop.rows.setdefault(table.name, []).append(frame)
-    loop.notes += late_changes(actions, cuts, session)
+    loop.notes += late_changes(actions, cuts, session, since)
     loop.working = [Working(key=o.client_order_id, order=o, filled=filled) for o, s, filled in after if not s.terminal]
     loop.evenings[session] = day.after
     loop.holdings, loop.begun, loop.paid = day.after, True, book.capital
@@ -225,7 +231,7 @@ def _open_orders(store: Store, strategy: Strategy, book: Book, cuts: Cuts, sessi
 def _order(row: Mapping[str, Any], strategy: Strategy, cuts: Cuts) -> Order:
     """An order from its ORDERS row; what the row does not say follows from the session it was decided in. Nobody simulated asks for the symbol."""
     decided: date = row["decided"]
-    session = cuts.calendar.shift(decided, 1)
+    session = cuts.calendar.after(decided)
     given = {
         f: row[f] for f in ("client_order_id", "book", "strategy", "sid", "leg", "side", "quantity", "decision_id")
     }

@@ -130,6 +130,12 @@ def _clear(
     valid_until = decisions["valid_until"].min()
     if not isinstance(valid_until, datetime) or now >= valid_until:
         raise DeliveryRefused(f"EXPIRED: the decisions were valid until {valid_until}, it is {now}")
+    following = cuts.calendar.after(session)
+    if valid_until != cuts.calendar.open(following):
+        raise DeliveryRefused(
+            f"CLOSED: decided for the open at {valid_until:%Y-%m-%d %H:%M} UTC, which does not come; the next is that of "
+            f"{following} at {cuts.calendar.open(following):%Y-%m-%d %H:%M}, and nothing is traded that was not decided for it"
+        )
     _released(store, cuts, session)
     if broken := ledger.breaks(book.name):
         raise DeliveryRefused(
@@ -172,7 +178,7 @@ def _bind(
     ]
     symbols = _symbols(store, cuts.of(session), set(holdings.quantities) - set(decisions["sid"]))
     wanted = orders_for(
-        book, strategy, decisions, holdings, working, cuts.calendar.shift(session, 1), cuts.calendar, symbols
+        book, strategy, decisions, holdings, working, cuts.calendar.after(session), cuts.calendar, symbols
     )
     orders, refused = within_limits(book, wanted)
     ledger.bind(book.name, strategy.name, session, decisions["decision_set_id"][0], orders)

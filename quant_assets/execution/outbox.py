@@ -78,7 +78,7 @@ def recover(
 
 
 def send(ledger: Ledger, broker: Broker, book: Book, *, now: datetime, calendar: Calendar, notifier: Notifier) -> int:
-    """Send what is PENDING, sales first; return how many orders the venue acknowledged. An order whose open has passed is EXPIRED unsent.
+    """Send what is PENDING, sales first; return how many orders the venue acknowledged. An order whose open has passed, or does not come, is EXPIRED unsent.
 
     Stops where the kill switch is on. Raises LeaseLost where another process writes the account.
     """
@@ -87,7 +87,11 @@ def send(ledger: Ledger, broker: Broker, book: Book, *, now: datetime, calendar:
         (order for order, _, _ in ledger.orders(book.name, (_S.PENDING,))), key=lambda o: (o.decided, o.side, o.sid)
     )
     for order in pending:
-        if now >= calendar.open(order.session):
+        if not calendar.is_session(order.session):
+            why = f"CLOSED: {order.session} is no session any more"
+            ledger.transition(order.client_order_id, _S.EXPIRED, reason=why)
+            notifier.notify("warning", f"{order.book}: order {order.client_order_id} expired unsent", why)
+        elif now >= calendar.open(order.session):
             ledger.transition(order.client_order_id, _S.EXPIRED, reason="not sent before its open")
         elif ledger.begin_submit(order.client_order_id):
             sent += _submit(ledger, broker, order, notifier)

@@ -90,7 +90,18 @@ class Cuts:
 
     def decides(self, session: date) -> bool:
         """Whether `session` is one to decide: one that trades, and that was known to by its own cut."""
-        return self.calendar.is_session(session) and self.calendar.hours_at(session, self.of(session)) is not None
+        return self.calendar.is_session(session) and self._stood(session)
+
+    def booked_before(self, day: date) -> date:
+        """The last day before `day` that was a session by its own cut, whatever is known now: what was booked then stays booked."""
+        return next(d for d in self.calendar.ever_before(day) if self._stood(d))
+
+    def decided_before(self, day: date) -> date:
+        """The last session before `day` that is to be decided."""
+        return next(d for d in self.calendar.ever_before(day) if self.decides(d))
+
+    def _stood(self, day: date) -> bool:
+        return self.calendar.hours_at(day, self.of(day)) is not None
 
     def frame(self, first: date, last: date) -> pl.DataFrame:
         """Columns session, i (Int32 position in the calendar), cut (UTC); ascending."""

@@ -90,7 +90,7 @@ def pairs(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
         **{c: pl.col(c) for c in of},
     )
     last = seen.filter(pl.col("last") & ((pl.col("r") - 1).abs() > SAME))
-    following = {s: calendar.shift(s, 1) for s in last["session"].unique().to_list()}
+    following = {s: calendar.after(s) for s in last["session"].unique().to_list()}
     coming = last.select(
         "sid",
         "symbol",
@@ -118,7 +118,7 @@ def _not_in_the_price_yet(evidence: pl.DataFrame, calendar: Calendar) -> pl.Data
         agreement=1 - off / pl.col("size"),
     )
     early = evidence.filter("unseen")
-    following = {s: calendar.shift(s, 1) for s in early["session"].unique().to_list()}
+    following = {s: calendar.after(s) for s in early["session"].unique().to_list()}
     return evidence.with_columns(
         session=pl.when("unseen")
         .then(pl.col("session").replace_strict(following, default=None, return_dtype=pl.Date))

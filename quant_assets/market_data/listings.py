@@ -89,7 +89,7 @@ def _ended(
     ending = pl.concat([over, absent["sid"], declared]).unique()
     gone = known.instruments.filter(pl.col("listed") & pl.col("sid").is_in(ending.implode())).sort("sid")
     last = [known.last_session(sid) for sid in gone["sid"].to_list()]
-    ends = pl.Series("session", [day if s is None else calendar.shift(s, 1) for s in last], dtype=pl.Date)
+    ends = pl.Series("session", [day if s is None else calendar.after(s) for s in last], dtype=pl.Date)
     return gone.with_columns(ends, listed=pl.lit(value=False), event=pl.lit("ended")).select(CHANGE)
 
 

@@ -251,4 +251,4 @@ def _json(values: Mapping[str, object] | None, columns: Sequence[str]) -> str | 
 def _first_cut(cuts: Cuts, known_at: datetime) -> date:
     """The first session whose cut knows what is known at `known_at`."""
     due = cuts.due(known_at)
-    return due if cuts.of(due) == known_at else cuts.calendar.shift(due, 1)
+    return due if cuts.of(due) == known_at else cuts.calendar.after(due)

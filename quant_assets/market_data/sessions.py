@@ -201,6 +201,18 @@ class Calendar:
         self._inside(day)
         return self.at(bisect_left(self._sessions, day))
 
+    def ever(self, day: date) -> bool:
+        """Whether `day` is a session, or was held to be one at some time."""
+        return day in self._base or any(c.hours is not None for c in self._changes.get(day, ()))
+
+    def ever_before(self, day: date) -> Iterator[date]:
+        """The days before `day` that are sessions or were held to be ones, descending."""
+        yield from (s for s in reversed(self._ever[: bisect_left(self._ever, day)]) if self.ever(s))
+
+    def age(self, then: date, session: date) -> int:
+        """The sessions after `then`, which need be none itself any more, up to `session`."""
+        return self.index(session) + 1 - bisect_right(self._sessions, then)
+
     def between(self, first: date, last: date) -> list[date]:
         """The sessions in [first, last]. Raises CalendarUnknown where an end is not known."""
         if first > last:

@@ -218,7 +218,7 @@ def _train(
 
 
 def _standing(store: Store, strategy: Strategy, cuts: Cuts, model: Model) -> Verdict | None:
-    session = cuts.calendar.shift(model.session, 1)
+    session = cuts.calendar.after(model.session)
     rows = store.read(
         PROMOTIONS,
         as_of=None,
@@ -237,7 +237,7 @@ def _promote(
     if verdict.promoted:
         registry.promote(strategy.name, model.registry_version)
     row = {
-        "session": cuts.calendar.shift(model.session, 1), "strategy": strategy.name, "model_id": model.model_id, "cut": model.session, "promoted": verdict.promoted, "rule": RULE,
+        "session": cuts.calendar.after(model.session), "strategy": strategy.name, "model_id": model.model_id, "cut": model.session, "promoted": verdict.promoted, "rule": RULE,
         "detail": msgspec.json.encode(verdict).decode(), "by": "rule", "known_at": cuts.of(model.session),
     }  # fmt: skip
     store.append(PROMOTIONS, pl.DataFrame([row], schema=dict(PROMOTIONS.schema)))

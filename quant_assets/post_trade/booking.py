@@ -163,10 +163,13 @@ def book_session(store: Store, book: Book, cuts: Cuts, session: date, fills: Seq
     nav = store.read(NAV, as_of=None, last=session, where={"book": book.name})
     if session in nav["session"]:
         return _report(nav.tail(1), rows=0, notes=("was booked already",))
-    yesterday = cuts.calendar.shift(session, -1)
-    if nav.height and nav["session"][-1] != yesterday:
+    before = cuts.decided_before(session)
+    # a later one than that before was booked while it was held to be a session: the book goes on from it
+    yesterday = nav["session"][-1] if nav.height else before
+    if yesterday < before:
         raise DataError(
-            f"{book.name}: {session} cannot be booked after {nav['session'][-1]}; book the sessions in order, next {cuts.calendar.shift(nav['session'][-1], 1)}"
+            f"{book.name}: {session} cannot be booked after {yesterday}; book the sessions in order, "
+            f"next {cuts.calendar.after(yesterday)}"
         )
     cut = cuts.of(session)
     earlier = store.read(
@@ -175,18 +178,18 @@ def book_session(store: Store, book: Book, cuts: Cuts, session: date, fills: Seq
     seen = set(earlier["reference"])
     new = [f for f in fills if f.session <= session and f.exec_id not in seen]
     actions = store.read(ACTIONS, as_of=cut, last=session)
-    due = due_actions(actions, cuts, session)
+    due = due_actions(actions, cuts, session, yesterday)
     entitled = entitlements(due, cuts, lambda day: state(store, book, day).quantities)
-    before, funding = fund(state(store, book, yesterday), book.capital, paid_in(store, book))
+    held, funding = fund(state(store, book, yesterday), book.capital, paid_in(store, book))
     corrected = corrections(actions, cuts, session, lambda day: state(store, book, day))
-    day = book_day(book, before, session, cut, due, entitled, new, closes_of(store, session, cut), corrected)
+    day = book_day(book, held, session, cut, due, entitled, new, closes_of(store, session, cut), corrected)
     journal = pl.concat([movements(book, session, cut, funding), day.journal])
     # NAV comes last: it is what says that the session is booked
     rows = sum(
         store.append(table, frame)
         for table, frame in ((JOURNAL, journal), (PNL, day.pnl), (POSITIONS, day.positions), (NAV, day.nav))
     )
-    return _report(day.nav, rows=rows, notes=tuple(late_changes(actions, cuts, session)))
+    return _report(day.nav, rows=rows, notes=tuple(late_changes(actions, cuts, session, yesterday)))
 
 
 def _report(nav: pl.DataFrame, *, rows: int, notes: tuple[str, ...]) -> StageReport:

@@ -83,7 +83,7 @@ def decisions(
     )
     judged = guardrails(_weighted(rows, strategy), strategy.limits)
     opens = pl.DataFrame(
-        [(s, cuts.calendar.open(cuts.calendar.shift(s, 1))) for s in sessions],
+        [(s, cuts.trades_at(s)) for s in sessions],
         schema={"session": pl.Date, "valid_until": UTC_MICROS},
         orient="row",
     )

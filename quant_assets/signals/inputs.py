@@ -125,9 +125,7 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
         vanished=pl.lit(_gone(gone)),
         psi=pl.lit(drift, dtype=pl.Float64),
         model_id=pl.lit(model.model_id if model else None, dtype=pl.String),
-        model_age=pl.lit(
-            cuts.calendar.index(session) - cuts.calendar.index(model.session) if model else None, dtype=pl.Int64
-        ),
+        model_age=pl.lit(cuts.calendar.age(model.session, session) if model else None, dtype=pl.Int64),
         as_of=pl.lit(cut),
         inputs_hash=pl.lit(inputs_hash),
         snapshot=pl.lit(

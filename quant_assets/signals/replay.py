@@ -87,6 +87,7 @@ def replay(
     Raises UnknownDecision with the nearest ids where there is none.
     """
     stored_set, row = _stored(store, decision_id, decision_set_id)
+    cuts = cuts.as_of(row["as_of"])  # a closure that became known since was none for the decision
     session, strategy, feature_set = (
         row["session"],
         strategy_lookup(row["strategy"]),

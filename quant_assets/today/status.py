@@ -56,7 +56,7 @@ def day_status(
     heartbeat: datetime | None,
 ) -> list[Status]:
     """The questions of `session` with their answers, in flow order. `books`: those that are traded; `reports`: pages published; `heartbeat`: the last run's."""
-    day = Day(session, now, cuts.of(session), cuts.calendar.open(cuts.calendar.shift(session, 1)))
+    day = Day(session, now, cuts.of(session), cuts.trades_at(session))
     return [
         _data(store, day),
         *(_model(store, day, s, cuts) for s in strategies),
@@ -137,9 +137,9 @@ def _model(store: Store, day: Day, strategy: Strategy, cuts: Cuts) -> Status:
             "due",
             fine=False,
             answer=str(error),
-            next_command=f"quant backfill --to {cuts.calendar.shift(day.session, -1)}",
+            next_command=f"quant backfill --to {cuts.calendar.before(day.session)}",
         )
-    age = cuts.calendar.index(day.session) - cuts.calendar.index(model.session)
+    age = cuts.calendar.age(model.session, day.session)
     fine = age <= strategy.limits.max_model_age
     return Status(
         f"model_{strategy.name}",

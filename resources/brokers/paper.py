@@ -62,7 +62,7 @@ class PaperBroker:
         """See the port. Every session not matched yet, in order, each in one commit."""
         last = self._evening().session
         first = (
-            self._cuts.calendar.shift(last, 1)
+            self._cuts.calendar.after(last)
             if last > date.min
             else min([session, *(w.order.session for _, w in self._working())])
         )
@@ -107,7 +107,9 @@ class PaperBroker:
 
     def _match(self, session: date) -> None:
         bars, actions = self._market(session)
-        due, splits = due_actions(actions, self._cuts, session), splits_ex(actions, self._cuts, session)
+        last = self._evening().session
+        due = due_actions(actions, self._cuts, session, last if last > date.min else None)
+        splits = splits_ex(actions, self._cuts, session)
         closes = {sid: close for sid, close in bars.select("sid", "close").iter_rows() if close is not None}
         with self._db.transaction() as tx:
             evening = self._evening()
