@@ -1,7 +1,7 @@
 """A closure announced tonight, one heard of too late, one that a newer package brings: what was decided stays, the book goes on."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -40,6 +40,10 @@ class Closed:
     def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
         """See the port."""
         return [label for label in self._source.labels(first, last) if label != self._day]
+
+    def fingerprints(self, labels: Sequence[date]) -> Mapping[date, str]:
+        """See the port."""
+        return self._source.fingerprints(labels)
 
     def fetch(self, label: date) -> Capture:
         """See the port."""
