@@ -5,7 +5,7 @@ READY := .venv/.ready
 LOCKED := $(BIN)/uv pip compile --all-extras --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench bench-peers real-run load-real soak ui golden docs lock clean
+.PHONY: help setup demo test lint format bench bench-peers fuzz real-run load-real soak ui golden docs lock clean
 
 help: ## what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ bench: $(READY) ## seconds and memory of the stages
 
 bench-peers: $(READY) ## the environments of the peers we measure against (Feast, Qlib), into the user's cache
 	@$(BIN)/python -m bench.peers.environment
+
+fuzz: $(READY) ## 2,000 harmed files of each kind through each source of files
+	@QUANT_FUZZ=2000 $(BIN)/python -m pytest -q tests/resources/test_mutated_files.py
 
 real-run: $(READY) ## the real panel, by range and day by day, compared (needs QUANT_SHARED_DATA or ../shared/data)
 	@$(BIN)/python -m bench.real_panel

@@ -11,7 +11,7 @@ from jobs.commands.audit import audit_app
 from jobs.commands.calendar import calendar_app
 from jobs.commands.catalogue import features_app
 from jobs.commands.check import check
-from jobs.commands.data import findings_app, planned, quarantine_app, repair
+from jobs.commands.data import findings_app, planned, previewed, quarantine_app, repair
 from jobs.commands.desk import breaks_app, switch_app
 from jobs.commands.doctor import doctor
 from jobs.commands.features import init, trial
@@ -60,6 +60,14 @@ def ingest(
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what would be fetched: captures, requests, how long that takes.")
     ] = False,
+    preview: Annotated[
+        str | None,
+        typer.Option(
+            "--preview",
+            metavar="FILE",
+            help="Only show how a file, a folder or a glob would be read, and the source to declare for it.",
+        ),
+    ] = None,
     known_at: Annotated[
         str | None,
         typer.Option(
@@ -69,11 +77,16 @@ def ingest(
         ),
     ] = None,
 ) -> None:
-    """Take in the captures that have arrived and were not taken in yet, up to one where it is named. An assumed knowledge time is stamped ASSUMED wherever the data is used."""
+    """Take in the captures that have arrived and were not taken in yet, up to one where it is named. An assumed knowledge time is stamped ASSUMED wherever the data is used.
+
+    Exit codes: 0 done, 20 a source was refused (the others were taken in), 1 failed.
+    """
     from jobs.console import progress, show
     from resources.day import arrive, only_run
 
     ws = workspace()
+    if preview:
+        raise typer.Exit(previewed(preview, ws))
     if known_at:
         ws.assume(known_at)
     with progress() as tick, only_run(ws.home):
@@ -83,6 +96,7 @@ def ingest(
         now = ws.cuts.of(until) if ws.deployment.clock == "session" else ws.clock.now()
         reports = list(arrive(ws, until, now, tick))
     show(reports)
+    raise typer.Exit(20 if any(r.state == "refused" for r in reports) else 0)
 
 
 @run_app.command("daily")

@@ -156,6 +156,12 @@ def frame(rows: "pl.DataFrame", output: str, *, title: str = "") -> None:
             raise ConfigurationError(f"no format is named {output!r}; there are table, csv, json and parquet")
 
 
+def table(rows: Sequence[Mapping[str, str]]) -> None:
+    """Rows of the same names as a table; where that is too wide, a block for each."""
+    if rows:
+        _grid(dict.fromkeys(rows[0], False), [list(row.values()) for row in rows])
+
+
 def _cell(value: object) -> str:
     return "" if value is None else f"{value:,.6g}" if isinstance(value, float) else str(value)
 

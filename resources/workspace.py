@@ -230,8 +230,8 @@ class Workspace:
     def bars(
         self, first: date, last: date, *, as_of: datetime | None = None, policy: str = "unadjusted"
     ) -> pl.DataFrame:
-        """Daily bars in force as of a time (default: now): raw, or under a `policy` of `adjustment.POLICIES` in terms of session `last`."""
-        at = as_of or datetime.now(UTC)
+        """Daily bars in force as of a time (default: now; without a zone it is UTC): raw, or under a `policy` of `adjustment.POLICIES` in terms of session `last`."""
+        at = _moment(as_of)
         raw = in_force(self.store.read(BARS, as_of=at, first=first, last=last), BARS)
         return adjusted(raw, self.store.read(ACTIONS, as_of=at, first=first, last=last), policy, last)
 
@@ -289,7 +289,14 @@ class Workspace:
         return filled.join_asof(listed, on="session", by="sid", check_sortedness=False)
 
     def sql(self, query: str, *, as_of: datetime | None = None) -> pl.DataFrame:
-        """A query over all tables: `bars` shows the rows in force as of a time (default: now), `history.bars` every version."""
+        """A query over all tables: `bars` shows the rows in force as of a time (default: now; without a zone it is UTC), `history.bars` every version."""
         from resources.queries import run
 
-        return run(self.store, query, as_of or datetime.now(UTC))
+        return run(self.store, query, _moment(as_of))
+
+
+def _moment(as_of: datetime | None) -> datetime:
+    """The time that a question is asked as of."""
+    if as_of is None:
+        return datetime.now(UTC)
+    return as_of.astimezone(UTC) if as_of.tzinfo else as_of.replace(tzinfo=UTC)

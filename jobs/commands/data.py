@@ -239,3 +239,33 @@ def planned(ws: "Workspace", last: date) -> int:
                 )
             )
     return 0
+
+
+def previewed(where: str, ws: "Workspace") -> int:
+    """Show how files would be read and the source that reads them so; the exit code: 0, or 20 where no row would be kept."""
+    from rich.markup import escape
+
+    from jobs.console import say, table
+    from quant_assets.market_data.calendars import calendar
+    from resources.sources.preview import preview, shapes
+
+    found = preview(where, calendar(ws.deployment.calendar))
+    say(f"[bold]{escape(found.files[0])}[/]" + (f" and {len(found.files) - 1:,} more" if len(found.files) > 1 else ""))
+    table(shapes(found))
+    of = "all" if found.whole else "the first"
+    say(f"Of {of} {found.rows:,} rows [green]{found.kept:,} would be kept[/], {found.rows - found.kept:,} quarantined.")
+    for why in found.refused:
+        say(f"  {why.rows:8,}  {escape(why.reason)} (first at {escape(why.first)})")
+    for note in found.ambiguous:
+        say(f"[yellow]?[/] {escape(note)}")
+    if not found.yaml:
+        say(
+            "No source can be proposed. `quant ingest --preview` again with a file whose columns can be told, or write the mapping by hand: README, Your own data."
+        )
+        return 20
+    say(
+        "Put this into $QUANT_HOME/deployment.yaml in the place of its source (known_at is an assumption: say when you really had the rows):\n"
+    )
+    say(escape(found.yaml))
+    say("\nThen: [bold]quant ingest[/]")
+    return 0 if found.kept else 20

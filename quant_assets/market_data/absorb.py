@@ -68,6 +68,7 @@ def absorb(known: Known, deliveries: Sequence[Delivery], calendar: Calendar) -> 
     frames = {name: pl.concat(some) for name, some in parts.items()}
     numbers = Counter(
         {
+            "kept": rows.height,
             "bars": frames[BARS.name].height,
             "restated": frames[BARS.name].filter("restated").height,
             "actions": frames[ACTIONS.name].height,

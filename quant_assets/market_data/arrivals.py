@@ -7,7 +7,7 @@ import msgspec
 import polars as pl
 
 from quant_assets.contract import UTC_MICROS
-from quant_assets.errors import CaptureUnreadable, ContractViolation
+from quant_assets.errors import CalendarUnknown, CaptureUnreadable, ConfigurationError, ContractViolation
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.ingest import ingest
@@ -41,13 +41,15 @@ def arrivals(
         absent = list(found.absent)
         report = ingest(source, store, cuts_latest, now, found.labels, calendar, progress, evidence)
         notes = [*report.notes, *_missed(store, source, absent, now)]
-    except (CaptureUnreadable, ContractViolation) as error:
+    except (CaptureUnreadable, ContractViolation, ConfigurationError, CalendarUnknown) as error:
         report, notes = StageReport(stage=f"ingest {source.name}", first=last, last=last, state="refused"), [str(error)]
-    if not notes:
+    if not notes and report.state != "refused":
         return report
     reason = report.reason or notes[0]
     notifier.notify(
-        "warning", f"{source.name}: {len(notes)} delivery(s) could not be taken in", "; ".join(notes[:SHOWN])
+        "warning",
+        f"{source.name}: {len(notes)} delivery(s) could not be taken in" if notes else f"{source.name}: {reason}",
+        "; ".join(notes[:SHOWN]),
     )
     return msgspec.structs.replace(report, state="refused", reason=reason, notes=tuple(notes))
 

@@ -97,6 +97,9 @@ def _jump(column: str, factor: float) -> pl.Expr:
 def _bars(name: str) -> tuple[Rule, ...]:
     highest, lowest = pl.max_horizontal(PRICES), pl.min_horizontal(PRICES)
     return (
+        Rule(
+            "no_price", "refuse", "Has each bar all its prices?", pl.any_horizontal(pl.col(c).is_null() for c in PRICES)
+        ),
         Rule("price_positive", "refuse", "Are all prices positive?", lowest <= 0),
         Rule(
             "ohlc",

@@ -8,14 +8,14 @@ from functools import partial
 import polars as pl
 
 from quant_assets.contract import UTC_MICROS, Table
-from quant_assets.errors import CaptureUnreadable
+from quant_assets.errors import CaptureUnreadable, ConfigurationError, ContractViolation
 from quant_assets.market_data import datasets
 from quant_assets.market_data.absorb import Absorbed, Delivery, absorb
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.known import Known
-from quant_assets.market_data.observations import Observations, Stamp
+from quant_assets.market_data.observations import Observations, Stamp, remarked
 from quant_assets.market_data.retaking import Retaking
 from quant_assets.market_data.taken import outstanding
 from quant_assets.ports import MarketDataSource, Progress, Store, quiet
@@ -35,6 +35,7 @@ COUNTED = (
     "proposed",
     "observed",
     "repeated",
+    "kept",
 )
 
 
@@ -52,7 +53,8 @@ def ingest(
 
     `cuts_latest`: the latest cut that anything has read; what was declared known by then is known at `now`, and so is what a
     label says otherwise than it did (`redelivery`). `evidence`: what must be known before an action that nobody declared
-    counts. An unreadable capture is named in the report, which is then `refused`, and the others go on.
+    counts. An unreadable capture is named in the report, which is then `refused`, and the others go on. So it is where of
+    rows that came none was kept.
     """
     known = Known(store, source.name, calendar, evidence)
     others = Observations(store)
@@ -74,7 +76,7 @@ def ingest(
     for i, label in enumerate((label for label in todo if label not in known.taken), 1):
         try:
             capture = source.fetch(label)
-        except CaptureUnreadable as error:
+        except (CaptureUnreadable, ContractViolation, ConfigurationError) as error:
             unreadable.append(f"{label}: {error}")
             continue
         if capture.known_at <= now:
@@ -89,8 +91,15 @@ def ingest(
     if before:
         retaking = Retaking(source, store, known.taken, others, calendar, evidence)
         unreadable += _again(retaking, store, known, others, before, cuts_latest, now, numbers, progress)
-    state = "refused" if unreadable else "done" if numbers["captures"] else "empty"
-    reason = f"{len(unreadable)} capture(s) unreadable" if unreadable else ""
+    nothing = numbers["quarantined"] > 0 and not numbers["kept"]
+    state = "refused" if unreadable or nothing else "done" if numbers["captures"] else "empty"
+    reason = (
+        f"{len(unreadable)} capture(s) unreadable"
+        if unreadable
+        else f"all {numbers['quarantined']:,} rows were quarantined: `quant quarantine list` says why"
+        if nothing
+        else ""
+    )
     first, last = (todo[0], todo[-1]) if todo else (now.date(), now.date())
     return StageReport(
         stage=f"ingest {source.name}",
@@ -137,7 +146,7 @@ def _again(
     for i, label in enumerate(labels, 1):
         try:
             again = retaking.take(label, known_at(now, cuts_latest, now, known.moment), now)
-        except CaptureUnreadable as error:
+        except (CaptureUnreadable, ContractViolation, ConfigurationError) as error:
             wrong.append(f"{label}: {error}")
             continue
         if again:
@@ -145,7 +154,8 @@ def _again(
             known.done(again.capture, again.moment)
             own.append(_own(known, Delivery(again.capture, again.moment), rows, again.refused))
             batch.append(again.frames)
-            numbers.update(Counter(captures=1, rows=rows, quarantined=again.refused) + Counter(again.counts))
+            kept = max(_size(again.capture) - again.refused, 0)
+            numbers.update(Counter(captures=1, rows=rows, quarantined=again.refused, kept=kept) + Counter(again.counts))
         if len(own) == CHUNK or sum(f.height for b in batch for f in b.values()) > ROWS:
             settle()
         progress(i, len(labels), f"capture {label}, which changed")
@@ -178,12 +188,16 @@ def take(
     for capture, moment in deliveries:
         rows, bad = capture.prices.height, refused[capture.label]
         numbers += Counter(rows=rows, quarantined=bad)
+        if capture.remarks is not None:
+            tables.setdefault(DATA_FINDINGS.name, []).append(remarked(capture, moment))
         for name, said in sorted(capture.others.items()):
             taken = others.take(dataset(name), capture, stamp)
             for table, frame in taken.frames.items():
                 tables.setdefault(table, []).append(frame)
             wrong, new = taken.frames[QUARANTINE.name].height, taken.frames[name].height
-            numbers += Counter(rows=said.height, quarantined=wrong, observed=new, repeated=taken.repeated)
+            numbers += Counter(
+                rows=said.height, quarantined=wrong, observed=new, repeated=taken.repeated, kept=new + taken.repeated
+            )
             if name == capture.dataset:
                 rows, bad = rows + said.height, bad + wrong
         arrived.append(_own(known, Delivery(capture, moment), rows, bad))

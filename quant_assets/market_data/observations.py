@@ -189,6 +189,17 @@ def turned_away(quarantine: pl.DataFrame) -> pl.DataFrame:
     return _conforming(DATA_FINDINGS, shown.unique(["session", "rule", "row"], keep="first", maintain_order=True))
 
 
+def remarked(capture: Capture, moment: datetime) -> pl.DataFrame:
+    """What was noticed of rows that a capture's source let in, as warnings (rows of DATA_FINDINGS)."""
+    if capture.remarks is None:
+        return DATA_FINDINGS.empty()
+    shown = capture.remarks.select(
+        "rule", "symbol", "message", session=pl.lit(capture.label), table=pl.lit(capture.dataset), severity=pl.lit("warn"),
+        row=pl.struct("file", "line").struct.json_encode(), found=pl.lit(None), expected=pl.lit(None), known_at=pl.lit(moment),
+    )  # fmt: skip
+    return _conforming(DATA_FINDINGS, shown)
+
+
 def judged(dataset: Dataset, store: Store, day: date) -> pl.DataFrame:
     """The rows in force of a day, with the values before them: what the dataset's rules look at."""
     rows = in_force(store.read(dataset.table, as_of=None, first=day, last=day), dataset.table)

@@ -199,7 +199,8 @@ class Exchange:
         limit = (
             min(self._page, (start + DAY - since) // step + 1) if bars else self._page
         )  # one more, for those that repeat the row before
-        answer = self._ask(f"{symbol} {self.feed.what} from {_iso(since)}", lambda: self._page_of(symbol, since, limit))
+        what = f"{symbol} {self.feed.what} from {_iso(since)}"
+        answer = self._ask(what, lambda: self._of_window(self._page_of(symbol, since, limit), since))
         new = answer.filter(pl.col("ts").is_between(since, start + DAY - 1))
         latest, earliest = answer["ts"].max(), answer["ts"].min()
         if not bars and answer.height >= limit and latest == since:
@@ -239,6 +240,17 @@ class Exchange:
                 )
             rows = [(t["timestamp"], str(t["id"]), t["price"], t["amount"], _SIDES.get(t["side"], 0)) for t in trades]
         return pl.DataFrame(rows, schema=self._schema, orient="row").sort("ts", maintain_order=True)
+
+    def _of_window(self, page: pl.DataFrame, since: int) -> pl.DataFrame:
+        """The page, if it is an answer to what was asked. The client drops rows before `since`; an answer that had nothing else would count as an empty window."""
+        import ccxt
+
+        sent = _rows_in(self._client.last_json_response)
+        if sent > 1 and not (page["ts"] >= since).any():  # one may be the row before, sent again
+            raise ccxt.BadResponse(
+                f"it sent {sent} rows of another window, or in another unit, and none from {_iso(since)} on"
+            )
+        return page
 
     def _ready(self, label: date) -> None:
         """The symbols exist, and the day is over where the exchange is."""
@@ -294,6 +306,7 @@ class Exchange:
         client.has["fetchCurrencies"] = False  # needs credentials at some, and nothing here needs it
         client.throttle = self._throttle
         client.on_rest_response = _not_a_page
+        client.enableLastJsonResponse = True  # what it was made of is looked at, see `_of_window`
         if feed.api:
             client.urls["api"] = _elsewhere(client.urls["api"], feed.api)
         if feed.dataset == "intraday_bars" and feed.bar not in (client.timeframes or {}):
@@ -341,6 +354,15 @@ def _not_a_page(status: int, reason: str, url: str, method: str, _: object, body
             f"{method} {url} was answered {status} {reason} with a page: look what stands between here and the exchange"
         )
     return body.strip()
+
+
+def _rows_in(answer: object) -> int:
+    """How many rows the longest list of rows in an answer has, wherever the exchange puts it."""
+    inside: list[object] = (
+        list(answer.values()) if isinstance(answer, dict) else list(answer) if isinstance(answer, list) else []
+    )
+    rows = len(inside) if isinstance(answer, list) and all(isinstance(r, list | dict) for r in inside) else 0
+    return max([rows, *(_rows_in(v) for v in inside if isinstance(v, dict | list))])
 
 
 def _since(pages: list[pl.DataFrame], since: int) -> pl.DataFrame:

@@ -186,6 +186,10 @@ class Files:
             prices=prices, listings=listings, actions=None, malformed=malformed, remarks=remarks(rows), fingerprint=fingerprint, files=self._named,
         )  # fmt: skip
 
+    def read(self) -> Iterator[pl.DataFrame]:
+        """All rows as they are read, in frames: label, the columns of a bar, reason and content where a row is none. Raises as `labels` does."""
+        yield from self._batches(None)
+
     def known_at(self, label: date) -> datetime:
         """When the capture became known, by the rule."""
         delay = timedelta(**{_UNITS[self._rule["unit"]]: int(self._rule["by"])})
@@ -225,6 +229,9 @@ class Files:
         """All rows by label, read and judged."""
         fold = paired if "adj_close" in self._columns and "label" not in self._columns else None
         (only, *others) = self._files
+        for path in filter(is_parquet, self._files):
+            for nothing in slices(path, self._root, self._wanted(None), rows=0):
+                self._judged(nothing, path)  # a column of a type that cannot be read is told before any row is
         middle = self._middle if not others and is_parquet(only) else None
         return ByLabel(self._batches, middle, lambda: last_known(self._files, self.calendar, self.known_at), fold)
 
@@ -273,7 +280,10 @@ class Files:
             f: pl.lit(stem(path)) if c.column == FILE else pl.col(c.column) for f, c in columns.items() if f != "label"
         }
         rows = frame.select(**fields, file="#file", line="#line", shape="#fault", content="#content")
-        read = judged(rows, columns)
+        try:
+            read = judged(rows, columns)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{path}: {error}") from error
         if not is_parquet(path) and read["reason"].null_count() < read.height:
             line = said([c for c in frame.columns if c not in PLACE])
             lines = frame.select(pl.coalesce("#content", line)).to_series()

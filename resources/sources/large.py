@@ -73,7 +73,7 @@ class ByLabel:
         """The rows of a stretch, read where it is not the one that is held."""
         if self._held is None or self._held[0] != number:
             self._held = None  # lets go of it before the next is read
-            while self._fold is not None and len(self._carried) < number:
+            while self._fold is not None and len(self._carried) <= number:
                 self._folded(len(self._carried) - 1)
             found = self._folded(number)
             sizes = found.group_by("label", maintain_order=True).len().rows()

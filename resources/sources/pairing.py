@@ -12,7 +12,7 @@ from resources.sources.rows import PRICES
 SAME = 2e-6  # a factor nearer to one is none, as in the derivation of actions
 DIGITS = range(2, 7)  # decimals in which vendors write adjusted closes; more are none that rounding shows in
 EXACT = 9
-UNITS = {n: 0.5 / 10**n for n in (*DIGITS, EXACT)}  # by decimals: how far rounding to them may move a value
+_UNITS = {n: 0.5 / 10**n for n in (*DIGITS, EXACT)}  # what rounding takes at most
 
 
 def paired(rows: pl.DataFrame, carried: pl.DataFrame | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -34,19 +34,17 @@ def paired(rows: pl.DataFrame, carried: pl.DataFrame | None = None) -> tuple[pl.
     series = pl.concat([carried, said] if carried is not None else [said]).sort(
         "symbol", "session", maintain_order=True
     )
-    decimals = _digits(pl.col("adj_close")).max().over("symbol")
-    unit = decimals.replace_strict(UNITS, default=None, return_dtype=pl.Float64)
-    series = series.with_columns(unit=unit)
+    digits = _digits(pl.col("adj_close")).max().over("symbol")
+    series = series.with_columns(digits=digits, unit=digits.replace_strict(_UNITS, return_dtype=pl.Float64))
     same = pl.col("symbol") == pl.col("symbol").shift(1)
-    before = {c: pl.when(same).then(pl.col(c).shift(1)) for c in (*PRICES, "unit")}
+    before = {c: pl.when(same).then(pl.col(c).shift(1)) for c in (*PRICES, "digits")}
     was, own = pl.col("adj_close").shift(1) / pl.col("close").shift(1), pl.col("adj_close") / pl.col("close")
     rounding = pl.col("unit") / pl.col("adj_close").shift(1) + pl.col("unit") / pl.col("adj_close")
     factor = was / own
     factor = pl.when((factor - 1).abs() <= pl.max_horizontal(1.02 * rounding, SAME)).then(1.0).otherwise(factor)
     found = series.select("label", **before, factor=factor).filter(pl.col("symbol").is_not_null())
-    places = pl.col("unit").replace_strict({u: n for n, u in UNITS.items()}, default=None, return_dtype=pl.Int32)
     adjusted = pl.col("close") * pl.col("factor")
-    rounded = pl.coalesce(*(pl.when(places == n).then(adjusted.round(n)) for n in DIGITS), adjusted)
+    rounded = pl.coalesce(*(pl.when(pl.col("digits") == n).then(adjusted.round(n)) for n in DIGITS), adjusted)
     earlier = found.select("label", *(rounded.alias("adj_close") if c == "adj_close" else pl.col(c) for c in PRICES))
     own_rows = rows.with_columns(adj_close=pl.when(pl.col("adj_close").is_not_null()).then("close"))
     both = pl.concat(
@@ -57,7 +55,7 @@ def paired(rows: pl.DataFrame, carried: pl.DataFrame | None = None) -> tuple[pl.
             ),
         ]
     )
-    return both.sort("label", maintain_order=True), series.drop("unit").unique(
+    return both.sort("label", maintain_order=True), series.drop("digits", "unit").unique(
         "symbol", keep="last", maintain_order=True
     )
 

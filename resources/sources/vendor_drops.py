@@ -20,10 +20,12 @@ from quant_assets.errors import CaptureUnreadable, ContractViolation
 from quant_assets.market_data.datasets import dataset
 from quant_assets.records import Capture, Declared
 from resources.sources.layouts.columns import Shape, Wide, shaped
+from resources.sources.reading.opening import MAX_MEMBERS, MAX_RATIO, MIN_BUDGET
 from resources.sources.reading.splitting import delimited
 from resources.sources.rows import LISTINGS, MALFORMED, parse, typed
 from resources.sources.seen import Seen
 
+NAMED = ("prices.csv", "symbols.txt", "reports.csv")  # the members that are read
 MAX_MEMBER_BYTES = 256 * 1024 * 1024  # the largest real one has 2 MB; a bomb does not fill the memory
 SUFFIX = ".tar.gz"
 REPORTS = Shape(
@@ -84,8 +86,6 @@ class VendorDrops:
                 f"{path}: {error.strerror}; the folder has drops for {len(self.labels())} days"
             ) from error
         members, known_at = _members(packed, path)
-        if "prices.csv" not in members:
-            raise CaptureUnreadable(f"{path.name}: no prices.csv among {sorted(members)}")
         prices, malformed = parse(members["prices.csv"], f"{path.name}/prices.csv")
         listings, broken = (
             _listings(members["symbols.txt"], f"{path.name}/symbols.txt")
@@ -110,24 +110,42 @@ def _label(path: Path) -> date | None:
 def _members(packed: bytes, path: Path) -> tuple[dict[str, str], datetime]:
     """The text of each regular member, read in memory, and the latest of their times, UTC."""
     texts: dict[str, str] = {}
+    others: list[str] = []
     latest = 0
+    budget = max(MIN_BUDGET, MAX_RATIO * len(packed))
     try:
         with tarfile.open(fileobj=BytesIO(packed), mode="r:gz") as archive:
-            for member in archive:
-                content = archive.extractfile(member) if member.isfile() else None
+            for n, member in enumerate(archive):
+                if n >= MAX_MEMBERS or member.offset > budget:
+                    raise CaptureUnreadable(
+                        f"{path.name}: would unpack to more than {MAX_MEMBERS:,} members or {budget:,} bytes"
+                    )
+                content = archive.extractfile(member) if member.isfile() and _plain(member) in NAMED else None
                 if content is None:
+                    others.append(member.name)
                     continue
-                if member.size > MAX_MEMBER_BYTES:
+                if member.size > min(MAX_MEMBER_BYTES, budget):
                     raise CaptureUnreadable(
                         f"{path.name}: {member.name} has {member.size:,} bytes, the limit is {MAX_MEMBER_BYTES:,}"
                     )
-                texts[member.name.removeprefix("./")] = content.read().decode("utf-8", errors="replace")
+                texts[_plain(member)] = content.read().decode("utf-8", errors="replace")
                 latest = max(latest, int(member.mtime))
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:  # gzip says OSError or EOFError, zlib its own
+            ended = datetime.fromtimestamp(latest, UTC)
+    except (
+        tarfile.TarError,
+        OSError,
+        EOFError,
+        ValueError,
+        OverflowError,
+    ) as error:  # gzip says OSError or EOFError, zlib its own
         raise CaptureUnreadable(f"{path.name}: not a readable tar.gz ({error}); fetch the drop again") from error
-    if not texts:
-        raise CaptureUnreadable(f"{path.name}: the archive is empty")
-    return texts, datetime.fromtimestamp(latest, UTC)
+    if "prices.csv" not in texts:
+        raise CaptureUnreadable(f"{path.name}: no prices.csv among {sorted([*texts, *others])}")
+    return texts, ended
+
+
+def _plain(member: tarfile.TarInfo) -> str:
+    return member.name.removeprefix("./")
 
 
 def _listings(text: str, file: str) -> tuple[pl.DataFrame, pl.DataFrame]:

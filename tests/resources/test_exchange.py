@@ -1,5 +1,6 @@
 """The ccxt source, with the real client, against an exchange on loopback that speaks Binance's REST."""
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -142,6 +143,26 @@ def test_a_page_of_somebody_else_is_no_answer(make: Make, venue: Venue, at: str,
     venue.faults.extend([Fault(200, page="<html>Please log in</html>")] * 6)
     with pytest.raises(CaptureUnreadable, match=r"BadResponse: .*with a page"):
         make(dataset=kind).fetch(date(2024, 5, 2))
+
+
+@pytest.mark.parametrize("wrong", ["one page early", "its earliest", "in seconds"])
+def test_rows_of_another_window_are_no_answer(make: Make, venue: Venue, wrong: str) -> None:
+    """An exchange that answers with its earliest rows, with rows one page early, or in seconds is asked again; the window never counts as empty."""
+    first = {
+        "one page early": MIDNIGHT - 60_000_000,
+        "its earliest": MIDNIGHT - 1000 * DAY,
+        "in seconds": MIDNIGHT // 1000,
+    }[wrong]
+    step = 60 if wrong == "in seconds" else 60_000
+    rows = [
+        [first + n * step, "1", "2", "0.5", "1", "3", first + n * step + step - 1, "1", 1, "1", "1", "0"]
+        for n in range(1000)
+    ]
+    venue.faults.extend([Fault(200, at="klines", page=json.dumps(rows))] * 3)
+    assert len(bars(make().fetch(FIRST))) == 1440
+    venue.faults.extend([Fault(200, at="klines", page=json.dumps(rows))] * 6)
+    with pytest.raises(CaptureUnreadable, match="rows of another window"):
+        make().fetch(date(2024, 5, 2))
 
 
 def test_attempts_are_bounded_and_the_error_says_what_to_do(make: Make, venue: Venue) -> None:

@@ -66,7 +66,10 @@ def _named(text: TextIO, delimiter: str | None) -> tuple[Header, int]:
 
 
 def _header(line: str, delimiter: str | None) -> Header:
-    cells = {d: next(csv.reader([line], delimiter=d), []) for d in (delimiter or DELIMITERS)}
+    try:
+        cells = {d: next(csv.reader([line], delimiter=d), []) for d in (delimiter or DELIMITERS)}
+    except csv.Error as error:
+        raise CaptureUnreadable(f"the first line names no columns ({error}): {line[:60]!r}") from error
     chosen = max(cells, key=lambda d: len(cells[d]))  # the first of equals
     columns = [c.strip() or f"column {n}" for n, c in enumerate(cells[chosen], 1)]
     if len(columns) > MAX_COLUMNS:
