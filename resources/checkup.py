@@ -16,7 +16,7 @@ from quant_assets.errors import QuantError
 from quant_assets.features.sets import feature_set
 from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.schedules import ticks
-from quant_assets.records import Book, Frozen
+from quant_assets.records import Book, Capture, Frozen
 from quant_assets.signals.strategy import Strategy
 from resources.clock import SystemClock
 from resources.sources.exchange import ExchangeFeed
@@ -70,11 +70,26 @@ def _captures(ws: Workspace, declared: Source | AnyFeed, cache: Path) -> str:
     labels = source.labels()
     if not labels:
         raise _NothingThereError(f"{source.name} has no captures: is the path right, and are files there?")
+    if declared is ws.deployment.source:
+        _in_time(ws, source.fetch(labels[-1]))
     return f"{source.name}: {len(labels):,} captures, {labels[0]} to {labels[-1]}"
 
 
+def _in_time(ws: Workspace, capture: Capture) -> None:
+    """Raises where by the declared rule a capture is known only after the decisions that need it. What really arrived
+    late, an old file say, is no fault of the declaration.
+    """
+    session = ws.cuts.calendar.on_or_before(capture.label)
+    if capture.assumed and capture.known_at > (cut := ws.cuts.of(session)):
+        raise _NothingThereError(
+            f"its bars of {session} are taken as known at {capture.known_at:%Y-%m-%d %H:%M} UTC, after the decisions of "
+            f"that session at {cut:%H:%M} UTC: every session would be NO_TRADE(DATA_MISSING). Declare an earlier known_at "
+            "if the vendor is earlier, or decide nearer to the open (decide_minutes_before_open)"
+        )
+
+
 class _NothingThereError(QuantError):
-    """A source that opens and has nothing."""
+    """A source that opens and has nothing, or nothing in time."""
 
 
 def _reads(ws: Workspace, strategy: Strategy) -> str:

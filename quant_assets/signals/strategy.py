@@ -221,7 +221,7 @@ class Strategy(Frozen, frozen=True, forbid_unknown_fields=True):
     horizon: Annotated[Sessions, Meta(description="Sessions ahead that its model looks, without a label.")] = 5
     holdings: Annotated[int, Meta(ge=1, le=100_000, description="How many names it holds.")] = 40
     decide_minutes_before_open: Annotated[
-        int, Meta(ge=0, le=1440, description="How long before the next open it decides.")
+        int, Meta(ge=1, le=1440, description="How long before the next open it decides.")
     ] = 15
     good_for_sessions: Annotated[int, Meta(ge=1, le=252, description="Sessions for which an order works.")] = 3
     version: Annotated[

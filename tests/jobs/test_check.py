@@ -1,6 +1,6 @@
 """`quant check`: what a deployment holds and what would run when, without a trace in the home."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -146,3 +146,18 @@ def test_the_kill_switch_needs_no_deployment(
     assert answered(("today",), monkeypatch, capfdbinary).code == 1
     assert answered(("kill-switch", "on", "--by", "me", "--reason", "test"), monkeypatch, capfdbinary).code == 0
     assert answered(("kill-switch", "status"), monkeypatch, capfdbinary).code == 20
+
+
+@pytest.mark.parametrize(("calendar", "state"), [("24/7", "refused"), ("XNYS", "fine")])
+def test_bars_that_are_known_after_their_decisions_are_told(tmp_path: Path, calendar: str, state: str) -> None:
+    """An hour after the close is after the cut where the venue opens again at once: every session would be refused."""
+    prices = tmp_path / "prices.csv"
+    prices.write_text("symbol,date,open,high,low,close,volume\nAAA,2025-06-03,1,1,1,1,10\n")
+    strategy = Strategy(name="slow", calendar=calendar)
+    source = {"kind": "files", "prices": str(prices), "known_at": "close+1h", "mapping": {"session": "date"}}
+    declared = Deployment(
+        source=source, strategies=(strategy,), books=(), start=date(2025, 6, 2), clock="session", calendar=calendar
+    )
+    (found, *_) = checkup(Workspace(tmp_path / "home", declared), datetime(2025, 7, 1, tzinfo=UTC))
+    assert (found.what, found.state) == ("source", state)
+    assert ("NO_TRADE(DATA_MISSING)" in found.says) == (state == "refused")
