@@ -52,6 +52,7 @@ def news(given: pl.DataFrame, evidence: pl.DataFrame, standing: pl.DataFrame, ac
     )
     denied = waiting.join(evidence.select(SUBJECT), on=SUBJECT, how="semi").join(given, on=SUBJECT, how="anti")
     settled = pl.concat([near.select(waiting.columns), denied]).unique(SUBJECT, keep="first", maintain_order=True)
+    settled = settled.join(fresh, on=SUBJECT, how="anti")  # what this capture asks again waits on
     said = {"state": pl.lit(OPEN), "by": pl.lit(None, pl.String), "note": pl.lit(None, pl.String)}
     return pl.concat(
         [

@@ -17,10 +17,11 @@ from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError, DataError
 from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.confirmations import confirm, read_terms, reject
+from quant_assets.market_data.derivation import PROPOSAL
 from quant_assets.market_data.evidence import MIN_CONFIDENCE
 from quant_assets.market_data.explanations import Pair, explain
 from quant_assets.market_data.ingest import ingest
-from quant_assets.market_data.proposals import listed, tell, unconfirmed
+from quant_assets.market_data.proposals import SUBJECT, listed, news, tell, unconfirmed
 from quant_assets.tables import ACTIONS, PROPOSED_ACTIONS, QUARANTINE
 from resources.ledger import SqliteLedger
 from resources.store import DeltaStore
@@ -250,3 +251,23 @@ def test_somebody_is_told(unsure: tuple[DeltaStore, SqliteLedger]) -> None:
     assert tell(unsure[0], Told(), NOW) == 0
     assert len(notices) == 1
     assert "AA 2016-03-08: split 5:2" in notices[0][2]
+
+
+def test_what_is_asked_again_is_not_settled_by_the_same_capture() -> None:
+    """A proposal with new explanations waits on, though an action was found next door: one row, and nothing is closed unseen."""
+    ex = date(2024, 3, 5)
+    told = {c: pl.Series(c, [None], dtype=t) for c, t in PROPOSED_ACTIONS.schema.items()}
+
+    def proposal(explanations: str) -> pl.DataFrame:
+        return pl.DataFrame(told).with_columns(
+            sid=pl.lit(1, pl.Int64), session=ex, explanations=pl.lit(explanations), withdrawn=pl.lit(value=False)
+        )
+
+    standing = proposal("a").with_columns(state=pl.lit("proposed"))
+    found = pl.DataFrame(
+        {"sid": [1], "session": [date(2024, 3, 6)], "kind": ["dividend"], "withdrawn": [False]},
+    )
+    written = news(proposal("b").select(PROPOSAL), standing.select(SUBJECT), standing, found)
+    assert written.select("explanations", "state", "withdrawn").rows() == [("b", "proposed", False)]
+    settled = news(proposal("a").select(PROPOSAL).clear(), standing.select(SUBJECT), standing, found)
+    assert settled["withdrawn"].to_list() == [True]
