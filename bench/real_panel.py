@@ -260,7 +260,7 @@ def tell(ws: Workspace, orders: Counter[str]) -> None:
     )
     print(f"CB: {cb['sid'].n_unique()} instruments: {cb.rows()}")
     print(f"vintages started, by cause: {vintages(ws)}")
-    scores, labels = store.read(SCORES, as_of=None, first=FIRST), store.read(LABELS, as_of=None)
+    scores, labels = store.read(SCORES, as_of=None, first=FIRST), in_force(store.read(LABELS, as_of=None), LABELS)
     judged = ic_estimate(
         rank_ic(scores.join(labels.select("session", "sid", "value"), on=["session", "sid"])), STRATEGY.horizon
     )

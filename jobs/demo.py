@@ -21,6 +21,7 @@ import polars as pl
 
 from jobs.commands.doctor import fingerprint
 from jobs.console import console, say
+from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError
 from quant_assets.models.evaluation import Estimate, ic_estimate, rank_ic
 from quant_assets.models.training import month_ends, retrain
@@ -140,9 +141,8 @@ def _told(of: Estimate) -> str:
 def judge(ws: Workspace) -> Estimate:
     """The rank IC of the stored scores of history against the labels that became known after them."""
     rule = ws.deployment.strategies[0].rule
-    labels = ws.store.read(LABELS, as_of=None, where={"label": rule.name, "horizon": rule.horizon}).select(
-        "session", "sid", "value"
-    )
+    filed = ws.store.read(LABELS, as_of=None, where={"label": rule.name, "horizon": rule.horizon})
+    labels = in_force(filed, LABELS).select("session", "sid", "value")
     history = ws.cuts.calendar.shift(ws.deployment.start, -1)
     scored = ws.store.read(SCORES, as_of=None, last=history).join(labels, on=["session", "sid"])
     return ic_estimate(rank_ic(scored), rule.horizon)

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from quant_assets.contract import MONEY, Table
-from quant_assets.features.labels import compute_labels
+from quant_assets.features.labels import compute_labels, gross_returns
 from quant_assets.features.sets import FeatureSet, declare
 from quant_assets.signals.strategy import LabelRule
 from quant_assets.tables import ACTIONS, BARS, LISTINGS, UNIVERSE
@@ -162,3 +162,8 @@ def known(bars: pl.DataFrame, subject: Sequence[str], cut: datetime) -> list[dic
 def labels(seed: int, rule: LabelRule, sessions: Sequence[date]) -> pl.DataFrame:
     """The labels that become known in `sessions`."""
     return compute_labels(market(seed), CUTS, rule, sessions)  # pyright: ignore[reportArgumentType]  # it only reads
+
+
+def gross(seed: int, rule: LabelRule, sessions: Sequence[date]) -> pl.DataFrame:
+    """What the labels that become known in `sessions` are made of, before anything is taken out of them."""
+    return gross_returns(market(seed), CUTS, rule, sessions)  # pyright: ignore[reportArgumentType]  # as above

@@ -131,7 +131,7 @@ def has_bars_later(store: Store, cuts: Cuts, universe: str, sessions: Sequence[d
 
 def target(store: Store, cuts: Cuts, universe: str, sessions: Sequence[date]) -> pl.DataFrame:
     """The label of the session itself, demeaned to look innocent."""
-    rows = store.read(LABELS, as_of=None).filter(pl.col("session").is_in(list(sessions)))
+    rows = in_force(store.read(LABELS, as_of=None), LABELS).filter(pl.col("session").is_in(list(sessions)))
     return rows.select("session", "sid", momentum=pl.col("value") - pl.col("value").mean().over("session"))
 
 

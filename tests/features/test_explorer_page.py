@@ -16,10 +16,11 @@ from quant_assets.errors import ConfigurationError
 from quant_assets.features.explorer.measures import Measures, explore
 from quant_assets.features.explorer.page import Heading, page, write
 from quant_assets.features.explorer.reading import explorer, forward
-from quant_assets.features.labels import compute_labels
+from quant_assets.features.labels import gross_returns
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.post_trade.charts import bundle
+from quant_assets.signals.strategy import LabelRule, NetOf
 from quant_assets.tables import ACTIONS, BARS, CAPTURES
 from resources.store import DeltaStore
 
@@ -278,7 +279,8 @@ def test_returns_are_those_of_the_labels(stored: tuple[DeltaStore, FeatureSet]) 
     found = forward(store, CUTS, days, (1, 5), pl.DataFrame({"sid": range(8)}), None)
     wanted = pl.concat(
         [
-            compute_labels(store, CUTS, h, days)
+            gross_returns(store, CUTS, LabelRule(horizon=h, net_of=NetOf(universe="u")), days)
+            .with_columns(horizon=pl.lit(h, pl.Int64))
             .filter(pl.col("session") >= days[0])
             .select("session", "sid", "horizon", "value")
             for h in (1, 5)

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from quant_assets.features.labels import compute_labels
-from quant_assets.signals.strategy import LabelRule
+from quant_assets.signals.strategy import LabelRule, NetOf
 from quant_assets.tables import ACTIONS, BARS
-from tests.features.labels_market import CUTS, DAYS, Memory, known, labels, market, rows
+from tests.features.labels_market import CUTS, DAYS, Memory, gross, known, labels, market, rows
 
 RULE = LabelRule(kind="triple_barrier", horizon=3, upper=2.0, lower=2.0, volatility=2)
 S = 0.02 / 2**0.5  # the standard deviation of the two returns before the label's session, 2% and 0
@@ -253,7 +253,7 @@ def proceeds(today: list[dict], last: float | None, before: float | None) -> flo
 @pytest.mark.parametrize("seed", [2, 3])
 def test_without_barriers_it_is_the_return_from_open_to_open(seed: int) -> None:
     """Two barriers of zero leave the time's: to the bit the other rule's labels, of the names that have a volatility."""
-    plain = labels(seed, LabelRule(horizon=4), DAYS[40:110])
+    plain = gross(seed, LabelRule(horizon=4, net_of=NetOf(universe="few")), DAYS[40:110])
     free = labels(seed, LabelRule(kind="triple_barrier", horizon=4, upper=0, lower=0), DAYS[40:110])
     both = free.join(plain, on=["session", "sid"], suffix="_plain")
     assert both.height == free.height > 0.9 * plain.height

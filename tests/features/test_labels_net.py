@@ -14,7 +14,7 @@ from quant_assets.signals.strategy import LabelRule, NetOf
 from quant_assets.tables import BARS, LABELS, LISTINGS, UNIVERSE
 from quant_assets.vendor_tables import INDEX_MEMBERS
 from resources.store import DeltaStore
-from tests.features.labels_market import CUTS, DAYS, STYLE, Memory, labels, market, rows
+from tests.features.labels_market import CUTS, DAYS, STYLE, Memory, gross, labels, market, rows
 
 SESSIONS = DAYS[30:110]
 HORIZON = 3
@@ -78,9 +78,8 @@ def test_net_of_an_instrument() -> None:
 
 def test_a_symbol_that_changed_hands_is_what_the_cut_knew() -> None:
     """S 2 belongs to another name from session 70 on, which is known from 73 on: until then the old one's return counts."""
-    net, plain = (
-        labels(0, r, DAYS[60:90]) for r in (LabelRule(horizon=1, net_of=NetOf(symbol="S 2")), LabelRule(horizon=1))
-    )
+    rule = LabelRule(horizon=1, net_of=NetOf(symbol="S 2"))
+    net, plain = labels(0, rule, DAYS[60:90]), gross(0, rule, DAYS[60:90])
     bearer = plain.filter(pl.col("sid") == pl.when(pl.col("session") < DAYS[73]).then(2).otherwise(1)).select(
         "session", of_bearer="value"
     )
@@ -95,9 +94,9 @@ def test_what_is_left_of_a_universe_averages_to_zero(seed: int, kind: str) -> No
     """Over the members with a label, in every session; the rest is the gross label of the same names, and nobody is dropped."""
     rule = LabelRule(horizon=HORIZON, kind=kind, net_of=NetOf(universe="few"))
     net = labels(seed, rule, SESSIONS)
-    gross = labels(seed, LabelRule(horizon=HORIZON, kind=kind), SESSIONS)
-    both = net.join(gross, on=["session", "sid", "label_end", "known_at", "died"], suffix="_gross")
-    assert both.height == net.height == gross.height
+    taken_of = gross(seed, rule, SESSIONS)
+    both = net.join(taken_of, on=["session", "sid", "label_end", "known_at", "died"], suffix="_gross")
+    assert both.height == net.height == taken_of.height
     members = Membership.of_universe(market(seed).frames["universe"].filter(universe="few")).at(
         net["session"].unique().to_list(), CUTS
     )
@@ -119,10 +118,10 @@ def regressed(seed: int, names: tuple[str, ...]) -> list[tuple[pl.DataFrame, np.
     published = in_force(
         stored.filter(pl.col("known_at") == pl.col("known_at").min().over("session")), STYLE.table
     ).drop_nulls(names)
-    gross = labels(seed, PLAIN, SESSIONS).select("session", "sid", gross="value").join(published, on=["session", "sid"])
+    exposed = gross(seed, rule, SESSIONS).select("session", "sid", gross="value").join(published, on=["session", "sid"])
     net = labels(seed, rule, SESSIONS)
-    both = net.join(gross, on=["session", "sid"]).sort("session", "sid")
-    assert both.height == net.height == gross.height
+    both = net.join(exposed, on=["session", "sid"]).sort("session", "sid")
+    assert both.height == net.height == exposed.height
     return [
         (p, np.column_stack([np.ones(p.height), p.select(names).to_numpy()]), p["gross"].to_numpy())
         for p in both.partition_by("session", maintain_order=True)

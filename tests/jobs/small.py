@@ -14,7 +14,19 @@ from quant_assets.features.sets import feature_set
 from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.records import Book, StageReport, frame_hash
 from quant_assets.signals.strategy import Limits, ModelRule, Strategy, UniverseRule
-from quant_assets.tables import AUDITS, CORE, COSTS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS, PROPOSED_ACTIONS
+from quant_assets.tables import (
+    AUDITS,
+    CALENDAR_CHANGES,
+    CORE,
+    COSTS,
+    FILLS,
+    JOURNAL,
+    NAV,
+    ORDERS,
+    PNL,
+    POSITIONS,
+    PROPOSED_ACTIONS,
+)
 from resources.day import arrive, derive, run_day
 from resources.deployment import Deployment
 from resources.workspace import Workspace
@@ -44,7 +56,7 @@ FEATURES = feature_set(STRATEGY.feature_set)
 TABLES = (*(t for t in CORE if t is not AUDITS), FEATURES.table)  # an audit says what was tried, not what is
 POST_TRADE = (ORDERS, FILLS, POSITIONS, JOURNAL, PNL, NAV, COSTS)
 # the vendor declares its actions, so that none is proposed
-DERIVED = tuple(t for t in TABLES if t not in (*POST_TRADE, PROPOSED_ACTIONS))
+DERIVED = tuple(t for t in TABLES if t not in (*POST_TRADE, PROPOSED_ACTIONS, CALENDAR_CHANGES))
 NAMED_AFTER_THE_BOOK = ("book", "client_order_id", "exec_id", "reference")
 
 

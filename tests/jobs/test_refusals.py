@@ -82,6 +82,7 @@ class Stale:
         self._session = session
         self.name = source.name
         self.labels = source.labels
+        self.fingerprints = source.fingerprints
 
     def fetch(self, label: date) -> Capture:
         """See the port."""

@@ -18,7 +18,9 @@ from resources.day import provenance
 from tests.jobs.small import CUTS, FIRST, STRATEGY, content, deployment, ranged, workspace
 
 TOGETHER = together("rich", CROSS_SECTIONAL, ALPHA158)
-RICH = msgspec.structs.replace(STRATEGY, feature_set=TOGETHER.name)
+RICH = msgspec.structs.replace(  # a champion is needed, whatever it foretells
+    STRATEGY, feature_set=TOGETHER.name, model=msgspec.structs.replace(STRATEGY.model, min_ic=-1.0)
+)
 HISTORY, DAYS = (
     CUTS.calendar.between(FIRST, date(2024, 5, 1)),
     CUTS.calendar.between(date(2024, 5, 2), date(2024, 5, 3)),

@@ -142,8 +142,10 @@ def test_a_company_moves_on_while_its_symbol_is_taken(
     assert not opened.read(BARS, as_of=None)["withdrawn"].any()
 
 
-def test_a_withdrawn_row_can_come_back(capture: Callable[..., Any], captures: Any, tmp_path: Path) -> None:
-    """A first capture delivered again after its symbol had changed hands puts the old instrument's bar in force again."""
+def test_a_first_capture_sent_again_does_not_overrule_a_later_one(
+    capture: Callable[..., Any], captures: Any, tmp_path: Path
+) -> None:
+    """A first capture delivered again, with a name added, after its symbol had changed hands: what it says as before stays withdrawn, for a later capture said otherwise, and the name is new."""
     after, day = XNYS.shift(START, 1), ("AA", START, 10.0)
     opened = DeltaStore(tmp_path)
     for held in (
@@ -157,7 +159,9 @@ def test_a_withdrawn_row_can_come_back(capture: Callable[..., Any], captures: An
     versions = opened.read(BARS, as_of=None, first=START, last=START, where={"sid": content_sid("AA", START)}).sort(
         "known_at"
     )
-    assert versions.select("close", "withdrawn").rows() == [(10.0, False), (10.0, True), (10.0, False)]
+    assert versions.select("close", "withdrawn").rows() == [(10.0, False), (10.0, True)]
+    added = opened.read(BARS, as_of=None, first=START, last=START, where={"symbol": "BB"})
+    assert added.select("close", "withdrawn").rows() == [(1.0, False)]
 
 
 def test_the_last_session_is_found_wherever_it_lies(store: Callable[..., DeltaStore]) -> None:

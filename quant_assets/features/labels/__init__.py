@@ -44,7 +44,21 @@ def compute_labels(store: Store, cuts: Cuts, rule: LabelRule | int, sessions: Se
 
 
 def _known_in(store: Store, cuts: Cuts, rule: LabelRule, sessions: Sequence[date]) -> pl.DataFrame:
-    """The rows of one stretch of sessions (ascending), from no further back than the rule looks."""
+    """The rows of one stretch of sessions (ascending)."""
+    rows = gross_returns(store, cuts, rule, sessions)
+    if rule.net_of is not None:
+        rows = net(store, cuts, rule.net_of, rows)
+    return rows.with_columns(horizon=pl.lit(rule.horizon, dtype=pl.Int64), label=pl.lit(rule.name)).select(
+        *LABELS.schema
+    )
+
+
+def gross_returns(store: Store, cuts: Cuts, rule: LabelRule, sessions: Sequence[date]) -> pl.DataFrame:
+    """Columns session, sid, label_end, known_at, value, died, touched: the returns that become known in `sessions` (ascending,
+    of one quarter), before anything is taken out of them; from no further back than the rule looks.
+
+    Barriers, and what labels are net of, are of whole sessions: there a window that ends in a halt keeps the last price.
+    """
     first, last = cuts.calendar.shift(sessions[0], -rule.lookback), sessions[-1]
     located, as_of = cuts.frame(first, last), cuts.of(last)
     prices, terms = PRICES[rule.kind], ("numerator", "denominator", "cash", "value", "counterpart")
@@ -67,12 +81,7 @@ def _known_in(store: Store, cuts: Cuts, rule: LabelRule, sessions: Sequence[date
         values = barrier_returns(bars, actions, rule, ends, values)
     earliest = values["t"].min()  # of a window that a halt prolonged, further back than the rule looks
     begun = cuts.frame(cuts.calendar.at(earliest), last) if isinstance(earliest, int) else located
-    rows = values.join(ends, on="u").join(begun.select("session", t="i"), on="t")
-    if rule.net_of is not None:
-        rows = net(store, cuts, rule.net_of, rows)
-    return rows.with_columns(horizon=pl.lit(rule.horizon, dtype=pl.Int64), label=pl.lit(rule.name)).select(
-        *LABELS.schema
-    )
+    return values.join(ends, on="u").join(begun.select("session", t="i"), on="t")
 
 
 def publish_labels(store: Store, cuts: Cuts, rule: LabelRule | int, sessions: Sequence[date]) -> StageReport:
