@@ -83,3 +83,12 @@ def test_a_preview_says_what_would_be_refused(tmp_path: Path) -> None:
     assert any("intraday_bars" in note for note in preview(str(tmp_path / "m.csv"), XNYS).ambiguous)
     with pytest.raises(CaptureUnreadable, match="no such file"):
         preview(str(tmp_path / "absent.csv"), XNYS)
+
+
+def test_blank_cells_do_not_hide_how_days_are_written(tmp_path: Path) -> None:
+    """A summary row has no day: in a short file it is a large part of the rows, and says nothing of the form."""
+    (tmp_path / "p.csv").write_text(
+        rows("%Y-%m-%d").split("\n", 3)[0] + "\nNO,2024-03-04,1,2,1,1,5\nTotal,,,,,,5\n,,,,,,\n"
+    )
+    found = preview(str(tmp_path / "p.csv"), XNYS)
+    assert not [note for note in found.ambiguous if "no form" in note]

@@ -65,6 +65,8 @@ def forms(cells: pl.Series, name: str, zone: str) -> list[Form]:
     """The ways in which the cells can be read as days, the one that reads most first: several where nothing decides between them. `zone`: the exchange's."""
     said = cells.cast(pl.String, strict=False) if not cells.dtype.is_nested() else cells
     count = said.drop_nulls().len()
+    if said.dtype == pl.String:
+        count = said.filter(said.str.strip_chars() != "").len()  # a blank says nothing of how days are written
     tried = [
         Column(column=name),
         *(Column(column=name, format=f) for f in FORMATS),
