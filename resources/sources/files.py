@@ -38,7 +38,7 @@ from resources.sources.reading.sheets import Dialect, batches, columns_of, slice
 from resources.sources.reading.splitting import PLACE, said
 from resources.sources.reading.written import FILE, Character, Column, zone
 from resources.sources.rows import FIELDS, LISTINGS, judged, parted, remarks, typed
-from resources.sources.seen import Seen
+from resources.sources.seen import Seen, State, state_of
 
 _RULE = re.compile(r"(?P<from>label|close)\+(?P<by>\d+)(?P<unit>[dhm])(@(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d))?")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
@@ -127,6 +127,7 @@ class Files:
             f: msgspec.structs.replace(c, tz=c.tz or tz, decimal=c.decimal or decimal) for f, c in columns.items()
         }
         self._seen: list[tuple[int, int]] | None = None  # the files' sizes and times of change
+        self._stood: list[State] | None = None  # how they stood when their labels were asked for
 
     def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
         """See the port: of the files as they stand now. Raises CaptureUnreadable where a file cannot be read, ConfigurationError where the mapping does not fit it."""
@@ -139,9 +140,10 @@ class Files:
         """See the port. The files are read through where one was touched since they were last; of several, nobody knows which has said what none says now."""
         with self._reading():
             said = self._kept.of(self._declared, self._files, self._digests)
+            listed = self._listing_digests()
             self._kept.keep()
         return {
-            label: self._fingerprint(label, said[str(label)]) if str(label) in said else NOTHING
+            label: _of_both(said[str(label)], listed.get(str(label))) if str(label) in said else NOTHING
             for label in labels
             if str(label) in said or len(self._files) == 1
         }
@@ -149,9 +151,16 @@ class Files:
     def _digests(self) -> dict[str, str]:
         return {str(label): digest for label, digest in self._rows.fingerprints.items()}
 
-    def _fingerprint(self, label: date, rows: str) -> str:
-        listings = self._listed_at(label)
-        return rows if listings is None else content_id(rows, frame_hash(listings))
+    def _listing_digests(self) -> Mapping[str, str]:
+        """By label a fingerprint of the listings that stood then; empty where there are none."""
+        if self.listings is None:
+            return {}
+
+        def made() -> dict[str, str]:
+            found = ((label, self._listed_at(label)) for label in self._rows.counts)
+            return {str(label): frame_hash(f) for label, f in found if f is not None}
+
+        return self._kept.of(f"listings of {self._declared}", [*self._files, self.listings], made)
 
     @property
     def _declared(self) -> str:
@@ -165,10 +174,20 @@ class Files:
         return frozenset(path.relative_to(self._root).as_posix() for path in self._files)
 
     def _forget(self) -> None:
-        """What is known of the files as they stood before."""
-        for held in ("_files", "_named", "_root", "_rows", "_listings"):
-            self.__dict__.pop(held, None)
-        self._seen = None
+        """What is known of the files as they stood before, where they are not as they stood."""
+        before, stood = self.__dict__.pop("_files", None), self._stood
+        if before is None or stood is None or before != self._files or stood != self._states():
+            for held in ("_named", "_root", "_rows", "_listings"):
+                self.__dict__.pop(held, None)
+            self._seen = None
+        self._stood = self._states()
+
+    def _states(self) -> list[State] | None:
+        """How the files stand, that of listings among them; None where one is not there."""
+        try:
+            return [state_of(f) for f in (*self._files, *([self.listings] if self.listings else []))]
+        except OSError:
+            return None
 
     def fetch(self, label: date) -> Capture:
         """See the port. Raises CaptureUnreadable where a file cannot be read or there are no rows of that label."""
@@ -178,9 +197,10 @@ class Files:
                     f"{self.prices.name}: no rows of {label}; the file has {len(self._rows.counts)} captures"
                 )
             rows = self._rows.rows(label)
-            fingerprint = self._fingerprint(label, self._rows.fingerprint(label))
+            of_rows = self._rows.fingerprint(label)
         prices, malformed = parted(rows)
         listings = self._listed_at(label)
+        fingerprint = _of_both(of_rows, None if listings is None else frame_hash(listings))
         return Capture(
             source=self.name, label=label, location=str(self.prices), sha256=content_id(fingerprint, length=64), known_at=self.known_at(label), assumed=self.mapping.label is None,
             prices=prices, listings=listings, actions=None, malformed=malformed, remarks=remarks(rows), fingerprint=fingerprint, files=self._named,
@@ -315,3 +335,8 @@ class Files:
             return None
         standing = self._listings.filter(pl.col("first_capture") <= label, pl.col("last_capture") >= label)
         return typed(standing, LISTINGS).sort("symbol", "name")
+
+
+def _of_both(rows: str, listings: str | None) -> str:
+    """The fingerprint of a label, from that of its rows and that of its listings."""
+    return rows if listings is None else content_id(rows, listings)
