@@ -1,0 +1,47 @@
+"""Moments that people write and moments of the wall: a naive one is UTC, and nothing is due beyond the clock."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from jobs.live import due
+from quant_assets.tables import CAPTURES
+from resources.deployment import DEFAULT, load
+from resources.workspace import Workspace
+
+
+class Wall:
+    """A clock that stands."""
+
+    def now(self) -> datetime:
+        """See the port."""
+        return datetime(2025, 6, 5, 14, 0, tzinfo=UTC)
+
+
+def test_a_naive_moment_is_utc(tmp_path: Path) -> None:
+    """Rows known at noon are there for a naive noon as for noon UTC, and not a minute before, in frames and in SQL."""
+    ws, noon = Workspace(tmp_path, load(DEFAULT)), datetime(2025, 6, 3, 12, 0)  # noqa: DTZ001  # what is tried
+    row = {c: "x" for c, t in CAPTURES.schema.items() if t == pl.String} | {
+        "capture": date(2025, 6, 2), "rows": 1, "quarantined": 0, "assumed": False,
+        **dict.fromkeys(("known_at", "declared_known_at"), noon.replace(tzinfo=UTC)),
+    }  # fmt: skip
+    ws.store.append(CAPTURES, pl.DataFrame([row], schema=dict(CAPTURES.schema)))
+    told = [
+        ws.sql("select count(*) n from captures", as_of=moment).item()
+        for moment in (noon, noon.replace(tzinfo=UTC), noon.replace(hour=11, minute=59))
+    ]
+    assert told == [1, 1, 0]
+    days = date(2025, 6, 2), date(2025, 6, 3)
+    assert ws.bars(*days, as_of=noon).equals(ws.bars(*days, as_of=noon.replace(tzinfo=UTC)))
+
+
+def test_nothing_is_due_beyond_the_clock(tmp_path: Path) -> None:
+    """A source that declares a later end brings no session whose decision time has not come."""
+    deployment = msgspec.structs.replace(load(DEFAULT), clock="system")
+    ws = Workspace(tmp_path, deployment, clock=Wall())
+    assert ws.span[1] > date(2025, 6, 5)
+    asked = due(ws, None)
+    assert (asked[0], asked[-1]) == (deployment.start, date(2025, 6, 4))
+    assert all(ws.cuts.of(s) <= Wall().now() for s in asked)
