@@ -7,7 +7,7 @@ import msgspec
 import polars as pl
 
 from jobs.live import due
-from quant_assets.tables import CAPTURES
+from quant_assets.tables import BARS, CAPTURES
 from resources.deployment import DEFAULT, load
 from resources.workspace import Workspace
 
@@ -33,8 +33,13 @@ def test_a_naive_moment_is_utc(tmp_path: Path) -> None:
         for moment in (noon, noon.replace(tzinfo=UTC), noon.replace(hour=11, minute=59))
     ]
     assert told == [1, 1, 0]
+    one = {c: 1 if u.is_numeric() else "x" if u == pl.String else None for c, u in BARS.schema.items()} | {
+        "session": date(2025, 6, 2), "capture": date(2025, 6, 2), "withdrawn": False,
+        **dict.fromkeys(("known_at", "declared_known_at"), noon.replace(tzinfo=UTC)),
+    }  # fmt: skip
+    ws.store.append(BARS, pl.DataFrame([one], schema=dict(BARS.schema)))
     days = date(2025, 6, 2), date(2025, 6, 3)
-    assert ws.bars(*days, as_of=noon).equals(ws.bars(*days, as_of=noon.replace(tzinfo=UTC)))
+    assert [ws.bars(*days, as_of=m).height for m in (noon, noon.replace(hour=11, minute=59))] == [1, 0]
 
 
 def test_nothing_is_due_beyond_the_clock(tmp_path: Path) -> None:
