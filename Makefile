@@ -53,13 +53,13 @@ soak: $(READY) ## 200 writers, compactions and vacuums killed in the middle: a t
 	@$(BIN)/python -m bench.soak 200
 
 golden: $(READY) ## write what the golden market must give on every machine, after a change that is meant to change ids
-	@$(BIN)/python -m resources.golden.make
+	@$(BIN)/python -m desk.golden.make
 
 docs: $(READY) ## the pages that are made from the code
 	@$(BIN)/python docs/data_contracts.py > docs/data-contracts.md
 	@$(BIN)/python docs/features.py > docs/features.md
 	@$(BIN)/python docs/deployment.py > docs/deployment.md
-	@$(BIN)/python docs/deployment.py schema > resources/deployment.schema.json
+	@$(BIN)/python docs/deployment.py schema > desk/deployment.schema.json
 
 lock: $(READY) ## resolve the dependencies again and write requirements.lock
 	@$(LOCKED)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from quant_assets.market_data.calendars import calendar
+from quant_assets.calendars import calendar
 
 VALUES = ("open", "high", "low", "close", "volume")
 Market = tuple[pl.DataFrame, list[date]]

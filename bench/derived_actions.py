@@ -15,11 +15,11 @@ from pathlib import Path
 import polars as pl
 
 from bench.real_panel import workspace
+from desk.workspace import Workspace
 from quant_assets.contract import in_force
 from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.proposals import listed
 from quant_assets.tables import ACTIONS, BARS, PROPOSED_ACTIONS
-from resources.workspace import Workspace
 
 DERIVED = ("split", "dividend", "spin_off")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -23,11 +23,11 @@ from statistics import median
 import numpy as np
 import polars as pl
 
+from quant_assets.calendars import Cuts, calendar
+from quant_assets.features.catalogue import find_set
 from quant_assets.features.publish import publish
-from quant_assets.features.sets import feature_set
-from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.tables import BARS, UNIVERSE
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 CUTS = Cuts(calendar("XNYS"))
 FIRST = date(2015, 1, 2)
@@ -101,7 +101,7 @@ def peak() -> float:
 def day(root: Path, name: str, names: int) -> None:
     """Publish a quarter and then its last sessions one by one: the dearest days, since a block starts at its anchor."""
     count = 189  # to the end of September
-    store, features, days = market(root, names, count), feature_set(name), sessions(count)
+    store, features, days = market(root, names, count), find_set(name), sessions(count)
     publish(store, features, "all", CUTS, days[-8:-5])
     spent: list[float] = []
     for one in days[-5:]:
@@ -116,7 +116,7 @@ def day(root: Path, name: str, names: int) -> None:
 
 def fill(root: Path, name: str, count: int) -> None:
     """The backfill itself, in a process of its own: a line a block, and the cost at the end."""
-    store, features, days = DeltaStore(root), feature_set(name), sessions(count)
+    store, features, days = DeltaStore(root), find_set(name), sessions(count)
     begun = time.perf_counter()
 
     def tick(done: int, total: int, what: str) -> None:
@@ -164,7 +164,7 @@ def filled(command: list[str], *, kill_at: int | None) -> dict[str, float]:
 def backfill(root: Path, name: str, names: int, count: int, *, kill: bool) -> None:
     """Make the market, fill, count."""
     begun = time.perf_counter()
-    store, features = market(root, names, count), feature_set(name)
+    store, features = market(root, names, count), find_set(name)
     print(
         f"a market of {names:,} names and {count:,} sessions stands after {time.perf_counter() - begun:.0f} s",
         flush=True,

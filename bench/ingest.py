@@ -25,13 +25,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from quant_assets.market_data.calendars import calendar
+from quant_assets.calendars import calendar
 from quant_assets.market_data.ingest import ingest
 from quant_assets.records import frame_hash
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS, QUARANTINE
 from resources.sources.files import ColumnMapping, Files
 from resources.sources.vendor_drops import VendorDrops
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 XNYS = calendar("XNYS")
 NOW = datetime(2026, 12, 1, tzinfo=UTC)

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import polars as pl
 
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.features.audit.audit import audit
 from quant_assets.features.audit.laws import examine
 from quant_assets.features.audit.views import Remembered
-from quant_assets.features.sets import DAILY, FeatureSet, feature_sets
-from quant_assets.market_data.calendars import Cuts, calendar
+from quant_assets.features.catalogue import find_sets
+from quant_assets.features.sets import DAILY, FeatureSet
 from quant_assets.ports import Store
 from quant_assets.tables import BARS, UNIVERSE
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 from tests.features.audited_market import CUTS, SESSIONS, UNIVERSE_NAME, market
 from tests.features.leaks import HONEST, LEAKS, caught
 from tests.features.test_audit_rare import LEAKING
@@ -101,13 +102,13 @@ def stored(home: Path) -> None:
     sessions = cuts.calendar.between(days[0], days[-1])
     print(f"\n{universe} over {len(sessions)} sessions, {sessions[0]} to {sessions[-1]}, 8 cuts")
     held = Remembered(store, cuts.calendar.shift(sessions[0], -520), sessions[-1])
-    false_alarms(held, universe, cuts, sessions, list(feature_sets().values()), most=8)
+    false_alarms(held, universe, cuts, sessions, list(find_sets().values()), most=8)
 
 
 if __name__ == "__main__":
     leaks()
     rare()
     print()
-    false_alarms(market(), UNIVERSE_NAME, CUTS, SESSIONS, [*HONEST[1:], *feature_sets().values()], most=4)
+    false_alarms(market(), UNIVERSE_NAME, CUTS, SESSIONS, [*HONEST[1:], *find_sets().values()], most=4)
     for home in sys.argv[1:]:
         stored(Path(home))

@@ -22,8 +22,8 @@ import msgspec
 import polars as pl
 import yaml
 
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.market_data import observations, screening
-from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.ingest import ingest, pending
 from quant_assets.market_data.quality import gate
@@ -34,7 +34,7 @@ from resources.sources.files import ColumnMapping, Files
 from resources.sources.histories import Histories
 from resources.sources.tabular import Feed, Tabular
 from resources.sources.vendor_drops import VendorDrops
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 XNYS = calendar("XNYS")
 NOW = datetime(2026, 12, 1, tzinfo=UTC)

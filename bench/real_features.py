@@ -18,6 +18,8 @@ import polars as pl
 
 from bench.leaks import stored as audited
 from bench.real_panel import BEGIN, LAST, STRATEGY, workspace
+from desk.day import arrive
+from desk.notebook import Notebook
 from quant_assets.features.audit.audit import standing
 from quant_assets.features.audit.gate import ensured
 from quant_assets.features.catalogue import OF_SESSIONS
@@ -26,13 +28,11 @@ from quant_assets.features.explorer.reading import explorer, forward
 from quant_assets.features.publish import publish
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.universe import update
-from resources.day import arrive
-from resources.workspace import Workspace
 
 HORIZONS = (1, 5, 20)
 
 
-def opened(home: Path, data: Path) -> Workspace:
+def opened(home: Path, data: Path) -> Notebook:
     """The real panel's workspace, with the companies' filings."""
     import yaml
 
@@ -43,10 +43,10 @@ def opened(home: Path, data: Path) -> Workspace:
     ws.deployment = msgspec.structs.replace(
         ws.deployment, feeds=({**filings, "kind": "tabular", "files": str(data.parent / filings["files"])},)
     )
-    return ws
+    return Notebook(ws.home, ws.deployment)
 
 
-def published(ws: Workspace, one: FeatureSet, sessions: list[date]) -> str:
+def published(ws: Notebook, one: FeatureSet, sessions: list[date]) -> str:
     """A row of the table of costs."""
     begun = time.process_time()
     report = publish(ws.store, one, STRATEGY.universe.name, ws.cuts, sessions)
@@ -55,7 +55,7 @@ def published(ws: Workspace, one: FeatureSet, sessions: list[date]) -> str:
     return f"| {one.name} | {len(one.features)} | {report.rows:,} | {report.numbers['new_nulls'] / max(report.numbers['values'], 1):.1%} | {spent:.1f} | {size:.0f} |"
 
 
-def measured(ws: Workspace, one: FeatureSet, sessions: list[date]) -> Measures:
+def measured(ws: Notebook, one: FeatureSet, sessions: list[date]) -> Measures:
     """What the set foresees over the range."""
     values = ws.features(one.name, sessions[0], sessions[-1]).select("session", "sid", *one.features)
     return explore(

@@ -18,14 +18,18 @@ from pathlib import Path
 
 import polars as pl
 
+from desk.day import arrive, derive, provenance, run_day
+from desk.deployment import Deployment
+from desk.workspace import Workspace
+from quant_assets.backtest.loop import run
 from quant_assets.contract import in_force
+from quant_assets.evaluation import ic_estimate, rank_ic
+from quant_assets.features.catalogue import find_set
 from quant_assets.features.publish import anchors, as_versions
-from quant_assets.features.sets import feature_set
-from quant_assets.models.evaluation import ic_estimate, rank_ic
 from quant_assets.post_trade.report import range_report
 from quant_assets.records import Book, StageReport
 from quant_assets.signals.replay import replay
-from quant_assets.signals.strategy import ModelRule, Strategy, UniverseRule
+from quant_assets.strategy import ModelRule, Strategy, UniverseRule
 from quant_assets.tables import (
     ACTIONS,
     BARS,
@@ -46,10 +50,7 @@ from quant_assets.tables import (
     UNIVERSE,
     VERDICTS,
 )
-from resources.day import arrive, derive, provenance, research, run_day
-from resources.deployment import Deployment
 from resources.sources.files import ColumnMapping, PriceFile
-from resources.workspace import Workspace
 
 FIRST, LAST = date(2016, 4, 1), date(2016, 6, 29)
 CUT = date(2016, 3, 31)
@@ -106,7 +107,7 @@ def compare(one: Workspace, other: Workspace) -> dict[str, tuple[int, int]]:
         QUARANTINE,
         VERDICTS,
         UNIVERSE,
-        feature_set(STRATEGY.feature_set).table,
+        find_set(STRATEGY.feature_set).table,
         LABELS,
         MODELS,
         PROMOTIONS,
@@ -141,7 +142,7 @@ def differing(one: pl.DataFrame, other: pl.DataFrame) -> int:
 
 def vintages(ws: Workspace) -> dict[str, int]:
     """How many late versions start a vintage, by cause, in the blocks of the whole panel."""
-    features, causes = feature_set(STRATEGY.feature_set), Counter[str]()
+    features, causes = find_set(STRATEGY.feature_set), Counter[str]()
     sessions = ws.cuts.calendar.between(FIRST, LAST)
     anchor = anchors(ws.store, features, ws.cuts, sessions)["anchor"][0]
     bars, actions = as_versions(ws.store, features, ws.cuts, anchor, LAST)
@@ -180,7 +181,7 @@ def main(home: Path, data: Path) -> None:
     print(f"the range: {len(traded)} sessions in one call each")
     timed(arrive(ranged, LAST, ranged.cuts.of(LAST)), "range")
     timed(derive(ranged, traded, ranged.cuts.of(LAST)), "range")
-    timed(research(ranged, BOOKS[0], traded), "range")
+    timed([run(ranged.store, STRATEGY, BOOKS[0], ranged.cuts, traded)], "range")
 
     print("day by day, through the outbox and the paper venue")
     orders = Counter[str]()
@@ -207,7 +208,7 @@ def main(home: Path, data: Path) -> None:
         )
         if decided.height:
             answer = replay(
-                daily.store, feature_set, daily.deployment.strategy, daily.cuts, decided["decision_id"][0], stamp
+                daily.store, find_set, daily.deployment.strategy, daily.cuts, decided["decision_id"][0], stamp
             )
             print(f"  {monday} {answer.decision_id} {answer.symbol:6} {'equal' if answer.equal else 'DIFFERS'}")
 

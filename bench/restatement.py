@@ -17,14 +17,15 @@ from typing import TypeVar
 import polars as pl
 
 from bench.real_panel import BEGIN, BOOKS, CUT, FIRST, LAST, STRATEGY, timed, workspace
+from desk.blast_radius import Radius, blast_radius
+from desk.counterfactual import rederive, retrade
+from desk.day import arrive, derive
+from desk.workspace import Workspace
+from quant_assets.backtest.loop import run
 from quant_assets.contract import in_force
 from quant_assets.market_data.membership import Membership
 from quant_assets.market_data.restatements import Selection, changes
 from quant_assets.tables import BARS, DECISIONS, NAV, UNIVERSE
-from resources.counterfactual import rederive, retrade
-from resources.day import arrive, derive, research
-from resources.restatements import Radius, blast_radius
-from resources.workspace import Workspace
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ def prepared(home: Path, data: Path) -> Workspace:
         timed(derive(ws, sessions.between(BEGIN, CUT), ws.cuts.of(CUT), cut_at=[CUT]), "history")
         timed(arrive(ws, LAST, ws.cuts.of(LAST)), "range")
         timed(derive(ws, sessions.between(FIRST, LAST), ws.cuts.of(LAST)), "range")
-        timed(research(ws, BOOKS[0], sessions.between(FIRST, LAST)), "range")
+        timed([run(ws.store, ws.strategy_of(BOOKS[0]), BOOKS[0], ws.cuts, sessions.between(FIRST, LAST))], "range")
     return ws
 
 

@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 
 from dagster._utils.schedules import schedule_execution_time_iterator  # what the daemon walks along
 
-from quant_assets.market_data.calendars import Cuts, calendar
-from quant_assets.market_data.schedules import asked, ticks
+from quant_assets.calendars import Cuts, calendar
+from quant_assets.calendars.schedules import asked, ticks
 
 VENUES = ("XNYS", "XLON", "XTKS", "XHKG", "XSHG", "XBOM", "XKRX", "XMOS", "XTAE", "XASX", "FX", "24/7")
 

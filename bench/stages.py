@@ -9,10 +9,11 @@ from pathlib import Path
 
 import msgspec
 
+from desk.day import arrive, derive
+from desk.deployment import DEFAULT, load
+from desk.workspace import Workspace
+from quant_assets.backtest.loop import run
 from quant_assets.records import StageReport
-from resources.day import arrive, derive, research
-from resources.deployment import DEFAULT, load
-from resources.workspace import Workspace
 
 
 def timed(reports: Iterable[StageReport]) -> None:
@@ -41,7 +42,7 @@ def main(names: int = 100, sessions: int = 120) -> None:
         timed(arrive(ws, last, now))
         timed(derive(ws, span, now))
         for book in ws.books(live=False):
-            timed(research(ws, book, span))
+            timed(iter([run(ws.store, ws.strategy_of(book), book, ws.cuts, span)]))
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ import polars as pl
 from quant_assets.contract import Table
 from quant_assets.tables import BARS, feature_table
 from quant_assets.vendor_tables import INTRADAY_BARS
-from resources.maintenance import compact
-from resources.maintenance import statistics as laid
-from resources.store import DeltaStore
+from resources.tables.maintenance import compact
+from resources.tables.maintenance import statistics as laid
+from resources.tables.store import DeltaStore
 
 WEEK, AROUND = 5, 10
 FEATURES = feature_table("wide", tuple(f"f{n}" for n in range(158)))

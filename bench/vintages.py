@@ -20,15 +20,16 @@ from typing import NamedTuple
 
 import polars as pl
 
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import in_force
 from quant_assets.features.blocks import Block, default_anchor, evaluate, panel, quarter_start, versions
-from quant_assets.features.sets import PRICES, FeatureSet, feature_set
-from quant_assets.market_data.calendars import Cuts, calendar
+from quant_assets.features.catalogue import find_set
+from quant_assets.features.sets import PRICES, FeatureSet
 from quant_assets.market_data.ingest import ingest
 from quant_assets.ports import Store
 from quant_assets.tables import ACTIONS, BARS
 from resources.sources.files import ColumnMapping, Files
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 CUTS = Cuts(calendar("XNYS"))
 FIRST, LAST = date(2015, 4, 1), date(2016, 6, 30)
@@ -145,7 +146,7 @@ def main(data: Path, captures: int | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = DeltaStore(Path(folder))
         load(store, data, captures)
-        own = feature_set("price_volume")
+        own = find_set("price_volume")
         for name, features in {
             **{n: rolling(c) for n, c in SETS.items()},
             f"{own.name} ({', '.join(own.columns)})": own,

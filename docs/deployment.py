@@ -6,8 +6,8 @@ from decimal import Decimal
 import msgspec
 import msgspec.inspect as mi
 
-from resources.deployment import Deployment, schema
-from resources.scalars import wanted_of
+from desk.deployment import Deployment, schema
+from desk.document.scalars import wanted_of
 
 HEAD = """\
 # The deployment file

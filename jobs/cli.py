@@ -81,8 +81,9 @@ def ingest(
 
     Exit codes: 0 done, 20 a source was refused (the others were taken in), 1 failed.
     """
+    from desk.day import arrive
+    from desk.lock import only_run
     from jobs.console import progress, show
-    from resources.day import arrive, only_run
 
     ws = workspace()
     if preview:
@@ -174,8 +175,8 @@ def report(book: str = "paper", session: Day = None, first: From = None, last: T
 @app.command()
 def today(session: Day = None, as_json: AsJson = False) -> None:
     """What is due, done or blocked, and the next command. Exit code 20 where somebody has to act."""
+    from desk.day import status
     from jobs.console import statuses
-    from resources.day import status
 
     ws = workspace()
     day = session or ws.latest()
@@ -206,25 +207,26 @@ def sql(
     output: Annotated[str, typer.Option("--format", help="table, csv, json or parquet")] = "table",
 ) -> None:
     """Ask the tables: `bars` shows the rows in force as of a time, `history.bars` every version."""
+    from desk.queries import run as ask
     from jobs.console import frame, working
 
     moment = as_of or datetime.now(UTC)
     with working("reading the tables", quiet=output != "table"):
-        answer = workspace().sql(query, as_of=moment)
+        answer = ask(workspace().store, query, moment)
     frame(answer, output, title=f"as of {moment:%Y-%m-%d %H:%M:%S} UTC")
 
 
 @app.command()
 def replay(decision_id: str, as_json: AsJson = False) -> None:
     """Rebuild a decision from the stored versions as of its cut, and show that each field is equal. Exit code 1 where one is not; on another architecture that says so."""
+    from desk.day import provenance
     from jobs.console import replayed, working
-    from quant_assets.features.sets import feature_set
+    from quant_assets.features.catalogue import find_set
     from quant_assets.signals.replay import replay as rebuild
-    from resources.day import provenance
 
     ws = workspace()
     with working("rebuilding the decision", quiet=as_json):
-        answer = rebuild(ws.store, feature_set, ws.deployment.strategy, ws.cuts, decision_id, provenance(ws))
+        answer = rebuild(ws.store, find_set, ws.deployment.strategy, ws.cuts, decision_id, provenance(ws))
     replayed(answer, as_json=as_json)
     raise typer.Exit(0 if answer.equal else 1)
 
@@ -245,9 +247,9 @@ def ui(port: int = 3000) -> None:
     import os
     import subprocess
 
+    from desk.workspace import home
     from jobs.console import say
     from jobs.execute import dagster_home
-    from resources.workspace import home
 
     folder = dagster_home(home())
     say(f"http://127.0.0.1:{port}  (home {home()}; Ctrl-C ends it)")

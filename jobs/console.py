@@ -21,12 +21,12 @@ from quant_assets.records import StageReport
 if TYPE_CHECKING:
     import polars as pl
 
+    from desk.checkup import Finding
+    from desk.document.reading import Fault
     from jobs.live import Step
     from quant_assets.post_trade.lineage import Step as Station
     from quant_assets.signals.replay import Field, Replay
     from quant_assets.today.status import Status
-    from resources.checkup import Finding
-    from resources.reading import Fault
 
 console = Console(soft_wrap=False)
 COLOURS = {"done": "green", "empty": "yellow", "refused": "red", "due": "yellow", "waiting": "dim", "blocked": "red"}

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from quant_assets.calendars import Cuts
+from quant_assets.calendars.schedules import asked, ticks
 from quant_assets.features.checks import REFUSES
-from quant_assets.market_data.calendars import Cuts
-from quant_assets.market_data.schedules import asked, ticks
 
 if TYPE_CHECKING:  # what define_asset_job returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob

@@ -4,6 +4,8 @@ import warnings
 
 import dagster as dg
 
+from desk.queries import tables
+from desk.workspace import Workspace
 from jobs import daily, intraday, maintenance, post_trade, research, sensors
 from jobs.resources import build as resources
 from quant_assets.assets import month_end_partitions, session_partitions
@@ -12,8 +14,9 @@ from quant_assets.errors import ConfigurationError
 from quant_assets.execution import assets as execution_assets
 from quant_assets.features import assets as features_assets
 from quant_assets.features import checks as features_checks
+from quant_assets.features.catalogue import find_set, find_sets
 from quant_assets.features.explorer import assets as explorer_assets
-from quant_assets.features.sets import DAILY, feature_set, feature_sets
+from quant_assets.features.sets import DAILY
 from quant_assets.market_data import assets as market_data_assets
 from quant_assets.market_data import checks as market_data_checks
 from quant_assets.market_data.datasets import dataset
@@ -21,12 +24,10 @@ from quant_assets.models import assets as models_assets
 from quant_assets.models.training import month_ends
 from quant_assets.post_trade import assets as post_trade_assets
 from quant_assets.signals import assets as signals_assets
-from quant_assets.signals.strategy import sets_of
+from quant_assets.strategy import sets_of
 from quant_assets.today import assets as today_assets
 from quant_assets.today import checks as today_checks
-from resources.maintenance import Retention
-from resources.queries import tables
-from resources.workspace import Workspace
+from resources.tables.maintenance import Retention
 
 # backfill policies are what makes a range one run; a job of assets with different ones takes the strictest, as meant
 warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
@@ -39,13 +40,13 @@ def build(ws: Workspace) -> dg.Definitions:
     first, last = ws.span
     sessions = session_partitions(calendar, first, last)
     ends = month_end_partitions(month_ends(calendar, first, last or calendar.shift(calendar.last, -1)))
-    read = [feature_set(name) for name in sets_of(strategies)]
+    read = [find_set(name) for name in sets_of(strategies)]
     if of_bars := [f.name for f in read if f.frequency != DAILY]:
         raise ConfigurationError(
             f"strategies decide once a session and read sets of sessions; {of_bars} have a value for each bar. Sets on bars are declared under bars: in the deployment"
         )
     names = [f.table.name for f in read]
-    by_session = [f for f in feature_sets().values() if f.frequency == DAILY]
+    by_session = [f for f in find_sets().values() if f.frequency == DAILY]
     fed = [dataset(name) for name in ws.feeds]
     run_daily, deliver, day_status, data_docs = daily.jobs(names, list(ws.feeds))
     history, retrain, run_research = research.jobs(names, list(ws.feeds))

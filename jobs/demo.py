@@ -19,18 +19,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import polars as pl
 
+from desk.day import arrive, derive
+from desk.deployment import DEFAULT, Deployment, load
+from desk.lock import only_run
+from desk.notebook import Notebook
+from desk.workspace import Workspace, home, own_deployment
 from jobs.commands.doctor import fingerprint
 from jobs.console import console, say
 from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError
-from quant_assets.models.evaluation import Estimate, ic_estimate, rank_ic
+from quant_assets.evaluation import Estimate, ic_estimate, rank_ic
 from quant_assets.models.training import month_ends, retrain
 from quant_assets.records import Frozen, Order
 from quant_assets.tables import DECISIONS, FILLS, LABELS, PROMOTIONS, QUARANTINE, SCORES
-from resources.day import arrive, derive, only_run
-from resources.deployment import DEFAULT, Deployment, load
 from resources.sources.market import Simulated
-from resources.workspace import Workspace, home, own_deployment
 
 if TYPE_CHECKING:
     from jobs.execute import Runner
@@ -99,9 +101,10 @@ def _data(running: "Runner") -> None:
         made = running.range("history", first, until)
     bars, features = made["bars"], made["features_price_volume"]
     refused = ws.store.read(QUARANTINE, as_of=None).group_by("reason").len().sort("len", descending=True)
-    taken = ws.sql("select count(*) captures, sum(rows) rows from captures").row(0)
+    asked = Notebook(ws.home, ws.deployment)
+    taken = asked.sql("select count(*) captures, sum(rows) rows from captures").row(0)
     say(
-        f"   {taken[0]:,} captures with {taken[1]:,} rows; {ws.sql('select count(*) from bars').item():,} bars of {ws.sql('select count(distinct sid) from bars').item()} instruments in force."
+        f"   {taken[0]:,} captures with {taken[1]:,} rows; {asked.sql('select count(*) from bars').item():,} bars of {asked.sql('select count(distinct sid) from bars').item()} instruments in force."
     )
     say("   Quarantined, with file, line and reason: " + ", ".join(f"{r} {n}" for r, n in refused.iter_rows()) + ".")
     say(

@@ -10,9 +10,9 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.errors import DagsterAssetCheckFailedError  # it has no public name
 
+from desk.workspace import Workspace
 from jobs.definitions import build
 from quant_assets.errors import FeaturesRefused
-from resources.workspace import Workspace
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 CONFIG = Path(__file__).parents[1] / "dagster.yaml"

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from quant_assets.calendars import calendar
 from quant_assets.features.assets import asset_of_bars
 from quant_assets.features.intraday import OnBars
-from quant_assets.market_data.calendars import calendar
 
 if TYPE_CHECKING:  # what define_asset_job returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob

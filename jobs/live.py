@@ -5,15 +5,15 @@ from datetime import date
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from desk.lock import only_run
 from quant_assets.errors import ConfigurationError
 from quant_assets.models.training import month_ends
 from quant_assets.records import Frozen
 from quant_assets.tables import DECISIONS
-from resources.day import only_run
 
 if TYPE_CHECKING:
+    from desk.workspace import Workspace
     from jobs.execute import Runner
-    from resources.workspace import Workspace
 
 
 class Exit(IntEnum):

@@ -8,8 +8,8 @@ import dagster as dg
 
 from quant_assets.contract import Table
 from quant_assets.ports import Ledger
-from resources.maintenance import Retention, maintain
-from resources.store import DeltaStore
+from resources.tables.maintenance import Retention, maintain
+from resources.tables.store import DeltaStore
 
 
 def build(

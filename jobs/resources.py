@@ -7,13 +7,14 @@ from typing import Any
 
 import dagster as dg
 
+from desk.day import late, provenance, status
+from desk.lock import only_run
+from desk.workspace import Workspace
 from quant_assets.ports import Clock, Store
 from quant_assets.records import Provenance
 from quant_assets.today.status import Status
 from resources.clock import SessionClock
-from resources.day import late, only_run, provenance, status
 from resources.telemetry import heartbeat
-from resources.workspace import Workspace
 
 QUEUED_SECONDS = 900.0  # a daemon's run waits for the one before it: sessions missed are caught up in order
 

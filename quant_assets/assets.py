@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from quant_assets.market_data.calendars import Calendar
+from quant_assets.calendars import Calendar
 from quant_assets.records import StageReport
 
 NEW_YORK = "America/New_York"

@@ -201,6 +201,19 @@ class Order(Frozen, frozen=True):
     decision_id: str
 
 
+class Working(Frozen, frozen=True):
+    """An order at a venue and how much of it is filled. `key` is the venue's identity of it: the client order id, unless the venue holds two under one."""
+
+    key: str
+    order: Order
+    filled: int = 0
+
+    @property
+    def remaining(self) -> int:
+        """Shares still to be filled."""
+        return self.order.quantity - self.filled
+
+
 class BrokerOrder(Frozen, frozen=True):
     """An order as the venue reports it."""
 

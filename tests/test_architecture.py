@@ -5,7 +5,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,18 @@ from quant_assets.market_data.datasets import contracts
 from tests.test_portable_path import FILES, decision_path, offences
 
 REPOSITORY = Path(__file__).parents[1]
-FLOORS = ("quant_assets", "resources", "jobs")  # from the ground up
+FLOORS = ("quant_assets", "resources", "desk", "jobs")  # from the ground up
+FLOW = (
+    "market_data",
+    "features",
+    "models",
+    "signals",
+    "books",
+    "execution",
+    "post_trade",
+    "backtest",
+    "today",
+)  # a stage imports what comes before it, and the ground: what stands in no stage
 SOURCES = sorted(p for floor in FLOORS for p in (REPOSITORY / floor).rglob("*.py"))
 HEAVY = (
     "dagster",
@@ -118,17 +129,92 @@ def tracked() -> list[Path]:
     return [REPOSITORY / name for name in listed.stdout.split("\0") if name and (REPOSITORY / name).is_file()]
 
 
-def test_imports_go_down_only() -> None:
-    """No module imports from a floor above its own, not even inside a function."""
-    rank = {floor: i for i, floor in enumerate(FLOORS)}
-    upward = [
-        f"{where(path, node)} imports {name}"
-        for path, node in nodes()
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in imports(path, node)
-        if rank.get(name.split(".")[0], -1) > rank[path.relative_to(REPOSITORY).parts[0]]
-    ]
-    none(upward)
+Arrow = tuple[str, str]  # importer, imported
+
+
+def arrows(sources: Mapping[str, str]) -> list[Arrow]:
+    """Which module imports which, of the modules in `sources` (their texts by name), inside functions too."""
+    found = set[Arrow]()
+    for name, text in sources.items():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Import):
+                named = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                named = [f"{node.module}.{a.name}" for a in node.names]
+            else:
+                continue
+            for full in named:
+                module = full if full in sources else full.rpartition(".")[0]
+                if module in sources and module != name:
+                    found.add((name, module))
+    return sorted(found)
+
+
+def stage(module: str) -> int:
+    """The place of a module in the flow; -1 on the ground."""
+    package, *below = module.split(".")
+    return FLOW.index(below[0]) if package == "quant_assets" and below and below[0] in FLOW else -1
+
+
+def going_up(of: Iterable[Arrow]) -> list[str]:
+    """The imports of a floor above, and those against the flow."""
+
+    def height(module: str) -> tuple[int, int]:
+        return FLOORS.index(module.partition(".")[0]), stage(module)
+
+    return [f"{a} imports {b}" for a, b in of if height(b) > height(a) and not (a == CHAIN and stage(b) >= 0)]
+
+
+def circles(of: Iterable[Arrow]) -> list[str]:
+    """Modules that import each other, directly or not: what is left when modules that import nothing left are taken away, from both ends."""
+    left = set(of)
+    while True:
+        sources, targets = {a for a, _ in left}, {b for _, b in left}
+        kept = {(a, b) for a, b in left if b in sources and a in targets}
+        if kept == left:
+            return [f"{a} imports {b}" for a, b in sorted(left)]
+        left = kept
+
+
+CHAIN = "quant_assets.chain"  # lists the stages, so it may import them all
+SOURCE = {module_name(p): p.read_text() for p in SOURCES}
+ARROWS = arrows(SOURCE)
+
+
+def test_imports_go_down_and_with_the_flow() -> None:
+    """No module imports from a floor above its own, nor from a stage that comes after its own, not even inside a function."""
+    assert len(ARROWS) > 500
+    none(going_up(ARROWS))
+
+
+def test_no_modules_import_each_other() -> None:
+    """There is no circle, of two modules or of many."""
+    none(circles(ARROWS))
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("quant_assets.features.publish", "from desk.day import run_day"),
+        ("resources.clock", "import jobs.cli"),
+        ("desk.lock", "def f():\n    from jobs import cli"),
+        ("quant_assets.market_data.universe", "from quant_assets.signals.decide import decide"),
+        ("quant_assets.strategy", "from quant_assets.features.sets import FeatureSet"),
+        ("quant_assets.books.holdings", "from quant_assets.backtest.loop import run"),
+    ],
+)
+def test_an_import_against_the_flow_is_seen(module: str, line: str) -> None:
+    """Each fault is put into the house, and found."""
+    broken = {**SOURCE, module: f"{SOURCE[module]}\n{line}\n"}
+    (offence,) = going_up(arrows(broken))
+    assert offence.startswith(f"{module} imports ")
+
+
+def test_a_circle_is_seen() -> None:
+    """Two stores that import each other are found, and nothing else is."""
+    store, files = "resources.tables.store", "resources.tables.data_files"
+    broken = {**SOURCE, files: f"{SOURCE[files]}\nfrom {store} import DeltaStore\n"}
+    assert f"{files} imports {store}" in circles(arrows(broken))
 
 
 def test_only_assets_checks_and_jobs_import_heavy_libraries() -> None:
@@ -142,7 +228,7 @@ def test_only_assets_checks_and_jobs_import_heavy_libraries() -> None:
     none(json.loads(run_python(IMPORT_ALL, json.dumps(pure), json.dumps(HEAVY))))
 
 
-@pytest.mark.parametrize("module", ["quant_assets", "quant_assets.ports", "resources.workspace", "jobs.cli"])
+@pytest.mark.parametrize("module", ["quant_assets", "quant_assets.ports", "desk.workspace", "jobs.cli"])
 def test_the_light_entries_stay_light(module: str) -> None:
     """Importing the package, a notebook's workspace or the command line loads none of the heavy libraries."""
     loaded = json.loads(

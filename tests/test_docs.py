@@ -95,13 +95,13 @@ def declared_in_readme(name: str) -> Any:
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """What an example declares is there for no other test."""
-    from quant_assets.features import sets
+    from quant_assets.features import declared
 
-    monkeypatch.setattr(sets, "_SETS", dict(sets._SETS))
+    monkeypatch.setattr(declared, "DECLARED", dict(declared.DECLARED))
 
 
 @pytest.mark.parametrize(
-    "code", [code for language, code in BLOCKS if language == "python" and "Workspace.open" not in code]
+    "code", [code for language, code in BLOCKS if language == "python" and "Notebook.open" not in code]
 )
 def test_examples_of_code_fit_the_code(code: str) -> None:
     """The README's declarations run against the modules as they are, and each is under twenty lines."""
@@ -113,8 +113,8 @@ def test_examples_of_deployments_fit_the_contract() -> None:
     """The README's source opens, and its strategy is one."""
     import msgspec
 
-    from quant_assets.market_data.calendars import calendar
-    from quant_assets.signals.strategy import Strategy
+    from quant_assets.calendars import calendar
+    from quant_assets.strategy import Strategy
     from resources.clock import SystemClock
     from resources.sources.open import open_source
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-SOURCES = [p for floor in ("quant_assets", "resources") for p in sorted((REPOSITORY / floor).rglob("*.py"))]
+SOURCES = [p for floor in ("quant_assets", "resources", "desk") for p in sorted((REPOSITORY / floor).rglob("*.py"))]
 FILES = {".".join(p.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): p for p in SOURCES}
 
 ROOTS = ("quant_assets.signals.replay", "quant_assets.features.feature")
@@ -61,7 +61,7 @@ def imported(path: Path) -> set[str]:
 
 def called_by_a_day() -> set[str]:
     """The modules whose functions `arrive` and `derive` name."""
-    tree = ast.parse(FILES["resources.day"].read_text())
+    tree = ast.parse(FILES["desk.day"].read_text())
     homes = {a.asname or a.name: n.module for n in tree.body if isinstance(n, ast.ImportFrom) for a in n.names}
     used = [
         node.id

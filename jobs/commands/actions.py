@@ -46,9 +46,9 @@ def actions_confirm(
     ] = None,
 ) -> None:
     """Say what a proposed action was, known from now on: prices, labels and books take it into account, and the name is traded again."""
+    from desk.lock import only_run
     from jobs.console import escape, say
     from quant_assets.market_data.confirmations import confirm
-    from resources.day import only_run
 
     ws = workspace()
     with only_run(ws.home):
@@ -60,9 +60,9 @@ def actions_confirm(
 @actions_app.command("reject")
 def actions_reject(proposal: ProposalId, by: By, reason: Reason) -> None:
     """Say that there was no action, from now on: the price moved by itself, or the vendor erred. The name is traded again."""
+    from desk.lock import only_run
     from jobs.console import escape, say
     from quant_assets.market_data.confirmations import reject
-    from resources.day import only_run
 
     ws = workspace()
     with only_run(ws.home):

@@ -31,20 +31,21 @@ def audit_features(
     import polars as pl
 
     from jobs.console import frame, progress, say
+    from quant_assets.calendars import calendar as venue_hours
     from quant_assets.errors import ConfigurationError
     from quant_assets.features.audit.audit import audit, recorded, standing
     from quant_assets.features.audit.bars import RECENT, audit_bars
     from quant_assets.features.audit.views import Remembered
-    from quant_assets.features.sets import DAILY, feature_set, feature_sets
-    from quant_assets.market_data.calendars import calendar as venue_hours
+    from quant_assets.features.catalogue import find_set, find_sets
+    from quant_assets.features.sets import DAILY
     from quant_assets.tables import AUDITS
 
     ws = workspace()
     on_bars = {one.feature_set: one for one in ws.deployment.bars}
     asked = (
-        [feature_set(n) for n in names]
+        [find_set(n) for n in names]
         if names
-        else [f for f in feature_sets().values() if f.frequency == DAILY or f.name in on_bars]
+        else [f for f in find_sets().values() if f.frequency == DAILY or f.name in on_bars]
     )
     days, now = sessions(ws, first, last), ws.clock.now()
     calendar = ws.cuts.calendar

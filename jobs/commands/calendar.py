@@ -8,8 +8,8 @@ import typer
 from jobs.commands.options import AsJson, By, Reason, day, workspace
 
 if TYPE_CHECKING:
-    from quant_assets.market_data.calendars import Hours
-    from resources.workspace import Workspace
+    from desk.workspace import Workspace
+    from quant_assets.calendars import Hours
 
 calendar_app = typer.Typer(
     no_args_is_help=True, help="The venue's sessions: a closure announced tonight, a session that was not listed."
@@ -20,8 +20,8 @@ Session = Annotated[date, typer.Argument(metavar="SESSION", parser=day)]
 @calendar_app.command("close")
 def calendar_close(session: Session, by: By, reason: Reason) -> None:
     """SESSION does not trade, as is known from now on. What was decided and booked stays; orders for it expire."""
+    from desk.lock import only_run
     from quant_assets.market_data.closures import close
-    from resources.day import only_run
 
     ws = workspace()
     with only_run(ws.home):
@@ -40,8 +40,8 @@ def calendar_open(
     ] = None,
 ) -> None:
     """SESSION trades, as is known from now on. One that is heard of after its decision time is read, and never traded."""
+    from desk.lock import only_run
     from quant_assets.market_data.closures import reopen
-    from resources.day import only_run
 
     ws = workspace()
     venue = ws.cuts.calendar
@@ -62,7 +62,7 @@ def calendar_list(as_json: AsJson = False) -> None:
 
 
 def _hours(text: str, session: date, ws: "Workspace") -> "Hours":
-    from quant_assets.market_data.calendars import Hours
+    from quant_assets.calendars import Hours
 
     try:
         opens, closes = (

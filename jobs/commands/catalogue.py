@@ -8,8 +8,8 @@ import typer
 from jobs.commands.options import AsJson, From, To, workspace
 
 if TYPE_CHECKING:
+    from desk.workspace import Workspace
     from quant_assets.features.sets import FeatureSet
-    from resources.workspace import Workspace
 
 features_app = typer.Typer(no_args_is_help=True, help="Feature sets: list them, publish a range, look at one.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A feature set; `quant features list` has them.")]
@@ -28,12 +28,12 @@ def listed(as_json: AsJson = False) -> None:
 
     from jobs.console import frame, working
     from quant_assets.features.audit.audit import standing
-    from quant_assets.features.sets import feature_sets
+    from quant_assets.features.catalogue import find_sets
 
     ws = workspace()
     rows: list[tuple[object, ...]] = []
     with working("looking at what is published", quiet=as_json):
-        for one in feature_sets().values():
+        for one in find_sets().values():
             published = (
                 ws.store.read(one.table, as_of=None, columns=()) if ws.store.exists(one.table) else one.table.empty()
             )
@@ -63,10 +63,10 @@ def show(name: Name, as_json: AsJson = False) -> None:
 
     from jobs.console import frame, say
     from quant_assets.features.audit.audit import standing
-    from quant_assets.features.sets import feature_set
+    from quant_assets.features.catalogue import find_set
 
     ws = workspace()
-    one = feature_set(name)
+    one = find_set(name)
     rows = pl.DataFrame({"feature": list(one.features), "meaning": [one.meaning.get(f, "") for f in one.features]})
     if not as_json:
         say(f"[bold]{one.name}[/] {one.version}: {one.doc}")
@@ -90,16 +90,17 @@ def backfill(
     ] = "24/7",
 ) -> None:
     """Publish a set over a range of sessions, a calendar quarter at a time. Interrupted, the same command goes on where it stopped."""
+    from desk.lock import only_run
     from jobs.console import progress
     from jobs.console import show as shown
+    from quant_assets.calendars import calendar as hours
     from quant_assets.errors import ConfigurationError
+    from quant_assets.features.catalogue import find_set
     from quant_assets.features.intraday import OnBars, publish_bars
     from quant_assets.features.publish import publish
-    from quant_assets.features.sets import DAILY, feature_set
-    from quant_assets.market_data.calendars import calendar as hours
-    from resources.day import only_run
+    from quant_assets.features.sets import DAILY
 
-    ws, one = workspace(), feature_set(name)
+    ws, one = workspace(), find_set(name)
     with progress() as tick, only_run(ws.home):
         if one.frequency == DAILY:
             asked = sessions(ws, first, last)
@@ -132,10 +133,10 @@ def explore(name: Name, first: From = None, last: To = None, universe: Universe 
     """Write the page of a set over a range: coverage, distribution, IC with decay, quantile returns, turnover, correlation. And say where it is."""
     from jobs.console import progress, say
     from quant_assets.features.audit.audit import standing
+    from quant_assets.features.catalogue import find_set
     from quant_assets.features.explorer.reading import explorer
-    from quant_assets.features.sets import feature_set
 
-    ws, one = workspace(), feature_set(name)
+    ws, one = workspace(), find_set(name)
     asked, found = sessions(ws, first, last), standing(ws.store, one)
     with progress() as tick:
         page = explorer(
@@ -183,6 +184,6 @@ def sessions(ws: "Workspace", first: date | None, last: date | None) -> list[dat
 
 def among(ws: "Workspace", one: "FeatureSet") -> str:
     """The universe that is meant where none is named."""
-    from quant_assets.signals.strategy import universes_of
+    from quant_assets.strategy import universes_of
 
     return universes_of(ws.deployment.strategies, one.name)[0]

@@ -9,7 +9,7 @@ import typer
 from jobs.commands.options import AsJson
 
 if TYPE_CHECKING:
-    from resources.reading import Reading
+    from desk.document.reading import Reading
 
 
 def check(
@@ -25,9 +25,9 @@ def check(
 
     Exit codes: 0 all is fine, 1 there are faults.
     """
+    from desk import deployment as file_of
+    from desk.workspace import home, own_deployment
     from quant_assets.errors import ConfigurationError
-    from resources import deployment as file_of
-    from resources.workspace import home, own_deployment
 
     if schema:
         typer.echo(file_of.schema(), nl=False)
@@ -40,9 +40,9 @@ def check(
         raise typer.Exit(1)
     from datetime import UTC, datetime
 
+    from desk.checkup import checkup
+    from desk.workspace import Workspace
     from jobs.console import findings
-    from resources.checkup import checkup
-    from resources.workspace import Workspace
 
     told = list(checkup(Workspace(home(), deployment), datetime.now(UTC)))
     findings(told, str(path), as_json=as_json)
@@ -53,8 +53,8 @@ def check(
 
 
 def _faults(path: Path, found: "Reading", *, as_json: bool) -> None:
+    from desk.document.excerpts import excerpt
     from jobs.console import faults
-    from resources.excerpts import excerpt
 
     text = path.read_text(encoding="utf-8-sig")
     faults([(f, excerpt(text, found, f)) for f in found.faults], str(path), as_json=as_json)

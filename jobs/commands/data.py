@@ -8,7 +8,7 @@ import typer
 from jobs.commands.options import DAY, AsJson, By, Day, From, Reason, To, workspace
 
 if TYPE_CHECKING:
-    from resources.workspace import Workspace
+    from desk.workspace import Workspace
 
 quarantine_app = typer.Typer(no_args_is_help=True, help="Vendor rows that were not let in.")
 findings_app = typer.Typer(no_args_is_help=True, help="Rows that are in, and look wrong.")
@@ -68,9 +68,9 @@ def quarantine_show(row_id: RowId, as_json: AsJson = False) -> None:
 @quarantine_app.command("release")
 def quarantine_release(row_id: RowId, by: By, reason: Reason) -> None:
     """Let a row in as it stands, known from now on: past decisions keep what they saw."""
+    from desk.lock import only_run
     from jobs.console import escape, say
     from quant_assets.market_data.repairs import release
-    from resources.day import only_run
 
     ws = workspace()
     with only_run(ws.home):
@@ -81,9 +81,9 @@ def quarantine_release(row_id: RowId, by: By, reason: Reason) -> None:
 @quarantine_app.command("drop")
 def quarantine_drop(row_id: RowId, by: By, reason: Reason) -> None:
     """Leave a row out for good; it stays on record."""
+    from desk.lock import only_run
     from jobs.console import escape, say
     from quant_assets.market_data.repairs import drop
-    from resources.day import only_run
 
     ws = workspace()
     with only_run(ws.home):
@@ -134,13 +134,13 @@ def findings_scan(
     reason: Annotated[str, typer.Option("--reason", help="Why; it is recorded.")] = "",
 ) -> None:
     """Examine the whole history of the daily bars with hindsight: units, splits, payments. Findings are stored; repairs are proposed, and let in with --repair."""
+    from desk.lock import only_run
     from jobs.console import frame, say, working
     from quant_assets.contract import in_force
     from quant_assets.market_data.examination import examine
     from quant_assets.market_data.ingest import known_at
     from quant_assets.market_data.repairs import mend
     from quant_assets.tables import ACTIONS, BARS, DATA_FINDINGS
-    from resources.day import only_run
 
     if repair_them and not (by.strip() and reason.strip()):
         raise typer.BadParameter("--repair changes what research reads from now on: say who (--by) and why (--reason)")
@@ -184,9 +184,9 @@ def repair(
     withdraw: Annotated[bool, typer.Option("--withdraw", help="There should be no bar at all.")] = False,
 ) -> None:
     """Put a daily bar right: a new row, known from now on. Past decisions keep what they saw; a vendor that repeats its error changes nothing."""
+    from desk.lock import only_run
     from jobs.console import frame
     from quant_assets.market_data.repairs import repair as put_right
-    from resources.day import only_run
 
     if bool(values) == withdraw:
         raise typer.BadParameter("say either what to set (--set close=12.34) or --withdraw")
@@ -246,7 +246,7 @@ def previewed(where: str, ws: "Workspace") -> int:
     from rich.markup import escape
 
     from jobs.console import say, table
-    from quant_assets.market_data.calendars import calendar
+    from quant_assets.calendars import calendar
     from resources.sources.preview import preview, shapes
 
     found = preview(where, calendar(ws.deployment.calendar))

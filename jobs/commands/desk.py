@@ -36,8 +36,8 @@ def breaks_resolve(break_id: str, by: By, reason: Reason) -> None:
 
 
 def _switch(*, on: bool, by: str, reason: str) -> None:
+    from desk.workspace import home, ledger_of, notifier_of
     from jobs.console import say
-    from resources.workspace import home, ledger_of, notifier_of
 
     ledger_of(home()).set_kill_switch(on, by=by, reason=reason)  # whatever the deployment file says
     notifier_of(home()).notify("critical", f"The kill switch is {'ON' if on else 'off'}, by {by}", reason)
@@ -59,8 +59,8 @@ def switch_off(by: By, reason: Reason) -> None:
 @switch_app.command("status")
 def switch_status(as_json: AsJson = False) -> None:
     """Whether it is on, and why. Exit code 20 where it is on."""
+    from desk.workspace import home, ledger_of
     from jobs.console import switch
-    from resources.workspace import home, ledger_of
 
     on, reason = ledger_of(home()).kill_switch()
     switch(reason, on=on, as_json=as_json)

@@ -11,15 +11,15 @@ import typer
 from jobs.commands.options import AsJson
 
 if TYPE_CHECKING:
-    from resources.golden.market import Golden
+    from desk.golden.market import Golden
 
 
 def doctor(as_json: AsJson = False) -> None:
     """The processor and what the libraries make of it, and the golden market's ids and hashes beside the expected ones. Exit code 20 where bits differ that are promised."""
+    from desk.golden.market import expected, first_difference
+    from desk.golden.processor import processor
     from jobs.console import say, working
     from quant_assets.portable import PROMISED, architecture
-    from resources.golden.market import expected, first_difference
-    from resources.golden.processor import processor
 
     here, wanted = processor(), expected()
     with working("the golden market, from its rows to its decisions", quiet=as_json):
@@ -43,14 +43,14 @@ def doctor(as_json: AsJson = False) -> None:
 
 def fingerprint() -> str:
     """One line for the end of a story: the golden market's fingerprint, and whether it is the one of every machine."""
-    from resources.golden.market import expected, first_difference
+    from desk.golden.market import expected, first_difference
 
     found = _made()
     return _told(found, first_difference(found, expected()))
 
 
 def _made() -> "Golden":
-    from resources.golden.market import golden
+    from desk.golden.market import golden
 
     with tempfile.TemporaryDirectory(prefix="quant-golden-") as folder:
         return golden(Path(folder))

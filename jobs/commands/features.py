@@ -9,10 +9,10 @@ import typer
 from jobs.commands.options import AsJson, From, To, workspace
 
 if TYPE_CHECKING:
+    from desk.workspace import Workspace
     from quant_assets.features.sets import FeatureSet
     from quant_assets.features.trial import Trial
     from quant_assets.ports import Progress
-    from resources.workspace import Workspace
 
 CLOSEST = 5  # published features that are shown
 LONGEST = 504  # sessions that are tried where no range is named: two years
@@ -42,12 +42,13 @@ def trial(
 
     Three lines of my.py are a feature: [bold]@feature(lookback=20)[/], [bold]def month(close):[/] with a docstring, and [bold]return close / close.shift(20) - 1[/].
     """
+    from desk.packages import feature_set_in
     from jobs.console import progress, say
     from quant_assets.errors import ConfigurationError
     from quant_assets.features.audit.audit import audit
-    from quant_assets.features.sets import DAILY, feature_sets
+    from quant_assets.features.catalogue import find_sets
+    from quant_assets.features.sets import DAILY
     from quant_assets.features.trial import try_out
-    from resources.packages import feature_set_in
 
     ws = workspace()
     tried = feature_set_in(target)
@@ -59,7 +60,7 @@ def trial(
         ws, note = _with_data(ws, tick)
         among, sessions = _asked(ws, tried, universe, first, last)
         audits = audit(ws.store, tried, among, ws.cuts, sessions, now=datetime.now(UTC), progress=tick)
-        others = [s for s in feature_sets().values() if s.frequency == DAILY]
+        others = [s for s in find_sets().values() if s.frequency == DAILY]
         found = try_out(ws.store, tried, among, ws.cuts, sessions, audits, others, tick)
     written = _page(ws, found) if page else None
     if as_json:
@@ -82,8 +83,8 @@ def init(
     It has a feature of ten lines, a deployment on a simulated market, tests that hold the laws, and a code location for a Dagster in
     which others run too. Nothing is ever overwritten.
     """
+    from desk.packages import write_package
     from jobs.console import escape, say
-    from resources.packages import write_package
 
     where = folder or Path(name)
     for path in write_package(name, where):
@@ -98,8 +99,8 @@ def init(
 
 def _with_data(ws: "Workspace", tick: "Progress") -> "tuple[Workspace, str]":
     """The workspace, or where it holds no market the small simulated one; and what to say of that."""
+    from desk.trial_market import trial_market
     from quant_assets.tables import BARS
-    from resources.trial_market import trial_market
 
     if ws.store.version(BARS) >= 0:
         return ws, ws.notice

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from resources.workspace import Workspace
+    from desk.workspace import Workspace
 
 
 def day(text: str) -> date:
@@ -39,6 +39,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON for a script.")]
 
 def workspace() -> "Workspace":
     """The workspace of $QUANT_HOME."""
-    from resources.workspace import Workspace
+    from desk.workspace import Workspace
 
     return Workspace.open()

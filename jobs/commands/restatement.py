@@ -9,9 +9,9 @@ import typer
 from jobs.commands.options import AsJson, day, moment, workspace
 
 if TYPE_CHECKING:
+    from desk.blast_radius import Radius
+    from desk.workspace import Workspace
     from quant_assets.market_data.restatements import Selection
-    from resources.restatements import Radius
-    from resources.workspace import Workspace
 
 restatement_app = typer.Typer(no_args_is_help=True, help="Rows that were changed after they were known.")
 SHOWN = 12  # rows of a part of the radius; --json has them all
@@ -107,11 +107,11 @@ def restatement_show(
     as_json: AsJson = False,
 ) -> None:
     """The blast radius: which features, scores, decisions and trades would differ had the changes been known in time, and by how much P&L. What was decided stays."""
+    from desk.blast_radius import blast_radius
+    from desk.blast_radius import rebuild as renew
+    from desk.lock import only_run
     from jobs.console import progress
     from jobs.console import show as reported
-    from resources.day import only_run
-    from resources.restatements import blast_radius
-    from resources.restatements import rebuild as renew
 
     if session is None and since is None and symbol is None and sid is None:
         raise typer.BadParameter(

@@ -9,8 +9,8 @@ import typer
 from jobs.commands.options import AsJson, By, Reason, moment, workspace
 
 if TYPE_CHECKING:
+    from desk.workspace import Workspace
     from quant_assets.contract import Table
-    from resources.workspace import Workspace
 
 storage_app = typer.Typer(no_args_is_help=True, help="The tables on disk: statistics, compaction, vacuum, export.")
 Only = Annotated[str | None, typer.Option("--table", help="Only this table.")]
@@ -18,8 +18,8 @@ Only = Annotated[str | None, typer.Option("--table", help="Only this table.")]
 
 def _tables(ws: "Workspace", only: str | None) -> "list[Table]":
     """The tables that exist, or the one named. Raises ConfigurationError where that does not."""
+    from desk.queries import tables
     from quant_assets.errors import ConfigurationError
-    from resources.queries import tables
 
     found = {name: t for name, t in tables(ws.store).items() if ws.store.exists(t)}
     if only is not None and only not in found:
@@ -34,8 +34,8 @@ def stats(table: Only = None, as_json: AsJson = False) -> None:
 
     from jobs.console import frame, progress
     from quant_assets.contract import Table
-    from resources.citations import citations
-    from resources.maintenance import Statistics, statistics
+    from resources.tables.citations import citations
+    from resources.tables.maintenance import Statistics, statistics
 
     ws = workspace()
     cited = citations(ws.store, ws.reports.glob("*.html"))
@@ -58,7 +58,7 @@ def stats(table: Only = None, as_json: AsJson = False) -> None:
 def compact(by: By, reason: Reason, table: Only = None) -> None:
     """Write small files together. No row changes, every version stays."""
     from jobs.console import progress, say
-    from resources.maintenance import compact as write_together
+    from resources.tables.maintenance import compact as write_together
 
     ws = workspace()
     found = _tables(ws, table)
@@ -84,9 +84,9 @@ def vacuum(
 ) -> None:
     """Name the files that belong to no version which is cited or recent, and delete them with --delete. What a decision, a model or a report cites stays."""
     from jobs.console import say
-    from resources.citations import citations
-    from resources.maintenance import Retention
-    from resources.maintenance import vacuum as drop
+    from resources.tables.citations import citations
+    from resources.tables.maintenance import Retention
+    from resources.tables.maintenance import vacuum as drop
 
     if delete and not (by.strip() and reason.strip()):
         raise typer.BadParameter("deleting is on record: say --by and --reason")
@@ -122,7 +122,7 @@ def export(
 ) -> None:
     """All rows of a table known by a time, as one file with a manifest: table, version, rows, hash."""
     from jobs.console import escape, say, working
-    from resources.export import export as write
+    from resources.tables.export import export as write
 
     ws = workspace()
     (one,) = _tables(ws, table)

@@ -8,11 +8,11 @@ import dagster as dg
 
 from quant_assets.assets import merged, result, sessions_of, staged
 from quant_assets.backtest.loop import run
-from quant_assets.market_data.calendars import Cuts
+from quant_assets.calendars import Cuts
 from quant_assets.ports import Ledger, Store
 from quant_assets.post_trade.report import range_report
 from quant_assets.records import Book
-from quant_assets.signals.strategy import Strategy
+from quant_assets.strategy import Strategy
 
 GROUP = "9_research"
 

@@ -7,8 +7,8 @@ from itertools import groupby
 
 import polars as pl
 
-from quant_assets.backtest.holdings import CENT, exact
-from quant_assets.records import Fill, Frozen, Order, OrderState, content_id
+from quant_assets.books.holdings import CENT, exact
+from quant_assets.records import Fill, Frozen, OrderState, Working, content_id
 
 PRICE = Decimal("0.0001")
 
@@ -32,19 +32,6 @@ class FillModel(Frozen, frozen=True):
     def capacity(self, volume: int) -> int:
         """The shares that can be traded in a session of this volume."""
         return int(self.participation * volume)
-
-
-class Working(Frozen, frozen=True):
-    """An order at a venue and how much of it is filled. `key` is the venue's identity of it: the client order id, unless the venue holds two under one."""
-
-    key: str
-    order: Order
-    filled: int = 0
-
-    @property
-    def remaining(self) -> int:
-        """Shares still to be filled."""
-        return self.order.quantity - self.filled
 
 
 class Update(Frozen, frozen=True):

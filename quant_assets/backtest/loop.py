@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from quant_assets.backtest.fills import FillModel, Working, match
-from quant_assets.backtest.holdings import (
+from quant_assets.backtest.fills import FillModel, match
+from quant_assets.books.booking import book_day, movements, order_rows, paid_in, state
+from quant_assets.books.holdings import (
     Holdings,
     corrections,
     due_actions,
@@ -23,17 +24,16 @@ from quant_assets.backtest.holdings import (
     late_changes,
     splits_ex,
 )
+from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force, known_by
 from quant_assets.errors import ConfigurationError, DataError
 from quant_assets.execution.limits import within_limits
 from quant_assets.execution.orders import SLOT, orders_for
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Progress, Store, quiet
-from quant_assets.post_trade.booking import book_day, movements, order_rows, paid_in, state
 from quant_assets.post_trade.costs import write_costs
-from quant_assets.records import Book, Fill, Order, OrderState, StageReport
+from quant_assets.records import Book, Fill, Order, OrderState, StageReport, Working
 from quant_assets.signals.decide import first_recorded
-from quant_assets.signals.strategy import Strategy
+from quant_assets.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS
 
 STAGE = "backtest"

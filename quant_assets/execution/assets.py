@@ -6,12 +6,12 @@ from typing import Any
 import dagster as dg
 
 from quant_assets.assets import merged, result, sessions_of, staged
+from quant_assets.calendars import Cuts
 from quant_assets.execution.delivery import deliver
-from quant_assets.market_data.calendars import Cuts
+from quant_assets.execution.drop_copy import collect
 from quant_assets.ports import Brokers, Clock, Ledger, Notifier, Store
-from quant_assets.post_trade.drop_copy import collect
 from quant_assets.records import Book
-from quant_assets.signals.strategy import Strategy
+from quant_assets.strategy import Strategy
 from quant_assets.tables import FILLS, ORDERS
 
 GROUP = "5_execution"

@@ -8,20 +8,19 @@ from datetime import date, datetime
 
 import polars as pl
 
-from quant_assets.backtest.fills import Working
-from quant_assets.backtest.holdings import Holdings
+from quant_assets.books.booking import state
+from quant_assets.books.holdings import Holdings
+from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.errors import DeliveryRefused, LeaseLost
 from quant_assets.execution.limits import within_limits
 from quant_assets.execution.orders import orders_for
 from quant_assets.execution.outbox import OPEN, recover, send
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.quality import released, session_hash
 from quant_assets.ports import Broker, Ledger, Notifier, Store
-from quant_assets.post_trade.booking import state
-from quant_assets.records import Book, Order, OrderState, StageReport
+from quant_assets.records import Book, Order, OrderState, StageReport, Working
 from quant_assets.signals.decide import first_recorded
-from quant_assets.signals.strategy import Strategy
+from quant_assets.strategy import Strategy
 from quant_assets.tables import BARS, DECISIONS, LISTINGS, VERDICTS
 
 STAGE = "deliver"

@@ -9,11 +9,10 @@ from hashlib import sha256
 import msgspec
 import polars as pl
 
-from quant_assets.backtest.fills import Working
-from quant_assets.backtest.holdings import Holdings
-from quant_assets.market_data.calendars import Calendar
-from quant_assets.records import Book, Order
-from quant_assets.signals.strategy import Strategy
+from quant_assets.books.holdings import Holdings
+from quant_assets.calendars import Calendar
+from quant_assets.records import Book, Order, Working
+from quant_assets.strategy import Strategy
 
 SLOT = "open"
 _DIGITS = string.digits + string.ascii_lowercase

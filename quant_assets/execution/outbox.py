@@ -14,8 +14,8 @@ Whoever finds an order SUBMITTING or UNKNOWN did not see the answer, and asks th
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 
+from quant_assets.calendars import Calendar
 from quant_assets.errors import OrderRejected, OrderUncertain
-from quant_assets.market_data.calendars import Calendar
 from quant_assets.ports import Broker, Ledger, Notifier
 from quant_assets.records import Book, Fill, Order, OrderState
 

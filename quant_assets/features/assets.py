@@ -8,13 +8,14 @@ from typing import Any
 import dagster as dg
 
 from quant_assets.assets import merged, result, session_partitions, sessions_of, staged
+from quant_assets.calendars import Cuts, calendar
+from quant_assets.features.catalogue import find_set
 from quant_assets.features.intraday import OnBars, publish_bars
 from quant_assets.features.labels import publish_labels
 from quant_assets.features.publish import publish
-from quant_assets.features.sets import FeatureSet, feature_set
-from quant_assets.market_data.calendars import Cuts, calendar
+from quant_assets.features.sets import FeatureSet
 from quant_assets.ports import Clock, Ledger, Store
-from quant_assets.signals.strategy import Strategy, universes_of
+from quant_assets.strategy import Strategy, universes_of
 from quant_assets.vendor_tables import INTRADAY_BARS
 
 GROUP = "2_features"
@@ -68,7 +69,7 @@ def build(
     upstream = {"bars", "actions", "universe", "listings", *fed}
     rules = sorted({s.rule for s in strategies}, key=lambda r: (r.name, r.horizon))
     measured = {r.net_of for r in rules if r.net_of is not None}
-    factors = [feature_set(n.factors).table.name for n in measured if n.factors]
+    factors = [find_set(n.factors).table.name for n in measured if n.factors]
     members = [
         *("universe" for n in measured if n.universe),
         *(t for n in measured if n.index or n.symbol for t in ("listings", *(["index_members"] if n.index else []))),
@@ -100,7 +101,7 @@ def of_bars(declared: Sequence[OnBars], first: date, last: date | None) -> Seque
 
 
 def _on_bars(one: OnBars, sessions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
-    features = feature_set(one.feature_set)
+    features = find_set(one.feature_set)
 
     @staged(
         GROUP,
@@ -136,4 +137,4 @@ def _on_bars(one: OnBars, sessions: dg.PartitionsDefinition[str]) -> dg.AssetsDe
 
 def asset_of_bars(one: OnBars) -> str:
     """The name of the asset: the set's table, and the venue."""
-    return f"{feature_set(one.feature_set).table.name}_{re.sub(r'[^A-Za-z0-9_]', '_', one.venue)}"
+    return f"{find_set(one.feature_set).table.name}_{re.sub(r'[^A-Za-z0-9_]', '_', one.venue)}"

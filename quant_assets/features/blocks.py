@@ -19,9 +19,9 @@ from itertools import pairwise
 
 import polars as pl
 
+from quant_assets.calendars import Calendar
 from quant_assets.features.sets import PRICES, FeatureSet
 from quant_assets.market_data.adjustment import growth, terms
-from quant_assets.market_data.calendars import Calendar
 
 FEW = 32_768  # rows that a kernel is given at once: 158 columns of them stay in memory that is there already
 

@@ -5,16 +5,16 @@ from datetime import date, timedelta
 
 import dagster as dg
 
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.features.assets import asset_of_bars
 from quant_assets.features.audit.audit import Standing, recorded, standing
 from quant_assets.features.audit.bars import RECENT, audit_bars
 from quant_assets.features.audit.gate import ensured
+from quant_assets.features.catalogue import find_set
 from quant_assets.features.intraday import OnBars
 from quant_assets.features.sets import FeatureSet
-from quant_assets.features.sets import feature_set as declared_set
-from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.ports import Clock, Notifier, Store
-from quant_assets.signals.strategy import Strategy, universes_of
+from quant_assets.strategy import Strategy, universes_of
 
 NAME = "no_look_ahead"
 REFUSES = "quant/refuses"
@@ -56,7 +56,7 @@ def of_bars(declared: Sequence[OnBars]) -> Sequence[dg.AssetChecksDefinition]:
 
 
 def _bars_no_look_ahead(one: OnBars) -> dg.AssetChecksDefinition:
-    feature_set = declared_set(one.feature_set)
+    feature_set = find_set(one.feature_set)
 
     @dg.asset_check(asset=asset_of_bars(one), name=NAME, blocking=True, description=QUESTION)
     def no_look_ahead(

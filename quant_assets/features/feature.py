@@ -20,8 +20,8 @@ from functools import wraps
 import polars as pl
 
 from quant_assets.errors import ConfigurationError
-from quant_assets.features import sets
-from quant_assets.features.sets import PRICES, CrossSection, FeatureSet, as_is, declare, together
+from quant_assets.features.declared import DECLARED, declare
+from quant_assets.features.sets import PRICES, CrossSection, FeatureSet, as_is, together
 
 COLUMNS = (*PRICES, "volume", *(f"raw_{c}" for c in (*PRICES, "volume")))
 """What a feature can read: prices adjusted forward for splits and payments, volume for splits; raw_* as printed."""
@@ -176,7 +176,7 @@ def _try_on_a_few_rows(made: FeatureSet) -> None:
 
 def _known(made: FeatureSet) -> FeatureSet:
     """Declared; in its own place where the same functions declared it before: a notebook's cell run again, a module loaded again."""
-    known = sets._SETS  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # what is declared stands, but for the one who declared it
+    known = DECLARED
     standing = known.get(made.name)
     if standing is not None and _origin(standing) == _origin(made):
         del known[made.name]

@@ -13,12 +13,12 @@ from typing import Annotated
 import polars as pl
 from msgspec import Meta
 
+from quant_assets.calendars import Calendar
 from quant_assets.contract import UTC_MICROS, in_force, known_by
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.blocks import Block, evaluate, versions
 from quant_assets.features.sets import DAILY, FeatureSet
 from quant_assets.market_data.adjustment import ADJUSTING
-from quant_assets.market_data.calendars import Calendar
 from quant_assets.ports import Progress, Store, quiet
 from quant_assets.records import Frozen, StageReport
 from quant_assets.tables import ACTIONS, ANCHORS, LISTINGS

@@ -6,11 +6,11 @@ from itertools import groupby
 
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.errors import ContractViolation, LookbackExceeded
 from quant_assets.features.blocks import Block, default_anchor, evaluate, quarter_start, versions
 from quant_assets.features.sets import FeatureSet, Input
 from quant_assets.market_data.adjustment import ADJUSTING
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.membership import Membership
 from quant_assets.ports import Progress, Store, quiet
 from quant_assets.records import StageReport

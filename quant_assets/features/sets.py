@@ -7,10 +7,10 @@ from functools import cached_property
 
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.contract import Schema, Table
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.source import source_hash
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Store
 from quant_assets.records import content_id
 from quant_assets.tables import bar_feature_table, feature_table
@@ -174,34 +174,3 @@ def together(name: str, *sets: FeatureSet, version: str = "1", doc: str = "") ->
         dtype=pl.Float64 if pl.Float64 in {s.dtype for s in sets} else sets[0].dtype,
         parts=sets,
     )
-
-
-_SETS: dict[str, FeatureSet] = {}
-
-
-def declare(feature_set: FeatureSet) -> FeatureSet:
-    """Make a set known by its name. Raises ConfigurationError where another has taken it."""
-    if _SETS.setdefault(feature_set.name, feature_set) is not feature_set:
-        raise ConfigurationError(f"a feature set named {feature_set.name!r} is declared already; choose another name")
-    return feature_set
-
-
-def feature_sets() -> dict[str, FeatureSet]:
-    """All sets that are declared, by name: those that come with the platform, and those of the packages loaded."""
-    from quant_assets.features.catalogue import (
-        SETS,
-    )  # here: the catalogue imports what it lists, and that imports this module
-
-    for one in SETS:
-        declare(one)
-    return dict(_SETS)
-
-
-def feature_set(name: str) -> FeatureSet:
-    """The set of that name. Raises ConfigurationError listing the sets that exist."""
-    known = feature_sets()
-    if name not in known:
-        raise ConfigurationError(
-            f"no feature set is named {name!r}; there are {sorted(known)}. A set of your own is found where the deployment names its module: packages: [myfund.features]"
-        )
-    return known[name]

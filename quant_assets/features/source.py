@@ -10,7 +10,7 @@ from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
 OURS = "quant_assets.features"
-FRAME = f"{OURS}.sets"  # what every set is declared with says nothing about one of them
+FRAME = {f"{OURS}.sets", f"{OURS}.declared"}  # what every set is declared with says nothing about one of them
 
 
 def source_hash(function: Callable[..., object]) -> str:
@@ -29,7 +29,7 @@ def source_hash(function: Callable[..., object]) -> str:
 
 def _of_modules(name: str) -> str:
     package = OURS if name.startswith(f"{OURS}.") else name.partition(".")[0]
-    seen, waiting = {FRAME}, [name]
+    seen, waiting = set(FRAME), [name]
     digest = hashlib.sha256()
     while waiting:
         module = waiting.pop()

@@ -6,13 +6,13 @@ from datetime import date
 
 import polars as pl
 
+from quant_assets.calendars import Cuts
+from quant_assets.evaluation import rank_ic
 from quant_assets.features.audit.audit import LAWS
 from quant_assets.features.explorer.measures import Measures, explore
 from quant_assets.features.labels import compute_labels
 from quant_assets.features.publish import compute
 from quant_assets.features.sets import FeatureSet
-from quant_assets.market_data.calendars import Cuts
-from quant_assets.models.evaluation import rank_ic
 from quant_assets.ports import Progress, Store, quiet
 
 HORIZONS = (1, 2, 5, 10, 20)

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from quant_assets.calendars import Calendar
 from quant_assets.market_data import actions, listings, proposals
 from quant_assets.market_data.adjustment import ADJUSTING
-from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.derivation import derive, pairs
 from quant_assets.market_data.identity import REUSE_AFTER, Identified, identify
 from quant_assets.market_data.known import Known, sessions_back

@@ -6,9 +6,9 @@ from datetime import date, datetime, timedelta
 import msgspec
 import polars as pl
 
+from quant_assets.calendars import Calendar
 from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import CalendarUnknown, CaptureUnreadable, ConfigurationError, ContractViolation
-from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.taken import ABSENT, outstanding

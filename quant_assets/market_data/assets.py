@@ -6,15 +6,15 @@ from typing import Any
 import dagster as dg
 
 from quant_assets.assets import OWNERS, merged, result, sessions_of, staged
+from quant_assets.calendars import Cuts
 from quant_assets.market_data.arrivals import arrivals
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.datasets import Dataset
 from quant_assets.market_data.evidence import Evidence
 from quant_assets.market_data.quality import gate
 from quant_assets.market_data.restatements import watching
 from quant_assets.market_data.universe import update
 from quant_assets.ports import Clock, Ledger, MarketDataSource, Notifier, Store
-from quant_assets.signals.strategy import Strategy
+from quant_assets.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, LISTINGS, QUARANTINE
 
 GROUP = "1_market_data"

@@ -7,8 +7,8 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.datasets import Dataset
 from quant_assets.market_data.observations import judged
 from quant_assets.market_data.partitions import partitions

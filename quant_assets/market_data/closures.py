@@ -4,8 +4,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
+from quant_assets.calendars import Calendar, Change, Cuts, Hours
 from quant_assets.errors import ConfigurationError
-from quant_assets.market_data.calendars import Calendar, Change, Cuts, Hours
 from quant_assets.ports import Ledger, Store
 from quant_assets.tables import CALENDAR_CHANGES, NAV
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from quant_assets.calendars import Calendar
 from quant_assets.market_data.actions import COLUMNS
-from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.explanations import Explanation, Pair, explain
 from quant_assets.market_data.screening import REJECTED

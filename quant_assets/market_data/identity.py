@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from quant_assets.market_data.calendars import Calendar
+from quant_assets.calendars import Calendar
 
 SAME_CLOSE = 0.02  # closes of one session that differ by more are not of one instrument, where the name says so too
 REUSE_AFTER = 20  # sessions without a bar after which another name under an old symbol is another instrument

@@ -7,11 +7,11 @@ from functools import partial
 
 import polars as pl
 
+from quant_assets.calendars import Calendar
 from quant_assets.contract import UTC_MICROS, Table
 from quant_assets.errors import CaptureUnreadable, ConfigurationError, ContractViolation
 from quant_assets.market_data import datasets
 from quant_assets.market_data.absorb import Absorbed, Delivery, absorb
-from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.known import Known

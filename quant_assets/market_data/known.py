@@ -12,9 +12,9 @@ from statistics import median
 
 import polars as pl
 
+from quant_assets.calendars import Calendar
 from quant_assets.contract import Table
 from quant_assets.market_data.actions import COLUMNS
-from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.identity import REUSE_AFTER
 from quant_assets.market_data.proposals import ROW

@@ -4,12 +4,13 @@ from datetime import date
 
 import polars as pl
 
+from quant_assets.calendars import Calendar
+from quant_assets.contract import in_force
 from quant_assets.market_data.actions import COLUMNS
 from quant_assets.market_data.adjustment import ENDING
-from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.identity import Identified
 from quant_assets.market_data.known import UNLISTED_FOR, Known
-from quant_assets.tables import ACTIONS
+from quant_assets.tables import ACTIONS, LISTINGS
 
 CHANGE = ("session", "sid", "symbol", "name", "sector", "listed", "event")
 # nobody declared it, and the proceeds are unknown: the last price stands in for them
@@ -139,3 +140,11 @@ def events(
         (pl.col("kind") == "delisting") & (pl.col("origin") == "derived") & ~pl.col("withdrawn")
     ).join(alive, on="sid", how="semi")
     return happened, wrong.select(*COLUMNS, pl.lit(value=True).alias("withdrawn"))
+
+
+def sectors(listings: pl.DataFrame) -> pl.DataFrame:
+    """The latest listing of each sid: sid, symbol, sector ("unknown" where the vendor names none)."""
+    latest = (
+        in_force(listings, LISTINGS).sort("sid", "session", "known_at").unique("sid", keep="last", maintain_order=True)
+    )
+    return latest.select("sid", "symbol", pl.col("sector").fill_null("unknown"))

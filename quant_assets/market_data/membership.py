@@ -14,9 +14,9 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.contract import UTC_MICROS, Table
 from quant_assets.errors import ContractViolation
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.tables import UNIVERSE
 from quant_assets.vendor_tables import INDEX_MEMBERS
 

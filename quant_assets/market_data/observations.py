@@ -10,9 +10,9 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
+from quant_assets.calendars import calendar
 from quant_assets.contract import UTC_MICROS, Table, in_force
 from quant_assets.errors import CalendarUnknown, ContractViolation
-from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.datasets import Dataset
 from quant_assets.market_data.differences import Following, otherwise, said_before, stood, vanished
 from quant_assets.market_data.rules import findings, verdicts

@@ -6,8 +6,8 @@ from datetime import date, datetime
 
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force, known_by
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Store
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS, QUARANTINE, UNIVERSE
 

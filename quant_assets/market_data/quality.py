@@ -8,7 +8,7 @@ from datetime import date
 
 import polars as pl
 
-from quant_assets.market_data.calendars import Cuts
+from quant_assets.calendars import Cuts
 from quant_assets.market_data.partitions import JUDGED, partitions
 from quant_assets.market_data.rules import Rule, findings, verdicts
 from quant_assets.portable import ln, log

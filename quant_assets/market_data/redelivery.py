@@ -10,9 +10,9 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 
+from quant_assets.calendars import Calendar
 from quant_assets.contract import Table
 from quant_assets.market_data import actions, proposals
-from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.derivation import PROPOSAL, derive, pairs
 from quant_assets.market_data.differences import Following, otherwise, said_before, stood, vanished
 from quant_assets.market_data.evidence import Evidence

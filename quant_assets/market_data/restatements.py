@@ -13,9 +13,9 @@ from datetime import date, datetime
 
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.contract import UTC_MICROS, Schema, Table
 from quant_assets.market_data import proposals
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.datasets import DATASETS
 from quant_assets.market_data.taken import ABSENT
 from quant_assets.ports import Notifier, Store

@@ -6,8 +6,8 @@ from datetime import date, datetime
 
 import polars as pl
 
+from quant_assets.calendars import Calendar
 from quant_assets.errors import CaptureUnreadable
-from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.evidence import Evidence
 from quant_assets.market_data.observations import Observations, turned_away

@@ -6,8 +6,8 @@ from datetime import date
 import numpy as np
 import polars as pl
 
+from quant_assets.calendars import Calendar
 from quant_assets.errors import CalendarUnknown
-from quant_assets.market_data.calendars import Calendar
 from quant_assets.records import Capture
 
 PRICES = ("open", "high", "low", "close")

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from quant_assets.calendars import Calendar
 from quant_assets.market_data.actions import declared
 from quant_assets.market_data.adjustment import ENDING
-from quant_assets.market_data.calendars import Calendar
 from quant_assets.market_data.identity import REUSE_AFTER, content_sid, normal
 from quant_assets.market_data.known import UNLISTED_FOR, Known, good_sessions, sessions_back
 from quant_assets.market_data.listings import CHANGE

@@ -5,13 +5,13 @@ from datetime import date
 
 import polars as pl
 
+from quant_assets.calendars import Calendar, Cuts
 from quant_assets.contract import in_force, known_by
-from quant_assets.market_data.calendars import Calendar, Cuts
 from quant_assets.market_data.membership import Membership
 from quant_assets.market_data.securities import resolve
 from quant_assets.ports import Store
 from quant_assets.records import StageReport
-from quant_assets.signals.strategy import Eligibility, UniverseRule
+from quant_assets.strategy import Eligibility, UniverseRule
 from quant_assets.tables import BARS, LISTINGS, UNIVERSE
 from quant_assets.vendor_tables import INDEX_MEMBERS, SECTORS
 

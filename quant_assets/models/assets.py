@@ -7,14 +7,14 @@ from typing import Any
 import dagster as dg
 
 from quant_assets.assets import merged, result, sessions_of, staged
-from quant_assets.features.sets import feature_set
-from quant_assets.market_data.calendars import Cuts
+from quant_assets.calendars import Cuts
+from quant_assets.features.catalogue import find_set
 from quant_assets.models.drift import measure
 from quant_assets.models.drift_page import drift_page
 from quant_assets.models.scoring import score
 from quant_assets.models.training import retrain
 from quant_assets.ports import ModelRegistry, Notifier, Store
-from quant_assets.signals.strategy import Strategy
+from quant_assets.strategy import Strategy
 from quant_assets.tables import FEATURE_DRIFT
 
 GROUP = "3_models"
@@ -52,10 +52,7 @@ def build(
         cut = sessions_of(context)[-1]
         return result(
             merged(
-                [
-                    retrain(store, registry, feature_set(s.feature_set), s, cuts, cut, notifier=notifier)
-                    for s in strategies
-                ]
+                [retrain(store, registry, find_set(s.feature_set), s, cuts, cut, notifier=notifier) for s in strategies]
             )
         )
 
@@ -73,7 +70,7 @@ def build(
         strategies: dg.ResourceParam[Sequence[Strategy]],
     ) -> dg.MaterializeResult[Any]:
         return result(
-            merged([score(store, feature_set(s.feature_set), s, cuts, sessions_of(context)) for s in strategies])
+            merged([score(store, find_set(s.feature_set), s, cuts, sessions_of(context)) for s in strategies])
         )
 
     @staged(
@@ -90,7 +87,7 @@ def build(
         strategies: dg.ResourceParam[Sequence[Strategy]],
     ) -> dg.MaterializeResult[Any]:
         days = sessions_of(context)
-        reports = [measure(store, feature_set(s.feature_set), s, cuts, days) for s in strategies]
+        reports = [measure(store, find_set(s.feature_set), s, cuts, days) for s in strategies]
         pages = {
             f"drift_{s.name}": dg.MetadataValue.path(str(page))
             for s in strategies

@@ -10,7 +10,7 @@ import polars as pl
 
 from quant_assets.errors import TrainingRefused
 from quant_assets.portable import Floats, exp, log
-from quant_assets.signals.strategy import ModelRule
+from quant_assets.strategy import ModelRule
 
 if TYPE_CHECKING:
     from lightgbm import Booster

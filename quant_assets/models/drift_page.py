@@ -8,7 +8,7 @@ import polars as pl
 
 from quant_assets.features.drift import median_psi
 from quant_assets.ports import Store
-from quant_assets.signals.strategy import Strategy
+from quant_assets.strategy import Strategy
 from quant_assets.tables import FEATURE_DRIFT
 
 SHOWN = 63  # sessions: a quarter
@@ -18,7 +18,7 @@ STABLE, SHIFTED = 0.1, 0.25  # the usual reading of the index
 
 def drift_page(store: Store, strategy: Strategy, session: date, folder: Path) -> Path | None:
     """Write the page of the last `SHOWN` sessions up to `session`; None where no drift is stored for that session."""
-    from quant_assets.post_trade.rendering import render, write
+    from quant_assets.pages.rendering import render, write
 
     rows = store.read(FEATURE_DRIFT, as_of=None, last=session, where={"strategy": strategy.name})
     days = rows["session"].unique().sort().to_list()[-SHOWN:]
@@ -31,7 +31,9 @@ def drift_page(store: Store, strategy: Strategy, session: date, folder: Path) ->
         "limit": strategy.limits.max_psi,
         "session": session,
     }
-    return write(folder / f"drift_{strategy.name}_{session}.html", render("drift.html.j2", {**facts, **known}))
+    return write(
+        folder / f"drift_{strategy.name}_{session}.html", render("drift.html.j2", {**facts, **known}, __package__ or "")
+    )
 
 
 def page_facts(rows: pl.DataFrame, days: list[date]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from quant_assets.errors import ModelError, NoChampion
+from quant_assets.evaluation import ic_estimate, left_out, rank_ic
 from quant_assets.features.drift import Reference
-from quant_assets.models.evaluation import ic_estimate, left_out, rank_ic
 from quant_assets.ports import Store
 from quant_assets.records import Frozen, content_id
 from quant_assets.tables import MODELS, PROMOTIONS

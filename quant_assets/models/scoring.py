@@ -5,14 +5,14 @@ from datetime import date
 
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.errors import NoChampion
 from quant_assets.features.sets import FeatureSet
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.models.boosting import predict
 from quant_assets.models.promotion import Champions, Model, champions
 from quant_assets.ports import Store
 from quant_assets.records import StageReport
-from quant_assets.signals.strategy import Strategy
+from quant_assets.strategy import Strategy
 from quant_assets.tables import SCORES
 
 STAGE = "scores"

@@ -8,20 +8,20 @@ from datetime import date
 import msgspec
 import polars as pl
 
+from quant_assets.calendars import Calendar, Cuts
 from quant_assets.errors import NoChampion, TrainingRefused
+from quant_assets.evaluation import decile_spread, ic_estimate, left_out, rank_ic
 from quant_assets.features.audit.audit import audited
+from quant_assets.features.catalogue import find_set
 from quant_assets.features.drift import freeze
 from quant_assets.features.sets import FeatureSet
-from quant_assets.features.sets import feature_set as declared
-from quant_assets.market_data.calendars import Calendar, Cuts
 from quant_assets.models.boosting import fit, predict, usable
-from quant_assets.models.evaluation import decile_spread, ic_estimate, left_out, rank_ic
 from quant_assets.models.promotion import RULE, Metrics, Model, Verdict, champion, judge, model_of
 from quant_assets.models.training_set import ranked, training_set
 from quant_assets.models.walk_forward import Fold, folds
 from quant_assets.ports import ModelRegistry, Notifier, Store
 from quant_assets.records import FeatureSnapshot, StageReport, content_id
-from quant_assets.signals.strategy import ModelRule, Strategy
+from quant_assets.strategy import ModelRule, Strategy
 from quant_assets.tables import MODELS, PROMOTIONS
 
 STAGE = "models"
@@ -72,7 +72,7 @@ def retrain(
                 [
                     feature_set,
                     *(
-                        [declared(strategy.rule.net_of.factors)]
+                        [find_set(strategy.rule.net_of.factors)]
                         if strategy.rule.net_of and strategy.rule.net_of.factors
                         else []
                     ),

@@ -8,9 +8,9 @@ from typing import Any
 import dagster as dg
 
 from quant_assets.assets import merged, result, sessions_of, staged
-from quant_assets.market_data.calendars import Cuts
+from quant_assets.books.booking import book_session
+from quant_assets.calendars import Cuts
 from quant_assets.ports import Brokers, Ledger, Notifier, Store
-from quant_assets.post_trade.booking import book_session
 from quant_assets.post_trade.costs import write_costs
 from quant_assets.post_trade.reconciliation import reconcile_session
 from quant_assets.post_trade.report import session_report

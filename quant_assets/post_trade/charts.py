@@ -1,29 +1,15 @@
 """The plots of the range report as Vega-Lite specifications, drawn by one script that the page carries."""
 
-from functools import cache
 from typing import Any
 
 import polars as pl
 
+from quant_assets.pages.charts import ACCENT, GAIN, HALF, INK, LOSS, WIDE, styled
 from quant_assets.post_trade import sections
 from quant_assets.post_trade.performance import BPS
 from quant_assets.post_trade.sections import Facts
 
-GAIN, LOSS, INK, ACCENT, SOFT, LINE = "#2f8f68", "#c8503f", "#17202a", "#24507f", "#5b6673", "#e4e2dc"
-_FONT = "Inter, Segoe UI, system-ui, Helvetica Neue, Arial, sans-serif"
-_EXPOSED = "window.vegaEmbed = vegaEmbed;"
-WIDE, HALF, BARS = 1000, 452, 15
-
-
-@cache
-def bundle() -> str:
-    """Vega, Vega-Lite and vega-embed as one script."""
-    import altair as alt
-    import vl_convert
-    from markupsafe import Markup
-
-    version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-    return Markup(vl_convert.javascript_bundle(_EXPOSED, vl_version=version).replace("</script", "<\\/script"))  # noqa: S704  # the bundle of an installed library, none of our data in it
+BARS = 15
 
 
 def specs(facts: Facts, line: pl.DataFrame, ic: pl.DataFrame) -> dict[str, dict[str, Any]]:
@@ -170,25 +156,4 @@ def _ic(ic: pl.DataFrame) -> Any:
     )
     return alt.layer(columns, base.mark_line(color=INK, strokeWidth=1.6).encode(y="so_far:Q")).properties(
         width=WIDE - 80, height=170
-    )
-
-
-def styled(chart: Any) -> dict[str, Any]:
-    """The specification with the page's type and colours."""
-    axis = {
-        "labelColor": SOFT,
-        "titleColor": SOFT,
-        "titleFontWeight": "normal",
-        "titleFontSize": 11,
-        "labelFontSize": 11,
-        "gridColor": LINE,
-        "domainColor": LINE,
-        "tickColor": LINE,
-    }
-    return (
-        chart.configure(font=_FONT, background="#ffffff")
-        .configure_axis(**axis)
-        .configure_view(stroke=None)
-        .configure_legend(labelColor=SOFT, labelFontSize=11)
-        .to_dict()
     )

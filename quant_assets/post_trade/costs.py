@@ -15,10 +15,10 @@ from typing import Any
 
 import polars as pl
 
-from quant_assets.backtest.holdings import TICK, exact
+from quant_assets.books.holdings import TICK, exact
+from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.market_data.adjustment import SPLITS
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Store
 from quant_assets.records import Book, Frozen, OrderState, StageReport
 from quant_assets.tables import ACTIONS, BARS, COSTS, FILLS, ORDERS

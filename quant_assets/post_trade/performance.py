@@ -6,9 +6,8 @@ from math import sqrt
 
 import polars as pl
 
-from quant_assets.contract import in_force
+from quant_assets.market_data.listings import sectors
 from quant_assets.records import Frozen
-from quant_assets.tables import LISTINGS
 
 BPS = 10_000
 CENT = 0.01  # what payments are rounded to: equity that varies by less does not vary
@@ -155,14 +154,6 @@ def _deviation(returns: Sequence[float], equity: float) -> float:
     mean = _mean(returns)
     deviation = sqrt(sum((r - mean) ** 2 for r in returns) / (len(returns) - 1))
     return deviation if deviation * equity > CENT else 0.0
-
-
-def sectors(listings: pl.DataFrame) -> pl.DataFrame:
-    """The latest listing of each sid: sid, symbol, sector ("unknown" where the vendor names none)."""
-    latest = (
-        in_force(listings, LISTINGS).sort("sid", "session", "known_at").unique("sid", keep="last", maintain_order=True)
-    )
-    return latest.select("sid", "symbol", pl.col("sector").fill_null("unknown"))
 
 
 def pnl_by_name(pnl: pl.DataFrame, listings: pl.DataFrame) -> pl.DataFrame:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 
+from quant_assets.books.booking import state
 from quant_assets.ports import Broker, Ledger, Notifier, Store
-from quant_assets.post_trade.booking import state
 from quant_assets.records import Book, Break, BrokerOrder, Fill, Frozen, Order, OrderState, StageReport, content_id
 from quant_assets.tables import NAV
 

@@ -8,12 +8,12 @@ import msgspec
 import polars as pl
 
 from quant_assets.contract import in_force
+from quant_assets.pages.rendering import render, write
 from quant_assets.ports import Store
 from quant_assets.post_trade import sections
+from quant_assets.post_trade.headline import answers, overall
 from quant_assets.post_trade.performance import curve, performance
-from quant_assets.post_trade.rendering import render, write
 from quant_assets.post_trade.sections import Breaks, Facts
-from quant_assets.post_trade.verdict import answers, overall
 from quant_assets.records import Book
 from quant_assets.tables import LABELS, SCORES
 
@@ -41,7 +41,7 @@ def session_report(store: Store, breaks: Breaks, book: Book, session: date, *, f
         "positions": sections.positions(facts, POSITIONS_SHOWN),
         "position_count": facts.positions.height,
     }
-    return write(folder / page_name(book, session), render("session.html.j2", page))
+    return write(folder / page_name(book, session), render("session.html.j2", page, __package__ or ""))
 
 
 def range_report(
@@ -58,6 +58,7 @@ def range_report(
     """Write the report of [first, last], with plots, to `folder` and return its path. Labels are those known at the last
     cut; `per_year`: the sessions that the book's calendar has a year (see `performance`).
     """
+    from quant_assets.pages.charts import bundle
     from quant_assets.post_trade import charts
 
     facts = sections.read(store, book, first, last)
@@ -76,9 +77,9 @@ def range_report(
         "sessions": len(days),
         "ic": estimate,
         "charts": drawn,
-        "bundle": charts.bundle() if drawn else "",
+        "bundle": bundle() if drawn else "",
     }
-    return write(folder / f"{book.name}_{first}_{last}.html", render("range.html.j2", page))
+    return write(folder / f"{book.name}_{first}_{last}.html", render("range.html.j2", page, __package__ or ""))
 
 
 def _common(facts: Facts, breaks: Breaks, notice: str) -> dict[str, Any]:
@@ -115,7 +116,7 @@ def _common(facts: Facts, breaks: Breaks, notice: str) -> dict[str, Any]:
 
 def _ic(store: Store, facts: Facts) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The IC of each session (session, ic, n) against one label, the first by name of the shortest horizon stored, and its mean with Newey–West error."""
-    from quant_assets.models.evaluation import ic_estimate, rank_ic
+    from quant_assets.evaluation import ic_estimate, rank_ic
 
     scores = store.read(
         SCORES, as_of=facts.cut, first=facts.first, last=facts.last, where={"strategy": facts.book.strategy}

@@ -9,8 +9,9 @@ import msgspec
 import polars as pl
 
 from quant_assets.contract import Table, in_force
+from quant_assets.market_data.listings import sectors
 from quant_assets.ports import Store
-from quant_assets.post_trade.performance import BPS, pnl_by_name, pnl_by_sector, sectors
+from quant_assets.post_trade.performance import BPS, pnl_by_name, pnl_by_sector
 from quant_assets.records import Book
 from quant_assets.signals.guardrails import REASONS, TRADE
 from quant_assets.tables import (

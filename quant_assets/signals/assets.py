@@ -7,13 +7,13 @@ from typing import Any
 import dagster as dg
 
 from quant_assets.assets import merged, result, sessions_of, staged
+from quant_assets.calendars import Cuts
 from quant_assets.features.audit.audit import standing
-from quant_assets.features.sets import feature_set
-from quant_assets.market_data.calendars import Cuts
+from quant_assets.features.catalogue import find_set
 from quant_assets.ports import Clock, Ledger, Stamp, Store
 from quant_assets.records import StageReport
 from quant_assets.signals.decide import decide
-from quant_assets.signals.strategy import Strategy
+from quant_assets.strategy import Strategy
 from quant_assets.tables import DECISIONS
 
 GROUP = "4_signals"
@@ -44,7 +44,7 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
         switch, is_late = ledger.kill_switch(), late(days, clock.now())
         reports: list[StageReport] = []
         for s in strategies:
-            features = feature_set(s.feature_set)
+            features = find_set(s.feature_set)
             refused = standing(store, features).refusal  # where an audit was due, the check before has made it
             reports.append(
                 decide(

@@ -6,15 +6,15 @@ from datetime import date, datetime, timedelta
 import msgspec
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.contract import UTC_MICROS
 from quant_assets.features.sets import FeatureSet
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Progress, Store, quiet
 from quant_assets.records import Provenance, StageReport, content_id
 from quant_assets.signals.guardrails import HAS_BAR, NO_TRADE, TRADE, guardrails
 from quant_assets.signals.inputs import Stored, day, read
-from quant_assets.signals.strategy import Strategy
 from quant_assets.signals.weights import target_weights
+from quant_assets.strategy import Strategy
 from quant_assets.tables import DECISIONS
 
 STAGE = "decisions"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from quant_assets.signals.strategy import Limits
+from quant_assets.strategy import Limits
 
 TRADE, NO_TRADE = "TRADE", "NO_TRADE"
 

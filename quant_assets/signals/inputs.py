@@ -7,6 +7,7 @@ from datetime import date, datetime
 import msgspec
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force, known_by
 from quant_assets.errors import ModelError
 from quant_assets.features.blocks import quarter_start
@@ -14,14 +15,13 @@ from quant_assets.features.drift import median_psi, psi, vanished
 from quant_assets.features.publish import anchors
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.adjustment import ADJUSTING
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.membership import Membership
 from quant_assets.market_data.proposals import unconfirmed
 from quant_assets.market_data.quality import released, session_hash
 from quant_assets.models.promotion import Champions, Model, champions
 from quant_assets.ports import Store
 from quant_assets.records import FeatureSnapshot, content_id, frame_hash
-from quant_assets.signals.strategy import Strategy
+from quant_assets.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, PROPOSED_ACTIONS, SCORES, UNIVERSE, VERDICTS
 
 PRICES_READ = ("open", "close")

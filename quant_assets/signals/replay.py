@@ -8,17 +8,17 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.errors import ReplayMismatch, UnknownDecision
 from quant_assets.features.publish import compute
 from quant_assets.features.sets import FeatureSet
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.models.scoring import scored
 from quant_assets.portable import PROMISED
 from quant_assets.ports import Store
 from quant_assets.records import Frozen, Provenance
 from quant_assets.signals.decide import decisions
 from quant_assets.signals.inputs import read
-from quant_assets.signals.strategy import Strategy
+from quant_assets.strategy import Strategy
 from quant_assets.tables import DECISIONS, MODELS, SCORES
 
 

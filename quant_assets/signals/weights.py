@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from quant_assets.signals.strategy import Limits
+from quant_assets.strategy import Limits
 
 
 def target_weights(scores: pl.DataFrame, holdings: int, limits: Limits) -> pl.DataFrame:

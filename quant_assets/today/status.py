@@ -5,14 +5,14 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.errors import NoChampion
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.quality import released, session_hash
 from quant_assets.models.promotion import champion
 from quant_assets.ports import Ledger, Store
 from quant_assets.records import Book, Frozen, OrderState
-from quant_assets.signals.strategy import Strategy
+from quant_assets.strategy import Strategy
 from quant_assets.tables import BARS, CAPTURES, DECISIONS, NAV, VERDICTS
 
 HEARTBEAT_AGE = timedelta(hours=26)

@@ -13,8 +13,8 @@ from sqlite3 import Connection, Row
 import msgspec
 import polars as pl
 
-from quant_assets.backtest.fills import FillModel, Working, match
-from quant_assets.backtest.holdings import (
+from quant_assets.backtest.fills import FillModel, match
+from quant_assets.books.holdings import (
     Holdings,
     apply_actions,
     apply_fills,
@@ -25,10 +25,10 @@ from quant_assets.backtest.holdings import (
     mark,
     splits_ex,
 )
+from quant_assets.calendars import Cuts
 from quant_assets.errors import OrderRejected
-from quant_assets.market_data.calendars import Cuts
-from quant_assets.records import Book, BrokerOrder, Fill, Order, OrderState
-from resources.database import Database
+from quant_assets.records import Book, BrokerOrder, Fill, Order, OrderState, Working
+from resources.ledger.database import Database
 
 VERSION = 1
 SCHEMA = """

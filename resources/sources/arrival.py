@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from quant_assets.market_data.calendars import Calendar
+from quant_assets.calendars import Calendar
 
 
 def last_known(files: Sequence[Path], calendar: Calendar, known_at: Callable[[date], datetime]) -> date:

@@ -25,8 +25,8 @@ import msgspec
 import polars as pl
 from msgspec import Meta
 
+from quant_assets.calendars import Calendar
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
-from quant_assets.market_data.calendars import Calendar
 from quant_assets.ports import NOTHING
 from quant_assets.records import Capture, Currency, Declared, Frozen, content_id, frame_hash
 from resources.sources.arrival import last_known

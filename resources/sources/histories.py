@@ -15,8 +15,8 @@ from typing import Annotated
 import polars as pl
 from msgspec import Meta
 
+from quant_assets.calendars import Calendar
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
-from quant_assets.market_data.calendars import Calendar
 from quant_assets.ports import NOTHING
 from quant_assets.records import Capture, Currency, Declared, Name, frame_hash
 from resources.sources.arrival import last_known

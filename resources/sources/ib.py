@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal
 import polars as pl
 from msgspec import Meta
 
+from quant_assets.calendars import Calendar
 from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
-from quant_assets.market_data.calendars import Calendar
 from quant_assets.ports import Clock, Progress, quiet
 from quant_assets.records import Capture, Currency, Declared, Name, content_id, frame_hash
 from resources.sources.pages import Pages, plain

@@ -20,8 +20,8 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from quant_assets.calendars import Calendar
 from quant_assets.errors import ConfigurationError
-from quant_assets.market_data.calendars import Calendar
 from quant_assets.portable import exp, log
 from quant_assets.records import Declared
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from quant_assets.calendars import Calendar
 from quant_assets.errors import ConfigurationError
-from quant_assets.market_data.calendars import Calendar
 from quant_assets.ports import Clock, MarketDataSource
 from resources.sources.exchange import Exchange, ExchangeFeed
 from resources.sources.files import Files, PriceFile

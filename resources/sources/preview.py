@@ -9,8 +9,8 @@ import msgspec
 import polars as pl
 import yaml
 
+from quant_assets.calendars import Calendar
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
-from quant_assets.market_data.calendars import Calendar
 from quant_assets.records import Frozen
 from resources.sources.files import ColumnMapping, Files
 from resources.sources.reading.opening import found_by

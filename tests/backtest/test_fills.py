@@ -4,8 +4,8 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from quant_assets.backtest.fills import FillModel, Working, match
-from quant_assets.records import Order, OrderState
+from quant_assets.backtest.fills import FillModel, match
+from quant_assets.records import Order, OrderState, Working
 from tests.execution.small_market import CUTS, SESSIONS
 
 D = SESSIONS[3]

@@ -10,7 +10,7 @@ from quant_assets.backtest import loop
 from quant_assets.backtest.loop import run
 from quant_assets.errors import ConfigurationError, DataError
 from quant_assets.tables import COSTS, DECISIONS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 from tests.execution.small_market import CUTS, PAPER, RESEARCH, SESSIONS, STRATEGY, Home, decisions, stored
 
 WRITTEN = (ORDERS, FILLS, POSITIONS, JOURNAL, PNL, NAV, COSTS)

@@ -8,7 +8,7 @@ from typing import Any
 
 from quant_assets.tables import NAV
 from resources.brokers import paper
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 from tests.execution.small_market import PAPER, SESSIONS, Home
 
 DAYS = SESSIONS[:3]

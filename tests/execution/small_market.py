@@ -7,21 +7,21 @@ from pathlib import Path
 
 import polars as pl
 
+from quant_assets.books.booking import book_session
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import in_force
 from quant_assets.execution.delivery import deliver
-from quant_assets.market_data.calendars import Cuts, calendar
+from quant_assets.execution.drop_copy import collect
 from quant_assets.market_data.quality import session_hash
 from quant_assets.ports import Broker, Ledger
-from quant_assets.post_trade.booking import book_session
 from quant_assets.post_trade.costs import write_costs
-from quant_assets.post_trade.drop_copy import collect
 from quant_assets.post_trade.reconciliation import reconcile_session
 from quant_assets.records import Book, StageReport, content_id
-from quant_assets.signals.strategy import Strategy
+from quant_assets.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, VERDICTS
-from resources.brokers.desk import BrokerDesk
-from resources.ledger import SqliteLedger
-from resources.store import DeltaStore
+from resources.brokers.open import BrokerDesk
+from resources.ledger.sqlite import SqliteLedger
+from resources.tables.store import DeltaStore
 
 CUTS = Cuts(calendar("XNYS"))
 SESSIONS = CUTS.calendar.between(date(2024, 1, 2), date(2024, 1, 19))

@@ -9,8 +9,8 @@ import pytest
 from quant_assets.execution.delivery import deliver
 from quant_assets.records import Break, OrderState
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, VERDICTS
-from resources.ledger import SqliteLedger
-from resources.store import DeltaStore
+from resources.ledger.sqlite import SqliteLedger
+from resources.tables.store import DeltaStore
 from tests.execution.small_market import (
     CUTS,
     PAPER,

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_assets.backtest.fills import Working
-from quant_assets.backtest.holdings import Holdings
+from quant_assets.books.holdings import Holdings
 from quant_assets.execution.limits import within_limits
 from quant_assets.execution.orders import client_order_id, orders_for, target_shares
-from quant_assets.records import Order
+from quant_assets.records import Order, Working
 from quant_assets.tables import DECISIONS
 from tests.execution.small_market import CUTS, PAPER, SESSIONS, STRATEGY, decisions
 

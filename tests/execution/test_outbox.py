@@ -8,7 +8,7 @@ import pytest
 from quant_assets.errors import OrderRejected, OrderUncertain
 from quant_assets.execution.outbox import TRANSITIONS, drop_copy, pump
 from quant_assets.records import BrokerOrder, Fill, Order, OrderState
-from resources.ledger import SqliteLedger
+from resources.ledger.sqlite import SqliteLedger
 from tests.execution.small_market import CUTS, PAPER, SESSIONS, Told
 
 D = SESSIONS[1]

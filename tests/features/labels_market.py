@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 
 from quant_assets.contract import MONEY, Table
+from quant_assets.features.declared import declare
 from quant_assets.features.labels import compute_labels, gross_returns
-from quant_assets.features.sets import FeatureSet, declare
-from quant_assets.signals.strategy import LabelRule
+from quant_assets.features.sets import FeatureSet
+from quant_assets.strategy import LabelRule
 from quant_assets.tables import ACTIONS, BARS, LISTINGS, UNIVERSE
 from quant_assets.vendor_tables import INDEX_MEMBERS
 from tests.features.test_blocks import CUTS, random_panel

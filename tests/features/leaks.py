@@ -7,12 +7,12 @@ from datetime import date, timedelta
 
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.features.audit.audit import audit
 from quant_assets.features.point_in_time import View, point_in_time
 from quant_assets.features.price_volume import PRICE_VOLUME
 from quant_assets.features.sets import CrossSection, FeatureSet, Input, Kernel, as_is
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Store
 from quant_assets.tables import ACTIONS, BARS, LABELS, LISTINGS
 from quant_assets.vendor_tables import FILINGS

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import polars as pl
 
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import Table
-from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.tables import ACTIONS, BARS, LISTINGS, UNIVERSE
 from quant_assets.vendor_tables import FILINGS, SECTORS
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 CUTS = Cuts(calendar("XNYS"))
 DAYS = CUTS.calendar.between(date(2016, 4, 1), date(2016, 6, 30))

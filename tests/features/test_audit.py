@@ -12,7 +12,8 @@ from quant_assets.features.audit import audit as auditing
 from quant_assets.features.audit.audit import LAWS, audit, audited, record, standing
 from quant_assets.features.audit.hostile import Hostile
 from quant_assets.features.audit.views import Remembered
-from quant_assets.features.sets import DAILY, FeatureSet, feature_sets
+from quant_assets.features.catalogue import find_sets
+from quant_assets.features.sets import DAILY, FeatureSet
 from quant_assets.tables import AUDITS, BARS, UNIVERSE
 from tests.features.audited_market import CUTS, FIRST, LAST, NOW, SESSIONS, UNIVERSE_NAME, Memory, filled, market
 from tests.features.leaks import HONEST, LEAKS, RET, Leak, caught, declared, made, reading
@@ -45,7 +46,7 @@ def test_every_leak_is_caught(name: str) -> None:
         assert told["sid"][0] is not None
 
 
-PLATFORM = [s for s in feature_sets().values() if s.frequency == DAILY and s not in HONEST]
+PLATFORM = [s for s in find_sets().values() if s.frequency == DAILY and s not in HONEST]
 
 
 @pytest.mark.parametrize("feature_set", [*HONEST, *PLATFORM], ids=lambda s: s.name)

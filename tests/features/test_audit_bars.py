@@ -5,13 +5,13 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 import pytest
 
+from quant_assets.calendars import calendar
 from quant_assets.features.audit import bars
 from quant_assets.features.audit.audit import LAWS, recorded, standing
 from quant_assets.features.audit.bars import audit_bars
 from quant_assets.features.intraday import on_bars
 from quant_assets.features.price_volume import PRICE_VOLUME
 from quant_assets.features.sets import FeatureSet
-from quant_assets.market_data.calendars import calendar
 from quant_assets.vendor_tables import INTRADAY_BARS
 from tests.features.audited_market import Memory
 from tests.features.leaks import CLOSE, RET, declared

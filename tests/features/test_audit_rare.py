@@ -6,10 +6,10 @@ from datetime import date
 import polars as pl
 import pytest
 
+from quant_assets.calendars import Cuts
 from quant_assets.features.audit.audit import audit
 from quant_assets.features.audit.pairs import Compared, compare
 from quant_assets.features.sets import FeatureSet
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Store
 from tests.features.audited_market import CUTS, NOW, SESSIONS, UNIVERSE_NAME, market
 from tests.features.leaks import CLOSE, HONEST, RET, declared, known_revenue, reading

@@ -7,11 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import MONEY, UTC_MICROS
 from quant_assets.features.blocks import Block, evaluate, versions
 from quant_assets.features.price_volume import PRICE_VOLUME
 from quant_assets.market_data.adjustment import ADJUSTING
-from quant_assets.market_data.calendars import Cuts, calendar
 
 CUTS = Cuts(calendar("XNYS"))
 

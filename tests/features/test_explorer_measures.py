@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from quant_assets.calendars import calendar
+from quant_assets.evaluation import ic_estimate, rank_ic
 from quant_assets.features.drift import freeze, psi
 from quant_assets.features.explorer import measures as of_measures
 from quant_assets.features.explorer.measures import Measures, explore, explore_parts, family_of
 from quant_assets.features.sets import FeatureSet, together
-from quant_assets.market_data.calendars import calendar
-from quant_assets.models.evaluation import ic_estimate, rank_ic
 
 DAYS = calendar("XNYS").between(date(2024, 1, 2), date(2024, 4, 30))[:70]
 HORIZONS, LAGS, QUANTILES = (1, 3), (1, 4), 4

@@ -12,17 +12,17 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.explorer.measures import Measures, explore
 from quant_assets.features.explorer.page import Heading, page, write
 from quant_assets.features.explorer.reading import explorer, forward
 from quant_assets.features.labels import gross_returns
 from quant_assets.features.sets import FeatureSet
-from quant_assets.market_data.calendars import Cuts, calendar
-from quant_assets.post_trade.charts import bundle
-from quant_assets.signals.strategy import LabelRule, NetOf
+from quant_assets.pages.charts import bundle
+from quant_assets.strategy import LabelRule, NetOf
 from quant_assets.tables import ACTIONS, BARS, CAPTURES
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 CUTS = Cuts(calendar("XNYS"))
 DAYS = CUTS.calendar.between(date(2024, 2, 1), date(2024, 7, 31))

@@ -10,9 +10,10 @@ import polars as pl
 import pytest
 
 from quant_assets.errors import ConfigurationError
-from quant_assets.features import sets
+from quant_assets.features import catalogue, declared
+from quant_assets.features.catalogue import find_set
 from quant_assets.features.feature import COLUMNS, feature
-from quant_assets.features.sets import FeatureSet, feature_set
+from quant_assets.features.sets import FeatureSet
 
 SOURCE = '''
 from quant_assets.features.feature import feature, feature_set_of
@@ -34,7 +35,7 @@ MINE = feature_set_of("mine", gap_20, busy)
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test declares, no other test knows."""
-    monkeypatch.setattr(sets, "_SETS", {})
+    monkeypatch.setattr(declared, "DECLARED", {})
 
 
 @pytest.fixture
@@ -78,9 +79,9 @@ def test_ten_lines_are_a_feature_set(written: Path) -> None:
         "1",
     )
     assert gap.doc == gap.meaning["gap_20"] == "Mean overnight gap of 20 sessions, as a fraction of the close before."
-    assert feature_set("gap_20") is gap
-    assert feature_set("mine").features == ("gap_20", "busy")
-    assert (feature_set("mine").columns, feature_set("mine").lookback) == (("open", "close", "volume", "raw_close"), 21)
+    assert find_set("gap_20") is gap
+    assert find_set("mine").features == ("gap_20", "busy")
+    assert (find_set("mine").columns, find_set("mine").lookback) == (("open", "close", "volume", "raw_close"), 21)
 
 
 def test_each_name_is_evaluated_on_its_own(written: Path) -> None:
@@ -136,12 +137,12 @@ def test_a_cross_section_compares_the_members_of_one_session(
 def test_a_module_that_is_loaded_again_declares_in_its_own_place(written: Path) -> None:
     """Reloading is no conflict, and what was changed is what is known from then on."""
     module = importlib.import_module("ten_lines")
-    before = feature_set("gap_20")
+    before = find_set("gap_20")
     assert importlib.reload(module).gap_20.fingerprint == before.fingerprint
     written.write_text(SOURCE.replace("open / close", "close / close"))
     changed = importlib.reload(module).gap_20
-    assert feature_set("gap_20") is changed
-    assert feature_set("mine").parts[0] is changed
+    assert find_set("gap_20") is changed
+    assert find_set("mine").parts[0] is changed
     assert not changed.kernel(panel())["gap_20"].equals(before.kernel(panel())["gap_20"])
 
 
@@ -208,6 +209,6 @@ def test_what_cannot_be_a_feature_is_refused_at_once(
     function: Callable[..., pl.Expr], options: dict[str, object], words: str
 ) -> None:
     """With what is wrong and what to do instead, when the file is loaded and not in a night's run."""
-    sets.feature_sets()
+    catalogue.find_sets()
     with pytest.raises(ConfigurationError, match=words):
         feature(**{"lookback": 3, **options})(function)

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from quant_assets.calendars import calendar
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.intraday import anchor_of, compute_bars, grid, on_bars, publish_bars
 from quant_assets.features.price_volume import PRICE_VOLUME
 from quant_assets.features.sets import Input
-from quant_assets.market_data.calendars import calendar
 from quant_assets.tables import ACTIONS, LISTINGS
 from quant_assets.vendor_tables import INTRADAY_BARS
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 ALWAYS = calendar("24/7")
 DAYS = ALWAYS.between(date(2026, 3, 2), date(2026, 3, 5))

@@ -7,10 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.features.labels import compute_labels, publish_labels
-from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.tables import ACTIONS, BARS
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 CUTS = Cuts(calendar("XNYS"))
 DAYS = CUTS.calendar.between(date(2016, 4, 1), date(2016, 4, 29))

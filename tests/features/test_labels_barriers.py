@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from quant_assets.features.labels import compute_labels
-from quant_assets.signals.strategy import LabelRule, NetOf
+from quant_assets.strategy import LabelRule, NetOf
 from quant_assets.tables import ACTIONS, BARS
 from tests.features.labels_market import CUTS, DAYS, Memory, gross, known, labels, market, rows
 

@@ -15,7 +15,7 @@ from quant_assets.market_data.membership import Membership
 from quant_assets.models.training import walk_forward
 from quant_assets.models.training_set import ranked
 from quant_assets.records import frame_hash
-from quant_assets.signals.strategy import LIQUID_MOMENTUM, LabelRule, NetOf, Strategy
+from quant_assets.strategy import LIQUID_MOMENTUM, LabelRule, NetOf, Strategy
 from quant_assets.tables import ACTIONS, BARS, UNIVERSE
 from tests.features.labels_market import CUTS, DAYS, STYLE, Memory, labels, market, rows
 

@@ -10,10 +10,10 @@ from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.labels import compute_labels, publish_labels
 from quant_assets.market_data.membership import Membership
-from quant_assets.signals.strategy import LabelRule, NetOf
+from quant_assets.strategy import LabelRule, NetOf
 from quant_assets.tables import BARS, LABELS, LISTINGS, UNIVERSE
 from quant_assets.vendor_tables import INDEX_MEMBERS
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 from tests.features.labels_market import CUTS, DAYS, STYLE, Memory, gross, labels, market, rows
 
 SESSIONS = DAYS[30:110]

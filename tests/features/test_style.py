@@ -21,7 +21,7 @@ from quant_assets.features.sets import FeatureSet
 from quant_assets.features.style import FACTORS, PRICE_FACTORS, STYLE
 from quant_assets.tables import ACTIONS, BARS
 from quant_assets.vendor_tables import FILINGS
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 from tests.features.small_history import CUTS, NAME, append, bar, filing, history, listing, member
 from tests.features.test_blocks import random_panel
 

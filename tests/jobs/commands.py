@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from desk.deployment import Deployment
+from desk.workspace import Workspace
 from jobs import cli
 from quant_assets.tables import DECISIONS, FILLS
-from resources.deployment import Deployment
-from resources.workspace import Workspace
 from tests.jobs.small import LIVE
 
 THIN, TRADED, MISSING, FILLED = LIVE[:4]

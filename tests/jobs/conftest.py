@@ -10,10 +10,9 @@ import pytest
 from filelock import FileLock
 from rich.console import Console
 
-from quant_assets.features import sets
-from resources.day import research
+from quant_assets.features import declared
 from tests.jobs.commands import Quant, answered, declare
-from tests.jobs.small import CUTS, FIRST, LIVE, RESEARCH, START, deployment, live, ranged, workspace
+from tests.jobs.small import CUTS, FIRST, LIVE, RESEARCH, START, deployment, live, ranged, research, workspace
 
 Make = Callable[[Path], None]
 
@@ -59,7 +58,7 @@ def by_day(once, prepared: Path) -> Path:
         for session in LIVE:
             shutil.copytree(home, home.with_name(f"{home.name}-{session}"))
             live(ws, [session])
-            list(research(ws, RESEARCH, [session]))
+            research(ws, RESEARCH, [session])
 
     return once("by_day", make)
 
@@ -71,7 +70,7 @@ def by_range(once) -> Path:
     def make(home: Path) -> None:
         ws = workspace(home)
         ranged(ws, CUTS.calendar.between(FIRST, LIVE[-1]))
-        list(research(ws, RESEARCH, LIVE))
+        research(ws, RESEARCH, LIVE)
 
     return once("by_range", make)
 
@@ -117,7 +116,7 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test loads and declares, no other test knows."""
     before = set(sys.modules)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sets, "_SETS", {})
+    monkeypatch.setattr(declared, "DECLARED", {})
     yield
     for name in set(sys.modules) - before:
         if "pytest-" in str(getattr(sys.modules[name], "__file__", None)):

@@ -10,13 +10,13 @@ from typing import Any
 import deltalake  # noqa: F401  # imported once, in the server that the processes are forked from
 import lightgbm  # noqa: F401
 
+from desk import day
 from quant_assets.contract import Table
 from quant_assets.tables import BARS, CAPTURES, COSTS, DECISIONS, FILLS, NAV, PNL, PROMOTIONS, SCORES
-from resources import day
 from resources.brokers import paper
 from resources.brokers.paper import PaperBroker
-from resources.ledger import SqliteLedger
-from resources.store import DeltaStore
+from resources.ledger.sqlite import SqliteLedger
+from resources.tables.store import DeltaStore
 from tests.execution.killed import around, die
 from tests.jobs.small import live, workspace
 

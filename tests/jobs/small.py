@@ -9,11 +9,17 @@ from typing import Any
 
 import polars as pl
 
+from desk.day import arrive, derive, run_day
+from desk.deployment import Deployment
+from desk.notebook import Notebook
+from desk.workspace import Workspace
+from quant_assets.backtest.loop import run
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import Table
-from quant_assets.features.sets import feature_set
-from quant_assets.market_data.calendars import Cuts, calendar
+from quant_assets.features.catalogue import find_set
+from quant_assets.ports import MarketDataSource
 from quant_assets.records import Book, StageReport, frame_hash
-from quant_assets.signals.strategy import Limits, ModelRule, Strategy, UniverseRule
+from quant_assets.strategy import Limits, ModelRule, Strategy, UniverseRule
 from quant_assets.tables import (
     AUDITS,
     CALENDAR_CHANGES,
@@ -27,9 +33,6 @@ from quant_assets.tables import (
     POSITIONS,
     PROPOSED_ACTIONS,
 )
-from resources.day import arrive, derive, run_day
-from resources.deployment import Deployment
-from resources.workspace import Workspace
 
 CUTS = Cuts(calendar("XNYS"))
 FIRST, LAST, START = date(2024, 1, 2), date(2024, 6, 28), date(2024, 5, 21)
@@ -52,7 +55,7 @@ STRATEGY = Strategy(
 )
 RESEARCH = Book(name="research", strategy="small", account="R", capital=Decimal(250_000))
 PAPER = Book(name="paper", strategy="small", account="P", capital=Decimal(250_000), broker="paper", armed=True)
-FEATURES = feature_set(STRATEGY.feature_set)
+FEATURES = find_set(STRATEGY.feature_set)
 TABLES = (*(t for t in CORE if t is not AUDITS), FEATURES.table)  # an audit says what was tried, not what is
 POST_TRADE = (ORDERS, FILLS, POSITIONS, JOURNAL, PNL, NAV, COSTS)
 # the vendor declares its actions, so that none is proposed
@@ -76,11 +79,14 @@ def deployment(*, source: dict[str, Any] = SOURCE, strategy: Strategy = STRATEGY
     return Deployment(source=source, strategies=(strategy,), books=(RESEARCH, PAPER), start=start, clock="session")
 
 
-def workspace(home: Path, declared: Deployment | None = None) -> Workspace:
+def workspace(home: Path, declared: Deployment | None = None, source: MarketDataSource | None = None) -> Notebook:
     """A workspace on `home` that does without a model registry."""
-    ws = Workspace(home, declared or deployment())
-    ws.__dict__["registry"] = Registry()
-    return ws
+    return Notebook(home, declared or deployment(), source=source, registry=Registry())
+
+
+def research(ws: Workspace, book: Book, sessions: Sequence[date]) -> StageReport:
+    """The stored decisions of `sessions`, traded in a research book."""
+    return run(ws.store, ws.strategy_of(book), book, ws.cuts, sessions)
 
 
 def ranged(ws: Workspace, sessions: Sequence[date]) -> list[StageReport]:

@@ -6,13 +6,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from desk.workspace import Workspace
 from jobs import cli
 from quant_assets.models.training_set import training_set
 from quant_assets.post_trade.report import range_report
 from quant_assets.tables import CAPTURES
-from resources.day import research
-from resources.workspace import Workspace
-from tests.jobs.small import CUTS, FEATURES, RESEARCH, STRATEGY, deployment, ranged, workspace
+from tests.jobs.small import CUTS, FEATURES, RESEARCH, STRATEGY, deployment, ranged, research, workspace
 
 SESSIONS = CUTS.calendar.between(date(2024, 1, 2), date(2024, 3, 28))
 DEPLOYMENT = """
@@ -69,6 +68,6 @@ def test_what_is_made_from_it_says_assumed(prices: Path, tmp_path: Path):
         ws.store, FEATURES, STRATEGY.horizon, CUTS.of(SESSIONS[-2]), universe=STRATEGY.universe.name
     )
     assert snapshot.assumed_known_at
-    list(research(ws, RESEARCH, SESSIONS[-9:-1]))
+    research(ws, RESEARCH, SESSIONS[-9:-1])
     page = range_report(ws.store, RESEARCH, SESSIONS[-9], SESSIONS[-2], folder=tmp_path / "reports")
     assert "ASSUMED" in page.read_text()

@@ -9,19 +9,19 @@ import polars as pl
 import pytest
 from msgspec import structs
 
-import resources.workspace as opened
+import desk.workspace as opened
+from desk.day import provenance, status
+from desk.workspace import Workspace
 from jobs.live import due
+from quant_assets.calendars import Calendar
 from quant_assets.execution.delivery import deliver
 from quant_assets.execution.outbox import send
-from quant_assets.features.sets import feature_set
-from quant_assets.market_data.calendars import Calendar
+from quant_assets.features.catalogue import find_set
 from quant_assets.market_data.closures import close, reopen
 from quant_assets.ports import MarketDataSource
 from quant_assets.records import Capture
 from quant_assets.signals.replay import replay
 from quant_assets.tables import CALENDAR_CHANGES, DECISIONS, NAV, QUARANTINE
-from resources.day import provenance, status
-from resources.workspace import Workspace
 from tests.jobs.commands import Quant
 from tests.jobs.small import CUTS, LIVE, PAPER, STRATEGY, live, workspace
 
@@ -53,9 +53,8 @@ class Closed:
 
 def after(own: Path, closed: date) -> Workspace:
     """The home opened anew, when everybody knows of a closure."""
-    ws = workspace(own)
-    ws.__dict__["source"] = Closed(workspace(own.parent).source, closed)  # made with the calendar as it is listed
-    return ws
+    listed = workspace(own.parent).source  # made with the calendar as it is listed
+    return workspace(own, source=Closed(listed, closed))
 
 
 def orders(ws: Workspace, decided: date) -> set[tuple[date, str]]:
@@ -66,7 +65,7 @@ def orders(ws: Workspace, decided: date) -> set[tuple[date, str]]:
 def replays(ws: Workspace, session: date) -> bool:
     """Whether a decision of the session comes out as it was."""
     ids = ws.store.read(DECISIONS, as_of=None, first=session, last=session)["decision_id"]
-    again = replay(ws.store, feature_set, ws.deployment.strategy, ws.cuts, ids[0], provenance(ws))
+    again = replay(ws.store, find_set, ws.deployment.strategy, ws.cuts, ids[0], provenance(ws))
     return again.equal and again.session == session
 
 
@@ -149,8 +148,7 @@ def test_a_day_that_was_booked_and_is_no_session_stays_booked(
         close(ws.store, ws.ledger, ws.cuts.calendar, EVE, now=CUTS.of(EVE), **BY)
     else:
         monkeypatch.setattr(opened, "calendar", Without(EVE))
-    ws = workspace(own)
-    ws.__dict__["source"] = vendor
+    ws = workspace(own, source=vendor)
     assert not ws.cuts.calendar.is_session(EVE)
     assert (ws.cuts.of(EVE), ws.cuts.of(LIVE[2])) == (CUTS.of(EVE), CUTS.of(LIVE[2]))
     reports = {r.stage: r for r in live(ws, [CLOSED])}

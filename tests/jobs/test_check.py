@@ -7,14 +7,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from desk.checkup import checkup, look
+from desk.deployment import Deployment
+from desk.workspace import Workspace
 from quant_assets.assets import merged
-from quant_assets.backtest.holdings import Holdings
-from quant_assets.signals.strategy import Strategy
+from quant_assets.books.holdings import Holdings
+from quant_assets.strategy import Strategy
 from resources.brokers.paper import SCHEMA, VERSION
-from resources.checkup import checkup, look
-from resources.database import Database
-from resources.deployment import Deployment
-from resources.workspace import Workspace
+from resources.ledger.database import Database
 from tests.jobs.commands import answered
 
 BASE = """clock: session

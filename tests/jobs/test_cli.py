@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from desk import lock
 from jobs import cli
 from jobs.live import Exit, Step, outcome
 from quant_assets.records import Break
-from resources import day
 from tests.jobs.commands import FILLED, THIN, TRADED, Quant, decision, fails
 from tests.jobs.small import LIVE, PAPER, workspace
 
@@ -79,7 +79,7 @@ def test_help_is_light(tmp_path: Path) -> None:
 
 def test_listing_feature_sets_loads_no_compiler() -> None:
     """To know all sets and the fingerprint of each, nothing is compiled, nor is what compiles loaded: that takes seconds."""
-    code = "import sys; from quant_assets.features.sets import feature_sets; print(len({f.fingerprint for f in feature_sets().values()}), sorted({'numba', 'llvmlite', 'dagster', 'lightgbm', 'altair'} & set(sys.modules)))"
+    code = "import sys; from quant_assets.features.catalogue import find_sets; print(len({f.fingerprint for f in find_sets().values()}), sorted({'numba', 'llvmlite', 'dagster', 'lightgbm', 'altair'} & set(sys.modules)))"
     said = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(cli.__file__).parents[1], capture_output=True, text=True, check=True
     ).stdout.split(maxsplit=1)
@@ -196,9 +196,9 @@ def test_a_locked_home_is_an_error_that_says_so(
     own: Path, at: Callable[[Path], Quant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While another process works on the home nothing is written, and the lock goes with that process, however it ends."""
-    monkeypatch.setattr(day, "only_run", partial(day.only_run, seconds=0.2))
+    monkeypatch.setattr(lock, "only_run", partial(lock.only_run, seconds=0.2))
     quant = at(own)
-    hold = f"from pathlib import Path; from resources.day import only_run\nwith only_run(Path({str(own)!r})):\n print(flush=True); input()"
+    hold = f"from pathlib import Path; from desk.lock import only_run\nwith only_run(Path({str(own)!r})):\n print(flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", hold], cwd=Path(cli.__file__).parents[1], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:

@@ -8,8 +8,8 @@ import msgspec
 import polars as pl
 import pytest
 
+from desk.workspace import Workspace
 from quant_assets.tables import BARS, DECISIONS
-from resources.workspace import Workspace
 from tests.jobs.commands import MISSING, THIN, TRADED, Quant, decision, declare, execution
 from tests.jobs.small import STRATEGY, deployment
 

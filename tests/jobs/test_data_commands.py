@@ -7,10 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from desk.workspace import Workspace
 from quant_assets.contract import in_force
 from quant_assets.market_data.repairs import listed
 from quant_assets.tables import ACTIONS, BARS, PROPOSED_ACTIONS, QUARANTINE
-from resources.workspace import Workspace
 from tests.jobs.commands import Quant
 from tests.jobs.small import LIVE, workspace
 

@@ -13,19 +13,19 @@ import dagster as dg
 import msgspec
 import pytest
 
+from desk.workspace import Workspace
 from jobs import sensors
 from jobs.definitions import build
 from jobs.execute import Runner, runner
 from jobs.live import Exit, Step, outcome, run_daily
 from quant_assets.assets import month_end_partitions, session_partitions
+from quant_assets.calendars import calendar as venue
 from quant_assets.errors import CalendarUnknown, ConfigurationError
-from quant_assets.features import sets
-from quant_assets.market_data.calendars import calendar as venue
+from quant_assets.features import declared
 from quant_assets.market_data.quality import RULES
 from quant_assets.models.training import month_ends
 from quant_assets.records import frame_hash
 from quant_assets.tables import VERDICTS
-from resources.workspace import Workspace
 from tests.jobs.small import CUTS, FIRST, LAST, LIVE, PAPER, START, STRATEGY, TABLES, content, deployment, workspace
 
 SETS = ("alpha158", "cross_sectional", "price_volume", "style", "technical")
@@ -123,7 +123,7 @@ def ran(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ra
     ws = workspace(Path(shutil.copytree(prepared, tmp_path_factory.mktemp("dagster") / "home")))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", "")  # set by what follows, and put back after it
-        patch.setattr(sets, "_SETS", {})  # what other tests declare is none of this deployment's
+        patch.setattr(declared, "DECLARED", {})  # what other tests declare is none of this deployment's
         with runner(ws) as started:
             thin = list(run_daily(started, [THIN]))
             of_thin = checked(started.instance)

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 import typer
 
+from desk.golden.market import Golden, expected
 from jobs.commands import doctor
 from quant_assets import portable
-from resources.golden.market import Golden, expected
 
 BROKEN = msgspec.structs.replace(expected(), layers={**expected().layers, "scores": "0123456789abcdef"})
 

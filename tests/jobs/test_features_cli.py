@@ -7,12 +7,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from quant_assets.features import sets
+from desk.workspace import Workspace
+from quant_assets.features import declared
+from quant_assets.features.catalogue import find_set
 from quant_assets.features.feature import feature
 from quant_assets.features.publish import compute
-from quant_assets.features.sets import feature_set
 from quant_assets.tables import AUDITS
-from resources.workspace import Workspace
 from tests.jobs.commands import Quant, fails
 from tests.jobs.small import CUTS, FEATURES, LIVE, STRATEGY
 
@@ -22,7 +22,7 @@ SPAN = ("--from", "2024-05-01", "--to", "2024-05-24")
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test declares is there for no other."""
-    monkeypatch.setattr(sets, "_SETS", dict(sets._SETS))
+    monkeypatch.setattr(declared, "DECLARED", dict(declared.DECLARED))
 
 
 def test_every_set_is_listed_with_its_audit(quant: Quant) -> None:
@@ -43,7 +43,7 @@ def test_a_backfill_is_what_compute_says(own: Path, at: Callable[[Path], Quant])
     """A set that nobody trades is published over a range for the strategies' universe, once; explored, its page stands."""
     said = at(own)("features", "backfill", "alpha158", *SPAN)
     assert (said.code, "done" in said.text) == (0, True)
-    ws, alpha158 = Workspace.open(own), feature_set("alpha158")
+    ws, alpha158 = Workspace.open(own), find_set("alpha158")
     stored = ws.store.read(alpha158.table, as_of=None)
     days = CUTS.calendar.between(date(2024, 5, 1), date(2024, 5, 24))
     assert stored.equals(compute(ws.store, alpha158, STRATEGY.universe.name, CUTS, days))
@@ -59,7 +59,7 @@ def test_a_backfill_ends_where_the_data_does(own: Path, at: Callable[[Path], Qua
     for to in ((), ("--to", "2024-06-28")):
         assert at(own)("features", "backfill", "technical", "--from", "2024-05-20", *to).code == 0
     ws = Workspace.open(own)
-    assert ws.store.read(feature_set("technical").table, as_of=None)["session"].max() == LIVE[3]
+    assert ws.store.read(find_set("technical").table, as_of=None)["session"].max() == LIVE[3]
     assert ws.ledger.latest_cut() == before == CUTS.of(LIVE[3])
 
 

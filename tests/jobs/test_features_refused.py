@@ -6,16 +6,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from desk.day import provenance
+from desk.workspace import Workspace
 from jobs.execute import runner
 from jobs.live import run_daily
 from quant_assets.errors import FeaturesRefused
 from quant_assets.features.audit import gate
-from quant_assets.features.sets import feature_set
+from quant_assets.features.catalogue import find_set
 from quant_assets.signals.replay import replay
 from quant_assets.signals.why import why
 from quant_assets.tables import AUDITS, DECISIONS
-from resources.day import provenance
-from resources.workspace import Workspace
 from tests.jobs.small import CUTS, FEATURES, START, STRATEGY, live, workspace
 
 DAY = CUTS.calendar.shift(START, 1)  # the capture of the first live session is a thin one
@@ -64,7 +64,7 @@ def test_a_failed_audit_is_no_trade(failing: Workspace, by_dagster: bool):
     assert list(failing.reports.glob(f"*paper*{DAY}*.html"))
     again = replay(
         failing.store,
-        feature_set,
+        find_set,
         failing.deployment.strategy,
         failing.cuts,
         refused["decision_id"][0],

@@ -7,13 +7,13 @@ import dagster as dg
 import msgspec
 import pytest
 
+from desk.day import arrive
+from desk.deployment import load
 from jobs.definitions import build
 from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError
 from quant_assets.tables import CAPTURES, QUARANTINE
 from quant_assets.vendor_tables import FX_RATES
-from resources.day import arrive
-from resources.deployment import load
 from tests.jobs.small import CUTS, LIVE, deployment, workspace
 
 FEED = {

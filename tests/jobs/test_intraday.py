@@ -6,12 +6,12 @@ import dagster as dg
 import msgspec
 import pytest
 
+from desk.workspace import Workspace
 from jobs.execute import Runner
 from jobs.intraday import jobs, schedules
+from quant_assets.features.catalogue import find_set
 from quant_assets.features.intraday import OnBars
-from quant_assets.features.sets import feature_set
 from quant_assets.vendor_tables import INTRADAY_BARS
-from resources.workspace import Workspace
 from tests.features.test_intraday import rows
 from tests.jobs.small import deployment
 
@@ -32,7 +32,7 @@ def test_a_venues_sessions_are_published(ws: Workspace) -> None:
     """The asset's partitions are the venue's own days, week-ends too; a run publishes one, known half a minute after each bar."""
     with dg.DagsterInstance.ephemeral() as instance:
         made = Runner(ws, instance).session(NAME, DAYS[1])[NAME]
-    table = feature_set(HOURLY.feature_set).table
+    table = find_set(HOURLY.feature_set).table
     stored = ws.store.read(table, as_of=None)
     assert made["rows"] == stored.height > 40
     assert set(stored["ts"].dt.date()) == {DAYS[1]}

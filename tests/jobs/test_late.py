@@ -6,10 +6,10 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
+from desk.day import run_day
+from desk.workspace import Workspace
 from quant_assets.tables import DECISIONS
 from resources.clock import SessionClock
-from resources.day import run_day
-from resources.workspace import Workspace
 from tests.jobs.small import CUTS, START, Registry, deployment, live, workspace
 
 DAY = CUTS.calendar.shift(START, 1)  # the capture of the first live session is a thin one
@@ -19,8 +19,7 @@ def decided(home: Path, minutes_after_cut: int) -> tuple[set[tuple[str, str]], d
     """Run `DAY` so long after its cut, by the wall; returns verdicts with reasons, states of the stages, orders."""
     live(workspace(home), [START])
     clock = SessionClock(CUTS.of(DAY) + timedelta(minutes=minutes_after_cut))
-    ws = Workspace(home, msgspec.structs.replace(deployment(), clock="system"), clock)
-    ws.__dict__["registry"] = Registry()
+    ws = Workspace(home, msgspec.structs.replace(deployment(), clock="system"), clock=clock, registry=Registry())
     states = {r.stage: r.state for r in run_day(ws, DAY)}
     rows = ws.store.read(DECISIONS, as_of=None, first=DAY, last=DAY)
     return set(rows.select("verdict", "reason").iter_rows()), states, len(ws.ledger.orders("paper"))
@@ -49,8 +48,8 @@ def test_the_late_session_does_not_hinder_the_next(home: Path):
     """The session after a late one trades."""
     decided(home, 60)
     following = CUTS.calendar.shift(DAY, 1)
-    ws = Workspace(home, msgspec.structs.replace(deployment(), clock="system"), SessionClock(CUTS.of(following)))
-    ws.__dict__["registry"] = Registry()
+    clock = SessionClock(CUTS.of(following))
+    ws = Workspace(home, msgspec.structs.replace(deployment(), clock="system"), clock=clock, registry=Registry())
     list(run_day(ws, following))
     rows = ws.store.read(DECISIONS, as_of=None, first=following, last=following)
     assert rows.filter(pl.col("reason") == "LATE").is_empty()

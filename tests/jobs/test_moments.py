@@ -6,10 +6,11 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
+from desk.deployment import DEFAULT, load
+from desk.notebook import Notebook
+from desk.workspace import Workspace
 from jobs.live import due
 from quant_assets.tables import BARS, CAPTURES
-from resources.deployment import DEFAULT, load
-from resources.workspace import Workspace
 
 
 class Wall:
@@ -22,7 +23,7 @@ class Wall:
 
 def test_a_naive_moment_is_utc(tmp_path: Path) -> None:
     """Rows known at noon are there for a naive noon as for noon UTC, and not a minute before, in frames and in SQL."""
-    ws, noon = Workspace(tmp_path, load(DEFAULT)), datetime(2025, 6, 3, 12, 0)  # noqa: DTZ001  # what is tried
+    ws, noon = Notebook(tmp_path, load(DEFAULT)), datetime(2025, 6, 3, 12, 0)  # noqa: DTZ001  # what is tried
     row = {c: "x" for c, t in CAPTURES.schema.items() if t == pl.String} | {
         "capture": date(2025, 6, 2), "rows": 1, "quarantined": 0, "assumed": False,
         **dict.fromkeys(("known_at", "declared_known_at"), noon.replace(tzinfo=UTC)),

@@ -5,12 +5,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from desk.workspace import Workspace
 from quant_assets.records import frame_hash
 from quant_assets.tables import ACTIONS, BARS, FILLS, NAV, UNIVERSE
-from resources.day import research
-from resources.workspace import Workspace
 from tests.jobs.commands import FILLED, TRADED
-from tests.jobs.small import CUTS, LIVE, PAPER, RESEARCH, STRATEGY, content, of_book
+from tests.jobs.small import CUTS, LIVE, PAPER, RESEARCH, STRATEGY, content, of_book, research
 
 DAYS = LIVE[:4]
 
@@ -83,7 +82,7 @@ def test_backtest_trades_the_range(ws: Workspace) -> None:
     assert of_book(ws, NAV, RESEARCH).equals(of_book(ws, NAV, PAPER))
     version = ws.store.version(NAV)
     assert frame_hash(ws.backtest(RESEARCH.name, DAYS[0], DAYS[-1])) == frame_hash(nav)
-    list(research(ws, RESEARCH, DAYS))
+    research(ws, RESEARCH, DAYS)
     assert ws.store.version(NAV) == version
 
 

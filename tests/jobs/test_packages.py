@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from desk.deployment import DEFAULT
+from desk.packages import feature_set_in
+from desk.workspace import Workspace
 from quant_assets.errors import ConfigurationError
-from quant_assets.features.sets import feature_set
-from resources.deployment import DEFAULT
-from resources.packages import feature_set_in
-from resources.workspace import Workspace
+from quant_assets.features.catalogue import find_set
 
 FEATURES = '''
 from quant_assets.features.feature import feature
@@ -49,8 +49,8 @@ def test_a_package_beside_the_deployment_file_is_loaded_with_it(tmp_path: Path) 
     package(tmp_path, "never", "raise RuntimeError('nobody named me')")
     ws = Workspace.open(tmp_path / "home", deployed(tmp_path, "fund_a.features"))
     (strategy,) = ws.deployment.strategies
-    assert ws.feature_set_of(strategy) is feature_set("gap_1")
-    assert feature_set_in(f"{path}:gap_1") is feature_set("gap_1")
+    assert ws.feature_set_of(strategy) is find_set("gap_1")
+    assert feature_set_in(f"{path}:gap_1") is find_set("gap_1")
     assert Workspace.open(tmp_path / "home", tmp_path / "deployment.yaml").deployment == ws.deployment
 
 
@@ -97,7 +97,7 @@ def test_one_file_is_enough(tmp_path: Path) -> None:
     """FILE.py:NAME is the set of that name; without a name the file's only one; else the answer lists what is there."""
     path = tmp_path / "random.py"  # named as a module of the standard library
     path.write_text(FEATURES.format(name="gap_1"))
-    assert feature_set_in(str(path)) is feature_set_in(f"{path}:gap_1") is feature_set("gap_1")
+    assert feature_set_in(str(path)) is feature_set_in(f"{path}:gap_1") is find_set("gap_1")
     assert sys.modules["random"] is random
     path = tmp_path / "two.py"
     path.write_text(FEATURES.format(name="gap_2") + FEATURES.format(name="gap_3"))

@@ -5,10 +5,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from desk.workspace import Workspace
 from quant_assets.contract import Table
 from quant_assets.records import frame_hash
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, JOURNAL, LISTINGS, MODELS, NAV, POSITIONS, QUARANTINE
-from resources.workspace import Workspace
 from tests.jobs.small import CUTS, DERIVED, LIVE, PAPER, POST_TRADE, RESEARCH, content, of_book, workspace
 
 

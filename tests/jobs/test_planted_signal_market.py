@@ -9,16 +9,16 @@ import msgspec
 import polars as pl
 import pytest
 
+from desk.day import arrive
+from desk.workspace import Workspace
+from quant_assets.evaluation import Estimate, ic_estimate, rank_ic
 from quant_assets.features.labels import publish_labels
 from quant_assets.features.publish import publish
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.universe import update
-from quant_assets.models.evaluation import Estimate, ic_estimate, rank_ic
 from quant_assets.models.training import out_of_sample, walk_forward
 from quant_assets.models.training_set import training_set
-from quant_assets.signals.strategy import UniverseRule
-from resources.day import arrive
-from resources.workspace import Workspace
+from quant_assets.strategy import UniverseRule
 from tests.jobs.small import CUTS, FEATURES, SOURCE, STRATEGY, deployment, workspace
 
 SESSIONS = CUTS.calendar.between(date(2023, 7, 3), date(2024, 1, 19))

@@ -7,12 +7,11 @@ import msgspec
 import polars as pl
 import pytest
 
+from desk.workspace import Workspace
 from quant_assets.contract import Table
 from quant_assets.records import frame_hash
-from quant_assets.signals.strategy import Strategy
+from quant_assets.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, JOURNAL, PROPOSED_ACTIONS
-from resources.day import research
-from resources.workspace import Workspace
 from tests.jobs.small import (
     CUTS,
     DERIVED,
@@ -25,6 +24,7 @@ from tests.jobs.small import (
     live,
     of_book,
     ranged,
+    research,
     workspace,
 )
 
@@ -101,11 +101,11 @@ def homes(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     declared = deployment(source=source, strategy=REAL, start=START)
     span, days = workspace(folder / "range", declared), workspace(folder / "days", declared)
     ranged(span, CUTS.calendar.between(FIRST, LAST))
-    list(research(span, RESEARCH, SESSIONS))
+    research(span, RESEARCH, SESSIONS)
     ranged(days, CUTS.calendar.between(FIRST, CUTS.calendar.shift(START, -1)))
     for session in SESSIONS:
         live(days, [session])
-        list(research(days, RESEARCH, [session]))
+        research(days, RESEARCH, [session])
     return span, days
 
 

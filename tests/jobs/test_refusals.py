@@ -10,14 +10,14 @@ import msgspec
 import polars as pl
 import pytest
 
+from desk import day
+from desk.workspace import Workspace
 from quant_assets.errors import ExecutionError
 from quant_assets.execution.delivery import deliver
 from quant_assets.ports import MarketDataSource
 from quant_assets.records import Capture, Order, StageReport
 from quant_assets.signals.why import why
 from quant_assets.tables import DECISIONS
-from resources import day
-from resources.workspace import Workspace
 from tests.jobs.small import CUTS, LIVE, PAPER, STRATEGY, live, workspace
 
 GOOD = LIVE[4]  # a session in which nothing is wrong with the data
@@ -98,8 +98,8 @@ class Stale:
 
 def test_failed_verdict(before: Before):
     """Prices that repeat the session before fail a blocking rule: NO_TRADE, nothing is delivered, now or when the day is run again, and `why` names the rule."""
-    ws = before(GOOD)
-    ws.__dict__["source"] = Stale(ws.source, GOOD)
+    good = before(GOOD)
+    ws = workspace(good.home, source=Stale(good.source, GOOD))
     for _ in range(2):
         assert refused(live(ws, [GOOD]), "DATA")
     reasons, texts = said(ws, GOOD)

@@ -8,16 +8,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from desk.day import provenance, run_day
+from desk.workspace import Workspace
+from quant_assets.calendars import Cuts
 from quant_assets.execution.delivery import deliver
-from quant_assets.features.sets import feature_set
-from quant_assets.market_data.calendars import Cuts
+from quant_assets.features.catalogue import find_set
 from quant_assets.market_data.ingest import ingest
 from quant_assets.records import Capture
 from quant_assets.signals.decide import decide
 from quant_assets.signals.replay import replay
 from quant_assets.tables import BARS, DECISIONS
-from resources.day import provenance, run_day
-from resources.workspace import Workspace
 from tests.jobs.small import CUTS, FEATURES, LIVE, PAPER, STRATEGY, TABLES, live, workspace
 
 DAY = LIVE[6]
@@ -97,7 +97,7 @@ def test_after_a_restatement_the_old_decision_replays(traded: Workspace):
     decided = traded.store.read(DECISIONS, as_of=None, first=DAY, last=DAY)
     chosen = decided.filter(pl.col("reason") == "SELECTED")["decision_id"][0]
     restate(traded)
-    answer = replay(traded.store, feature_set, traded.deployment.strategy, CUTS, chosen, provenance(traded))
+    answer = replay(traded.store, find_set, traded.deployment.strategy, CUTS, chosen, provenance(traded))
     answer.require_equal()
     rows, orders = counts(traded), sent(traded)
     list(run_day(traded, DAY))

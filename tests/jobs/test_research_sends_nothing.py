@@ -4,8 +4,7 @@ from pathlib import Path
 
 from quant_assets.contract import in_force
 from quant_assets.tables import DECISIONS, NAV
-from resources.day import research
-from tests.jobs.small import CUTS, PAPER, RESEARCH, START, ranged, workspace
+from tests.jobs.small import CUTS, PAPER, RESEARCH, START, ranged, research, workspace
 
 
 def test_a_backfill_over_sixty_sessions_sends_nothing(home: Path):
@@ -14,7 +13,7 @@ def test_a_backfill_over_sixty_sessions_sends_nothing(home: Path):
     sessions = CUTS.calendar.between(CUTS.calendar.shift(START, -45), CUTS.calendar.shift(START, 14))
     assert len(sessions) == 60
     ranged(ws, sessions)
-    (report,) = research(ws, RESEARCH, sessions)
+    report = research(ws, RESEARCH, sessions)
     assert report.numbers["sessions"] == 60
     assert (
         in_force(ws.store.read(DECISIONS, as_of=None, first=sessions[0]), DECISIONS).filter(verdict="TRADE").height > 0

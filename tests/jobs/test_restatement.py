@@ -12,9 +12,13 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from desk.blast_radius import Radius, blast_radius, rebuild
+from desk.counterfactual import rederive, retrade
+from desk.day import derive, provenance
+from desk.workspace import Workspace
 from jobs.commands.restatement import restatement_app
 from quant_assets.contract import Table, in_force
-from quant_assets.features.sets import feature_set
+from quant_assets.features.catalogue import find_set
 from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.restatements import Selection, as_if_known, changes, seen
 from quant_assets.models.training_set import training_set
@@ -37,13 +41,9 @@ from quant_assets.tables import (
     UNIVERSE,
     VERDICTS,
 )
-from resources.counterfactual import rederive, retrade
-from resources.day import derive, provenance, research
-from resources.overlay import Overlay
-from resources.restatements import Radius, blast_radius, rebuild
-from resources.workspace import Workspace
+from resources.tables.overlay import Overlay
 from tests.jobs.commands import declare
-from tests.jobs.small import CUTS, FEATURES, LIVE, PAPER, RESEARCH, STRATEGY, TABLES, ranged, workspace
+from tests.jobs.small import CUTS, FEATURES, LIVE, PAPER, RESEARCH, STRATEGY, TABLES, ranged, research, workspace
 
 DAY, ARRIVED = LIVE[1], LIVE[4]
 """The first session restated, and the one after whose cut that comes."""
@@ -166,19 +166,19 @@ def slips(prepared: Path) -> tuple[Slip, Slip]:
 @pytest.fixture(scope="module")
 def right(prepared: Path, slips: tuple[Slip, Slip], tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """`LIVE` decided and traded in the research book on deliveries that were right from the start."""
-    ws = workspace(Path(shutil.copytree(prepared, tmp_path_factory.mktemp("right") / "home")))
-    ws.__dict__["source"] = Vendor(ws.source, slips, knowing=False)
+    home = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("right") / "home"))
+    ws = workspace(home, source=Vendor(workspace(home).source, slips, knowing=False))
     ranged(ws, LIVE)
-    list(research(ws, RESEARCH, LIVE))
+    research(ws, RESEARCH, LIVE)
     return ws
 
 
 @pytest.fixture(scope="module")
 def restated(prepared: Path, slips: tuple[Slip, Slip], tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The same, but that the rows were wrong until they were restated. Nobody may write to it."""
-    ws = workspace(Path(shutil.copytree(prepared, tmp_path_factory.mktemp("restated") / "home")))
-    source = ws.source
-    ws.__dict__["source"] = Vendor(source, slips, knowing=True)
+    home = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("restated") / "home"))
+    source = workspace(home).source
+    ws = workspace(home, source=Vendor(source, slips, knowing=True))
     done = 0
     for slip in slips:
         now = LIVE.index(slip.arrived) + 1
@@ -194,7 +194,7 @@ def restated(prepared: Path, slips: tuple[Slip, Slip], tmp_path_factory: pytest.
         assert report.numbers["restated"] == 1
         done = now
     ranged(ws, LIVE[done:])
-    list(research(ws, RESEARCH, LIVE))
+    research(ws, RESEARCH, LIVE)
     return ws
 
 
@@ -333,7 +333,7 @@ def test_after_a_rebuild_the_past_stays(own: Workspace, chosen: Selection):
     rows = counts(own)
     assert own.store.read(DECISIONS, as_of=None).equals(decided)
     for decision in decided.filter(pl.col("session").is_in([DAY, ARRIVED]), rank=1)["decision_id"]:
-        replay(own.store, feature_set, own.deployment.strategy, CUTS, decision, provenance(own)).require_equal()
+        replay(own.store, find_set, own.deployment.strategy, CUTS, decision, provenance(own)).require_equal()
     list(derive(own, [DAY], CUTS.of(DAY)))
     assert counts(own) == rows
     assert list(own.brokers.open(PAPER).orders()) == list(venue) == []

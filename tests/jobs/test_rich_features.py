@@ -8,13 +8,14 @@ import msgspec
 import polars as pl
 import pytest
 
-from quant_assets.features import sets
+from desk.day import provenance
+from quant_assets.features import declared
 from quant_assets.features.alpha158.feature_set import ALPHA158
+from quant_assets.features.catalogue import find_set
 from quant_assets.features.cross_sectional import CROSS_SECTIONAL
-from quant_assets.features.sets import FeatureSet, feature_set, together
+from quant_assets.features.sets import FeatureSet, together
 from quant_assets.signals.replay import replay
 from quant_assets.tables import DECISIONS, FEATURE_DRIFT, SCORES
-from resources.day import provenance
 from tests.jobs.small import CUTS, FIRST, STRATEGY, content, deployment, ranged, workspace
 
 TOGETHER = together("rich", CROSS_SECTIONAL, ALPHA158)
@@ -30,7 +31,7 @@ HISTORY, DAYS = (
 @pytest.fixture
 def rich(monkeypatch: pytest.MonkeyPatch) -> FeatureSet:
     """The set, declared for one test."""
-    monkeypatch.setitem(sets._SETS, TOGETHER.name, TOGETHER)
+    monkeypatch.setitem(declared.DECLARED, TOGETHER.name, TOGETHER)
     return TOGETHER
 
 
@@ -49,4 +50,4 @@ def test_days_are_their_range_and_decisions_replay(rich: FeatureSet, tmp_path: P
     rows = days.store.read(DECISIONS, as_of=None, first=DAYS[0], last=DAYS[-1])
     assert "SELECTED" in set(rows["reason"])
     for decision in rows.unique("session", keep="first", maintain_order=True)["decision_id"]:
-        replay(days.store, feature_set, days.deployment.strategy, days.cuts, decision, provenance(days)).require_equal()
+        replay(days.store, find_set, days.deployment.strategy, days.cuts, decision, provenance(days)).require_equal()

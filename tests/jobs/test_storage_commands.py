@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from jobs.commands.storage import storage_app
 from quant_assets.errors import ConfigurationError
 from quant_assets.tables import JOURNAL, NAV
-from resources.ledger import SqliteLedger
-from resources.store import DeltaStore
+from resources.ledger.sqlite import SqliteLedger
+from resources.tables.store import DeltaStore
 from tests.resources.small_table import sessions
 
 run = CliRunner()
@@ -84,7 +84,7 @@ def test_an_export_is_written_and_a_table_that_is_not_there_is_named(home: Path)
 def test_the_weekly_job_compacts_every_table(home: Path):
     """The job runs in one process, says what it did, and lets nothing go that is recent."""
     from jobs.maintenance import build, schedule
-    from resources.maintenance import Retention
+    from resources.tables.maintenance import Retention
 
     store = DeltaStore(home / "tables")
     job = build(

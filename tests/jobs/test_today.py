@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from desk.day import status
+from desk.workspace import Workspace
 from quant_assets.records import Break
 from quant_assets.today.status import Status
-from resources.day import status
-from resources.workspace import Workspace
 from tests.jobs.commands import MISSING, TRADED
 from tests.jobs.small import CUTS, PAPER, live, workspace
 

@@ -14,12 +14,12 @@ import typer
 import yaml
 from rich.console import Console
 
+from desk import trial_market
+from desk.workspace import Workspace
 from jobs.beside import beside
 from jobs.commands import features
 from quant_assets.errors import ConfigurationError, QuantError
-from quant_assets.features.sets import feature_set
-from resources import trial_market
-from resources.workspace import Workspace
+from quant_assets.features.catalogue import find_set
 from tests.jobs.commands import declare
 from tests.jobs.small import deployment
 
@@ -238,7 +238,7 @@ def test_nothing_is_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 def test_a_package_beside_the_platform_keeps_what_its_strategies_read(stored: Path) -> None:
     """Where a deployment has no sets of its own, its research assets are still all there, and dependencies stay among them."""
     graph = beside(Workspace.open(), "other").get_repository_def().asset_graph
-    (used,) = {feature_set(s.feature_set).table.name for s in deployment().strategies}
+    (used,) = {find_set(s.feature_set).table.name for s in deployment().strategies}
     champion = graph.get(dg.AssetKey(["other", "champion"]))
     assert dg.AssetKey(["other", used]) in champion.parent_keys
     assert {k.path[0] for k in graph.get_all_asset_keys()} == {"other"}

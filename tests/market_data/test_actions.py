@@ -9,14 +9,14 @@ from typing import Any
 import polars as pl
 import pytest
 
+from quant_assets.calendars import calendar
 from quant_assets.contract import in_force
 from quant_assets.market_data.actions import COLUMNS, declared, news
-from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.derivation import derive, pairs
 from quant_assets.market_data.evidence import Evidence
 from quant_assets.market_data.ingest import ingest
 from quant_assets.tables import ACTIONS, BARS
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 XNYS = calendar("XNYS")
 P, C, NEXT = date(2016, 3, 7), date(2016, 3, 8), date(2016, 3, 9)

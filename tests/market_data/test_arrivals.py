@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.errors import CaptureUnreadable, ContractViolation
 from quant_assets.market_data.arrivals import arrivals
-from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.market_data.restatements import watching
 from quant_assets.records import Capture
 from quant_assets.tables import BARS
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 XNYS = calendar("XNYS")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

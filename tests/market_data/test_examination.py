@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from quant_assets.calendars import calendar
 from quant_assets.contract import in_force
-from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.examination import examine
 from quant_assets.market_data.repairs import mend
 from quant_assets.tables import ACTIONS, BARS
-from resources.ledger import SqliteLedger
-from resources.store import DeltaStore
+from resources.ledger.sqlite import SqliteLedger
+from resources.tables.store import DeltaStore
 
 XNYS = calendar("XNYS")
 DAYS = XNYS.between(date(2015, 1, 2), date(2015, 12, 31))

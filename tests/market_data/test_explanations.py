@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from quant_assets.backtest.holdings import Holdings, apply_actions, mark
+from quant_assets.books.holdings import Holdings, apply_actions, mark
+from quant_assets.calendars import calendar
 from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError, DataError
-from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.confirmations import confirm, read_terms, reject
 from quant_assets.market_data.derivation import PROPOSAL
 from quant_assets.market_data.evidence import MIN_CONFIDENCE
@@ -23,8 +23,8 @@ from quant_assets.market_data.explanations import Pair, explain
 from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.proposals import SUBJECT, listed, news, tell, unconfirmed
 from quant_assets.tables import ACTIONS, PROPOSED_ACTIONS, QUARANTINE
-from resources.ledger import SqliteLedger
-from resources.store import DeltaStore
+from resources.ledger.sqlite import SqliteLedger
+from resources.tables.store import DeltaStore
 
 XNYS = calendar("XNYS")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

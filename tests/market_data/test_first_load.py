@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from quant_assets.calendars import calendar
 from quant_assets.contract import Table
-from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.evidence import Evidence
 from quant_assets.market_data.ingest import ingest
 from quant_assets.records import Capture

@@ -9,12 +9,12 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from quant_assets.calendars import calendar
 from quant_assets.contract import in_force
-from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.ingest import ingest
 from quant_assets.tables import ACTIONS, BARS, LISTINGS
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 XNYS = calendar("XNYS")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

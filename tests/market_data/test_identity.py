@@ -8,14 +8,14 @@ from typing import Any
 import polars as pl
 import pytest
 
+from quant_assets.calendars import calendar
 from quant_assets.contract import in_force
-from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.identity import content_sid
 from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.known import Known
 from quant_assets.tables import ACTIONS, BARS, LISTINGS
 from resources.sources.rows import ACTIONS as DECLARED
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 XNYS = calendar("XNYS")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import yaml
 
-from quant_assets.market_data.calendars import Cuts, calendar
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.market_data.membership import (
     Membership,
     change_faults,

@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import Table, in_force
 from quant_assets.errors import CaptureUnreadable
-from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.market_data.ingest import ingest, known_at, pending
 from quant_assets.records import Capture
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS, QUARANTINE
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 XNYS = calendar("XNYS")
 CUTS = Cuts(XNYS)

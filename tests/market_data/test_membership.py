@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import ContractViolation
-from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.market_data.membership import (
     EVENT,
     Membership,

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from quant_assets.calendars import calendar
 from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError, ContractViolation
-from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.datasets import DATASETS, Dataset, contracts, dataset
 from quant_assets.market_data.ingest import ingest, pending
 from quant_assets.market_data.observations import judged
@@ -23,7 +23,7 @@ from quant_assets.market_data.rules import SEVERITIES, Rule
 from quant_assets.records import Capture, content_id
 from quant_assets.tables import CAPTURES, DATA_FINDINGS, QUARANTINE, VERDICTS
 from quant_assets.vendor_tables import FX_RATES
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 from tests.test_docs import declared_in_readme
 
 XNYS = calendar("XNYS")

@@ -10,15 +10,15 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import in_force
 from quant_assets.market_data import quality
-from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.partitions import partitions
 from quant_assets.market_data.rules import findings
 from quant_assets.tables import BARS, DATA_FINDINGS, VERDICTS
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 XNYS = calendar("XNYS")
 CUTS = Cuts(XNYS)

@@ -10,13 +10,13 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import in_force
 from quant_assets.market_data import quality
-from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.market_data.ingest import ingest
 from quant_assets.tables import ACTIONS, BARS, LISTINGS, PROPOSED_ACTIONS, QUARANTINE, VERDICTS
 from resources.sources.vendor_drops import VendorDrops
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 XNYS = calendar("XNYS")
 CUTS = Cuts(XNYS)

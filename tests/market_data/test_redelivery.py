@@ -8,11 +8,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from quant_assets.market_data.calendars import Cuts, calendar
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.market_data.ingest import ingest, pending
 from quant_assets.records import Capture
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 XNYS = calendar("XNYS")
 CUTS = Cuts(XNYS)

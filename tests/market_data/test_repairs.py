@@ -8,14 +8,14 @@ from typing import Any
 import polars as pl
 import pytest
 
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import in_force
 from quant_assets.errors import ContractViolation, DataError
-from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.repairs import drop, explained, find, listed, release, repair
 from quant_assets.tables import BARS, QUARANTINE
-from resources.ledger import SqliteLedger
-from resources.store import DeltaStore
+from resources.ledger.sqlite import SqliteLedger
+from resources.tables.store import DeltaStore
 
 XNYS = calendar("XNYS")
 CUTS = Cuts(XNYS)

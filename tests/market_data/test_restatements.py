@@ -9,13 +9,13 @@ from typing import Any
 import polars as pl
 import pytest
 
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import Table, in_force
-from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.market_data.restatements import CHANGES, WATCHED, Selection, as_if_known, changes, seen, tell
 from quant_assets.tables import ACTIONS, BARS, LISTINGS
 from quant_assets.vendor_tables import FX_RATES
-from resources.overlay import Overlay
-from resources.store import DeltaStore
+from resources.tables.overlay import Overlay
+from resources.tables.store import DeltaStore
 
 CUTS = Cuts(calendar("XNYS"))
 DAY = date(2024, 3, 5)

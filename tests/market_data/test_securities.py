@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant_assets.market_data.calendars import Cuts, calendar
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.securities import canonical, resolve, symbols
 from quant_assets.tables import BARS, LISTINGS
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 DAY = date(2020, 1, 1)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -12,15 +12,15 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import Table
 from quant_assets.market_data import universe
-from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.membership import Membership
-from quant_assets.signals.strategy import Eligibility, Strategy, UniverseRule
+from quant_assets.strategy import Eligibility, Strategy, UniverseRule
 from quant_assets.tables import BARS, LISTINGS, UNIVERSE
 from quant_assets.vendor_tables import INDEX_MEMBERS, SECTORS
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 REPOSITORY = Path(__file__).parents[2]
 XNYS = calendar("XNYS")

@@ -7,12 +7,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.features.audit.audit import LAWS
 from quant_assets.features.sets import FeatureSet
-from quant_assets.market_data.calendars import Cuts, calendar
-from quant_assets.signals.strategy import ModelRule, Strategy
+from quant_assets.strategy import ModelRule, Strategy
 from quant_assets.tables import AUDITS, LABELS
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 HORIZON = 5
 FEATURES = ("f0", "f1", "f2", "f3")

@@ -11,9 +11,9 @@ from quant_assets.features.audit.audit import recorded, standing
 from quant_assets.features.style import STYLE
 from quant_assets.models.promotion import champions
 from quant_assets.models.training import retrain
-from quant_assets.signals.strategy import LabelRule, NetOf
+from quant_assets.strategy import LabelRule, NetOf
 from quant_assets.tables import AUDITS, LABELS, MODELS, PROMOTIONS
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 from tests.models.conftest import passed
 
 LAW = "truncation"

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from quant_assets.models.boosting import LINKS, fit, predict
-from quant_assets.signals.strategy import ModelRule
+from quant_assets.strategy import ModelRule
 
 RANDOM = np.random.default_rng(5)
 ROWS = pl.DataFrame({c: RANDOM.normal(size=400) for c in "abc"})

@@ -3,7 +3,7 @@
 import pytest
 
 from quant_assets.models.parameters import ALIASES, NAMES, refused
-from quant_assets.signals.strategy import ModelRule
+from quant_assets.strategy import ModelRule
 
 
 def test_they_are_lightgbms_own() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from quant_assets.models.evaluation import ic_estimate, rank_ic
+from quant_assets.evaluation import ic_estimate, rank_ic
 from quant_assets.models.training import out_of_sample, walk_forward
 from quant_assets.models.training_set import training_set
 

@@ -8,15 +8,15 @@ import msgspec
 import polars as pl
 import pytest
 
+from quant_assets.calendars import calendar
 from quant_assets.errors import ModelError, NoChampion, ReplayMismatch
-from quant_assets.market_data.calendars import calendar
+from quant_assets.evaluation import rank_ic
 from quant_assets.models.boosting import usable
-from quant_assets.models.evaluation import rank_ic
 from quant_assets.models.promotion import champion, champions, judge
 from quant_assets.models.training import month_ends, out_of_sample, retrain, walk_forward
 from quant_assets.models.training_set import rebuild, training_set
 from quant_assets.records import FeatureSnapshot, content_id
-from quant_assets.signals.strategy import LabelRule
+from quant_assets.strategy import LabelRule
 from quant_assets.tables import CAPTURES, LABELS, MODELS, PROMOTIONS
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant_assets.market_data.calendars import Cuts, calendar
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.models.walk_forward import folds
 
 XNYS = calendar("XNYS")

@@ -7,10 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from quant_assets.market_data.calendars import Cuts, calendar
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.records import Book, Fill, Order
 from quant_assets.tables import ACTIONS, BARS
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 D1, D2, D3 = date(2024, 1, 3), date(2024, 1, 4), date(2024, 1, 5)
 

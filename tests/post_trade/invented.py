@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from quant_assets.books.booking import book_session, record_fills, record_orders
+from quant_assets.calendars import Cuts
 from quant_assets.contract import Table
-from quant_assets.market_data.calendars import Cuts
-from quant_assets.post_trade.booking import book_session, record_fills, record_orders
 from quant_assets.post_trade.costs import write_costs
 from quant_assets.records import Book, FeatureSnapshot, Fill, Order, OrderState
 from quant_assets.tables import BARS, CAPTURES, DECISIONS, LABELS, LISTINGS, MODELS, QUARANTINE, SCORES, VERDICTS
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 SECTORS = ("Energy", "Financials", "Health care", "Industrials", "Technology")
 

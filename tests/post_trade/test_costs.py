@@ -4,7 +4,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_assets.post_trade.booking import record_fills, record_orders
+from quant_assets.books.booking import record_fills, record_orders
 from quant_assets.post_trade.costs import shortfall, write_costs
 from quant_assets.records import OrderState
 from quant_assets.tables import ACTIONS, BARS, COSTS

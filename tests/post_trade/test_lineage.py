@@ -3,8 +3,8 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 
+from quant_assets.books.booking import record_fills
 from quant_assets.errors import UnknownDecision
-from quant_assets.post_trade.booking import record_fills
 from quant_assets.post_trade.lineage import walk_back
 from quant_assets.tables import BARS, FILLS
 from tests.post_trade.invented import trade

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from quant_assets.post_trade.booking import book_session
+from quant_assets.books.booking import book_session
 from quant_assets.post_trade.reconciliation import OurSide, TheirSide, reconcile, reconcile_session
 from quant_assets.records import Break, BrokerOrder, OrderState
 from quant_assets.tables import BARS

@@ -6,12 +6,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from quant_assets.post_trade import rendering, sections
+from quant_assets.pages import rendering
+from quant_assets.post_trade import sections
+from quant_assets.post_trade.headline import answers, overall
 from quant_assets.post_trade.report import range_report, session_report
-from quant_assets.post_trade.verdict import answers, overall
 from quant_assets.records import Book
 from quant_assets.tables import DATA_FINDINGS, VERDICTS
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 from tests.post_trade.invented import trade
 
 DAYS = [date(2024, 1, d) for d in (3, 4, 5, 8, 9)]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import deltalake  # noqa: F401  # imported once, in the server that the processes are forked from
 
-from resources.maintenance import Retention, compact, vacuum
-from resources.store import DeltaStore
+from resources.tables.maintenance import Retention, compact, vacuum
+from resources.tables.store import DeltaStore
 from tests.resources.small_table import NAMES, QUOTES, day, days, sessions
 
 LATER = timedelta(days=40)  # after which nothing is recent, so that vacuum takes all that is not cited

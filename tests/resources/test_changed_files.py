@@ -11,7 +11,7 @@ import msgspec
 import polars as pl
 import pytest
 
-from quant_assets.market_data.calendars import calendar
+from quant_assets.calendars import calendar
 from quant_assets.market_data.ingest import ingest, outstanding
 from quant_assets.ports import MarketDataSource
 from quant_assets.tables import ACTIONS, BARS, CAPTURES
@@ -21,7 +21,7 @@ from resources.sources.histories import Histories
 from resources.sources.seen import Seen
 from resources.sources.tabular import Feed, Tabular
 from resources.sources.vendor_drops import VendorDrops
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 XNYS = calendar("XNYS")
 NOW, LATER = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 2, 2, tzinfo=UTC)

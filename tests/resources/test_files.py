@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from quant_assets.calendars import calendar
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
-from quant_assets.market_data.calendars import calendar
 from resources.clock import SystemClock
 from resources.sources.files import ColumnMapping, Files
 from resources.sources.open import open_source

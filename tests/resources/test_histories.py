@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from quant_assets.calendars import calendar
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
-from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.derivation import derive, pairs
 from resources.sources.histories import Histories
 from resources.sources.rows import ACTIONS, PRICES

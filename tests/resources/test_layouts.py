@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 import yaml
 
+from quant_assets.calendars import calendar
 from quant_assets.errors import CaptureUnreadable, ContractViolation
-from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.observations import screen
 from resources.sources.layouts import LAYOUTS

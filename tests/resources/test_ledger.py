@@ -10,7 +10,7 @@ import pytest
 from quant_assets.errors import ConfigurationError, ExecutionError, LeaseLost
 from quant_assets.execution.outbox import TRANSITIONS, allowed
 from quant_assets.records import Book, Break, Fill, Order, OrderState
-from resources.ledger import SqliteLedger
+from resources.ledger.sqlite import SqliteLedger
 
 D = date(2024, 1, 4)
 BOOK = Book(name="desk", strategy="s", account="A1", capital=Decimal(1), broker="paper", armed=True)

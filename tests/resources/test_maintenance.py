@@ -14,10 +14,10 @@ import pytest
 from quant_assets.errors import ConfigurationError, DataError
 from quant_assets.records import frame_hash
 from quant_assets.tables import DECISIONS, MODELS
-from resources.citations import citations, history
-from resources.export import Manifest, export
-from resources.maintenance import FANOUT, TOGETHER, Retention, _runs, compact, maintain, statistics, vacuum
-from resources.store import DeltaStore
+from resources.tables.citations import citations, history
+from resources.tables.export import Manifest, export
+from resources.tables.maintenance import FANOUT, TOGETHER, Retention, _runs, compact, maintain, statistics, vacuum
+from resources.tables.store import DeltaStore
 from tests.resources.small_table import NAMES, QUOTES, day, days, sessions
 
 SESSIONS = 20
@@ -216,7 +216,7 @@ def test_compaction_changes_no_bit_and_orders_files_by_event(tmp_path: Path):
 
 def test_a_table_of_an_earlier_release_gets_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Compaction sets what an older table lacks: its log is no longer dropped by whoever writes next."""
-    from resources import store as store_module
+    from resources.tables import store as store_module
 
     store = DeltaStore(tmp_path)
     with monkeypatch.context() as older:

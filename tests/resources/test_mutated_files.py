@@ -12,8 +12,8 @@ import msgspec
 import polars as pl
 import pytest
 
+from quant_assets.calendars import calendar
 from quant_assets.errors import CaptureUnreadable, ConfigurationError, ContractViolation
-from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.observations import screen
 from quant_assets.ports import MarketDataSource

@@ -4,9 +4,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from quant_assets.books.booking import state
 from quant_assets.errors import ConfigurationError, OrderRejected
 from quant_assets.execution.orders import orders_for
-from quant_assets.post_trade.booking import state
 from quant_assets.records import Order, OrderState
 from tests.execution.small_market import CUTS, PAPER, RESEARCH, SESSIONS, STRATEGY, Home, decisions, desk, stored
 

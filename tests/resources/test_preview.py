@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 import yaml
 
+from quant_assets.calendars import calendar
 from quant_assets.errors import CaptureUnreadable
-from quant_assets.market_data.calendars import calendar
 from resources.clock import SystemClock
 from resources.sources.files import Files
 from resources.sources.open import open_source

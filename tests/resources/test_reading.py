@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quant_assets.calendars import calendar
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
-from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.derivation import derive, pairs
 from quant_assets.market_data.ingest import ingest, pending
@@ -31,7 +31,7 @@ from resources.sources.reading.moments import days, moments
 from resources.sources.reading.numbers import numbers, whole
 from resources.sources.reading.written import Column
 from resources.sources.tabular import Feed, Tabular
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 XNYS, XTKS = calendar("XNYS"), calendar("XTKS")
 HEAD = "symbol,date,open,high,low,close,volume"

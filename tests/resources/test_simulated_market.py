@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.errors import ConfigurationError
-from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.records import Capture, frame_hash
 from resources.clock import SystemClock
 from resources.sources.deliveries import deliveries

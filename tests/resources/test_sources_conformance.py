@@ -11,8 +11,8 @@ import msgspec
 import polars as pl
 import pytest
 
+from quant_assets.calendars import calendar
 from quant_assets.errors import CaptureUnreadable
-from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.ingest import ingest, pending
 from quant_assets.market_data.observations import screen
@@ -26,7 +26,7 @@ from resources.sources.rows import ACTIONS, LISTINGS, MALFORMED, PRICES
 from resources.sources.simulated import SimulatedMarket
 from resources.sources.tabular import Feed, Tabular
 from resources.sources.vendor_drops import VendorDrops
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 from tests.stubs.sources import exchange_bars, exchange_trades, ib_bars, ib_minutes
 
 XNYS = calendar("XNYS")

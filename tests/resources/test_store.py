@@ -14,8 +14,8 @@ from deltalake import DeltaTable
 from quant_assets.contract import Table
 from quant_assets.errors import ConflictingRow, ContractViolation
 from quant_assets.tables import JOURNAL
-from resources import store as store_module
-from resources.store import DeltaStore
+from resources.tables import store as store_module
+from resources.tables.store import DeltaStore
 from tests.resources.small_table import QUOTES, TICKS, day, days, sessions
 
 

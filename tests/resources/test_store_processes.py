@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 from tests.resources import killed_writes
 from tests.resources.small_table import NAMES, QUOTES, day, days, sessions
 

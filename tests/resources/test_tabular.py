@@ -12,8 +12,8 @@ import msgspec
 import polars as pl
 import pytest
 
+from quant_assets.calendars import calendar
 from quant_assets.errors import CaptureUnreadable, ConfigurationError, ContractViolation
-from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.ingest import ingest, pending
 from quant_assets.market_data.observations import screen
@@ -22,7 +22,7 @@ from quant_assets.tables import QUARANTINE
 from quant_assets.vendor_tables import ECONOMIC_SERIES
 from resources.sources.reading import opening
 from resources.sources.tabular import Feed, Tabular
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 MAPPING = {"session": "day", "base": "from", "quote": "to", "rate": "rate"}

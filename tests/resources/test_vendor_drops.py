@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from quant_assets.calendars import calendar
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
-from quant_assets.market_data.calendars import calendar
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.observations import screen
 from resources.clock import SystemClock

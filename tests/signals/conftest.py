@@ -11,20 +11,20 @@ import numpy as np
 import polars as pl
 import pytest
 
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import Table, in_force, known_by
 from quant_assets.features.drift import freeze
 from quant_assets.features.publish import publish
 from quant_assets.features.sets import FeatureSet
-from quant_assets.market_data.calendars import Cuts, calendar
 from quant_assets.market_data.quality import session_hash
 from quant_assets.models.boosting import fit
 from quant_assets.models.promotion import Metrics
 from quant_assets.models.scoring import score
 from quant_assets.records import Provenance, StageReport, content_id
 from quant_assets.signals.decide import decide
-from quant_assets.signals.strategy import Limits, ModelRule, Strategy, UniverseRule
+from quant_assets.strategy import Limits, ModelRule, Strategy, UniverseRule
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, DECISIONS, MODELS, PROMOTIONS, UNIVERSE, VERDICTS
-from resources.store import DeltaStore
+from resources.tables.store import DeltaStore
 
 CUTS = Cuts(calendar("XNYS"))
 DAYS = CUTS.calendar.between(date(2016, 4, 1), date(2016, 5, 13))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_assets.signals.guardrails import NO_TRADE, REASONS, TRADE, chain, guardrails
-from quant_assets.signals.strategy import Limits
+from quant_assets.strategy import Limits
 
 LIMITS = Limits(max_weight=0.1, max_gross=1.0, min_members=5, min_coverage=0.8, max_psi=0.5, max_model_age=45)
 DAY = date(2016, 4, 1)

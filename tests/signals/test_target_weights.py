@@ -6,8 +6,8 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant_assets.signals.strategy import Limits
 from quant_assets.signals.weights import target_weights
+from quant_assets.strategy import Limits
 
 LIMITS = Limits(max_weight=0.3, max_gross=0.9)
 DAY = date(2016, 4, 1)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from quant_assets.market_data.calendars import calendar
+from quant_assets.calendars import calendar
 from resources.sources.exchange import Exchange, ExchangeFeed
 from resources.sources.ib import IbFeed, InteractiveBrokers
 from resources.sources.retry import Retry

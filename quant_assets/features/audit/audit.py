@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 import msgspec
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.features.audit.cuts import MOST, Cut, choose
 from quant_assets.features.audit.laws import LAWS as KERNEL_LAWS
 from quant_assets.features.audit.laws import examine
@@ -15,7 +16,6 @@ from quant_assets.features.audit.trial import LAWS as STORE_LAWS
 from quant_assets.features.audit.views import Remembered
 from quant_assets.features.publish import anchors, compute
 from quant_assets.features.sets import DAILY, FeatureSet
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Progress, Store, quiet
 from quant_assets.records import Frozen, StageReport
 from quant_assets.tables import AUDITS

@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
+from quant_assets.calendars import Calendar
 from quant_assets.contract import UTC_MICROS
 from quant_assets.features.audit.audit import verdicts
 from quant_assets.features.audit.cuts import MOST, Cut, events, pick
@@ -12,7 +13,6 @@ from quant_assets.features.audit.trial import AFTER, BEFORE, Trial, trial
 from quant_assets.features.audit.views import Remembered
 from quant_assets.features.intraday import NO_DELAY, anchor_of, compute_bars, grid, seconds_of
 from quant_assets.features.sets import FeatureSet
-from quant_assets.market_data.calendars import Calendar
 from quant_assets.ports import Progress, Store, quiet
 from quant_assets.vendor_tables import INTRADAY_BARS
 

@@ -6,9 +6,9 @@ from datetime import date
 import numpy as np
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.features.blocks import quarter_start
 from quant_assets.market_data.adjustment import ADJUSTING, ENDING
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.membership import Membership
 from quant_assets.ports import Store
 from quant_assets.records import Frozen

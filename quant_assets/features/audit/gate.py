@@ -2,9 +2,9 @@
 
 from datetime import date, datetime
 
+from quant_assets.calendars import Cuts
 from quant_assets.features.audit.audit import Standing, record, standing
 from quant_assets.features.sets import FeatureSet
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Notifier, Progress, Store, quiet
 from quant_assets.tables import UNIVERSE
 

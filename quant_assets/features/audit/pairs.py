@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.features.audit.difference import Difference, difference
 from quant_assets.features.audit.views import KnownBy
 from quant_assets.features.blocks import Block, kerneled, panel, quarter_start, sectioned
 from quant_assets.features.publish import anchors, as_versions, brought, inputs_of
 from quant_assets.features.sets import FeatureSet, Input, as_is
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.membership import Membership
 from quant_assets.ports import Progress, Store, quiet
 from quant_assets.records import Frozen

@@ -7,12 +7,12 @@ from datetime import date, datetime
 
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.features.audit.cuts import Cut
 from quant_assets.features.audit.difference import Difference, difference
 from quant_assets.features.audit.hostile import Hostile
 from quant_assets.features.audit.views import EXEMPT, KnownBy, ReadOnly
 from quant_assets.features.sets import FeatureSet, Input
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Progress, Store, quiet
 from quant_assets.records import Frozen
 

@@ -7,12 +7,12 @@ from typing import Any
 import dagster as dg
 
 from quant_assets.assets import sessions_of, staged
+from quant_assets.calendars import Cuts
 from quant_assets.features.audit.audit import standing
 from quant_assets.features.explorer.reading import explorer
 from quant_assets.features.sets import FeatureSet
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Store
-from quant_assets.signals.strategy import Strategy, universes_of
+from quant_assets.strategy import Strategy, universes_of
 
 GROUP = "9_research"
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from quant_assets.post_trade.charts import ACCENT, HALF, INK, SOFT, WIDE, styled
+from quant_assets.pages.charts import ACCENT, HALF, INK, SOFT, WIDE, styled
 
 PLUS, MINUS = ACCENT, "#b4641e"  # signs of a correlation: told apart by those who do not see red and green
 SEQUENCE = ("#9db8d2", "#6d94b9", "#467199", "#24507f", "#12304f", "#0a1c30")

@@ -8,11 +8,11 @@ from datetime import date
 import numpy as np
 import polars as pl
 
+from quant_assets.evaluation import newey_west
 from quant_assets.features.drift import Reference, freeze, psi
 from quant_assets.features.explorer.ranks import Floats
 from quant_assets.features.explorer.session import LEVELS, Day, Walk
 from quant_assets.features.sets import FeatureSet
-from quant_assets.models.evaluation import newey_west
 from quant_assets.ports import Progress, quiet
 
 HORIZONS, LAGS, QUANTILES = (1, 2, 5, 10, 20), (1, 2, 5, 10, 20), 5

@@ -12,7 +12,7 @@ import polars as pl
 
 from quant_assets.features.explorer.measures import LEVEL_NAMES, REFERENCE, STRETCH, Measures
 from quant_assets.features.explorer.ranks import Floats
-from quant_assets.post_trade import rendering
+from quant_assets.pages import rendering
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -44,7 +44,7 @@ def write(measures: Measures, path: Path, *, heading: Heading | None = None, hor
 def page(measures: Measures, heading: Heading, horizon: int | None = None) -> str:
     """The page's text. Raises ValueError for a horizon that was not measured."""
     from quant_assets.features.explorer import figures
-    from quant_assets.post_trade.charts import bundle
+    from quant_assets.pages.charts import bundle
 
     chosen = horizon or (5 if 5 in measures.horizons else measures.horizons[len(measures.horizons) // 2])
     if chosen not in measures.horizons:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.blocks import quarter_start, versions
@@ -15,9 +16,8 @@ from quant_assets.features.explorer.page import Heading, write
 from quant_assets.features.labels import forward_returns
 from quant_assets.features.sets import DAILY, FeatureSet
 from quant_assets.market_data.adjustment import ADJUSTING, ENDING
-from quant_assets.market_data.calendars import Cuts
+from quant_assets.market_data.listings import sectors
 from quant_assets.ports import Progress, Store, quiet
-from quant_assets.post_trade.performance import sectors
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS
 
 

@@ -5,10 +5,10 @@ from datetime import date, timedelta
 
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.features.inputs.members import by_knowledge, listings_of, members
 from quant_assets.features.sets import Input
 from quant_assets.market_data.adjustment import SPLITS
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.securities import canonical, resolve
 from quant_assets.ports import Store
 from quant_assets.tables import ACTIONS

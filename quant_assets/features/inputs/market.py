@@ -5,12 +5,12 @@ from datetime import date
 
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.features.blocks import versions
 from quant_assets.features.cross_section import AMONG
 from quant_assets.features.inputs.members import members
 from quant_assets.features.sets import Input
 from quant_assets.market_data.adjustment import ADJUSTING, growth, terms
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Store
 from quant_assets.tables import ACTIONS, BARS
 

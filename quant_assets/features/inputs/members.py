@@ -5,7 +5,7 @@ from datetime import date
 
 import polars as pl
 
-from quant_assets.market_data.calendars import Cuts
+from quant_assets.calendars import Cuts
 from quant_assets.market_data.membership import Membership
 from quant_assets.market_data.securities import canonical
 from quant_assets.ports import Store

@@ -5,10 +5,10 @@ from datetime import date
 
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.features.inputs.members import by_knowledge, listings_of, members
 from quant_assets.features.point_in_time import View, point_in_time
 from quant_assets.features.sets import Input
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.securities import canonical, symbols
 from quant_assets.ports import Store
 from quant_assets.vendor_tables import SECTORS

@@ -12,16 +12,16 @@ from itertools import groupby
 
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.features.blocks import quarter_start, versions
 from quant_assets.features.labels.barriers import barrier_returns
 from quant_assets.features.labels.halts import later_returns
 from quant_assets.features.labels.net import net
 from quant_assets.features.labels.returns import forward_returns
 from quant_assets.market_data.adjustment import ADJUSTING, ENDING
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Store
 from quant_assets.records import StageReport
-from quant_assets.signals.strategy import LabelRule
+from quant_assets.strategy import LabelRule
 from quant_assets.tables import ACTIONS, BARS, LABELS
 
 OPEN_TO_OPEN = LabelRule(horizon=1).name

@@ -21,7 +21,7 @@ import polars as pl
 
 from quant_assets.features.labels.returns import endings
 from quant_assets.market_data.adjustment import ENDING, terms
-from quant_assets.signals.strategy import LabelRule
+from quant_assets.strategy import LabelRule
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

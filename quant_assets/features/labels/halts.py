@@ -12,12 +12,12 @@ from functools import partial
 
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.features.blocks import versions
 from quant_assets.features.labels.returns import as_known, grown, proceeds
 from quant_assets.market_data.adjustment import ADJUSTING, ENDING
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.ports import Store
-from quant_assets.signals.strategy import LabelRule
+from quant_assets.strategy import LabelRule
 from quant_assets.tables import ACTIONS, BARS, LISTINGS
 
 LONGEST = 252  # sessions of a halt, after which a label that was filed stays as it is

@@ -11,15 +11,15 @@ from itertools import groupby
 
 import polars as pl
 
+from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError
+from quant_assets.features.catalogue import find_set
 from quant_assets.features.cross_section import AMONG
-from quant_assets.features.sets import feature_set
-from quant_assets.market_data.calendars import Cuts
 from quant_assets.market_data.membership import Membership
 from quant_assets.market_data.securities import canonical, resolve
 from quant_assets.ports import Store
-from quant_assets.signals.strategy import NetOf
+from quant_assets.strategy import NetOf
 from quant_assets.tables import LISTINGS, UNIVERSE
 from quant_assets.vendor_tables import INDEX_MEMBERS
 
@@ -86,7 +86,7 @@ def _resolved(store: Store, cuts: Cuts, named: pl.DataFrame, sessions: Sequence[
 
 def _exposures(store: Store, cuts: Cuts, of: NetOf, sessions: Sequence[date]) -> pl.DataFrame:
     """session, sid and the exposures, as published by each session's cut; names of which one is missing are left out. Raises ConfigurationError where the set is at another version or has no such exposure."""
-    factors = feature_set(of.factors)
+    factors = find_set(of.factors)
     if factors.version != of.version:
         raise ConfigurationError(
             f"labels are declared net of {of.factors!r} at version {of.version!r}, which is at {factors.version!r} now: what is left over is another label. Declare the version that is meant"

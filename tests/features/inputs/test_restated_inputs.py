@@ -7,12 +7,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from desk.blast_radius import read_by
 from quant_assets.features.inputs.fundamentals import fundamentals
 from quant_assets.market_data.restatements import DERIVING, Selection, as_if_known, seen
 from quant_assets.ports import Store
-from quant_assets.signals.strategy import Eligibility, LabelRule, NetOf, Strategy, UniverseRule
-from resources.overlay import Overlay
-from resources.restatements import read_by
+from quant_assets.strategy import Eligibility, LabelRule, NetOf, Strategy, UniverseRule
+from resources.tables.overlay import Overlay
 from tests.features.small_history import CUTS, DAYS, NAME, filing, history, known, member
 
 STYLED = Strategy(name="styled", feature_set="style")

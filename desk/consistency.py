@@ -1,0 +1,336 @@
+"""What must hold between the parts of a deployment, each of which is well formed: names that meet, sessions that exist, data that feeds what reads it."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+
+from desk.document.reading import Reading
+from desk.document.scalars import nearest
+from desk.packages import load_packages
+from quant_assets.calendars import Calendar
+from quant_assets.calendars.venues import calendar, codes
+from quant_assets.currencies import CURRENCIES
+from quant_assets.errors import CalendarUnknown, ConfigurationError
+from quant_assets.features.catalogue import find_sets
+from quant_assets.features.intraday import OnBars
+from quant_assets.features.sets import DAILY, FeatureSet
+from quant_assets.market_data.datasets import DATASETS
+from quant_assets.models.parameters import refused
+from quant_assets.strategy import Strategy
+from resources.brokers.open import VENUES
+from resources.clock import SystemClock
+from resources.sources.files import PriceFile
+from resources.sources.histories import HistoryFiles
+from resources.sources.ib import IbFeed
+from resources.sources.market import HORIZON, Simulated
+from resources.sources.open import AnyFeed, Source, open_source
+from resources.sources.vendor_drops import Drops
+
+_DATASETS = tuple(d.name for d in DATASETS)
+
+
+@dataclass
+class Parts:
+    """The good parts of a deployment, by their paths, and where faults are noted."""
+
+    found: Reading
+    folder: Path
+
+    def fault(self, path: str, what: str, *grounds: str) -> None:
+        """Note a fault, unless the path or one of the grounds is faulty itself."""
+        if not self.found.wrong(path, *grounds):
+            self.found.fault(path, what)
+
+    @cached_property
+    def strategies(self) -> Mapping[str, Strategy]:
+        """By path."""
+        return self.found.each("strategies")
+
+    @cached_property
+    def feeds(self) -> Mapping[str, AnyFeed]:
+        """By path."""
+        return self.found.each("feeds")
+
+    @property
+    def source(self) -> Source | None:
+        """None where it is faulty."""
+        return self.found.values.get("source")
+
+    @property
+    def code(self) -> str:
+        """Of the calendar."""
+        return self.found.values.get("calendar", "XNYS")
+
+    @property
+    def days(self) -> tuple[date | None, date | None]:
+        """The source's first and last day, where it declares them."""
+        return getattr(self.source, "first", None), getattr(self.source, "last", None)
+
+    @cached_property
+    def sessions(self) -> Calendar | None:
+        """The calendar; None where nobody has it."""
+        return calendar(self.code) if self.code in codes() else None
+
+    @cached_property
+    def fed(self) -> set[str]:
+        """The datasets whose rows somebody brings."""
+        return {f.dataset for f in self.feeds.values()} | ({"filings"} if isinstance(self.source, Drops) else set())
+
+    @cached_property
+    def sets(self) -> dict[str, FeatureSet]:
+        """The feature sets that there are."""
+        return find_sets()
+
+
+def inconsistencies(found: Reading, folder: Path) -> None:
+    """Note in `found` every contradiction between its good values. Modules that the deployment names are loaded; packages are found in `folder` too. Nothing is read or asked of a source."""
+    parts = Parts(found, folder)
+    for examine in _EXAMINATIONS:
+        examine(parts)
+
+
+def _packages(parts: Parts) -> None:
+    for path, name in parts.found.each("packages").items():
+        try:
+            load_packages([name], parts.folder)
+        except ConfigurationError as error:
+            parts.fault(path, str(error).removeprefix("packages: "))
+
+
+def _names(parts: Parts) -> None:
+    """No two of a kind have one name, capitals aside: a page or a table is called after it."""
+    _once(parts, "strategies", "name")
+    _once(parts, "books", "name")
+    _once(parts, "books", "account", ": positions of two books on one account cannot be told apart at the venue")
+    rules: dict[str, tuple[str, Strategy]] = {}
+    for path, one in parts.strategies.items():
+        first, same = rules.setdefault(one.universe.name.lower(), (path, one))
+        if same.universe != one.universe:
+            name = one.universe.name
+            what = f"another rule than that of {first} under the name {name}; give it another name"
+            parts.fault(f"{path}.universe", what, f"{first}.universe")
+
+
+def _once(parts: Parts, kind: str, key: str, why: str = "") -> None:
+    seen: dict[str, str] = {}
+    for path, values in parts.found.partly(kind).items():
+        name: str | None = values.get(key)
+        if name is not None and (first := seen.setdefault(name.lower(), path)) != path:
+            parts.fault(f"{path}.{key}", f"two {kind} have the {key} {name}, the other is {first}{why}; change one")
+
+
+def _books(parts: Parts) -> None:
+    strategies = parts.found.partly("strategies").values()
+    names = [s["name"] for s in strategies if "name" in s]
+    priced = parts.source.currency if parts.source else None
+    for path, book in parts.found.partly("books").items():
+        strategy, broker, currency = book.get("strategy"), book.get("broker", "research"), book.get("currency", "USD")
+        if strategy is not None and strategy not in names and len(names) == len(strategies):
+            parts.fault(f"{path}.strategy", f"no strategy has this name; {_near(strategy, names)}")
+        if broker not in ("research", *VENUES):
+            parts.fault(f"{path}.broker", f"no venue is called so; {_near(broker, ('research', *VENUES))}")
+        if broker == "research" and book.get("armed"):
+            parts.fault(f"{path}.armed", "a research book cannot be armed; name a broker", f"{path}.broker")
+        if currency not in CURRENCIES:
+            parts.fault(f"{path}.currency", f"ISO 4217 has no such currency; {_near(currency, sorted(CURRENCIES), 3)}")
+        elif priced and currency != priced:
+            what = f"the source's prices are in {priced}, and no rates convert them yet: keep the book in {priced}"
+            say = (
+                ", or say in what they are (source: currency)"
+                if isinstance(parts.source, PriceFile | HistoryFiles)
+                else ""
+            )
+            parts.fault(f"{path}.currency", what + say, "source.currency")
+    if priced and priced not in CURRENCIES:
+        parts.fault("source.currency", f"ISO 4217 has no such currency; {_near(priced, sorted(CURRENCIES), 3)}")
+
+
+def _calendars(parts: Parts) -> None:
+    _calendar(parts, "calendar", parts.code)
+    for path, bars in parts.found.each("bars").items():
+        _calendar(parts, f"{path}.calendar", bars.calendar)
+    for path, one in parts.strategies.items():
+        if one.calendar not in codes():
+            _calendar(parts, f"{path}.calendar", one.calendar)
+        elif one.calendar != parts.code:
+            parts.fault(
+                f"{path}.calendar", f"no data feeds a strategy of {one.calendar}: the source's sessions are those of the deployment's calendar, {parts.code}. Use a deployment for each calendar", "calendar"
+            )  # fmt: skip
+    minutes = {path: s.decide_minutes_before_open for path, s in parts.strategies.items()}
+    for path, asked in minutes.items():
+        if asked != (first := next(iter(minutes.values()))):
+            parts.fault(
+                f"{path}.decide_minutes_before_open", f"the strategies of a deployment decide at one time; this one says {asked} minutes before the open, another {first}. Use a deployment for each"
+            )  # fmt: skip
+
+
+def _calendar(parts: Parts, path: str, code: str) -> None:
+    if code in codes():
+        return
+    import exchange_calendars as xc
+
+    names = xc.get_calendar_names()
+    known = next((xc.resolve_alias(n) for n in names if n.lower() == code.lower()), None)
+    parts.fault(path, f"no calendar has this code; {f'did you mean {known}?' if known else _near(code, codes(), 12)}")
+
+
+def _span(parts: Parts) -> None:
+    """The source's days are in order; `start` is a session of them."""
+    sessions, start, first, last = parts.sessions, parts.found.values.get("start"), *parts.days
+    if sessions is None or not _known(parts, sessions, {"start": start, "source.first": first, "source.last": last}):
+        return
+    if first and last and first > last:
+        parts.fault("source.last", f"lies before source.first, {first}", "source.first")
+    elif isinstance(parts.source, Simulated):
+        _market(parts, parts.source, len(sessions.between(parts.source.first, parts.source.last)))
+    if start is None:
+        return
+    if not sessions.is_session(start):
+        near = f"{sessions.on_or_before(start)} and {sessions.on_or_after(start)}"
+        parts.fault("start", f"{start:%A} {start} is no session of {sessions.code}; the nearest are {near}", "calendar")
+    if last and start > last:
+        what = f"{start} lies after the source's last day, {last}: nothing would ever be traded"
+        parts.fault("start", what, "source.last", "source.first")
+    if first and start < first:
+        parts.fault("start", f"{start} lies before the source's first day, {first}", "source.first", "source.last")
+
+
+def _known(parts: Parts, sessions: Calendar, days: Mapping[str, date | None]) -> bool:
+    """Whether the calendar knows about all of the days."""
+    known = True
+    for path, day in days.items():
+        try:
+            if day:
+                sessions.is_session(day)
+        except CalendarUnknown as error:
+            parts.fault(path, str(error))
+            known = False
+    return known
+
+
+def _market(parts: Parts, market: Simulated, there: int) -> None:
+    needed = HORIZON + 3 if market.signal else 2
+    if there < needed:
+        what = f"a market needs at least {needed} sessions; {there} lie between source.first and source.last"
+        parts.fault("source.last", what, "source.first")
+    if market.signal and market.names < 2:
+        parts.fault("source.names", "a signal needs at least two names", "source.signal")
+
+
+def _sources(parts: Parts) -> None:
+    """Each declaration stands for a source that can be opened; datasets exist; no two feeds have one name."""
+    if parts.sessions is None:
+        return
+    if isinstance(parts.source, IbFeed) and parts.source.dataset != "bars":
+        parts.fault("source.dataset", "a source brings daily bars: write dataset: bars; intraday bars are a feed's")
+    names: dict[str, str] = {}
+    for path, declared in {**({"source": parts.source} if parts.source else {}), **parts.feeds}.items():
+        if path != "source" and declared.dataset not in _DATASETS:  # pyright: ignore[reportAttributeAccessIssue]  # a feed
+            what = "daily bars are those of `source`" if declared.dataset == "bars" else "no dataset is named so"  # pyright: ignore[reportAttributeAccessIssue]  # a feed
+            parts.fault(f"{path}.dataset", f"{what}; {_near(declared.dataset, _DATASETS, 20)}")  # pyright: ignore[reportAttributeAccessIssue]  # a feed
+            continue
+        try:
+            opened = open_source(declared, parts.sessions, cache=parts.folder, clock=SystemClock())
+        except ConfigurationError as error:
+            parts.fault(path, str(error))
+            continue
+        if (first := names.setdefault(opened.name.lower(), path)) != path:
+            parts.fault(
+                path,
+                f"two feeds are named {opened.name}, the other is {first}: what one of them took in would count for the other. Give each a name (name: …)",
+            )
+
+
+def _features(parts: Parts) -> None:
+    """Each set that is read exists, has a value a session, and is fed."""
+    if parts.found.wrong("packages"):
+        return
+    for path, one in parts.strategies.items():
+        _set(parts, f"{path}.feature_set", one.feature_set)
+        net_of = one.rule.net_of
+        if net_of and net_of.factors:
+            _set(parts, f"{path}.label.net_of.factors", net_of.factors)
+            published = parts.sets.get(net_of.factors)
+            if published and published.version != net_of.version:
+                parts.fault(f"{path}.label.net_of.version", f"{net_of.factors} is at version {published.version}")
+            if published and (strange := sorted({*net_of.exposures} - {*published.features})):
+                parts.fault(f"{path}.label.net_of.exposures", f"{net_of.factors} has no {', '.join(strange)}")
+    for path, bars in parts.found.each("bars").items():
+        _set_on_bars(parts, f"{path}.feature_set", bars)
+
+
+def _set(parts: Parts, path: str, name: str) -> None:
+    if name not in parts.sets:
+        of_sessions = sorted(n for n, s in parts.sets.items() if s.frequency == DAILY)
+        parts.fault(
+            path,
+            f"no feature set is named so; {_near(name, of_sessions, 20)}. One of your own is found where `packages` names its module",
+        )
+        return
+    one = parts.sets[name]
+    if one.frequency != DAILY:
+        parts.fault(
+            path,
+            f"it has a value for each bar of {one.frequency}, and a strategy decides once a session; sets on bars stand under `bars`",
+        )
+    needed = sorted({t for i in one.inputs for t in i.tables if t in _DATASETS and t not in i.without} - parts.fed)
+    if needed:
+        parts.fault(path, f"{name} reads {', '.join(needed)}, which no feed brings; add one under `feeds`", "feeds")
+
+
+def _set_on_bars(parts: Parts, path: str, bars: OnBars) -> None:
+    on_bars = sorted(n for n, s in parts.sets.items() if s.frequency != DAILY)
+    if bars.feature_set not in on_bars:
+        parts.fault(path, f"no feature set on bars is named so; {_near(bars.feature_set, on_bars, 20)}")
+
+
+def _strategies(parts: Parts) -> None:
+    """What a strategy asks of a universe, an index, a scheme or a learner is there."""
+    universes = [s.universe.name for s in parts.strategies.values()]
+    for path, one in parts.strategies.items():
+        if one.limits.min_members > one.universe.size:
+            parts.fault(
+                f"{path}.limits.min_members",
+                f"{one.limits.min_members} members are more than the universe ever has (size {one.universe.size}): it would never trade",
+                f"{path}.universe.size",
+            )
+        for name, why in refused(one.model.params).items():
+            parts.fault(f"{path}.model.params.{name}", why)
+        eligible = one.universe.eligible or None
+        wanted = {
+            f"{path}.universe.eligible.index": ("index_members", bool(eligible and eligible.index)),
+            f"{path}.universe.eligible.sector_scheme": ("sectors", bool(eligible and eligible.sector_scheme)),
+            f"{path}.label.net_of.index": ("index_members", bool(one.rule.net_of and one.rule.net_of.index)),
+        }
+        for at, (dataset, asked) in wanted.items():
+            if asked and dataset not in parts.fed:
+                parts.fault(at, f"it is read from {dataset}, which no feed brings; add one under `feeds`", "feeds")
+        if one.rule.net_of and (of := one.rule.net_of.universe) and of not in universes:
+            parts.fault(
+                f"{path}.label.net_of.universe",
+                f"no strategy has such a universe; {_near(of, universes)}",
+                "strategies",
+            )
+
+
+def _near(said: str, among: Iterable[str], shown: int = 10) -> str:
+    """Did you mean …?, and the first of those that there are."""
+    known = list(among)
+    more = f" and {len(known) - shown} more" if len(known) > shown else ""
+    near = nearest(said, known)
+    there = f"there {'is' if len(known) == 1 else 'are'} {', '.join(known[:shown])}{more}" if known else "there is none"
+    return f"did you mean {near}?" if near else there
+
+
+_EXAMINATIONS: tuple[Callable[[Parts], None], ...] = (
+    _packages,
+    _names,
+    _books,
+    _calendars,
+    _span,
+    _sources,
+    _features,
+    _strategies,
+)

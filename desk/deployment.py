@@ -1,0 +1,109 @@
+"""The deployment file: what runs here."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from desk.consistency import inconsistencies
+from desk.document.reading import Fault, Reading, read
+from desk.document.yaml12 import parse
+from quant_assets.errors import ConfigurationError
+from quant_assets.features.intraday import OnBars
+from quant_assets.market_data.evidence import EVIDENCE, Evidence
+from quant_assets.records import Book, Frozen
+from quant_assets.strategy import Strategy
+from resources.sources.open import AnyFeed, Source, declared
+
+DEFAULT = Path(__file__).with_name("deployment.yaml")
+
+
+class Deployment(Frozen, frozen=True, forbid_unknown_fields=True):
+    """What runs here: one source of daily bars, the feeds of other datasets, the strategies, the books that trade them.
+
+    A source or feed may be given as the keys and values that would stand in the file. Raises ConfigurationError where these do not fit.
+    """
+
+    source: Annotated[Source, Meta(description="Where daily bars come from.")]
+    strategies: Annotated[tuple[Strategy, ...], Meta(min_length=1, description="What decides.")]
+    books: Annotated[tuple[Book, ...], Meta(description="What trades them; none where nothing is traded.")]
+    start: Annotated[date, Meta(description="The first session traded day by day; what lies before is history.")]
+    clock: Annotated[
+        Literal["session", "system"],
+        Meta(description="session: a historical paper run, each session at its own decision time. system: the wall."),
+    ] = "system"
+    calendar: Annotated[str, Meta(description="The venue's: FX, 24/7, or a code of exchange_calendars.")] = "XNYS"
+    feeds: Annotated[tuple[AnyFeed, ...], Meta(description="Where the rows of other datasets come from.")] = ()
+    packages: Annotated[
+        tuple[str, ...], Meta(description="Modules of your own that declare feature sets: myfund.features.")
+    ] = ()
+    bars: Annotated[tuple[OnBars, ...], Meta(description="Feature sets on intraday bars.")] = ()
+    evidence: Annotated[
+        Evidence, Meta(description="What must be known before an action that nobody declared counts.")
+    ] = EVIDENCE
+
+    def __post_init__(self) -> None:
+        """A source or feed given as keys and values, as they stand in the file, becomes its declaration."""
+        as_in_the_file = [self.source, *self.feeds]
+        source, *feeds = (declared(v) if isinstance(v, Mapping) else v for v in as_in_the_file)
+        msgspec.structs.force_setattr(self, "source", source)
+        msgspec.structs.force_setattr(self, "feeds", tuple(feeds))
+
+    def strategy(self, name: str) -> Strategy:
+        """The strategy of that name. Raises ConfigurationError listing those that exist."""
+        return _named(self.strategies, name, "strategy")
+
+    def book(self, name: str) -> Book:
+        """The book of that name. Raises ConfigurationError listing those that exist."""
+        return _named(self.books, name, "book")
+
+
+T = TypeVar("T", Strategy, Book)
+
+
+def _named(among: tuple[T, ...], name: str, what: str) -> T:
+    for one in among:
+        if one.name == name:
+            return one
+    raise ConfigurationError(f"no {what} is named {name!r}; the deployment has {sorted(o.name for o in among)}")
+
+
+def load(path: Path) -> Deployment:
+    """The deployment in a YAML file; the modules that it names are loaded. Raises DeploymentRefused with every fault in it, each with its line."""
+    found, deployment = examine(path)
+    if deployment is None:
+        raise DeploymentRefused(path, found.faults)
+    return deployment
+
+
+def examine(path: Path) -> tuple[Reading, Deployment | None]:
+    """All that was found in the file, and the deployment where that has no fault. Raises ConfigurationError where it is no YAML, with its line."""
+    try:
+        root = parse(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}; name a deployment file that can be read") from error
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}:{error}") from error
+    deployment, found = read(root, Deployment, secret=("source", "feeds"))
+    inconsistencies(found, path.absolute().parent)
+    found.faults.sort()
+    return found, deployment if isinstance(deployment, Deployment) and not found.faults else None
+
+
+def schema() -> str:
+    """The JSON Schema of the file, for editors."""
+    said = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Deployment)}
+    return msgspec.json.format(msgspec.json.encode(said)).decode() + "\n"
+
+
+class DeploymentRefused(ConfigurationError):
+    """The faults of a deployment file: one on a line, and how many where there are more."""
+
+    def __init__(self, path: Path, faults: Sequence[Fault]) -> None:
+        self.path = path
+        self.faults = tuple(faults)
+        lines = "\n  ".join(f.told(str(path)) for f in faults)
+        super().__init__(f"{len(faults)} faults in the deployment:\n  {lines}" if len(faults) > 1 else lines)

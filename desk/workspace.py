@@ -1,0 +1,228 @@
+"""Everything of one deployment, opened: the adapters behind the ports."""
+
+import os
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import msgspec
+import polars as pl
+
+from desk.deployment import DEFAULT, Deployment, load
+from quant_assets.calendars import Cuts, calendar
+from quant_assets.contract import in_force
+from quant_assets.errors import ConfigurationError
+from quant_assets.features.catalogue import find_set
+from quant_assets.features.sets import FeatureSet
+from quant_assets.market_data.closures import as_said
+from quant_assets.ports import Brokers, Clock, Ledger, MarketDataSource, ModelRegistry, Notifier
+from quant_assets.records import Book
+from quant_assets.strategy import Strategy
+from quant_assets.tables import ACTIONS, BARS, DECISIONS, NAV
+from resources.sources.files import PriceFile
+from resources.sources.market import Simulated
+from resources.sources.open import AnyFeed, Source, open_source
+from resources.tables.store import DeltaStore
+
+
+def home() -> Path:
+    """The folder where state lives: $QUANT_HOME, or .quant in the current folder."""
+    return Path(os.environ.get("QUANT_HOME", ".quant")).absolute()
+
+
+def own_deployment(home: Path) -> Path | None:
+    """The deployment.yaml in a home or, where the home is a package's .quant, beside it; None where there is none."""
+    beside = [home.parent / "deployment.yaml"] if home.name == ".quant" else []
+    return next((p for p in (home / "deployment.yaml", *beside) if p.exists()), None)
+
+
+def ledger_of(home: Path) -> Ledger:
+    """The operational database of a home. It needs no deployment: what stops all sending opens no more than this."""
+    from resources.ledger.sqlite import SqliteLedger
+
+    home.mkdir(parents=True, exist_ok=True)
+    return SqliteLedger(home / "ledger.sqlite")
+
+
+def notifier_of(home: Path) -> Notifier:
+    """The log in a home, and the webhook of QUANT_WEBHOOK_URL where it is set."""
+    from resources.notifier import Fanout, LogNotifier, WebhookNotifier
+
+    log = LogNotifier(home / "notifications.jsonl")
+    return Fanout((log, WebhookNotifier())) if os.environ.get("QUANT_WEBHOOK_URL") else log
+
+
+class Workspace:
+    """A home folder and its deployment. An adapter that is given stands in for the one that the deployment names; the others open when first used."""
+
+    def __init__(
+        self,
+        home: Path,
+        deployment: Deployment,
+        *,
+        clock: Clock | None = None,
+        source: MarketDataSource | None = None,
+        registry: ModelRegistry | None = None,
+        brokers: Brokers | None = None,
+    ) -> None:
+        self.home = home
+        self.deployment = deployment
+        self.store = DeltaStore(home / "tables")
+        self._clock = clock
+        self._source = source
+        self._registry = registry
+        self._brokers = brokers
+
+    @classmethod
+    def open(cls, folder: Path | None = None, deployment: Path | None = None) -> Self:
+        """The workspace of a folder. The deployment: the file given, $QUANT_DEPLOYMENT, the home's own, or the default simulated one."""
+        where = (folder or home()).absolute()
+        named = deployment or (Path(os.environ["QUANT_DEPLOYMENT"]) if "QUANT_DEPLOYMENT" in os.environ else None)
+        return cls(where, load(named or own_deployment(where) or DEFAULT))
+
+    def assume(self, known_at: str) -> None:
+        """Read the deployment's file under this rule of knowledge times instead of its own. Raises ConfigurationError where the source is no file."""
+        source = self.deployment.source
+        if not isinstance(source, PriceFile):
+            raise ConfigurationError(
+                f"the source of kind {source.__struct_config__.tag!r} says itself when its rows were known; --known-at is for files"
+            )
+        assumed = msgspec.structs.replace(source, known_at=known_at)
+        self.deployment = msgspec.structs.replace(self.deployment, source=assumed)
+
+    @cached_property
+    def cuts(self) -> Cuts:
+        """The knowledge cuts of the deployment's sessions, as known when first asked; all its strategies decide at the same time."""
+        return self.current_cuts()
+
+    def current_cuts(self) -> Cuts:
+        """The cuts with what has been said of the calendar up to now, by `quant calendar`, and with each day that was booked."""
+        minutes = {s.decide_minutes_before_open for s in self.deployment.strategies}
+        if len(minutes) != 1:
+            raise ConfigurationError(
+                f"the strategies of one deployment decide at one time; found {sorted(minutes)} minutes before the open. Use one deployment for each."
+            )
+        return Cuts(as_said(calendar(self.deployment.calendar), self.store), minutes.pop())
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The wall, or in a historical run the session's own decision time (set by `at`)."""
+        from resources.clock import SessionClock, SystemClock
+
+        if self._clock is not None:
+            return self._clock
+        return (
+            SystemClock()
+            if self.deployment.clock == "system"
+            else SessionClock(self.cuts.of(self.cuts.calendar.shift(self.deployment.start, -1)))
+        )
+
+    @cached_property
+    def source(self) -> MarketDataSource:
+        """The market data source that the deployment names."""
+        return self._source or self._open(self.deployment.source)
+
+    @cached_property
+    def feeds(self) -> dict[str, list[MarketDataSource]]:
+        """The sources of other datasets that the deployment names, by dataset."""
+        found: dict[str, list[MarketDataSource]] = {}
+        for declared in self.deployment.feeds:
+            found.setdefault(declared.dataset, []).append(self._open(declared))
+        names = [f.name for of_dataset in found.values() for f in of_dataset]
+        if twice := {n for n in names if names.count(n) > 1}:
+            raise ConfigurationError(
+                f"two feeds are named {sorted(twice)}; what one of them took in would count for the other. Give each a name (name: …)"
+            )
+        return found
+
+    def _open(self, declared: Source | AnyFeed) -> MarketDataSource:
+        from resources.clock import SystemClock
+
+        # the simulated market was made with the calendar as it is listed: what people say of its days changes no price
+        listed = isinstance(declared, Simulated)
+        venue = calendar(self.deployment.calendar) if listed else self.cuts.calendar
+        return open_source(declared, venue, cache=self.home / "vendor", clock=SystemClock())
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The operational database."""
+        return ledger_of(self.home)
+
+    @cached_property
+    def notifier(self) -> Notifier:
+        """The log in the home folder, and the webhook of QUANT_WEBHOOK_URL where it is set."""
+        return notifier_of(self.home)
+
+    @cached_property
+    def registry(self) -> ModelRegistry:
+        """Where training is tracked."""
+        from resources.registry import MlflowRegistry
+
+        return self._registry or MlflowRegistry(self.home / "mlflow")
+
+    @cached_property
+    def brokers(self) -> Brokers:
+        """Opens the venue of a book."""
+        from resources.brokers.open import BrokerDesk
+
+        return self._brokers or BrokerDesk(self.home / "brokers", self.market, self.cuts)
+
+    @property
+    def span(self) -> tuple[date, date | None]:
+        """The first session of the deployment's data, and the last where its source ends."""
+        source = self.deployment.source
+        first, last = getattr(source, "first", None), getattr(source, "last", None)
+        labels = self.source.labels() if first is None else ()
+        begins = first or (labels[0] if labels else self.deployment.start)
+        ends = last or (labels[-1] if labels and self.deployment.clock == "session" else None)
+        sessions = self.cuts.calendar
+        return sessions.on_or_after(begins), sessions.on_or_before(ends) if ends else None
+
+    @property
+    def reports(self) -> Path:
+        """Where pages are written."""
+        return self.home / "reports"
+
+    @property
+    def notice(self) -> str:
+        """What every page must say of the data."""
+        return (
+            "The market is simulated: no price here was ever traded."
+            if isinstance(self.deployment.source, Simulated)
+            else ""
+        )
+
+    def market(self, session: date) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """What the paper venue trades on: the session's bars and all actions up to it, as known at its cut."""
+        as_of = self.cuts.of(session)
+        bars = in_force(self.store.read(BARS, as_of=as_of, first=session, last=session), BARS)
+        return bars, self.store.read(ACTIONS, as_of=as_of, last=session)
+
+    def books(self, *, live: bool) -> list[Book]:
+        """The books with a broker, or those for research."""
+        return [b for b in self.deployment.books if b.research is not live]
+
+    def latest(self) -> date:
+        """The session that an operator asks about: the last one whose decision time has come; in a historical run the last one decided."""
+        if self.deployment.clock == "system":
+            return self.cuts.due(self.clock.now())
+        decided = self.store.read(DECISIONS, as_of=None, first=self.deployment.start)
+        return decided["session"].max() if decided.height else self.deployment.start  # pyright: ignore[reportReturnType]  # a Series' bounds are typed by no dtype
+
+    def booked(self, book: Book) -> tuple[date, date]:
+        """The first and the last session booked. Raises ConfigurationError where there is none."""
+        nav = self.store.read(NAV, as_of=None, where={"book": book.name})
+        if nav.is_empty():
+            raise ConfigurationError(
+                f"nothing was booked for {book.name!r} yet; run `quant {'backfill' if book.research else 'run daily'}` first"
+            )
+        return nav["session"][0], nav["session"][-1]
+
+    def strategy_of(self, book: Book) -> Strategy:
+        """The strategy that a book trades."""
+        return self.deployment.strategy(book.strategy)
+
+    def feature_set_of(self, strategy: Strategy) -> FeatureSet:
+        """The feature set that a strategy reads."""
+        return find_set(strategy.feature_set)
