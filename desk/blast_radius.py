@@ -235,9 +235,10 @@ def _renew(
     computed: Sequence[pl.DataFrame],
     moment: datetime,
 ) -> StageReport:
-    """Append new values where the first that was stored is not what it would have been, if they differ from what is in force; nulls where there is no value any more.
+    """Append a new version of every value the selected changes touch, if it differs from the version in force.
 
-    `computed`: what would have been with the selected changes, and what is with all that is known.
+    A value that no longer exists becomes null. `computed`: the values with the selected changes only, and the values with
+    everything known.
     """
     would, values = computed
     stored = ws.store.read(table, as_of=None, first=sessions[0], last=sessions[-1], where=where)

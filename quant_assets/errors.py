@@ -3,7 +3,7 @@
 QuantError
 ├── DataError
 │   ├── ContractViolation      a frame does not have the columns, dtypes or keys of its table
-│   ├── ConflictingRow         the same key stands already with another content
+│   ├── ConflictingRow         the same key is already stored with other content
 │   ├── CalendarUnknown        a session outside the calendar's known range
 │   ├── CaptureUnreadable      a vendor file that cannot be opened or has no usable part
 │   ├── LookbackExceeded       a kernel needs more history than its set declares
@@ -37,7 +37,7 @@ class ContractViolation(DataError):
 
 
 class ConflictingRow(DataError):
-    """The key of a row stands already, with other values."""
+    """A row with this key is already stored, with other values."""
 
 
 class CalendarUnknown(DataError):

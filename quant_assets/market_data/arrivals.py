@@ -1,4 +1,4 @@
-"""All that a source has and that was not taken in, or that says something else now: taken in, and somebody is told what could not be."""
+"""Ingest every outstanding delivery of a source: new or changed. A notification lists what could not be read."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta

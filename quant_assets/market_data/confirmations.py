@@ -50,7 +50,8 @@ def _one(part: str, before: float) -> dict[str, Any]:
     ratio = match is not None and match["kind"] in SPLITS
     if match is None or ratio != (match["second"] is not None) or (ratio and "." in match["first"]):
         raise ConfigurationError(
-            f"{part!r} says no action; write split 2:1 (new shares for old), stock_dividend 21:20, dividend 1.00 or spin_off 5.50 (per old share), joined by +"
+            f"{part!r} is not a corporate action; write split 2:1 (new shares for old), stock_dividend 21:20, "
+            "dividend 1.00 or spin_off 5.50 (per old share), joined by +"
         )
     if ratio:
         new, old = int(match["first"]), int(match["second"])

@@ -54,8 +54,8 @@ def vanished(
         gone = gone.filter(pl.col("file").is_in(files))
     if gone.height > max(FEW, SHARE * theirs.height):
         raise CaptureUnreadable(
-            f"{gone.height} of the {theirs.height} rows that stand are not in {capture.location} any more. More than half is no correction: "
-            "nothing of it was taken in, and what stands stays. Have the delivery sent again"
+            f"{gone.height} of the {theirs.height} rows in force are missing from {capture.location}. More than half is "
+            "no correction: the delivery is not ingested and the stored rows stay in force. Ask the vendor to send it again"
         )
     return gone
 

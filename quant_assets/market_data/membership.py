@@ -284,7 +284,7 @@ def _of_one(rows: pl.DataFrame, column: str, table: Table) -> None:
     """Raise ContractViolation where rows lack what `table` has to say of membership, or are of more than one `column`."""
     if missing := [c for c in dict.fromkeys((*table.key, "known_at")) if c not in rows.columns]:
         raise ContractViolation(
-            f"rows of {table.name} without {missing}: members are told as known, by rows as they are stored"
+            f"rows of {table.name} lack {missing}; membership as known needs the rows as the store returns them"
         )
     if rows[column].n_unique() > 1:
         raise ContractViolation(

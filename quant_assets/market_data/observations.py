@@ -31,7 +31,7 @@ Stamp = Callable[[pl.Expr], pl.Expr]  # from the declared to the effective knowl
 
 @dataclass(frozen=True)
 class Taken:
-    """What one capture adds, by table; and how many of its rows said nothing new."""
+    """The new rows of one delivery by table, and how many of its rows only repeat the version in force."""
 
     frames: Mapping[str, pl.DataFrame]
     repeated: int

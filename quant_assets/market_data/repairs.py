@@ -70,7 +70,10 @@ def explained(row: Mapping[str, object], store: Store) -> tuple[str, pl.DataFram
 
 
 def release(store: Store, ledger: Ledger, row_id: str, *, by: str, reason: str, now: datetime) -> str:
-    """Let a held row in, known from now on. Returns what was written. Raises DataError where the row is not held, ContractViolation where what it says is no row of its table."""
+    """Release a quarantined row: it is stored, known from now on. Returns what was written.
+
+    Raises DataError if the row is not held, ContractViolation if its content is not a valid row of its table.
+    """
     row = _held(store, row_id)
     moment = known_at(now, ledger.latest_cut(), now, None)
     table = BARS if row["dataset"] == BARS.name else dataset(str(row["dataset"])).table
@@ -116,7 +119,7 @@ def repair(
         raise DataError(f"a bar has open, high, low, close and volume; {sorted(unknown)} cannot be set")
     new = standing.with_columns(pl.lit(v).cast(BARS.schema[c]).alias(c) for c, v in values.items())
     if values and new.equals(standing):
-        raise DataError(f"the bar of {symbol!r} for {session} says that already; nothing to repair")
+        raise DataError(f"the bar of {symbol!r} for {session} already has these values; nothing to repair")
     _possible(new, f"{symbol} {session}")
     ledger.audit("repair bar", f"{symbol} {session}", by=by, reason=reason)
     return standing, _put(store, ledger, new, by=by, now=now, withdrawn=not values)

@@ -1,7 +1,7 @@
-"""What was said otherwise after it was known: restatements, withdrawals, rows that came late; and how the tables would read had it been known in time.
+"""Restatements, withdrawals and late rows, and the tables as they would be had these been known in time.
 
-A restatement is a later version of a subject (see `contract`). What was decided before it stays as it was decided;
-here is what a person is told about it, and what an overlay store shows to ask what would have been.
+A restatement is a later version of a subject (see `contract`). Decisions made before it never change. This module lists
+the changes for a person, and selects the rows that an overlay store shows to compute what would have been decided.
 """
 
 import json

@@ -95,7 +95,8 @@ class Retaking:
                 raise
             if lost := self._taken.cut_off(said):
                 raise CaptureUnreadable(
-                    f"{lost} of {len(said)} labels that were taken in have no row any more. So much is no correction but a file that was cut off: what stands stays. Have it sent again"
+                    f"{lost} of {len(said)} ingested labels have lost all their rows. This is no correction: the file "
+                    "was cut off. The stored rows stay in force. Ask the vendor to send the file again"
                 ) from None
             return self._taken.emptied(label)
 

@@ -56,7 +56,10 @@ class Taken:
         return max((row["known_at"] for row in self._latest.values()), default=None)
 
     def same(self, label: date, fingerprint: str | None) -> bool:
-        """Whether a label that was taken in says what it said. A delivery from before fingerprints were kept is judged by its sha256."""
+        """Whether the label's content is unchanged since it was ingested.
+
+        A delivery from before fingerprints were stored is compared by its sha256.
+        """
         then = self._latest[label]
         return fingerprint is None or fingerprint == (then["fingerprint"] or _plain(then["sha256"]))
 

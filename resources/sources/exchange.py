@@ -265,7 +265,8 @@ class Exchange:
             theirs = self._ask("clock", self._client.fetch_time) or 0
             if theirs < (end := int(datetime.combine(label, time(), UTC).timestamp()) * 1000 + DAY):
                 raise CaptureUnreadable(
-                    f"{self.name}: {label} is not over: its own clock says {_iso(theirs)}. Run again {(end - theirs) / 1000:,.0f} s later, and look at this machine's clock"
+                    f"{self.name}: {label} is not over: the exchange's clock is {_iso(theirs)}. "
+                    f"Run again in {(end - theirs) / 1000:,.0f} s, and check this machine's clock"
                 )
 
     def _ask(self, what: str, ask: Callable[[], Any]) -> Any:

@@ -123,11 +123,12 @@ class Tabular:
             and self.dataset.table.schema[self.dataset.table.event] == pl.Date
         ):
             raise ConfigurationError(
-                f"{self.name}: known_at {feed.known_at!r} counts from the start of a day that is not over then; say event+1d or event+1d@13:00"
+                f"{self.name}: known_at {feed.known_at!r} is before the end of the day that the row describes; "
+                "write event+1d or event+1d@13:00"
             )
         if self._shape and ("known_at" in self._shape.mapping) == bool(self._rule):
             raise ConfigurationError(
-                f"{self.name}: when rows were known is told by a rule or by a column of the mapping, by one of them"
+                f"{self.name}: declare known_at once: either as a rule, or as a column of the mapping"
             )
         self._labels: dict[tuple[Path, int], list[date]] = {}
         self._held: tuple[tuple[Path, int], pl.DataFrame] | None = None
@@ -293,7 +294,8 @@ class Tabular:
         absent = [c for c in table.subject if c not in rows.columns and c not in self.feed.constants]
         if unexpected or absent:
             raise ContractViolation(
-                f"{self.name}, {path}: the layout gives {rows.columns}, the contract of {table.name} is {list(columns)}; not told: {absent}, unexpected: {unexpected}; give what is missing as constants"
+                f"{self.name}, {path}: the layout gives {rows.columns}, the contract of {table.name} is {list(columns)}; "
+                f"missing: {absent}, unexpected: {unexpected}. Declare what is missing under `constants`"
             )
         fixed = {
             c: pl.lit(v if isinstance(v, str | bool | int | float) else str(v)).cast(

@@ -114,7 +114,7 @@ def test_a_delivery_gone_wrong_takes_nothing_back(store: DeltaStore, source: Any
     arrive(store, source(rows()), NOW)
     report = arrive(store, source(rows(("AA", DAYS[1], 11.5), without=[("BB", DAYS[1]), ("CC", DAYS[1])])))
     assert (report.state, news(store)) == ("refused", [])
-    assert "2 of the 3 rows that stand" in report.notes[0]
+    assert "2 of the 3 rows in force" in report.notes[0]
 
 
 def test_a_symbol_means_what_it_meant(store: DeltaStore, capture: Callable[..., Capture], captures: Any) -> None:

@@ -165,7 +165,7 @@ def test_a_repair_is_a_later_row(home: tuple[DeltaStore, SqliteLedger], sent: An
     later = NOW + timedelta(days=30)
     ingest(sent, store, NOW + timedelta(days=1), later, DAYS, XNYS)
     assert bar(store, "AA", DAYS[2]) == [12.5]
-    with pytest.raises(DataError, match="says that already"):
+    with pytest.raises(DataError, match="already has these values"):
         repair(store, ledger, "AA", DAYS[2], {"close": 12.5}, now=later, **WHO)
     assert [a["act"] for a in ledger.audited()] == ["repair bar"]
 

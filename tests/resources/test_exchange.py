@@ -113,7 +113,7 @@ def test_no_bar_is_delivered_before_it_is_over(make: Make, venue: Venue, wall: W
 def test_the_exchanges_clock_counts_too(make: Make, venue: Venue, wall: Wall) -> None:
     """Where this machine's clock runs ahead of the exchange's, its last bar may still be open: refused, with the reason."""
     venue.now = lambda: wall.millis() - DAY // 2 - 60_000
-    with pytest.raises(CaptureUnreadable, match=r"2024-05-02 is not over: its own clock says 2024-05-02T23:59:30"):
+    with pytest.raises(CaptureUnreadable, match=r"2024-05-02 is not over: the exchange's clock is 2024-05-02T23:59:30"):
         make().fetch(date(2024, 5, 2))
     assert not venue.asked("klines")
 

@@ -316,5 +316,5 @@ def test_a_layout_without_what_the_contract_needs_says_so(tmp_path: Path) -> Non
     """A feed that forgets a constant is told which columns nobody gives."""
     (tmp_path / "x.csv").write_text("ticker,start_date,end_date\nA,2000-01-03,\n")
     source = Tabular(Feed(dataset="index_members", files=str(tmp_path / "x.csv"), layout="spells", known_at="event+0d"))
-    with pytest.raises(ContractViolation, match=r"not told: \['index'\]"):
+    with pytest.raises(ContractViolation, match=r"missing: \['index'\]"):
         source.fetch(source.labels()[0])

@@ -26,7 +26,11 @@ NONE_COMPARED = Compared()
 
 
 class Standing(Frozen, frozen=True):
-    """What is known of a set as it is declared and written now. `state`: passed, failed, unproven (it broke nothing, and there was nothing to prove it on) or never; `reason` says it in a sentence."""
+    """The audit status of a set's current declaration and source.
+
+    `state`: passed, failed, unproven (no law was broken, but there was no history to prove it on) or never; `reason`: one
+    sentence for a person.
+    """
 
     state: str
     reason: str

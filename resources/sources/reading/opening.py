@@ -106,7 +106,7 @@ def texts(path: Path, encoding: str = "utf-8") -> Iterator[Text]:
     size = path.stat().st_size
     budget = _Budget(min(MAX_BYTES, max(MIN_BUDGET, MAX_RATIO * size)), size)
     if path.suffix.lower() in {".parquet", ".pq"}:
-        raise CaptureUnreadable(f"{path}: is no Parquet file, though its name says so")
+        raise CaptureUnreadable(f"{path}: the name ends in {path.suffix}, but the content is not Parquet")
     with _refusing(path), path.open("rb") as file:
         head = file.read(8)
         file.seek(0)
