@@ -278,7 +278,7 @@ def tell(ws: Workspace, orders: Counter[str]) -> None:
     sent = ws.ledger.orders("paper")
     print(
         f"orders {len(sent):,}: "
-        + ", ".join(f"{s} {n:,}" for s, n in Counter(s.value for _, s, _ in sent).items())
+        + ", ".join(f"{s} {n:,}" for s, n in Counter(w.state.value for w in sent).items())
         + f"; fills {len(ws.ledger.fills('paper')):,}; breaks {orders['breaks_found']}"
     )
     nav, costs = (

@@ -199,13 +199,13 @@ def _interrupt(ws: Workspace, session: date) -> None:
 def _at_venue(ws: Workspace, session: date) -> Counter[str]:
     """How often the venue holds each of our client order ids of the session."""
     (book,) = ws.books(live=True)
-    ours = {o.client_order_id for o, _, _ in ws.ledger.orders(book.name) if o.decided == session}
+    ours = {w.order.client_order_id for w in ws.ledger.orders(book.name) if w.order.decided == session}
     return Counter(o.client_order_id for o in ws.brokers.open(book).orders() if o.client_order_id in ours)
 
 
 def _counted(ws: Workspace, session: date) -> str:
     (book,) = ws.books(live=True)
-    ours = {o.client_order_id for o, _, _ in ws.ledger.orders(book.name) if o.decided == session}
+    ours = {w.order.client_order_id for w in ws.ledger.orders(book.name) if w.order.decided == session}
     held = _at_venue(ws, session)
     return f" Counted at the venue: {held.total()} orders, [bold]{sum(n - 1 for n in held.values())} doubled, {len(ours - set(held))} lost[/]."
 

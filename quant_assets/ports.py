@@ -8,7 +8,7 @@ from typing import Protocol
 import polars as pl
 
 from quant_assets.contract import Table
-from quant_assets.records import Book, Break, BrokerOrder, Capture, Fill, Order, OrderState, Provenance
+from quant_assets.records import Book, Break, BrokerOrder, Capture, Fill, Order, OrderState, Provenance, Working
 
 NOTHING = "nothing"  # the fingerprint of a label of which the source has no row any more
 
@@ -87,8 +87,8 @@ class Ledger(Protocol):
         """The decision set that binds, if any."""
         ...
 
-    def orders(self, book: str, states: Sequence[OrderState] | None = None) -> Sequence[tuple[Order, OrderState, int]]:
-        """Orders with state and filled quantity, by client order id."""
+    def orders(self, book: str, states: Sequence[OrderState] | None = None) -> Sequence[Working]:
+        """Orders in these states (None: in any), by client order id."""
         ...
 
     def since(self, client_order_id: str) -> datetime:

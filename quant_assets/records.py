@@ -202,11 +202,21 @@ class Order(Frozen, frozen=True):
 
 
 class Working(Frozen, frozen=True):
-    """An order at a venue and how much of it is filled. `key` is the venue's identity of it: the client order id, unless the venue holds two under one."""
+    """An order as we see it, and how far it is: `filled` counts shares from its beginning.
 
-    key: str
+    `key` identifies it where a venue holds several orders under one client order id; by default it is that id.
+    """
+
     order: Order
+    state: OrderState = OrderState.ACKED
     filled: int = 0
+    reason: str = ""
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        """See the class."""
+        if not self.key:
+            msgspec.structs.force_setattr(self, "key", self.order.client_order_id)
 
     @property
     def remaining(self) -> int:
@@ -215,7 +225,7 @@ class Working(Frozen, frozen=True):
 
 
 class BrokerOrder(Frozen, frozen=True):
-    """An order as the venue reports it."""
+    """An order as the venue sees it."""
 
     client_order_id: str
     broker_order_id: str

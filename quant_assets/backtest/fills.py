@@ -5,6 +5,7 @@ from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import groupby
 
+import msgspec
 import polars as pl
 
 from quant_assets.books.holdings import CENT, exact
@@ -34,15 +35,6 @@ class FillModel(Frozen, frozen=True):
         return int(self.participation * volume)
 
 
-class Update(Frozen, frozen=True):
-    """What a session did to an order: `filled` counts from its beginning."""
-
-    key: str
-    state: OrderState
-    filled: int
-    reason: str = ""
-
-
 def match(
     working: Sequence[Working],
     bars: pl.DataFrame,
@@ -50,8 +42,8 @@ def match(
     session: date,
     ts: datetime,
     model: FillModel,
-) -> tuple[list[Fill], list[Update]]:
-    """The fills of `working` at the open of `session`, and what became of the orders that could trade in it.
+) -> tuple[list[Fill], list[Working]]:
+    """The fills of `working` at the open of `session`, and the orders that it changed, as they are after it.
 
     `bars`: sid, open, volume as known at the session's cut. An order that is due fills at the open, up to the name's
     participation cap, older orders first; the rest (all of it where there is no bar) carries until `good_till`, then
@@ -67,7 +59,7 @@ def match(
         key=lambda w: (w.order.sid, w.order.decided, w.order.leg, w.key),
     )
     fills: list[Fill] = []
-    updates: list[Update] = []
+    changed: list[Working] = []
     for sid, group in groupby(due, key=lambda w: w.order.sid):
         opened, volume = market.get(sid, (Decimal(0), 0))
         room = 0 if sid in splits else model.capacity(volume)
@@ -76,10 +68,10 @@ def match(
             room -= quantity
             if quantity:
                 fills.append(_fill(item, quantity, opened, session, ts, model))
-            update = _update(item, item.filled + quantity, session, split=sid in splits, traded=sid in market)
-            if quantity or update.state is OrderState.EXPIRED:
-                updates.append(update)
-    return fills, updates
+            after = _after(item, item.filled + quantity, session, split=sid in splits, traded=sid in market)
+            if quantity or after.state is OrderState.EXPIRED:
+                changed.append(after)
+    return fills, changed
 
 
 def _fill(item: Working, quantity: int, opened: Decimal, session: date, ts: datetime, model: FillModel) -> Fill:
@@ -98,15 +90,14 @@ def _fill(item: Working, quantity: int, opened: Decimal, session: date, ts: date
     )
 
 
-def _update(item: Working, filled: int, session: date, *, split: bool, traded: bool) -> Update:
+def _after(item: Working, filled: int, session: date, *, split: bool, traded: bool) -> Working:
+    state, reason = OrderState.PARTIAL, ""
     if filled == item.order.quantity:
-        return Update(key=item.key, state=OrderState.FILLED, filled=filled)
-    if split:
-        return Update(key=item.key, state=OrderState.EXPIRED, filled=filled, reason="CORPORATE_ACTION")
-    if session > item.order.good_till:  # its own last session did not come
-        return Update(key=item.key, state=OrderState.EXPIRED, filled=filled, reason="CLOSED")
-    if session >= item.order.good_till:
-        return Update(
-            key=item.key, state=OrderState.EXPIRED, filled=filled, reason="PARTICIPATION" if traded else "NO_MARKET"
-        )
-    return Update(key=item.key, state=OrderState.PARTIAL, filled=filled)
+        state = OrderState.FILLED
+    elif split:
+        state, reason = OrderState.EXPIRED, "CORPORATE_ACTION"
+    elif session > item.order.good_till:  # its own last session did not come
+        state, reason = OrderState.EXPIRED, "CLOSED"
+    elif session >= item.order.good_till:
+        state, reason = OrderState.EXPIRED, "PARTICIPATION" if traded else "NO_MARKET"
+    return msgspec.structs.replace(item, state=state, filled=filled, reason=reason)

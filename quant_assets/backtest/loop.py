@@ -150,12 +150,12 @@ def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, 
     if loop.begun:
         wanted = orders_for(book, loop.strategy, decisions, loop.holdings, loop.working, session, cuts.calendar, {})
         within, refused = within_limits(book, wanted)
-        loop.working += [Working(key=o.client_order_id, order=o) for o in within]
+        loop.working += [Working(order=o) for o in within]
         loop.notes += [
             f"{session}: {r.order.side * r.order.quantity} of sid {r.order.sid} was not sent: {r.reason}"
             for r in refused
         ]
-    fills, updates = match(
+    fills, updated = match(
         loop.working, bars, splits_ex(actions, cuts, session), session, cuts.calendar.open(session), loop.model
     )
     since = loop.holdings.session
@@ -178,13 +178,8 @@ def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, 
         bars.select("sid", "symbol", "close").filter(pl.col("close").is_finite()),
         corrections(actions, cuts, session, evening),
     )
-    changed = {u.key: u for u in updates}
-    after = [
-        (w.order, changed[w.key].state, changed[w.key].filled)
-        if w.key in changed
-        else (w.order, _standing(w), w.filled)
-        for w in loop.working
-    ]
+    changed = {w.key: w for w in updated}
+    after = [changed.get(w.key, w) for w in loop.working]
     journal = pl.concat([movements(book, session, cut, funding), day.journal])
     orders = order_rows(book, session, after, cut)
     for table, frame in (
@@ -197,13 +192,9 @@ def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, 
     ):
         loop.rows.setdefault(table.name, []).append(frame)
     loop.notes += late_changes(actions, cuts, session, since)
-    loop.working = [Working(key=o.client_order_id, order=o, filled=filled) for o, s, filled in after if not s.terminal]
+    loop.working = [w for w in after if not w.state.terminal]
     loop.evenings[session] = day.after
     loop.holdings, loop.begun, loop.paid = day.after, True, book.capital
-
-
-def _standing(item: Working) -> OrderState:
-    return OrderState.PARTIAL if item.filled else OrderState.ACKED
 
 
 def _fill_rows(loop: _Run, fills: Sequence[Fill]) -> pl.DataFrame:
@@ -223,7 +214,7 @@ def _open_orders(store: Store, strategy: Strategy, book: Book, cuts: Cuts, sessi
         "sid", "decided", "leg"
     )
     return [
-        Working(key=row["client_order_id"], order=_order(row, strategy, cuts), filled=row["filled"])
+        Working(order=_order(row, strategy, cuts), state=OrderState(row["state"]), filled=row["filled"])
         for row in still.iter_rows(named=True)
     ]
 

@@ -25,7 +25,7 @@ from quant_assets.calendars import Cuts
 from quant_assets.contract import Table, in_force
 from quant_assets.errors import DataError
 from quant_assets.ports import Store
-from quant_assets.records import Book, Fill, Frozen, Order, OrderState, StageReport
+from quant_assets.records import Book, Fill, Frozen, OrderState, StageReport, Working
 from quant_assets.tables import ACTIONS, BARS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS
 
 _ZERO = Decimal(0)
@@ -224,23 +224,19 @@ def record_fills(store: Store, book: Book, fills: Sequence[Fill], known_at: date
     return store.append(FILLS, _rows(FILLS, rows, {"book": book.name}))
 
 
-def order_rows(
-    book: Book, session: date, orders: Sequence[tuple[Order, OrderState, int]], known_at: datetime
-) -> pl.DataFrame:
+def order_rows(book: Book, session: date, orders: Sequence[Working], known_at: datetime) -> pl.DataFrame:
     """ORDERS rows of `session`: the orders that could trade by it, as they stand."""
     columns = ("strategy", "decided", "sid", "leg", "decision_id", "client_order_id", "side", "quantity")
     rows = [
-        {c: getattr(o, c) for c in columns}
-        | {"filled": filled, "state": s.value, "reference_price": float(o.reference_price)}
-        for o, s, filled in orders
-        if o.session <= session
+        {c: getattr(w.order, c) for c in columns}
+        | {"filled": w.filled, "state": w.state.value, "reference_price": float(w.order.reference_price)}
+        for w in orders
+        if w.order.session <= session
     ]
     return _rows(ORDERS, rows, {"session": session, "book": book.name, "known_at": known_at})
 
 
-def record_orders(
-    store: Store, book: Book, session: date, orders: Sequence[tuple[Order, OrderState, int]], known_at: datetime
-) -> int:
+def record_orders(store: Store, book: Book, session: date, orders: Sequence[Working], known_at: datetime) -> int:
     """Write how the book's orders stood after `session` and return how many rows are new: each order up to the session in which it ended.
 
     A row that stands is left: it says what was so then, whatever became of the order since.

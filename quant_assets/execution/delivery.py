@@ -18,7 +18,7 @@ from quant_assets.execution.orders import orders_for
 from quant_assets.execution.outbox import OPEN, recover, send
 from quant_assets.market_data.quality import released, session_hash
 from quant_assets.ports import Broker, Ledger, Notifier, Store
-from quant_assets.records import Book, Order, OrderState, StageReport, Working
+from quant_assets.records import Book, Order, OrderState, StageReport
 from quant_assets.signals.decide import first_recorded
 from quant_assets.strategy import Strategy
 from quant_assets.tables import BARS, DECISIONS, LISTINGS, VERDICTS
@@ -72,13 +72,13 @@ def deliver(
     except (DeliveryRefused, LeaseLost) as refusal:
         notifier.notify("warning", f"{book.name}: nothing delivered for {session}", str(refusal))
         return StageReport(stage=STAGE, first=session, last=session, state="refused", reason=str(refusal))
-    orders = [(o, s) for o, s, _ in ledger.orders(book.name) if (o.strategy, o.decided) == (strategy.name, session)]
+    orders = [w for w in ledger.orders(book.name) if (w.order.strategy, w.order.decided) == (strategy.name, session)]
     numbers = {
         "orders": len(orders),
         "sent": sent,
         "over_limit": len(over),
-        "unsure": unsure + sum(s in {OrderState.UNKNOWN, OrderState.HELD} for _, s in orders),
-        "notional": float(sum(o.quantity * o.reference_price for o, _ in orders)),
+        "unsure": unsure + sum(w.state in {OrderState.UNKNOWN, OrderState.HELD} for w in orders),
+        "notional": float(sum(w.order.quantity * w.order.reference_price for w in orders)),
     }
     reason = (
         "" if orders else "the decisions ask for no trade" if not over else "every order is beyond the book's limits"
@@ -172,12 +172,16 @@ def _bind(
     session = holdings.session
     if ledger.bound(book.name, strategy.name, session) is not None:
         return []
-    working = [
-        Working(key=o.client_order_id, order=o, filled=filled) for o, _, filled in ledger.orders(book.name, OPEN)
-    ]
     symbols = _symbols(store, cuts.of(session), set(holdings.quantities) - set(decisions["sid"]))
     wanted = orders_for(
-        book, strategy, decisions, holdings, working, cuts.calendar.after(session), cuts.calendar, symbols
+        book,
+        strategy,
+        decisions,
+        holdings,
+        ledger.orders(book.name, OPEN),
+        cuts.calendar.after(session),
+        cuts.calendar,
+        symbols,
     )
     orders, refused = within_limits(book, wanted)
     ledger.bind(book.name, strategy.name, session, decisions["decision_set_id"][0], orders)

@@ -47,8 +47,9 @@ def recover(
     after that time, and somebody is told.
     """
     unsure = 0
-    for order, state, _ in ledger.orders(book.name, UNSURE):
-        if state is _S.SUBMITTING:
+    for item in ledger.orders(book.name, UNSURE):
+        order = item.order
+        if item.state is _S.SUBMITTING:
             ledger.transition(order.client_order_id, _S.UNKNOWN, reason="the venue's answer was not seen")
         settled = settle_seconds <= 0 or now - ledger.since(order.client_order_id) >= timedelta(seconds=settle_seconds)
         try:
@@ -84,7 +85,7 @@ def send(ledger: Ledger, broker: Broker, book: Book, *, now: datetime, calendar:
     """
     sent = 0
     pending = sorted(
-        (order for order, _, _ in ledger.orders(book.name, (_S.PENDING,))), key=lambda o: (o.decided, o.side, o.sid)
+        (w.order for w in ledger.orders(book.name, (_S.PENDING,))), key=lambda o: (o.decided, o.side, o.sid)
     )
     for order in pending:
         if not calendar.is_session(order.session):
@@ -135,7 +136,7 @@ def drop_copy(ledger: Ledger, broker: Broker, book: Book, first: date | None = N
     What the state machine does not allow (an order of ours that never left, a second one under the same id) is left to reconciliation.
     """
     new = [fill for fill in broker.executions(first) if ledger.book_fill(book.name, fill)]
-    ours = {order.client_order_id: (state, filled) for order, state, filled in ledger.orders(book.name)}
+    ours = {w.order.client_order_id: (w.state, w.filled) for w in ledger.orders(book.name)}
     for theirs in broker.orders():
         state, filled = ours.pop(theirs.client_order_id, (_S.PENDING, 0))
         news = (state, filled) != (theirs.state, theirs.filled) and theirs.filled >= filled

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from quant_assets.books.booking import state
 from quant_assets.ports import Broker, Ledger, Notifier, Store
-from quant_assets.records import Book, Break, BrokerOrder, Fill, Frozen, Order, OrderState, StageReport, content_id
+from quant_assets.records import Book, Break, BrokerOrder, Fill, Frozen, OrderState, StageReport, Working, content_id
 from quant_assets.tables import NAV
 
 # In these states we have the venue's word that it holds the order; in the others an order may never have left.
@@ -22,7 +22,7 @@ _NOTHING = "nothing"
 class OurSide(Frozen, frozen=True):
     """What our ledger says of a book at the end of a session: positions and cash as booked, orders with state and filled quantity."""
 
-    orders: Sequence[tuple[Order, OrderState, int]]
+    orders: Sequence[Working]
     fills: Sequence[Fill]
     positions: Mapping[int, int]
     cash: Decimal
@@ -73,15 +73,14 @@ def _break(book: Book, session: date, kind: str, subject: str, ours: str, theirs
     )
 
 
-def _orders(
-    session: date, ours: Sequence[tuple[Order, OrderState, int]], theirs: Sequence[BrokerOrder]
-) -> Iterator[Difference]:
+def _orders(session: date, ours: Sequence[Working], theirs: Sequence[BrokerOrder]) -> Iterator[Difference]:
     at_venue: dict[str, list[BrokerOrder]] = defaultdict(list)
     for held in theirs:
         at_venue[held.client_order_id].append(held)
-    for order, order_state, filled in sorted(ours, key=lambda row: row[0].client_order_id):
+    for item in sorted(ours, key=lambda w: w.order.client_order_id):
+        order = item.order
         held = at_venue.pop(order.client_order_id, [])
-        our_word = f"{order_state} {filled}/{order.side * order.quantity} of {order.sid}"
+        our_word = f"{item.state} {item.filled}/{order.side * order.quantity} of {order.sid}"
         if len(held) == 1:
             yield "order", order.client_order_id, our_word, _word(held[0])
         elif held:
@@ -92,7 +91,7 @@ def _orders(
                 f"{len(held)} orders under this id: "
                 + "; ".join(sorted(f"{h.broker_order_id} {_word(h)}" for h in held)),
             )
-        elif order_state in _AT_VENUE and order.session <= session:
+        elif item.state in _AT_VENUE and order.session <= session:
             yield "order", order.client_order_id, our_word, _NOTHING
     for client_order_id, held in sorted(at_venue.items()):
         yield "order", client_order_id, _NOTHING, "; ".join(sorted(f"{h.broker_order_id} {_word(h)}" for h in held))
@@ -107,7 +106,7 @@ def _fills(session: date, ours: OurSide, theirs: Sequence[Fill]) -> Iterator[Dif
     recorded = {f.exec_id: _execution(f) for f in theirs if f.session <= session}
     for exec_id in sorted({*booked, *recorded}):
         yield "fill", exec_id, booked.get(exec_id, _NOTHING), recorded.get(exec_id, _NOTHING)
-    sent = {order.client_order_id for order, _, _ in ours.orders}
+    sent = {w.order.client_order_id for w in ours.orders}
     for fill in sorted(ours.fills, key=lambda f: f.exec_id):
         if fill.client_order_id not in sent:
             yield "fill", fill.exec_id, f"no order {fill.client_order_id}", _execution(fill)

@@ -174,8 +174,8 @@ def _orders(store: Store, ledger: Ledger, day: Day, book: Book) -> Status:
     name, question = f"orders_{book.name}", f"Are {book.name}'s orders delivered and none held?"
     if not book.armed:
         return Status(name, question, "done", fine=True, answer="the book is not armed")
-    of_day = [(s, o) for o, s, _ in ledger.orders(book.name) if o.decided == day.session]
-    held = [o.client_order_id for s, o in of_day if s in {OrderState.HELD, OrderState.UNKNOWN}]
+    of_day = [w for w in ledger.orders(book.name) if w.order.decided == day.session]
+    held = [w.order.client_order_id for w in of_day if w.state in {OrderState.HELD, OrderState.UNKNOWN}]
     if held:
         return Status(
             name,
@@ -185,7 +185,7 @@ def _orders(store: Store, ledger: Ledger, day: Day, book: Book) -> Status:
             answer=f"{len(held)} order(s) of unknown fate: {', '.join(held[:3])}",
             next_command="ask the venue, then see docs/operations.md, 'An order is HELD'",
         )
-    waiting = sum(s in {OrderState.PENDING, OrderState.SUBMITTING} for s, _ in of_day)
+    waiting = sum(w.state in {OrderState.PENDING, OrderState.SUBMITTING} for w in of_day)
     decided = _decisions(store, day, strategy=book.strategy)
     if decided.height and decided.filter(verdict="TRADE").is_empty():
         return Status(name, question, "done", fine=True, answer="nothing may trade, so nothing was ordered")

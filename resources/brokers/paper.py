@@ -118,7 +118,7 @@ class PaperBroker:
             before = self._funded(tx, evening, session)
             entitled = entitlements(due, self._cuts, lambda day: self._evening(day).quantities)
             ids = {w.key: (row_id, w) for row_id, w in self._working()}
-            fills, updates = match(
+            fills, changed = match(
                 [w for _, w in ids.values()], bars, splits, session, self._cuts.calendar.open(session), self._model
             )
             corrected = corrections(actions, self._cuts, session, self._evening)
@@ -130,10 +130,10 @@ class PaperBroker:
                     "INSERT INTO executions (exec_id, session, content) VALUES (?, ?, ?)",
                     (fill.exec_id, session.isoformat(), msgspec.json.encode(fill).decode()),
                 )
-            for update in updates:
+            for after in changed:
                 tx.execute(
                     "UPDATE orders SET state = ?, filled = ?, reason = ? WHERE id = ?",
-                    (update.state.value, update.filled, update.reason, ids[update.key][0]),
+                    (after.state.value, after.filled, after.reason, ids[after.key][0]),
                 )
             evening = mark(filled, session, closes)
             tx.execute(
@@ -161,12 +161,9 @@ class PaperBroker:
             seen[client] = seen.get(client, 0) + 1
             key = client if seen[client] == 1 else f"{client}#{seen[client]}"
             if not OrderState(row["state"]).terminal:
-                working.append(
-                    (
-                        row["id"],
-                        Working(key=key, order=msgspec.json.decode(row["content"], type=Order), filled=row["filled"]),
-                    )
-                )
+                order = msgspec.json.decode(row["content"], type=Order)
+                state = OrderState(row["state"])
+                working.append((row["id"], Working(order=order, state=state, filled=row["filled"], key=key)))
         return working
 
     def _evening(self, session: date = date.max) -> Holdings:

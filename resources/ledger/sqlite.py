@@ -18,7 +18,7 @@ import msgspec
 
 from quant_assets.errors import ExecutionError, LeaseLost
 from quant_assets.execution.outbox import allowed
-from quant_assets.records import Book, Break, Fill, Order, OrderState
+from quant_assets.records import Book, Break, Fill, Order, OrderState, Working
 from resources.ledger.database import Database
 
 VERSION = 1
@@ -110,7 +110,7 @@ class SqliteLedger:
             for r in self._db.rows("SELECT * FROM divergences WHERE book = ? ORDER BY session, decision_set_id", book)
         ]
 
-    def orders(self, book: str, states: Sequence[OrderState] | None = None) -> list[tuple[Order, OrderState, int]]:
+    def orders(self, book: str, states: Sequence[OrderState] | None = None) -> list[Working]:
         """See the port."""
         wanted = tuple(OrderState) if states is None else tuple(states)
         marks = ", ".join("?" for _ in wanted)
@@ -119,7 +119,7 @@ class SqliteLedger:
             book,
             *(s.value for s in wanted),
         )
-        return [(_record(r, Order), OrderState(r["state"]), r["filled"]) for r in found]
+        return [Working(order=_record(r, Order), state=OrderState(r["state"]), filled=r["filled"]) for r in found]
 
     def since(self, client_order_id: str) -> datetime:
         """See the port."""

@@ -19,7 +19,7 @@ def order(cid: str, side: int = 1, quantity: int = 100, sid: int = 1, session: d
         client_order_id=cid, book="b", strategy="s", decided=decided, session=session, good_till=good_till, slot="open", sid=sid, leg="rebalance", symbol="S", side=side, quantity=quantity,
         reference_price=Decimal(10), decision_id="d",
     )  # fmt: skip
-    return Working(key=cid, order=made)
+    return Working(order=made)
 
 
 def at_open(
@@ -64,7 +64,7 @@ def test_cap_is_shared_and_the_rest_carries():
         ("z", OrderState.FILLED, 80),
         ("a", OrderState.PARTIAL, 20),
     ]
-    carried = Working(key="a", order=new.order, filled=20)
+    carried = Working(order=new.order, filled=20)
     fills, updates = at_open([carried], volume=200, session=new.order.good_till)
     assert [f.quantity for f in fills] == [10]
     assert [(u.state, u.filled, u.reason) for u in updates] == [(OrderState.EXPIRED, 30, "PARTICIPATION")]
@@ -98,7 +98,7 @@ def test_not_due_yet():
 def test_execution_ids_are_content():
     """The same fill has the same id; another session or another order under the same client id has another."""
     one = order("a", quantity=1_000_000)
-    again = Working(key="a#2", order=one.order)
+    again = Working(order=one.order, key="a#2")
     ids = [
         f.exec_id
         for f in at_open([one])[0] + at_open([one])[0] + at_open([one], session=SESSIONS[4])[0] + at_open([again])[0]

@@ -18,7 +18,7 @@ from quant_assets.books.booking import (
 from quant_assets.books.holdings import Holdings
 from quant_assets.calendars import Cuts, calendar
 from quant_assets.errors import ConflictingRow, DataError
-from quant_assets.records import Book, Fill, OrderState
+from quant_assets.records import Book, Fill, OrderState, Working
 from quant_assets.tables import ACTIONS, BARS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS
 
 D0, D1, D2, D3 = date(2024, 1, 2), date(2024, 1, 3), date(2024, 1, 4), date(2024, 1, 5)
@@ -229,12 +229,35 @@ def test_orders_are_recorded_until_they_end_and_as_they_stood(store, book, cuts,
         store,
         book,
         D1,
-        [(work, OrderState.PARTIAL, 4), (done, OrderState.FILLED, 10), (later, OrderState.PENDING, 0)],
+        [
+            Working(order=work, state=OrderState.PARTIAL, filled=4),
+            Working(order=done, state=OrderState.FILLED, filled=10),
+            Working(order=later, state=OrderState.PENDING, filled=0),
+        ],
         cuts.of(D1),
     )
-    record_orders(store, book, D2, [(work, OrderState.FILLED, 10), (done, OrderState.FILLED, 10)], cuts.of(D2))
+    record_orders(
+        store,
+        book,
+        D2,
+        [
+            Working(order=work, state=OrderState.FILLED, filled=10),
+            Working(order=done, state=OrderState.FILLED, filled=10),
+        ],
+        cuts.of(D2),
+    )
     assert (
-        record_orders(store, book, D1, [(work, OrderState.FILLED, 10), (done, OrderState.FILLED, 10)], cuts.of(D1)) == 0
+        record_orders(
+            store,
+            book,
+            D1,
+            [
+                Working(order=work, state=OrderState.FILLED, filled=10),
+                Working(order=done, state=OrderState.FILLED, filled=10),
+            ],
+            cuts.of(D1),
+        )
+        == 0
     )
     rows = store.read(ORDERS, as_of=None).select("session", "client_order_id", "state", "filled").rows()
     assert rows == [(D1, "c1", "PARTIAL", 4), (D1, "c2", "FILLED", 10), (D2, "c1", "FILLED", 10)]

@@ -177,7 +177,7 @@ def test_limits_refuse_and_tell(home):
 def test_interrupted_day_is_resumed_by_the_next(home):
     """Orders that an interrupted day left unsent do not go out a day late: they expire, and count no more."""
     home.deliver(D)
-    stale = home.ledger.orders(PAPER.name)[0][0]
+    stale = home.ledger.orders(PAPER.name)[0].order
     left = msgspec.structs.replace(
         stale, client_order_id="left", sid=99, decided=CUTS.calendar.shift(D, -1), session=D, good_till=D
     )
@@ -185,13 +185,15 @@ def test_interrupted_day_is_resumed_by_the_next(home):
     home.settle(SESSIONS[1])
     report = home.deliver(SESSIONS[1])
     assert report.state in {"done", "empty"}, report.reason
-    assert [s for o, s, _ in home.ledger.orders(PAPER.name) if o.client_order_id == "left"] == [OrderState.EXPIRED]
+    assert [w.state for w in home.ledger.orders(PAPER.name) if w.order.client_order_id == "left"] == [
+        OrderState.EXPIRED
+    ]
     assert home.broker.find("left") is None
 
 
 def test_capital_sizes_the_first_orders(home):
     """A book that has only its capital trades its target weights of it."""
     home.deliver(D)
-    notional = sum(o.quantity * o.reference_price for o, _, _ in home.ledger.orders(PAPER.name))
+    notional = sum(w.order.quantity * w.order.reference_price for w in home.ledger.orders(PAPER.name))
     asked = sum(w for w in weights(0).values())
     assert abs(notional / PAPER.capital - Decimal(str(asked))) < Decimal("0.01")

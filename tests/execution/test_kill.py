@@ -79,7 +79,7 @@ def test_a_duplicate_would_be_seen(fresh, undisturbed, tmp_path: Path):
     home = Home(root)
     home.settle(killed.DAYS[0])
     home.deliver(killed.DAYS[0])
-    home.broker.submit(home.ledger.orders(PAPER.name)[0][0])
+    home.broker.submit(home.ledger.orders(PAPER.name)[0].order)
     killed.live(home)
     assert outcome(home)["venue"] != undisturbed["venue"]
     assert home.ledger.breaks()

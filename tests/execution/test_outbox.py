@@ -103,7 +103,7 @@ class Desk:
 
     def states(self) -> list[OrderState]:
         """By sid."""
-        return [s for _, s, _ in self.ledger.orders(PAPER.name)]
+        return [w.state for w in self.ledger.orders(PAPER.name)]
 
     def arrived(self) -> list[str]:
         """Client ids at the venue, in order of arrival."""
@@ -242,4 +242,4 @@ def test_drop_copy(desk):
     desk.venue.fills = [fill]
     assert drop_copy(desk.ledger, desk.venue, PAPER) == [fill]
     assert drop_copy(desk.ledger, desk.venue, PAPER) == []
-    assert [(s, n) for _, s, n in desk.ledger.orders(PAPER.name)] == [(S.PARTIAL, 4), (S.ACKED, 0), (S.ACKED, 0)]
+    assert [(w.state, w.filled) for w in desk.ledger.orders(PAPER.name)] == [(S.PARTIAL, 4), (S.ACKED, 0), (S.ACKED, 0)]

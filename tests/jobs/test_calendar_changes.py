@@ -59,7 +59,7 @@ def after(own: Path, closed: date) -> Workspace:
 
 def orders(ws: Workspace, decided: date) -> set[tuple[date, str]]:
     """Sessions and states of the orders decided in a session."""
-    return {(o.session, s.value) for o, s, _ in ws.ledger.orders(PAPER.name) if o.decided == decided}
+    return {(w.order.session, w.state.value) for w in ws.ledger.orders(PAPER.name) if w.order.decided == decided}
 
 
 def replays(ws: Workspace, session: date) -> bool:
@@ -114,7 +114,7 @@ def test_nothing_more_is_sent_for_an_open_that_does_not_come(own: Path) -> None:
     broker, now = ws.brokers.open(PAPER), CUTS.of(EVE)
     said = deliver(ws.store, ws.ledger, broker, PAPER, STRATEGY, ws.cuts, EVE, now, ws.notifier)
     assert (said.state, said.reason[:7]) == ("refused", "CLOSED:")
-    one = next(o for o, _, _ in ws.ledger.orders(PAPER.name) if o.session == CLOSED)
+    one = next(w.order for w in ws.ledger.orders(PAPER.name) if w.order.session == CLOSED)
     waiting = structs.replace(one, client_order_id="waiting", leg="exit", decided=CLOSED)
     ws.ledger.bind(PAPER.name, STRATEGY.name, CLOSED, "set", [waiting])
     before = len(broker.orders())

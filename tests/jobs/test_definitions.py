@@ -360,4 +360,4 @@ def test_a_failed_verdict_shows_and_blocks(ran: Ran) -> None:
     assert all(ran.checks[TRADED].values())
     assert ran.thin[1].assets["orders"]["state"] == "refused"
     assert outcome(ran.thin) == Exit.BLOCKED
-    assert [o for o, _, _ in ran.ws.ledger.orders(PAPER.name) if o.decided == THIN] == []
+    assert [w for w in ran.ws.ledger.orders(PAPER.name) if w.order.decided == THIN] == []

@@ -34,7 +34,7 @@ def before(by_day: Path, tmp_path: Path) -> Before:
 
 def sent(ws: Workspace, session: date) -> int:
     """Orders decided in `session` that are in the outbox or at the venue."""
-    ours = {o.client_order_id for o, _, _ in ws.ledger.orders(PAPER.name) if o.decided == session}
+    ours = {w.order.client_order_id for w in ws.ledger.orders(PAPER.name) if w.order.decided == session}
     theirs = [o for o in ws.brokers.open(PAPER).orders() if o.client_order_id in ours]
     return max(len(ours), len(theirs))
 

@@ -13,7 +13,7 @@ from quant_assets.books.booking import book_session, record_fills, record_orders
 from quant_assets.calendars import Cuts
 from quant_assets.contract import Table
 from quant_assets.post_trade.costs import write_costs
-from quant_assets.records import Book, FeatureSnapshot, Fill, Order, OrderState
+from quant_assets.records import Book, FeatureSnapshot, Fill, Order, OrderState, Working
 from quant_assets.tables import BARS, CAPTURES, DECISIONS, LABELS, LISTINGS, MODELS, QUARANTINE, SCORES, VERDICTS
 from resources.tables.store import DeltaStore
 
@@ -148,7 +148,8 @@ def trade(store: DeltaStore, book: Book, cuts: Cuts, sessions: Sequence[date], n
             part = order.quantity if n else order.quantity * 2 // 3
             price = Decimal(str(opened[order.sid])) * (1 + order.side * Decimal("0.0005"))
             today.append(Fill(exec_id=f"e{session}{order.sid}", client_order_id=order.client_order_id, session=session, sid=order.sid, side=order.side, quantity=part, price=price.quantize(Decimal("0.0001")), fee=Decimal("1.00"), arrival_price=Decimal(str(opened[order.sid])), ts=cuts.calendar.open(session)))  # fmt: skip
-            states.append((order, OrderState.FILLED if part == order.quantity else OrderState.EXPIRED, part))
+            state = OrderState.FILLED if part == order.quantity else OrderState.EXPIRED
+            states.append(Working(order=order, state=state, filled=part))
             held[order.sid] = held.get(order.sid, 0) + order.side * part
         fills += today
         record_fills(store, book, today, cut)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from quant_assets.books.booking import record_fills, record_orders
 from quant_assets.post_trade.costs import shortfall, write_costs
-from quant_assets.records import OrderState
+from quant_assets.records import OrderState, Working
 from quant_assets.tables import ACTIONS, BARS, COSTS
 
 D1, D2, D3 = date(2024, 1, 3), date(2024, 1, 4), date(2024, 1, 5)
@@ -34,8 +34,8 @@ def test_an_order_over_two_sessions_adds_up(store, book, cuts, desk):
     """Each session carries its own fills' terms, the last one what was missed, valued at its close; again, nothing is written."""
     order = desk.order("c1", 1, 1, 100, price="10")
     store.append(BARS, desk.bars({D1: {1: 10.5}, D2: {1: 11.0}}))
-    record_orders(store, book, D1, [(order, OrderState.PARTIAL, 30)], cuts.of(D1))
-    record_orders(store, book, D2, [(order, OrderState.EXPIRED, 60)], cuts.of(D2))
+    record_orders(store, book, D1, [Working(order=order, state=OrderState.PARTIAL, filled=30)], cuts.of(D1))
+    record_orders(store, book, D2, [Working(order=order, state=OrderState.EXPIRED, filled=60)], cuts.of(D2))
     record_fills(
         store,
         book,
@@ -62,7 +62,7 @@ def test_a_split_does_not_look_like_an_opportunity_missed(store, book, cuts, des
     order = desk.order("c1", 1, 1, 100, price="10", session=D2)
     store.append(BARS, desk.bars({D2: {1: 5.25}}))
     store.append(ACTIONS, desk.action(1, D2, "split", numerator=2, denominator=1))
-    record_orders(store, book, D2, [(order, OrderState.EXPIRED, 0)], cuts.of(D2))
+    record_orders(store, book, D2, [Working(order=order, state=OrderState.EXPIRED, filled=0)], cuts.of(D2))
     write_costs(store, book, cuts, D2)
     row = store.read(COSTS, as_of=None).row(0, named=True)
     assert (row["opportunity"], row["filled"], row["fill_price"]) == (50, 0, None)
@@ -71,7 +71,10 @@ def test_a_split_does_not_look_like_an_opportunity_missed(store, book, cuts, des
 def test_a_name_without_a_close_is_valued_at_its_last(store, book, cuts, desk):
     """The last close known carries; with none at all there is no opportunity cost."""
     store.append(BARS, desk.bars({D1: {1: 12.0}}))
-    ended = [(desk.order(c, sid, -1, 10, session=D2), OrderState.EXPIRED, 0) for c, sid in (("c1", 1), ("c2", 2))]
+    ended = [
+        Working(order=desk.order(c, sid, -1, 10, session=D2), state=OrderState.EXPIRED, filled=0)
+        for c, sid in (("c1", 1), ("c2", 2))
+    ]
     record_orders(store, book, D2, ended, cuts.of(D2))
     write_costs(store, book, cuts, D2)
     assert store.read(COSTS, as_of=None)["opportunity"].to_list() == [-20, 0]
@@ -79,5 +82,7 @@ def test_a_name_without_a_close_is_valued_at_its_last(store, book, cuts, desk):
 
 def test_a_quiet_session_has_no_costs(store, book, cuts, desk):
     """Orders that only wait have no row, and the report says empty."""
-    record_orders(store, book, D1, [(desk.order("c1", 1, 1, 10), OrderState.ACKED, 0)], cuts.of(D1))
+    record_orders(
+        store, book, D1, [Working(order=desk.order("c1", 1, 1, 10), state=OrderState.ACKED, filled=0)], cuts.of(D1)
+    )
     assert write_costs(store, book, cuts, D1).state == "empty"

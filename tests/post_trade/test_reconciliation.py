@@ -9,7 +9,7 @@ import pytest
 
 from quant_assets.books.booking import book_session
 from quant_assets.post_trade.reconciliation import OurSide, TheirSide, reconcile, reconcile_session
-from quant_assets.records import Break, BrokerOrder, OrderState
+from quant_assets.records import Break, BrokerOrder, OrderState, Working
 from quant_assets.tables import BARS
 
 D1, D2 = date(2024, 1, 3), date(2024, 1, 4)
@@ -23,10 +23,10 @@ def agreed(desk) -> tuple[OurSide, TheirSide]:
     fill = desk.fill("e1", "c1", 1, 1, 100, "10")
     ours = OurSide(
         orders=[
-            (filled, OrderState.FILLED, 100),
-            (refused, OrderState.REJECTED, 0),
-            (unsent, OrderState.PENDING, 0),
-            (tomorrow, OrderState.ACKED, 0),
+            Working(order=filled, state=OrderState.FILLED, filled=100),
+            Working(order=refused, state=OrderState.REJECTED, filled=0),
+            Working(order=unsent, state=OrderState.PENDING, filled=0),
+            Working(order=tomorrow, state=OrderState.ACKED, filled=0),
         ],
         fills=[fill],
         positions={1: 100},

@@ -9,7 +9,7 @@ import pytest
 
 from quant_assets.errors import ConfigurationError, ExecutionError, LeaseLost
 from quant_assets.execution.outbox import TRANSITIONS, allowed
-from quant_assets.records import Book, Break, Fill, Order, OrderState
+from quant_assets.records import Book, Break, Fill, Order, OrderState, Working
 from resources.ledger.sqlite import SqliteLedger
 
 D = date(2024, 1, 4)
@@ -57,7 +57,7 @@ def test_first_set_binds(ledger):
     assert ledger.bind("desk", "s", D, "one", [order(1), order(2)]) == "one"
     assert ledger.bind("desk", "s", D, "two", [order(3)]) == "one"
     assert ledger.bind("desk", "s", D, "two", [order(3)]) == "one"
-    assert ledger.orders("desk") == [(order(1), S.PENDING, 0)]
+    assert ledger.orders("desk") == [Working(order=order(1), state=S.PENDING)]
     assert [d["decision_set_id"] for d in ledger.divergences("desk")] == ["two"]
     assert ledger.bound("desk", "s", D) == "one"
 
@@ -99,7 +99,7 @@ def test_only_the_machines_transitions(bound, tmp_path: Path, start, then):
         other.execute("UPDATE orders SET state = ? WHERE client_order_id = 'c1'", (start.value,))
     if start == then or allowed(start, then):
         bound.transition("c1", then)
-        assert bound.orders("desk", [then])[0][0].client_order_id == "c1"
+        assert bound.orders("desk", [then])[0].order.client_order_id == "c1"
     else:
         with pytest.raises(ExecutionError, match="cannot become"):
             bound.transition("c1", then)
