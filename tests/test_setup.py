@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -22,7 +23,7 @@ def setup() -> ModuleType:
 
 
 def test_uv_is_told_what_pip_was_configured_with(setup: ModuleType) -> None:
-    """Index, certificate, links and proxy reach uv; what the environment says wins over a file; the rest stays with pip."""
+    """Index, certificate, links and proxy reach uv; the environment wins over a file; the rest stays with pip."""
     config = """\
 :env:.index-url='https://env.example/simple'
 global.cert='/etc/ssl/ours.pem'
@@ -70,3 +71,28 @@ def test_an_old_python_is_refused(setup: ModuleType, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "version_info", (3, 10, 0))
     with pytest.raises(SystemExit, match=r"Python 3\.11 or newer"):
         setup.check_interpreter()
+
+
+def test_setup_stores_all_bytecode(setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packages and our own modules are compiled once, at setup, also where Python itself is told to store nothing."""
+    commands: list[tuple[str, ...]] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(setup, "run", lambda *command, **_: commands.append(command))
+        patch.setattr(setup, "PYTHON", Path(sys.executable))
+        setup.install()
+    assert any({"sync", "--compile-bytecode"} <= set(command) for command in commands)
+    for package in setup.OWN:
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "module.py").write_text("X = 1\n")
+    monkeypatch.setattr(setup, "ROOT", tmp_path)
+    monkeypatch.setattr(setup, "PYTHON", Path(sys.executable))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    setup.compile_own()
+    stored = [Path(importlib.util.cache_from_source(str(tmp_path / p / "module.py"))) for p in setup.OWN]
+    assert [path for path in stored if not path.exists()] == []
+
+
+def test_setup_compiles_every_package_that_is_installed(setup: ModuleType) -> None:
+    """A package of this project that the wheel holds is one whose bytecode setup stores."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert list(setup.OWN) == project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
