@@ -2,9 +2,11 @@
 
 import os
 import shutil
-from collections.abc import Generator
+import sys
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import date
+from hashlib import sha256
 from pathlib import Path
 
 import dagster as dg
@@ -16,16 +18,44 @@ from quant_assets.errors import FeaturesRefused
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 CONFIG = Path(__file__).parents[1] / "dagster.yaml"
+EARLIER = {"0c45c6d0d06d5ff50cdf065655bdc3a548afcc759b7e871fc3c942f377ace06f"}
+"""SHA-256 of the files that earlier releases copied into a home: they are replaced. What a person edited is not."""
+STORAGE = "jobs.event_log"
+ALWAYS = {"DAGSTER_EVENT_BATCH_SIZE": "500"}  # what a step reports of its partitions is stored in one transaction
+# one planned event an asset, not one a partition; a failed range marks no partition failed
+RANGE = {"DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "1"}
 
 
 def dagster_home(home: Path) -> Path:
-    """The folder of the Dagster instance of a home, with its configuration in place."""
+    """The folder of the Dagster instance of a home, with its configuration in place.
+
+    A configuration that an earlier release copied there is replaced; one that a person edited stays, and a line on
+    stderr tells what it lacks.
+    """
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "dagster.yaml").exists():
-        shutil.copyfile(CONFIG, folder / "dagster.yaml")
+    configured = folder / "dagster.yaml"
+    found = configured.read_bytes() if configured.exists() else None
+    if found is None or sha256(found).hexdigest() in EARLIER:
+        shutil.copyfile(CONFIG, configured)
+    elif STORAGE not in found.decode() and "postgres" not in found.decode():
+        sys.stderr.write(
+            f"{configured}: edited by hand, so it stays; `storage:` of {CONFIG} makes runs several times faster\n"
+        )
     os.environ["DAGSTER_HOME"] = str(folder)
     return folder
+
+
+@contextmanager
+def switched(switches: Mapping[str, str]) -> Generator[None]:
+    """Set environment variables that Dagster reads at each event, unless the user has set them; restored at the end."""
+    ours = {name: value for name, value in switches.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
 
 
 class Runner:
@@ -37,18 +67,20 @@ class Runner:
         self.definitions = build(ws)
 
     def session(self, job: str, session: date) -> dict[str, dict[str, object]]:
-        """Run a job for one partition; returns the metadata of each asset. Raises what the asset raised, and FeaturesRefused where a blocking check failed."""
+        """Run a job for one partition; returns the metadata of each asset.
+
+        Raises what the asset raised, and FeaturesRefused where a blocking check failed.
+        """
         return self._execute(job, {"dagster/partition": session.isoformat()})
 
     def range(self, job: str, first: date, last: date) -> dict[str, dict[str, object]]:
         """Run a job for a range of partitions, in one run."""
-        return self._execute(
-            job,
-            {
-                "dagster/asset_partition_range_start": first.isoformat(),
-                "dagster/asset_partition_range_end": last.isoformat(),
-            },
-        )
+        tags = {
+            "dagster/asset_partition_range_start": first.isoformat(),
+            "dagster/asset_partition_range_end": last.isoformat(),
+        }
+        with switched(RANGE):
+            return self._execute(job, tags)
 
     def check(self, job: str) -> None:
         """Run a job of checks, which has no partitions."""
@@ -59,12 +91,14 @@ class Runner:
         partition = tags.get("dagster/partition")
         others = {k: v for k, v in tags.items() if k != "dagster/partition"}
         try:
-            outcome = definition.execute_in_process(
-                run_config=QUIET, partition_key=partition, instance=self.instance, tags=others
-            )
+            with switched(ALWAYS):
+                outcome = definition.execute_in_process(
+                    run_config=QUIET, partition_key=partition, instance=self.instance, tags=others
+                )
         except DagsterAssetCheckFailedError as error:
             raise FeaturesRefused(
-                f"{job}: {error} Nothing was made of it; `quant audit features` says at which column, session and instrument"
+                f"{job}: {error} Nothing was made of it; "
+                "`quant audit features` shows the column, session and instrument"
             ) from error
         materialised = [e.step_materialization_data.materialization for e in outcome.get_asset_materialization_events()]
         return {

@@ -56,7 +56,7 @@ def test_postgres_changes_the_storage_only() -> None:
     embedded, postgres = (
         yaml.safe_load(path.read_text()) for path in (ROOT / "dagster.yaml", ROOT / "infra" / "dagster.postgres.yaml")
     )
-    assert (embedded.pop("storage").keys(), postgres.pop("storage").keys()) == ({"sqlite"}, {"postgres"})
+    assert (embedded.pop("storage").keys(), postgres.pop("storage").keys()) == ({"custom"}, {"postgres"})
     assert embedded == postgres
 
 
