@@ -275,11 +275,11 @@ def tell(ws: Workspace, orders: Counter[str]) -> None:
             f"{r} {n:,}" for r, n in decisions.group_by("reason").len().sort("len", descending=True).iter_rows()
         )
     )
-    sent = ws.ledger.orders("paper")
+    sent = ws.ledger.outbox.orders("paper")
     print(
         f"orders {len(sent):,}: "
         + ", ".join(f"{s} {n:,}" for s, n in Counter(w.state.value for w in sent).items())
-        + f"; fills {len(ws.ledger.fills('paper')):,}; breaks {orders['breaks_found']}"
+        + f"; fills {len(ws.ledger.executions.fills('paper')):,}; breaks {orders['breaks_found']}"
     )
     nav, costs = (
         store.read(NAV, as_of=None, where={"book": "paper"}),

@@ -150,7 +150,14 @@ def read_by(strategies: Sequence[Strategy]) -> Sequence[Table]:
 
 
 def rebuild(
-    ws: "Workspace", selection: Selection, *, by: str, reason: str, now: datetime, progress: Progress = quiet
+    ws: "Workspace",
+    selection: Selection,
+    *,
+    by: str,
+    reason: str,
+    now: datetime,
+    acted_at: datetime,
+    progress: Progress = quiet,
 ) -> list[StageReport]:
     """Store the features and labels that the selected changes touch once more, computed on all that is known by now, and known from now on.
 
@@ -173,7 +180,7 @@ def rebuild(
     stores = Overlay(ws.store, chosen), Overlay(ws.store, known)
     moment = max(
         m
-        for m in (now, *(a.learnt.max() for a in known.values()), _after(ws.ledger.latest_cut()))
+        for m in (now, *(a.learnt.max() for a in known.values()), _after(ws.ledger.knowledge.latest_cut()))
         if isinstance(m, datetime)
     )
     published, rules = (
@@ -193,9 +200,8 @@ def rebuild(
         ends = _ends(ws, rule, derived)
         labels = [compute_labels(s, ws.cuts, rule, ends) for s in stores]
         reports.append(_renew(ws, LABELS, {"label": rule.name, "horizon": rule.horizon}, ends, labels, moment))
-    ws.ledger.audit(
-        "rebuild", f"{derived[0]} to {derived[-1]}: {sum(r.rows for r in reports)} rows", by=by, reason=reason
-    )
+    subject = f"{derived[0]} to {derived[-1]}: {sum(r.rows for r in reports)} rows"
+    ws.ledger.audit.record("rebuild", subject, by=by, reason=reason, now=acted_at)
     return reports
 
 
@@ -262,7 +268,7 @@ def _renew(
     known_at = max(moment, _after(stored["known_at"].max()) or moment)
     written = ws.store.append(table, pl.concat([changed, none]).with_columns(known_at=pl.lit(known_at)))
     if written:
-        ws.ledger.note_cut(known_at)
+        ws.ledger.knowledge.note_cut(known_at)
     numbers = {"rebuilt": changed.height, "gone": none.height}
     return StageReport(
         stage=table.name,

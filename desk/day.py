@@ -31,7 +31,7 @@ from quant_assets.models.drift_page import drift_page
 from quant_assets.models.scoring import score
 from quant_assets.models.training import month_ends, retrain
 from quant_assets.portable import architecture
-from quant_assets.ports import Progress, quiet
+from quant_assets.ports import Clock, Progress, quiet
 from quant_assets.post_trade.costs import write_costs
 from quant_assets.post_trade.reconciliation import reconcile_session
 from quant_assets.post_trade.report import session_report
@@ -52,6 +52,7 @@ from quant_assets.tables import (
     VERDICTS,
 )
 from quant_assets.today.status import Status, day_status
+from resources.clock import SessionClock
 from resources.telemetry import heartbeat, read_heartbeat
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def arrive(ws: "Workspace", last: date, now: datetime, progress: Progress = quie
                 source,
                 ws.store,
                 ws.notifier,
-                ws.ledger.latest_cut(),
+                ws.ledger.knowledge.latest_cut(),
                 now,
                 last,
                 ws.cuts.calendar,
@@ -125,8 +126,8 @@ def derive(
     for strategy in ws.deployment.strategies:
         yield update(ws.store, ws.cuts, strategy.universe, sessions)
     yield gate(ws.store, ws.cuts, sessions)
-    is_late = late(ws, sessions, now)
-    ws.ledger.note_cut(ws.cuts.of(max(sessions)))
+    is_late, switch = late(ws, sessions, now), ws.ledger.kill_switch.state()
+    ws.ledger.knowledge.note_cut(ws.cuts.of(max(sessions)))
     proven = {f: _audited(ws, f, max(sessions), now, progress) for f in sets_of(ws.deployment.strategies)}
     for universe, name in needed(ws.deployment.strategies):
         yield publish(ws.store, find_set(name), universe, ws.cuts, sessions, progress)
@@ -145,7 +146,7 @@ def derive(
             strategy,
             ws.cuts,
             sessions,
-            kill_switch=ws.ledger.kill_switch(),
+            kill_switch=(switch.on, switch.reason),
             provenance=provenance(ws, run_id),
             now=now,
             late=is_late,
@@ -175,13 +176,28 @@ def late(ws: "Workspace", sessions: Sequence[date], now: datetime) -> bool:
     return True
 
 
+def clock_of(ws: "Workspace", session: date) -> Clock:
+    """The clock of a live session: the wall's, or in a historical run one that shows the session's decision time."""
+    return SessionClock(ws.cuts.of(session)) if ws.deployment.clock == "session" else ws.clock
+
+
 def settle(ws: "Workspace", book: Book, session: date) -> Reports:
     """What the venue did in `session`, booked and reconciled."""
-    broker = ws.brokers.open(book)
+    broker, ledger, clock = ws.brokers.open(book), ws.ledger, clock_of(ws, session)
     broker.sync(session)
-    yield collect(ws.store, ws.ledger, broker, book, ws.cuts, session)
-    yield book_session(ws.store, book, ws.cuts, session, ws.ledger.fills(book.name))
-    yield reconcile_session(ws.ledger, broker, ws.store, book, session, ws.notifier)
+    yield collect(ws.store, ledger.outbox, ledger.executions, broker, book, ws.cuts, session, clock.now())
+    yield book_session(ws.store, book, ws.cuts, session, ledger.executions.fills(book.name))
+    yield reconcile_session(
+        ledger.outbox,
+        ledger.executions,
+        ledger.breaks,
+        broker,
+        ws.store,
+        book,
+        session,
+        ws.notifier,
+        now=clock.now(),
+    )
 
 
 def status(ws: "Workspace", session: date, now: datetime | None = None) -> list[Status]:
@@ -191,7 +207,9 @@ def status(ws: "Workspace", session: date, now: datetime | None = None) -> list[
     pages = [p.name for p in ws.reports.glob(f"*{session}*.html")]
     return day_status(
         ws.store,
-        ws.ledger,
+        ws.ledger.outbox,
+        ws.ledger.kill_switch,
+        ws.ledger.breaks,
         ws.cuts,
         ws.deployment.strategies,
         ws.books(live=True),
@@ -204,15 +222,26 @@ def status(ws: "Workspace", session: date, now: datetime | None = None) -> list[
 
 def run_day(ws: "Workspace", session: date, progress: Progress = quiet, run_id: str = "") -> Reports:
     """One live session from its capture to the orders for the next open and the page. A historical run's clock stands at the decision time."""
-    now = ws.cuts.of(session) if ws.deployment.clock == "session" else ws.clock.now()
+    clock, ledger = clock_of(ws, session), ws.ledger
+    now = clock.now()
     yield from arrive(ws, session, now, progress)
     for book in ws.books(live=True):
         yield from settle(ws, book, session)
     yield from derive(ws, [session], now, progress, run_id)
     for book in ws.books(live=True):
         yield deliver(
-            ws.store, ws.ledger, ws.brokers.open(book), book, ws.strategy_of(book), ws.cuts, session, now, ws.notifier
+            ws.store,
+            ledger.outbox,
+            ledger.kill_switch,
+            ledger.breaks,
+            ws.brokers.open(book),
+            book,
+            ws.strategy_of(book),
+            ws.cuts,
+            session,
+            clock,
+            ws.notifier,
         )
         yield write_costs(ws.store, book, ws.cuts, session)
-        session_report(ws.store, ws.ledger.breaks(book.name), book, session, folder=ws.reports, notice=ws.notice)
+        session_report(ws.store, ledger.breaks.listed(book.name), book, session, folder=ws.reports, notice=ws.notice)
     heartbeat(ws.home / "heartbeat.json", now=now, session=session, state="done")

@@ -16,10 +16,11 @@ from quant_assets.errors import ConfigurationError
 from quant_assets.features.catalogue import find_set
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.closures import as_said
-from quant_assets.ports import Brokers, Clock, Ledger, MarketDataSource, ModelRegistry, Notifier
+from quant_assets.ports import Brokers, Clock, MarketDataSource, ModelRegistry, Notifier
 from quant_assets.records import Book
 from quant_assets.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, NAV
+from resources.ledger.open import Ledger, open_ledger
 from resources.sources.files import PriceFile
 from resources.sources.market import Simulated
 from resources.sources.open import AnyFeed, Source, open_source
@@ -35,14 +36,6 @@ def own_deployment(home: Path) -> Path | None:
     """The deployment.yaml in a home or, where the home is a package's .quant, beside it; None where there is none."""
     beside = [home.parent / "deployment.yaml"] if home.name == ".quant" else []
     return next((p for p in (home / "deployment.yaml", *beside) if p.exists()), None)
-
-
-def ledger_of(home: Path) -> Ledger:
-    """The operational database of a home. It needs no deployment: what stops all sending opens no more than this."""
-    from resources.ledger.sqlite import SqliteLedger
-
-    home.mkdir(parents=True, exist_ok=True)
-    return SqliteLedger(home / "ledger.sqlite")
 
 
 def notifier_of(home: Path) -> Notifier:
@@ -146,8 +139,8 @@ class Workspace:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The operational database."""
-        return ledger_of(self.home)
+        """The ports of the operational database."""
+        return open_ledger(self.home)
 
     @cached_property
     def notifier(self) -> Notifier:

@@ -154,7 +154,7 @@ def report(book: str = "paper", session: Day = None, first: From = None, last: T
 
     ws = workspace()
     with working("writing the page"):
-        found, breaks = ws.deployment.book(book), ws.ledger.breaks(book)
+        found, breaks = ws.deployment.book(book), ws.ledger.breaks.listed(book)
         if session:
             page = session_report(ws.store, breaks, found, session, folder=ws.reports, notice=ws.notice)
         else:

@@ -54,7 +54,7 @@ def build(ws: Workspace) -> dg.Definitions:
     jobs_on_bars = intraday.jobs(ws.deployment.bars)
     upkeep = maintenance.build(
         ws.store,
-        lambda: ws.ledger,
+        lambda: ws.ledger.audit,
         lambda: [t for t in tables(ws.store).values() if ws.store.exists(t)],
         ws.reports,
         Retention(),

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import polars as pl
 
-from desk.day import arrive, derive
+from desk.day import arrive, clock_of, derive
 from desk.deployment import DEFAULT, Deployment, load
 from desk.lock import only_run
 from desk.notebook import Notebook
@@ -199,13 +199,13 @@ def _interrupt(ws: Workspace, session: date) -> None:
 def _at_venue(ws: Workspace, session: date) -> Counter[str]:
     """How often the venue holds each of our client order ids of the session."""
     (book,) = ws.books(live=True)
-    ours = {w.order.client_order_id for w in ws.ledger.orders(book.name) if w.order.decided == session}
+    ours = {w.order.client_order_id for w in ws.ledger.outbox.orders(book.name) if w.order.decided == session}
     return Counter(o.client_order_id for o in ws.brokers.open(book).orders() if o.client_order_id in ours)
 
 
 def _counted(ws: Workspace, session: date) -> str:
     (book,) = ws.books(live=True)
-    ours = {w.order.client_order_id for w in ws.ledger.orders(book.name) if w.order.decided == session}
+    ours = {w.order.client_order_id for w in ws.ledger.outbox.orders(book.name) if w.order.decided == session}
     held = _at_venue(ws, session)
     return f" Counted at the venue: {held.total()} orders, [bold]{sum(n - 1 for n in held.values())} doubled, {len(ours - set(held))} lost[/]."
 
@@ -312,13 +312,15 @@ def _interrupted(session: date) -> None:
     for book in ws.books(live=True):
         deliver(
             ws.store,
-            ws.ledger,
+            ws.ledger.outbox,
+            ws.ledger.kill_switch,
+            ws.ledger.breaks,
             ws.brokers.open(book),
             book,
             ws.strategy_of(book),
             ws.cuts,
             session,
-            ws.cuts.of(session),
+            clock_of(ws, session),
             ws.notifier,
         )
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import dagster as dg
 
 from quant_assets.contract import Table
-from quant_assets.ports import Ledger
+from quant_assets.ports import Audit
 from resources.tables.maintenance import Retention, maintain
 from resources.tables.store import DeltaStore
 
 
 def build(
     store: DeltaStore,
-    ledger: Callable[[], Ledger],
+    audit: Callable[[], Audit],
     tables: Callable[[], Iterable[Table]],
     reports: Path,
     retention: Retention,
@@ -25,16 +25,16 @@ def build(
         description="Small files are written together; files of versions that nobody cites and that are older than the policy says are deleted."
     )
     def upkeep(context: dg.OpExecutionContext) -> None:
-        done = maintain(
-            store, tables(), reports.glob("*.html"), retention, datetime.now(UTC)
-        )  # wall time: the commits were made in it
+        now = datetime.now(UTC)  # wall time: the commits were made in it
+        done = maintain(store, tables(), reports.glob("*.html"), retention, now)
         files, size = sum(len(v.files) for _, v in done), sum(v.bytes for _, v in done)
         if files:
-            ledger().audit(
+            audit().record(
                 "vacuum",
                 f"{files} files, {size} bytes, older than {retention.keep_days} days",
                 by="the maintenance job",
                 reason="retention by policy",
+                now=now,
             )
         context.add_output_metadata(
             {

@@ -65,7 +65,12 @@ def build(ws: Workspace) -> dict[str, Any]:
     return {
         "store": store,
         "clock": clock,
-        "ledger": ws.ledger,
+        "knowledge": ws.ledger.knowledge,
+        "outbox": ws.ledger.outbox,
+        "executions": ws.ledger.executions,
+        "kill_switch": ws.ledger.kill_switch,
+        "breaks": ws.ledger.breaks,
+        "audit": ws.ledger.audit,
         "source": ws.source,
         "evidence": ws.deployment.evidence,
         "feeds": ws.feeds,

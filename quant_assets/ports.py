@@ -1,6 +1,7 @@
-"""Everything the assets need from outside, on one page. Adapters stand in `resources/`."""
+"""Everything the assets need from outside, on one page. The adapters are in `resources/`."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
@@ -8,7 +9,19 @@ from typing import Protocol
 import polars as pl
 
 from quant_assets.contract import Table
-from quant_assets.records import Book, Break, BrokerOrder, Capture, Fill, Order, OrderState, Provenance, Working
+from quant_assets.records import (
+    Book,
+    Break,
+    BrokerOrder,
+    Capture,
+    Commission,
+    Fill,
+    Order,
+    OrderState,
+    Provenance,
+    Switch,
+    Working,
+)
 
 NOTHING = "nothing"  # the fingerprint of a label of which the source has no row any more
 
@@ -31,10 +44,10 @@ class MarketDataSource(Protocol):
         ...
 
     def fingerprints(self, labels: Sequence[date]) -> Mapping[date, str | None]:
-        """What each of `labels` says now, cheaply: where the fingerprint is the one of the capture taken in, it says what it said.
+        """A cheap fingerprint of the content of each label: the same one as of the delivery ingested means no change.
 
-        None: what was taken once never changes. `NOTHING`: whatever said it is there and readable, and has no row of that
-        label. A label that is left out cannot be judged: its delivery is not there. Raises CaptureUnreadable.
+        None: a label that never changes once ingested. `NOTHING`: the delivery is there and readable, and has no row of
+        that label. A label that is left out cannot be judged: its delivery is not there. Raises CaptureUnreadable.
         """
         ...
 
@@ -47,7 +60,10 @@ class Store(Protocol):
     """Versioned tables. Append only."""
 
     def append(self, table: Table, frame: pl.DataFrame) -> int:
-        """Write the rows that are not there yet and return their number. Rows that stand already are a no-op; the same key with another content raises ConflictingRow."""
+        """Write the rows that are not stored yet and return their number.
+
+        A row that is stored already is a no-op; the same key with other content raises ConflictingRow.
+        """
         ...
 
     def read(
@@ -60,7 +76,10 @@ class Store(Protocol):
         where: Mapping[str, str | int] | None = None,
         columns: Sequence[str] | None = None,
     ) -> pl.DataFrame:
-        """All versions known by `as_of` (None: all there is), event in [first, last], columns equal to `where`; sorted by the table's key. `columns`: these and the key alone."""
+        """All versions known by `as_of` (None: all), event in [first, last], columns equal to `where`, sorted by the key.
+
+        `columns`: only these and the key.
+        """
         ...
 
     def version(self, table: Table) -> int:
@@ -68,20 +87,61 @@ class Store(Protocol):
         ...
 
 
-class Ledger(Protocol):
-    """The operational database: outbox, bindings, fills booked, kill switch, breaks, audit. Every method is one transaction."""
+class KnowledgeLog(Protocol):
+    """What was read up to when: rows that arrive behind a cut that was read are known at their arrival."""
 
     def note_cut(self, as_of: datetime) -> None:
         """Record that a decision or a published feature has read everything known by `as_of`."""
         ...
 
     def latest_cut(self) -> datetime | None:
-        """The latest cut that was read; rows that arrive behind it are known at arrival."""
+        """The latest cut that was read."""
         ...
 
-    def bind(self, book: str, strategy: str, session: date, decision_set_id: str, orders: Sequence[Order]) -> str:
-        """Commit the first decision set and its orders together; return the set in force, which is another one where that came first (then nothing is written but the divergence)."""
+
+class Writer(Protocol):
+    """The right to write the outbox of one book. Every method is one transaction.
+
+    Every method raises LeaseLost, and writes nothing, once the lease is released or another process took it over;
+    ExecutionError for an order of another book or one that the outbox does not hold.
+    `now` is the time in the clock of the caller's run.
+    """
+
+    def bind(
+        self, book: str, strategy: str, session: date, decision_set_id: str, orders: Sequence[Order], *, now: datetime
+    ) -> str:
+        """Commit the first decision set of a session and its orders together; return the set that binds.
+
+        Where another set came first, only the divergence is recorded.
+        """
         ...
+
+    def begin_submit(self, client_order_id: str, *, now: datetime) -> bool:
+        """PENDING to SUBMITTING in the transaction that reads the kill switches of all, the account and the book.
+
+        False where one of them is on or the order is no longer pending.
+        """
+        ...
+
+    def transition(
+        self,
+        client_order_id: str,
+        state: OrderState,
+        *,
+        now: datetime,
+        filled: int | None = None,
+        broker_order_id: str | None = None,
+        reason: str = "",
+    ) -> None:
+        """Record what the venue reported; nothing where that is recorded already.
+
+        Raises ExecutionError on a transition that the state machine does not have, or where `filled` shrinks.
+        """
+        ...
+
+
+class Outbox(Protocol):
+    """Decision sets that bind and their orders. Whoever holds the lease of a book writes, by its Writer."""
 
     def bound(self, book: str, strategy: str, session: date) -> str | None:
         """The decision set that binds, if any."""
@@ -92,63 +152,98 @@ class Ledger(Protocol):
         ...
 
     def since(self, client_order_id: str) -> datetime:
-        """When the last event of an order was recorded."""
+        """When the last event of an order was recorded, in the clock of the run that recorded it."""
         ...
 
-    def lease(self, book: Book, seconds: float) -> int:
-        """Become or stay the one writer of the book's account; return the fencing token. Raises LeaseLost where another process is."""
+    def lease(self, book: Book, seconds: float) -> AbstractContextManager[Writer]:
+        """Become the one writer of the book's account until the context exits, or for `seconds` of wall time.
+
+        Raises LeaseLost where another one holds the lease. That of a process that is gone is free at once.
+        """
         ...
 
-    def release(self, book: Book) -> None:
-        """Let the next writer in without waiting."""
-        ...
 
-    def begin_submit(self, client_order_id: str) -> bool:
-        """PENDING to SUBMITTING in the transaction that reads the kill switch; False where the switch is on or the order is no longer pending."""
-        ...
-
-    def transition(
-        self,
-        client_order_id: str,
-        state: OrderState,
-        *,
-        filled: int | None = None,
-        broker_order_id: str | None = None,
-        reason: str = "",
-    ) -> None:
-        """Record what the venue said. Raises ExecutionError on a transition that the state machine does not have."""
-        ...
+class Executions(Protocol):
+    """What the venue executed, as booked. Every method is one transaction."""
 
     def book_fill(self, book: str, fill: Fill) -> bool:
-        """Book an execution once, whichever path brought it: False where its exec_id is booked already."""
+        """Book an execution once, whichever path brought it: False where it is booked already.
+
+        Raises ExecutionError where its exec_id is booked with other content.
+        """
+        ...
+
+    def book_fee(self, book: str, commission: Commission, *, session: date) -> bool:
+        """Book a fee that came apart from its execution, once, in the session in which it is first seen.
+
+        Raises ExecutionError where another fee is booked.
+        """
         ...
 
     def fills(self, book: str, first: date | None = None, last: date | None = None) -> Sequence[Fill]:
-        """Executions booked."""
+        """Executions booked, by session and exec_id."""
         ...
 
-    def kill_switch(self) -> tuple[bool, str]:
-        """Whether it is on, and the reason given."""
+    def fees(self, book: str, first: date | None = None, last: date | None = None) -> Sequence[tuple[date, Commission]]:
+        """Fees that came apart from their executions, with the session in which they are booked."""
         ...
 
-    def set_kill_switch(self, on: bool, *, by: str, reason: str) -> None:
-        """Switch it; audited."""
+    def cursor(self, book: str) -> str | None:
+        """Up to where the venue's record is booked; None where nothing is."""
         ...
 
-    def open_break(self, found: Break) -> bool:
-        """Record a break once."""
+    def advance(self, book: str, cursor: str) -> None:
+        """Record a cursor, after everything that it covers was booked."""
         ...
 
-    def breaks(self, book: str | None = None, *, open_only: bool = True) -> Sequence[Mapping[str, str]]:
-        """Breaks, oldest first."""
+
+class KillSwitch(Protocol):
+    """Stops all sending: everywhere, of an account, or of a book."""
+
+    def state(self, book: Book | None = None) -> Switch:
+        """The first switch that is on: for all, then for the book's account, then for the book; else that for all, off.
+
+        A switch for all that is missing is on.
+        """
         ...
 
-    def resolve_break(self, break_id: str, *, by: str, reason: str) -> None:
-        """Close a break; audited."""
+    def listed(self) -> Sequence[Switch]:
+        """Every switch that was ever set, that for all first."""
         ...
 
-    def audit(self, act: str, subject: str, *, by: str, reason: str) -> None:
-        """Record a human act."""
+    def set(self, on: bool, *, scope: str = "all", by: str, reason: str, now: datetime) -> None:
+        """Turn the switch of a scope on or off, with an entry in the audit.
+
+        Raises ConfigurationError for a scope other than `all`, `account NAME` and `book NAME`.
+        """
+        ...
+
+
+class Breaks(Protocol):
+    """Differences between our ledger and the venue's record."""
+
+    def open(self, found: Break, *, now: datetime) -> bool:
+        """Record a break once: False where it is recorded already."""
+        ...
+
+    def listed(self, book: str | None = None, *, open_only: bool = True) -> Sequence[Mapping[str, str]]:
+        """Breaks, oldest first: the fields of Break, opened_at, resolved_at, resolved_by and resolution."""
+        ...
+
+    def resolve(self, break_id: str, *, by: str, reason: str, now: datetime) -> None:
+        """Close a break, with an entry in the audit. Raises ExecutionError where no such break is open."""
+        ...
+
+
+class Audit(Protocol):
+    """Every act of a person: who, when on the wall clock, what and why."""
+
+    def record(self, act: str, subject: str, *, by: str, reason: str, now: datetime) -> None:
+        """Append an act. Raises ExecutionError where nobody is named."""
+        ...
+
+    def acts(self) -> Sequence[Mapping[str, str]]:
+        """All acts, oldest first: at, act, subject, by, reason."""
         ...
 
 

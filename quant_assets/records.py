@@ -252,6 +252,21 @@ class Fill(Frozen, frozen=True):
     ts: datetime
 
 
+class Commission(Frozen, frozen=True):
+    """A fee that the venue reports apart from its execution."""
+
+    exec_id: str
+    fee: Decimal
+
+
+class Switch(Frozen, frozen=True):
+    """A kill switch: whether it is on, the reason given, and for whom: `all`, `account NAME` or `book NAME`."""
+
+    on: bool
+    reason: str
+    scope: str
+
+
 class Break(Frozen, frozen=True):
     """A difference between two ledgers that nobody has explained yet."""
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands.options import AsJson, By, Reason, workspace
+from jobs.commands.options import AsJson, By, Reason, wall, workspace
 
 actions_app = typer.Typer(
     no_args_is_help=True,
@@ -52,7 +52,17 @@ def actions_confirm(
 
     ws = workspace()
     with only_run(ws.home):
-        said, rows = confirm(ws.store, ws.ledger, proposal, terms=terms, by=by, reason=reason, now=ws.clock.now())
+        said, rows = confirm(
+            ws.store,
+            ws.ledger.knowledge,
+            ws.ledger.audit,
+            proposal,
+            terms=terms,
+            by=by,
+            reason=reason,
+            now=ws.clock.now(),
+            acted_at=wall(),
+        )
     ex = rows["session"].item(0)
     say(f"Confirmed by {escape(by)}: {escape(said)}, ex {ex}. `quant restatement list` shows what it changes.")
 
@@ -66,5 +76,14 @@ def actions_reject(proposal: ProposalId, by: By, reason: Reason) -> None:
 
     ws = workspace()
     with only_run(ws.home):
-        about = reject(ws.store, ws.ledger, proposal, by=by, reason=reason, now=ws.clock.now())
+        about = reject(
+            ws.store,
+            ws.ledger.knowledge,
+            ws.ledger.audit,
+            proposal,
+            by=by,
+            reason=reason,
+            now=ws.clock.now(),
+            acted_at=wall(),
+        )
     say(f"{escape(about)} is rejected by {escape(by)}.")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands.options import AsJson, By, Reason, day, workspace
+from jobs.commands.options import AsJson, By, Reason, day, wall, workspace
 
 if TYPE_CHECKING:
     from desk.workspace import Workspace
@@ -25,7 +25,17 @@ def calendar_close(session: Session, by: By, reason: Reason) -> None:
 
     ws = workspace()
     with only_run(ws.home):
-        known_at = close(ws.store, ws.ledger, ws.cuts.calendar, session, by=by, reason=reason, now=ws.clock.now())
+        known_at = close(
+            ws.store,
+            ws.ledger.knowledge,
+            ws.ledger.audit,
+            ws.cuts.calendar,
+            session,
+            by=by,
+            reason=reason,
+            now=ws.clock.now(),
+            acted_at=wall(),
+        )
     _told(ws, session, known_at, "does not trade", by, reason)
 
 
@@ -47,7 +57,18 @@ def calendar_open(
     venue = ws.cuts.calendar
     said = None if hours is None else _hours(hours, session, ws)
     with only_run(ws.home):
-        known_at = reopen(ws.store, ws.ledger, venue, session, said, by=by, reason=reason, now=ws.clock.now())
+        known_at = reopen(
+            ws.store,
+            ws.ledger.knowledge,
+            ws.ledger.audit,
+            venue,
+            session,
+            said,
+            by=by,
+            reason=reason,
+            now=ws.clock.now(),
+            acted_at=wall(),
+        )
     _told(ws, session, known_at, "trades", by, reason)
 
 

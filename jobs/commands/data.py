@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands.options import DAY, AsJson, By, Day, From, Reason, To, workspace
+from jobs.commands.options import DAY, AsJson, By, Day, From, Reason, To, wall, workspace
 
 if TYPE_CHECKING:
     from desk.workspace import Workspace
@@ -74,7 +74,16 @@ def quarantine_release(row_id: RowId, by: By, reason: Reason) -> None:
 
     ws = workspace()
     with only_run(ws.home):
-        written = release(ws.store, ws.ledger, row_id, by=by, reason=reason, now=ws.clock.now())
+        written = release(
+            ws.store,
+            ws.ledger.knowledge,
+            ws.ledger.audit,
+            row_id,
+            by=by,
+            reason=reason,
+            now=ws.clock.now(),
+            acted_at=wall(),
+        )
     say(f"Released by {escape(by)}: {escape(written)}. `quant restatement list` shows what it changes.")
 
 
@@ -87,7 +96,16 @@ def quarantine_drop(row_id: RowId, by: By, reason: Reason) -> None:
 
     ws = workspace()
     with only_run(ws.home):
-        drop(ws.store, ws.ledger, row_id, by=by, reason=reason, now=ws.clock.now())
+        drop(
+            ws.store,
+            ws.ledger.knowledge,
+            ws.ledger.audit,
+            row_id,
+            by=by,
+            reason=reason,
+            now=ws.clock.now(),
+            acted_at=wall(),
+        )
     say(f"Row {escape(row_id)} is dropped by {escape(by)}.")
 
 
@@ -148,7 +166,7 @@ def findings_scan(
     with only_run(ws.home):
         now = ws.clock.now()
         with working("examining the bars"):
-            moment = known_at(now, ws.ledger.latest_cut(), now, None)
+            moment = known_at(now, ws.ledger.knowledge.latest_cut(), now, None)
             bars, actions = (
                 ws.store.read(BARS, as_of=None, first=first, last=last),
                 ws.store.read(ACTIONS, as_of=None, first=first, last=last),
@@ -162,7 +180,7 @@ def findings_scan(
         )
         if repair_them:
             say(
-                f"{mend(ws.store, ws.ledger, mended, by=by, reason=reason, now=now):,} rows are repaired. `quant restatement list` shows what that changes."
+                f"{mend(ws.store, ws.ledger.knowledge, ws.ledger.audit, mended, by=by, reason=reason, now=now, acted_at=wall()):,} rows are repaired. `quant restatement list` shows what that changes."
             )
         elif mended.height:
             frame(
@@ -196,7 +214,18 @@ def repair(
         raise typer.BadParameter(f"{error}; write --set close=12.34") from error
     ws = workspace()
     with only_run(ws.home):
-        was, now = put_right(ws.store, ws.ledger, symbol, session, numbers, by=by, reason=reason, now=ws.clock.now())
+        was, now = put_right(
+            ws.store,
+            ws.ledger.knowledge,
+            ws.ledger.audit,
+            symbol,
+            session,
+            numbers,
+            by=by,
+            reason=reason,
+            now=ws.clock.now(),
+            acted_at=wall(),
+        )
     import polars as pl
 
     frame(

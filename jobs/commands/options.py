@@ -37,6 +37,11 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for a script.")]
 
 
+def wall() -> datetime:
+    """The time at which a person acts, UTC: that of the wall, whatever clock the home runs on."""
+    return datetime.now(UTC)
+
+
 def workspace() -> "Workspace":
     """The workspace of $QUANT_HOME."""
     from desk.workspace import Workspace

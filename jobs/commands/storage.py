@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands.options import AsJson, By, Reason, moment, workspace
+from jobs.commands.options import AsJson, By, Reason, moment, wall, workspace
 
 if TYPE_CHECKING:
     from desk.workspace import Workspace
@@ -67,7 +67,8 @@ def compact(by: By, reason: Reason, table: Only = None) -> None:
             tick(done, len(found), one.name)
             did = write_together(ws.store, one)
             if did.rows:
-                ws.ledger.audit("compact", f"{one.name}: {did.before} files to {did.after}", by=by, reason=reason)
+                subject = f"{one.name}: {did.before} files to {did.after}"
+                ws.ledger.audit.record("compact", subject, by=by, reason=reason, now=wall())
                 say(f"{one.name}: {did.before:,} files are {did.after:,}, {did.rows:,} rows rewritten.")
     say("Done: every other table lies well already.")
 
@@ -98,11 +99,12 @@ def vacuum(
         if gone.files:
             say(f"{one.name}: {len(gone.files):,} files, {gone.bytes:,} bytes {'deleted' if delete else 'would go'}.")
             if delete:
-                ws.ledger.audit(
+                ws.ledger.audit.record(
                     "vacuum",
                     f"{one.name}: {len(gone.files)} files, {gone.bytes} bytes, versions older than {keep_days} days that nobody cites",
                     by=by,
                     reason=reason,
+                    now=wall(),
                 )
     say(
         "Done: nothing else is in excess."

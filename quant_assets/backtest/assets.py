@@ -9,7 +9,7 @@ import dagster as dg
 from quant_assets.assets import merged, result, sessions_of, staged
 from quant_assets.backtest.loop import run
 from quant_assets.calendars import Cuts
-from quant_assets.ports import Ledger, Store
+from quant_assets.ports import Breaks, Store
 from quant_assets.post_trade.report import range_report
 from quant_assets.records import Book
 from quant_assets.strategy import Strategy
@@ -47,7 +47,7 @@ def build(sessions: dg.PartitionsDefinition[str], reports: Path, notice: str) ->
     def research_report(
         context: dg.AssetExecutionContext,
         store: dg.ResourceParam[Store],
-        ledger: dg.ResourceParam[Ledger],
+        breaks: dg.ResourceParam[Breaks],
         cuts: dg.ResourceParam[Cuts],
         research_books: dg.ResourceParam[Sequence[Book]],
     ) -> dg.MaterializeResult[Any]:
@@ -60,7 +60,7 @@ def build(sessions: dg.PartitionsDefinition[str], reports: Path, notice: str) ->
                 days[-1],
                 folder=reports,
                 notice=notice,
-                breaks=ledger.breaks(b.name),
+                breaks=breaks.listed(b.name),
                 per_year=year,
             )
             for b in research_books

@@ -3,8 +3,8 @@
 Any number of times and killed anywhere, the venue ends with the same orders. What triggers it is a hint.
 """
 
-from collections.abc import Sequence
-from datetime import date, datetime
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
 
 import polars as pl
 
@@ -15,64 +15,60 @@ from quant_assets.contract import in_force
 from quant_assets.errors import DeliveryRefused, LeaseLost
 from quant_assets.execution.limits import within_limits
 from quant_assets.execution.orders import orders_for
-from quant_assets.execution.outbox import OPEN, recover, send
+from quant_assets.execution.outbox import LEASE_SECONDS, OPEN, recover, send
 from quant_assets.market_data.quality import released, session_hash
-from quant_assets.ports import Broker, Ledger, Notifier, Store
+from quant_assets.ports import Breaks, Broker, Clock, KillSwitch, Notifier, Outbox, Store, Writer
 from quant_assets.records import Book, Order, OrderState, StageReport
 from quant_assets.signals.decide import first_recorded
 from quant_assets.strategy import Strategy
 from quant_assets.tables import BARS, DECISIONS, LISTINGS, VERDICTS
 
 STAGE = "deliver"
-LEASE_SECONDS = 300.0
+NO_TIME = timedelta(0)
+NO_NUMBERS: Mapping[str, float] = {}
 
 
 def deliver(
     store: Store,
-    ledger: Ledger,
+    outbox: Outbox,
+    kill_switch: KillSwitch,
+    breaks: Breaks,
     broker: Broker,
     book: Book,
     strategy: Strategy,
     cuts: Cuts,
     session: date,
-    now: datetime,
+    clock: Clock,
     notifier: Notifier,
     *,
-    settle_seconds: float = 0,
+    settle: timedelta = NO_TIME,
 ) -> StageReport:
-    """Send the orders of the decisions of `session`, and what an interrupted run left. State: done | empty (nothing to trade, or the book is not armed) | refused.
+    """Send the orders of the decisions of `session`, and what an interrupted run left.
 
-    `settle_seconds`: how long an order that the venue does not show may still turn up there. Numbers: orders (of the set
-    that binds), sent, over_limit, unsure (the venue did not say yet), diverged.
+    State: done | empty (nothing to trade, or the book is not armed) | refused. `settle`: how long an order that the venue
+    does not show may still appear there. Numbers: orders (of the set that binds), sent, over_limit, unsure (the venue did
+    not answer yet), diverged.
     """
     if not book.armed and not book.research:
         # as declared, every day: nobody has to act on it
-        return StageReport(
-            stage=STAGE,
-            first=session,
-            last=session,
-            state="empty",
-            reason=f"NOT_ARMED: {book.name} is not armed in the deployment",
-            numbers={"orders": 0, "sent": 0},
-        )
+        reason = f"NOT_ARMED: {book.name} is not armed in the deployment"
+        return _report(session, "empty", reason, numbers={"orders": 0, "sent": 0})
     try:
         if book.research:
             raise DeliveryRefused(f"RESEARCH_BOOK: {book.name} has no venue")  # noqa: TRY301  # one place reports every refusal
-        ledger.lease(book, LEASE_SECONDS)
-        try:
-            unsure = recover(ledger, broker, book, now=now, settle_seconds=settle_seconds, notifier=notifier)
-            decisions = _binding_set(store, ledger, book, strategy, session, notifier)
-            holdings = _clear(store, ledger, book, cuts, session, now, decisions)
+        with outbox.lease(book, LEASE_SECONDS) as writer:
+            unsure = recover(outbox, writer, broker, book, clock=clock, settle=settle, notifier=notifier)
+            now = clock.now()
+            decisions = _binding_set(store, outbox, writer, book, strategy, session, now, notifier)
+            holdings = _clear(store, kill_switch, breaks, book, cuts, session, now, decisions)
             # what an earlier run left is sent or expired first: it counts among the open orders
-            sent = send(ledger, broker, book, now=now, calendar=cuts.calendar, notifier=notifier)
-            over = _bind(store, ledger, book, strategy, cuts, decisions, holdings, notifier)
-            sent += send(ledger, broker, book, now=now, calendar=cuts.calendar, notifier=notifier)
-        finally:
-            ledger.release(book)
+            sent = send(outbox, writer, broker, book, clock=clock, calendar=cuts.calendar, notifier=notifier)
+            over = _bind(store, outbox, writer, book, strategy, cuts, decisions, holdings, clock.now(), notifier)
+            sent += send(outbox, writer, broker, book, clock=clock, calendar=cuts.calendar, notifier=notifier)
     except (DeliveryRefused, LeaseLost) as refusal:
         notifier.notify("warning", f"{book.name}: nothing delivered for {session}", str(refusal))
-        return StageReport(stage=STAGE, first=session, last=session, state="refused", reason=str(refusal))
-    orders = [w for w in ledger.orders(book.name) if (w.order.strategy, w.order.decided) == (strategy.name, session)]
+        return _report(session, "refused", str(refusal))
+    orders = [w for w in outbox.orders(book.name) if (w.order.strategy, w.order.decided) == (strategy.name, session)]
     numbers = {
         "orders": len(orders),
         "sent": sent,
@@ -83,31 +79,53 @@ def deliver(
     reason = (
         "" if orders else "the decisions ask for no trade" if not over else "every order is beyond the book's limits"
     )
+    return _report(session, "done" if orders else "empty", reason, numbers=numbers, rows=len(orders), notes=over)
+
+
+def _report(
+    session: date,
+    state: str,
+    reason: str,
+    *,
+    numbers: Mapping[str, float] = NO_NUMBERS,
+    rows: int = 0,
+    notes: Sequence[str] = (),
+) -> StageReport:
     return StageReport(
         stage=STAGE,
         first=session,
         last=session,
-        state="done" if orders else "empty",
+        state=state,
         reason=reason,
-        rows=len(orders),
+        rows=rows,
         numbers=numbers,
-        notes=tuple(over),
+        notes=tuple(notes),
     )
 
 
 def _binding_set(
-    store: Store, ledger: Ledger, book: Book, strategy: Strategy, session: date, notifier: Notifier
+    store: Store,
+    outbox: Outbox,
+    writer: Writer,
+    book: Book,
+    strategy: Strategy,
+    session: date,
+    now: datetime,
+    notifier: Notifier,
 ) -> pl.DataFrame:
-    """The DECISIONS rows of the set that binds, or would: the first recorded. Every other one is DIVERGED: recorded, and somebody is told."""
+    """The DECISIONS rows of the set that binds, or would: the first recorded.
+
+    Every other one is DIVERGED: recorded, and somebody is notified.
+    """
     rows = store.read(DECISIONS, as_of=None, first=session, last=session, where={"strategy": strategy.name})
     if rows.is_empty():
         raise DeliveryRefused(f"NO_DECISIONS: {strategy.name} has decided nothing for {session}")
     about = (book.name, strategy.name, session)
-    bound = ledger.bound(*about)
+    bound = outbox.bound(*about)
     chosen = first_recorded(rows)["decision_set_id"][0] if bound is None else bound
     if bound is not None:
         for other in sorted(set(rows["decision_set_id"]) - {bound}):
-            ledger.bind(*about, other, ())
+            writer.bind(*about, other, (), now=now)
             notifier.notify(
                 "critical",
                 f"{book.name}: DIVERGED for {session}",
@@ -120,12 +138,19 @@ def _binding_set(
 
 
 def _clear(
-    store: Store, ledger: Ledger, book: Book, cuts: Cuts, session: date, now: datetime, decisions: pl.DataFrame
+    store: Store,
+    kill_switch: KillSwitch,
+    breaks: Breaks,
+    book: Book,
+    cuts: Cuts,
+    session: date,
+    now: datetime,
+    decisions: pl.DataFrame,
 ) -> Holdings:
-    """The holdings to trade from, where nothing stands in the way. Raises DeliveryRefused."""
-    on, why = ledger.kill_switch()
-    if on:
-        raise DeliveryRefused(f"KILL_SWITCH: {why}")
+    """The holdings to trade from, where nothing forbids the delivery. Raises DeliveryRefused."""
+    switch = kill_switch.state(book)
+    if switch.on:
+        raise DeliveryRefused(f"KILL_SWITCH: {switch.reason} (on for {switch.scope})")
     valid_until = decisions["valid_until"].min()
     if not isinstance(valid_until, datetime) or now >= valid_until:
         raise DeliveryRefused(f"EXPIRED: the decisions were valid until {valid_until}, it is {now}")
@@ -133,12 +158,14 @@ def _clear(
     if valid_until != cuts.calendar.open(following):
         raise DeliveryRefused(
             f"CLOSED: decided for the open at {valid_until:%Y-%m-%d %H:%M} UTC, which does not come; the next is that of "
-            f"{following} at {cuts.calendar.open(following):%Y-%m-%d %H:%M}, and nothing is traded that was not decided for it"
+            f"{following} at {cuts.calendar.open(following):%Y-%m-%d %H:%M}, and nothing is traded that was not decided "
+            "for it"
         )
     _released(store, cuts, session)
-    if broken := ledger.breaks(book.name):
+    if broken := breaks.listed(book.name):
         raise DeliveryRefused(
-            f"OPEN_BREAKS: {len(broken)} unexplained difference(s) with the venue, the first {broken[0]['break_id']}; `quant breaks list`"
+            f"OPEN_BREAKS: {len(broken)} unexplained difference(s) with the venue, the first {broken[0]['break_id']}; "
+            "`quant breaks list`"
         )
     holdings = state(store, book, session)
     if holdings.session != session:
@@ -149,7 +176,7 @@ def _clear(
 
 
 def _released(store: Store, cuts: Cuts, session: date) -> None:
-    """Raise DeliveryRefused unless the session's bars, as they stood at its cut, were judged and no blocking rule failed."""
+    """Raise DeliveryRefused unless the session's bars, as known at its cut, were judged and no blocking rule failed."""
     cut = cuts.of(session)
     content = session_hash(in_force(store.read(BARS, as_of=cut, first=session, last=session), BARS))
     verdicts = store.read(VERDICTS, as_of=None, first=session, last=session, where={"content_hash": content})
@@ -160,17 +187,19 @@ def _released(store: Store, cuts: Cuts, session: date) -> None:
 
 def _bind(
     store: Store,
-    ledger: Ledger,
+    outbox: Outbox,
+    writer: Writer,
     book: Book,
     strategy: Strategy,
     cuts: Cuts,
     decisions: pl.DataFrame,
     holdings: Holdings,
+    now: datetime,
     notifier: Notifier,
 ) -> list[str]:
     """Commit the set and its orders together, unless one is bound; return a sentence for each order beyond the book's limits."""
     session = holdings.session
-    if ledger.bound(book.name, strategy.name, session) is not None:
+    if outbox.bound(book.name, strategy.name, session) is not None:
         return []
     symbols = _symbols(store, cuts.of(session), set(holdings.quantities) - set(decisions["sid"]))
     wanted = orders_for(
@@ -178,13 +207,13 @@ def _bind(
         strategy,
         decisions,
         holdings,
-        ledger.orders(book.name, OPEN),
+        outbox.orders(book.name, OPEN),
         cuts.calendar.after(session),
         cuts.calendar,
         symbols,
     )
     orders, refused = within_limits(book, wanted)
-    ledger.bind(book.name, strategy.name, session, decisions["decision_set_id"][0], orders)
+    writer.bind(book.name, strategy.name, session, decisions["decision_set_id"][0], orders, now=now)
     over = [f"{_words(r.order)}: {r.reason}" for r in refused]
     if over:
         notifier.notify(

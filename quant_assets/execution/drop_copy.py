@@ -1,20 +1,33 @@
 """The venue's own record comes home: executions are booked once, orders take the state that the venue gives them."""
 
-from datetime import date
+from datetime import date, datetime
 
 from quant_assets.books.booking import record_fills, record_orders
 from quant_assets.calendars import Cuts
-from quant_assets.execution.outbox import drop_copy
-from quant_assets.ports import Broker, Ledger, Store
+from quant_assets.execution.outbox import LEASE_SECONDS, drop_copy
+from quant_assets.ports import Broker, Executions, Outbox, Store
 from quant_assets.records import Book, StageReport
 
 
-def collect(store: Store, ledger: Ledger, broker: Broker, book: Book, cuts: Cuts, session: date) -> StageReport:
-    """Book the venue's executions up to `session` in the ledger, write FILLS and ORDERS. Again: a no-op."""
-    new = drop_copy(ledger, broker, book)
-    fills = [f for f in ledger.fills(book.name) if f.session <= session]
+def collect(
+    store: Store,
+    outbox: Outbox,
+    executions: Executions,
+    broker: Broker,
+    book: Book,
+    cuts: Cuts,
+    session: date,
+    now: datetime,
+) -> StageReport:
+    """Book the venue's executions up to `session` in the ledger, write FILLS and ORDERS. Again: a no-op.
+
+    Raises LeaseLost where another process writes the account.
+    """
+    with outbox.lease(book, LEASE_SECONDS) as writer:
+        new = drop_copy(outbox, writer, executions, broker, book, now=now)
+    fills = [f for f in executions.fills(book.name) if f.session <= session]
     written = record_fills(store, book, fills, cuts.of(session)) + record_orders(
-        store, book, session, ledger.orders(book.name), cuts.of(session)
+        store, book, session, outbox.orders(book.name), cuts.of(session)
     )
     today = [f for f in fills if f.session == session]
     return StageReport(

@@ -14,7 +14,7 @@ from quant_assets.features.intraday import OnBars, publish_bars
 from quant_assets.features.labels import publish_labels
 from quant_assets.features.publish import publish
 from quant_assets.features.sets import FeatureSet
-from quant_assets.ports import Clock, Ledger, Store
+from quant_assets.ports import Clock, KnowledgeLog, Store
 from quant_assets.strategy import Strategy, universes_of
 from quant_assets.vendor_tables import INTRADAY_BARS
 
@@ -49,11 +49,11 @@ def _published(
     def published(
         context: dg.AssetExecutionContext,
         store: dg.ResourceParam[Store],
-        ledger: dg.ResourceParam[Ledger],
+        knowledge: dg.ResourceParam[KnowledgeLog],
         cuts: dg.ResourceParam[Cuts],
     ) -> dg.MaterializeResult[Any]:
         days = sessions_of(context)
-        ledger.note_cut(cuts.of(days[-1]))
+        knowledge.note_cut(cuts.of(days[-1]))
         return result(merged([publish(store, feature_set, universe, cuts, days) for universe in universes]))
 
     return published

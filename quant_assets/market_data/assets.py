@@ -13,7 +13,7 @@ from quant_assets.market_data.evidence import Evidence
 from quant_assets.market_data.quality import gate
 from quant_assets.market_data.restatements import watching
 from quant_assets.market_data.universe import update
-from quant_assets.ports import Clock, Ledger, MarketDataSource, Notifier, Store
+from quant_assets.ports import Clock, KnowledgeLog, MarketDataSource, Notifier, Store
 from quant_assets.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, LISTINGS, QUARANTINE
 
@@ -41,7 +41,7 @@ def build(sessions: dg.PartitionsDefinition[str], fed: Sequence[Dataset] = ()) -
     def market_data(
         context: dg.AssetExecutionContext,
         store: dg.ResourceParam[Store],
-        ledger: dg.ResourceParam[Ledger],
+        knowledge: dg.ResourceParam[KnowledgeLog],
         source: dg.ResourceParam[MarketDataSource],
         evidence: dg.ResourceParam[Evidence],
         cuts: dg.ResourceParam[Cuts],
@@ -51,7 +51,7 @@ def build(sessions: dg.PartitionsDefinition[str], fed: Sequence[Dataset] = ()) -
         days = sessions_of(context)
         with watching(store, cuts, notifier, days[-1]):
             report = arrivals(
-                source, store, notifier, ledger.latest_cut(), clock.now(), days[-1], cuts.calendar, evidence=evidence
+                source, store, notifier, knowledge.latest_cut(), clock.now(), days[-1], cuts.calendar, evidence=evidence
             )
         for name, table in described.items():
             column = "capture" if table is QUARANTINE else "session"
@@ -109,7 +109,7 @@ def observed(sessions: dg.PartitionsDefinition[str], dataset: Dataset) -> dg.Ass
     def asset(
         context: dg.AssetExecutionContext,
         store: dg.ResourceParam[Store],
-        ledger: dg.ResourceParam[Ledger],
+        knowledge: dg.ResourceParam[KnowledgeLog],
         feeds: dg.ResourceParam[Mapping[str, Sequence[MarketDataSource]]],
         cuts: dg.ResourceParam[Cuts],
         clock: dg.ResourceParam[Clock],
@@ -118,7 +118,7 @@ def observed(sessions: dg.PartitionsDefinition[str], dataset: Dataset) -> dg.Ass
         days = sessions_of(context)
         with watching(store, cuts, notifier, days[-1]):
             reports = [
-                arrivals(feed, store, notifier, ledger.latest_cut(), clock.now(), days[-1], cuts.calendar)
+                arrivals(feed, store, notifier, knowledge.latest_cut(), clock.now(), days[-1], cuts.calendar)
                 for feed in feeds[dataset.name]
             ]
         rows = store.read(dataset.table, as_of=cuts.of(days[-1]), first=days[0], last=days[-1])

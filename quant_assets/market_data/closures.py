@@ -6,7 +6,7 @@ import polars as pl
 
 from quant_assets.calendars import Calendar, Change, Cuts, Hours
 from quant_assets.errors import ConfigurationError
-from quant_assets.ports import Ledger, Store
+from quant_assets.ports import Audit, KnowledgeLog, Store
 from quant_assets.tables import CALENDAR_CHANGES, NAV
 
 _TICK = timedelta(microseconds=1)
@@ -31,7 +31,16 @@ def as_said(calendar: Calendar, store: Store) -> Calendar:
 
 
 def close(
-    store: Store, ledger: Ledger, calendar: Calendar, session: date, *, by: str, reason: str, now: datetime
+    store: Store,
+    knowledge: KnowledgeLog,
+    audit: Audit,
+    calendar: Calendar,
+    session: date,
+    *,
+    by: str,
+    reason: str,
+    now: datetime,
+    acted_at: datetime,
 ) -> datetime:
     """`session` does not trade; return since when that is known. Raises ConfigurationError where it is no session, CalendarUnknown where nothing is known of it."""
     if not calendar.is_session(session):
@@ -39,12 +48,13 @@ def close(
             f"{calendar.code}: {session} is no session; the one before it is {calendar.before(session)}, "
             f"the one after it {calendar.after(session)}"
         )
-    return _say(store, ledger, calendar, session, None, by=by, reason=reason, now=now)
+    return _say(store, knowledge, audit, calendar, session, None, by=by, reason=reason, now=now, acted_at=acted_at)
 
 
 def reopen(
     store: Store,
-    ledger: Ledger,
+    knowledge: KnowledgeLog,
+    audit: Audit,
     calendar: Calendar,
     session: date,
     hours: Hours | None = None,
@@ -52,6 +62,7 @@ def reopen(
     by: str,
     reason: str,
     now: datetime,
+    acted_at: datetime,
 ) -> datetime:
     """`session` trades, by default in the venue's usual hours; return since when that is known.
 
@@ -67,12 +78,13 @@ def reopen(
             f"{calendar.code}: a session from {said.open:%Y-%m-%d %H:%M} to {said.close:%Y-%m-%d %H:%M} UTC does not "
             f"lie between the close before it, {before:%Y-%m-%d %H:%M}, and the open after it, {after:%Y-%m-%d %H:%M}"
         )
-    return _say(store, ledger, calendar, session, said, by=by, reason=reason, now=now)
+    return _say(store, knowledge, audit, calendar, session, said, by=by, reason=reason, now=now, acted_at=acted_at)
 
 
 def _say(
     store: Store,
-    ledger: Ledger,
+    knowledge: KnowledgeLog,
+    audit: Audit,
     calendar: Calendar,
     session: date,
     hours: Hours | None,
@@ -80,11 +92,12 @@ def _say(
     by: str,
     reason: str,
     now: datetime,
+    acted_at: datetime,
 ) -> datetime:
-    read = ledger.latest_cut()  # what a decision has read already cannot have known it
+    read = knowledge.latest_cut()  # what a decision has read already cannot have known it
     known_at = now if read is None or now > read else read + _TICK
     act = "calendar close" if hours is None else "calendar open"
-    ledger.audit(act, f"{calendar.code} {session}", by=by, reason=reason)
+    audit.record(act, f"{calendar.code} {session}", by=by, reason=reason, now=acted_at)
     row = {
         "session": session,
         "calendar": calendar.code,

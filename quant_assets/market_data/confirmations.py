@@ -15,7 +15,7 @@ from quant_assets.market_data.actions import COLUMNS
 from quant_assets.market_data.adjustment import SPLITS
 from quant_assets.market_data.ingest import known_at
 from quant_assets.market_data.proposals import OPEN, listed
-from quant_assets.ports import Ledger, Store
+from quant_assets.ports import Audit, KnowledgeLog, Store
 from quant_assets.tables import ACTIONS, PROPOSED_ACTIONS
 
 _TERMS = re.compile(r"(?P<kind>split|stock_dividend|dividend|spin_off) (?P<first>\d+(\.\d+)?)(:(?P<second>\d+))?")
@@ -68,7 +68,16 @@ def _one(part: str, before: float) -> dict[str, Any]:
 
 
 def confirm(
-    store: Store, ledger: Ledger, proposal: str, *, terms: str | None, by: str, reason: str, now: datetime
+    store: Store,
+    knowledge: KnowledgeLog,
+    audit: Audit,
+    proposal: str,
+    *,
+    terms: str | None,
+    by: str,
+    reason: str,
+    now: datetime,
+    acted_at: datetime,
 ) -> tuple[str, pl.DataFrame]:
     """Say what a proposal is: `terms`, or else its first explanation. Returns the terms and the rows written to ACTIONS.
 
@@ -82,21 +91,33 @@ def confirm(
         raise DataError(
             f"nothing explains {row['symbol']} {row['session']}; say what it is: --as 'split 1:6 + spin_off 1.20'"
         )
-    moment = known_at(now, ledger.latest_cut(), now, None)
+    moment = known_at(now, knowledge.latest_cut(), now, None)
     said = read_terms(text, row["before"])
     rows = [_action(row, one, moment) for one in said]
     written = ACTIONS.conform(pl.DataFrame(rows, schema=dict(ACTIONS.schema), orient="row"))
-    ledger.audit("confirm action", f"{row['symbol']} {row['session']}: {text}", by=by, reason=reason)
+    audit.record("confirm action", f"{row['symbol']} {row['session']}: {text}", by=by, reason=reason, now=acted_at)
     store.append(ACTIONS, written)
     _close(store, row, "confirmed", by, f"{text}: {reason}", moment)
     return text, written
 
 
-def reject(store: Store, ledger: Ledger, proposal: str, *, by: str, reason: str, now: datetime) -> str:
+def reject(
+    store: Store,
+    knowledge: KnowledgeLog,
+    audit: Audit,
+    proposal: str,
+    *,
+    by: str,
+    reason: str,
+    now: datetime,
+    acted_at: datetime,
+) -> str:
     """Say that there was no action; returns the name and ex-session. Raises DataError where no proposal waits under that id."""
     row = find(store, proposal)
-    moment = known_at(now, ledger.latest_cut(), now, None)
-    ledger.audit("reject action", f"{row['symbol']} {row['session']}: {row['explanations']}", by=by, reason=reason)
+    moment = known_at(now, knowledge.latest_cut(), now, None)
+    audit.record(
+        "reject action", f"{row['symbol']} {row['session']}: {row['explanations']}", by=by, reason=reason, now=acted_at
+    )
     _close(store, row, "rejected", by, reason, moment)
     return f"{row['symbol']} {row['session']}"
 

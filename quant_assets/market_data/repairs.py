@@ -15,7 +15,7 @@ from quant_assets.errors import ContractViolation, DataError
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.ingest import known_at
 from quant_assets.market_data.screening import CONTENT
-from quant_assets.ports import Ledger, Store
+from quant_assets.ports import Audit, KnowledgeLog, Store
 from quant_assets.records import content_id
 from quant_assets.tables import BARS, QUARANTINE
 
@@ -69,16 +69,26 @@ def explained(row: Mapping[str, object], store: Store) -> tuple[str, pl.DataFram
     )
 
 
-def release(store: Store, ledger: Ledger, row_id: str, *, by: str, reason: str, now: datetime) -> str:
+def release(
+    store: Store,
+    knowledge: KnowledgeLog,
+    audit: Audit,
+    row_id: str,
+    *,
+    by: str,
+    reason: str,
+    now: datetime,
+    acted_at: datetime,
+) -> str:
     """Release a quarantined row: it is stored, known from now on. Returns what was written.
 
     Raises DataError if the row is not held, ContractViolation if its content is not a valid row of its table.
     """
     row = _held(store, row_id)
-    moment = known_at(now, ledger.latest_cut(), now, None)
+    moment = known_at(now, knowledge.latest_cut(), now, None)
     table = BARS if row["dataset"] == BARS.name else dataset(str(row["dataset"])).table
     written = _bar(store, row, moment) if table is BARS else _observation(table, row, moment)
-    ledger.audit("release quarantined row", str(row["id"]), by=by, reason=reason)
+    audit.record("release quarantined row", str(row["id"]), by=by, reason=reason, now=acted_at)
     store.append(table, written)
     _close(store, row, "released", by, reason, moment)
     return f"{table.name}: " + ", ".join(
@@ -86,16 +96,27 @@ def release(store: Store, ledger: Ledger, row_id: str, *, by: str, reason: str, 
     )
 
 
-def drop(store: Store, ledger: Ledger, row_id: str, *, by: str, reason: str, now: datetime) -> None:
+def drop(
+    store: Store,
+    knowledge: KnowledgeLog,
+    audit: Audit,
+    row_id: str,
+    *,
+    by: str,
+    reason: str,
+    now: datetime,
+    acted_at: datetime,
+) -> None:
     """Say that a held row stays out for good. Raises DataError where it is not held."""
     row = _held(store, row_id)
-    ledger.audit("drop quarantined row", str(row["id"]), by=by, reason=reason)
-    _close(store, row, "dropped", by, reason, known_at(now, ledger.latest_cut(), now, None))
+    audit.record("drop quarantined row", str(row["id"]), by=by, reason=reason, now=acted_at)
+    _close(store, row, "dropped", by, reason, known_at(now, knowledge.latest_cut(), now, None))
 
 
 def repair(
     store: Store,
-    ledger: Ledger,
+    knowledge: KnowledgeLog,
+    audit: Audit,
     symbol: str,
     session: date,
     values: Mapping[str, float | int],
@@ -103,6 +124,7 @@ def repair(
     by: str,
     reason: str,
     now: datetime,
+    acted_at: datetime,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Put a bar right: the row in force and the one that takes its place from now on. No values withdraw it.
 
@@ -121,25 +143,38 @@ def repair(
     if values and new.equals(standing):
         raise DataError(f"the bar of {symbol!r} for {session} already has these values; nothing to repair")
     _possible(new, f"{symbol} {session}")
-    ledger.audit("repair bar", f"{symbol} {session}", by=by, reason=reason)
-    return standing, _put(store, ledger, new, by=by, now=now, withdrawn=not values)
+    audit.record("repair bar", f"{symbol} {session}", by=by, reason=reason, now=acted_at)
+    return standing, _put(store, knowledge, new, by=by, now=now, withdrawn=not values)
 
 
-def mend(store: Store, ledger: Ledger, rows: pl.DataFrame, *, by: str, reason: str, now: datetime) -> int:
+def mend(
+    store: Store,
+    knowledge: KnowledgeLog,
+    audit: Audit,
+    rows: pl.DataFrame,
+    *,
+    by: str,
+    reason: str,
+    now: datetime,
+    acted_at: datetime,
+) -> int:
     """Let in the repairs that an examination proposes (rows of BARS as they should be); how many. Raises ContractViolation where one is no possible bar."""
     _possible(rows, f"{rows.height} proposed repairs")
     if rows.is_empty():
         return 0
-    ledger.audit(
+    audit.record(
         "repair bars",
         f"{rows.height} rows of {rows['sid'].n_unique()} names, {rows['session'].min()} to {rows['session'].max()}",
         by=by,
         reason=reason,
+        now=acted_at,
     )
-    return _put(store, ledger, rows, by=by, now=now, withdrawn=False).height
+    return _put(store, knowledge, rows, by=by, now=now, withdrawn=False).height
 
 
-def _put(store: Store, ledger: Ledger, rows: pl.DataFrame, *, by: str, now: datetime, withdrawn: bool) -> pl.DataFrame:
+def _put(
+    store: Store, knowledge: KnowledgeLog, rows: pl.DataFrame, *, by: str, now: datetime, withdrawn: bool
+) -> pl.DataFrame:
     """Store the rows as repairs, known from now on."""
     origin = {
         "source": REPAIR,
@@ -151,7 +186,7 @@ def _put(store: Store, ledger: Ledger, rows: pl.DataFrame, *, by: str, now: date
         "declared_known_at": now,
     }
     stamped = rows.with_columns(pl.lit(v).cast(BARS.schema[c]).alias(c) for c, v in origin.items()).with_columns(
-        known_at=pl.lit(known_at(now, ledger.latest_cut(), now, None))
+        known_at=pl.lit(known_at(now, knowledge.latest_cut(), now, None))
     )
     store.append(BARS, stamped.select(*BARS.schema))
     return stamped

@@ -10,7 +10,7 @@ import dagster as dg
 from quant_assets.assets import merged, result, sessions_of, staged
 from quant_assets.books.booking import book_session
 from quant_assets.calendars import Cuts
-from quant_assets.ports import Brokers, Ledger, Notifier, Store
+from quant_assets.ports import Breaks, Brokers, Clock, Executions, Notifier, Outbox, Store
 from quant_assets.post_trade.costs import write_costs
 from quant_assets.post_trade.reconciliation import reconcile_session
 from quant_assets.post_trade.report import session_report
@@ -33,12 +33,12 @@ def build(sessions: dg.PartitionsDefinition[str], reports: Path, notice: str) ->
     def positions(
         context: dg.AssetExecutionContext,
         store: dg.ResourceParam[Store],
-        ledger: dg.ResourceParam[Ledger],
+        executions: dg.ResourceParam[Executions],
         cuts: dg.ResourceParam[Cuts],
         books: dg.ResourceParam[Sequence[Book]],
     ) -> dg.MaterializeResult[Any]:
         (day,) = sessions_of(context)
-        return result(merged([book_session(store, b, cuts, day, ledger.fills(b.name)) for b in books]))
+        return result(merged([book_session(store, b, cuts, day, executions.fills(b.name)) for b in books]))
 
     @staged(
         GROUP,
@@ -50,13 +50,25 @@ def build(sessions: dg.PartitionsDefinition[str], reports: Path, notice: str) ->
     def reconciliation(
         context: dg.AssetExecutionContext,
         store: dg.ResourceParam[Store],
-        ledger: dg.ResourceParam[Ledger],
+        outbox: dg.ResourceParam[Outbox],
+        executions: dg.ResourceParam[Executions],
+        breaks: dg.ResourceParam[Breaks],
         brokers: dg.ResourceParam[Brokers],
+        clock: dg.ResourceParam[Clock],
         notifier: dg.ResourceParam[Notifier],
         books: dg.ResourceParam[Sequence[Book]],
     ) -> dg.MaterializeResult[Any]:
         (day,) = sessions_of(context)
-        return result(merged([reconcile_session(ledger, brokers.open(b), store, b, day, notifier) for b in books]))
+        return result(
+            merged(
+                [
+                    reconcile_session(
+                        outbox, executions, breaks, brokers.open(b), store, b, day, notifier, now=clock.now()
+                    )
+                    for b in books
+                ]
+            )
+        )
 
     @staged(
         GROUP,
@@ -85,13 +97,13 @@ def build(sessions: dg.PartitionsDefinition[str], reports: Path, notice: str) ->
     def report(
         context: dg.AssetExecutionContext,
         store: dg.ResourceParam[Store],
-        ledger: dg.ResourceParam[Ledger],
+        breaks: dg.ResourceParam[Breaks],
         books: dg.ResourceParam[Sequence[Book]],
         beat: dg.ResourceParam[Callable[[date], None]],
     ) -> dg.MaterializeResult[Any]:
         (day,) = sessions_of(context)
         pages = {
-            b.name: session_report(store, ledger.breaks(b.name), b, day, folder=reports, notice=notice) for b in books
+            b.name: session_report(store, breaks.listed(b.name), b, day, folder=reports, notice=notice) for b in books
         }
         beat(day)
         return dg.MaterializeResult(

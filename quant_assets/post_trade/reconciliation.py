@@ -6,11 +6,11 @@ same unexplained difference is opened once, however long it stands, and any chan
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 from quant_assets.books.booking import state
-from quant_assets.ports import Broker, Ledger, Notifier, Store
+from quant_assets.ports import Breaks, Broker, Executions, Notifier, Outbox, Store
 from quant_assets.records import Book, Break, BrokerOrder, Fill, Frozen, OrderState, StageReport, Working, content_id
 from quant_assets.tables import NAV
 
@@ -124,7 +124,16 @@ def _plain(amount: Decimal) -> str:
 
 
 def reconcile_session(
-    ledger: Ledger, broker: Broker, store: Store, book: Book, session: date, notifier: Notifier
+    outbox: Outbox,
+    executions: Executions,
+    breaks: Breaks,
+    broker: Broker,
+    store: Store,
+    book: Book,
+    session: date,
+    notifier: Notifier,
+    *,
+    now: datetime,
 ) -> StageReport:
     """Compare the book's ledger and booked holdings with the venue's record after `session`, open each break once, tell somebody of the new ones.
 
@@ -143,15 +152,15 @@ def reconcile_session(
             numbers={
                 "breaks_found": 0,
                 "breaks_new": 0,
-                "breaks_open": len(ledger.breaks(book.name)),
+                "breaks_open": len(breaks.listed(book.name)),
                 "orders_compared": 0,
                 "fills_compared": 0,
             },
         )
     holdings = state(store, book, session)
     ours = OurSide(
-        orders=ledger.orders(book.name),
-        fills=ledger.fills(book.name),
+        orders=outbox.orders(book.name),
+        fills=executions.fills(book.name),
         positions={s: q for s, q in holdings.quantities.items() if q},
         cash=holdings.cash,
     )
@@ -159,7 +168,7 @@ def reconcile_session(
         orders=broker.orders(), fills=broker.executions(), positions=broker.positions(), cash=broker.cash()
     )
     found = reconcile(book, session, ours, theirs)
-    new = [b for b in found if ledger.open_break(b)]
+    new = [b for b in found if breaks.open(b, now=now)]
     if new:
         lines = "\n".join(f"{b.break_id} {b.kind} {b.subject}: ours {b.ours}, theirs {b.theirs}" for b in new)
         notifier.notify(
@@ -167,7 +176,7 @@ def reconcile_session(
             f"{book.name}: {len(new)} new break(s) at {session}; the book trades no more until they are resolved",
             lines,
         )
-    still_open = len(ledger.breaks(book.name))
+    still_open = len(breaks.listed(book.name))
     numbers = {
         "breaks_found": len(found),
         "breaks_new": len(new),

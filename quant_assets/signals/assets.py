@@ -10,7 +10,7 @@ from quant_assets.assets import merged, result, sessions_of, staged
 from quant_assets.calendars import Cuts
 from quant_assets.features.audit.audit import standing
 from quant_assets.features.catalogue import find_set
-from quant_assets.ports import Clock, Ledger, Stamp, Store
+from quant_assets.ports import Clock, KillSwitch, KnowledgeLog, Stamp, Store
 from quant_assets.records import StageReport
 from quant_assets.signals.decide import decide
 from quant_assets.strategy import Strategy
@@ -32,7 +32,8 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
     def decisions(
         context: dg.AssetExecutionContext,
         store: dg.ResourceParam[Store],
-        ledger: dg.ResourceParam[Ledger],
+        knowledge: dg.ResourceParam[KnowledgeLog],
+        kill_switch: dg.ResourceParam[KillSwitch],
         cuts: dg.ResourceParam[Cuts],
         clock: dg.ResourceParam[Clock],
         stamp: dg.ResourceParam[Stamp],
@@ -40,8 +41,8 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
         late: dg.ResourceParam[Callable[[Sequence[date], datetime], bool]],
     ) -> dg.MaterializeResult[Any]:
         days = sessions_of(context)
-        ledger.note_cut(cuts.of(days[-1]))
-        switch, is_late = ledger.kill_switch(), late(days, clock.now())
+        knowledge.note_cut(cuts.of(days[-1]))
+        switch, is_late = kill_switch.state(), late(days, clock.now())
         reports: list[StageReport] = []
         for s in strategies:
             features = find_set(s.feature_set)
@@ -53,7 +54,7 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
                     s,
                     cuts,
                     days,
-                    kill_switch=switch,
+                    kill_switch=(switch.on, switch.reason),
                     provenance=stamp(context.run.run_id),
                     now=clock.now(),
                     late=is_late,

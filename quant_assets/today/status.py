@@ -10,7 +10,7 @@ from quant_assets.contract import in_force
 from quant_assets.errors import NoChampion
 from quant_assets.market_data.quality import released, session_hash
 from quant_assets.models.promotion import champion
-from quant_assets.ports import Ledger, Store
+from quant_assets.ports import Breaks, KillSwitch, Outbox, Store
 from quant_assets.records import Book, Frozen, OrderState
 from quant_assets.strategy import Strategy
 from quant_assets.tables import BARS, CAPTURES, DECISIONS, NAV, VERDICTS
@@ -45,7 +45,9 @@ class Day(Frozen, frozen=True):
 
 def day_status(
     store: Store,
-    ledger: Ledger,
+    outbox: Outbox,
+    kill_switch: KillSwitch,
+    breaks: Breaks,
     cuts: Cuts,
     strategies: Sequence[Strategy],
     books: Sequence[Book],
@@ -61,10 +63,10 @@ def day_status(
         _data(store, day),
         *(_model(store, day, s, cuts) for s in strategies),
         *(_decided(store, day, s) for s in strategies),
-        *(_orders(store, ledger, day, b) for b in books),
+        *(_orders(store, outbox, day, b) for b in books),
         *(_booked(store, day, b) for b in books),
-        _breaks(ledger, books),
-        _switch(ledger),
+        _breaks(breaks, books),
+        _switch(kill_switch, books),
         *(_report(day, b, reports) for b in books),
         _heartbeat(day, heartbeat),
     ]
@@ -170,11 +172,11 @@ def _decided(store: Store, day: Day, strategy: Strategy) -> Status:
     )
 
 
-def _orders(store: Store, ledger: Ledger, day: Day, book: Book) -> Status:
+def _orders(store: Store, outbox: Outbox, day: Day, book: Book) -> Status:
     name, question = f"orders_{book.name}", f"Are {book.name}'s orders delivered and none held?"
     if not book.armed:
         return Status(name, question, "done", fine=True, answer="the book is not armed")
-    of_day = [w for w in ledger.orders(book.name) if w.order.decided == day.session]
+    of_day = [w for w in outbox.orders(book.name) if w.order.decided == day.session]
     held = [w.order.client_order_id for w in of_day if w.state in {OrderState.HELD, OrderState.UNKNOWN}]
     if held:
         return Status(
@@ -189,7 +191,7 @@ def _orders(store: Store, ledger: Ledger, day: Day, book: Book) -> Status:
     decided = _decisions(store, day, strategy=book.strategy)
     if decided.height and decided.filter(verdict="TRADE").is_empty():
         return Status(name, question, "done", fine=True, answer="nothing may trade, so nothing was ordered")
-    bound = ledger.bound(book.name, book.strategy, day.session) is not None
+    bound = outbox.bound(book.name, book.strategy, day.session) is not None
     return _answer(
         name,
         question,
@@ -213,8 +215,8 @@ def _booked(store: Store, day: Day, book: Book) -> Status:
     )
 
 
-def _breaks(ledger: Ledger, books: Sequence[Book]) -> Status:
-    found = [b for book in books for b in ledger.breaks(book.name)]
+def _breaks(breaks: Breaks, books: Sequence[Book]) -> Status:
+    found = [b for book in books for b in breaks.listed(book.name)]
     question = "Do our ledger and the venue agree?"
     if not found:
         return Status("breaks", question, "done", fine=True, answer="no open breaks")
@@ -228,16 +230,18 @@ def _breaks(ledger: Ledger, books: Sequence[Book]) -> Status:
     )
 
 
-def _switch(ledger: Ledger) -> Status:
-    on, reason = ledger.kill_switch()
+def _switch(kill_switch: KillSwitch, books: Sequence[Book]) -> Status:
+    switches = [kill_switch.state(), *(kill_switch.state(b) for b in books)]
+    switch = next((s for s in switches if s.on), switches[0])
+    scope = "" if switch.scope == "all" else f"--{switch.scope} "  # --account NAME, --book NAME
     question = "Is the kill switch off?"
     return Status(
         "kill_switch",
         question,
-        "blocked" if on else "done",
-        fine=not on,
-        answer=f"ON: {reason}" if on else "off",
-        next_command="quant kill-switch off --by NAME --reason TEXT" if on else "",
+        "blocked" if switch.on else "done",
+        fine=not switch.on,
+        answer=f"ON{f' for {switch.scope}' if scope else ''}: {switch.reason}" if switch.on else "off",
+        next_command=f"quant kill-switch off {scope}--by NAME --reason TEXT" if switch.on else "",
     )
 
 

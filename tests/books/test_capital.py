@@ -64,9 +64,12 @@ def test_the_venue_and_the_book_agree_on_it(tmp_path: Path):
     for session in SESSIONS[EDITED : EDITED + 3]:
         broker = desk(home.store, tmp_path / "brokers").open(edited)
         broker.sync(session)
-        collect(home.store, home.ledger, broker, edited, CUTS, session)
-        book_session(home.store, edited, CUTS, session, home.ledger.fills(edited.name))
-        report = reconcile_session(home.ledger, broker, home.store, edited, session, home.told)
-        assert (report.numbers["breaks_found"], home.ledger.breaks()) == (0, [])
+        outbox, executions, breaks = home.ledger.outbox, home.ledger.executions, home.ledger.breaks
+        collect(home.store, outbox, executions, broker, edited, CUTS, session, CUTS.of(session))
+        book_session(home.store, edited, CUTS, session, executions.fills(edited.name))
+        report = reconcile_session(
+            outbox, executions, breaks, broker, home.store, edited, session, home.told, now=CUTS.of(session)
+        )
+        assert (report.numbers["breaks_found"], breaks.listed()) == (0, [])
     nav = home.store.read(NAV, as_of=None)
     assert nav["equity"][-1] - sum(nav["pnl"].to_list(), Decimal(0)) == edited.capital

@@ -8,6 +8,8 @@ from typing import Any
 
 from quant_assets.tables import NAV
 from resources.brokers import paper
+from resources.ledger.executions import SqliteExecutions
+from resources.ledger.outbox import SqliteWriter
 from resources.tables.store import DeltaStore
 from tests.execution.small_market import PAPER, SESSIONS, Home
 
@@ -38,18 +40,18 @@ def around(
 
 
 POINTS: dict[str, Callable[[Home], None]] = {
-    "before bind": lambda h: around(h.ledger, "bind", before=True, hit=2),
-    "inside bind's transaction": lambda h: around(h.ledger, "_event", before=False, hit=2),
-    "after bind": lambda h: around(h.ledger, "bind", before=False, hit=2),
-    "inside the transaction that takes an order": lambda h: around(h.ledger, "_change", before=False, hit=3),
+    "before bind": lambda _: around(SqliteWriter, "bind", before=True, hit=2),
+    "inside bind's transaction": lambda _: around(SqliteWriter, "_event", before=False, hit=2),
+    "after bind": lambda _: around(SqliteWriter, "bind", before=False, hit=2),
+    "inside the transaction that takes an order": lambda _: around(SqliteWriter, "_change", before=False, hit=3),
     "between the commit and the send": lambda h: around(h.broker, "submit", before=True, hit=3),
     "between the venue's accept and our ack": lambda h: around(h.broker, "submit", before=False, hit=2),
-    "after the ack": lambda h: around(h.ledger, "transition", before=False, hit=2),
+    "after the ack": lambda _: around(SqliteWriter, "transition", before=False, hit=2),
     "in the middle of the venue's session": lambda _: around(paper, "mark", before=True, hit=2),
     "after the venue's session": lambda h: around(h.broker, "sync", before=False, hit=2),
-    "between two executions of the drop copy": lambda h: around(h.ledger, "book_fill", before=False, hit=2),
-    "between two order states of the drop copy": lambda h: around(
-        h.ledger, "transition", before=False, hit=1, only=lambda *_a, **k: k.get("filled") is not None
+    "between two executions of the drop copy": lambda _: around(SqliteExecutions, "book_fill", before=False, hit=2),
+    "between two order states of the drop copy": lambda _: around(
+        SqliteWriter, "transition", before=False, hit=1, only=lambda *_a, **k: k.get("filled") is not None
     ),
     "before the session counts as booked": lambda h: around(
         h.store, "append", before=True, hit=2, only=lambda table, _: table is NAV

@@ -1,7 +1,7 @@
 """A market made by hand, with what happens to holdings: splits (one known late), dividends, a halt, a delisting, thin volume; and decisions on it."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,14 +13,15 @@ from quant_assets.contract import in_force
 from quant_assets.execution.delivery import deliver
 from quant_assets.execution.drop_copy import collect
 from quant_assets.market_data.quality import session_hash
-from quant_assets.ports import Broker, Ledger
+from quant_assets.ports import Broker
 from quant_assets.post_trade.costs import write_costs
 from quant_assets.post_trade.reconciliation import reconcile_session
 from quant_assets.records import Book, StageReport, content_id
 from quant_assets.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, VERDICTS
 from resources.brokers.open import BrokerDesk
-from resources.ledger.sqlite import SqliteLedger
+from resources.clock import SessionClock
+from resources.ledger.open import open_ledger
 from resources.tables.store import DeltaStore
 
 CUTS = Cuts(calendar("XNYS"))
@@ -167,20 +168,41 @@ class Home:
         self.root = root
         fresh = not (root / "tables").exists()
         self.store = stored(root / "tables", sessions) if fresh else DeltaStore(root / "tables")
-        self.ledger: Ledger = SqliteLedger(root / "ledger.sqlite")
+        self.ledger = open_ledger(root)
         self.broker: Broker = desk(self.store, root / "brokers").open(PAPER)
         self.told = Told()
 
     def settle(self, session: date) -> StageReport:
         """The venue's session comes home, is booked and reconciled."""
         self.broker.sync(session)
-        collect(self.store, self.ledger, self.broker, PAPER, CUTS, session)
-        book_session(self.store, PAPER, CUTS, session, self.ledger.fills(PAPER.name))
-        return reconcile_session(self.ledger, self.broker, self.store, PAPER, session, self.told)
+        outbox, executions, now = self.ledger.outbox, self.ledger.executions, CUTS.of(session)
+        collect(self.store, outbox, executions, self.broker, PAPER, CUTS, session, now)
+        book_session(self.store, PAPER, CUTS, session, executions.fills(PAPER.name))
+        return self.reconcile(session)
 
-    def deliver(self, session: date, book: Book = PAPER) -> StageReport:
-        """Delivery at the session's cut."""
-        return deliver(self.store, self.ledger, self.broker, book, STRATEGY, CUTS, session, CUTS.of(session), self.told)
+    def reconcile(self, session: date) -> StageReport:
+        """The comparison with the venue after a session."""
+        outbox, executions, breaks = self.ledger.outbox, self.ledger.executions, self.ledger.breaks
+        return reconcile_session(
+            outbox, executions, breaks, self.broker, self.store, PAPER, session, self.told, now=CUTS.of(session)
+        )
+
+    def deliver(self, session: date, book: Book = PAPER, now: datetime | None = None) -> StageReport:
+        """Delivery at the session's cut, or at another time."""
+        ledger, clock = self.ledger, SessionClock(now or CUTS.of(session))
+        return deliver(
+            self.store,
+            ledger.outbox,
+            ledger.kill_switch,
+            ledger.breaks,
+            self.broker,
+            book,
+            STRATEGY,
+            CUTS,
+            session,
+            clock,
+            self.told,
+        )
 
     def day(self, session: date) -> StageReport:
         """A live day; returns the delivery's report."""

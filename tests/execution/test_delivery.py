@@ -6,10 +6,9 @@ import msgspec
 import polars as pl
 import pytest
 
-from quant_assets.execution.delivery import deliver
 from quant_assets.records import Break, OrderState
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, VERDICTS
-from resources.ledger.sqlite import SqliteLedger
+from resources.ledger.open import open_ledger
 from resources.tables.store import DeltaStore
 from tests.execution.small_market import (
     CUTS,
@@ -25,6 +24,7 @@ from tests.execution.small_market import (
 )
 
 D = SESSIONS[0]
+NOW = CUTS.of(D)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_day_without_trades_is_bound_too(home):
     """A set that asks for nothing binds as well; the day is empty, not refused."""
     home.store = _with_decisions(home, decisions(D, {1: 0.2}, {1: "NO_TRADE"}))
     assert home.deliver(D).state == "empty"
-    assert home.ledger.bound(PAPER.name, STRATEGY.name, D) is not None
+    assert home.ledger.outbox.bound(PAPER.name, STRATEGY.name, D) is not None
 
 
 def _with_decisions(home: Home, *sets: pl.DataFrame, judged: pl.DataFrame | None = None) -> DeltaStore:
@@ -68,7 +68,7 @@ def refused(home: Home, reason: str, **changes: object) -> None:
     report = home.deliver(D, book)
     assert (report.state, report.reason.split(":")[0]) == ("refused", reason)
     assert any(reason in t for t in home.told.subjects)
-    assert (home.broker.orders(), home.ledger.orders(PAPER.name)) == ([], [])
+    assert (home.broker.orders(), home.ledger.outbox.orders(PAPER.name)) == ([], [])
 
 
 def test_research_book(home):
@@ -82,22 +82,22 @@ def test_not_armed(home):
     report = home.deliver(D, msgspec.structs.replace(PAPER, armed=False))
     assert (report.state, report.reason.split(":")[0]) == ("empty", "NOT_ARMED")
     assert home.told.subjects == []
-    assert (home.broker.orders(), home.ledger.orders(PAPER.name)) == ([], [])
+    assert (home.broker.orders(), home.ledger.outbox.orders(PAPER.name)) == ([], [])
 
 
 def test_kill_switch(home):
     """With the switch on nothing is bound and nothing leaves; off again, it is delivered."""
-    home.ledger.set_kill_switch(on=True, by="ops", reason="drill")
+    home.ledger.kill_switch.set(on=True, by="ops", reason="drill", now=NOW)
     refused(home, "KILL_SWITCH")
-    assert home.ledger.bound(PAPER.name, STRATEGY.name, D) is None
-    home.ledger.set_kill_switch(on=False, by="ops", reason="over")
+    assert home.ledger.outbox.bound(PAPER.name, STRATEGY.name, D) is None
+    home.ledger.kill_switch.set(on=False, by="ops", reason="over", now=NOW)
     assert home.deliver(D).state == "done"
 
 
 def test_expired(home):
     """Decisions whose open has come are not delivered."""
     at = CUTS.calendar.open(SESSIONS[1])
-    report = deliver(home.store, home.ledger, home.broker, PAPER, STRATEGY, CUTS, D, at, home.told)
+    report = home.deliver(D, now=at)
     assert (report.state, report.reason[:7]) == ("refused", "EXPIRED")
     assert home.broker.orders() == []
 
@@ -125,14 +125,11 @@ def test_data_not_released(home, judged):
 
 def test_open_break_blocks_this_book(home):
     """A break of the book blocks it until a person resolves it; one of another book does not."""
-    home.ledger.open_break(
-        Break(break_id="b0", book="other", session=D, kind="cash", subject="USD", ours="1", theirs="2")
-    )
-    home.ledger.open_break(
-        Break(break_id="b1", book=PAPER.name, session=D, kind="cash", subject="USD", ours="1", theirs="2")
-    )
+    for break_id, book in (("b0", "other"), ("b1", PAPER.name)):
+        found = Break(break_id=break_id, book=book, session=D, kind="cash", subject="USD", ours="1", theirs="2")
+        home.ledger.breaks.open(found, now=NOW)
     refused(home, "OPEN_BREAKS")
-    home.ledger.resolve_break("b1", by="ops", reason="fee")
+    home.ledger.breaks.resolve("b1", by="ops", reason="fee", now=NOW)
     assert home.deliver(D).state == "done"
 
 
@@ -146,11 +143,9 @@ def test_not_booked(home):
 
 def test_another_writer(home):
     """While another process writes the account, this one does not."""
-    other = SqliteLedger(home.root / "ledger.sqlite")
-    other.lease(PAPER, 60)
-    assert home.deliver(D).state == "refused"
-    assert home.broker.orders() == []
-    other.release(PAPER)
+    with open_ledger(home.root).outbox.lease(PAPER, 60):
+        assert home.deliver(D).state == "refused"
+        assert home.broker.orders() == []
     assert home.deliver(D).state == "done"
 
 
@@ -161,8 +156,7 @@ def test_diverged_orders_nothing(home):
     home.store.append(DECISIONS, other)
     again = home.deliver(D)
     assert (again.numbers["sent"], again.rows, len(home.broker.orders())) == (0, first.rows, first.rows)
-    assert isinstance(home.ledger, SqliteLedger)
-    assert [d["decision_set_id"] for d in home.ledger.divergences(PAPER.name)] == [other["decision_set_id"][0]]
+    assert [d["decision_set_id"] for d in home.ledger.outbox.divergences(PAPER.name)] == [other["decision_set_id"][0]]
     assert any("DIVERGED" in t for t in home.told.subjects)
 
 
@@ -177,15 +171,16 @@ def test_limits_refuse_and_tell(home):
 def test_interrupted_day_is_resumed_by_the_next(home):
     """Orders that an interrupted day left unsent do not go out a day late: they expire, and count no more."""
     home.deliver(D)
-    stale = home.ledger.orders(PAPER.name)[0].order
+    stale = home.ledger.outbox.orders(PAPER.name)[0].order
     left = msgspec.structs.replace(
         stale, client_order_id="left", sid=99, decided=CUTS.calendar.shift(D, -1), session=D, good_till=D
     )
-    home.ledger.bind(PAPER.name, STRATEGY.name, left.decided, "older", [left])
+    with home.ledger.outbox.lease(PAPER, 60) as writer:
+        writer.bind(PAPER.name, STRATEGY.name, left.decided, "older", [left], now=NOW)
     home.settle(SESSIONS[1])
     report = home.deliver(SESSIONS[1])
     assert report.state in {"done", "empty"}, report.reason
-    assert [w.state for w in home.ledger.orders(PAPER.name) if w.order.client_order_id == "left"] == [
+    assert [w.state for w in home.ledger.outbox.orders(PAPER.name) if w.order.client_order_id == "left"] == [
         OrderState.EXPIRED
     ]
     assert home.broker.find("left") is None
@@ -194,6 +189,6 @@ def test_interrupted_day_is_resumed_by_the_next(home):
 def test_capital_sizes_the_first_orders(home):
     """A book that has only its capital trades its target weights of it."""
     home.deliver(D)
-    notional = sum(w.order.quantity * w.order.reference_price for w in home.ledger.orders(PAPER.name))
+    notional = sum(w.order.quantity * w.order.reference_price for w in home.ledger.outbox.orders(PAPER.name))
     asked = sum(w for w in weights(0).values())
     assert abs(notional / PAPER.capital - Decimal(str(asked))) < Decimal("0.01")

@@ -7,7 +7,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from quant_assets.post_trade.reconciliation import reconcile_session
 from quant_assets.tables import FILLS, JOURNAL, NAV, ORDERS, POSITIONS
 from tests.execution import killed
 from tests.execution.small_market import PAPER, Home
@@ -23,8 +22,8 @@ def outcome(home: Home) -> dict[str, object]:
         "venue": orders,
         "cash": home.broker.cash(),
         "positions": home.broker.positions(),
-        "outbox": home.ledger.orders(PAPER.name),
-        "booked": home.ledger.fills(PAPER.name),
+        "outbox": home.ledger.outbox.orders(PAPER.name),
+        "booked": home.ledger.executions.fills(PAPER.name),
     }
 
 
@@ -68,8 +67,8 @@ def test_killed_and_run_again_is_undisturbed(point, fresh, undisturbed, starter,
     found = outcome(home)
     assert {k for k in undisturbed if found[k] != undisturbed[k]} == set()
     assert max(Counter(o.client_order_id for o in home.broker.orders()).values()) == 1
-    reconcile_session(home.ledger, home.broker, home.store, PAPER, killed.DAYS[-1], home.told)
-    assert home.ledger.breaks(open_only=False) == []
+    home.reconcile(killed.DAYS[-1])
+    assert home.ledger.breaks.listed(open_only=False) == []
 
 
 def test_a_duplicate_would_be_seen(fresh, undisturbed, tmp_path: Path):
@@ -79,8 +78,8 @@ def test_a_duplicate_would_be_seen(fresh, undisturbed, tmp_path: Path):
     home = Home(root)
     home.settle(killed.DAYS[0])
     home.deliver(killed.DAYS[0])
-    home.broker.submit(home.ledger.orders(PAPER.name)[0].order)
+    home.broker.submit(home.ledger.outbox.orders(PAPER.name)[0].order)
     killed.live(home)
     assert outcome(home)["venue"] != undisturbed["venue"]
-    assert home.ledger.breaks()
+    assert home.ledger.breaks.listed()
     assert home.store.read(NAV, as_of=None).select(pl.len()).item() == len(killed.DAYS)

@@ -1,18 +1,21 @@
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from quant_assets.errors import OrderRejected, OrderUncertain
-from quant_assets.execution.outbox import TRANSITIONS, drop_copy, pump
-from quant_assets.records import BrokerOrder, Fill, Order, OrderState
-from resources.ledger.sqlite import SqliteLedger
+from quant_assets.execution.outbox import TRANSITIONS, drop_copy, recover, send
+from quant_assets.records import BrokerOrder, Fill, Order, OrderState, Switch
+from resources.clock import SessionClock
+from resources.ledger.open import open_ledger
 from tests.execution.small_market import CUTS, PAPER, SESSIONS, Told
 
 D = SESSIONS[1]
 NOW = CUTS.of(D)
+OPEN = CUTS.calendar.open(CUTS.calendar.shift(D, 1))
+MINUTE = timedelta(minutes=1)
 S = OrderState
 
 
@@ -74,12 +77,14 @@ class Desk:
     """An outbox with three orders, its venue, and a hand on the clock."""
 
     def __init__(self, path: Path) -> None:
-        self.now = NOW
-        self.ledger = SqliteLedger(path, clock=lambda: self.now)
+        self.clock = SessionClock(NOW)
+        self.ledger = open_ledger(path)
+        self.outbox = self.ledger.outbox
         self.venue = Venue()
         self.told = Told()
         made = [self.order(sid, side) for sid, side in ((1, 1), (2, -1), (3, 1))]
-        self.ledger.bind(PAPER.name, "hand", D, "set", made)
+        with self.outbox.lease(PAPER, 60) as writer:
+            writer.bind(PAPER.name, "hand", D, "set", made, now=NOW)
 
     def order(self, sid: int, side: int) -> Order:
         """An order for the next open."""
@@ -89,21 +94,25 @@ class Desk:
             reference_price=Decimal(10), decision_id="d",
         )  # fmt: skip
 
-    def pump(self, settle_seconds: float = 0, now: datetime | None = None) -> int:
-        """One turn."""
-        return pump(
-            self.ledger,
-            self.venue,
-            PAPER,
-            now=now or self.now,
-            calendar=CUTS.calendar,
-            notifier=self.told,
-            settle_seconds=settle_seconds,
-        )
+    def pump(self, settle: timedelta = timedelta(0)) -> int:
+        """One turn: what is unsure, then what is pending."""
+        with self.outbox.lease(PAPER, 60) as writer:
+            about = (self.outbox, writer, self.venue, PAPER)
+            recover(*about, clock=self.clock, settle=settle, notifier=self.told)
+            return send(*about, clock=self.clock, calendar=CUTS.calendar, notifier=self.told)
+
+    def drop_copy(self) -> list[Fill]:
+        """The venue's record, booked."""
+        with self.outbox.lease(PAPER, 60) as writer:
+            return drop_copy(self.outbox, writer, self.ledger.executions, self.venue, PAPER, now=self.clock.now())
+
+    def switch(self, *, on: bool, scope: str = "all") -> None:
+        """A kill switch, turned."""
+        self.ledger.kill_switch.set(on, scope=scope, by="ops", reason="drill", now=self.clock.now())
 
     def states(self) -> list[OrderState]:
         """By sid."""
-        return [w.state for w in self.ledger.orders(PAPER.name)]
+        return [w.state for w in self.outbox.orders(PAPER.name)]
 
     def arrived(self) -> list[str]:
         """Client ids at the venue, in order of arrival."""
@@ -112,7 +121,7 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path / "ledger.sqlite")
+    return Desk(tmp_path)
 
 
 def broken(error: Exception, of: str = "c1") -> Callable[[object], None]:
@@ -140,16 +149,16 @@ def test_sent_once_sales_first(desk):
 
 def test_kill_switch(desk):
     """With the switch on nothing leaves; off again, all of it."""
-    desk.ledger.set_kill_switch(on=True, by="ops", reason="drill")
+    desk.switch(on=True)
     assert desk.pump() == 0
     assert (desk.arrived(), desk.states()) == ([], [S.PENDING] * 3)
-    desk.ledger.set_kill_switch(on=False, by="ops", reason="over")
+    desk.switch(on=False)
     assert desk.pump() == 3
 
 
 def test_switched_in_between(desk):
     """The switch is read for each order: what is behind it when it turns on stays."""
-    desk.venue.on_answer = lambda _: desk.ledger.set_kill_switch(on=True, by="ops", reason="now")
+    desk.venue.on_answer = lambda _: desk.switch(on=True)
     assert desk.pump() == 1
     assert desk.arrived() == ["c2"]
 
@@ -171,7 +180,7 @@ def test_uncertain_after_accept_is_found(desk, error):
     desk.venue.on_answer = broken(error)
     desk.pump()
     assert desk.states()[0] is S.UNKNOWN
-    assert desk.pump(settle_seconds=60) == 0
+    assert desk.pump(settle=MINUTE) == 0
     assert desk.states() == [S.ACKED] * 3
     assert sorted(desk.arrived()) == ["c1", "c2", "c3"]
 
@@ -181,11 +190,11 @@ def test_uncertain_and_absent_waits_for_the_settle_window(desk):
     desk.venue.on_submit = broken(OrderUncertain("timeout"))
     desk.pump()
     desk.venue.on_submit = lambda _: None
-    desk.now += timedelta(seconds=59)
-    assert desk.pump(settle_seconds=60) == 0
+    desk.clock.advance(timedelta(seconds=59))
+    assert desk.pump(settle=MINUTE) == 0
     assert desk.states()[0] is S.UNKNOWN
-    desk.now += timedelta(seconds=1)
-    assert desk.pump(settle_seconds=60) == 1
+    desk.clock.advance(timedelta(seconds=1))
+    assert desk.pump(settle=MINUTE) == 1
     assert sorted(desk.arrived()) == ["c1", "c2", "c3"]
 
 
@@ -202,15 +211,41 @@ def test_what_cannot_be_proven_is_held(desk):
 
 def test_crash_between_commit_and_send(desk):
     """An order that was committed as SUBMITTING and never sent goes out once."""
-    desk.ledger.begin_submit("c1")
+    with desk.outbox.lease(PAPER, 60) as writer:
+        writer.begin_submit("c1", now=NOW)
     assert desk.pump() == 3
     assert sorted(desk.arrived()) == ["c1", "c2", "c3"]
 
 
 def test_never_after_its_open(desk):
     """What was not sent before its open expires unsent."""
-    assert desk.pump(now=CUTS.calendar.open(CUTS.calendar.shift(D, 1))) == 0
+    desk.clock.set(OPEN)
+    assert desk.pump() == 0
     assert (desk.states(), desk.arrived()) == ([S.EXPIRED] * 3, [])
+
+
+def test_the_clock_is_asked_before_each_order(desk):
+    """Where the open comes while orders go out, those behind it stay."""
+    desk.venue.on_answer = lambda _: desk.clock.set(OPEN)
+    assert desk.pump() == 1
+    assert desk.states() == [S.EXPIRED, S.ACKED, S.EXPIRED]
+
+
+@pytest.mark.parametrize("scope", ["all", f"account {PAPER.account}", f"book {PAPER.name}"])
+def test_each_scope_stops_the_book(desk, scope):
+    """A switch for all, for the account or for the book: nothing leaves; off again, all of it."""
+    desk.switch(on=True, scope=scope)
+    assert desk.ledger.kill_switch.state(PAPER) == Switch(on=True, reason="drill", scope=scope)
+    assert (desk.pump(), desk.states()) == (0, [S.PENDING] * 3)
+    desk.switch(on=False, scope=scope)
+    assert desk.pump() == 3
+
+
+def test_a_switch_of_others_stops_nothing(desk):
+    """Another account and another book are not this one."""
+    desk.switch(on=True, scope="account other")
+    desk.switch(on=True, scope="book other")
+    assert desk.pump() == 3
 
 
 def test_drop_copy(desk):
@@ -240,6 +275,6 @@ def test_drop_copy(desk):
         BrokerOrder(client_order_id="x", broker_order_id="B", sid=1, side=1, quantity=10, filled=0, state=S.FILLED),
     ]
     desk.venue.fills = [fill]
-    assert drop_copy(desk.ledger, desk.venue, PAPER) == [fill]
-    assert drop_copy(desk.ledger, desk.venue, PAPER) == []
-    assert [(w.state, w.filled) for w in desk.ledger.orders(PAPER.name)] == [(S.PARTIAL, 4), (S.ACKED, 0), (S.ACKED, 0)]
+    assert desk.drop_copy() == [fill]
+    assert desk.drop_copy() == []
+    assert [(w.state, w.filled) for w in desk.outbox.orders(PAPER.name)] == [(S.PARTIAL, 4), (S.ACKED, 0), (S.ACKED, 0)]

@@ -15,7 +15,8 @@ from quant_assets.contract import Table
 from quant_assets.tables import BARS, CAPTURES, COSTS, DECISIONS, FILLS, NAV, PNL, PROMOTIONS, SCORES
 from resources.brokers import paper
 from resources.brokers.paper import PaperBroker
-from resources.ledger.sqlite import SqliteLedger
+from resources.ledger.knowledge import SqliteKnowledgeLog
+from resources.ledger.outbox import SqliteWriter
 from resources.tables.store import DeltaStore
 from tests.execution.killed import around, die
 from tests.jobs.small import live, workspace
@@ -65,12 +66,12 @@ POINTS: dict[str, Callable[[], None]] = {
     "between the journal and the P&L": at_append(PNL, before=True),
     "between NAV and what comes before it": at_append(NAV, before=True),
     "right after the commit of NAV": at_append(NAV, before=False),
-    "between the verdicts and the note of the cut": lambda: around(SqliteLedger, "note_cut", before=True),
+    "between the verdicts and the note of the cut": lambda: around(SqliteKnowledgeLog, "note_cut", before=True),
     "between a model and its promotion": at_append(PROMOTIONS, before=True),
     "between the features and the scores": at_append(SCORES, before=True),
     "inside the write of decisions": torn(DECISIONS),
     "right after the commit of decisions": at_append(DECISIONS, before=False),
-    "between binding and sending": lambda: around(SqliteLedger, "bind", before=False),
+    "between binding and sending": lambda: around(SqliteWriter, "bind", before=False),
     "between the commit and the send": lambda: around(PaperBroker, "submit", before=True, hit=2),
     "between the venue's accept and our ack": lambda: around(PaperBroker, "submit", before=False, hit=2),
     "between the orders and their costs": at_append(COSTS, before=True),

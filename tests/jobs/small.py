@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from desk.workspace import Workspace
 from quant_assets.backtest.loop import run
 from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import Table
+from quant_assets.execution.delivery import deliver
 from quant_assets.features.catalogue import find_set
 from quant_assets.ports import MarketDataSource
 from quant_assets.records import Book, StageReport, frame_hash
@@ -33,6 +34,7 @@ from quant_assets.tables import (
     POSITIONS,
     PROPOSED_ACTIONS,
 )
+from resources.clock import SessionClock
 
 CUTS = Cuts(calendar("XNYS"))
 FIRST, LAST, START = date(2024, 1, 2), date(2024, 6, 28), date(2024, 5, 21)
@@ -98,6 +100,13 @@ def ranged(ws: Workspace, sessions: Sequence[date]) -> list[StageReport]:
 def live(ws: Workspace, sessions: Iterable[date]) -> list[StageReport]:
     """`sessions` day by day, through outbox and venue."""
     return [r for s in sessions for r in run_day(ws, s)]
+
+
+def deliver_at(ws: Workspace, session: date, now: datetime) -> StageReport:
+    """The delivery of a session's decisions to the paper book, at a time."""
+    ledger, broker, clock = ws.ledger, ws.brokers.open(PAPER), SessionClock(now)
+    ports = (ws.store, ledger.outbox, ledger.kill_switch, ledger.breaks, broker)
+    return deliver(*ports, PAPER, STRATEGY, ws.cuts, session, clock, ws.notifier)
 
 
 def content(ws: Workspace, table: Table) -> pl.DataFrame:

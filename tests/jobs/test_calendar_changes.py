@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -14,7 +15,6 @@ from desk.day import provenance, status
 from desk.workspace import Workspace
 from jobs.live import due
 from quant_assets.calendars import Calendar
-from quant_assets.execution.delivery import deliver
 from quant_assets.execution.outbox import send
 from quant_assets.features.catalogue import find_set
 from quant_assets.market_data.closures import close, reopen
@@ -22,11 +22,12 @@ from quant_assets.ports import MarketDataSource
 from quant_assets.records import Capture
 from quant_assets.signals.replay import replay
 from quant_assets.tables import CALENDAR_CHANGES, DECISIONS, NAV, QUARANTINE
+from resources.clock import SessionClock
 from tests.jobs.commands import Quant
-from tests.jobs.small import CUTS, LIVE, PAPER, STRATEGY, live, workspace
+from tests.jobs.small import CUTS, LIVE, PAPER, STRATEGY, deliver_at, live, workspace
 
 EVE, CLOSED, AFTER = LIVE[3:6]  # four sessions were traded; the fifth is called off
-BY = {"by": "ops", "reason": "mourning"}
+BY: dict[str, Any] = {"by": "ops", "reason": "mourning", "acted_at": CUTS.of(LIVE[0])}
 
 
 class Closed:
@@ -59,7 +60,7 @@ def after(own: Path, closed: date) -> Workspace:
 
 def orders(ws: Workspace, decided: date) -> set[tuple[date, str]]:
     """Sessions and states of the orders decided in a session."""
-    return {(w.order.session, w.state.value) for w in ws.ledger.orders(PAPER.name) if w.order.decided == decided}
+    return {(w.order.session, w.state.value) for w in ws.ledger.outbox.orders(PAPER.name) if w.order.decided == decided}
 
 
 def replays(ws: Workspace, session: date) -> bool:
@@ -76,7 +77,15 @@ def booked(ws: Workspace) -> list[date]:
 def test_a_closure_known_before_the_decision_moves_it(own: Path) -> None:
     """Called off before the session before it was decided: that one is decided for the open after, and traded there."""
     ws = workspace(own)
-    close(ws.store, ws.ledger, ws.cuts.calendar, AFTER, now=CUTS.of(EVE) + timedelta(hours=9), **BY)
+    close(
+        ws.store,
+        ws.ledger.knowledge,
+        ws.ledger.audit,
+        ws.cuts.calendar,
+        AFTER,
+        now=CUTS.of(EVE) + timedelta(hours=9),
+        **BY,
+    )
     ws = after(own, AFTER)
     following = LIVE[6]
     assert ws.cuts.of(CLOSED) == CUTS.of(AFTER)
@@ -95,7 +104,7 @@ def test_a_closure_known_before_the_decision_moves_it(own: Path) -> None:
 def test_a_closure_known_after_the_decision_expires_its_orders(own: Path) -> None:
     """What was not sent by then expires; what is at the venue lives as long as it was declared; the next session is decided."""
     ws = workspace(own)
-    known_at = close(ws.store, ws.ledger, ws.cuts.calendar, CLOSED, now=CUTS.of(EVE), **BY)
+    known_at = close(ws.store, ws.ledger.knowledge, ws.ledger.audit, ws.cuts.calendar, CLOSED, now=CUTS.of(EVE), **BY)
     assert known_at > CUTS.of(EVE)
     ws = after(own, CLOSED)
     assert ws.cuts.of(EVE) == CUTS.of(EVE)
@@ -109,18 +118,20 @@ def test_a_closure_known_after_the_decision_expires_its_orders(own: Path) -> Non
 def test_nothing_more_is_sent_for_an_open_that_does_not_come(own: Path) -> None:
     """After the closure is known a delivery is refused with the reason, and an order that still waits expires unsent."""
     ws = workspace(own)
-    close(ws.store, ws.ledger, ws.cuts.calendar, CLOSED, now=CUTS.of(EVE), **BY)
+    close(ws.store, ws.ledger.knowledge, ws.ledger.audit, ws.cuts.calendar, CLOSED, now=CUTS.of(EVE), **BY)
     ws = after(own, CLOSED)
     broker, now = ws.brokers.open(PAPER), CUTS.of(EVE)
-    said = deliver(ws.store, ws.ledger, broker, PAPER, STRATEGY, ws.cuts, EVE, now, ws.notifier)
+    said = deliver_at(ws, EVE, now)
     assert (said.state, said.reason[:7]) == ("refused", "CLOSED:")
-    one = next(w.order for w in ws.ledger.orders(PAPER.name) if w.order.session == CLOSED)
+    one = next(w.order for w in ws.ledger.outbox.orders(PAPER.name) if w.order.session == CLOSED)
     waiting = structs.replace(one, client_order_id="waiting", leg="exit", decided=CLOSED)
-    ws.ledger.bind(PAPER.name, STRATEGY.name, CLOSED, "set", [waiting])
-    before = len(broker.orders())
-    assert send(ws.ledger, broker, PAPER, now=now, calendar=ws.cuts.calendar, notifier=ws.notifier) == 0
+    with ws.ledger.outbox.lease(PAPER, 60) as writer:
+        writer.bind(PAPER.name, STRATEGY.name, CLOSED, "set", [waiting], now=now)
+        before, clock, calendar = len(broker.orders()), SessionClock(now), ws.cuts.calendar
+        about = (ws.ledger.outbox, writer, broker, PAPER)
+        assert send(*about, clock=clock, calendar=calendar, notifier=ws.notifier) == 0
     assert len(broker.orders()) == before
-    assert ws.ledger.events("waiting")[-1]["reason"] == f"CLOSED: {CLOSED} is no session any more"  # type: ignore[attr-defined]
+    assert ws.ledger.outbox.events("waiting")[-1]["reason"] == f"CLOSED: {CLOSED} is no session any more"
 
 
 class Without:
@@ -145,7 +156,7 @@ def test_a_day_that_was_booked_and_is_no_session_stays_booked(
     ws = workspace(own)
     vendor = Closed(ws.source, EVE)
     if how == "said":
-        close(ws.store, ws.ledger, ws.cuts.calendar, EVE, now=CUTS.of(EVE), **BY)
+        close(ws.store, ws.ledger.knowledge, ws.ledger.audit, ws.cuts.calendar, EVE, now=CUTS.of(EVE), **BY)
     else:
         monkeypatch.setattr(opened, "calendar", Without(EVE))
     ws = workspace(own, source=vendor)
@@ -185,7 +196,7 @@ def test_a_session_is_closed_and_opened_by_command(own: Path, at: Callable[[Path
         ("2024-06-01", True, "a"),
         (str(CLOSED), False, "ops"),
     ]
-    acts = [a for a in ws.ledger.audited() if a["act"].startswith("calendar")]  # type: ignore[attr-defined]
+    acts = [a for a in ws.ledger.audit.acts() if a["act"].startswith("calendar")]
     assert [(a["act"], a["subject"]) for a in acts] == [
         ("calendar close", f"XNYS {CLOSED}"),
         ("calendar open", "XNYS 2024-06-01"),
@@ -199,7 +210,7 @@ def test_a_session_heard_of_late_is_not_asked_for(own: Path) -> None:
     """A Saturday between sessions that were decided is read, and never decided; the day after goes on."""
     ws = workspace(own)
     saturday = date(2024, 5, 25)  # between EVE, a Friday, and the session after it
-    reopen(ws.store, ws.ledger, ws.cuts.calendar, saturday, now=CUTS.of(EVE), **BY)
+    reopen(ws.store, ws.ledger.knowledge, ws.ledger.audit, ws.cuts.calendar, saturday, now=CUTS.of(EVE), **BY)
     ws = workspace(own)
     assert ws.cuts.calendar.is_session(saturday)
     assert due(ws, None) == [CLOSED]
@@ -210,7 +221,7 @@ def test_a_session_heard_of_late_is_not_asked_for(own: Path) -> None:
 def test_bars_of_a_closed_session_are_quarantined(own: Path) -> None:
     """A vendor that sends a day on which nobody traded is not believed; its rows are kept with the reason."""
     ws = workspace(own)
-    close(ws.store, ws.ledger, ws.cuts.calendar, CLOSED, now=CUTS.of(EVE), **BY)
+    close(ws.store, ws.ledger.knowledge, ws.ledger.audit, ws.cuts.calendar, CLOSED, now=CUTS.of(EVE), **BY)
     ws = workspace(own)
     live(ws, [AFTER])
     held = ws.store.read(QUARANTINE, as_of=None, first=CLOSED, last=CLOSED).filter(pl.col("dataset") == "bars")

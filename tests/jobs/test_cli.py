@@ -15,7 +15,7 @@ from jobs import cli
 from jobs.live import Exit, Step, outcome
 from quant_assets.records import Break
 from tests.jobs.commands import FILLED, THIN, TRADED, Quant, decision, fails
-from tests.jobs.small import LIVE, PAPER, workspace
+from tests.jobs.small import CUTS, LIVE, PAPER, workspace
 
 HEAVY = (
     "dagster",
@@ -167,7 +167,7 @@ def test_the_kill_switch_blocks_the_day(own: Path, at: Callable[[Path], Quant]) 
     assert "  quant kill-switch off --by NAME --reason TEXT" in today.text.splitlines()
     assert quant("kill-switch", "off", "--by", "bob", "--reason", "understood").code == 0
     assert (quant("kill-switch", "status").code, quant("today").code) == (0, 0)
-    acts = [(a["act"], a["by"], a["reason"]) for a in workspace(own).ledger.audited()]  # pyright: ignore[reportAttributeAccessIssue]
+    acts = [(a["act"], a["by"], a["reason"]) for a in workspace(own).ledger.audit.acts()]
     assert acts == [("kill-switch on", "ann", "strange prices"), ("kill-switch off", "bob", "understood")]
     told = [json.loads(line)["event"] for line in (own / "notifications.jsonl").read_text().splitlines()]
     assert told[-2:] == ["The kill switch is ON, by ann", "The kill switch is off, by bob"]
@@ -177,13 +177,13 @@ def test_the_kill_switch_blocks_the_day(own: Path, at: Callable[[Path], Quant]) 
 def test_a_break_is_resolved_by_somebody(own: Path, at: Callable[[Path], Quant]) -> None:
     """It is listed and blocks until somebody puts a name to it; the act is on record, and cannot be done twice."""
     quant, ledger = at(own), workspace(own).ledger
-    ledger.open_break(Break("b1", PAPER.name, FILLED, "position", "7", "100", "90"))
+    ledger.breaks.open(Break("b1", PAPER.name, FILLED, "position", "7", "100", "90"), now=CUTS.of(FILLED))
     (found,) = quant("breaks", "list", "--json").json  # pyright: ignore[reportGeneralTypeIssues]
     assert (found["break_id"], found["kind"], found["ours"], found["theirs"]) == ("b1", "position", "100", "90")
     assert quant("today").code == 20
     assert quant("breaks", "resolve", "b1", "--reason", "x").code == Exit.USAGE
     assert quant("breaks", "resolve", "b1", "--by", "ann", "--reason", "a late correction").code == 0
-    assert [(a["act"], a["subject"], a["by"], a["reason"]) for a in ledger.audited()] == [
+    assert [(a["act"], a["subject"], a["by"], a["reason"]) for a in ledger.audit.acts()] == [
         ("resolve break", "b1", "ann", "a late correction")
     ]  # pyright: ignore[reportAttributeAccessIssue]
     assert quant("breaks", "list", "--json").json == []

@@ -43,7 +43,7 @@ def test_the_quarantine_is_listed_explained_and_emptied(asked: tuple[Quant, Work
     again = quant("quarantine", "drop", conflict[0], *WHO)
     assert (again.code, "dropped by ada already" in again.err) == (1, True)
     assert listed(ws.store.read(QUARANTINE, as_of=None)).height == held.height - 2
-    assert [a["act"] for a in ws.ledger.audited()] == ["release quarantined row", "drop quarantined row"]
+    assert [a["act"] for a in ws.ledger.audit.acts()] == ["release quarantined row", "drop quarantined row"]
 
 
 def test_a_bar_is_repaired_and_its_radius_told(asked: tuple[Quant, Workspace]) -> None:
@@ -110,4 +110,4 @@ def test_proposed_actions_are_listed_confirmed_and_rejected(asked: tuple[Quant, 
     assert [r["state"] for r in quant("actions", "list", "--all", "--json").json] == ["confirmed", "rejected"]
     found = in_force(ws.store.read(ACTIONS, as_of=None), ACTIONS).filter(origin="confirmed")
     assert found.select("kind", "cash").rows() == [("dividend", Decimal(60))]
-    assert [a["act"] for a in ws.ledger.audited()][-2:] == ["confirm action", "reject action"]
+    assert [a["act"] for a in ws.ledger.audit.acts()][-2:] == ["confirm action", "reject action"]

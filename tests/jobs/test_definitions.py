@@ -108,7 +108,12 @@ class Ran:
 def stands(ws: Workspace) -> object:
     """All that a rerun must not change: the rows and versions of the tables, our orders and fills, the venue's orders."""
     tables = {t.name: (ws.store.version(t), frame_hash(content(ws, t))) for t in TABLES}
-    return tables, ws.ledger.orders(PAPER.name), ws.ledger.fills(PAPER.name), ws.brokers.open(PAPER).orders()
+    return (
+        tables,
+        ws.ledger.outbox.orders(PAPER.name),
+        ws.ledger.executions.fills(PAPER.name),
+        ws.brokers.open(PAPER).orders(),
+    )
 
 
 def checked(instance: dg.DagsterInstance) -> dict[str, bool]:
@@ -335,7 +340,9 @@ def test_a_day_materialises_every_asset(ran: Ran) -> None:
         assert isinstance(said["rows"], int | float), name
     assert metadata["bars"]["rows_of_sessions"] == 27
     assert metadata["decisions"]["decisions"] == 24
-    assert metadata["orders"]["sent"] == metadata["orders"]["orders"] == len(ran.ws.ledger.orders(PAPER.name)) == 8
+    assert (
+        metadata["orders"]["sent"] == metadata["orders"]["orders"] == len(ran.ws.ledger.outbox.orders(PAPER.name)) == 8
+    )
     assert Path(str(page["report_paper"])).read_text().startswith("<!")
     assert status["fine"] is True
     assert outcome(ran.traded) == Exit.DONE
@@ -360,4 +367,4 @@ def test_a_failed_verdict_shows_and_blocks(ran: Ran) -> None:
     assert all(ran.checks[TRADED].values())
     assert ran.thin[1].assets["orders"]["state"] == "refused"
     assert outcome(ran.thin) == Exit.BLOCKED
-    assert [w for w in ran.ws.ledger.orders(PAPER.name) if w.order.decided == THIN] == []
+    assert [w for w in ran.ws.ledger.outbox.orders(PAPER.name) if w.order.decided == THIN] == []

@@ -55,12 +55,12 @@ def test_a_backfill_is_what_compute_says(own: Path, at: Callable[[Path], Quant])
 
 def test_a_backfill_ends_where_the_data_does(own: Path, at: Callable[[Path], Quant]) -> None:
     """Asked for sessions that have not come, nothing is frozen for them and no cut of theirs counts as read: their data would be known too late to be traded on."""
-    before = Workspace.open(own).ledger.latest_cut()
+    before = Workspace.open(own).ledger.knowledge.latest_cut()
     for to in ((), ("--to", "2024-06-28")):
         assert at(own)("features", "backfill", "technical", "--from", "2024-05-20", *to).code == 0
     ws = Workspace.open(own)
     assert ws.store.read(find_set("technical").table, as_of=None)["session"].max() == LIVE[3]
-    assert ws.ledger.latest_cut() == before == CUTS.of(LIVE[3])
+    assert ws.ledger.knowledge.latest_cut() == before == CUTS.of(LIVE[3])
 
 
 def test_drift_is_drawn(own: Path, at: Callable[[Path], Quant]) -> None:

@@ -60,7 +60,7 @@ def test_a_failed_audit_is_no_trade(failing: Workspace, by_dagster: bool):
     told = (failing.home / "notifications.jsonl").read_text()
     assert "FEATURES_REFUSED" in told
     assert FOUND in told
-    assert [w for w in failing.ledger.orders("paper") if w.order.decided == DAY] == []
+    assert [w for w in failing.ledger.outbox.orders("paper") if w.order.decided == DAY] == []
     assert list(failing.reports.glob(f"*paper*{DAY}*.html"))
     again = replay(
         failing.store,

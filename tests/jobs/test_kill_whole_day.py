@@ -55,7 +55,7 @@ def test_killed_twice_and_run_again_is_undisturbed(
     )
     assert {k for k in undisturbed if found[k] != undisturbed[k]} == set()
     assert max(Counter(o.client_order_id for o in ws.brokers.open(PAPER).orders()).values()) == 1
-    assert ws.ledger.breaks(open_only=False) == []
+    assert ws.ledger.breaks.listed(open_only=False) == []
 
 
 def test_every_point_is_used():

@@ -22,7 +22,7 @@ def decided(home: Path, minutes_after_cut: int) -> tuple[set[tuple[str, str]], d
     ws = Workspace(home, msgspec.structs.replace(deployment(), clock="system"), clock=clock, registry=Registry())
     states = {r.stage: r.state for r in run_day(ws, DAY)}
     rows = ws.store.read(DECISIONS, as_of=None, first=DAY, last=DAY)
-    return set(rows.select("verdict", "reason").iter_rows()), states, len(ws.ledger.orders("paper"))
+    return set(rows.select("verdict", "reason").iter_rows()), states, len(ws.ledger.outbox.orders("paper"))
 
 
 def test_after_the_open_everything_is_late(home: Path):

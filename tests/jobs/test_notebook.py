@@ -90,7 +90,7 @@ def test_fills_carry_the_symbol_of_the_time(ws: Workspace) -> None:
     """Every execution once, under the symbol that its order had."""
     fills = ws.fills(PAPER.name)
     assert fills.height == content(ws, FILLS).height > 0
-    symbols = {w.order.client_order_id: w.order.symbol for w in ws.ledger.orders(PAPER.name)}
+    symbols = {w.order.client_order_id: w.order.symbol for w in ws.ledger.outbox.orders(PAPER.name)}
     assert fills.filter(session=FILLED)["symbol"].to_list() == [
         symbols[c] for c in fills.filter(session=FILLED)["client_order_id"]
     ]

@@ -74,4 +74,4 @@ def test_nothing_to_explain(days: Workspace):
     held = content(days, POSITIONS).filter(book=PAPER.name, session=LIVE[-1])
     assert venue.cash() == last["cash"]
     assert venue.positions() == dict(held.select("sid", "quantity").iter_rows())
-    assert days.ledger.breaks(open_only=False) == []
+    assert days.ledger.breaks.listed(open_only=False) == []

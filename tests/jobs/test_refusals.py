@@ -13,12 +13,11 @@ import pytest
 from desk import day
 from desk.workspace import Workspace
 from quant_assets.errors import ExecutionError
-from quant_assets.execution.delivery import deliver
 from quant_assets.ports import MarketDataSource
 from quant_assets.records import Capture, Order, StageReport
 from quant_assets.signals.why import why
 from quant_assets.tables import DECISIONS
-from tests.jobs.small import CUTS, LIVE, PAPER, STRATEGY, live, workspace
+from tests.jobs.small import CUTS, LIVE, PAPER, STRATEGY, deliver_at, live, workspace
 
 GOOD = LIVE[4]  # a session in which nothing is wrong with the data
 Before = Callable[[date], Workspace]
@@ -34,7 +33,7 @@ def before(by_day: Path, tmp_path: Path) -> Before:
 
 def sent(ws: Workspace, session: date) -> int:
     """Orders decided in `session` that are in the outbox or at the venue."""
-    ours = {w.order.client_order_id for w in ws.ledger.orders(PAPER.name) if w.order.decided == session}
+    ours = {w.order.client_order_id for w in ws.ledger.outbox.orders(PAPER.name) if w.order.decided == session}
     theirs = [o for o in ws.brokers.open(PAPER).orders() if o.client_order_id in ours]
     return max(len(ours), len(theirs))
 
@@ -126,11 +125,11 @@ def test_missing_verdict(before: Before, monkeypatch: pytest.MonkeyPatch):
 def test_kill_switch_before_the_day(before: Before):
     """With the switch on nothing leaves and every decision says so; off again, the session stays as it was decided."""
     ws = before(GOOD)
-    ws.ledger.set_kill_switch(on=True, by="ops", reason="drill")
+    ws.ledger.kill_switch.set(on=True, by="ops", reason="drill", now=CUTS.of(GOOD))
     assert refused(live(ws, [GOOD]), "KILL_SWITCH")
     assert said(ws, GOOD)[0] == {"KILL_SWITCH"}
     assert "drill" in ws.store.read(DECISIONS, as_of=None, first=GOOD, last=GOOD)["detail"][0]
-    ws.ledger.set_kill_switch(on=False, by="ops", reason="over")
+    ws.ledger.kill_switch.set(on=False, by="ops", reason="over", now=CUTS.of(GOOD))
     live(ws, [GOOD])
     assert sent(ws, GOOD) == 0
     recorded = (
@@ -150,16 +149,15 @@ def test_kill_switch_after_the_decisions(before: Before, monkeypatch: pytest.Mon
 
     def then_switched_on(*given: object, **named: object) -> object:
         yield from decided(*given, **named)
-        ws.ledger.set_kill_switch(on=True, by="ops", reason="drill")
+        ws.ledger.kill_switch.set(on=True, by="ops", reason="drill", now=CUTS.of(GOOD))
 
     with monkeypatch.context() as patch:
         patch.setattr(day, "derive", then_switched_on)
         assert refused(live(ws, [GOOD]), "KILL_SWITCH")
     assert "SELECTED" in said(ws, GOOD)[0]
     assert sent(ws, GOOD) == 0
-    ws.ledger.set_kill_switch(on=False, by="ops", reason="over")
-    broker = ws.brokers.open(PAPER)
-    assert deliver(ws.store, ws.ledger, broker, PAPER, STRATEGY, CUTS, GOOD, CUTS.of(GOOD), ws.notifier).state == "done"
+    ws.ledger.kill_switch.set(on=False, by="ops", reason="over", now=CUTS.of(GOOD))
+    assert deliver_at(ws, GOOD, CUTS.of(GOOD)).state == "done"
     assert sent(ws, GOOD) > 0
 
 
@@ -169,7 +167,7 @@ def test_expired(before: Before, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(day, "deliver", lambda *_: StageReport(stage="deliver", first=GOOD, last=GOOD, state="empty"))
     live(ws, [GOOD])
     at_the_open = CUTS.calendar.open(CUTS.calendar.shift(GOOD, 1))
-    report = deliver(ws.store, ws.ledger, ws.brokers.open(PAPER), PAPER, STRATEGY, CUTS, GOOD, at_the_open, ws.notifier)
+    report = deliver_at(ws, GOOD, at_the_open)
     assert refused([report], "EXPIRED")
     assert sent(ws, GOOD) == 0
 
@@ -184,12 +182,12 @@ def test_open_break_blocks_until_a_person_resolves_it(before: Before):
     ws.brokers.open(PAPER).submit(stray)
     for _ in range(2):
         assert refused(live(ws, [GOOD]), "OPEN_BREAKS")
-    (found,) = ws.ledger.breaks(PAPER.name)
+    (found,) = ws.ledger.breaks.listed(PAPER.name)
     assert (found["kind"], found["subject"]) == ("order", "stray")
     assert "new break" in (ws.home / "notifications.jsonl").read_text()
     with pytest.raises(ExecutionError, match="say who"):
-        ws.ledger.resolve_break(found["break_id"], by=" ", reason="typed by hand")
+        ws.ledger.breaks.resolve(found["break_id"], by=" ", reason="typed by hand", now=CUTS.of(GOOD))
     assert refused(live(ws, [GOOD]), "OPEN_BREAKS")
-    ws.ledger.resolve_break(found["break_id"], by="ops", reason="typed by hand at the venue")
+    ws.ledger.breaks.resolve(found["break_id"], by="ops", reason="typed by hand at the venue", now=CUTS.of(GOOD))
     assert not refused(live(ws, [GOOD]), "OPEN_BREAKS")
     assert sent(ws, GOOD) > 0

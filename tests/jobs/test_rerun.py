@@ -11,14 +11,13 @@ import pytest
 from desk.day import provenance, run_day
 from desk.workspace import Workspace
 from quant_assets.calendars import Cuts
-from quant_assets.execution.delivery import deliver
 from quant_assets.features.catalogue import find_set
 from quant_assets.market_data.ingest import ingest
 from quant_assets.records import Capture
 from quant_assets.signals.decide import decide
 from quant_assets.signals.replay import replay
 from quant_assets.tables import BARS, DECISIONS
-from tests.jobs.small import CUTS, FEATURES, LIVE, PAPER, STRATEGY, TABLES, live, workspace
+from tests.jobs.small import CUTS, FEATURES, LIVE, PAPER, STRATEGY, TABLES, deliver_at, live, workspace
 
 DAY = LIVE[6]
 
@@ -66,7 +65,7 @@ def sent(ws: Workspace) -> list[str]:
 def restate(ws: Workspace) -> None:
     """Take in another version of `DAY`'s capture, declared a minute before the cut, arriving a day after it."""
     source, now = Restating(ws, DAY), CUTS.of(DAY) + timedelta(days=1)
-    report = ingest(source, ws.store, ws.ledger.latest_cut(), now, [DAY], CUTS.calendar)
+    report = ingest(source, ws.store, ws.ledger.knowledge.latest_cut(), now, [DAY], CUTS.calendar)
     assert report.numbers["restated"] > 10
 
 
@@ -116,9 +115,9 @@ def test_another_set_is_diverged_and_orders_nothing(traded: Workspace):
     """A set computed with what became known later is recorded beside the one that binds, somebody is told, and nothing is ordered."""
     restate(traded)
     bound, orders, ours = (
-        traded.ledger.bound(PAPER.name, STRATEGY.name, DAY),
+        traded.ledger.outbox.bound(PAPER.name, STRATEGY.name, DAY),
         sent(traded),
-        traded.ledger.orders(PAPER.name),
+        traded.ledger.outbox.orders(PAPER.name),
     )
     informed = Informed(CUTS.calendar)
     now = CUTS.of(DAY)
@@ -134,11 +133,13 @@ def test_another_set_is_diverged_and_orders_nothing(traded: Workspace):
     )
     sets = traded.store.read(DECISIONS, as_of=None, first=DAY, last=DAY)["decision_set_id"].unique()
     assert sets.len() == 2
-    deliver(traded.store, traded.ledger, traded.brokers.open(PAPER), PAPER, STRATEGY, CUTS, DAY, now, traded.notifier)
-    assert traded.ledger.bound(PAPER.name, STRATEGY.name, DAY) == bound
-    assert [d["decision_set_id"] for d in traded.ledger.divergences(PAPER.name)] == [s for s in sets if s != bound]
+    deliver_at(traded, DAY, now)
+    assert traded.ledger.outbox.bound(PAPER.name, STRATEGY.name, DAY) == bound
+    assert [d["decision_set_id"] for d in traded.ledger.outbox.divergences(PAPER.name)] == [
+        s for s in sets if s != bound
+    ]
     assert sent(traded) == orders
-    assert traded.ledger.orders(PAPER.name) == ours
+    assert traded.ledger.outbox.orders(PAPER.name) == ours
     assert "DIVERGED" in (traded.home / "notifications.jsonl").read_text()
 
 

@@ -19,6 +19,6 @@ def test_a_backfill_over_sixty_sessions_sends_nothing(home: Path):
         in_force(ws.store.read(DECISIONS, as_of=None, first=sessions[0]), DECISIONS).filter(verdict="TRADE").height > 0
     )
     assert ws.store.read(NAV, as_of=None, where={"book": RESEARCH.name})["traded"].sum() > 0
-    assert ws.ledger.orders(PAPER.name) == []
+    assert ws.ledger.outbox.orders(PAPER.name) == []
     assert ws.brokers.open(PAPER).orders() == []
     assert ws.store.read(NAV, as_of=None, where={"book": PAPER.name}).is_empty()

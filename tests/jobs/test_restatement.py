@@ -186,7 +186,7 @@ def restated(prepared: Path, slips: tuple[Slip, Slip], tmp_path_factory: pytest.
         report = ingest(
             Again(source, slip),
             ws.store,
-            ws.ledger.latest_cut(),
+            ws.ledger.knowledge.latest_cut(),
             slip.known_at,
             [slip.day],
             CUTS.calendar,
@@ -300,7 +300,8 @@ def test_rebuilt_values_are_new_knowledge(own: Workspace, right: Workspace, slip
         for cut in (CUTS.of(ARRIVED), before)
     }
     first, again = (
-        rebuild(own, meant(own, slips[0]), by="ann", reason="late correction", now=before) for _ in range(2)
+        rebuild(own, meant(own, slips[0]), by="ann", reason="late correction", now=before, acted_at=before)
+        for _ in range(2)
     )
     assert [r.rows > 0 for r in first] == [True, True]
     assert [r.rows for r in again] == [0, 0]
@@ -329,7 +330,9 @@ def test_rebuilt_values_are_new_knowledge(own: Workspace, right: Workspace, slip
 def test_after_a_rebuild_the_past_stays(own: Workspace, chosen: Selection):
     """The decisions of the session restated replay equal, a rerun writes nothing, nothing is ordered, and the act is on record."""
     decided, venue = own.store.read(DECISIONS, as_of=None), own.brokers.open(PAPER).orders()
-    reports = rebuild(own, chosen, by="ann", reason="late correction", now=CUTS.of(LIVE[-1]))
+    reports = rebuild(
+        own, chosen, by="ann", reason="late correction", now=CUTS.of(LIVE[-1]), acted_at=CUTS.of(LIVE[-1])
+    )
     rows = counts(own)
     assert own.store.read(DECISIONS, as_of=None).equals(decided)
     for decision in decided.filter(pl.col("session").is_in([DAY, ARRIVED]), rank=1)["decision_id"]:
@@ -337,7 +340,7 @@ def test_after_a_rebuild_the_past_stays(own: Workspace, chosen: Selection):
     list(derive(own, [DAY], CUTS.of(DAY)))
     assert counts(own) == rows
     assert list(own.brokers.open(PAPER).orders()) == list(venue) == []
-    assert own.ledger.orders(PAPER.name) == []
+    assert own.ledger.outbox.orders(PAPER.name) == []
     with sqlite3.connect(own.home / "ledger.sqlite") as db:
         assert db.execute("SELECT count(*) FROM audit WHERE act = 'rebuild'").fetchone() == (1,)
     assert sum(r.rows for r in reports) > 0

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from jobs.commands.storage import storage_app
 from quant_assets.errors import ConfigurationError
 from quant_assets.tables import JOURNAL, NAV
-from resources.ledger.sqlite import SqliteLedger
+from resources.ledger.open import open_ledger
 from resources.tables.store import DeltaStore
 from tests.resources.small_table import sessions
 
@@ -64,7 +64,7 @@ def test_every_act_of_a_person_is_on_record(home: Path):
     assert "--delete" in looked.stdout
     assert run.invoke(storage_app, ["vacuum", "--delete"]).exit_code == 2
     assert run.invoke(storage_app, ["vacuum", "--delete", "--by", "ann", "--reason", "full disk"]).exit_code == 0
-    audited = SqliteLedger(home / "ledger.sqlite").audited()
+    audited = open_ledger(home).audit.acts()
     assert [(a["act"], a["subject"], a["by"], a["reason"]) for a in audited] == [
         ("compact", "journal: 10 files to 1", "ann", "slow")
     ]  # nothing was old enough to be deleted
@@ -87,9 +87,7 @@ def test_the_weekly_job_compacts_every_table(home: Path):
     from resources.tables.maintenance import Retention
 
     store = DeltaStore(home / "tables")
-    job = build(
-        store, lambda: SqliteLedger(home / "ledger.sqlite"), lambda: [JOURNAL, NAV], home / "reports", Retention()
-    )
+    job = build(store, lambda: open_ledger(home).audit, lambda: [JOURNAL, NAV], home / "reports", Retention())
     ran = job.execute_in_process()
     told = next(e for e in ran.all_node_events if e.is_successful_output).step_output_data.metadata
     assert {k: v.value for k, v in told.items()} == {

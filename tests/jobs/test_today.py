@@ -51,8 +51,8 @@ def test_after_the_run_the_day_is_fine(before: Workspace):
 def test_a_break_and_the_kill_switch_block(before: Workspace):
     """An open break and the switch each say what to do, and nothing else changes."""
     live(before, [TRADED])
-    before.ledger.open_break(Break("b1", PAPER.name, TRADED, "position", "1", "10", "11"))
-    before.ledger.set_kill_switch(True, by="test", reason="drill")
+    before.ledger.breaks.open(Break("b1", PAPER.name, TRADED, "position", "1", "10", "11"), now=CUTS.of(TRADED))
+    before.ledger.kill_switch.set(True, by="test", reason="drill", now=CUTS.of(TRADED))
     answers = by_name(before, TRADED, 5)
     assert [n for n, s in answers.items() if not s.fine] == ["breaks", "kill_switch"]
     assert answers["breaks"].next_command == "quant breaks list"

@@ -14,7 +14,7 @@ from quant_assets.contract import in_force
 from quant_assets.market_data.examination import examine
 from quant_assets.market_data.repairs import mend
 from quant_assets.tables import ACTIONS, BARS
-from resources.ledger.sqlite import SqliteLedger
+from resources.ledger.open import open_ledger
 from resources.tables.store import DeltaStore
 
 XNYS = calendar("XNYS")
@@ -93,14 +93,26 @@ def test_a_unit_error_is_found_and_its_repair_is_the_truth() -> None:
 
 def test_repairs_let_in_leave_nothing_to_repair(tmp_path: Path) -> None:
     """They are later rows with who did it; the bars as of before keep the error; examined again, all is well."""
-    store, ledger = DeltaStore(tmp_path / "tables"), SqliteLedger(tmp_path / "ledger.sqlite")
+    store, ledger = DeltaStore(tmp_path / "tables"), open_ledger(tmp_path)
     bars, actions = market()
     store.append(BARS, bars)
-    assert mend(store, ledger, examine(bars, actions, NOW)[1], by="ada", reason="a hundredfold", now=NOW) == 1
+    assert (
+        mend(
+            store,
+            ledger.knowledge,
+            ledger.audit,
+            examine(bars, actions, NOW)[1],
+            by="ada",
+            reason="a hundredfold",
+            now=NOW,
+            acted_at=NOW,
+        )
+        == 1
+    )
     standing = in_force(store.read(BARS, as_of=None), BARS)
     assert examine(standing, actions, NOW)[1].is_empty()
     assert standing.filter(source="repair").select("sid", "session", "file", "known_at").rows() == [
         (12, HUNDREDFOLD, "by ada", NOW)
     ]
     assert in_force(store.read(BARS, as_of=datetime(2016, 1, 31, tzinfo=UTC)), BARS).equals(in_force(bars, BARS))
-    assert [a["act"] for a in ledger.audited()] == ["repair bars"]
+    assert [a["act"] for a in ledger.audit.acts()] == ["repair bars"]

@@ -23,7 +23,7 @@ from quant_assets.market_data.explanations import Pair, explain
 from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.proposals import SUBJECT, listed, news, tell, unconfirmed
 from quant_assets.tables import ACTIONS, PROPOSED_ACTIONS, QUARANTINE
-from resources.ledger.sqlite import SqliteLedger
+from resources.ledger.open import Ledger, open_ledger
 from resources.tables.store import DeltaStore
 
 XNYS = calendar("XNYS")
@@ -134,12 +134,12 @@ UNSURE = {
 
 
 @pytest.fixture
-def unsure(capture: Callable[..., Any], captures: Any, tmp_path: Path) -> tuple[DeltaStore, SqliteLedger]:
+def unsure(capture: Callable[..., Any], captures: Any, tmp_path: Path) -> tuple[DeltaStore, Ledger]:
     """A fall from 100 to 40 that is a split 5:2 or a payment of 60; and a ledger."""
-    return played(capture, captures, tmp_path / "tables", UNSURE), SqliteLedger(tmp_path / "ledger.sqlite")
+    return played(capture, captures, tmp_path / "tables", UNSURE), open_ledger(tmp_path)
 
 
-def test_what_is_not_sure_is_proposed_and_not_applied(unsure: tuple[DeltaStore, SqliteLedger]) -> None:
+def test_what_is_not_sure_is_proposed_and_not_applied(unsure: tuple[DeltaStore, Ledger]) -> None:
     """Below the confidence there is no action, but a proposal with both explanations, and its name is one not to trade; as of the day before, nothing."""
     store, _ = unsure
     assert store.read(ACTIONS, as_of=None).is_empty()
@@ -162,28 +162,45 @@ def test_what_is_not_sure_is_proposed_and_not_applied(unsure: tuple[DeltaStore, 
     ],
 )
 def test_a_person_says_what_it_was(
-    unsure: tuple[DeltaStore, SqliteLedger], terms: str | None, rows: list[tuple[object, ...]]
+    unsure: tuple[DeltaStore, Ledger], terms: str | None, rows: list[tuple[object, ...]]
 ) -> None:
     """The first explanation, or other terms, become actions known from then on; the proposal is closed by a later row, and the ledger has who and why."""
     store, ledger = unsure
     proposal = listed(store.read(PROPOSED_ACTIONS, as_of=None))["id"].item()
-    confirm(store, ledger, proposal[:6], terms=terms, by="ann", reason="press release", now=NOW)
+    confirm(
+        store,
+        ledger.knowledge,
+        ledger.audit,
+        proposal[:6],
+        terms=terms,
+        by="ann",
+        reason="press release",
+        now=NOW,
+        acted_at=NOW,
+    )
     found = in_force(store.read(ACTIONS, as_of=None), ACTIONS)
     assert found.select("kind", "numerator", "denominator", "cash").rows() == rows
     assert set(found.select("session", "origin", "confidence", "known_at").rows()) == {(DAYS[1], "confirmed", 1.0, NOW)}
     assert unconfirmed(store.read(PROPOSED_ACTIONS, as_of=None)).is_empty()
     assert unconfirmed(store.read(PROPOSED_ACTIONS, as_of=NOW - timedelta(microseconds=1))).height == 1
     with pytest.raises(DataError, match="confirmed by ann"):
-        reject(store, ledger, proposal, by="bob", reason="no", now=NOW)
+        reject(store, ledger.knowledge, ledger.audit, proposal, by="bob", reason="no", now=NOW, acted_at=NOW)
 
 
 def test_a_person_says_that_there_was_none(
-    unsure: tuple[DeltaStore, SqliteLedger], capture: Callable[..., Any], captures: Any
+    unsure: tuple[DeltaStore, Ledger], capture: Callable[..., Any], captures: Any
 ) -> None:
     """Rejected, it is closed without an action, and the same evidence again neither asks nor derives."""
     store, ledger = unsure
     reject(
-        store, ledger, listed(store.read(PROPOSED_ACTIONS, as_of=None))["id"].item(), by="ann", reason="error", now=NOW
+        store,
+        ledger.knowledge,
+        ledger.audit,
+        listed(store.read(PROPOSED_ACTIONS, as_of=None))["id"].item(),
+        by="ann",
+        reason="error",
+        now=NOW,
+        acted_at=NOW,
     )
     later = datetime(2026, 1, 5, tzinfo=UTC)
     again = captures({DAYS[1]: capture(DAYS[1], [*UNSURE[DAYS[1]], ("BB", DAYS[1], 5.0)])})
@@ -194,12 +211,14 @@ def test_a_person_says_that_there_was_none(
 
 
 def test_evidence_does_not_overrule_a_person(
-    unsure: tuple[DeltaStore, SqliteLedger], capture: Callable[..., Any], captures: Any
+    unsure: tuple[DeltaStore, Ledger], capture: Callable[..., Any], captures: Any
 ) -> None:
     """What was confirmed stays, whatever a later delivery says of the pair."""
     store, ledger = unsure
     proposal = listed(store.read(PROPOSED_ACTIONS, as_of=None))["id"].item()
-    confirm(store, ledger, proposal, terms=None, by="ann", reason="known", now=NOW)
+    confirm(
+        store, ledger.knowledge, ledger.audit, proposal, terms=None, by="ann", reason="known", now=NOW, acted_at=NOW
+    )
     said = in_force(store.read(ACTIONS, as_of=None), ACTIONS)
     for i, adjusted in enumerate((100.0, 50.0, 40.0)):
         pair = [("AA", DAYS[0], 100.0, adjusted), ("AA", DAYS[1], 40.0)]
@@ -239,7 +258,7 @@ def test_terms_that_say_nothing_are_refused(text: str) -> None:
         read_terms(text, before=100.0)
 
 
-def test_somebody_is_told(unsure: tuple[DeltaStore, SqliteLedger]) -> None:
+def test_somebody_is_told(unsure: tuple[DeltaStore, Ledger]) -> None:
     """One notice names what waits and the command; of what was known before nothing is said again."""
     notices: list[tuple[str, str, str]] = []
 

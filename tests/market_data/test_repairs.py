@@ -14,14 +14,14 @@ from quant_assets.errors import ContractViolation, DataError
 from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.repairs import drop, explained, find, listed, release, repair
 from quant_assets.tables import BARS, QUARANTINE
-from resources.ledger.sqlite import SqliteLedger
+from resources.ledger.open import Ledger, open_ledger
 from resources.tables.store import DeltaStore
 
 XNYS = calendar("XNYS")
 CUTS = Cuts(XNYS)
 DAYS = [XNYS.shift(date(2016, 3, 7), i) for i in range(4)]
 NOW = datetime(2016, 4, 1, tzinfo=UTC)
-WHO = {"by": "ada", "reason": "asked the vendor"}
+WHO: dict[str, Any] = {"by": "ada", "reason": "asked the vendor", "acted_at": NOW}
 
 
 @pytest.fixture
@@ -37,11 +37,11 @@ def sent(capture: Callable[..., Any], captures: Any) -> Any:
 
 
 @pytest.fixture
-def home(tmp_path: Path, sent: Any) -> tuple[DeltaStore, SqliteLedger]:
+def home(tmp_path: Path, sent: Any) -> tuple[DeltaStore, Ledger]:
     """The first three captures, taken in; the last cut that was read is the third session's."""
-    store, ledger = DeltaStore(tmp_path / "tables"), SqliteLedger(tmp_path / "ledger.sqlite")
+    store, ledger = DeltaStore(tmp_path / "tables"), open_ledger(tmp_path)
     ingest(sent, store, None, NOW, DAYS[:3], XNYS)
-    ledger.note_cut(CUTS.of(DAYS[2]))
+    ledger.knowledge.note_cut(CUTS.of(DAYS[2]))
     return store, ledger
 
 
@@ -54,13 +54,13 @@ def bar(store: DeltaStore, symbol: str, session: date, as_of: datetime | None = 
     )
 
 
-def test_a_released_row_is_known_from_then_on(home: tuple[DeltaStore, SqliteLedger]) -> None:
+def test_a_released_row_is_known_from_then_on(home: tuple[DeltaStore, Ledger]) -> None:
     """It stands with the vendor's file and line; whoever asks as of before does not see it; the act is in the audit; it is held no more."""
     store, ledger = home
     held = listed(store.read(QUARANTINE, as_of=None))
     assert held["reason"].to_list() == ["CONFLICT", "CONFLICT"]
     right = held.filter(pl.col("content").str.contains("31"))["id"].item()
-    release(store, ledger, right, now=NOW, **WHO)
+    release(store, ledger.knowledge, ledger.audit, right, now=NOW, **WHO)
     assert bar(store, "CC", DAYS[1]) == [31.0]
     assert bar(store, "CC", DAYS[1], NOW - timedelta(microseconds=1)) == []
     row = (
@@ -73,33 +73,42 @@ def test_a_released_row_is_known_from_then_on(home: tuple[DeltaStore, SqliteLedg
     )
     assert listed(store.read(QUARANTINE, as_of=None))["id"].to_list() == [i for i in held["id"] if i != right]
     assert find(store, right)["state"] == "released"
-    assert [(a["act"], a["subject"], a["by"]) for a in ledger.audited()] == [("release quarantined row", right, "ada")]
+    assert [(a["act"], a["subject"], a["by"]) for a in ledger.audit.acts()] == [
+        ("release quarantined row", right, "ada")
+    ]
 
 
-def test_an_act_is_done_once(home: tuple[DeltaStore, SqliteLedger]) -> None:
+def test_an_act_is_done_once(home: tuple[DeltaStore, Ledger]) -> None:
     """A row that was released or dropped can be neither again, and nothing is written by the attempt."""
     store, ledger = home
     one, two = listed(store.read(QUARANTINE, as_of=None))["id"]
-    release(store, ledger, one, now=NOW, **WHO)
-    drop(store, ledger, two, now=NOW, **WHO)
+    release(store, ledger.knowledge, ledger.audit, one, now=NOW, **WHO)
+    drop(store, ledger.knowledge, ledger.audit, two, now=NOW, **WHO)
     versions = [store.version(t) for t in (BARS, QUARANTINE)]
     for act in (release, drop):
         for row in (one, two):
             with pytest.raises(DataError, match="by ada already"):
-                act(store, ledger, row, now=NOW, **WHO)
+                act(store, ledger.knowledge, ledger.audit, row, now=NOW, **WHO)
     assert [store.version(t) for t in (BARS, QUARANTINE)] == versions
-    assert len(ledger.audited()) == 2
+    assert len(ledger.audit.acts()) == 2
 
 
-def test_a_release_behind_a_cut_is_known_after_it(home: tuple[DeltaStore, SqliteLedger]) -> None:
+def test_a_release_behind_a_cut_is_known_after_it(home: tuple[DeltaStore, Ledger]) -> None:
     """What a decision has read does not change: the row is known after the last cut, whatever the clock says."""
     store, ledger = home
-    release(store, ledger, listed(store.read(QUARANTINE, as_of=None))["id"][0], now=CUTS.of(DAYS[1]), **WHO)
+    release(
+        store,
+        ledger.knowledge,
+        ledger.audit,
+        listed(store.read(QUARANTINE, as_of=None))["id"][0],
+        now=CUTS.of(DAYS[1]),
+        **WHO,
+    )
     assert bar(store, "CC", DAYS[1], CUTS.of(DAYS[2])) == []
     assert len(bar(store, "CC", DAYS[1])) == 1
 
 
-def test_what_is_no_row_cannot_be_released(home: tuple[DeltaStore, SqliteLedger]) -> None:
+def test_what_is_no_row_cannot_be_released(home: tuple[DeltaStore, Ledger]) -> None:
     """A held line that is no possible bar of a known name is refused with what it says, and stays held."""
     store, ledger = home
     for line, (content, error, why) in enumerate([
@@ -120,13 +129,13 @@ def test_what_is_no_row_cannot_be_released(home: tuple[DeltaStore, SqliteLedger]
         store.append(QUARANTINE, pl.DataFrame([row | {"known_at": CUTS.of(DAYS[1])}], schema=dict(QUARANTINE.schema)))
         (held,) = listed(store.read(QUARANTINE, as_of=None)).filter(file="f", line=line)["id"]
         with pytest.raises(error, match=why):
-            release(store, ledger, held, now=NOW, **WHO)
+            release(store, ledger.knowledge, ledger.audit, held, now=NOW, **WHO)
         assert find(store, held)["state"] == "held"
-    assert ledger.audited() == []
+    assert ledger.audit.acts() == []
 
 
 def test_what_a_later_capture_brought_needs_no_release(
-    home: tuple[DeltaStore, SqliteLedger], capture: Callable[..., Any], captures: Any
+    home: tuple[DeltaStore, Ledger], capture: Callable[..., Any], captures: Any
 ) -> None:
     """A row that stands by now is told so, and stays held until it is dropped."""
     store, ledger = home
@@ -140,11 +149,11 @@ def test_what_a_later_capture_brought_needs_no_release(
     )
     (right,) = listed(store.read(QUARANTINE, as_of=None)).filter(pl.col("content").str.contains("31"))["id"]
     with pytest.raises(DataError, match="a later capture brought it"):
-        release(store, ledger, right, now=NOW, **WHO)
+        release(store, ledger.knowledge, ledger.audit, right, now=NOW, **WHO)
     assert find(store, right)["state"] == "held"
 
 
-def test_a_held_row_is_explained(home: tuple[DeltaStore, SqliteLedger]) -> None:
+def test_a_held_row_is_explained(home: tuple[DeltaStore, Ledger]) -> None:
     """In words, with the row that contradicts it."""
     store, _ = home
     one, two = listed(store.read(QUARANTINE, as_of=None))["id"]
@@ -155,10 +164,12 @@ def test_a_held_row_is_explained(home: tuple[DeltaStore, SqliteLedger]) -> None:
         find(store, "nothing")
 
 
-def test_a_repair_is_a_later_row(home: tuple[DeltaStore, SqliteLedger], sent: Any) -> None:
+def test_a_repair_is_a_later_row(home: tuple[DeltaStore, Ledger], sent: Any) -> None:
     """The bar says the right thing from then on, and before it what it said; the vendor's repetition of its error changes nothing, its own correction does."""
     store, ledger = home
-    was, now = repair(store, ledger, "AA", DAYS[2], {"close": 12.5, "high": 12.5}, now=NOW, **WHO)
+    was, now = repair(
+        store, ledger.knowledge, ledger.audit, "AA", DAYS[2], {"close": 12.5, "high": 12.5}, now=NOW, **WHO
+    )
     assert (was["close"].item(), now["close"].item(), now["source"].item()) == (12.0, 12.5, "repair")
     assert bar(store, "AA", DAYS[2]) == [12.5]
     assert bar(store, "AA", DAYS[2], NOW - timedelta(microseconds=1)) == [12.0]
@@ -166,29 +177,29 @@ def test_a_repair_is_a_later_row(home: tuple[DeltaStore, SqliteLedger], sent: An
     ingest(sent, store, NOW + timedelta(days=1), later, DAYS, XNYS)
     assert bar(store, "AA", DAYS[2]) == [12.5]
     with pytest.raises(DataError, match="already has these values"):
-        repair(store, ledger, "AA", DAYS[2], {"close": 12.5}, now=later, **WHO)
-    assert [a["act"] for a in ledger.audited()] == ["repair bar"]
+        repair(store, ledger.knowledge, ledger.audit, "AA", DAYS[2], {"close": 12.5}, now=later, **WHO)
+    assert [a["act"] for a in ledger.audit.acts()] == ["repair bar"]
 
 
 def test_a_vendor_that_corrects_itself_is_believed(
-    home: tuple[DeltaStore, SqliteLedger], capture: Callable[..., Any], captures: Any
+    home: tuple[DeltaStore, Ledger], capture: Callable[..., Any], captures: Any
 ) -> None:
     """After a repair, a capture that says a third thing is in force."""
     store, ledger = home
-    repair(store, ledger, "AA", DAYS[2], {"close": 12.5, "high": 12.5}, now=NOW, **WHO)
+    repair(store, ledger.knowledge, ledger.audit, "AA", DAYS[2], {"close": 12.5, "high": 12.5}, now=NOW, **WHO)
     corrected = captures({DAYS[3]: capture(DAYS[3], [("AA", DAYS[2], 12.4), ("AA", DAYS[3], 13.0)])})
     ingest(corrected, store, NOW + timedelta(days=1), NOW + timedelta(days=2), [DAYS[3]], XNYS)
     assert bar(store, "AA", DAYS[2]) == [12.4]
 
 
-def test_a_bar_that_should_not_be_is_withdrawn(home: tuple[DeltaStore, SqliteLedger]) -> None:
+def test_a_bar_that_should_not_be_is_withdrawn(home: tuple[DeltaStore, Ledger]) -> None:
     """Without values the repair says that there is no bar; one that is impossible, or of nothing, is refused."""
     store, ledger = home
-    repair(store, ledger, "BB", DAYS[0], {}, now=NOW, **WHO)
+    repair(store, ledger.knowledge, ledger.audit, "BB", DAYS[0], {}, now=NOW, **WHO)
     assert bar(store, "BB", DAYS[0]) == []
     with pytest.raises(DataError, match="no bar in force"):
-        repair(store, ledger, "BB", DAYS[0], {"close": 1.0}, now=NOW, **WHO)
+        repair(store, ledger.knowledge, ledger.audit, "BB", DAYS[0], {"close": 1.0}, now=NOW, **WHO)
     with pytest.raises(ContractViolation, match="no possible bar"):
-        repair(store, ledger, "BB", DAYS[2], {"close": -1.0}, now=NOW, **WHO)
+        repair(store, ledger.knowledge, ledger.audit, "BB", DAYS[2], {"close": -1.0}, now=NOW, **WHO)
     with pytest.raises(DataError, match="cannot be set"):
-        repair(store, ledger, "BB", DAYS[2], {"symbol": 1.0}, now=NOW, **WHO)
+        repair(store, ledger.knowledge, ledger.audit, "BB", DAYS[2], {"symbol": 1.0}, now=NOW, **WHO)

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +13,7 @@ from quant_assets.records import Break, BrokerOrder, OrderState, Working
 from quant_assets.tables import BARS
 
 D1, D2 = date(2024, 1, 3), date(2024, 1, 4)
+NOW = datetime(2024, 1, 4, 14, 15, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -131,14 +132,16 @@ def test_a_break_has_one_id_however_long_it_stands(book, agreed):
     assert ids[0] == ids[1] != ids[2]
 
 
-def memory_ledger(ours: OurSide) -> SimpleNamespace:
-    """The part of the Ledger port that reconciliation uses."""
+def ledger(ours: OurSide) -> tuple[Any, Any, Any]:
+    """The parts of outbox, executions and breaks that reconciliation uses."""
     opened: dict[str, Break] = {}
-    return SimpleNamespace(
-        orders=lambda _book: ours.orders,
-        fills=lambda _book: ours.fills,
-        open_break=lambda found: opened.setdefault(found.break_id, found) is found,
-        breaks=lambda _book: list(opened),
+    return (
+        SimpleNamespace(orders=lambda _book: ours.orders),
+        SimpleNamespace(fills=lambda _book: ours.fills),
+        SimpleNamespace(
+            open=lambda found, **_: opened.setdefault(found.break_id, found) is found,
+            listed=lambda _book: list(opened),
+        ),
     )
 
 
@@ -158,10 +161,10 @@ def test_a_session_opens_each_break_once_and_tells_once(store, book, cuts, desk,
     store.append(BARS, desk.bars({D1: {1: 10.0}}))
     book_session(store, book, cuts, D1, ours.fills)
     said: list[str] = []
-    ledger, told = memory_ledger(ours), SimpleNamespace(notify=lambda severity, *_: said.append(severity))
-    assert reconcile_session(ledger, venue(theirs), store, book, D1, told).numbers["breaks_found"] == 0
+    ports, told = ledger(ours), SimpleNamespace(notify=lambda severity, *_: said.append(severity))
+    assert reconcile_session(*ports, venue(theirs), store, book, D1, told, now=NOW).numbers["breaks_found"] == 0
     wrong = venue(change(theirs, cash=Decimal(1)))
-    reports = [reconcile_session(ledger, wrong, store, book, D1, told) for _ in range(2)]
+    reports = [reconcile_session(*ports, wrong, store, book, D1, told, now=NOW) for _ in range(2)]
     assert [(r.numbers["breaks_new"], r.numbers["breaks_open"]) for r in reports] == [(1, 1), (0, 1)]
     assert said == ["critical"]
 
@@ -172,7 +175,7 @@ def test_a_past_session_is_not_compared_with_todays_venue(store, book, cuts, agr
     for session in (D1, D2):
         book_session(store, book, cuts, session, ours.fills)
     report = reconcile_session(
-        memory_ledger(ours), venue(change(theirs, positions={})), store, book, D1, SimpleNamespace()
+        *ledger(ours), venue(change(theirs, positions={})), store, book, D1, SimpleNamespace(), now=NOW
     )
     assert report.numbers["breaks_found"] == 0
     assert "moved on" in report.reason

@@ -1,0 +1,62 @@
+"""The KillSwitch port. Whether an order may leave is read in the transaction in which it leaves."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from sqlite3 import Row
+
+from quant_assets.errors import ConfigurationError
+from quant_assets.records import Book, Switch
+from resources.ledger.audit import record
+from resources.ledger.database import Database
+
+_ALL = "all"
+_ORDER = f"ORDER BY scope <> '{_ALL}', scope"  # as text: all, then accounts, then books
+_LISTED = f"SELECT scope, is_on, reason FROM kill_switch {_ORDER}"
+_SET = """
+INSERT INTO kill_switch (scope, is_on, reason) VALUES (?, ?, ?)
+ON CONFLICT (scope) DO UPDATE SET is_on = excluded.is_on, reason = excluded.reason"""
+READ = f"SELECT scope, is_on, reason FROM kill_switch WHERE scope IN (?, ?, ?) {_ORDER}"
+
+
+def scopes(book: Book | None) -> tuple[str, str, str]:
+    """The values of READ: the switches that stop a book, or without one that for all."""
+    return (_ALL, f"account {book.account}", f"book {book.name}") if book else (_ALL, _ALL, _ALL)
+
+
+def first_on(found: Sequence[Row]) -> Switch:
+    """Of the rows of READ the first switch that is on; where none is, that for all, off."""
+    switches = _switches(found)
+    return next((s for s in switches if s.on), switches[0])
+
+
+def _switches(found: Sequence[Row]) -> list[Switch]:
+    """That for all is always stored; where it is missing it counts as on."""
+    switches = [Switch(on=bool(r["is_on"]), reason=r["reason"], scope=r["scope"]) for r in found]
+    if not switches or switches[0].scope != _ALL:
+        return [Switch(on=True, reason="the switch's state is missing", scope=_ALL), *switches]
+    return switches
+
+
+class SqliteKillSwitch:
+    """See the port."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def state(self, book: Book | None = None) -> Switch:
+        """See the port."""
+        return first_on(self._db.rows(READ, *scopes(book)))
+
+    def listed(self) -> Sequence[Switch]:
+        """See the port."""
+        return _switches(self._db.rows(_LISTED))
+
+    def set(self, on: bool, *, scope: str = _ALL, by: str, reason: str, now: datetime) -> None:
+        """See the port."""
+        kind, _, name = scope.partition(" ")
+        if scope != _ALL and (kind not in {"account", "book"} or not name):
+            raise ConfigurationError(f"a kill switch is for 'all', 'account NAME' or 'book NAME', not {scope!r}")
+        with self._db.transaction() as tx:
+            tx.execute(_SET, (scope, int(on), reason))
+            subject = "all books" if scope == _ALL else scope
+            record(tx, f"kill-switch {'on' if on else 'off'}", subject, by=by, reason=reason, now=now)
