@@ -25,7 +25,8 @@ def build(sessions: dg.PartitionsDefinition[str], reports: Path, notice: str) ->
         sessions,
         deps=["decisions", "actions"],
         kinds={"polars"},
-        description="Orders, fills, positions, cash and P&L of every research book. It sends nothing.\n\nRunbook: `quant backtest --from A --to B`.",
+        description="Orders, fills, positions, cash and P&L of every research book. It sends nothing.\n\n"
+        "Runbook: `quant backtest --from A --to B`.",
     )
     def research_books_traded(
         context: dg.AssetExecutionContext,
@@ -42,7 +43,8 @@ def build(sessions: dg.PartitionsDefinition[str], reports: Path, notice: str) ->
         sessions,
         deps=["research_books_traded"],
         kinds={"html"},
-        description="The full report of each research book over the range.\n\nRunbook: `quant report --book research --from A --to B`.",
+        description="The full report of each research book over the range.\n\n"
+        "Runbook: `quant report --book research --from A --to B`.",
     )
     def research_report(
         context: dg.AssetExecutionContext,

@@ -15,7 +15,9 @@ PRICE = Decimal("0.0001")
 
 
 class FillModel(Frozen, frozen=True):
-    """What trading at the open costs: commission in currency per share with a minimum per order and session, slippage in basis points of the open, and the share of the session's volume that the book can be."""
+    """What trading at the open costs: commission in currency per share with a minimum per order and session, slippage
+    in basis points of the open, and the share of the session's volume that the book can be.
+    """
 
     commission_per_share: Decimal = Decimal("0.005")
     min_commission: Decimal = Decimal("1.00")
@@ -47,7 +49,8 @@ def match(
 
     `bars`: sid, open, volume as known at the session's cut. An order that is due fills at the open, up to the name's
     participation cap, older orders first; the rest (all of it where there is no bar) carries until `good_till`, then
-    it is EXPIRED (with reason CLOSED where that session did not come). Orders on a name in `splits` count old shares: EXPIRED with reason CORPORATE_ACTION. `ts`: the open, UTC.
+    it is EXPIRED (with reason CLOSED where that session did not come). Orders on a name in `splits` count old shares:
+    EXPIRED with reason CORPORATE_ACTION. `ts`: the open, UTC.
     """
     market = {
         sid: (exact(o), int(v or 0))

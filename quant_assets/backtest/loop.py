@@ -14,16 +14,11 @@ import msgspec
 import polars as pl
 
 from quant_assets.backtest.fills import FillModel, match
-from quant_assets.books.booking import book_day, movements, order_rows, paid_in, state
-from quant_assets.books.holdings import (
-    Holdings,
-    corrections,
-    due_actions,
-    entitlements,
-    fund,
-    late_changes,
-    splits_ex,
-)
+from quant_assets.books.booking import holdings_of, paid_in
+from quant_assets.books.day import Day, step
+from quant_assets.books.due import splits_ex
+from quant_assets.books.holdings import Holdings
+from quant_assets.books.rows import fill_rows, order_rows
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force, known_by
 from quant_assets.errors import ConfigurationError, DataError
@@ -31,7 +26,7 @@ from quant_assets.execution.limits import within_limits
 from quant_assets.execution.orders import SLOT, orders_for
 from quant_assets.ports import Progress, Store, quiet
 from quant_assets.post_trade.costs import write_costs
-from quant_assets.records import Book, Fill, Order, OrderState, StageReport, Working
+from quant_assets.records import Book, Order, OrderState, StageReport, Working
 from quant_assets.signals.decide import first_recorded
 from quant_assets.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS
@@ -68,7 +63,8 @@ def run(
     model: FillModel = REALISTIC,
     progress: Progress = quiet,
 ) -> StageReport:
-    """Trade the stored decisions of `strategy` in `book` over consecutive `sessions` and write ORDERS, FILLS, POSITIONS, JOURNAL, PNL, NAV and COSTS.
+    """Trade the stored decisions of `strategy` in `book` over consecutive `sessions` and write ORDERS, FILLS,
+    POSITIONS, JOURNAL, PNL, NAV and COSTS.
 
     Goes on from the last session booked; sessions booked already stay as they are. The first session of a book only
     deposits its capital. Raises ConfigurationError for a book with a venue, DataError where sessions are left out.
@@ -89,7 +85,8 @@ def run(
     yesterday = nav["session"][-1] if nav.height else before  # later where a day was booked that is no session any more
     if due != cuts.calendar.between(due[0], due[-1]) or yesterday < before:
         raise DataError(
-            f"{book.name}: sessions are traded in order, none left out; booked up to {None if nav.is_empty() else nav['session'][-1]}, given {due[0]} to {due[-1]}"
+            f"{book.name}: sessions are traded in order, none left out; booked up to "
+            f"{None if nav.is_empty() else nav['session'][-1]}, given {due[0]} to {due[-1]}"
         )
     begun = nav.height > 0
     loop = _Run(
@@ -98,7 +95,7 @@ def run(
         book,
         cuts,
         model,
-        state(store, book, yesterday),
+        holdings_of(store, book, yesterday),
         _open_orders(store, strategy, book, cuts, yesterday) if begun else [],
         begun,
         paid_in(store, book),
@@ -158,53 +155,36 @@ def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, 
     fills, updated = match(
         loop.working, bars, splits_ex(actions, cuts, session), session, cuts.calendar.open(session), loop.model
     )
-    since = loop.holdings.session
-    due = due_actions(actions, cuts, session, since)
-
-    def evening(day: date) -> Holdings:
-        seen = [s for s in loop.evenings if s <= day]
-        return loop.evenings[max(seen)] if seen else state(loop.store, book, day)
-
-    entitled = entitlements(due, cuts, lambda day: evening(day).quantities)
-    before, funding = fund(loop.holdings, book.capital, loop.paid)
-    day = book_day(
+    closes = bars.select("sid", "symbol", "close").filter(pl.col("close").is_finite())
+    booked = step(
         book,
-        before,
-        session,
-        cut,
-        due,
-        entitled,
-        fills,
-        bars.select("sid", "symbol", "close").filter(pl.col("close").is_finite()),
-        corrections(actions, cuts, session, evening),
+        cuts,
+        Day(session=session, closes=closes, actions=actions, fills=fills),
+        loop.holdings,
+        loop.paid,
+        lambda day: _evening(loop, day),
     )
     changed = {w.key: w for w in updated}
     after = [changed.get(w.key, w) for w in loop.working]
-    journal = pl.concat([movements(book, session, cut, funding), day.journal])
-    orders = order_rows(book, session, after, cut)
     for table, frame in (
-        (ORDERS, orders),
-        (FILLS, _fill_rows(loop, fills)),
-        (JOURNAL, journal),
-        (PNL, day.pnl),
-        (POSITIONS, day.positions),
-        (NAV, day.nav),
+        (ORDERS, order_rows(book, session, after, cut)),
+        (FILLS, fill_rows(book, fills, cut)),
+        (JOURNAL, booked.journal),
+        (PNL, booked.pnl),
+        (POSITIONS, booked.positions),
+        (NAV, booked.nav),
     ):
         loop.rows.setdefault(table.name, []).append(frame)
-    loop.notes += late_changes(actions, cuts, session, since)
+    loop.notes += booked.notes
     loop.working = [w for w in after if not w.state.terminal]
-    loop.evenings[session] = day.after
-    loop.holdings, loop.begun, loop.paid = day.after, True, book.capital
+    loop.evenings[session] = booked.after
+    loop.holdings, loop.begun, loop.paid = booked.after, True, book.capital
 
 
-def _fill_rows(loop: _Run, fills: Sequence[Fill]) -> pl.DataFrame:
-    """The fills as FILLS rows, known at the cut of their session."""
-    rows = [
-        {c: getattr(f, c) for c in FILLS.schema if c not in {"book", "known_at"}}
-        | {"book": loop.book.name, "known_at": loop.cuts.of(f.session)}
-        for f in fills
-    ]
-    return FILLS.conform(pl.DataFrame(rows, schema=dict(FILLS.schema)))
+def _evening(loop: _Run, session: date) -> Holdings:
+    """What was held at the end of `session`."""
+    seen = [s for s in loop.evenings if s <= session]
+    return loop.evenings[max(seen)] if seen else holdings_of(loop.store, loop.book, session)
 
 
 def _open_orders(store: Store, strategy: Strategy, book: Book, cuts: Cuts, session: date) -> list[Working]:
@@ -220,7 +200,10 @@ def _open_orders(store: Store, strategy: Strategy, book: Book, cuts: Cuts, sessi
 
 
 def _order(row: Mapping[str, Any], strategy: Strategy, cuts: Cuts) -> Order:
-    """An order from its ORDERS row; what the row does not say follows from the session it was decided in. Nobody simulated asks for the symbol."""
+    """An order from its ORDERS row; what the row does not say follows from the session it was decided in.
+
+    Nobody simulated asks for the symbol.
+    """
     decided: date = row["decided"]
     session = cuts.calendar.after(decided)
     given = {

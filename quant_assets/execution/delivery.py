@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
-from quant_assets.books.booking import state
+from quant_assets.books.booking import holdings_of
 from quant_assets.books.holdings import Holdings
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
@@ -167,7 +167,7 @@ def _clear(
             f"OPEN_BREAKS: {len(broken)} unexplained difference(s) with the venue, the first {broken[0]['break_id']}; "
             "`quant breaks list`"
         )
-    holdings = state(store, book, session)
+    holdings = holdings_of(store, book, session)
     if holdings.session != session:
         raise DeliveryRefused(
             f"NOT_BOOKED: {book.name} is booked up to {holdings.session}, the decisions are of {session}"

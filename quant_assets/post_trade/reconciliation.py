@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 
-from quant_assets.books.booking import state
+from quant_assets.books.booking import holdings_of
 from quant_assets.ports import Breaks, Broker, Executions, Notifier, Outbox, Store
 from quant_assets.records import Book, Break, BrokerOrder, Fill, Frozen, OrderState, StageReport, Working, content_id
 from quant_assets.tables import NAV
@@ -157,7 +157,7 @@ def reconcile_session(
                 "fills_compared": 0,
             },
         )
-    holdings = state(store, book, session)
+    holdings = holdings_of(store, book, session)
     ours = OurSide(
         orders=outbox.orders(book.name),
         fills=executions.fills(book.name),

@@ -14,17 +14,8 @@ import msgspec
 import polars as pl
 
 from quant_assets.backtest.fills import FillModel, match
-from quant_assets.books.holdings import (
-    Holdings,
-    apply_actions,
-    apply_fills,
-    corrections,
-    due_actions,
-    entitlements,
-    fund,
-    mark,
-    splits_ex,
-)
+from quant_assets.books.due import corrections, due_actions, entitlements, splits_ex
+from quant_assets.books.holdings import Holdings, apply_actions, apply_fills, fund, mark
 from quant_assets.calendars import Cuts
 from quant_assets.errors import OrderRejected
 from quant_assets.records import Book, BrokerOrder, Fill, Order, OrderState, Working

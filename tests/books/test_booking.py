@@ -7,15 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_assets.books.booking import (
-    Booked,
-    book_day,
     book_session,
-    order_rows,
+    holdings_of,
     record_fills,
     record_orders,
-    state,
 )
+from quant_assets.books.day import Booked, book_day
 from quant_assets.books.holdings import Holdings
+from quant_assets.books.rows import order_rows
 from quant_assets.calendars import Cuts, calendar
 from quant_assets.errors import ConflictingRow, DataError
 from quant_assets.records import Book, Fill, OrderState, Working
@@ -133,13 +132,13 @@ def test_a_spin_off_is_no_loss_of_the_parent(store, book, cuts, desk):
     }
     # S1 goes from 24 to 25 on 101 shares, 6 of it paid for half a share; S2 from 12 to 13, then sold for 15
     assert pnl == {(D1, 1): (0, 0), (D2, 1): (95, 6), (D2, 2): (50, 0), (D3, 1): (0, 0), (D3, 2): (-650, 750)}
-    assert state(store, book, D3).quantities == {1: 101}
+    assert holdings_of(store, book, D3).quantities == {1: 101}
     journal = store.read(JOURNAL, as_of=None)
     assert journal.filter(pl.col("kind") == "transfer").sort("sid").select("sid", "amount").rows() == [
         (1, Decimal(600)),
         (2, Decimal(-600)),
     ]
-    assert journal["amount"].sum() == state(store, book, D3).cash
+    assert journal["amount"].sum() == holdings_of(store, book, D3).cash
 
 
 def test_short_book_has_negative_short_value(desk):
@@ -153,16 +152,16 @@ def test_book_session_carries_the_book_through_a_split_and_a_missing_bar(store, 
     """From the store alone: capital, fills, a split without P&L, a carried mark; the journal sums to the cash."""
     store.append(BARS, desk.bars({D1: {1: 10.0, 2: 5.0}, D2: {1: 5.5, 2: 5.0}, D3: {2: 6.0}}))
     store.append(ACTIONS, desk.action(1, D2, "split", numerator=2, denominator=1))
-    assert state(store, book, D1).cash == book.capital
+    assert holdings_of(store, book, D1).cash == book.capital
     first = [desk.fill("e1", "c1", 1, 1, 101, "9.99"), desk.fill("e2", "c2", 2, 1, 10, "5.01")]
     for session in (D1, D2, D3):
         book_session(store, book, cuts, session, first)
     nav = store.read(NAV, as_of=None)
     assert nav["pnl"].to_list() == [Decimal("-1.09"), Decimal(101), Decimal(10)]
-    after = state(store, book, D3)
+    after = holdings_of(store, book, D3)
     assert (after.session, after.quantities, after.marks) == (D3, {1: 202, 2: 10}, {1: Decimal("5.5"), 2: Decimal(6)})
     assert store.read(JOURNAL, as_of=None)["amount"].sum() == after.cash == nav["cash"][-1]
-    assert state(store, book, D1).quantities == {1: 101, 2: 10}
+    assert holdings_of(store, book, D1).quantities == {1: 101, 2: 10}
 
 
 def test_booking_again_changes_nothing_and_a_late_fill_comes_with_the_next_session(store, book, cuts, desk):
@@ -172,7 +171,7 @@ def test_booking_again_changes_nothing_and_a_late_fill_comes_with_the_next_sessi
     book_session(store, book, cuts, D1, [early])
     assert book_session(store, book, cuts, D1, [early, late]).rows == 0
     book_session(store, book, cuts, D2, [early, late])
-    assert [state(store, book, d).quantities for d in (D1, D2)] == [{1: 10}, {1: 15}]
+    assert [holdings_of(store, book, d).quantities for d in (D1, D2)] == [{1: 10}, {1: 15}]
     assert store.read(JOURNAL, as_of=None, where={"kind": "trade"})["reference"].to_list() == ["e1", "e2"]
 
 
@@ -190,12 +189,12 @@ def test_interrupted_booking_is_completed(store, book, cuts, desk, monkeypatch):
     fill = [desk.fill("e1", "c1", 1, 1, 10, "10")]
     with pytest.raises(KeyboardInterrupt):
         book_session(store, book, cuts, D1, fill)
-    assert state(store, book, D1).quantities == {}
+    assert holdings_of(store, book, D1).quantities == {}
     monkeypatch.undo()
     book_session(store, book, cuts, D1, fill)
-    assert state(store, book, D1).quantities == {1: 10}
+    assert holdings_of(store, book, D1).quantities == {1: 10}
     assert store.read(PNL, as_of=None).height == 1
-    assert store.read(JOURNAL, as_of=None)["amount"].sum() == state(store, book, D1).cash
+    assert store.read(JOURNAL, as_of=None)["amount"].sum() == holdings_of(store, book, D1).cash
 
 
 def test_sessions_are_booked_in_order(store, book, cuts):
@@ -210,7 +209,7 @@ def test_a_close_known_after_the_cut_is_not_used(store, book, cuts, desk):
     store.append(BARS, desk.bars({D1: {1: 10.0}, D2: {1: 99.0}}, known={D2: D3}))
     for session in (D1, D2):
         book_session(store, book, cuts, session, [desk.fill("e1", "c1", 1, 1, 10, "10")])
-    assert state(store, book, D2).marks == {1: Decimal(10)}
+    assert holdings_of(store, book, D2).marks == {1: Decimal(10)}
 
 
 def test_fills_are_recorded_once_and_never_changed(store, book, cuts, desk):

@@ -6,18 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_assets.books.holdings import (
-    Correction,
-    Holdings,
-    apply_actions,
-    apply_fills,
-    corrections,
-    due_actions,
-    entitlements,
-    late_changes,
-    mark,
-    splits_ex,
-)
+from quant_assets.books.due import corrections, due_actions, entitlements, late_changes, splits_ex
+from quant_assets.books.holdings import Correction, Holdings, apply_actions, apply_fills, mark
 from quant_assets.records import Fill
 from tests.execution.small_market import CUTS, SESSIONS, action, actions
 

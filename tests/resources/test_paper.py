@@ -4,7 +4,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from quant_assets.books.booking import state
+from quant_assets.books.booking import holdings_of
 from quant_assets.errors import ConfigurationError, OrderRejected
 from quant_assets.execution.orders import orders_for
 from quant_assets.records import Order, OrderState
@@ -12,7 +12,7 @@ from tests.execution.small_market import CUTS, PAPER, RESEARCH, SESSIONS, STRATE
 
 
 def orders(session: int, weights: dict[int, float], home: Home) -> list[Order]:
-    holdings = state(home.store, PAPER, SESSIONS[session])
+    holdings = holdings_of(home.store, PAPER, SESSIONS[session])
     return orders_for(
         PAPER, STRATEGY, decisions(SESSIONS[session], weights), holdings, (), SESSIONS[session + 1], CUTS.calendar, {}
     )
