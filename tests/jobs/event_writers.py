@@ -75,4 +75,4 @@ def fork(home: Path) -> None:
     _, status = os.waitpid(child, 0)
     log.store_event(event("parent", 2))
     log.dispose()
-    raise SystemExit(status)
+    raise SystemExit(os.waitstatus_to_exitcode(status))
