@@ -1,9 +1,12 @@
 """LightGBM, deterministic: the model is its text, and the text is all that is kept."""
 
 import re
+import sys
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from functools import cache, lru_cache
+from importlib import import_module
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -32,16 +35,40 @@ LINKS: Mapping[str, Callable[[Floats], Floats]] = {
     "gamma": exp,
     "tweedie": exp,
 }
-"""What an objective makes of the sum of leaves by an exponential. LightGBM's own has other bits by processor; all else it does adds and compares."""
+"""What an objective makes of the sum of leaves by an exponential.
+
+LightGBM's own has other bits by processor; all else it does adds and compares.
+"""
+
+
+class _Absent:
+    """For the thread that uses it in a `with`, scikit-learn cannot be found; other threads import as ever."""
+
+    def __enter__(self) -> None:
+        self._thread = get_ident()
+        sys.meta_path.insert(0, self)
+
+    def __exit__(self, *_: object) -> None:
+        sys.meta_path.remove(self)
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:  # noqa: ARG002  # importlib's
+        """What importlib asks; None hands on to the next finder."""
+        if name == "sklearn" and get_ident() == self._thread:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+@cache
+def _lightgbm() -> Any:
+    """LightGBM, without its wrappers for scikit-learn, for which it would import scipy.stats: a second of CPU."""
+    with _Absent():
+        return import_module("lightgbm")
 
 
 def fit(frame: pl.DataFrame, features: tuple[str, ...], rule: ModelRule) -> str:
     """The text of a booster trained on column `target` of `frame`, rows in the order given. The same rows give the same
     text. Raises TrainingRefused where LightGBM refuses the parameters, or they make another model than one of numbers.
     """
-    import lightgbm as lgb
-    from lightgbm.basic import LightGBMError
-
+    lgb = _lightgbm()
     fixed = {
         "deterministic": True,
         "force_row_wise": True,
@@ -52,11 +79,12 @@ def fit(frame: pl.DataFrame, features: tuple[str, ...], rule: ModelRule) -> str:
     data = lgb.Dataset(_matrix(frame, features), frame["target"].to_numpy(), feature_name=list(features), params=fixed)
     try:
         booster = lgb.train({**rule.params, **fixed}, data, num_boost_round=rule.rounds)
-    except LightGBMError as error:
+    except lgb.basic.LightGBMError as error:
         raise TrainingRefused(f"LightGBM refuses model.params {dict(rule.params)}: {error}; correct them") from error
     if booster.num_model_per_iteration() != 1:
         raise TrainingRefused(
-            f"the objective {rule.params.get('objective')!r} scores classes; a strategy ranks by one number: use regression"
+            f"the objective {rule.params.get('objective')!r} scores classes; a strategy ranks by one number: "
+            "use regression"
         )
     return booster.model_to_string()
 
@@ -64,24 +92,23 @@ def fit(frame: pl.DataFrame, features: tuple[str, ...], rule: ModelRule) -> str:
 @lru_cache(maxsize=8)
 def load(text: str) -> "Booster":
     """The booster of a model text. Raises lightgbm's error where the text is no model."""
-    import lightgbm as lgb
-
-    return lgb.Booster(model_str=text)
+    return _lightgbm().Booster(model_str=text)
 
 
 def usable(text: str) -> bool:
     """Whether `text` is a model that LightGBM reads."""
-    from lightgbm.basic import LightGBMError
-
     try:
         load(text)
-    except LightGBMError:
+    except _lightgbm().basic.LightGBMError:
         return False
     return True
 
 
 def predict(text: str, frame: pl.DataFrame, threads: int) -> pl.Series:
-    """`score` of each row of `frame`, which has the model's features as columns. A row's score does not depend on the other rows."""
+    """`score` of each row of `frame`, which has the model's features as columns.
+
+    A row's score does not depend on the other rows.
+    """
     booster = load(text)
     if frame.is_empty():
         return pl.Series("score", [], dtype=pl.Float64)

@@ -1,11 +1,15 @@
 """Scores come from the sum of leaves; what an objective makes of it is taken with portable functions."""
 
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import lightgbm as lgb
 import numpy as np
 import polars as pl
 import pytest
 
-from quant_assets.models.boosting import LINKS, fit, predict
+from quant_assets.models.boosting import LINKS, _Absent, fit, predict
 from quant_assets.strategy import ModelRule
 
 RANDOM = np.random.default_rng(5)
@@ -34,3 +38,43 @@ def test_a_sigmoid_is_scaled_as_it_was_fitted() -> None:
     text = fit(FLAGS, ("a", "b", "c"), ModelRule(rounds=3, params={"objective": "binary", "sigmoid": 2.5}))
     theirs = lgb.Booster(model_str=text).predict(FLAGS.select("a", "b", "c").to_numpy(), num_threads=1)
     np.testing.assert_allclose(predict(text, FLAGS, 1).to_numpy(), theirs, rtol=5e-16)
+
+
+IMPORTS = """
+import sys
+first = sys.argv[1]
+if first:
+    __import__(first)
+import polars as pl
+from quant_assets.models.boosting import fit, predict
+from quant_assets.strategy import ModelRule
+rows = pl.DataFrame({"a": [float(n * n % 37) for n in range(400)]}).with_columns(target=pl.col("a") % 5)
+text = fit(rows, ("a",), ModelRule(rounds=5))
+print(text, predict(text, rows, 1).to_list())
+print(sorted({"sklearn", "scipy.stats"} & set(sys.modules)), file=sys.stderr)
+from sklearn.linear_model import Ridge
+"""
+
+
+def test_lightgbm_alone_gives_the_same_model_and_scores() -> None:
+    """Without scikit-learn: the same text and scores, and who needs scikit-learn afterwards imports it."""
+    alone, beside = (
+        subprocess.run([sys.executable, "-c", IMPORTS, first], capture_output=True, text=True, check=True)
+        for first in ("", "lightgbm")
+    )
+    assert alone.stdout == beside.stdout
+    assert (alone.stderr.strip(), beside.stderr.strip()) == ("[]", "['scipy.stats', 'sklearn']")
+
+
+def test_other_threads_import_scikit_learn_meanwhile() -> None:
+    """Scikit-learn cannot be found in the thread that imports LightGBM, and nowhere else."""
+    with _Absent(), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(finder_of_sklearn).result() is not None
+        with pytest.raises(ModuleNotFoundError, match="sklearn"):
+            finder_of_sklearn()
+    assert finder_of_sklearn() is not None
+
+
+def finder_of_sklearn() -> object:
+    """Where the finders have scikit-learn, whatever is loaded."""
+    return next((f for f in sys.meta_path if f.find_spec("sklearn", None, None)), None)
