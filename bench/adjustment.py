@@ -1,11 +1,12 @@
-"""As-of adjustment of the whole panel, 3,000 names × 2,500 sessions, against three ways of writing it that give the same answer.
+"""As-of adjustment of the whole panel, 3,000 names × 2,500 sessions, against three ways of writing it that give the
+same answer.
 
     python -m bench.adjustment [NAMES SESSIONS]         (some three minutes on two cores)
 
-Bars and actions are in memory when the clock starts, and all rows of all columns when it stops. The contestants take turns in
-one process per number of threads, Polars and DuckDB on as many as said, pandas on one; medians of the rounds. The peers are
-the join-as-of that Polars users write, DuckDB's windows and ASOF joins, and a pandas loop over the names. Of a peer's prices
-and volumes none may differ from ours by more than 1e-12.
+Bars and actions are in memory when the clock starts, and all rows of all columns when it stops. The contestants take
+turns in one process per number of threads, Polars and DuckDB on as many as said, pandas on one; medians of the rounds.
+The peers are the join-as-of that Polars users write, DuckDB's windows and ASOF joins, and a pandas loop over the names.
+Of a peer's prices and volumes none may differ from ours by more than 1e-12.
 """
 
 import os
@@ -27,12 +28,13 @@ ROUNDS = 3
 COLUMNS = ("open", "high", "low", "close", "volume")
 WINDOWS = """
 with located as (
-    select a.sid, a.session, a.ratio, a.paid / b.close as paid from moves a asof join bars b on a.sid = b.sid and a.session > b.session),
+    select a.sid, a.session, a.ratio, a.paid / b.close as paid
+    from moves a asof join bars b on a.sid = b.sid and a.session > b.session),
 grown as (
     select sid, session, product(ratio / (1 - paid)) over w as growth, product(ratio) over w as shares from located
     window w as (partition by sid order by session rows between current row and unbounded following))
-select b.sid, b.session, open / coalesce(growth, 1) as open, high / coalesce(growth, 1) as high, low / coalesce(growth, 1) as low,
-    close / coalesce(growth, 1) as close, volume * coalesce(shares, 1) as volume
+select b.sid, b.session, open / coalesce(growth, 1) as open, high / coalesce(growth, 1) as high,
+    low / coalesce(growth, 1) as low, close / coalesce(growth, 1) as close, volume * coalesce(shares, 1) as volume
 from bars b asof left join grown g on b.sid = g.sid and b.session < g.session
 """
 
@@ -139,7 +141,8 @@ def looped(bars: pl.DataFrame, actions: pl.DataFrame) -> pl.DataFrame:
 def compare(names: int, sessions: int, threads: int) -> None:
     """Run the contestants in turns and print their medians beside ours."""
     bars, actions = panel(names, sessions)
-    last: date = bars["session"].max()  # pyright: ignore[reportAssignmentType]  # a Series' bounds are typed by no dtype
+    # a Series' bounds are typed by no dtype
+    last: date = bars["session"].max()  # pyright: ignore[reportAssignmentType]
     contestants: dict[str, Callable[[], pl.DataFrame]] = {
         "ours": lambda: adjusted(bars, actions, "adjusted", last),
         "Polars join_asof": lambda: joined(bars, actions),
@@ -157,7 +160,8 @@ def compare(names: int, sessions: int, threads: int) -> None:
             wall[name].append(time.perf_counter() - started)
             cpu[name].append(time.process_time() - used)
             found = found if name == "ours" else found.sort("sid", "session")
-            worst = max(float((found[c] / answer[c] - 1).abs().max()) for c in COLUMNS)  # pyright: ignore[reportArgumentType]  # the maximum of floats
+            # the maximum of floats
+            worst = max(float((found[c] / answer[c] - 1).abs().max()) for c in COLUMNS)  # pyright: ignore[reportArgumentType]
             if found.height != answer.height or worst > 1e-12:
                 raise SystemExit(
                     f"{name} answers differently: {found.height:,} rows for {answer.height:,}, off by {worst:.1e}"
@@ -165,7 +169,8 @@ def compare(names: int, sessions: int, threads: int) -> None:
     for name in contestants:
         ratios = [median(t / o for t, o in zip(times[name], times["ours"], strict=True)) for times in (wall, cpu)]
         print(
-            f"  {name:24} {median(wall[name]):7.2f} s {median(cpu[name]):7.2f} CPU-s   ×{ratios[0]:.1f} of ours in time, ×{ratios[1]:.1f} in CPU",
+            f"  {name:24} {median(wall[name]):7.2f} s {median(cpu[name]):7.2f} CPU-s   ×{ratios[0]:.1f} of "
+            f"ours in time, ×{ratios[1]:.1f} in CPU",
             flush=True,
         )
 

@@ -4,8 +4,9 @@
     python -m bench.alpha158 --correctness    (the tables alone; Qlib's answers are kept in the cache)
     python -m bench.alpha158 --quick          (a small market, to see that everything runs)
 
-Both read the same float32 bars. Each contestant is a process of its own on one thread; the clock starts after its imports (and
-after one call of ours on ten rows, which loads the compiled code) and the peak is that of the process, imports included.
+Both read the same float32 bars. Each contestant is a process of its own on one thread; the clock starts after its
+imports (and after one call of ours on ten rows, which loads the compiled code) and the peak is that of the process,
+imports included.
 """
 
 import json
@@ -39,7 +40,10 @@ Measured = dict[str, float]
 
 
 def measured(*command: str) -> dict[str, Measured]:
-    """What a process of a contestant printed last: of each part wall and CPU seconds, peak MiB. Leaves with its words where it fails."""
+    """What a process of a contestant printed last: of each part wall and CPU seconds, peak MiB.
+
+    Leaves with its words where it fails.
+    """
     threads = {f"{name}_THREADS": "1" for name in ("POLARS_MAX", "OMP_NUM", "OPENBLAS_NUM", "NUMBA_NUM")}
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, **threads}
@@ -60,7 +64,9 @@ def features(panel: pl.DataFrame) -> pl.DataFrame:
 
 
 def stretches(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """`rows` (sorted by sid), `CHUNK` names at a time: a name needs no other, and what is small is made again in the same memory."""
+    """`rows` (sorted by sid), `CHUNK` names at a time: a name needs no other, and what is small is made again in the
+    same memory.
+    """
     starts = rows["sid"].search_sorted(rows["sid"].unique().sort().gather_every(CHUNK)).to_list()
     return (rows.slice(start, end - start) for start, end in zip(starts, [*starts[1:], rows.height], strict=True))
 
@@ -85,8 +91,8 @@ def bars_to_features(bars: Path, result: Path, codec: str) -> None:
 def contest(way: str, folder: Path) -> None:
     """What a process of ours does: measure once and print.
 
-    `kernel` and `stretches` compute from a panel, at once or a stretch at a time (each let go before the next, as when it is
-    written); `memory` from bars in Parquet to one frame; a codec writes Parquet too.
+    `kernel` and `stretches` compute from a panel, at once or a stretch at a time (each let go before the next, as when
+    it is written); `memory` from bars in Parquet to one frame; a codec writes Parquet too.
     """
     panel = pl.read_parquet(folder / "panel.parquet") if way in {"kernel", "stretches"} else pl.DataFrame()
     ways: dict[str, Callable[[], object]] = {
@@ -116,7 +122,9 @@ def contest(way: str, folder: Path) -> None:
 
 
 def qlib_answer(name: str, market: Market) -> Path:
-    """The file of Qlib's features of the market, computed once for these bars and pins: instrument, datetime and the 158."""
+    """The file of Qlib's features of the market, computed once for these bars and pins: instrument, datetime and the
+    158.
+    """
     bars, sessions = market
     key = content_id(
         name, bars.hash_rows(seed=7).sum(), len(sessions), (PEERS / "qlib" / "requirements.txt").read_text(), length=12
@@ -139,7 +147,8 @@ def correctness(name: str, market: Market) -> None:
     ours = features(panel.with_columns(selected=pl.lit(value=True)))  # halted sessions too: Qlib has rows there
     found = compare(ours, answer, ALPHA158.features)
     print(
-        f"\n{name}: {bars['sid'].n_unique():,} names, {panel.height:,} rows of which {panel.height - bars.height:,} are halted, {panel.height * len(ALPHA158.features):,} values\n"
+        f"\n{name}: {bars['sid'].n_unique():,} names, {panel.height:,} rows of which "
+        f"{panel.height - bars.height:,} are halted, {panel.height * len(ALPHA158.features):,} values\n"
     )
     print(table(found), flush=True)
     for line in verdicts(found, panel, ours, answer):
@@ -147,14 +156,18 @@ def correctness(name: str, market: Market) -> None:
 
 
 def prepare(folder: Path, names: int, sessions: int) -> None:
-    """The same market as Qlib's binary data, as bars in Parquet and as a panel. Nobody is listed late: every name has every session."""
+    """The same market as Qlib's binary data, as bars in Parquet and as a panel.
+
+    Nobody is listed late: every name has every session.
+    """
     bars, days = synthetic(names, sessions, late=0.0, early=0.0)
     write_bins(bars, days, folder / "bins")
     bars.write_parquet(folder / "bars.parquet")
     panel = panel_of(bars)
     panel.write_parquet(folder / "panel.parquet")
     print(
-        f"\n{names:,} names × {sessions:,} sessions: {panel.height:,} rows, {panel.height * len(ALPHA158.features):,} values; one thread",
+        f"\n{names:,} names × {sessions:,} sessions: {panel.height:,} rows, "
+        f"{panel.height * len(ALPHA158.features):,} values; one thread",
         flush=True,
     )
 
@@ -190,7 +203,9 @@ def speed(folder: Path, names: int, sessions: int) -> None:
 def shown(who: str, it: Measured, against: Measured) -> None:
     """Print a line of the table."""
     print(
-        f"| {who} | {it['cpu']:.2f} | {it['wall']:.2f} | {it['peak']:,.0f} | {it['cpu'] / against['cpu']:.1f} | {it['wall'] / against['wall']:.1f} | {against['peak'] / it['peak']:.2f} |",
+        f"| {who} | {it['cpu']:.2f} | {it['wall']:.2f} | {it['peak']:,.0f} | "
+        f"{it['cpu'] / against['cpu']:.1f} | {it['wall'] / against['wall']:.1f} | "
+        f"{against['peak'] / it['peak']:.2f} |",
         flush=True,
     )
 
@@ -201,7 +216,8 @@ def main(asked: list[str]) -> None:
         raise SystemExit(f"bench: {', '.join(sorted(unknown))} is no option; there are --quick and --correctness")
     quick = "--quick" in asked
     print(
-        f"{(PEERS / 'qlib' / 'requirements.in').read_text().strip()}, Python {sys.version.split()[0]}, polars {pl.__version__}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
+        f"{(PEERS / 'qlib' / 'requirements.in').read_text().strip()}, Python {sys.version.split()[0]}, "
+        f"polars {pl.__version__}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
         flush=True,
     )
     correctness("synthetic", synthetic(*((32, 400) if quick else (160, 700))))

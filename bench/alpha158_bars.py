@@ -1,4 +1,6 @@
-"""The bars that Alpha158 is compared on: synthetic ones with everything that has gone wrong somewhere, and the real panel."""
+"""The bars that Alpha158 is compared on: synthetic ones with everything that has gone wrong somewhere, and the real
+panel.
+"""
 
 import os
 from datetime import date, timedelta
@@ -11,8 +13,9 @@ from quant_assets.calendars import calendar
 
 VALUES = ("open", "high", "low", "close", "volume")
 Market = tuple[pl.DataFrame, list[date]]
-"""Bars (sid, i, open, high, low, close, volume) sorted by (sid, i), and the sessions that i counts. The values are those of
-float32, which is what Qlib stores: what is compared is arithmetic on the same numbers."""
+"""Bars (sid, i, open, high, low, close, volume) sorted by (sid, i), and the sessions that i counts.
+
+The values are those of float32, which is what Qlib stores: what is compared is arithmetic on the same numbers."""
 
 
 def _stretches(random: np.random.Generator, shape: tuple[int, int], share: float, longest: int) -> np.ndarray:
@@ -26,10 +29,12 @@ def _stretches(random: np.random.Generator, shape: tuple[int, int], share: float
 
 
 def synthetic(names: int, sessions: int, late: float = 0.25, early: float = 0.1) -> Market:
-    """A market of `names` over `sessions`, the same each time. Every name is halted now and then; a share is listed late, one ends early.
+    """A market of `names` over `sessions`, the same each time.
 
-    Of eight names one trades on a coarse grid (ties), one lies flat for up to 90 sessions at a time, without volume, with the
-    same or with a changing one, one is halted for up to 90 sessions at a time, and one costs tenths of a cent.
+    Every name is halted now and then; a share is listed late, one ends early.
+
+    Of eight names one trades on a coarse grid (ties), one lies flat for up to 90 sessions at a time, without volume,
+    with the same or with a changing one, one is halted for up to 90 sessions at a time, and one costs tenths of a cent.
     """
     random, shape = np.random.default_rng(7), (names, sessions)
     kind = np.arange(names) % 8
@@ -85,7 +90,9 @@ def real() -> Market | None:
 
 
 def panel_of(bars: pl.DataFrame) -> pl.DataFrame:
-    """What a kernel is given: a series a name, a row a session from its first bar to its last, all selected that traded. `bars` sorted by (sid, i)."""
+    """What a kernel is given: a series a name, a row a session from its first bar to its last, all selected that
+    traded. `bars` sorted by (sid, i).
+    """
     sid, i = bars["sid"].to_numpy(), bars["i"].to_numpy()
     start = np.concatenate([[0], np.flatnonzero(np.diff(sid)) + 1])
     rows, bars_of = np.subtract(i[np.append(start[1:], len(i)) - 1], i[start]) + 1, np.diff(np.append(start, len(i)))

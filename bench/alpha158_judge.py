@@ -24,8 +24,9 @@ def family(feature: str) -> str:
 
 
 def compare(ours: pl.DataFrame, answer: Path, features: Sequence[str]) -> pl.DataFrame:
-    """A row a feature: cells, mask_differs (one has a number, the other none), most (the largest difference), beyond (cells
-    over the tolerance) and beyond_relative (those that are so relative to the value too). Rows must be the same in both.
+    """A row a feature: cells, mask_differs (one has a number, the other none), most (the largest difference), beyond
+    (cells over the tolerance) and beyond_relative (those that are so relative to the value too). Rows must be the same
+    in both.
     """
     sids = pl.read_parquet(answer, columns=["instrument"])["instrument"].str.slice(1).cast(pl.Int64)
     if not sids.equals(ours["sid"].cast(pl.Int64)):
@@ -61,7 +62,10 @@ def table(found: pl.DataFrame) -> str:
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     lines.extend(
-        f"| {r['family']} | {r['features']} | {r['cells']:,} | {r['mask_differs']:,} | {r['most']:.1e} | {r['most_relative']:.1e} | {r['beyond']:,} | {r['beyond_relative']:,} |"
+        (
+            f"| {r['family']} | {r['features']} | {r['cells']:,} | {r['mask_differs']:,} | {r['most']:.1e} | "
+            f"{r['most_relative']:.1e} | {r['beyond']:,} | {r['beyond_relative']:,} |"
+        )
         for r in pl.concat([families, found.select(pl.lit("all").alias("family"), *total)]).iter_rows(named=True)
     )
     return "\n".join(lines)
@@ -80,7 +84,9 @@ def _window(feature: str) -> int:
 
 
 def deviation(feature: str, close: Floats) -> float:
-    """The exact deviation of the close at the last row, over the feature's window: RSQR and CORR are missing where it is small. NaN of fewer than two."""
+    """The exact deviation of the close at the last row, over the feature's window: RSQR and CORR are missing where it
+    is small. NaN of fewer than two.
+    """
     rows = close[-_window(feature) :]
     return (
         float(_statistics([Fraction(float(x)) for x in rows[np.isfinite(rows)]])[1])
@@ -92,8 +98,8 @@ def deviation(feature: str, close: Floats) -> float:
 def exact(feature: str, close: Floats, volume: Floats) -> float:
     """WVMA, VSTD or CORR at the last row of one name's float32 values, NaN of fewer than two.
 
-    Rational arithmetic from what Qlib's first step gives in float32 (prices, volumes, |return| × volume), NaN where missing;
-    roots and logarithms to fifty digits.
+    Rational arithmetic from what Qlib's first step gives in float32 (prices, volumes, |return| × volume), NaN where
+    missing; roots and logarithms to fifty digits.
     """
     window, which = _window(feature), family(feature)
     if which == "CORR":
@@ -130,7 +136,10 @@ EXACT = {"WVMA", "VSTD", "CORR"}
 
 
 class Apart(NamedTuple):
-    """A cell in which the answers differ. `exact` is the value, or where one has none the close's deviation, by exact arithmetic."""
+    """A cell in which the answers differ.
+
+    `exact` is the value, or where one has none the close's deviation, by exact arithmetic.
+    """
 
     what: str
     ours: float
@@ -141,7 +150,9 @@ class Apart(NamedTuple):
 def _apart(
     features: Sequence[str], panel: pl.DataFrame, ours: pl.DataFrame, answer: Path
 ) -> tuple[list[Apart], list[Apart]]:
-    """The cells of `features` in which one answer has a number and the other none, and those whose values are further apart than the tolerance."""
+    """The cells of `features` in which one answer has a number and the other none, and those whose values are further
+    apart than the tolerance.
+    """
     start = panel["series"].search_sorted(panel["series"].unique().sort()).to_numpy()
     close, volume = (panel[c].cast(pl.Float32).fill_null(float("nan")).to_numpy() for c in ("close", "volume"))
     masks: list[Apart] = []
@@ -173,8 +184,8 @@ def _apart(
 
 
 def verdicts(found: pl.DataFrame, panel: pl.DataFrame, ours: pl.DataFrame, answer: Path) -> list[str]:
-    """A line on each family whose masks differ (in how many cells the close's exact deviation is under Qlib's limit) and on each
-    whose values do (of how many the exact value is ours, of how many Qlib's, and the worst).
+    """A line on each family whose masks differ (in how many cells the close's exact deviation is under Qlib's limit)
+    and on each whose values do (of how many the exact value is ours, of how many Qlib's, and the worst).
     """
     lines: list[str] = []
     for (which,), rows in found.filter((pl.col("beyond") > 0) | (pl.col("mask_differs") > 0)).group_by(
@@ -183,7 +194,8 @@ def verdicts(found: pl.DataFrame, panel: pl.DataFrame, ours: pl.DataFrame, answe
         masks, values = _apart(rows["feature"].to_list(), panel, ours, answer)
         if masks:
             lines.append(
-                f"{which}: in {sum(c.exact <= 2e-5 for c in masks):,} of {len(masks):,} cells where one has a number and the other none the close's exact deviation is at most 2e-5"
+                f"{which}: in {sum(c.exact <= 2e-5 for c in masks):,} of {len(masks):,} cells where one has "
+                f"a number and the other none the close's exact deviation is at most 2e-5"
             )
         if values:
             right, theirs = (
@@ -192,7 +204,8 @@ def verdicts(found: pl.DataFrame, panel: pl.DataFrame, ours: pl.DataFrame, answe
             )
             worst = max(values, key=lambda c: abs(c.ours - c.qlib))
             lines.append(
-                f"{which}: of {len(values):,} values that differ the exact one is ours in {right:,}, Qlib's in {theirs:,}; "
+                f"{which}: of {len(values):,} values that differ the exact one is ours in {right:,}, Qlib's "
+                f"in {theirs:,}; "
                 f"{worst.what}: Qlib {worst.qlib:.9g}, ours {worst.ours:.9g}, exact {worst.exact:.9g}"
             )
     return lines

@@ -59,8 +59,12 @@ def paths(shared: Path) -> dict[str, Bars]:
     quiet = quiet.unique(["symbol", "date"], keep="last", maintain_order=True).filter(pl.len().over("symbol") >= 300)
     some = quiet["symbol"].unique().sort().gather_every(max(1, quiet["symbol"].n_unique() // SMALL_NAMES))
     small = quiet.filter(pl.col("symbol").is_in(some.implode())).select(
-        pl.col("symbol") + ".small", pl.col("date").alias("session"), *PRICES, pl.col("close").alias("adj_close"), pl.col("volume").cast(pl.Float64)
-    )  # fmt: skip
+        pl.col("symbol") + ".small",
+        pl.col("date").alias("session"),
+        *PRICES,
+        pl.col("close").alias("adj_close"),
+        pl.col("volume").cast(pl.Float64),
+    )
     whole = pl.concat([*frames, small]).filter(
         pl.all_horizontal(pl.col(*SERIES) > 0),
         pl.col("high") >= pl.max_horizontal("open", "close"),
@@ -192,9 +196,14 @@ def weekly(bars: Bars) -> Bars:
     split = np.multiply.reduceat(np.where(bars["split"] > 0, bars["split"], 1.0), first)
     sums = {c: np.add.reduceat(bars[c], first) for c in ("volume", "dividend", "capital_gains")}
     columns = {
-        "open": bars["open"][first], "high": np.maximum.reduceat(bars["high"], first), "low": np.minimum.reduceat(bars["low"], first),
-        "close": bars["close"][last], "adj_close": bars["adj_close"][last], **sums, "split": np.where(split == 1, 0.0, split),
-    }  # fmt: skip
+        "open": bars["open"][first],
+        "high": np.maximum.reduceat(bars["high"], first),
+        "low": np.minimum.reduceat(bars["low"], first),
+        "close": bars["close"][last],
+        "adj_close": bars["adj_close"][last],
+        **sums,
+        "split": np.where(split == 1, 0.0, split),
+    }
     return Bars(week[first] * 7 + 4, columns)
 
 
@@ -216,9 +225,14 @@ def intraday(bars: Bars, draw: Generator) -> Bars:
     held = np.repeat(bars["adj_close"] / bars["close"], n)
     minutes = bars.session[:, None] * 1440 + 570 + 15 * np.arange(n)
     columns = {
-        "open": opens.ravel(), "high": (np.maximum(opens, closes) * wick).ravel(), "low": (np.minimum(opens, closes) / wick).ravel(),
-        "close": closes.ravel(), "adj_close": closes.ravel() * held, "volume": np.floor(np.repeat(bars["volume"], n) / n), **on_first,
-    }  # fmt: skip
+        "open": opens.ravel(),
+        "high": (np.maximum(opens, closes) * wick).ravel(),
+        "low": (np.minimum(opens, closes) / wick).ravel(),
+        "close": closes.ravel(),
+        "adj_close": closes.ravel() * held,
+        "volume": np.floor(np.repeat(bars["volume"], n) / n),
+        **on_first,
+    }
     return Bars(minutes.ravel(), columns)
 
 

@@ -1,9 +1,10 @@
-"""Splits, dividends and spin-offs derived from the real panel, against the candidates that came with it: precision and recall, and every difference with a verdict.
+"""Splits, dividends and spin-offs derived from the real panel, against the candidates that came with it: precision and
+recall, and every difference with a verdict.
 
     python -m bench.derived_actions [HOME]      (a minute and a half; HOME keeps the ingested tables for the next time)
 
-The candidates are the ratios of adjusted to raw close of the session before, wherever they are not one: no truth, but a list
-made by somebody else. Each difference was looked at in the prices around it; what was found stands in `VERDICTS`.
+The candidates are the ratios of adjusted to raw close of the session before, wherever they are not one: no truth, but a
+list made by somebody else. Each difference was looked at in the prices around it; what was found stands in `VERDICTS`.
 """
 
 import os
@@ -24,7 +25,10 @@ from quant_assets.tables import ACTIONS, BARS, PROPOSED_ACTIONS
 DERIVED = ("split", "dividend", "spin_off")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 TWICE = "one dividend, which the vendor's adjusted closes place on two sessions; ours keeps the first"
-TRIPLED = "a real dividend: in the 2015-04-06 drop, which holds every row three times, two of three rows adjust for it and one does not; ours quarantines the three as CONFLICT"
+TRIPLED = (
+    "a real dividend: in the 2015-04-06 drop, which holds every row three times, two of three rows adjust for "
+    "it and one does not; ours quarantines the three as CONFLICT"
+)
 SPUN_AND_PAID = "two actions in one factor, which cannot be told apart; ours quarantines it"
 VERDICTS: dict[tuple[str, str], tuple[str, str]] = {
     ("HCHC", "2015-11-12"): (
@@ -43,7 +47,10 @@ VERDICTS: dict[tuple[str, str], tuple[str, str]] = {
     ("RMI", "2015-09-30"): ("ours", "both sessions of the drop are adjusted alike: it announces an action for later"),
     ("RMI", "2015-10-01"): (
         "candidates",
-        "the announced dividend, which the vendor then moved to 2015-10-05; the drops between are missing, so ours keeps it where it was announced",
+        (
+            "the announced dividend, which the vendor then moved to 2015-10-05; the drops between are missing, "
+            "so ours keeps it where it was announced"
+        ),
     ),
     ("RMI", "2015-10-05"): (
         "candidates",
@@ -55,11 +62,17 @@ VERDICTS: dict[tuple[str, str], tuple[str, str]] = {
     ),
     ("WIN", "2015-04-27"): (
         "neither",
-        f"a 1:6 reverse split with the spin-off of CS&L (7.83, then 11.72): the vendor's factor of 0.327 fits no price; {SPUN_AND_PAID}",
+        (
+            f"a 1:6 reverse split with the spin-off of CS&L (7.83, then 11.72): the vendor's factor of 0.327 "
+            f"fits no price; {SPUN_AND_PAID}"
+        ),
     ),
     ("CSC", "2015-11-30"): (
         "neither",
-        "the spin-off of CSRA with 10.50 in cash (68.62, then 30.85): the vendor's factor of 0.268 counts part of it twice; ours quarantines what the open contradicts so",
+        (
+            "the spin-off of CSRA with 10.50 in cash (68.62, then 30.85): the vendor's factor of 0.268 counts "
+            "part of it twice; ours quarantines what the open contradicts so"
+        ),
     ),
     ("IHG", "2016-05-09"): (
         "neither",
@@ -151,7 +164,8 @@ def show(found: pl.DataFrame, theirs_all: pl.DataFrame, proposed: pl.DataFrame) 
     both = both.join(looked, on=["symbol", "at"], how="left", maintain_order="left")
     both = both.join(proposed, on=["symbol", "session"], how="left", maintain_order="left")
     print(
-        f"{'':12}{'ours':>8}{'theirs':>8}{'both':>8}{'precision':>12}{'recall':>10}   after verdicts: {'precision':>9}{'recall':>10}"
+        f"{'':12}{'ours':>8}{'theirs':>8}{'both':>8}{'precision':>12}{'recall':>10}   after verdicts: "
+        f"{'precision':>9}{'recall':>10}"
     )
     for name in (*DERIVED, "all"):
         of = both if name == "all" else both.filter(pl.col("kind") == name)
@@ -166,11 +180,13 @@ def show(found: pl.DataFrame, theirs_all: pl.DataFrame, proposed: pl.DataFrame) 
         ).height
         true = mine - wrong
         print(
-            f"{name:12}{mine:>8,}{theirs:>8,}{hits:>8,}{hits / max(mine, 1):>12.4%}{hits / max(theirs, 1):>10.4%}   {'':16}{true / max(mine, 1):>9.4%}{true / max(true + missed, 1):>10.4%}"
+            f"{name:12}{mine:>8,}{theirs:>8,}{hits:>8,}{hits / max(mine, 1):>12.4%}{hits / max(theirs, 1):>10.4%}   "
+            f"{'':16}{true / max(mine, 1):>9.4%}{true / max(true + missed, 1):>10.4%}"
         )
     off = both.filter("hit").select(off=(pl.col("ours") / pl.col("factor") - 1).abs())["off"]
     print(
-        f"of the {off.len():,} in both the factor differs by at most {off.max():.1e}, in the median by {off.median():.1e}"
+        f"of the {off.len():,} in both the factor differs by at most {off.max():.1e}, in the median by "
+        f"{off.median():.1e}"
     )
     print("differences:")
     for row in both.filter(~pl.col("hit")).sort("session", "symbol").iter_rows(named=True):
@@ -180,7 +196,8 @@ def show(found: pl.DataFrame, theirs_all: pl.DataFrame, proposed: pl.DataFrame) 
             else f"candidate alone, {row['factor']:.6f}"
         )
         print(
-            f"  {row['symbol']:6}{row['session']}  {side:34} right: {row['right'] or 'nobody looked yet':12} {row['why'] or ''} {row['asked'] or ''}"
+            f"  {row['symbol']:6}{row['session']}  {side:34} right: "
+            f"{row['right'] or 'nobody looked yet':12} {row['why'] or ''} {row['asked'] or ''}"
         )
     asked_too = both.filter(pl.col("asked").is_not_null() & ~pl.col("hit")).height
     known, listed_all = both.filter("hit").height + asked_too, both.filter(pl.col("factor").is_not_null()).height

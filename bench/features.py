@@ -3,9 +3,10 @@
     python -m bench.features day                     3,000 names: CPU of publishing one more session, inside the step
     python -m bench.features backfill [--names 3000] [--sessions 2500] [--kill]
 
-A random market with 1.3% of its rows restated a session later, which is what a real vendor does (bench/vintages.py), in Delta
-tables under a folder that is removed at the end. CPU is user and system time of the process, peak memory its VmHWM. `--kill`
-sends SIGKILL when a part of the blocks stands, starts the same command again, and counts what is there at the end.
+A random market with 1.3% of its rows restated a session later, which is what a real vendor does (bench/vintages.py), in
+Delta tables under a folder that is removed at the end. CPU is user and system time of the process, peak memory its
+VmHWM. `--kill` sends SIGKILL when a part of the blocks stands, starts the same command again, and counts what is there
+at the end.
 """
 
 import argparse
@@ -56,11 +57,17 @@ def market(root: Path, names: int, count: int, seed: int = 1) -> DeltaStore:
         )
         frame = pl.DataFrame(
             {
-                "session": np.repeat(np.array(part, dtype="datetime64[D]"), names), "sid": np.tile(np.arange(1, names + 1), len(part)), "open": np.round(close * (1 + spread[:, 2] - 0.008), 2),
-                "high": np.round(close * (1.01 + spread[:, 0]), 2), "low": np.round(close * (0.99 - spread[:, 1]), 2), "close": close, "volume": rng.integers(10_000, 5_000_000, close.size),
-                "adj_close": close, "known_at": known,
+                "session": np.repeat(np.array(part, dtype="datetime64[D]"), names),
+                "sid": np.tile(np.arange(1, names + 1), len(part)),
+                "open": np.round(close * (1 + spread[:, 2] - 0.008), 2),
+                "high": np.round(close * (1.01 + spread[:, 0]), 2),
+                "low": np.round(close * (0.99 - spread[:, 1]), 2),
+                "close": close,
+                "volume": rng.integers(10_000, 5_000_000, close.size),
+                "adj_close": close,
+                "known_at": known,
             }
-        )  # fmt: skip
+        )
         frame = frame.with_columns(
             pl.format("S{}", "sid").alias("symbol"),
             pl.lit("bench").alias("source"),
@@ -110,7 +117,8 @@ def day(root: Path, name: str, names: int) -> None:
         spent.append(time.process_time() - begun)
         print(f"{one}: {report.rows:,} rows, {spent[-1]:.2f} s CPU", flush=True)
     print(
-        f"{name}, {names:,} names, {len(features.features)} features: a day's update takes {median(spent):.2f} s CPU in the median of {len(spent)}; peak memory {peak():.2f} GiB"
+        f"{name}, {names:,} names, {len(features.features)} features: a day's update takes "
+        f"{median(spent):.2f} s CPU in the median of {len(spent)}; peak memory {peak():.2f} GiB"
     )
 
 
@@ -143,7 +151,10 @@ def fill(root: Path, name: str, count: int) -> None:
 
 
 def filled(command: list[str], *, kill_at: int | None) -> dict[str, float]:
-    """Run the backfill and print as it goes; where `kill_at`, SIGKILL it when so many blocks stand. Returns its last line, nothing where it was killed."""
+    """Run the backfill and print as it goes; where `kill_at`, SIGKILL it when so many blocks stand.
+
+    Returns its last line, nothing where it was killed.
+    """
     last: dict[str, float] = {}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env={**os.environ, "POLARS_MAX_THREADS": "2"}
@@ -188,8 +199,10 @@ def backfill(root: Path, name: str, names: int, count: int, *, kill: bool) -> No
     rows, twice = stands.height, stands.height - stands.select("session", "sid").n_unique()
     size = sum(f.stat().st_size for f in store.path(features.table).rglob("*.parquet")) / 2**30
     print(
-        f"{rows:,} rows × {len(features.features)} features stand, {twice} of them twice, {size:.2f} GiB on disk; the run that finished found {told['before']:.0f} sessions published, "
-        f"wrote {told['rows']:,.0f} rows in {told['wall']:.0f} s, {told['cpu']:.0f} s CPU, peak memory {told['peak']:.2f} GiB"
+        f"{rows:,} rows × {len(features.features)} features stand, {twice} of them twice, {size:.2f} GiB on "
+        f"disk; the run that finished found {told['before']:.0f} sessions published, "
+        f"wrote {told['rows']:,.0f} rows in {told['wall']:.0f} s, {told['cpu']:.0f} s CPU, peak memory "
+        f"{told['peak']:.2f} GiB"
     )
 
 

@@ -19,9 +19,22 @@ MENDED = (
     1e-3  # relative: a payment is printed with four digits or more, and where the step alone has it, it comes back so
 )
 PUBLISHED = {
-    "unit: rows": 2.0, "unit: history": 2.0, "split missed": 3.0, "split doubled": 1.0, "split off in one row": 2.0, "amount x100": 4.0, "amount and step x100": 3.0,
-    "amount and step /100": 1.0, "payment not split": 1.0, "payment repeated": 2.0, "payment misdated": 1.0, "adjustment not taken": 3.0, "adjustment /100": 4.0, "capital gain twice": 2.0,
-}  # fmt: skip  # how many of 25 files published with their answers have each kind; the others are as rare as less than one in them
+    "unit: rows": 2.0,
+    "unit: history": 2.0,
+    "split missed": 3.0,
+    "split doubled": 1.0,
+    "split off in one row": 2.0,
+    "amount x100": 4.0,
+    "amount and step x100": 3.0,
+    "amount and step /100": 1.0,
+    "payment not split": 1.0,
+    "payment repeated": 2.0,
+    "payment misdated": 1.0,
+    "adjustment not taken": 3.0,
+    "adjustment /100": 4.0,
+    "capital gain twice": 2.0,
+    # how many of 25 files published with their answers have each kind; the others are as rare as less than one in them
+}
 UNPUBLISHED = 0.5
 FOLDS = 5
 SEED, ONE_NAME_IN, KINDS_A_NAME = 20, 2, 8
@@ -29,10 +42,18 @@ CLEARLY = 0.005  # by how much another value must do better than the one that st
 MOST_ALARMS = 1.0  # in 10,000 clean rows
 PAYMENTS, PRICES_OFF = ("amount", "payment", "adjustment"), ("unit", "split")
 GRID: dict[str, tuple[tuple[float, ...], tuple[str, ...]]] = {
-    "unit": ((7.0, 9.0, 11.0), ("unit",)), "split": ((1.0, 2.0, 3.0), ("split",)), "split_off": ((0.1, 0.15, 0.25), ("split",)), "cell": ((3.0, 4.0, 6.0), PRICES_OFF),
-    "payment": ((4.5, 5.5, 6.9), PAYMENTS), "phantom": ((5.5, 6.9, 8.0), PAYMENTS), "repeat": ((3.0, 5.0, 7.0), ("payment repeated",)),
-    "gains": ((0.5, 1.0), ("capital",)), "stale": ((7.0, 9.0, 12.0), ("stale",)), "mended": ((0.5, 1.0, 2.0), PAYMENTS + PRICES_OFF),
-}  # fmt: skip  # of each threshold, the values tried, and the kinds of error that it is about (clean series are always asked)
+    "unit": ((7.0, 9.0, 11.0), ("unit",)),
+    "split": ((1.0, 2.0, 3.0), ("split",)),
+    "split_off": ((0.1, 0.15, 0.25), ("split",)),
+    "cell": ((3.0, 4.0, 6.0), PRICES_OFF),
+    "payment": ((4.5, 5.5, 6.9), PAYMENTS),
+    "phantom": ((5.5, 6.9, 8.0), PAYMENTS),
+    "repeat": ((3.0, 5.0, 7.0), ("payment repeated",)),
+    "gains": ((0.5, 1.0), ("capital",)),
+    "stale": ((7.0, 9.0, 12.0), ("stale",)),
+    "mended": ((0.5, 1.0, 2.0), PAYMENTS + PRICES_OFF),
+    # of each threshold, the values tried, and the kinds of error that it is about (clean series are always asked)
+}
 Diagnose = Callable[[pl.DataFrame], tuple[pl.DataFrame, pl.DataFrame]]
 
 _BESIDE = ("open", "high", "low", "close", "adj_close", "volume", "dividend")
@@ -85,9 +106,18 @@ def _scored(these: list[Case], numbers: list[int], judge: Diagnose) -> pl.DataFr
     near = pl.col("of_two") | pl.any_horizontal(error.shift(k, fill_value=False).over("symbol") for k in (-1, 0, 1))
     wrong = _different(mended(bars, repairs), answer)
     touched_by_us = repairs.group_by(pl.col("symbol").alias("case")).agg(repaired=pl.len())
-    return rows.group_by(pl.col("symbol").alias("case"), maintain_order=True).agg(
-        rows=pl.len(), errors=error.sum(), found=hit.sum(), alarms=((pl.col("told_prices") | pl.col("told_payment")) & ~near).sum()
-    ).join(wrong, left_on="case", right_on="symbol", how="left").join(touched_by_us, on="case", how="left").with_columns(whole=pl.col("differ").fill_null(0) == 0, mended=pl.col("repaired").fill_null(0) > 0)  # fmt: skip
+    return (
+        rows.group_by(pl.col("symbol").alias("case"), maintain_order=True)
+        .agg(
+            rows=pl.len(),
+            errors=error.sum(),
+            found=hit.sum(),
+            alarms=((pl.col("told_prices") | pl.col("told_payment")) & ~near).sum(),
+        )
+        .join(wrong, left_on="case", right_on="symbol", how="left")
+        .join(touched_by_us, on="case", how="left")
+        .with_columns(whole=pl.col("differ").fill_null(0) == 0, mended=pl.col("repaired").fill_null(0) > 0)
+    )
 
 
 def on_prices() -> pl.Expr:
@@ -227,6 +257,8 @@ def main(shared: Path) -> None:
         print(scores.group_by("interval").agg(figures()))
     rates = at_published_rates(scores)
     print(
-        f"at the rates of the published files: {rates['found']:.1%} found, {rates['whole']:.1%} mended whole, {rates['amiss']:.1%} mended wrongly; {rates['alarms']:.2f} alarms in 10,000 rows of clean series"
+        f"at the rates of the published files: {rates['found']:.1%} found, {rates['whole']:.1%} mended "
+        f"whole, {rates['amiss']:.1%} mended wrongly; {rates['alarms']:.2f} alarms in 10,000 rows of clean "
+        f"series"
     )
     print(f"chosen on all names: {chosen}")

@@ -6,7 +6,8 @@
 
 Shapes: Parquet or CSV, by date or by symbol and then date, as vendors export them, with and without (`bare`) adjusted
 closes; and `drops`, a folder of daily deliveries that list their names. Each process takes one file in, into a store of
-its own; the file is written by another process. CPU time, threads included: the wall clock of a shared machine says little.
+its own; the file is written by another process. CPU time, threads included: the wall clock of a shared machine says
+little.
 """
 
 import hashlib
@@ -95,7 +96,8 @@ def drops(folder: Path, frame: pl.DataFrame) -> None:
         prices = rows if before is None else pl.concat([before, rows])
         listed = "".join(f"{s}\tCompany {s}\n" for s in rows["symbol"])
         before = rows
-        known = datetime.combine(day, datetime.min.time(), UTC) + timedelta(days=1)  # pyright: ignore[reportArgumentType, reportCallIssue]  # the key is a date
+        # the key is a date
+        known = datetime.combine(day, datetime.min.time(), UTC) + timedelta(days=1)  # pyright: ignore[reportArgumentType, reportCallIssue]
         with tarfile.open(folder / f"{day:%Y%m%d}.tar.gz", "w:gz", compresslevel=1) as archive:
             for name, text in (("prices.csv", prices.write_csv()), ("symbols.txt", listed)):
                 member = tarfile.TarInfo(name)
@@ -112,7 +114,9 @@ def source(path: Path) -> Files | VendorDrops:
 
 
 def take(path: Path, into: Path) -> dict[str, float | str]:
-    """Ingest the file; captures, rows, seconds, CPU seconds, the peak memory of this process before and after (MiB), and a hash of the rows."""
+    """Ingest the file; captures, rows, seconds, CPU seconds, the peak memory of this process before and after (MiB),
+    and a hash of the rows.
+    """
     before = peak()
     wall, cpu = time.perf_counter(), time.process_time()
     given = source(path)
@@ -176,7 +180,8 @@ def main(*args: str) -> None:
     with tempfile.TemporaryDirectory() as made:
         trees = {"this": HERE}
         if other is not None:
-            subprocess.run(["git", "worktree", "add", "--detach", f"{made}/other", other], check=True, cwd=HERE)  # noqa: S607  # the git of whoever runs this
+            # the git of whoever runs this
+            subprocess.run(["git", "worktree", "add", "--detach", f"{made}/other", other], check=True, cwd=HERE)  # noqa: S607
             trees = {other: Path(made) / "other", **trees}
         try:
             for shape in shapes:
@@ -188,7 +193,8 @@ def main(*args: str) -> None:
                 print(f"{shape}: {TIMES} times the input needs {ten / one:.2f} times the memory", flush=True)
         finally:
             if other is not None:
-                subprocess.run(["git", "worktree", "remove", "--force", f"{made}/other"], check=True, cwd=HERE)  # noqa: S607  # as above
+                # as above
+                subprocess.run(["git", "worktree", "remove", "--force", f"{made}/other"], check=True, cwd=HERE)  # noqa: S607
 
 
 if __name__ == "__main__":

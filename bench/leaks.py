@@ -1,7 +1,9 @@
-"""The look-ahead audit's own record: seeded leaks and the laws that caught them, false alarms over all sets, and what it costs.
+"""The look-ahead audit's own record: seeded leaks and the laws that caught them, false alarms over all sets, and what
+it costs.
 
     python -m bench.leaks              (seconds: a small market in memory)
-    python -m bench.leaks HOME         (and then every set of sessions on the market stored in HOME, as `make real-run` leaves it in .quant/real/daily)
+    python -m bench.leaks HOME         (and then every set of sessions on the market stored in HOME, as `make real-run`
+    leaves it in .quant/real/daily)
 
 Prints the tables of docs/benchmarks.md. Times are CPU: an audit runs beside other work.
 """
@@ -40,7 +42,9 @@ def leaks() -> None:
         column, at, sid = named[0] if named else (None, None, None)
         missed += [] if leak.law in laws else [leak.name]
         print(
-            f"| {leak.name} | {', '.join(laws) or 'NOT CAUGHT'} | {column or 'a row'}{f', {at}' if at else ''}{f', sid {sid}' if sid is not None else ''} | {milliseconds:,.0f} |",
+            f"| {leak.name} | {', '.join(laws) or 'NOT CAUGHT'} | "
+            f"{column or 'a row'}{f', {at}' if at else ''}{f', sid {sid}' if sid is not None else ''} | "
+            f"{milliseconds:,.0f} |",
             flush=True,
         )
     print(
@@ -49,9 +53,12 @@ def leaks() -> None:
 
 
 def rare() -> None:
-    """A row for each leak in one row of 173: whether cuts alone saw it, whether pairs did, and the CPU of both audits."""
+    """A row for each leak in one row of 173: whether cuts alone saw it, whether pairs did, and the CPU of both
+    audits.
+    """
     print(
-        "\n| rare leak in | by a cut alone | by pairs | named | CPU ms, cut alone | with pairs |\n|---|---|---|---|---:|---:|"
+        "\n| rare leak in | by a cut alone | by pairs | named | CPU ms, cut alone | with pairs "
+        "|\n|---|---|---|---|---:|---:|"
     )
     for where, leaking in LEAKING.items():
         found: list[pl.DataFrame] = []
@@ -72,7 +79,10 @@ def rare() -> None:
 def false_alarms(
     store: Store, universe: str, cuts: Cuts, sessions: list[date], sets: list[FeatureSet], most: int
 ) -> None:
-    """A row for each honest set: the laws that it broke (none), the cells compared, and the CPU. Sets of bars: their functions alone."""
+    """A row for each honest set: the laws that it broke (none), the cells compared, and the CPU.
+
+    Sets of bars: their functions alone.
+    """
     print("| set | features | laws broken | values compared | CPU s, cuts alone | with pairs | and the pairs |")
     print("|---|---:|---|---:|---:|---:|---|")
     began = time.process_time()
@@ -88,7 +98,8 @@ def false_alarms(
             found = examine(feature_set)
             broken, cells = [f.law for f in found.findings], sum(found.cells.values())
         print(
-            f"| {feature_set.name} | {len(feature_set.features)} | {', '.join(broken) or 'none'} | {cells:,} | {alone:.1f} | {time.process_time() - start:.1f} | {chance} |",
+            f"| {feature_set.name} | {len(feature_set.features)} | {', '.join(broken) or 'none'} | "
+            f"{cells:,} | {alone:.1f} | {time.process_time() - start:.1f} | {chance} |",
             flush=True,
         )
     print(f"\n{len(sets)} sets in {time.process_time() - began:.0f} s of CPU")

@@ -2,10 +2,10 @@
 
     make load-real            (or: python -m bench.load_real HOME [NAME ...])
 
-It needs the real market data (QUANT_SHARED_DATA, or ../shared/data). The feeds of datasets are those of real_feeds.yaml and
-go into one home; each vendor of daily bars has a home of its own, for they tell different stories about the same names.
-Every row that was read is written as a version, repeats what stands, or is in quarantine. `astray` proves it: it counts the
-rows read, but not quarantined, of which the table has no version that says the same. It must be 0.
+It needs the real market data (QUANT_SHARED_DATA, or ../shared/data). The feeds of datasets are those of real_feeds.yaml
+and go into one home; each vendor of daily bars has a home of its own, for they tell different stories about the same
+names. Every row that was read is written as a version, repeats what stands, or is in quarantine. `astray` proves it: it
+counts the rows read, but not quarantined, of which the table has no version that says the same. It must be 0.
 """
 
 import resource
@@ -128,12 +128,25 @@ def load(source: MarketDataSource, store: DeltaStore) -> list[dict[str, Any]]:
             pl.col("source") == source.name, pl.col("dataset") == name, ~pl.col("reason").is_in(EVIDENCE)
         )
         withdrawals = int(written["withdrawn"].sum())
-        # a vendor's own withdrawals are rows that were read; those of bars are made by ingest where a symbol changes instrument
+        # a vendor's own withdrawals are rows that were read; those of bars are made by ingest where a symbol changes
+        # instrument
         versions = written.height - (withdrawals if name == BARS.name else 0)
-        rows.append({
-            "source": source.name, "dataset": name, "captures": len(labels), "read": read, "versions": versions, "repeated": read - versions - refused.height, "quarantined": refused.height,
-            "withdrawn": withdrawals, "astray": lost.get(name, 0), "seconds": round(seconds, 1), "cpu": round(cpu, 1), "state": report.state,
-        })  # fmt: skip
+        rows.append(
+            {
+                "source": source.name,
+                "dataset": name,
+                "captures": len(labels),
+                "read": read,
+                "versions": versions,
+                "repeated": read - versions - refused.height,
+                "quarantined": refused.height,
+                "withdrawn": withdrawals,
+                "astray": lost.get(name, 0),
+                "seconds": round(seconds, 1),
+                "cpu": round(cpu, 1),
+                "state": report.state,
+            }
+        )
         seconds = cpu = 0.0
         print(
             "  " + "  ".join(f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}" for k, v in rows[-1].items()),
@@ -163,7 +176,8 @@ def main(home: Path, data: Path, only: Sequence[str]) -> None:
     """Load everything, print the tables."""
     start = time.perf_counter()
     shutil.rmtree(home, ignore_errors=True)
-    chosen: Callable[[str], bool] = lambda name: not only or any(o in name for o in only)  # noqa: E731  # a question with one line for its answer
+    # a question with one line for its answer
+    chosen: Callable[[str], bool] = lambda name: not only or any(o in name for o in only)  # noqa: E731
     table: list[dict[str, Any]] = []
     told: list[tuple[str, str, str, int]] = []
     store = DeltaStore(home / "datasets")
@@ -185,7 +199,8 @@ def main(home: Path, data: Path, only: Sequence[str]) -> None:
         )
         actions = store.read(ACTIONS, as_of=None).group_by("origin", "kind").len().sort("origin", "kind").rows()
         print(
-            f"  actions {actions}, versions of listings {store.read(LISTINGS, as_of=None).height:,}, restated {restated(store):,}",
+            f"  actions {actions}, versions of listings {store.read(LISTINGS, as_of=None).height:,}, "
+            f"restated {restated(store):,}",
             flush=True,
         )
         told += [(name, *line) for line in tell(store)]
@@ -202,8 +217,10 @@ def main(home: Path, data: Path, only: Sequence[str]) -> None:
         print(pl.DataFrame(told, schema=["home", "what", "which", "rows"], orient="row"))
     whole = pl.DataFrame(table)
     print(
-        f"{whole['read'].sum():,} rows in {whole['captures'].sum():,} captures: {whole['versions'].sum():,} versions, {whole['repeated'].sum():,} repeated, {whole['quarantined'].sum():,} quarantined, "
-        f"{whole['astray'].sum():,} astray; {time.perf_counter() - start:.0f} s in all, peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
+        f"{whole['read'].sum():,} rows in {whole['captures'].sum():,} captures: {whole['versions'].sum():,} "
+        f"versions, {whole['repeated'].sum():,} repeated, {whole['quarantined'].sum():,} quarantined, "
+        f"{whole['astray'].sum():,} astray; {time.perf_counter() - start:.0f} s in all, peak memory "
+        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
     )
 
 

@@ -1,10 +1,12 @@
 """The point-in-time join against Feast (its DuckDB offline store) and DuckDB's ASOF join, on identical answers.
 
-    python -m bench.point_in_time              (some ten minutes on two cores; the first run installs Feast into a cache)
+    python -m bench.point_in_time              (some ten minutes on two cores; the first run installs Feast into a
+    cache)
 
-Every contestant runs in a process of its own, on as many threads as said, in turns; the spine is in memory and the views
-are Parquet files when the clock starts, and it stops when the answer is in memory, as columns. Row by row the answers are
-compared. Then it is counted what goes wrong without care: each careless way against the law, which is checked on a sample.
+Every contestant runs in a process of its own, on as many threads as said, in turns; the spine is in memory and the
+views are Parquet files when the clock starts, and it stops when the answer is in memory, as columns. Row by row the
+answers are compared. Then it is counted what goes wrong without care: each careless way against the law, which is
+checked on a sample.
 """
 
 import json
@@ -35,7 +37,9 @@ Measured = dict[str, float]
 
 
 def view(random: np.random.Generator, withdrawn: float) -> pl.DataFrame:
-    """Every second day an event of each name, known within five days; a quarter restated within sixty, a share of these withdrawn. Sorted by key, as tables are read."""
+    """Every second day an event of each name, known within five days; a quarter restated within sixty, a share of these
+    withdrawn. Sorted by key, as tables are read.
+    """
     sid, event = np.repeat(np.arange(NAMES), EVENTS), np.tile(np.arange(EVENTS) * 2 * DAY, NAMES)
     known = event + random.integers(1, 5 * DAY, len(event))
     again = np.flatnonzero(random.random(len(event)) < RESTATED)
@@ -88,7 +92,9 @@ def asof(folder: Path, views: int, days: int, *, naive: bool = False) -> Callabl
     newest = (
         ""
         if naive
-        else "QUALIFY session = max(session) OVER (PARTITION BY sid ORDER BY known_at, session ROWS UNBOUNDED PRECEDING)"
+        else (
+            "QUALIFY session = max(session) OVER (PARTITION BY sid ORDER BY known_at, session ROWS UNBOUNDED PRECEDING)"
+        )
     )
     known = ", ".join(f"k{i} AS (FROM read_parquet($view{i}) {newest})" for i in range(views))
     fresh = f"k{{i}}.session >= s.ts - INTERVAL {days} DAY" if days else "true"
@@ -159,7 +165,8 @@ def race(folder: Path, rows: int, views: int, days: int) -> None:
         for who, found in runs.items():
             found.append(measured(who, folder, views, days, None if turn else folder / f"{who}.parquet"))
     print(
-        f"\n{rows:,} rows × {views} view(s), {f'tolerance {days} days' if days else 'no tolerance'}; median of {ROUNDS} turns, {THREADS} threads"
+        f"\n{rows:,} rows × {views} view(s), {f'tolerance {days} days' if days else 'no tolerance'}; median "
+        f"of {ROUNDS} turns, {THREADS} threads"
     )
     print(f"{'':10} {'wall s':>9} {'CPU s':>9} {'peak MiB':>9} {'wall ×':>8} {'CPU ×':>8} {'rows that differ':>17}")
     answer, base = (
@@ -170,7 +177,8 @@ def race(folder: Path, rows: int, views: int, days: int) -> None:
         wall, cpu, peak = (median(r[c] for r in found) for c in ("wall", "cpu", "peak"))
         other = differing(answer, pl.read_parquet(folder / f"{who}.parquet")).height
         print(
-            f"{who:10} {wall:9.2f} {cpu:9.2f} {peak:9,.0f} {wall / base['wall']:8.1f} {cpu / base['cpu']:8.1f} {other:17,}",
+            f"{who:10} {wall:9.2f} {cpu:9.2f} {peak:9,.0f} {wall / base['wall']:8.1f} "
+            f"{cpu / base['cpu']:8.1f} {other:17,}",
             flush=True,
         )
 
@@ -210,7 +218,8 @@ def traps(folder: Path, rows: int, days: int, withdrawn: float) -> None:
         wrong = differing(answer, other)
         some = wrong.head(100)
         print(
-            f"{name:24} differs from ours in {wrong.height / rows:7.2%} of rows; of the first {some.height} of these, ours differs from the law in {by_the_law(folder, some, days)}",
+            f"{name:24} differs from ours in {wrong.height / rows:7.2%} of rows; of the first {some.height} "
+            f"of these, ours differs from the law in {by_the_law(folder, some, days)}",
             flush=True,
         )
 
@@ -218,7 +227,8 @@ def traps(folder: Path, rows: int, days: int, withdrawn: float) -> None:
 def main() -> None:
     """Everything, printed."""
     print(
-        f"{NAMES:,} names, {EVENTS} events each, {RESTATED:.0%} of them restated; polars {pl.__version__}, duckdb {duckdb.__version__}, {(PEER / 'requirements.in').read_text().strip()}"
+        f"{NAMES:,} names, {EVENTS} events each, {RESTATED:.0%} of them restated; polars {pl.__version__}, "
+        f"duckdb {duckdb.__version__}, {(PEER / 'requirements.in').read_text().strip()}"
     )
     print(f"{os.cpu_count()} cores, load before the start {os.getloadavg()[0]:.1f}", flush=True)
     with tempfile.TemporaryDirectory() as name:

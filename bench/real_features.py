@@ -1,8 +1,11 @@
-"""Every feature set on a vendor's real captures: what publishing and auditing cost, what each family of factors foresees, and a page on each.
+"""Every feature set on a vendor's real captures: what publishing and auditing cost, what each family of factors
+foresees, and a page on each.
 
-    python -m bench.real_features [HOME]         (QUANT_SHARED_DATA, or ../shared/data; HOME is made anew, default .quant/real_features)
+    python -m bench.real_features [HOME]         (QUANT_SHARED_DATA, or ../shared/data; HOME is made anew, default
+    .quant/real_features)
 
-The universe of that panel was chosen with hindsight: the IC tables show that the machinery measures, not that a factor pays.
+The universe of that panel was chosen with hindsight: the IC tables show that the machinery measures, not that a factor
+pays.
 """
 
 import os
@@ -52,7 +55,10 @@ def published(ws: Notebook, one: FeatureSet, sessions: list[date]) -> str:
     report = publish(ws.store, one, STRATEGY.universe.name, ws.cuts, sessions)
     spent = time.process_time() - begun
     size = sum(f.stat().st_size for f in ws.store.path(one.table).rglob("*.parquet")) / 2**20
-    return f"| {one.name} | {len(one.features)} | {report.rows:,} | {report.numbers['new_nulls'] / max(report.numbers['values'], 1):.1%} | {spent:.1f} | {size:.0f} |"
+    return (
+        f"| {one.name} | {len(one.features)} | {report.rows:,} | "
+        f"{report.numbers['new_nulls'] / max(report.numbers['values'], 1):.1%} | {spent:.1f} | {size:.0f} |"
+    )
 
 
 def measured(ws: Notebook, one: FeatureSet, sessions: list[date]) -> Measures:
@@ -69,7 +75,9 @@ def measured(ws: Notebook, one: FeatureSet, sessions: list[date]) -> Measures:
 def families(one: FeatureSet, found: Measures, most: int = 8) -> None:
     """The families of a set with the largest mean |IC| over 20 sessions."""
     print(
-        f"\n{one.name}: families by mean |IC| over {HORIZONS[-1]} sessions, and the best feature of each\n\n| family | features | mean abs IC 1 | 5 | 20 | best over 20 | IC | t |\n|---|---:|---:|---:|---:|---|---:|---:|"
+        f"\n{one.name}: families by mean |IC| over {HORIZONS[-1]} sessions, and the best feature of "
+        f"each\n\n| family | features | mean abs IC 1 | 5 | 20 | best over 20 | IC | t "
+        f"|\n|---|---:|---:|---:|---:|---|---:|---:|"
     )
     by = {(r["family"], r["horizon"]): r for r in found.families.rows(named=True)}
     last = found.families.filter(pl.col("horizon") == HORIZONS[-1]).sort(
@@ -78,7 +86,8 @@ def families(one: FeatureSet, found: Measures, most: int = 8) -> None:
     for row in last.head(most).rows(named=True):
         ics = " | ".join(f"{by[row['family'], h]['mean_abs_ic']:.4f}" for h in HORIZONS)
         print(
-            f"| {row['family']} | {row['features']} | {ics} | {row['best']} | {row['best_ic']:+.4f} | {row['best_t']:+.2f} |"
+            f"| {row['family']} | {row['features']} | {ics} | {row['best']} | {row['best_ic']:+.4f} | "
+            f"{row['best_t']:+.2f} |"
         )
 
 
@@ -91,7 +100,8 @@ def main(home: Path, data: Path) -> None:
     sessions = ws.cuts.calendar.between(BEGIN, LAST)
     update(ws.store, ws.cuts, STRATEGY.universe, sessions)
     print(
-        f"data stands after {time.perf_counter() - begun:.0f} s\n\n| set | features | rows | missing | CPU s | MiB |\n|---|---:|---:|---:|---:|---:|"
+        f"data stands after {time.perf_counter() - begun:.0f} s\n\n| set | features | rows | missing | CPU "
+        f"s | MiB |\n|---|---:|---:|---:|---:|---:|"
     )
     for one in OF_SESSIONS:
         print(published(ws, one, sessions), flush=True)
@@ -114,7 +124,8 @@ def main(home: Path, data: Path) -> None:
             audit_passed=verdict.state == "passed",
         )
         print(
-            f"\npage: {page.name}, {page.stat().st_size / 2**20:.1f} MiB, {time.process_time() - begun:.0f} s CPU with its audit",
+            f"\npage: {page.name}, {page.stat().st_size / 2**20:.1f} MiB, {time.process_time() - begun:.0f} "
+            f"s CPU with its audit",
             flush=True,
         )
     print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")

@@ -1,4 +1,5 @@
-"""The real run: a vendor's real captures, three champions, 62 sessions traded on paper, by range and day by day, compared to the bit.
+"""The real run: a vendor's real captures, three champions, 62 sessions traded on paper, by range and day by day,
+compared to the bit.
 
     make real-run            (or: python -m bench.real_panel HOME)
 
@@ -89,7 +90,8 @@ def timed(reports: Iterable[StageReport], prefix: str, *, quiet: bool = False) -
         SECONDS[f"{prefix} {r.stage}"] += now - start
         if not quiet:
             print(
-                f"  {now - start:7.1f} s  {r.stage:24} {r.state:8} {r.reason[:80]} { {k: round(v, 4) for k, v in r.numbers.items()} }",
+                f"  {now - start:7.1f} s  {r.stage:24} {r.state:8} {r.reason[:80]} "
+                f"{ {k: round(v, 4) for k, v in r.numbers.items()} }",
                 flush=True,
             )
         out.append(r)
@@ -219,7 +221,8 @@ def main(home: Path, data: Path) -> None:
         + ", ".join(f"{k} {v:.1f}" for k, v in sorted(SECONDS.items(), key=lambda kv: -kv[1]) if v >= 0.5)
     )
     print(
-        f"in all {time.perf_counter() - start:.0f} s, peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
+        f"in all {time.perf_counter() - start:.0f} s, peak memory "
+        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
     )
 
 
@@ -228,7 +231,9 @@ def tell(ws: Workspace, orders: Counter[str]) -> None:
     store = ws.store
     captures, bars = store.read(CAPTURES, as_of=None), store.read(BARS, as_of=None)
     print(
-        f"captures {captures.height}, rows {captures['rows'].sum():,}, versions of bars {bars.height:,}, restatements {bars.height - bars.select('sid', 'session').n_unique():,}, instruments {bars['sid'].n_unique():,}"
+        f"captures {captures.height}, rows {captures['rows'].sum():,}, versions of bars {bars.height:,}, "
+        f"restatements {bars.height - bars.select('sid', 'session').n_unique():,}, instruments "
+        f"{bars['sid'].n_unique():,}"
     )
     print(
         "quarantined: "
@@ -266,7 +271,8 @@ def tell(ws: Workspace, orders: Counter[str]) -> None:
         rank_ic(scores.join(labels.select("session", "sid", "value"), on=["session", "sid"])), STRATEGY.horizon
     )
     print(
-        f"out-of-sample rank IC {judged.mean:+.4f} ± {judged.error:.4f} (Newey-West), t {judged.t or 0.0:+.2f}, {judged.n} sessions"
+        f"out-of-sample rank IC {judged.mean:+.4f} ± {judged.error:.4f} (Newey-West), t "
+        f"{judged.t or 0.0:+.2f}, {judged.n} sessions"
     )
     decisions = store.read(DECISIONS, as_of=None, first=FIRST)
     print(
@@ -287,7 +293,9 @@ def tell(ws: Workspace, orders: Counter[str]) -> None:
     )
     net, fees = (float(nav[c].sum()) for c in ("pnl", "fees"))
     print(
-        f"P&L gross of fees {net + fees:,.2f}, fees {fees:,.2f}, net {net:,.2f}; shortfall {costs['shortfall'].sum():,.2f} (delay {costs['delay'].sum():,.2f}, trading {costs['trading'].sum():,.2f}, opportunity {costs['opportunity'].sum():,.2f})"
+        f"P&L gross of fees {net + fees:,.2f}, fees {fees:,.2f}, net {net:,.2f}; shortfall "
+        f"{costs['shortfall'].sum():,.2f} (delay {costs['delay'].sum():,.2f}, trading "
+        f"{costs['trading'].sum():,.2f}, opportunity {costs['opportunity'].sum():,.2f})"
     )
 
 

@@ -1,9 +1,10 @@
-"""The blast radius on the real panel: of the vendor's own restatement that moved a member most, of all that it changed in the quarter, and of a close that we restate by a tenth.
+"""The blast radius on the real panel: of the vendor's own restatement that moved a member most, of all that it changed
+in the quarter, and of a close that we restate by a tenth.
 
     python -m bench.restatement [HOME]
 
-It needs the real market data (QUANT_SHARED_DATA, or ../shared/data). The home is made once, in about two minutes, and used again.
-Times are ratios to deriving and trading the whole quarter anew, in the same run.
+It needs the real market data (QUANT_SHARED_DATA, or ../shared/data). The home is made once, in about two minutes, and
+used again. Times are ratios to deriving and trading the whole quarter anew, in the same run.
 """
 
 import os
@@ -77,14 +78,17 @@ def vendors_own(ws: Workspace) -> Selection:
         .sort("move", "session", "sid", descending=[True, False, False])
     )
     print(
-        f"restated closes {moved['close'].is_not_null().sum()}, of members {of_members['close'].is_not_null().sum()}; restated rows of members {of_members.height:,}"
+        f"restated closes {moved['close'].is_not_null().sum()}, of members "
+        f"{of_members['close'].is_not_null().sum()}; restated rows of members {of_members.height:,}"
     )
     row = of_members.row(0, named=True)
     return Selection(first=row["session"], last=row["session"], sids=(row["sid"],), until=ws.cuts.of(LAST))
 
 
 def ours(ws: Workspace) -> Selection:
-    """The close of the best-ranked name in the middle of the quarter, said a tenth higher a minute after the last cut."""
+    """The close of the best-ranked name in the middle of the quarter, said a tenth higher a minute after the last
+    cut.
+    """
     sessions = ws.cuts.calendar.between(FIRST, LAST)
     session, moment = sessions[len(sessions) // 2], ws.cuts.of(LAST) + timedelta(minutes=1)
     sid = ws.store.read(DECISIONS, as_of=None, first=session, last=session).filter(rank=1)["sid"].item()
@@ -101,7 +105,8 @@ def printed(title: str, radius: Radius, seconds: float, whole: float) -> None:
     print(f"\n{title}")
     for change in radius.changes.head(3).iter_rows(named=True):
         print(
-            f"  {change['symbol']} {change['session']} {change['kind']}: {change['old']} -> {change['new']}, known {change['was_known_at']} -> {change['known_at']}"
+            f"  {change['symbol']} {change['session']} {change['kind']}: {change['old']} -> "
+            f"{change['new']}, known {change['was_known_at']} -> {change['known_at']}"
         )
     print(f"  {radius.sentence}")
     with pl.Config(
@@ -112,7 +117,8 @@ def printed(title: str, radius: Radius, seconds: float, whole: float) -> None:
             if rows.height:
                 print(f"  {name}, {rows.height:,}\n{rows.head(8)}")
     print(
-        f"  {radius.sessions} sessions looked at, {seconds:.1f} s, {seconds / whole:.2f} of deriving and trading the quarter anew"
+        f"  {radius.sessions} sessions looked at, {seconds:.1f} s, {seconds / whole:.2f} of deriving and "
+        f"trading the quarter anew"
     )
 
 

@@ -1,4 +1,5 @@
-"""Kills the writers of a table in the middle of their work, 200 times or as often as is said, and holds the table after each.
+"""Kills the writers of a table in the middle of their work, 200 times or as often as is said, and holds the table after
+each.
 
 python -m bench.soak 200
 """

@@ -215,7 +215,9 @@ def unsplit(bars: Bars, draw: Generator) -> Bars | None:
 
 
 def stale(bars: Bars, draw: Generator) -> Bars | None:
-    """A feed that stood still for one to three weeks: the last close is quoted, without volume, by a name that trades."""
+    """A feed that stood still for one to three weeks: the last close is quoted, without volume, by a name that
+    trades.
+    """
     if bars.height < 120 or (bars["volume"] == 0).mean() > 0.02:
         return None
     at, n = int(draw.integers(20, bars.height - 20)), int(draw.integers(5, 16))
@@ -238,14 +240,30 @@ def gains_twice(bars: Bars, _: Generator) -> Bars | None:
 
 
 KINDS: dict[str, Spoil] = {
-    "unit: rows": unit_rows, "unit: history": unit_history, "unit: single prices": unit_cells,
-    "split missed": split_missed, "split doubled": split_doubled, "split off in one row": split_one_row, "split declared twice": split_phantom,
-    "amount x100": payment(100.0, 1.0), "amount /100": payment(0.01, 1.0), "amount and step x100": payment(100.0, 100.0), "amount and step /100": payment(0.01, 0.01),
-    "payment in another currency": payment(None, 1.0), "payment not split": unsplit, "payment not declared": payment(0.0, 1.0, 0.0),
-    "payment repeated": repeated, "payment of another": phantom, "payment misdated": misdated,
-    "adjustment not taken": payment(1.0, 0.0), "adjustment /100": payment(1.0, 0.01), "adjustment x100": payment(1.0, 100.0), "adjustment too large or small": payment(1.0, None),
-    "capital gain twice": gains_twice, "stale run": stale,
-}  # fmt: skip
+    "unit: rows": unit_rows,
+    "unit: history": unit_history,
+    "unit: single prices": unit_cells,
+    "split missed": split_missed,
+    "split doubled": split_doubled,
+    "split off in one row": split_one_row,
+    "split declared twice": split_phantom,
+    "amount x100": payment(100.0, 1.0),
+    "amount /100": payment(0.01, 1.0),
+    "amount and step x100": payment(100.0, 100.0),
+    "amount and step /100": payment(0.01, 0.01),
+    "payment in another currency": payment(None, 1.0),
+    "payment not split": unsplit,
+    "payment not declared": payment(0.0, 1.0, 0.0),
+    "payment repeated": repeated,
+    "payment of another": phantom,
+    "payment misdated": misdated,
+    "adjustment not taken": payment(1.0, 0.0),
+    "adjustment /100": payment(1.0, 0.01),
+    "adjustment x100": payment(1.0, 100.0),
+    "adjustment too large or small": payment(1.0, None),
+    "capital gain twice": gains_twice,
+    "stale run": stale,
+}
 BY_ROW = ("unit: rows", "unit: single prices")  # in half the cases made in the rows of weeks themselves
 INTERVALS, SHARES = ("1d", "1wk", "15m"), (0.6, 0.25, 0.15)
 ONLY_DAILY = (

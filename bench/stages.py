@@ -1,4 +1,6 @@
-"""Seconds of each stage, and the peak of memory, over a simulated market: `make bench`, or bench/stages.py NAMES SESSIONS."""
+"""Seconds of each stage, and the peak of memory, over a simulated market: `make bench`, or bench/stages.py NAMES
+SESSIONS.
+"""
 
 import resource
 import sys

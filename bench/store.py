@@ -1,7 +1,8 @@
 """What the store costs: a day at the beginning and at the end of a long history, and its files against plain Parquet.
 
-`python -m bench.store`: 3,000 names and 2,500 sessions, compacted every week and not at all; 500 names of minute bars for 20 sessions.
-CPU time of the whole process, threads included, for the wall clock of a shared machine says little. Medians of ten.
+`python -m bench.store`: 3,000 names and 2,500 sessions, compacted every week and not at all; 500 names of minute bars
+for 20 sessions. CPU time of the whole process, threads included, for the wall clock of a shared machine says little.
+Medians of ten.
 """
 
 import statistics
@@ -147,13 +148,17 @@ def history(
     old = statistics.median(cpu(lambda s=s: store.read(table, as_of=None, first=s, last=s)) for s in sessions[:AROUND])
     found = laid(store, table, set())
     print(
-        f"{table.name}: {found.rows:,} rows in {len(sessions):,} sessions, {'compacted every week' if weekly else 'not compacted'}: {found.files} files, {found.bytes / 1e6:,.0f} MB"
+        f"{table.name}: {found.rows:,} rows in {len(sessions):,} sessions, "
+        f"{'compacted every week' if weekly else 'not compacted'}: {found.files} files, "
+        f"{found.bytes / 1e6:,.0f} MB"
     )
     print(
-        f"  append of a day  {early_write:8.1f} CPU-ms at session {AROUND:,}, {late_write:8.1f} at {len(sessions):,}: {late_write / early_write:.2f} times"
+        f"  append of a day  {early_write:8.1f} CPU-ms at session {AROUND:,}, {late_write:8.1f} at "
+        f"{len(sessions):,}: {late_write / early_write:.2f} times"
     )
     print(
-        f"  read of a day    {early_read:8.1f} CPU-ms at session {AROUND:,}, {late_read:8.1f} at {len(sessions):,}: {late_read / early_read:.2f} times; of the first sessions, at the end {old:.1f}"
+        f"  read of a day    {early_read:8.1f} CPU-ms at session {AROUND:,}, {late_read:8.1f} at "
+        f"{len(sessions):,}: {late_read / early_read:.2f} times; of the first sessions, at the end {old:.1f}"
     )
     print(f"  compaction       {upkeep / len(sessions):8.1f} CPU-ms a session, on average", flush=True)
 
@@ -164,12 +169,16 @@ def against_parquet(table: Table, frame: pl.DataFrame, what: str) -> None:
     for _ in range(3):
         with tempfile.TemporaryDirectory() as folder:
             store, plain = DeltaStore(Path(folder)), Path(folder) / "plain.parquet"
-            store._create(table)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # the write alone: without comparing with what stands
-            ours.append(cpu(lambda store=store: store._commit(table, frame)))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # as above
+            # private methods: the write alone, without the comparison with the stored rows
+            store._create(table)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            # pyright: ignore[reportPrivateUsage]
+            ours.append(cpu(lambda store=store: store._commit(table, frame)))  # noqa: SLF001
             theirs.append(cpu(lambda plain=plain: frame.write_parquet(plain)))
             sizes = (laid(store, table, set()).bytes, plain.stat().st_size)
     print(
-        f"{what}: {min(ours):,.0f} CPU-ms and {sizes[0] / 1e6:.2f} MB, plain Parquet {min(theirs):,.0f} and {sizes[1] / 1e6:.2f}: {min(ours) / min(theirs):.2f} times the CPU, {sizes[0] / sizes[1]:.2f} times the bytes",
+        f"{what}: {min(ours):,.0f} CPU-ms and {sizes[0] / 1e6:.2f} MB, plain Parquet {min(theirs):,.0f} and "
+        f"{sizes[1] / 1e6:.2f}: {min(ours) / min(theirs):.2f} times the CPU, {sizes[0] / sizes[1]:.2f} "
+        f"times the bytes",
         flush=True,
     )
 

@@ -19,8 +19,16 @@ from bench.held_out import differ, mended, on_prices
 from quant_assets.market_data.vendor_errors import diagnose
 
 NAMES = {
-    "open": "Open", "high": "High", "low": "Low", "close": "Close", "adj_close": "Adj Close", "volume": "Volume", "dividend": "Dividends", "split": "Stock Splits", "capital_gains": "Capital Gains",
-}  # fmt: skip
+    "open": "Open",
+    "high": "High",
+    "low": "Low",
+    "close": "Close",
+    "adj_close": "Adj Close",
+    "volume": "Volume",
+    "dividend": "Dividends",
+    "split": "Stock Splits",
+    "capital_gains": "Capital Gains",
+}
 PRICES = ("open", "high", "low", "close")
 EQUAL = 1e-5  # relative: answers are printed with six or seven digits
 FIXED = "-fixed"
@@ -42,8 +50,13 @@ def read(path: Path) -> pl.DataFrame:
     within = days.n_unique() < days.len()  # more rows than one a day
     session = stamp.str.slice(0, 19).str.to_datetime() if within else stamp.str.slice(0, 10).str.to_date()
     return given.select(
-        symbol=pl.lit(symbol), session=session, **{ours: pl.col(theirs).cast(pl.Float64) if theirs in given.columns else pl.lit(0.0) for ours, theirs in NAMES.items()}
-    ).sort("session")  # fmt: skip
+        symbol=pl.lit(symbol),
+        session=session,
+        **{
+            ours: pl.col(theirs).cast(pl.Float64) if theirs in given.columns else pl.lit(0.0)
+            for ours, theirs in NAMES.items()
+        },
+    ).sort("session")
 
 
 def files(folder: Path) -> dict[str, pl.DataFrame]:
@@ -124,7 +137,8 @@ def main() -> None:
         print(f"{name:<30} {errors.height:>7} {hits:>6} {apart:>7} {but_units:>9} {left:>5}  {rules}")
         totals = [a + b for a, b in zip(totals, (errors.height, hits, apart == 0, but_units == 0), strict=True)]
     print(
-        f"offending rows {totals[0]}, found {totals[1]}; files equal to the answer {totals[2]}, but for units {totals[3]}\n\nalarms on repaired files and negatives:"
+        f"offending rows {totals[0]}, found {totals[1]}; files equal to the answer {totals[2]}, but for "
+        f"units {totals[3]}\n\nalarms on repaired files and negatives:"
     )
     for name, bars in given.items():
         if name.endswith(FIXED) or f"{name}{FIXED}" not in given:
@@ -161,7 +175,8 @@ def _injected(bars: pl.DataFrame, rounds: int = 5) -> None:
     """
     noted = diagnose(bars)[0].select("symbol", "session", "rule").rows()
     print(
-        f"\n{bars['symbol'].n_unique()} other names, {bars.filter(pl.col('dividend') > 0).height} payments: alarms {noted}\nspoilt in turn:"
+        f"\n{bars['symbol'].n_unique()} other names, {bars.filter(pl.col('dividend') > 0).height} payments: "
+        f"alarms {noted}\nspoilt in turn:"
     )
     bars = bars.filter(~pl.col("symbol").is_in([symbol for symbol, *_ in noted]))
     before, series = (
@@ -184,10 +199,20 @@ def _injected(bars: pl.DataFrame, rounds: int = 5) -> None:
         ]
 
     spoils = {
-        "amount x100": payment(100, 1), "amount /100": payment(0.01, 1), "amount and step x100": payment(100, 100), "amount and step /100": payment(0.01, 0.01),
-        "not taken": payment(1, 0), "a hundredth taken": payment(1, 0.01), "not declared": payment(0, 1), "row x100": times(pl.col("hit"), 100.0, *series),
-        "history x100": times(before, 100.0, *series), "5:1 missed": split(5), "3:2 missed": split(1.5), "1:10 missed": split(0.1), "2:1 declared, nothing wrong": [pl.when("hit").then(2.0).otherwise("split").alias("split")],
-    }  # fmt: skip
+        "amount x100": payment(100, 1),
+        "amount /100": payment(0.01, 1),
+        "amount and step x100": payment(100, 100),
+        "amount and step /100": payment(0.01, 0.01),
+        "not taken": payment(1, 0),
+        "a hundredth taken": payment(1, 0.01),
+        "not declared": payment(0, 1),
+        "row x100": times(pl.col("hit"), 100.0, *series),
+        "history x100": times(before, 100.0, *series),
+        "5:1 missed": split(5),
+        "3:2 missed": split(1.5),
+        "1:10 missed": split(0.1),
+        "2:1 declared, nothing wrong": [pl.when("hit").then(2.0).otherwise("split").alias("split")],
+    }
     for what, spoil in spoils.items():
         tried = told = whole = 0
         for seed in range(rounds):
@@ -236,7 +261,8 @@ def _speed(bars: pl.DataFrame, names: int = 3_000, alone: int = 30) -> None:
         diagnose(one)
     each = (time.perf_counter() - started) / alone
     print(
-        f"\n{names:,} names x {bars.height} sessions: {at_once:.2f} s, {each * names / at_once:.0f} times as fast as one name at a time"
+        f"\n{names:,} names x {bars.height} sessions: {at_once:.2f} s, {each * names / at_once:.0f} times "
+        f"as fast as one name at a time"
     )
 
 

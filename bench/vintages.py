@@ -1,11 +1,13 @@
-"""The cost of vintages on the real panel: rows and CPU of evaluating features on what was known then, against on what is known now.
+"""The cost of vintages on the real panel: rows and CPU of evaluating features on what was known then, against on what
+is known now.
 
     python -m bench.vintages            (QUANT_SHARED_DATA, or ../shared/data)
 
-"With" is what the platform does: each session's features on the rows known at its cut. "Without" evaluates the same blocks on the
-rows in force at the block's end, each name one series. The kernel is the same: mean and deviation of 20 sessions and an exponential
-mean of each column. CPU time from the rows as stored to the features, threads included, the least of three. "Cells that differ" is what
-one would get wrong without: numbers that the session could not have known, or known to other bits.
+"With" is what the platform does: each session's features on the rows known at its cut. "Without" evaluates the same
+blocks on the rows in force at the block's end, each name one series. The kernel is the same: mean and deviation of 20
+sessions and an exponential mean of each column. CPU time from the rows as stored to the features, threads included, the
+least of three. "Cells that differ" is what one would get wrong without: numbers that the session could not have known,
+or known to other bits.
 """
 
 import os
@@ -141,7 +143,8 @@ def load(store: Store, data: Path, captures: int | None) -> None:
 def main(data: Path, captures: int | None = None) -> None:
     """The table."""
     print(
-        "| columns | results | panel rows without | with | | CPU-s of the panels without | with | | CPU-s in all without | with | | cells that differ |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+        "| columns | results | panel rows without | with | | CPU-s of the panels without | with | | CPU-s "
+        "in all without | with | | cells that differ |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
     )
     with tempfile.TemporaryDirectory() as folder:
         store = DeltaStore(Path(folder))
@@ -161,7 +164,8 @@ def main(data: Path, captures: int | None = None) -> None:
                 )
             ]
             print(
-                f"| {name} | {then.values.height:,} | {now.rows:,} | {ratios[0]} | {now.panels:.2f} | {ratios[1]} | {now.cpu:.2f} | {ratios[2]} | {differing(then.values, now.values):.1%} |",
+                f"| {name} | {then.values.height:,} | {now.rows:,} | {ratios[0]} | {now.panels:.2f} | "
+                f"{ratios[1]} | {now.cpu:.2f} | {ratios[2]} | {differing(then.values, now.values):.1%} |",
                 flush=True,
             )
 

@@ -1,4 +1,6 @@
-"""The blast radius of restatements: what would differ had they been known in time, and the values that research reads once they are."""
+"""The blast radius of restatements: what would differ had they been known in time, and the values that research reads
+once they are.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -46,14 +48,16 @@ OUTCOMES: Sequence[tuple[Table, list[str], list[str]]] = (
 
 
 class Radius(Frozen, frozen=True):
-    """What would differ. Columns ending in _would say what would have been; null where there would have been no row, or was none.
+    """What would differ.
+
+    Columns ending in _would say what would have been; null where there would have been no row, or was none.
 
     `changes`: the restatements (rows of `CHANGES`). `sessions`: how many were looked at, from `first` to `last`.
-    `features`: feature_set, feature, values, sessions, names, largest (relative change; null where a value would be missing or was).
-    `derived`: table, rows that differ: verdicts, universe, labels, models.
-    `scores`: strategy, session, names, largest_move (of the rank). `decisions`: strategy, session, sid, symbol, then verdict,
-    reason and target_weight. `trades`: book, session, sid, shares and cash (of all fills, fees included), symbol. `pnl`: book, session, pnl: of each book of
-    which it would differ, all sessions traded again.
+    `features`: feature_set, feature, values, sessions, names, largest (relative change; null where a value would be
+    missing or was). `derived`: table, rows that differ: verdicts, universe, labels, models. `scores`: strategy,
+    session, names, largest_move (of the rank). `decisions`: strategy, session, sid, symbol, then verdict, reason and
+    target_weight. `trades`: book, session, sid, shares and cash (of all fills, fees included), symbol. `pnl`: book,
+    session, pnl: of each book of which it would differ, all sessions traded again.
     """
 
     changes: pl.DataFrame
@@ -102,7 +106,8 @@ class Radius(Frozen, frozen=True):
 def blast_radius(ws: "Workspace", selection: Selection, progress: Progress = quiet) -> Radius:
     """What of verdicts, universe, features, labels, models, scores, decisions, trades and P&L would differ. Reads only.
 
-    Trades and P&L are those of the one fill model, with and without: what a venue did otherwise is no consequence of the data.
+    Trades and P&L are those of the one fill model, with and without: what a venue did otherwise is no consequence of
+    the data.
     """
     as_if = as_if_known(ws.store, ws.cuts, selection, read_by(ws.deployment.strategies))
     told = changes(ws.store, ws.cuts, selection)
@@ -138,7 +143,9 @@ def blast_radius(ws: "Workspace", selection: Selection, progress: Progress = qui
 
 
 def read_by(strategies: Sequence[Strategy]) -> Sequence[Table]:
-    """The tables of what vendors say that these strategies read: bars, actions and listings, and the datasets that the inputs of their feature sets, their universes and their labels name."""
+    """The tables of what vendors say that these strategies read: bars, actions and listings, and the datasets that the
+    inputs of their feature sets, their universes and their labels name.
+    """
     named = {table for one in sets_of(strategies) for table in find_set(one).reads}
     for strategy in strategies:
         eligible, net_of = strategy.universe.eligible, strategy.rule.net_of
@@ -159,10 +166,11 @@ def rebuild(
     acted_at: datetime,
     progress: Progress = quiet,
 ) -> list[StageReport]:
-    """Store the features and labels that the selected changes touch once more, computed on all that is known by now, and known from now on.
+    """Store the features and labels that the selected changes touch once more, computed on all that is known by now,
+    and known from now on.
 
-    Members stay those of then. Scores, decisions and orders stay: what was decided replays as it was. A value that would
-    no longer be there is stored as missing. The same again writes nothing. The act is on record.
+    Members stay those of then. Scores, decisions and orders stay: what was decided replays as it was. A value that
+    would no longer be there is stored as missing. The same again writes nothing. The act is on record.
     """
     chosen = as_if_known(ws.store, ws.cuts, selection, read_by(ws.deployment.strategies))
     span = seen(ws.cuts, chosen)
@@ -206,7 +214,9 @@ def rebuild(
 
 
 def _ends(ws: "Workspace", rule: LabelRule, sessions: Sequence[date]) -> Sequence[date]:
-    """The sessions in which labels touched by news of `sessions` become known: of a barrier that was not touched after all, later ones."""
+    """The sessions in which labels touched by news of `sessions` become known: of a barrier that was not touched after
+    all, later ones.
+    """
     if rule.kind != "triple_barrier":
         return sessions
     until = ws.cuts.calendar.shift(sessions[-1], rule.reach)
@@ -219,13 +229,17 @@ def _ends(ws: "Workspace", rule: LabelRule, sessions: Sequence[date]) -> Sequenc
 
 
 def _all_known(ws: "Workspace", sessions: Sequence[date]) -> Mapping[str, AsIf]:
-    """All later versions of these sessions' pasts, whatever was selected: a value has one newest version. Of a dataset that may be everything: a filing is of a period long over."""
+    """All later versions of these sessions' pasts, whatever was selected: a value has one newest version.
+
+    Of a dataset that may be everything: a filing is of a period long over.
+    """
     starts = [
         anchors(ws.store, find_set(name), ws.cuts, sessions)["anchor"].min()
         for name in sets_of(ws.deployment.strategies)
     ]
     starts += [ws.cuts.calendar.shift(sessions[0], -s.rule.lookback) for s in ws.deployment.strategies]
-    near = Selection(first=min(starts), last=sessions[-1])  # pyright: ignore[reportArgumentType, reportCallIssue]  # a Series' bounds are typed by no dtype
+    # a Series' bounds are typed by no dtype
+    near = Selection(first=min(starts), last=sessions[-1])  # pyright: ignore[reportArgumentType, reportCallIssue]
     others = [t for t in read_by(ws.deployment.strategies) if t not in DERIVING]
     return {
         **as_if_known(ws.store, ws.cuts, near, (BARS, ACTIONS)),
@@ -243,8 +257,8 @@ def _renew(
 ) -> StageReport:
     """Append a new version of every value the selected changes touch, if it differs from the version in force.
 
-    A value that no longer exists becomes null. `computed`: the values with the selected changes only, and the values with
-    everything known.
+    A value that no longer exists becomes null. `computed`: the values with the selected changes only, and the values
+    with everything known.
     """
     would, values = computed
     stored = ws.store.read(table, as_of=None, first=sessions[0], last=sessions[-1], where=where)

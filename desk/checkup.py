@@ -1,4 +1,7 @@
-"""A deployment tried on: each source and broker opened for reading alone, and what would run when. Nothing is written, no order leaves, no vendor is asked for data."""
+"""A deployment tried on: each source and broker opened for reading alone, and what would run when.
+
+Nothing is written, no order leaves, no vendor is asked for data.
+"""
 
 import shutil
 import sqlite3
@@ -82,8 +85,10 @@ def _in_time(ws: Workspace, capture: Capture) -> None:
     session = ws.cuts.calendar.on_or_before(capture.label)
     if capture.assumed and capture.known_at > (cut := ws.cuts.of(session)):
         raise _NothingThereError(
-            f"its bars of {session} are taken as known at {capture.known_at:%Y-%m-%d %H:%M} UTC, after the decisions of "
-            f"that session at {cut:%H:%M} UTC: every session would be NO_TRADE(DATA_MISSING). Declare an earlier known_at "
+            f"its bars of {session} are taken as known at {capture.known_at:%Y-%m-%d %H:%M} UTC, after the "
+            f"decisions of "
+            f"that session at {cut:%H:%M} UTC: every session would be NO_TRADE(DATA_MISSING). Declare an "
+            f"earlier known_at "
             "if the vendor is earlier, or decide nearer to the open (decide_minutes_before_open)"
         )
 
@@ -96,7 +101,10 @@ def _reads(ws: Workspace, strategy: Strategy) -> str:
     read = find_set(strategy.feature_set)
     of = f"{read.name} {read.version} ({len(read.features)} features of {', '.join(read.reads)})"
     fed = sorted({f.dataset for f in ws.deployment.feeds} & {*read.reads})
-    return f"reads {of}{', fed by ' + ', '.join(fed) if fed else ''}; {strategy.holdings} of {strategy.universe.size} names"
+    return (
+        f"reads {of}{', fed by ' + ', '.join(fed) if fed else ''}; {strategy.holdings} of "
+        f"{strategy.universe.size} names"
+    )
 
 
 def _account(ws: Workspace, book: Book) -> str:
@@ -112,7 +120,9 @@ def _account(ws: Workspace, book: Book) -> str:
 
 
 def look(path: Path) -> Holdings | None:
-    """The account of a paper venue after its last session, read from a copy of its file; None where it was never opened."""
+    """The account of a paper venue after its last session, read from a copy of its file; None where it was never
+    opened.
+    """
     if not path.exists():
         return None
     with tempfile.TemporaryDirectory() as folder:

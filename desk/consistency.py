@@ -1,4 +1,6 @@
-"""What must hold between the parts of a deployment, each of which is well formed: names that meet, sessions that exist, data that feeds what reads it."""
+"""What must hold between the parts of a deployment, each of which is well formed: names that meet, sessions that exist,
+data that feeds what reads it.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -85,7 +87,11 @@ class Parts:
 
 
 def inconsistencies(found: Reading, folder: Path) -> None:
-    """Note in `found` every contradiction between its good values. Modules that the deployment names are loaded; packages are found in `folder` too. Nothing is read or asked of a source."""
+    """Note in `found` every contradiction between its good values.
+
+    Modules that the deployment names are loaded; packages are found in `folder` too. Nothing is read or asked of a
+    source.
+    """
     parts = Parts(found, folder)
     for examine in _EXAMINATIONS:
         examine(parts)
@@ -156,14 +162,19 @@ def _calendars(parts: Parts) -> None:
             _calendar(parts, f"{path}.calendar", one.calendar)
         elif one.calendar != parts.code:
             parts.fault(
-                f"{path}.calendar", f"no data feeds a strategy of {one.calendar}: the source's sessions are those of the deployment's calendar, {parts.code}. Use a deployment for each calendar", "calendar"
-            )  # fmt: skip
+                f"{path}.calendar",
+                f"no data feeds a strategy of {one.calendar}: the source's sessions are those of the "
+                f"deployment's calendar, {parts.code}. Use a deployment for each calendar",
+                "calendar",
+            )
     minutes = {path: s.decide_minutes_before_open for path, s in parts.strategies.items()}
     for path, asked in minutes.items():
         if asked != (first := next(iter(minutes.values()))):
             parts.fault(
-                f"{path}.decide_minutes_before_open", f"the strategies of a deployment decide at one time; this one says {asked} minutes before the open, another {first}. Use a deployment for each"
-            )  # fmt: skip
+                f"{path}.decide_minutes_before_open",
+                f"the strategies of a deployment decide at one time; this one says {asked} minutes before "
+                f"the open, another {first}. Use a deployment for each",
+            )
 
 
 def _calendar(parts: Parts, path: str, code: str) -> None:
@@ -227,9 +238,12 @@ def _sources(parts: Parts) -> None:
         parts.fault("source.dataset", "a source brings daily bars: write dataset: bars; intraday bars are a feed's")
     names: dict[str, str] = {}
     for path, declared in {**({"source": parts.source} if parts.source else {}), **parts.feeds}.items():
-        if path != "source" and declared.dataset not in _DATASETS:  # pyright: ignore[reportAttributeAccessIssue]  # a feed
-            what = "daily bars are those of `source`" if declared.dataset == "bars" else "no dataset is named so"  # pyright: ignore[reportAttributeAccessIssue]  # a feed
-            parts.fault(f"{path}.dataset", f"{what}; {_near(declared.dataset, _DATASETS, 20)}")  # pyright: ignore[reportAttributeAccessIssue]  # a feed
+        # a feed
+        if path != "source" and declared.dataset not in _DATASETS:  # pyright: ignore[reportAttributeAccessIssue]
+            # a feed
+            what = "daily bars are those of `source`" if declared.dataset == "bars" else "no dataset is named so"  # pyright: ignore[reportAttributeAccessIssue]
+            # a feed
+            parts.fault(f"{path}.dataset", f"{what}; {_near(declared.dataset, _DATASETS, 20)}")  # pyright: ignore[reportAttributeAccessIssue]
             continue
         try:
             opened = open_source(declared, parts.sessions, cache=parts.folder, clock=SystemClock())
@@ -239,7 +253,8 @@ def _sources(parts: Parts) -> None:
         if (first := names.setdefault(opened.name.lower(), path)) != path:
             parts.fault(
                 path,
-                f"two feeds are named {opened.name}, the other is {first}: what one of them took in would count for the other. Give each a name (name: …)",
+                f"two feeds are named {opened.name}, the other is {first}: what one of them took in would "
+                f"count for the other. Give each a name (name: …)",
             )
 
 
@@ -266,14 +281,16 @@ def _set(parts: Parts, path: str, name: str) -> None:
         of_sessions = sorted(n for n, s in parts.sets.items() if s.frequency == DAILY)
         parts.fault(
             path,
-            f"no feature set is named so; {_near(name, of_sessions, 20)}. One of your own is found where `packages` names its module",
+            f"no feature set is named so; {_near(name, of_sessions, 20)}. One of your own is found where "
+            f"`packages` names its module",
         )
         return
     one = parts.sets[name]
     if one.frequency != DAILY:
         parts.fault(
             path,
-            f"it has a value for each bar of {one.frequency}, and a strategy decides once a session; sets on bars stand under `bars`",
+            f"it has a value for each bar of {one.frequency}, and a strategy decides once a session; sets "
+            f"on bars stand under `bars`",
         )
     needed = sorted({t for i in one.inputs for t in i.tables if t in _DATASETS and t not in i.without} - parts.fed)
     if needed:
@@ -293,7 +310,8 @@ def _strategies(parts: Parts) -> None:
         if one.limits.min_members > one.universe.size:
             parts.fault(
                 f"{path}.limits.min_members",
-                f"{one.limits.min_members} members are more than the universe ever has (size {one.universe.size}): it would never trade",
+                f"{one.limits.min_members} members are more than the universe ever has (size "
+                f"{one.universe.size}): it would never trade",
                 f"{path}.universe.size",
             )
         for name, why in refused(one.model.params).items():

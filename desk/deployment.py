@@ -24,7 +24,8 @@ DEFAULT = Path(__file__).with_name("deployment.yaml")
 class Deployment(Frozen, frozen=True, forbid_unknown_fields=True):
     """What runs here: one source of daily bars, the feeds of other datasets, the strategies, the books that trade them.
 
-    A source or feed may be given as the keys and values that would stand in the file. Raises ConfigurationError where these do not fit.
+    A source or feed may be given as the keys and values that would stand in the file. Raises ConfigurationError where
+    these do not fit.
     """
 
     source: Annotated[Source, Meta(description="Where daily bars come from.")]
@@ -72,7 +73,10 @@ def _named(among: tuple[T, ...], name: str, what: str) -> T:
 
 
 def load(path: Path) -> Deployment:
-    """The deployment in a YAML file; the modules that it names are loaded. Raises DeploymentRefused with every fault in it, each with its line."""
+    """The deployment in a YAML file; the modules that it names are loaded.
+
+    Raises DeploymentRefused with every fault in it, each with its line.
+    """
     found, deployment = examine(path)
     if deployment is None:
         raise DeploymentRefused(path, found.faults)
@@ -80,7 +84,10 @@ def load(path: Path) -> Deployment:
 
 
 def examine(path: Path) -> tuple[Reading, Deployment | None]:
-    """All that was found in the file, and the deployment where that has no fault. Raises ConfigurationError where it is no YAML, with its line."""
+    """All that was found in the file, and the deployment where that has no fault.
+
+    Raises ConfigurationError where it is no YAML, with its line.
+    """
     try:
         root = parse(path.read_bytes())
     except OSError as error:

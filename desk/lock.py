@@ -20,5 +20,6 @@ def only_run(home: Path, seconds: float = 30) -> Generator[None]:
             yield
     except Timeout as error:
         raise ConfigurationError(
-            f"another run works on {home} and did not finish within {seconds:g} s; wait for it, or stop it (its lock goes with its process)"
+            f"another run works on {home} and did not finish within {seconds:g} s; wait for it, or stop it "
+            f"(its lock goes with its process)"
         ) from error

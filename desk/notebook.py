@@ -29,15 +29,19 @@ class Notebook(Workspace):
     def bars(
         self, first: date, last: date, *, as_of: datetime | None = None, policy: str = "unadjusted"
     ) -> pl.DataFrame:
-        """Daily bars in force as of a time (default: now; without a zone it is UTC): raw, or under a `policy` of `adjustment.POLICIES` in terms of session `last`."""
+        """Daily bars in force as of a time (default: now; without a zone it is UTC): raw, or under a `policy` of
+        `adjustment.POLICIES` in terms of session `last`.
+        """
         at = _moment(as_of)
         raw = in_force(self.store.read(BARS, as_of=at, first=first, last=last), BARS)
         return adjusted(raw, self.store.read(ACTIONS, as_of=at, first=first, last=last), policy, last)
 
     def membership(self, name: str, *, until: date) -> Membership:
-        """Who belonged to a universe (by sid) or, where none has that name, to an index (by symbol), as known by the cut of `until`.
+        """Who belonged to a universe (by sid) or, where none has that name, to an index (by symbol), as known by the
+        cut of `until`.
 
-        It answers for sessions together with their cuts, each as known at its own: `ws.membership("liquid", until=last).at(sessions, ws.cuts)`.
+        It answers for sessions together with their cuts, each as known at its own: `ws.membership("liquid",
+        until=last).at(sessions, ws.cuts)`.
         """
         cut = self.cuts.of(until)
         drawn = self.store.read(UNIVERSE, as_of=cut, last=until, where={"universe": name})
@@ -48,12 +52,16 @@ class Notebook(Workspace):
         )
 
     def features(self, name: str, first: date, last: date) -> pl.DataFrame:
-        """The published values of a feature set in force now: session, universe, sid, version, the features, known_at."""
+        """The published values of a feature set in force now: session, universe, sid, version, the features,
+        known_at.
+        """
         table = find_set(name).table
         return in_force(self.store.read(table, as_of=None, first=first, last=last), table)
 
     def training_set(self, strategy: str, *, as_of: date) -> tuple[pl.DataFrame, FeatureSnapshot]:
-        """What the strategy's model may learn from at the cut of session `as_of`, and the snapshot that identifies it."""
+        """What the strategy's model may learn from at the cut of session `as_of`, and the snapshot that identifies
+        it.
+        """
         declared = self.deployment.strategy(strategy)
         return training_set(
             self.store,
@@ -83,7 +91,9 @@ class Notebook(Workspace):
         return filled.join_asof(listed, on="session", by="sid", check_sortedness=False)
 
     def sql(self, query: str, *, as_of: datetime | None = None) -> pl.DataFrame:
-        """A query over all tables: `bars` shows the rows in force as of a time (default: now; without a zone it is UTC), `history.bars` every version."""
+        """A query over all tables: `bars` shows the rows in force as of a time (default: now; without a zone it is
+        UTC), `history.bars` every version.
+        """
         return query_tables(self.store, query, _moment(as_of))
 
 

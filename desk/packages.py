@@ -1,4 +1,6 @@
-"""A team's own modules: those that the deployment file names, and the one file that `quant try` is given; nothing else is ever imported. And the package with which a team begins."""
+"""A team's own modules: those that the deployment file names, and the one file that `quant try` is given; nothing else
+is ever imported. And the package with which a team begins.
+"""
 
 import importlib
 import re
@@ -17,7 +19,8 @@ TEMPLATE = Path(__file__).with_name("template")
 
 
 def load_packages(names: Sequence[str], folder: Path) -> None:
-    """Import the modules, so that what they declare is known; packages that stand in `folder` are found, after those installed.
+    """Import the modules, so that what they declare is known; packages that stand in `folder` are found, after those
+    installed.
 
     Raises ConfigurationError naming the module, what went wrong in it, and where.
     """
@@ -35,14 +38,17 @@ def load_packages(names: Sequence[str], folder: Path) -> None:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise _broken(f"packages: {name}", error) from error  # a module that it imports is missing
             raise ConfigurationError(
-                f"packages: no module is named {error.name!r}, neither in {folder.absolute()} nor among what is installed; name one that is there, or put it beside the deployment file"
+                f"packages: no module is named {error.name!r}, neither in {folder.absolute()} nor among "
+                f"what is installed; name one that is there, or put it beside the deployment file"
             ) from error
         except Exception as error:
             raise _broken(f"packages: {name}", error) from error
 
 
 def feature_set_in(target: str) -> FeatureSet:
-    """The set that FILE.py:NAME stands for, by its own name or its variable's; the file's only one where no name is given. Raises ConfigurationError saying what is there instead."""
+    """The set that FILE.py:NAME stands for, by its own name or its variable's; the file's only one where no name is
+    given. Raises ConfigurationError saying what is there instead.
+    """
     file, _, name = target.partition(":")
     path = Path(file).expanduser().absolute()
     if path.suffix != ".py" or not path.is_file():
@@ -63,7 +69,10 @@ def feature_set_in(target: str) -> FeatureSet:
 
 
 def write_package(name: str, folder: Path) -> list[Path]:
-    """Write a team's own package of that name into the folder, and return its files. Raises ConfigurationError where a file stands there already, or the name cannot be a package's."""
+    """Write a team's own package of that name into the folder, and return its files.
+
+    Raises ConfigurationError where a file stands there already, or the name cannot be a package's.
+    """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise ConfigurationError(
             f"{name!r} cannot be a package's name; write lower-case letters, digits and underscores: myfund"

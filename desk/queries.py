@@ -20,7 +20,11 @@ def tables(store: DeltaStore) -> dict[str, Table]:
 
 
 def run(store: DeltaStore, query: str, as_of: datetime) -> pl.DataFrame:
-    """The answer as a frame. Only the tables named in the query are read; files and the network are out of reach. Raises ConfigurationError with the tables that exist."""
+    """The answer as a frame.
+
+    Only the tables named in the query are read; files and the network are out of reach. Raises ConfigurationError with
+    the tables that exist.
+    """
     import duckdb
 
     words = set(re.findall(r"[a-z_0-9]+", query.lower()))
@@ -36,7 +40,8 @@ def run(store: DeltaStore, query: str, as_of: datetime) -> pl.DataFrame:
             con.execute(f'create view main."{name}" as select * from now_{name}')
         try:
             answer = con.sql(query)
-            return pl.DataFrame() if answer is None else answer.pl()  # pyright: ignore[reportUnnecessaryComparison]  # a statement that asks nothing gives None
+            # a statement that asks nothing gives None
+            return pl.DataFrame() if answer is None else answer.pl()  # pyright: ignore[reportUnnecessaryComparison]
         except duckdb.Error as error:
             told = " ".join(str(error).partition("\nLINE ")[0].split())
             raise ConfigurationError(

@@ -18,7 +18,10 @@ FIRST, LAST, NAMES = date(2024, 4, 1), date(2024, 12, 31), 120
 
 
 def trial_market(home: Path, progress: Progress = quiet) -> Workspace:
-    """The workspace of the market under `home`: bars, a universe, and the platform's first set to compare with. What is there already is not made again."""
+    """The workspace of the market under `home`: bars, a universe, and the platform's first set to compare with.
+
+    What is there already is not made again.
+    """
     default = load(DEFAULT)
     market = msgspec.structs.replace(default.source, names=NAMES, first=FIRST, last=LAST)
     ws = Workspace(home / "trial", msgspec.structs.replace(default, source=market))

@@ -1,4 +1,7 @@
-"""Prints docs/data-contracts.md from the tables that the code declares. `make docs` writes it; a test holds it current."""
+"""Prints docs/data-contracts.md from the tables that the code declares.
+
+`make docs` writes it; a test holds it current.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,13 +16,14 @@ RULES_OF: Mapping[str, Sequence[Rule]] = {BARS.name: RULES, **{d.name: d.rules f
 HEAD = """\
 # Data contracts
 
-Made from `quant_assets/tables.py`, `quant_assets/vendor_tables.py`, `quant_assets/market_data/quality.py` and `quant_assets/market_data/datasets.py` by `make docs`; do not edit.
+Made from `quant_assets/tables.py`, `quant_assets/vendor_tables.py`, `quant_assets/market_data/quality.py` and
+`quant_assets/market_data/datasets.py` by `make docs`; do not edit.
 
 Every table is a Delta Lake table, appended to and never overwritten, partitioned by the `year` of its event column.
 A row's **key** identifies it for good. Its **subject** is the key without `known_at`: of the rows of one subject known
 by a cut, the one with the latest `known_at` is in force, and a `withdrawn` one in force means that there is none.
-A rule that **refuses** sends a row to quarantine, one that **blocks** keeps what it judged from being traded on, one that
-**warns** leaves a finding; the limit is the share of rows (or the number) that still passes.
+A rule that **refuses** sends a row to quarantine, one that **blocks** keeps what it judged from being traded on, one
+that **warns** leaves a finding; the limit is the share of rows (or the number) that still passes.
 Columns **beside** are recorded with a row and do not make it another row. Times are UTC microseconds.
 """
 

@@ -1,7 +1,11 @@
-"""Prints docs/deployment.md, or with `schema` the JSON Schema, from the types that declare a deployment. `make docs` writes both; a test holds them current."""
+"""Prints docs/deployment.md, or with `schema` the JSON Schema, from the types that declare a deployment.
+
+`make docs` writes both; a test holds them current.
+"""
 
 import sys
 from decimal import Decimal
+from itertools import takewhile
 
 import msgspec
 import msgspec.inspect as mi
@@ -14,19 +18,19 @@ HEAD = """\
 
 Made from the types that declare its parts by `make docs`; do not edit.
 
-What runs in a home is one file, `$QUANT_HOME/deployment.yaml` (or the one that `QUANT_DEPLOYMENT` names). It is a contract: a
-key, value or name that is unknown, stands twice or cannot be is refused when it is loaded, every fault at once, with its
-line, what was meant and what is allowed. `quant check FILE` does the same, and then opens each source and broker for reading
-and says what would run when; it writes nothing.
+One file declares what runs in a home: `$QUANT_HOME/deployment.yaml`, or the file that `QUANT_DEPLOYMENT` names. It is a
+contract: an unknown key, a key given twice or an impossible value is refused when the file is loaded. All faults are
+reported at once, each with its line, the likely correction and the allowed values. `quant check FILE` does the same; it
+also opens each source and broker for reading and prints what would run when. It writes nothing.
 
-It is YAML as version 1.2 has it: `true` and `false` alone are booleans (`NO` and `on` are text), days are written
-2025-06-02, `007` stays text where text is wanted, and tags and merge keys are not read. `quant check --schema` prints the
-JSON Schema of the file: an editor whose YAML support reads `# yaml-language-server: $schema=deployment.schema.json` in its
-first line completes keys and shows what they mean.
+The file is YAML 1.2: only `true` and `false` are booleans (`NO` and `on` are text), days are written 2025-06-02, `007`
+stays text if text is expected, and tags and merge keys are not read. `quant check --schema` prints the JSON Schema of
+the file: an editor with YAML support that finds `# yaml-language-server: $schema=deployment.schema.json` in the first
+line completes keys and shows their meaning.
 
-An account belongs to one book: positions of two on one account could not be told apart. A book's currency is that of the source's
-prices, for nothing converts yet. A strategy has the deployment's calendar, and its feature set must be fed: each dataset
-that it reads has a feed. Secrets never stand in the file.
+An account belongs to one book, because the positions of two books on one account could not be separated. A book has the
+currency of the source's prices; nothing is converted yet. A strategy has the deployment's calendar, and each dataset
+that its feature set reads needs a feed. Secrets are never in the file.
 """
 
 
@@ -93,7 +97,9 @@ def sections(root: mi.Type) -> list[mi.StructType]:
 def section(one: mi.StructType) -> str:
     """The keys of one part."""
     kind = f"`{one.tag_field}: {one.tag}`. " if one.tag_field else ""
-    doc = kind + " ".join((one.cls.__doc__ or "").split("\n\n")[0].split())
+    first, *more = (one.cls.__doc__ or "").split("\n\n")
+    prose = takewhile(lambda paragraph: not paragraph.lstrip().startswith("`"), more)  # the table has the keys
+    doc = kind + " ".join(" ".join([first, *prose]).split())
     rows = [
         f"| `{f.encode_name}` | {must_be(f.type)} | {default(f)} | {bare(f.type)[2]} |".replace("\n", " ")
         for f in one.fields

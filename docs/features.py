@@ -1,4 +1,7 @@
-"""Prints docs/features.md from the feature sets that the platform declares. `make docs` writes it; a test holds it current."""
+"""Prints docs/features.md from the feature sets that the platform declares.
+
+`make docs` writes it; a test holds it current.
+"""
 
 from quant_assets.features.catalogue import OF_BARS, OF_SESSIONS
 from quant_assets.features.sets import FeatureSet
@@ -8,9 +11,9 @@ HEAD = """\
 
 Made from the declarations in `quant_assets/features/` by `make docs`; do not edit.
 
-Every set is a pure function of a panel. It becomes an asset (`features_<name>`) with one partition a session, a check that it
-does not look ahead, a table of the same name and a page to explore it. Prices are forward-adjusted from the anchor of the
-calendar quarter, volume by splits; `raw_` columns are as printed. A missing value is null.
+Every set is a pure function of a panel. It becomes an asset (`features_<name>`) with one partition a session, a check
+that it does not look ahead, a table of the same name and a page to explore it. Prices are forward-adjusted from the
+anchor of the calendar quarter, volume by splits; `raw_` columns are as printed. A missing value is null.
 """
 
 
@@ -24,7 +27,10 @@ def section(one: FeatureSet) -> str:
         f"reads {', '.join(f'`{c}`' for c in one.columns)}",
         *(
             [
-                f"and by inputs {', '.join(f'`{i.name}`' for i in one.inputs)} from {', '.join(f'`{t}`' for t in sorted({t for i in one.inputs for t in i.tables}))}"
+                (
+                    f"and by inputs {', '.join(f'`{i.name}`' for i in one.inputs)} from "
+                    f"{', '.join(f'`{t}`' for t in sorted({t for i in one.inputs for t in i.tables}))}"
+                )
             ]
             if one.inputs
             else []

@@ -57,7 +57,8 @@ class Table:
         unexpected = [c for c in frame.columns if c not in self.schema]
         if missing or unexpected:
             raise ContractViolation(
-                f"{self.name}: missing columns {missing}, unexpected columns {unexpected}; the contract is {list(self.schema)}"
+                f"{self.name}: missing columns {missing}, unexpected columns {unexpected}; the contract is "
+                f"{list(self.schema)}"
             )
         try:
             out = frame.select(pl.col(c).cast(t, strict=True) for c, t in self.schema.items())

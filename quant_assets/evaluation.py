@@ -28,7 +28,8 @@ def rank_ic(frame: pl.DataFrame, score: str = "score", value: str = "value", min
 
     Ties share the mean rank. Rows where either is missing do not count; sessions in which either is constant
     have no IC and are left out, and so are those with fewer than `minimum` rows: the correlation of two names is
-    always 1 or -1 (`left_out` counts both). Sums of doubled ranks are whole numbers, so the order of rows changes no bit.
+    always 1 or -1 (`left_out` counts both). Sums of doubled ranks are whole numbers, so the order of rows changes no
+    bit.
     """
     known = frame.filter(pl.all_horizontal(pl.col(score, value).is_not_null() & pl.col(score, value).is_not_nan()))
     x, y = pl.col("x"), pl.col("y")
@@ -52,9 +53,11 @@ def left_out(frame: pl.DataFrame, ics: pl.DataFrame) -> int:
 
 
 def newey_west(values: Sequence[float] | pl.Series, lags: int) -> Estimate:
-    """The mean of an autocorrelated series and its error: Var = (γ₀ + 2 Σ (1 − l/(L+1)) γ_l)/n, γ_l = Σ e_t e_{t−l} / n.
+    """The mean of an autocorrelated series and its error: Var = (γ₀ + 2 Σ (1 − l/(L+1)) γ_l)/n, γ_l = Σ e_t e_{t−l} /
+    n.
 
-    Newey & West (1987), Bartlett weights, L = `lags` (at most n − 1). Raises ValueError for fewer than two values or values not finite.
+    Newey & West (1987), Bartlett weights, L = `lags` (at most n − 1). Raises ValueError for fewer than two values or
+    values not finite.
     """
     series = np.asarray(values, dtype=np.float64)
     n = len(series)
@@ -70,7 +73,9 @@ def newey_west(values: Sequence[float] | pl.Series, lags: int) -> Estimate:
 
 
 def ic_estimate(ics: pl.DataFrame, horizon: int) -> Estimate:
-    """The mean of `ic` with its Newey–West error at `horizon` − 1 lags: labels of neighbouring sessions overlap so far."""
+    """The mean of `ic` with its Newey–West error at `horizon` − 1 lags: labels of neighbouring sessions overlap so
+    far.
+    """
     return newey_west(ics.sort("session")["ic"], horizon - 1)
 
 
@@ -85,7 +90,8 @@ def ic_by_month(ics: pl.DataFrame) -> pl.DataFrame:
 
 
 def decile_spread(frame: pl.DataFrame, score: str = "score", value: str = "value", buckets: int = 10) -> pl.DataFrame:
-    """Columns session, spread: mean `value` of the tenth with the highest `score` minus that with the lowest, ascending.
+    """Columns session, spread: mean `value` of the tenth with the highest `score` minus that with the lowest,
+    ascending.
 
     Sessions with fewer rows than `buckets` are left out; ties go by sid.
     """

@@ -1,12 +1,13 @@
 """Logarithm and exponential whose bits are the same on every processor, from + - × ÷ and the bits of a float64.
 
-IEEE 754 fixes the result of + - × ÷ and √ to the last bit. It does not fix log, exp and pow, and libraries choose another
-routine, with other last bits, by what the processor can do (AVX-512, FMA) and by their own version. On the path from a
-row to a decision these stand in for them: within one unit in the last place of the true value, special values as in
-IEEE 754. The formulas are those of FDLIBM (Sun Microsystems, 1993): argument reduction by a power of two, then a
+IEEE 754 fixes the result of + - × ÷ and √ to the last bit. It does not fix log, exp and pow, and libraries choose
+another routine, with other last bits, by what the processor can do (AVX-512, FMA) and by their own version. On the path
+from a row to a decision these stand in for them: within one unit in the last place of the true value, special values as
+in IEEE 754. The formulas are those of FDLIBM (Sun Microsystems, 1993): argument reduction by a power of two, then a
 polynomial, each step rounded as written. Nothing here may be contracted to a fused multiply-add or reordered.
 
-On arrays `log` and `exp`, in Polars `ln` and `raised`. Sums that must not hang on an order are `math.fsum`, which is exact.
+On arrays `log` and `exp`, in Polars `ln` and `raised`. Sums that must not hang on an order are `math.fsum`, which is
+exact.
 """
 
 import platform
@@ -19,7 +20,9 @@ import polars as pl
 Floats = npt.NDArray[np.float64]
 
 PROMISED = "x86_64"
-"""The architecture on which ids are promised, whatever its instruction set. Elsewhere compilers may fuse a multiplication with an addition."""
+"""The architecture on which ids are promised, whatever its instruction set.
+
+Elsewhere compilers may fuse a multiplication with an addition."""
 
 LN2_HIGH, LN2_LOW = (
     6.93147180369123816490e-01,

@@ -14,7 +14,10 @@ Sessions = Annotated[int, Meta(ge=1, le=2520)]
 
 
 class Eligibility(Frozen, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What a name must satisfy beside price and liquidity, all as known at the cut. What is not known of a name makes it ineligible where it is asked for."""
+    """What a name must satisfy beside price and liquidity, all as known at the cut.
+
+    What is not known of a name makes it ineligible where it is asked for.
+    """
 
     index: Annotated[tuple[Word, ...], Meta(description="A member of one of these indices.")] = ()
     min_sessions: Annotated[int, Meta(ge=0, le=25_200, description="Listed for so many sessions that we know of.")] = 0
@@ -26,9 +29,11 @@ class Eligibility(Frozen, frozen=True, omit_defaults=True, forbid_unknown_fields
 
 
 class UniverseRule(Frozen, frozen=True, forbid_unknown_fields=True):
-    """The `size` most liquid names (median dollar volume over `lookback` sessions, raw close ≥ `min_price`), chosen at each month's first session.
+    """The `size` most liquid names (median dollar volume over `lookback` sessions, raw close ≥ `min_price`), chosen at
+    each month's first session.
 
-    `eligible`: further conditions. Unset it is no part of the declaration, so a strategy without conditions keeps its hash and its decisions their ids.
+    `eligible`: further conditions. Unset it is no part of the declaration, so a strategy without conditions keeps its
+    hash and its decisions their ids.
     """
 
     name: Annotated[Name, Meta(description="What the universe is called; strategies of one name share one rule.")] = (
@@ -117,9 +122,10 @@ class Limits(Frozen, frozen=True, forbid_unknown_fields=True):
 class NetOf(Frozen, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a forward return is measured against, one of these, as known at the cut of the label's session.
 
-    `universe`: the mean of its members. `index`: the mean of its members, by their weights where all are told. `symbol`: that
-    instrument's own return. `factors`: a feature set published for `universe` at `version`; what is left is the residual on
-    its `exposures` (none named: all its features) and a constant. Raises ValueError for anything else.
+    `universe`: the mean of its members. `index`: the mean of its members, by their weights where all are told.
+    `symbol`: that instrument's own return. `factors`: a feature set published for `universe` at `version`; what is left
+    is the residual on its `exposures` (none named: all its features) and a constant. Raises ValueError for anything
+    else.
     """
 
     universe: Annotated[str, Meta(description="The mean of this universe's members.")] = ""
@@ -133,13 +139,15 @@ class NetOf(Frozen, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
         """Exactly one of them; factors with their universe and version."""
         if self.factors and not (self.universe and self.version):
             raise ValueError(
-                f"net of the factors of {self.factors!r}: say for which universe they are published and at which version"
+                f"net of the factors of {self.factors!r}: say for which universe they are published and at "
+                f"which version"
             )
         if sum(map(bool, (self.universe, self.index, self.symbol))) != 1 or (
             not self.factors and (self.version or self.exposures)
         ):
             raise ValueError(
-                "net_of names one of universe, index, symbol, or factors with their universe and version (and exposures)"
+                "net_of names one of universe, index, symbol, or factors with their universe and version "
+                "(and exposures)"
             )
 
     @property
@@ -153,13 +161,14 @@ class NetOf(Frozen, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
 
 
 class LabelRule(Frozen, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What a model of session t learns: the return over `horizon` sessions, of what one share becomes (splits, dividends, endings).
+    """What a model of session t learns: the return over `horizon` sessions, of what one share becomes (splits,
+    dividends, endings).
 
-    `open_to_open`: open(t+1) to open(t+1+horizon), as orders decided at t fill. `close_to_close`: close(t) to close(t+horizon),
-    which nobody can trade. Both optionally `net_of` something.
-    `triple_barrier`: entry at open(t+1), exit where the return first reaches `upper` or −`lower` times the name's daily
-    volatility over `volatility` sessions as known at the cut of t (0: no such barrier), at open(t+1+horizon) at the latest.
-    Raises ValueError for a rule that cannot be.
+    `open_to_open`: open(t+1) to open(t+1+horizon), as orders decided at t fill. `close_to_close`: close(t) to
+    close(t+horizon), which nobody can trade. Both optionally `net_of` something. `triple_barrier`: entry at open(t+1),
+    exit where the return first reaches `upper` or −`lower` times the name's daily volatility over `volatility` sessions
+    as known at the cut of t (0: no such barrier), at open(t+1+horizon) at the latest. Raises ValueError for a rule that
+    cannot be.
     """
 
     horizon: Annotated[Sessions, Meta(description="Sessions over which the return is taken.")]
@@ -184,7 +193,8 @@ class LabelRule(Frozen, frozen=True, kw_only=True, omit_defaults=True, forbid_un
             )
         elif not (0 <= self.upper < float("inf") and 0 <= self.lower < float("inf") and self.volatility >= 2):
             raise ValueError(
-                f"barriers are multiples from 0 (none) of a volatility over 2 sessions or more; found {self.upper}, {self.lower} and {self.volatility}"
+                f"barriers are multiples from 0 (none) of a volatility over 2 sessions or more; found "
+                f"{self.upper}, {self.lower} and {self.volatility}"
             )
 
     @property
@@ -206,10 +216,11 @@ class LabelRule(Frozen, frozen=True, kw_only=True, omit_defaults=True, forbid_un
 
 
 class Strategy(Frozen, frozen=True, forbid_unknown_fields=True):
-    """`decide_minutes_before_open`: the knowledge cut of session t lies so long before the open of t+1, when its orders fill.
+    """`decide_minutes_before_open`: the knowledge cut of session t lies so long before the open of t+1, when its orders
+    fill.
 
-    `label`: what the model learns. Unset it is the return from open to open over `horizon`, and no part of the declaration.
-    Raises ValueError where a file could not be called after its name or its universe's.
+    `label`: what the model learns. Unset it is the return from open to open over `horizon`, and no part of the
+    declaration. Raises ValueError where a file could not be called after its name or its universe's.
     """
 
     name: Annotated[Name, Meta(description="What the strategy is called, in commands and rows.")]
@@ -257,14 +268,18 @@ LIQUID_MOMENTUM = Strategy(name="liquid_momentum")
 
 
 def universes_of(strategies: Iterable[Strategy], feature_set: str) -> list[str]:
-    """The universes over which a set is published: those of the strategies that read it; all, where none does and it is there for research."""
+    """The universes over which a set is published: those of the strategies that read it; all, where none does and it is
+    there for research.
+    """
     known = list(strategies)
     reading = {u for u, read in needed(known) if read == feature_set}
     return sorted(reading or {s.universe.name for s in known})
 
 
 def sets_of(strategies: Iterable[Strategy]) -> list[str]:
-    """The feature sets that the strategies need each day: what their models read, and the factors that their labels are net of."""
+    """The feature sets that the strategies need each day: what their models read, and the factors that their labels are
+    net of.
+    """
     return sorted({read for _, read in needed(strategies)})
 
 

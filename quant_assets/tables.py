@@ -1,4 +1,7 @@
-"""The contract of every stored table: what a row means, its columns, its key. `contract.py` says what these words mean."""
+"""The contract of every stored table: what a row means, its columns, its key.
+
+`contract.py` says what these words mean.
+"""
 
 import polars as pl
 
@@ -10,8 +13,10 @@ ORIGIN: Schema = {"source": pl.String, "capture": pl.Date, "file": pl.String, "l
 
 CAPTURES = Table(
     "captures",
-    "What arrived from a vendor, of which dataset, and when. `assumed` marks a knowledge time that was stated by us, not by the source. "
-    "`fingerprint`: by which the source tells whether the label still says this; null where that never changes. A label whose content changed stands again, known when that was seen.",
+    "What arrived from a vendor, of which dataset, and when. `assumed` marks a knowledge time that was "
+    "stated by us, not by the source. "
+    "`fingerprint`: by which the source tells whether the label still says this; null where that never "
+    "changes. A label whose content changed stands again, known when that was seen.",
     {
         "capture": pl.Date,
         "source": pl.String,
@@ -31,38 +36,84 @@ CAPTURES = Table(
 
 BARS = Table(
     "bars",
-    "Raw daily bars as the vendor sent them, every version. `adj_close` is the vendor's, kept as evidence for derived actions.",
+    "Raw daily bars as the vendor sent them, every version. `adj_close` is the vendor's, kept as evidence "
+    "for derived actions.",
     {
-        "session": pl.Date, "sid": pl.Int64, "symbol": pl.String, "open": pl.Float64, "high": pl.Float64, "low": pl.Float64, "close": pl.Float64,
-        "volume": pl.Int64, "adj_close": pl.Float64, "withdrawn": pl.Boolean, **ORIGIN, **DECLARED,
+        "session": pl.Date,
+        "sid": pl.Int64,
+        "symbol": pl.String,
+        "open": pl.Float64,
+        "high": pl.Float64,
+        "low": pl.Float64,
+        "close": pl.Float64,
+        "volume": pl.Int64,
+        "adj_close": pl.Float64,
+        "withdrawn": pl.Boolean,
+        **ORIGIN,
+        **DECLARED,
     },
     key=("sid", "session", "known_at"),
     units={"open": "currency per share, raw", "volume": "shares, raw"},
-)  # fmt: skip
+)
 
 ACTIONS = Table(
     "actions",
-    "Corporate actions by ex-session. split, stock_dividend: `numerator` shares after for `denominator` before. dividend: `cash` per share held before the ex-session. "
-    "spin_off: `value` is the worth of what one share held before receives, `numerator` shares of `counterpart` for `denominator`. "
-    "merger: `cash` per share and `numerator` shares of `counterpart` for `denominator` held. delisting: the first session without trading; `value` is the return from the last close to the proceeds. symbol_change: nothing to book.",
+    "Corporate actions by ex-session. split, stock_dividend: `numerator` shares after for `denominator` "
+    "before. dividend: `cash` per share held before the ex-session. "
+    "spin_off: `value` is the worth of what one share held before receives, `numerator` shares of "
+    "`counterpart` for `denominator`. "
+    "merger: `cash` per share and `numerator` shares of `counterpart` for `denominator` held. delisting: "
+    "the first session without trading; `value` is the return from the last close to the proceeds. "
+    "symbol_change: nothing to book.",
     {
-        "session": pl.Date, "sid": pl.Int64, "kind": pl.String, "numerator": pl.Int64, "denominator": pl.Int64, "cash": MONEY, "value": pl.Float64, "counterpart": pl.String,
-        "origin": pl.String, "confidence": pl.Float64, "withdrawn": pl.Boolean, **ORIGIN, **DECLARED,
+        "session": pl.Date,
+        "sid": pl.Int64,
+        "kind": pl.String,
+        "numerator": pl.Int64,
+        "denominator": pl.Int64,
+        "cash": MONEY,
+        "value": pl.Float64,
+        "counterpart": pl.String,
+        "origin": pl.String,
+        "confidence": pl.Float64,
+        "withdrawn": pl.Boolean,
+        **ORIGIN,
+        **DECLARED,
     },
     key=("sid", "session", "kind", "known_at"),
-)  # fmt: skip
+)
 
 PROPOSED_ACTIONS = Table(
     "proposed_actions",
-    "Ex-sessions at which raw and adjusted closes part in a way that prices alone do not explain well enough: the closes `before` (raw, adjusted) and `after` it, the vendor's `factor`, what may explain it with confidences. "
-    "`state`: proposed, until a person confirms or rejects it (`by`, `note`) or a later capture settles it (withdrawn), each a later row. Until then nothing is traded on the name.",
+    "Ex-sessions at which raw and adjusted closes part in a way that prices alone do not explain well "
+    "enough: the closes `before` (raw, adjusted) and `after` it, the vendor's `factor`, what may explain it "
+    "with confidences. "
+    "`state`: proposed, until a person confirms or rejects it (`by`, `note`) or a later capture settles it "
+    "(withdrawn), each a later row. Until then nothing is traded on the name.",
     {
-        "session": pl.Date, "sid": pl.Int64, "symbol": pl.String, "before": pl.Float64, "adjusted": pl.Float64, "after": pl.Float64, "factor": pl.Float64,
-        "explanations": pl.String, "confidence": pl.Float64, "state": pl.String, "by": pl.String, "note": pl.String, "withdrawn": pl.Boolean, **ORIGIN, **DECLARED,
+        "session": pl.Date,
+        "sid": pl.Int64,
+        "symbol": pl.String,
+        "before": pl.Float64,
+        "adjusted": pl.Float64,
+        "after": pl.Float64,
+        "factor": pl.Float64,
+        "explanations": pl.String,
+        "confidence": pl.Float64,
+        "state": pl.String,
+        "by": pl.String,
+        "note": pl.String,
+        "withdrawn": pl.Boolean,
+        **ORIGIN,
+        **DECLARED,
     },
     key=("sid", "session", "known_at"),
-    units={"before": "currency per share", "adjusted": "currency per share", "after": "currency per share, null where it is not known yet"},
-)  # fmt: skip
+    units={
+        "before": "currency per share",
+        "adjusted": "currency per share",
+        "after": "currency per share, null where it is not known yet",
+    },
+)
 
 LISTINGS = Table(
     "listings",
@@ -97,7 +148,8 @@ UNIVERSE = Table(
 
 QUARANTINE = Table(
     "quarantine",
-    "Rows of a capture meant for `dataset` that were not let in: where they stand in the vendor's file, why, and what they say. "
+    "Rows of a capture meant for `dataset` that were not let in: where they stand in the vendor's file, "
+    "why, and what they say. "
     "`state`: held, until a person releases or drops the row (`by`, `note`), which is a later row.",
     {
         **ORIGIN,
@@ -116,24 +168,41 @@ QUARANTINE = Table(
 
 DATA_FINDINGS = Table(
     "data_findings",
-    "What a rule found on one row that is in `table`: `row` is the row's own subject, `found` the value that is suspicious and `expected` the one that would not be.",
+    "What a rule found on one row that is in `table`: `row` is the row's own subject, `found` the value "
+    "that is suspicious and `expected` the one that would not be.",
     {
-        "session": pl.Date, "table": pl.String, "rule": pl.String, "severity": pl.String, "symbol": pl.String, "row": pl.String,
-        "found": pl.Float64, "expected": pl.Float64, "message": pl.String, **_KNOWN,
+        "session": pl.Date,
+        "table": pl.String,
+        "rule": pl.String,
+        "severity": pl.String,
+        "symbol": pl.String,
+        "row": pl.String,
+        "found": pl.Float64,
+        "expected": pl.Float64,
+        "message": pl.String,
+        **_KNOWN,
     },
     key=("table", "rule", "session", "row", "known_at"),
-)  # fmt: skip
+)
 
 VERDICTS = Table(
     "verdicts",
     "What a quality rule found on the rows of one session, identified by their content hash.",
     {
-        "session": pl.Date, "table": pl.String, "content_hash": pl.String, "rule": pl.String, "severity": pl.String, "passed": pl.Boolean,
-        "value": pl.Float64, "threshold": pl.Float64, "message": pl.String, **_KNOWN,
+        "session": pl.Date,
+        "table": pl.String,
+        "content_hash": pl.String,
+        "rule": pl.String,
+        "severity": pl.String,
+        "passed": pl.Boolean,
+        "value": pl.Float64,
+        "threshold": pl.Float64,
+        "message": pl.String,
+        **_KNOWN,
     },
     key=("table", "session", "content_hash", "rule"),
     beside=("known_at",),
-)  # fmt: skip
+)
 
 ANCHORS = Table(
     "anchors",
@@ -145,7 +214,8 @@ ANCHORS = Table(
 
 LABELS = Table(
     "labels",
-    "What a model of `session` learns, by the rule named `label` over at most `horizon` sessions, filed under the session in which it became known. `died`: the name left inside the window. "
+    "What a model of `session` learns, by the rule named `label` over at most `horizon` sessions, filed "
+    "under the session in which it became known. `died`: the name left inside the window. "
     "`touched`: which barrier ended it (upper, lower, time); null where the rule has none.",
     {
         "label_end": pl.Date,
@@ -165,18 +235,32 @@ LABELS = Table(
 
 AUDITS = Table(
     "audits",
-    "Whether a feature set, as declared and written (`fingerprint`), looks ahead: one row per law, on cut dates up to `session`. `evidence` says what was tried, and of a failure the column, session and instrument that gave it away.",
+    "Whether a feature set, as declared and written (`fingerprint`), looks ahead: one row per law, on cut "
+    "dates up to `session`. `evidence` says what was tried, and of a failure the column, session and "
+    "instrument that gave it away.",
     {
-        "session": pl.Date, "feature_set": pl.String, "version": pl.String, "fingerprint": pl.String, "law": pl.String, "passed": pl.Boolean,
-        "cuts": pl.Int64, "cells": pl.Int64, "column": pl.String, "at": pl.String, "sid": pl.Int64, "evidence": pl.String, **_KNOWN,
+        "session": pl.Date,
+        "feature_set": pl.String,
+        "version": pl.String,
+        "fingerprint": pl.String,
+        "law": pl.String,
+        "passed": pl.Boolean,
+        "cuts": pl.Int64,
+        "cells": pl.Int64,
+        "column": pl.String,
+        "at": pl.String,
+        "sid": pl.Int64,
+        "evidence": pl.String,
+        **_KNOWN,
     },
     key=("feature_set", "version", "fingerprint", "law", "session", "known_at"),
     units={"cells": "values compared"},
-)  # fmt: skip
+)
 
 FEATURE_DRIFT = Table(
     "feature_drift",
-    "How far each feature has moved from what the champion was trained on: PSI with its expectation by chance, and the Kolmogorov–Smirnov distance.",
+    "How far each feature has moved from what the champion was trained on: PSI with its expectation by "
+    "chance, and the Kolmogorov–Smirnov distance.",
     {
         "session": pl.Date,
         "strategy": pl.String,
@@ -194,16 +278,27 @@ MODELS = Table(
     "models",
     "Every trained model: its LightGBM text, what it was trained on, how it did out of sample.",
     {
-        "session": pl.Date, "strategy": pl.String, "model_id": pl.String, "text": pl.String, "feature_set": pl.String, "feature_version": pl.String,
-        "rows": pl.Int64, "params": pl.String, "metrics": pl.String, "snapshot": pl.String, "registry_version": pl.String, **_KNOWN,
+        "session": pl.Date,
+        "strategy": pl.String,
+        "model_id": pl.String,
+        "text": pl.String,
+        "feature_set": pl.String,
+        "feature_version": pl.String,
+        "rows": pl.Int64,
+        "params": pl.String,
+        "metrics": pl.String,
+        "snapshot": pl.String,
+        "registry_version": pl.String,
+        **_KNOWN,
     },
     key=("strategy", "session", "model_id"),
     beside=("registry_version",),
-)  # fmt: skip
+)
 
 PROMOTIONS = Table(
     "promotions",
-    "Whether a model became champion, by which rule, on which numbers, from which session on (`session` is the first one it may score).",
+    "Whether a model became champion, by which rule, on which numbers, from which session on (`session` is "
+    "the first one it may score).",
     {
         "session": pl.Date,
         "strategy": pl.String,
@@ -227,38 +322,84 @@ SCORES = Table(
 
 DECISIONS = Table(
     "decisions",
-    "One row per strategy, session and instrument: trade to a target weight, or NO_TRADE and why. A set shares one `decision_set_id`.",
+    "One row per strategy, session and instrument: trade to a target weight, or NO_TRADE and why. A set "
+    "shares one `decision_set_id`.",
     {
-        "session": pl.Date, "strategy": pl.String, "sid": pl.Int64, "symbol": pl.String, "decision_set_id": pl.String, "decision_id": pl.String,
-        "verdict": pl.String, "reason": pl.String, "detail": pl.String, "score": pl.Float64, "rank": pl.Int64, "target_weight": pl.Float64,
-        "reference_price": pl.Float64, "as_of": UTC_MICROS, "valid_until": UTC_MICROS, "inputs_hash": pl.String, "model_id": pl.String,
-        "feature_set": pl.String, "feature_version": pl.String, "strategy_hash": pl.String, "snapshot": pl.String, **_KNOWN,
-        "table_versions": pl.String, "commit": pl.String, "lock_hash": pl.String, "run_id": pl.String, "machine": pl.String, "recorded_at": UTC_MICROS,
+        "session": pl.Date,
+        "strategy": pl.String,
+        "sid": pl.Int64,
+        "symbol": pl.String,
+        "decision_set_id": pl.String,
+        "decision_id": pl.String,
+        "verdict": pl.String,
+        "reason": pl.String,
+        "detail": pl.String,
+        "score": pl.Float64,
+        "rank": pl.Int64,
+        "target_weight": pl.Float64,
+        "reference_price": pl.Float64,
+        "as_of": UTC_MICROS,
+        "valid_until": UTC_MICROS,
+        "inputs_hash": pl.String,
+        "model_id": pl.String,
+        "feature_set": pl.String,
+        "feature_version": pl.String,
+        "strategy_hash": pl.String,
+        "snapshot": pl.String,
+        **_KNOWN,
+        "table_versions": pl.String,
+        "commit": pl.String,
+        "lock_hash": pl.String,
+        "run_id": pl.String,
+        "machine": pl.String,
+        "recorded_at": UTC_MICROS,
     },
     key=("strategy", "session", "decision_set_id", "sid"),
     beside=("table_versions", "commit", "lock_hash", "run_id", "machine", "recorded_at"),
-)  # fmt: skip
+)
 
 ORDERS = Table(
     "orders",
     "What a book asked its venue for, as it stood after the session named (research books: the simulated venue).",
     {
-        "session": pl.Date, "book": pl.String, "strategy": pl.String, "decided": pl.Date, "sid": pl.Int64, "leg": pl.String, "decision_id": pl.String,
-        "client_order_id": pl.String, "side": pl.Int64, "quantity": pl.Int64, "filled": pl.Int64, "state": pl.String, "reference_price": pl.Float64, **_KNOWN,
+        "session": pl.Date,
+        "book": pl.String,
+        "strategy": pl.String,
+        "decided": pl.Date,
+        "sid": pl.Int64,
+        "leg": pl.String,
+        "decision_id": pl.String,
+        "client_order_id": pl.String,
+        "side": pl.Int64,
+        "quantity": pl.Int64,
+        "filled": pl.Int64,
+        "state": pl.String,
+        "reference_price": pl.Float64,
+        **_KNOWN,
     },
     key=("book", "session", "client_order_id"),
     units={"side": "+1 buy, -1 sell", "quantity": "shares"},
-)  # fmt: skip
+)
 
 FILLS = Table(
     "fills",
     "The venue's own record of executions (drop copy).",
     {
-        "session": pl.Date, "book": pl.String, "sid": pl.Int64, "exec_id": pl.String, "client_order_id": pl.String, "side": pl.Int64, "quantity": pl.Int64,
-        "price": MONEY, "fee": MONEY, "arrival_price": MONEY, "ts": UTC_MICROS, **_KNOWN,
+        "session": pl.Date,
+        "book": pl.String,
+        "sid": pl.Int64,
+        "exec_id": pl.String,
+        "client_order_id": pl.String,
+        "side": pl.Int64,
+        "quantity": pl.Int64,
+        "price": MONEY,
+        "fee": MONEY,
+        "arrival_price": MONEY,
+        "ts": UTC_MICROS,
+        **_KNOWN,
     },
     key=("book", "exec_id"),
-)  # fmt: skip
+)
 
 POSITIONS = Table(
     "positions",
@@ -293,7 +434,8 @@ JOURNAL = Table(
 
 PNL = Table(
     "pnl",
-    "P&L of a book by name: holding (carried from yesterday's mark), trading (from fill to close), income (dividends and proceeds), fees (negative). They add up to the change in equity.",
+    "P&L of a book by name: holding (carried from yesterday's mark), trading (from fill to close), income "
+    "(dividends and proceeds), fees (negative). They add up to the change in equity.",
     {
         "session": pl.Date,
         "book": pl.String,
@@ -330,17 +472,33 @@ NAV = Table(
 
 COSTS = Table(
     "costs",
-    "Implementation shortfall of each order's fills of a session against decision and arrival price (Perold 1988); the terms add up to `shortfall`.",
+    "Implementation shortfall of each order's fills of a session against decision and arrival price (Perold "
+    "1988); the terms add up to `shortfall`.",
     {
-        "session": pl.Date, "book": pl.String, "sid": pl.Int64, "client_order_id": pl.String, "side": pl.Int64, "quantity": pl.Int64, "filled": pl.Int64,
-        "decision_price": MONEY, "arrival_price": MONEY, "fill_price": MONEY, "delay": MONEY, "trading": MONEY, "opportunity": MONEY, "fees": MONEY, "shortfall": MONEY, **_KNOWN,
+        "session": pl.Date,
+        "book": pl.String,
+        "sid": pl.Int64,
+        "client_order_id": pl.String,
+        "side": pl.Int64,
+        "quantity": pl.Int64,
+        "filled": pl.Int64,
+        "decision_price": MONEY,
+        "arrival_price": MONEY,
+        "fill_price": MONEY,
+        "delay": MONEY,
+        "trading": MONEY,
+        "opportunity": MONEY,
+        "fees": MONEY,
+        "shortfall": MONEY,
+        **_KNOWN,
     },
     key=("book", "session", "client_order_id"),
-)  # fmt: skip
+)
 
 CALENDAR_CHANGES = Table(
     "calendar_changes",
-    "What somebody said of a day of a venue: that it trades after all, from `opens` to `closes`, or does not. The latest known of a day counts.",
+    "What somebody said of a day of a venue: that it trades after all, from `opens` to `closes`, or does "
+    "not. The latest known of a day counts.",
     {
         "session": pl.Date,
         "calendar": pl.String,
@@ -355,15 +513,40 @@ CALENDAR_CHANGES = Table(
 )
 
 CORE = (
-    CALENDAR_CHANGES, CAPTURES, BARS, ACTIONS, PROPOSED_ACTIONS, LISTINGS, UNIVERSE, QUARANTINE, DATA_FINDINGS, VERDICTS, ANCHORS, LABELS, AUDITS, FEATURE_DRIFT, MODELS, PROMOTIONS, SCORES, DECISIONS,
-    ORDERS, FILLS, POSITIONS, JOURNAL, PNL, NAV, COSTS,
-)  # fmt: skip
+    CALENDAR_CHANGES,
+    CAPTURES,
+    BARS,
+    ACTIONS,
+    PROPOSED_ACTIONS,
+    LISTINGS,
+    UNIVERSE,
+    QUARANTINE,
+    DATA_FINDINGS,
+    VERDICTS,
+    ANCHORS,
+    LABELS,
+    AUDITS,
+    FEATURE_DRIFT,
+    MODELS,
+    PROMOTIONS,
+    SCORES,
+    DECISIONS,
+    ORDERS,
+    FILLS,
+    POSITIONS,
+    JOURNAL,
+    PNL,
+    NAV,
+    COSTS,
+)
 
 
 def feature_table(
     feature_set: str, features: tuple[str, ...], dtype: type[pl.DataType] = pl.Float64, *, doc: str = ""
 ) -> Table:
-    """The table in which a feature set is published: one row per (universe, session, sid), frozen at its cut; after a restatement a rebuilt one, known later."""
+    """The table in which a feature set is published: one row per (universe, session, sid), frozen at its cut; after a
+    restatement a rebuilt one, known later.
+    """
     return Table(
         f"features_{feature_set}",
         f"Published values of the feature set {feature_set}. {doc}".strip(),
@@ -382,7 +565,9 @@ def feature_table(
 def bar_feature_table(
     feature_set: str, features: tuple[str, ...], dtype: type[pl.DataType] = pl.Float64, *, doc: str = ""
 ) -> Table:
-    """The table of a feature set on bars: one row per venue, symbol and start of a bar, frozen when the bar was over."""
+    """The table of a feature set on bars: one row per venue, symbol and start of a bar, frozen when the bar was
+    over.
+    """
     return Table(
         f"features_{feature_set}",
         f"Published values of the feature set {feature_set}, by the start of the bar. {doc}".strip(),

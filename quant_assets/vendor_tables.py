@@ -17,7 +17,9 @@ def vendor_table(
     event: str = "session",
     units: Mapping[str, str] | None = None,
 ) -> Table:
-    """A table of what a vendor says, every version: its columns, and beside them where each row came from and when it was known."""
+    """A table of what a vendor says, every version: its columns, and beside them where each row came from and when it
+    was known.
+    """
     return Table(
         name,
         doc,
@@ -32,31 +34,56 @@ _PRICES: Schema = dict.fromkeys(("open", "high", "low", "close"), pl.Float64)
 
 INTRADAY_BARS = vendor_table(
     "intraday_bars",
-    "Raw bars of `seconds` length by their start in UTC: shares by the minute, crypto and FX also by the day. A bar is known at its end at the earliest.",
+    "Raw bars of `seconds` length by their start in UTC: shares by the minute, crypto and FX also by the "
+    "day. A bar is known at its end at the earliest.",
     {"ts": UTC_MICROS, "venue": pl.String, "symbol": pl.String, "seconds": pl.Int32, **_PRICES, "volume": pl.Float64},
-    key=("venue", "symbol", "seconds", "ts"), event="ts", units={"ts": "start, UTC", "volume": "base units; null where a venue has none (FX)"},
-)  # fmt: skip
+    key=("venue", "symbol", "seconds", "ts"),
+    event="ts",
+    units={"ts": "start, UTC", "volume": "base units; null where a venue has none (FX)"},
+)
 
 TRADES = vendor_table(
     "trades",
     "Single trades as the venue printed them.",
-    {"ts": UTC_MICROS, "venue": pl.String, "symbol": pl.String, "trade_id": pl.String, "price": pl.Float64, "quantity": pl.Float64, "side": pl.Int64},
-    key=("venue", "symbol", "ts", "trade_id"), event="ts", units={"side": "+1 the buyer took, -1 the seller took, 0 not told"},
-)  # fmt: skip
+    {
+        "ts": UTC_MICROS,
+        "venue": pl.String,
+        "symbol": pl.String,
+        "trade_id": pl.String,
+        "price": pl.Float64,
+        "quantity": pl.Float64,
+        "side": pl.Int64,
+    },
+    key=("venue", "symbol", "ts", "trade_id"),
+    event="ts",
+    units={"side": "+1 the buyer took, -1 the seller took, 0 not told"},
+)
 
 ANNOUNCEMENTS = vendor_table(
     "announcements",
-    "Corporate actions as a vendor of reference data announced them, by ex-session, in its own words and terms; `actions` holds what they mean for an instrument.",
+    "Corporate actions as a vendor of reference data announced them, by ex-session, in its own words and "
+    "terms; `actions` holds what they mean for an instrument.",
     {
-        "session": pl.Date, "event_id": pl.String, "symbol": pl.String, "venue": pl.String, "kind": pl.String, "status": pl.String, "numerator": pl.Float64,
-        "denominator": pl.Float64, "cash": pl.Float64, "currency": pl.String, "factor": pl.Float64,
+        "session": pl.Date,
+        "event_id": pl.String,
+        "symbol": pl.String,
+        "venue": pl.String,
+        "kind": pl.String,
+        "status": pl.String,
+        "numerator": pl.Float64,
+        "denominator": pl.Float64,
+        "cash": pl.Float64,
+        "currency": pl.String,
+        "factor": pl.Float64,
     },
-    key=("event_id", "symbol", "venue", "session"), units={"cash": "currency per share"},
-)  # fmt: skip
+    key=("event_id", "symbol", "venue", "session"),
+    units={"cash": "currency per share"},
+)
 
 SECURITIES = vendor_table(
     "securities",
-    "The security master as vendors give it: from `session` on, `symbol` on `venue` has these identifiers, name and status.",
+    "The security master as vendors give it: from `session` on, `symbol` on `venue` has these identifiers, "
+    "name and status.",
     {
         "session": pl.Date,
         "symbol": pl.String,
@@ -115,10 +142,21 @@ FACTOR_RETURNS = vendor_table(
 
 FILINGS = vendor_table(
     "filings",
-    "One number of a company's filing for the period that ends with `session`. `known_at` is the acceptance; an amendment is another version.",
-    {"session": pl.Date, "symbol": pl.String, "form": pl.String, "fiscal_year": pl.String, "fiscal_period": pl.String, "amended": pl.Boolean, "item": pl.String, "value": pl.Float64},
-    key=("symbol", "form", "item", "session"), units={"value": "as reported: currency, or currency per share"},
-)  # fmt: skip
+    "One number of a company's filing for the period that ends with `session`. `known_at` is the "
+    "acceptance; an amendment is another version.",
+    {
+        "session": pl.Date,
+        "symbol": pl.String,
+        "form": pl.String,
+        "fiscal_year": pl.String,
+        "fiscal_period": pl.String,
+        "amended": pl.Boolean,
+        "item": pl.String,
+        "value": pl.Float64,
+    },
+    key=("symbol", "form", "item", "session"),
+    units={"value": "as reported: currency, or currency per share"},
+)
 
 ECONOMIC_SERIES = vendor_table(
     "economic_series",

@@ -31,7 +31,9 @@ _SHAPE = [
 
 
 class LogNotifier:
-    """One JSON line per message (event, body, level, timestamp), appended to `path`, or on stderr where that is None or cannot be written."""
+    """One JSON line per message (event, body, level, timestamp), appended to `path`, or on stderr where that is None or
+    cannot be written.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
@@ -66,7 +68,8 @@ def _line(level: str, subject: str, body: str) -> str:
 
 
 class WebhookNotifier:
-    """Posts JSON (severity, subject, body, and text for chat rooms) to the address in QUANT_WEBHOOK_URL, with QUANT_WEBHOOK_TOKEN as bearer where set.
+    """Posts JSON (severity, subject, body, and text for chat rooms) to the address in QUANT_WEBHOOK_URL, with
+    QUANT_WEBHOOK_TOKEN as bearer where set.
 
     The address is a secret: it comes from the environment only and is never logged. Only http and https are spoken
     and no redirect is followed. What cannot be sent goes to `fallback`.

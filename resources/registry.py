@@ -23,7 +23,9 @@ QUIET = {
 
 
 class MlflowRegistry:
-    """The ModelRegistry port on a folder: `mlflow.db` and `artifacts/`. One experiment and one registered model per strategy.
+    """The ModelRegistry port on a folder: `mlflow.db` and `artifacts/`.
+
+    One experiment and one registered model per strategy.
 
     To look inside: ``mlflow ui --backend-store-uri sqlite:///<folder>/mlflow.db``.
     """
@@ -42,7 +44,9 @@ class MlflowRegistry:
         metrics: Mapping[str, float],
         snapshot: str,
     ) -> str:
-        """Track a training run and register its model; return the registry's version, the same again for a model that is registered already."""
+        """Track a training run and register its model; return the registry's version, the same again for a model that
+        is registered already.
+        """
         client = self._client()
         standing = (
             [v for v in client.search_model_versions(f"name = '{strategy}'") if v.tags.get("model_id") == model_id]

@@ -72,7 +72,9 @@ def test_values_that_do_not_vary_have_no_t():
 
 
 def test_newey_west_by_hand():
-    """Values 1, 2, 4, 1 at one lag: γ₀ = 6/4, γ₁ = −2/4, Var = (6/4 − 2/4)/4; at no lag it is the plain error with n."""
+    """Values 1, 2, 4, 1 at one lag: γ₀ = 6/4, γ₁ = −2/4, Var = (6/4 − 2/4)/4; at no lag it is the plain error with
+    n.
+    """
     e = np.array([1.0, 2.0, 4.0, 1.0]) - 2
     g0, g1 = 6 / 4, (e[1] * e[0] + e[2] * e[1] + e[3] * e[2]) / 4
     assert g1 == -0.5
@@ -83,7 +85,9 @@ def test_newey_west_by_hand():
 
 
 def test_newey_west_covers_overlapping_windows():
-    """On means of five overlapping shocks the error is near the truth over many draws, where the plain one is less than half."""
+    """On means of five overlapping shocks the error is near the truth over many draws, where the plain one is less than
+    half.
+    """
     rng = np.random.default_rng(5)
     shocks = rng.normal(size=(300, 404))
     series = np.stack([np.convolve(s, np.ones(5) / 5, "valid") for s in shocks])

@@ -44,8 +44,16 @@ def test_the_exponential_is_within_one_unit_in_the_last_place() -> None:
 
 @pytest.mark.parametrize(
     ("x", "expected"),
-    [(0.0, -np.inf), (-0.0, -np.inf), (-1.0, np.nan), (-np.inf, np.nan), (np.inf, np.inf), (np.nan, np.nan), (1.0, 0.0)],
-)  # fmt: skip
+    [
+        (0.0, -np.inf),
+        (-0.0, -np.inf),
+        (-1.0, np.nan),
+        (-np.inf, np.nan),
+        (np.inf, np.inf),
+        (np.nan, np.nan),
+        (1.0, 0.0),
+    ],
+)
 def test_special_values_of_the_logarithm(x: float, expected: float) -> None:
     """As IEEE 754 has them."""
     np.testing.assert_array_equal(log([x]), [expected])
@@ -61,7 +69,9 @@ def test_special_values_of_the_exponential(x: float, expected: float) -> None:
 
 
 def test_both_rise() -> None:
-    """A larger argument never has a smaller value, neighbouring floats around 1 and around each power of two included."""
+    """A larger argument never has a smaller value, neighbouring floats around 1 and around each power of two
+    included.
+    """
     for function, around in ((log, 2.0 ** np.arange(-30, 31)), (exp, np.linspace(-1.0, 1.0, 61))):
         x = np.concatenate([around + k * np.spacing(around) for k in range(-20, 21)])
         assert (np.diff(function(np.sort(x))) >= 0).all()

@@ -1,7 +1,8 @@
 """The path from a row to a decision: no function on it whose answer hangs on the processor.
 
-NumPy's argsort puts equal values in another order with AVX-512, with AVX2 and without either; its logarithm, exponential
-and power have other last bits with AVX-512, glibc's (behind `math` and Polars) without FMA, a BLAS by its kernel.
+NumPy's argsort puts equal values in another order with AVX-512, with AVX2 and without either; its logarithm,
+exponential and power have other last bits with AVX-512, glibc's (behind `math` and Polars) without FMA, a BLAS by its
+kernel.
 
 What is on it is read from the imports: all that `arrive` and `derive` of a day call, replay, every source of rows and
 every feature set, and whatever these import in turn.
@@ -26,24 +27,114 @@ OFF_THE_PATH = {
 }
 """Modules that the path imports and that no replayed bit comes from, each with the reason."""
 
-# correctly rounded everywhere, or exact: sqrt, fsum, frexp, ldexp, floor, ceil, trunc, fabs, gcd, comb, isclose, isnan …
+# correctly rounded everywhere, or exact: sqrt, fsum, frexp, ldexp, floor, ceil, trunc, fabs, gcd, comb, isclose, isnan
+# …
 LIBRARY = {
-    "log", "log2", "log10", "log1p", "exp", "exp2", "expm1", "pow", "power", "float_power", "cbrt", "hypot", "logaddexp",
-    "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
-    "arcsin", "arccos", "arctan", "arctan2", "arcsinh", "arccosh", "arctanh", "erf", "erfc", "gamma", "lgamma",
-}  # fmt: skip
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "exp",
+    "exp2",
+    "expm1",
+    "pow",
+    "power",
+    "float_power",
+    "cbrt",
+    "hypot",
+    "logaddexp",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "atan2",
+    "sinh",
+    "cosh",
+    "tanh",
+    "asinh",
+    "acosh",
+    "atanh",
+    "arcsin",
+    "arccos",
+    "arctan",
+    "arctan2",
+    "arcsinh",
+    "arccosh",
+    "arctanh",
+    "erf",
+    "erfc",
+    "gamma",
+    "lgamma",
+}
 BY_BLAS = {
-    "dot", "vdot", "inner", "matmul", "tensordot", "einsum", "vecdot", "matvec", "vecmat", "linalg", "fft", "cov", "corrcoef",
-    "polyfit", "convolve", "correlate",
-}  # fmt: skip
+    "dot",
+    "vdot",
+    "inner",
+    "matmul",
+    "tensordot",
+    "einsum",
+    "vecdot",
+    "matvec",
+    "vecmat",
+    "linalg",
+    "fft",
+    "cov",
+    "corrcoef",
+    "polyfit",
+    "convolve",
+    "correlate",
+}
 EXPRESSIONS = {
-    "log", "log10", "log1p", "exp", "pow", "cbrt", "dot", "skew", "kurtosis", "rolling_skew", "rolling_kurtosis", "entropy",
-    "sin", "cos", "tan", "cot", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan", "arcsinh", "arccosh", "arctanh",
-}  # fmt: skip
+    "log",
+    "log10",
+    "log1p",
+    "exp",
+    "pow",
+    "cbrt",
+    "dot",
+    "skew",
+    "kurtosis",
+    "rolling_skew",
+    "rolling_kurtosis",
+    "entropy",
+    "sin",
+    "cos",
+    "tan",
+    "cot",
+    "sinh",
+    "cosh",
+    "tanh",
+    "arcsin",
+    "arccos",
+    "arctan",
+    "arcsinh",
+    "arccosh",
+    "arctanh",
+}
 INDICATORS = {
-    "ln", "log10", "exp", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "linearreg_angle", "mama",
-    "ht_dcperiod", "ht_dcphase", "ht_phasor", "ht_sine", "ht_trendline", "ht_trendmode",
-}  # fmt: skip
+    "ln",
+    "log10",
+    "exp",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "linearreg_angle",
+    "mama",
+    "ht_dcperiod",
+    "ht_dcphase",
+    "ht_phasor",
+    "ht_sine",
+    "ht_trendline",
+    "ht_trendmode",
+}
 OWNERS = {"np": LIBRARY | BY_BLAS, "numpy": LIBRARY | BY_BLAS, "math": LIBRARY, "ta": INDICATORS}
 SOLVERS = {"scipy", "sklearn", "statsmodels", "cmath"}
 
@@ -147,7 +238,9 @@ def _exact(base: ast.expr) -> bool:
 
 
 def test_the_path_is_the_whole_way() -> None:
-    """The modules found by their imports include every stage, the sources of rows and each feature set; what is excepted exists and is met."""
+    """The modules found by their imports include every stage, the sources of rows and each feature set; what is
+    excepted exists and is met.
+    """
     found = decision_path()
     assert {
         "resources.sources.simulated", "quant_assets.market_data.ingest", "quant_assets.market_data.adjustment",
@@ -164,12 +257,29 @@ def test_the_path_is_the_whole_way() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "np.log(x)", "numpy.exp(x)", "math.pow(x, 2)", "from math import log1p", "pl.col('a').log()", "(a / b).exp()",
-        "x @ y", "x @= y", "np.einsum('ij,ij->i', x, y)", "np.linalg.lstsq(a, b)", "x ** 2", "10.0 ** k", "f = np.log",
-        "njit(f, fastmath=True)", "flags = {'contract', 'nsz'}", "import scipy.special", "from sklearn.linear_model import Ridge",
-        "ta.linearreg_angle(c, 14)", "np.argsort(x)", "x.argsort(axis=1)", "np.argpartition(x, 3)",
+        "np.log(x)",
+        "numpy.exp(x)",
+        "math.pow(x, 2)",
+        "from math import log1p",
+        "pl.col('a').log()",
+        "(a / b).exp()",
+        "x @ y",
+        "x @= y",
+        "np.einsum('ij,ij->i', x, y)",
+        "np.linalg.lstsq(a, b)",
+        "x ** 2",
+        "10.0 ** k",
+        "f = np.log",
+        "njit(f, fastmath=True)",
+        "flags = {'contract', 'nsz'}",
+        "import scipy.special",
+        "from sklearn.linear_model import Ridge",
+        "ta.linearreg_angle(c, 14)",
+        "np.argsort(x)",
+        "x.argsort(axis=1)",
+        "np.argpartition(x, 3)",
     ],
-)  # fmt: skip
+)
 def test_what_is_banned(line: str) -> None:
     """Each way to write a thing that differs by processor is seen."""
     assert list(offences(line))
@@ -177,8 +287,19 @@ def test_what_is_banned(line: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["np.sqrt(x)", "math.fsum(x)", "log(x)", "ln(pl.col('a'))", "2.0 ** -1022", "10**6", "x * x", "ta.sma(c, 20)", "self.log(x)", "np.argsort(x, kind='stable')"],
-)  # fmt: skip
+    [
+        "np.sqrt(x)",
+        "math.fsum(x)",
+        "log(x)",
+        "ln(pl.col('a'))",
+        "2.0 ** -1022",
+        "10**6",
+        "x * x",
+        "ta.sma(c, 20)",
+        "self.log(x)",
+        "np.argsort(x, kind='stable')",
+    ],
+)
 def test_what_is_allowed(line: str) -> None:
     """What IEEE 754 fixes, and our own functions, may stand."""
     assert not list(offences(line))

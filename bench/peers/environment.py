@@ -2,8 +2,9 @@
 
     python -m bench.peers.environment [NAME...]        (make bench-peers: all of them; building needs a package index)
 
-A peer is a folder beside this file: requirements.in says what is measured, requirements.txt pins it with hashes, made in the folder by
-`uv pip compile --generate-hashes --no-header --no-annotate --no-emit-index-url requirements.in -o requirements.txt`.
+A peer is a folder beside this file: requirements.in says what is measured, requirements.txt pins it with hashes, made
+in the folder by `uv pip compile --generate-hashes --no-header --no-annotate --no-emit-index-url requirements.in -o
+requirements.txt`.
 """
 
 import hashlib
@@ -23,7 +24,10 @@ def cache() -> Path:
 
 
 def peer_python(name: str) -> Path:
-    """The interpreter of the peer's environment, which is built first where these pins have none. Raises CalledProcessError, after uv's own words, where that fails."""
+    """The interpreter of the peer's environment, which is built first where these pins have none.
+
+    Raises CalledProcessError, after uv's own words, where that fails.
+    """
     pins = PEERS / name / "requirements.txt"
     home = cache() / f"{name}-{hashlib.sha256(pins.read_bytes()).hexdigest()[:12]}"
     ready, uv = home / "ready", str(Path(sys.executable).with_name("uv"))

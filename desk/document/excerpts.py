@@ -1,4 +1,6 @@
-"""A line of a deployment file as it may be shown: no value of a source, a feed or an unknown key, and no comment, for a secret may stand there."""
+"""A line of a deployment file as it may be shown: no value of a source, a feed or an unknown key, and no comment, for a
+secret may stand there.
+"""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +15,10 @@ _COMMENT = re.compile(r"(^|\s)#.*$")
 
 
 def excerpt(text: str, found: Reading, fault: Fault) -> str:
-    """The faulty line, what is not for the eye as …, and below it where the fault is. Empty for a fault of the whole document."""
+    """The faulty line, what is not for the eye as …, and below it where the fault is.
+
+    Empty for a fault of the whole document.
+    """
     lines = text.splitlines()
     if not fault.path or fault.line > len(lines):
         return ""

@@ -1,7 +1,8 @@
-"""A YAML document read against the types that declare it: what is good of it, and every fault, each with its line, what was meant and what is allowed.
+"""A YAML document read against the types that declare it: what is good of it, and every fault, each with its line, what
+was meant and what is allowed.
 
-The types say it all: fields, defaults, ranges (`msgspec.Meta`), kinds of a tagged union. Of `Meta.extra` are read `write`
-(how such a text is written), `above` (of a Decimal) and `hint` (what a number means).
+The types say it all: fields, defaults, ranges (`msgspec.Meta`), kinds of a tagged union. Of `Meta.extra` are read
+`write` (how such a text is written), `above` (of a Decimal) and `hint` (what a number means).
 """
 
 import re
@@ -40,7 +41,11 @@ MISSING = _Missing()
 
 @dataclass
 class Reading:
-    """What was found. `values`: each value that is good, by its path (`books[0]`, `books[0].name`), objects without their faulty keys; `nodes`: where each value stands."""
+    """What was found.
+
+    `values`: each value that is good, by its path (`books[0]`, `books[0].name`), objects without their faulty keys;
+    `nodes`: where each value stands.
+    """
 
     faults: list[Fault] = field(default_factory=list[Fault])
     values: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -72,7 +77,9 @@ class Reading:
         return found
 
     def wrong(self, *paths: str) -> bool:
-        """Whether a fault stands at, below or above one of the paths (a value that could not be read is no ground for another fault)."""
+        """Whether a fault stands at, below or above one of the paths (a value that could not be read is no ground for
+        another fault).
+        """
         return any(
             f.path == p or f.path.startswith((f"{p}.", f"{p}[")) or p.startswith((f"{f.path}.", f"{f.path}["))
             for f in self.faults
@@ -222,7 +229,9 @@ class Reading:
 
 
 def read(node: yaml.Node, wanted: type[Any], secret: tuple[str, ...] = ()) -> tuple[Any, Reading]:
-    """The object, or MISSING, and all that was found on the way; below the roots named in `secret` no text of the document is told."""
+    """The object, or MISSING, and all that was found on the way; below the roots named in `secret` no text of the
+    document is told.
+    """
     found = Reading(secret=secret, homes=_homes(wanted))
     return found.read(node, _info(wanted), ""), found
 

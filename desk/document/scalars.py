@@ -14,7 +14,7 @@ import yaml
 from desk.document.yaml12 import boolean, integer, is_null, number
 
 Extra = Mapping[str, Any]
-"""`Meta.extra` of a field: `write` (how such a text is written), `above` (of a Decimal), `hint` (what a number means)."""
+"""`Meta.extra` of a field: `write` (the form of such a text), `above` (of a Decimal), `hint` (what a number means)."""
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MONEY = re.compile(r"[-+]?(0|[1-9]\d{0,17})(\.\d{1,9})?([eE]\+?\d{1,2})?")
@@ -118,7 +118,10 @@ def wanted_of(wanted: mi.Type, extra: Extra) -> str:
         return f"must be {kind}{allowed(wanted)}{hint}"
     if isinstance(wanted, mi.DecimalType):
         above = f" above {extra['above']}" if "above" in extra else ""
-        return f"must be an amount{above}, in digits with a point for the fraction and nothing between thousands (1000000 or 2500.50)"
+        return (
+            f"must be an amount{above}, in digits with a point for the fraction and nothing between thousands "
+            f"(1000000 or 2500.50)"
+        )
     if isinstance(wanted, mi.StrType):
         return f"must be {extra.get('write', 'a word')}"
     words: Mapping[type[mi.Type], str] = {

@@ -1,4 +1,5 @@
-"""YAML as its version 1.2 has it (the core schema), as nodes that know their line: what a scalar is, is decided by what is wanted of it.
+"""YAML as its version 1.2 has it (the core schema), as nodes that know their line: what a scalar is, is decided by what
+is wanted of it.
 
 `NO`, `on` and `12:30` are text; `true` and `false` alone are booleans; `007`, where text is wanted, stays `007`.
 """
@@ -20,7 +21,10 @@ _PLAIN_TAGS = tuple(f"tag:yaml.org,2002:{t}" for t in ("str", "map", "seq"))
 
 
 def parse(content: bytes) -> yaml.Node:
-    """The document's root node. Raises ConfigurationError with line and column, and with no word of the document: a secret may stand in it."""
+    """The document's root node.
+
+    Raises ConfigurationError with line and column, and with no word of the document: a secret may stand in it.
+    """
     try:
         root = yaml.compose(content.decode("utf-8-sig"), Loader=yaml.BaseLoader)
     except UnicodeDecodeError as error:
@@ -104,7 +108,9 @@ def number(node: yaml.Node) -> float | None:
 
 
 def untyped(node: yaml.Node) -> Any:
-    """The value of a node of which nothing is wanted: by the core schema, but that numbers with leading zeros stay text."""
+    """The value of a node of which nothing is wanted: by the core schema, but that numbers with leading zeros stay
+    text.
+    """
     if isinstance(node, yaml.MappingNode):
         return {str(k.value): untyped(v) for k, v in node.value}
     if isinstance(node, yaml.SequenceNode):

@@ -1,4 +1,6 @@
-"""Writes what the golden market is expected to give on every machine: `make golden`, after a change that is meant to change ids."""
+"""Writes what the golden market is expected to give on every machine: `make golden`, after a change that is meant to
+change ids.
+"""
 
 import sys
 import tempfile
@@ -24,7 +26,10 @@ class _Nowhere:
 
 
 def fitted() -> None:
-    """Fit the model on the market up to its first live session, and write model.txt and model.json. Raises SystemExit where training is refused."""
+    """Fit the model on the market up to its first live session, and write model.txt and model.json.
+
+    Raises SystemExit where training is refused.
+    """
     with tempfile.TemporaryDirectory() as folder:
         ws = market.prepared(Path(folder))
         (strategy,) = ws.deployment.strategies

@@ -1,4 +1,5 @@
-"""A small fixed market from its rows to its decisions, and what each layer's hash must be: the same bits on every x86-64.
+"""A small fixed market from its rows to its decisions, and what each layer's hash must be: the same bits on every
+x86-64.
 
 The model is not fitted here. It is read from the folder, as replay reads a stored one: a fit may differ by machine, its
 artifact is content. `make golden` writes what is expected; say in the commit what changed it.
@@ -55,7 +56,9 @@ DERIVED: tuple[tuple[Table, tuple[str, ...]], ...] = (
 
 
 class Golden(Frozen, frozen=True):
-    """What came out: a hash for each layer in the order in which they are made, and the id of the last decision to hold a name."""
+    """What came out: a hash for each layer in the order in which they are made, and the id of the last decision to hold
+    a name.
+    """
 
     layers: dict[str, str]
     last_decision: str
@@ -67,7 +70,9 @@ class Golden(Frozen, frozen=True):
 
 
 def golden(home: Path) -> Golden:
-    """Make the market under `home` (an empty folder), decide its last sessions by the stored model, and hash each layer."""
+    """Make the market under `home` (an empty folder), decide its last sessions by the stored model, and hash each
+    layer.
+    """
     ws = prepared(home)
     _install(ws)
     strategy, sessions = ws.deployment.strategies[0], _live(ws)
@@ -134,8 +139,13 @@ def _install(ws: Workspace) -> None:
     features, model_id = find_set(strategy.feature_set), content_id(text)
     known = {"strategy": strategy.name, "model_id": model_id, "known_at": ws.cuts.of(cut)}
     model: dict[str, Any] = {
-        "session": cut, "text": text, "feature_set": features.name, "feature_version": features.version, **beside, **known,
-    }  # fmt: skip
+        "session": cut,
+        "text": text,
+        "feature_set": features.name,
+        "feature_version": features.version,
+        **beside,
+        **known,
+    }
     promotion: dict[str, Any] = {
         "session": session, "cut": cut, "promoted": True, "rule": "golden", "detail": "{}", "by": "golden", **known,
     }  # fmt: skip

@@ -141,7 +141,9 @@ def _forward_adjusted(rows: pl.DataFrame, actions: pl.DataFrame, columns: tuple[
 
 
 def _of_few(rows: pl.DataFrame) -> list[pl.DataFrame]:
-    """The panel, some series at a time: a kernel looks at one alone, and its columns of all rows would fill the memory, most of them for rows that are not selected."""
+    """The panel, some series at a time: a kernel looks at one alone, and its columns of all rows would fill the memory,
+    most of them for rows that are not selected.
+    """
     if rows.height <= FEW:
         return [rows]
     begins = pl.arg_where(pl.col("series") != pl.col("series").shift(1, fill_value=-1))
@@ -161,7 +163,8 @@ def evaluate(
     block: Block,
     inputs: Mapping[str, pl.DataFrame] | None = None,
 ) -> pl.DataFrame:
-    """Columns i, sid and the features, for the members of each session in the block that have a bar; sorted by (i, sid).
+    """Columns i, sid and the features, for the members of each session in the block that have a bar; sorted by (i,
+    sid).
 
     `members`: i, sid, as known at each session's cut. `inputs`: what the set's inputs brought, by name, with i for the
     session. Selection comes first, membership next, cross-sections last. Values that are not finite are null.
@@ -187,7 +190,8 @@ def sectioned(
     for one in feature_set.inputs:
         if not one.of_panel:
             of_members = of_members.join(inputs[one.name], on=["i", "sid"], how="left", maintain_order="left")
-    # a key that is flagged as sorted is summed in another order: ^ 1 keeps sessions apart and is never sorted, however many there are
+    # a key that is flagged as sorted is summed in another order: ^ 1 keeps sessions apart and is never sorted, however
+    # many there are
     out = feature_set.cross_section(of_members.with_columns(session=pl.col("i") ^ 1))
     finite = [
         pl.when(pl.col(f).is_finite()).then(pl.col(f)).cast(feature_set.dtype).alias(f) for f in feature_set.features

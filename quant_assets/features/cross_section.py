@@ -12,8 +12,10 @@ import polars as pl
 
 SESSION, SECTOR = "session", "sector"
 AMONG = pl.col(SESSION).to_physical() ^ 1
-"""The session, as windows here take it. Polars sums a group that is one slice of a sorted column in another order than the same
-rows gathered, and goes by a flag that sorting sets: so the last bits of over("session") tell how the frame was made. This key has no flag."""
+"""The session, as the key of every window here.
+
+Polars sums a group that is one slice of a sorted column in another order than the same rows gathered. It decides by a
+flag that sorting sets, so the last bits of over("session") depend on how the frame was made. This key has no flag."""
 
 TO_SIGMA = 1.4826022185056018  # of a normal distribution the standard deviation is so many median absolute deviations
 WIDTH = 3.0  # robust standard deviations
@@ -35,12 +37,17 @@ def ranked(column: str) -> pl.Expr:
 
 
 def zscored(column: str) -> pl.Expr:
-    """(value − mean) / standard deviation (of the population: ÷ n) over the session: equal-weighted mean 0, variance 1. Null where all values are the same but for rounding."""
+    """(value − mean) / standard deviation (of the population: ÷ n) over the session: equal-weighted mean 0, variance 1.
+
+    Null where all values are the same but for rounding.
+    """
     return _zscored(pl.col(column)).over(AMONG)
 
 
 def winsorised(column: str) -> pl.Expr:
-    """The value moved to within three robust standard deviations (1.4826 × median absolute deviation) of the session's median; as it is where over half of the values are the same."""
+    """The value moved to within three robust standard deviations (1.4826 × median absolute deviation) of the session's
+    median; as it is where over half of the values are the same.
+    """
     return _winsorised(pl.col(column)).over(AMONG)
 
 
@@ -69,12 +76,13 @@ def demeaned(column: str, *within: str) -> pl.Expr:
 def neutralised(
     rows: pl.DataFrame, columns: Mapping[str, str], against: Sequence[str], sector: str = SECTOR
 ) -> pl.DataFrame:
-    """`rows` with, under each key of `columns`, the ordinary least-squares residual of the column it names on sector dummies and `against`, session by session.
+    """`rows` with, under each key of `columns`, the ordinary least-squares residual of the column it names on sector
+    dummies and `against`, session by session.
 
-    In the column's own unit. Its sum over every sector is 0, and so is its product with each covariate. It is null where
-    the column or a covariate is; the fit is on the other rows. Names without a sector are a sector of their own; a name
-    alone in its sector is explained by it (0). A covariate that the ones before it and the sectors explain counts as
-    none, so that the residual is that of the minimum-norm solution.
+    In the column's own unit. Its sum over every sector is 0, and so is its product with each covariate. It is null
+    where the column or a covariate is; the fit is on the other rows. Names without a sector are a sector of their own;
+    a name alone in its sector is explained by it (0). A covariate that the ones before it and the sectors explain
+    counts as none, so that the residual is that of the minimum-norm solution.
     """
     names = {(out, c): f"{out} of {c}" for out, of in columns.items() for c in (of, *against)}
     masked = [

@@ -1,4 +1,6 @@
-"""Well-known signals as a cross-section sees them: by rank, by z-score, against their sector, and free of sector, size and beta."""
+"""Well-known signals as a cross-section sees them: by rank, by z-score, against their sector, and free of sector, size
+and beta.
+"""
 
 import polars as pl
 
@@ -18,7 +20,9 @@ SIGNALS = {
     "ret_20": "simple return over 20 sessions (one-month reversal: Jegadeesh 1990)",
     "ret_60": "simple return over 60 sessions",
     "ret_120": "simple return over 120 sessions",
-    "momentum_120_20": "simple return from 120 to 20 sessions ago (momentum without the last month: Jegadeesh and Titman 1993)",
+    "momentum_120_20": (
+        "simple return from 120 to 20 sessions ago (momentum without the last month: Jegadeesh and Titman 1993)"
+    ),
     "volatility_20": "standard deviation of daily returns over 20 sessions",
     "max_ret_20": "largest daily return of 20 sessions (lottery demand: Bali, Cakici and Whitelaw 2011)",
     "overnight_20": "mean of ln(open / close before) over 20 sessions (Lou, Polk and Skouras 2019)",
@@ -30,7 +34,10 @@ FORMS = {
     "rank": "(rank − ½) / n among the members, in (0, 1)",
     "z": "winsorised at median ± 3 × 1.4826 MAD, then z-score over the members",
     "sector": "the z-score less its mean in the sector",
-    "neutral": "residual of the z-score on sector dummies, size (ln of mean dollar volume over 60 sessions) and beta (60 sessions, on the members' equal-weighted return)",
+    "neutral": (
+        "residual of the z-score on sector dummies, size (ln of mean dollar volume over 60 sessions) and beta "
+        "(60 sessions, on the members' equal-weighted return)"
+    ),
 }
 
 
@@ -79,6 +86,7 @@ CROSS_SECTIONAL = FeatureSet(
     kernel=kernel,
     cross_section=cross_section,
     inputs=(MARKET, SECTORS),
-    doc="Well-known signals by rank and z-score among the members, against their sector, and neutral to sector, size and beta.",
+    doc="Well-known signals by rank and z-score among the members, against their sector, and neutral to sector, "
+    "size and beta.",
     meaning={f"{s}_{form}": f"{meaning}; {how}" for s, meaning in SIGNALS.items() for form, how in FORMS.items()},
 )

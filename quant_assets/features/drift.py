@@ -12,7 +12,9 @@ EXPECTED, KEPT = 5, 0.1  # fewer values than five may all be missing by chance; 
 
 
 class Histogram(Frozen, frozen=True):
-    """One feature as training saw it: inner bin edges, the share of rows in each bin between them, and last the share missing."""
+    """One feature as training saw it: inner bin edges, the share of rows in each bin between them, and last the share
+    missing.
+    """
 
     edges: tuple[float, ...]
     shares: tuple[float, ...]
@@ -26,7 +28,10 @@ class Reference(Frozen, frozen=True):
 
 
 def freeze(frame: pl.DataFrame, features: tuple[str, ...], bins: int = 10) -> Reference:
-    """The reference of a training frame: edges at its quantiles (fewer where values repeat). Missing values are a bin of their own."""
+    """The reference of a training frame: edges at its quantiles (fewer where values repeat).
+
+    Missing values are a bin of their own.
+    """
     frozen: dict[str, Histogram] = {}
     for feature in features:
         values = _values(frame, feature)

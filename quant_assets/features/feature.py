@@ -1,4 +1,5 @@
-"""Your own feature in ten lines: a function of named columns becomes a feature set, with its table, asset, checks and audit.
+"""Your own feature in ten lines: a function of named columns becomes a feature set, with its table, asset, checks and
+audit.
 
 >>> from quant_assets.features.feature import feature
 >>>
@@ -33,18 +34,20 @@ AMONG: dict[str, Among] = {
     "rank": lambda value: value.rank("average") / value.count(),
     "zscore": lambda value: (value - value.mean()) / value.std(),
 }
-"""What can be made of a value among the members of its session: its rank in (0, 1], ties sharing their mean rank; its distance from the mean in standard deviations."""
+"""A value relative to the members of its session: rank in (0, 1], ties sharing their mean rank; or distance from the
+mean in standard deviations."""
 
 
 def feature(
     *, lookback: int, version: str = "1", cross_section: str | Among | None = None, name: str = ""
 ) -> Callable[[Expression], FeatureSet]:
-    """Makes a function of columns a declared feature set of one feature, named as the function unless `name` says otherwise.
+    """Makes a function of columns a declared feature set of one feature, named as the function unless `name` says
+    otherwise.
 
     `lookback`: the sessions before a row that its value depends on (a window of 20 over a shift of 1 reaches back 20).
-    `version`: another one where the formula changes: what is published stands. `cross_section`: what becomes of the value
-    among the members of its session: "rank", "zscore", or a function of the value's expression.
-    Raises ConfigurationError where the function cannot be a feature, saying why.
+    `version`: another one where the formula changes: what is published stands. `cross_section`: what becomes of the
+    value among the members of its session: "rank", "zscore", or a function of the value's expression. Raises
+    ConfigurationError where the function cannot be a feature, saying why.
     """
 
     def declared(function: Expression) -> FeatureSet:
@@ -85,7 +88,10 @@ def feature(
 
 
 def feature_set_of(name: str, *features: FeatureSet, version: str = "1", doc: str = "") -> FeatureSet:
-    """Several features as one declared set: one table, one asset, one version. Raises ConfigurationError as `together` does."""
+    """Several features as one declared set: one table, one asset, one version.
+
+    Raises ConfigurationError as `together` does.
+    """
     return _known(together(name, *features, version=version, doc=doc))
 
 
@@ -103,7 +109,8 @@ def _parameters(function: Expression, called: str) -> tuple[str, ...]:
         _must(
             holds=False,
             called=called,
-            otherwise=f"it reads {unknown!r}, and no column has that name{f' (did you mean {meant[0]!r}?)' if meant else ''}; there are {', '.join(COLUMNS)}",
+            otherwise=f"it reads {unknown!r}, and no column has that "
+            f"name{f' (did you mean {meant[0]!r}?)' if meant else ''}; there are {', '.join(COLUMNS)}",
         )
     return reads
 
@@ -111,7 +118,8 @@ def _parameters(function: Expression, called: str) -> tuple[str, ...]:
 def _expression(made: object, called: str, what: str) -> pl.Expr:
     if not isinstance(made, pl.Expr):
         raise ConfigurationError(
-            f"feature {called!r}: {what} must return a Polars expression of its columns, and returned {type(made).__name__}"
+            f"feature {called!r}: {what} must return a Polars expression of its columns, and returned "
+            f"{type(made).__name__}"
         )
     return made
 
@@ -123,7 +131,8 @@ def _kernel(function: Expression, called: str, reads: tuple[str, ...]) -> Callab
     _must(
         not others,
         called,
-        f"its expression reads {others} past its parameters; make them parameters: def {called}({', '.join((*reads, *others))})",
+        f"its expression reads {others} past its parameters; make them parameters: def "
+        f"{called}({', '.join((*reads, *others))})",
     )
 
     @wraps(function)  # so that what identifies the set is its author's source
@@ -141,7 +150,8 @@ def _cross_section(among: str | Among | None, called: str) -> CrossSection:
         _must(
             among in AMONG,
             called,
-            f"no cross-section is named {among!r}; there are {', '.join(AMONG)}, or give a function of the value's expression",
+            f"no cross-section is named {among!r}; there are {', '.join(AMONG)}, or give a function of the "
+            f"value's expression",
         )
     value = _expression(
         (AMONG[among] if isinstance(among, str) else among)(pl.col(called)), called, "its cross-section"
@@ -154,7 +164,10 @@ def _cross_section(among: str | Among | None, called: str) -> CrossSection:
 
 
 def _try_on_a_few_rows(made: FeatureSet) -> None:
-    """Two names over a few sessions. Raises ConfigurationError where Polars cannot evaluate the expression: at once, not in a night's run."""
+    """Two names over a few sessions.
+
+    Raises ConfigurationError where Polars cannot evaluate the expression: at once, not in a night's run.
+    """
     rows, names = 8, 2
     few = {c: [1.0 + 0.01 * n for n in range(rows * names)] for c in made.columns}
     panel = pl.DataFrame(
@@ -165,7 +178,8 @@ def _try_on_a_few_rows(made: FeatureSet) -> None:
     except Exception as error:  # a Rust panic is a plain Exception too
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigurationError(
-            f"feature {made.name!r}: Polars cannot evaluate it ({said}); it must give one number for each row of its columns"
+            f"feature {made.name!r}: Polars cannot evaluate it ({said}); it must give one number for each "
+            f"row of its columns"
         ) from error
     _must(
         out.height == panel.height and out.width == panel.width + 1,
@@ -175,7 +189,9 @@ def _try_on_a_few_rows(made: FeatureSet) -> None:
 
 
 def _known(made: FeatureSet) -> FeatureSet:
-    """Declared; in its own place where the same functions declared it before: a notebook's cell run again, a module loaded again."""
+    """Declared; in its own place where the same functions declared it before: a notebook's cell run again, a module
+    loaded again.
+    """
     known = DECLARED
     standing = known.get(made.name)
     if standing is not None and _origin(standing) == _origin(made):
@@ -184,7 +200,9 @@ def _known(made: FeatureSet) -> FeatureSet:
 
 
 def _origin(of: FeatureSet) -> tuple[object, ...]:
-    """The file and name of the functions that a set is made of; in a notebook, where each cell is a file of its own, their names."""
+    """The file and name of the functions that a set is made of; in a notebook, where each cell is a file of its own,
+    their names.
+    """
     if of.parts:
         return tuple(_origin(part) for part in of.parts)
     function = inspect.unwrap(of.kernel)

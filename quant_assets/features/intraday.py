@@ -1,4 +1,5 @@
-"""Feature sets on bars of a minute, five, an hour: the daily sets' own kernels, blocks and vintages, with a bar's end for a session's cut.
+"""Feature sets on bars of a minute, five, an hour: the daily sets' own kernels, blocks and vintages, with a bar's end
+for a session's cut.
 
 The bars of a venue lie on the grid of its calendar. A block is one session, evaluated from its anchor: the first bar of
 the latest session that leaves the declared lookback before it. A value of the bar [ts, ts + length) is what was known
@@ -38,7 +39,10 @@ def seconds_of(frequency: str) -> int:
 
 
 def on_bars(feature_set: FeatureSet, frequency: str) -> FeatureSet:
-    """The same features of bars of this length, as the set `<name>_<frequency>`. Raises ConfigurationError where it needs what only sessions have."""
+    """The same features of bars of this length, as the set `<name>_<frequency>`.
+
+    Raises ConfigurationError where it needs what only sessions have.
+    """
     seconds_of(frequency)
     if feature_set.inputs:
         raise ConfigurationError(
@@ -49,7 +53,9 @@ def on_bars(feature_set: FeatureSet, frequency: str) -> FeatureSet:
 
 
 class OnBars(Frozen, frozen=True, forbid_unknown_fields=True):
-    """A set on the bars of a venue, as a deployment declares it: `feature_set` by its name (alpha158_1m), the venue's `calendar`, and how many seconds after its end a bar is used."""
+    """A set on the bars of a venue, as a deployment declares it: `feature_set` by its name (alpha158_1m), the venue's
+    `calendar`, and how many seconds after its end a bar is used.
+    """
 
     feature_set: Annotated[str, Meta(description="A feature set on bars, by its name.")]
     venue: Annotated[str, Meta(min_length=1, description="Whose bars, as they stand in `intraday_bars`.")]
@@ -59,14 +65,19 @@ class OnBars(Frozen, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Grid:
-    """The bars of one block: columns session (the bar's start), day, i, cut. `anchor` is the session of the first one."""
+    """The bars of one block: columns session (the bar's start), day, i, cut.
+
+    `anchor` is the session of the first one.
+    """
 
     slots: pl.DataFrame
     anchor: date
 
 
 def grid(hours: Calendar, anchor: date, day: date, seconds: int, delay: timedelta) -> Grid:
-    """The bars from `anchor` to the end of `day` with the time at which each is used: its end, or the venue's close or break where that is earlier, and `delay`."""
+    """The bars from `anchor` to the end of `day` with the time at which each is used: its end, or the venue's close or
+    break where that is earlier, and `delay`.
+    """
     slots = hours.grid(anchor, day, seconds).rename({"session": "day", "ts": "session"})
     held = hours.schedule(anchor, day).select(day="session", break_start="break_start", close="close")
     ends = pl.col("session") + pl.duration(seconds=seconds)
@@ -111,7 +122,9 @@ def compute_bars(
     *,
     delay: timedelta = NO_DELAY,
 ) -> pl.DataFrame:
-    """Rows of `feature_set.table` for every bar of the venue that starts in [first, last], each as known `delay` after its end. Reads only."""
+    """Rows of `feature_set.table` for every bar of the venue that starts in [first, last], each as known `delay` after
+    its end. Reads only.
+    """
     days = hours.between(
         hours.on_or_before(first.date()), hours.on_or_after(last.date() + timedelta(days=1))
     )  # FX opens a session on the evening before
@@ -164,7 +177,8 @@ def _actions(
 ) -> pl.DataFrame:
     """The versions of adjusting actions of the names that are listed shares, at the first bar of their ex-session.
 
-    Which share a symbol is, is taken as known when `day` opens: a listing that is heard of later changes nothing in that session, live or by range.
+    Which share a symbol is, is taken as known when `day` opens: a listing that is heard of later changes nothing in
+    that session, live or by range.
     """
     opened = slots.filter(pl.col("day") == day)["session"][0]
     listed = (
@@ -210,7 +224,10 @@ def publish_bars(
     now: datetime | None = None,
     progress: Progress = quiet,
 ) -> StageReport:
-    """Compute and store session by session; bars that are published stand. `now`: bars that are not over by then are left for the next call."""
+    """Compute and store session by session; bars that are published stand.
+
+    `now`: bars that are not over by then are left for the next call.
+    """
     if feature_set.frequency == DAILY:
         raise ConfigurationError(f"{feature_set.name!r} is of sessions; take on_bars({feature_set.name!r}, '1m')")
     known = [(d, a, hours.open(d)) for d, a in _anchors(store, feature_set, venue, hours, sorted(sessions)).items()]

@@ -16,7 +16,9 @@ def mean(column: str, window: int) -> pl.Expr:
 
 
 def last_close(back: int) -> pl.Expr:
-    """The adjusted close `back` sessions ago, or the last one of the five sessions before that: of use from `back` + 5 rows on."""
+    """The adjusted close `back` sessions ago, or the last one of the five sessions before that: of use from `back` + 5
+    rows on.
+    """
     return pl.col("close").forward_fill(STALE).shift(back).over(SERIES)
 
 
@@ -25,7 +27,8 @@ def with_market_model(panel: pl.DataFrame, prefix: str) -> pl.DataFrame:
 
     daily: simple return from the session before, null after a session without a close; dollars: raw close × raw volume;
     beta: slope of least squares of daily on market over 60 sessions, with a constant, of the 30 or more that have both;
-    residual: standard deviation of what it leaves (÷ n). Sharpe (1964); as in every rolling sum, its bits are those of the anchor.
+    residual: standard deviation of what it leaves (÷ n). Sharpe (1964); as in every rolling sum, its bits are those of
+    the anchor.
     """
     y, x, xx, xy, yy = (f"{prefix}{c}" for c in ("y", "x", "xx", "xy", "yy"))
     daily, there = f"{prefix}daily", pl.col(f"{prefix}daily").is_not_null() & pl.col("market").is_not_null()

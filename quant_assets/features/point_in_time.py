@@ -1,12 +1,12 @@
 """The point-in-time join: what each row of a spine could have known of a bitemporal view at its cut.
 
 The law, for a spine row of one subject at cut t: of the view's rows known by t whose event is not after t, take of each
-event the latest version (nothing where that one is withdrawn); of the events left, take the latest. A late restatement of
-an *older* event never wins over a newer event, which is what "the latest known_at" gets wrong.
+event the latest version (nothing where that one is withdrawn); of the events left, take the latest. A late restatement
+of an *older* event never wins over a newer event, which is what "the latest known_at" gets wrong.
 
-How: sorted by (subject, event, known_at), a view's rows are numbered so that within a subject a larger number is a newer
-event or a newer version of it. Put into the order in which the cuts learnt of them, the answer at any moment is the
-running maximum of these numbers; where rows are withdrawn, the maximum of those that stand.
+How: sorted by (subject, event, known_at), a view's rows are numbered so that within a subject a larger number is a
+newer event or a newer version of it. Put into the order in which the cuts learnt of them, the answer at any moment is
+the running maximum of these numbers; where rows are withdrawn, the maximum of those that stand.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,8 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class View:
-    """A bitemporal frame to look into: the columns in `by`, `event`, known_at, those in `values`, and withdrawn where rows can be.
+    """A bitemporal frame to look into: the columns in `by`, `event`, known_at, those in `values`, and withdrawn where
+    rows can be.
 
     `by`: what a row is about, under the spine's own names; () for one series that all share.
     `event`: orders a subject's rows. Where it is a time (a Date is its midnight UTC), no event after the cut counts.
@@ -68,16 +69,19 @@ class _Spine:
 
 
 def point_in_time(spine: pl.DataFrame, views: Sequence[View], *, cut: str = "ts") -> pl.DataFrame:
-    """`spine`, its rows and order as they are, with a column `{view.name}_{value}` for each value of each view; null where nothing is known.
+    """`spine`, its rows and order as they are, with a column `{view.name}_{value}` for each value of each view; null
+    where nothing is known.
 
-    `cut` names the spine's knowledge times: of the views' known_at's dtype, integers, Date or Datetime. To see which row
-    answered, ask for its event and known_at among the `values`. Raises ContractViolation on columns that are missing,
-    nulls in a key, dtypes that differ, a key that occurs twice, a tolerance without a time, and output names that collide.
+    `cut` names the spine's knowledge times: of the views' known_at's dtype, integers, Date or Datetime. To see which
+    row answered, ask for its event and known_at among the `values`. Raises ContractViolation on columns that are
+    missing, nulls in a key, dtypes that differ, a key that occurs twice, a tolerance without a time, and output names
+    that collide.
     """
     names = [*spine.columns, *(f"{view.name}_{value}" for view in views for value in view.values)]
     if len(set(names)) < len(names):
         raise ContractViolation(
-            f"point_in_time: the columns {sorted({n for n in names if names.count(n) > 1})} would stand twice in the result; give the views other names"
+            f"point_in_time: the columns {sorted({n for n in names if names.count(n) > 1})} would stand "
+            f"twice in the result; give the views other names"
         )
     for view in views:
         _check(spine, view, cut)
@@ -109,7 +113,8 @@ def _check(spine: pl.DataFrame, view: View, cut: str) -> None:
         raise ContractViolation(f"{at} {'; '.join(differing)}; cast one of them")
     if view.tolerance is not None and not _is_time(view):
         raise ContractViolation(
-            f"{at} a tolerance of {view.tolerance}, but {view.event} ({view.frame[view.event].dtype}) is no time beside known_at ({view.frame['known_at'].dtype}); leave it out"
+            f"{at} a tolerance of {view.tolerance}, but {view.event} ({view.frame[view.event].dtype}) is no "
+            f"time beside known_at ({view.frame['known_at'].dtype}); leave it out"
         )
 
 
@@ -166,7 +171,8 @@ def _in_key_order(view: View, asked: _Spine) -> tuple[pl.DataFrame, Ints]:
                 .head(3)
             )
             raise ContractViolation(
-                f"point_in_time, view {view.name}: {view.key} occurs more than once, for example {twice.rows()}; which of these rows is known later?"
+                f"point_in_time, view {view.name}: {view.key} occurs more than once, for example "
+                f"{twice.rows()}; which of these rows is known later?"
             )
     return frame, subject
 
@@ -207,7 +213,9 @@ def _answers(view: View, asked: _Spine) -> pl.DataFrame:
 
 
 def _looked_up(latest: Ints, learnt: Ints, subject: Ints, asked: _Spine) -> Ints:
-    """For each row of the spine the view's row that is latest once all of its subject learnt by its moment is; -1 where there is none."""
+    """For each row of the spine the view's row that is latest once all of its subject learnt by its moment is; -1 where
+    there is none.
+    """
     row = np.full(len(asked.moments), -1)
     if len(learnt):
         place = np.searchsorted(learnt, asked.moments, "right") - 1
@@ -220,10 +228,11 @@ def _looked_up(latest: Ints, learnt: Ints, subject: Ints, asked: _Spine) -> Ints
 
 
 def _latest_standing(event: pl.Series, subject: Ints, order: Ints, withdrawn: npt.NDArray[np.bool_]) -> Ints:
-    """After each row learnt, the greatest row that then stands: neither withdrawn nor followed by a newer version; -1 where none does.
+    """After each row learnt, the greatest row that then stands: neither withdrawn nor followed by a newer version; -1
+    where none does.
 
-    A row stands over a stretch of places in `order`. Every stretch is covered by two of one length, a power of two; from the
-    longest down, what holds over such a stretch holds over both of its halves.
+    A row stands over a stretch of places in `order`. Every stretch is covered by two of one length, a power of two;
+    from the longest down, what holds over such a stretch holds over both of its halves.
     """
     rows = len(order)
     place = np.empty_like(order)

@@ -1,4 +1,6 @@
-"""The platform's own first feature set: momentum, reversal, volatility, range, volume and liquidity over up to 60 sessions."""
+"""The platform's own first feature set: momentum, reversal, volatility, range, volume and liquidity over up to 60
+sessions.
+"""
 
 import polars as pl
 
@@ -21,7 +23,9 @@ def _std(expr: pl.Expr, window: int) -> pl.Expr:
 
 
 def kernel(panel: pl.DataFrame) -> pl.DataFrame:
-    """The per-name features; all but the liquidity ones are ratios of adjusted prices or volumes, free of their scale."""
+    """The per-name features; all but the liquidity ones are ratios of adjusted prices or volumes, free of their
+    scale.
+    """
     close, high, low = pl.col("close"), pl.col("high"), pl.col("low")
     dollars = pl.col("raw_close") * pl.col("raw_volume")
     returns = panel.with_columns(ret_1=close / _lag("close", 1) - 1, dollars=dollars, span=(high - low) / close)
@@ -54,10 +58,29 @@ def cross_section(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 FEATURES = (
-    "ret_1", "ret_5", "ret_10", "ret_20", "ret_60", "vol_5", "vol_20", "vol_60", "to_mean_5", "to_mean_20", "to_mean_60",
-    "overnight", "intraday", "range_20", "max_ret_20", "min_ret_20", "to_high_60", "volume_shock", "volume_trend", "log_dollars_20", "illiquidity_20",
+    "ret_1",
+    "ret_5",
+    "ret_10",
+    "ret_20",
+    "ret_60",
+    "vol_5",
+    "vol_20",
+    "vol_60",
+    "to_mean_5",
+    "to_mean_20",
+    "to_mean_60",
+    "overnight",
+    "intraday",
+    "range_20",
+    "max_ret_20",
+    "min_ret_20",
+    "to_high_60",
+    "volume_shock",
+    "volume_trend",
+    "log_dollars_20",
+    "illiquidity_20",
     *(f"rank_{f}" for f in RANKED),
-)  # fmt: skip
+)
 
 MEANING = {
     **{f"ret_{n}": f"Return over {n} session{'s' if n > 1 else ''}, a fraction." for n in (1, 5, 10, 20, 60)},
@@ -84,6 +107,7 @@ PRICE_VOLUME = FeatureSet(
     lookback=60,
     kernel=kernel,
     cross_section=cross_section,
-    doc="Momentum, reversal, volatility, range, volume and liquidity over up to 60 sessions, and ranks of some among the members.",
+    doc="Momentum, reversal, volatility, range, volume and liquidity over up to 60 sessions, and ranks of some "
+    "among the members.",
     meaning=MEANING,
 )

@@ -22,7 +22,8 @@ CLOSURES = 5  # sessions that a calendar may lose after a block was begun: days 
 def anchors(store: Store, feature_set: FeatureSet, cuts: Cuts, sessions: Sequence[date]) -> pl.DataFrame:
     """ANCHORS rows of the blocks in which `sessions` lie: as stored, or else where they belong by today's calendar.
 
-    Raises LookbackExceeded where a block was begun with a shorter lookback than the set declares now: from its anchor the windows of some sessions would not be full.
+    Raises LookbackExceeded where a block was begun with a shorter lookback than the set declares now: from its anchor
+    the windows of some sessions would not be full.
     """
     stored = store.read(ANCHORS, as_of=None, where={"feature_set": feature_set.name, "version": feature_set.version})
     standing = dict(stored.select("session", "anchor").iter_rows())
@@ -31,7 +32,9 @@ def anchors(store: Store, feature_set: FeatureSet, cuts: Cuts, sessions: Sequenc
         held = cuts.calendar.index(start) - cuts.calendar.index(standing.get(start) or start)
         if start in standing and held < feature_set.lookback - CLOSURES:
             raise LookbackExceeded(
-                f"{feature_set.name} {feature_set.version} was published with a lookback of {held} sessions in the quarter of {start}, and declares {feature_set.lookback} now; what is computed in another way is another version"
+                f"{feature_set.name} {feature_set.version} was published with a lookback of {held} sessions "
+                f"in the quarter of {start}, and declares {feature_set.lookback} now; what is computed in "
+                f"another way is another version"
             )
     rows = [
         (start, standing.get(start) or default_anchor(cuts.calendar, start, feature_set.lookback), cuts.of(start))
@@ -48,7 +51,9 @@ def anchors(store: Store, feature_set: FeatureSet, cuts: Cuts, sessions: Sequenc
 def as_versions(
     store: Store, feature_set: FeatureSet, cuts: Cuts, anchor: date, last: date, names: pl.DataFrame | None = None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The versions of bars and of adjusting actions on [anchor, last] known by the cut of `last`, located on the calendar (see `blocks.versions`); of `names` (column sid) alone where given."""
+    """The versions of bars and of adjusting actions on [anchor, last] known by the cut of `last`, located on the
+    calendar (see `blocks.versions`); of `names` (column sid) alone where given.
+    """
     as_of, located, terms = cuts.of(last), cuts.frame(anchor, last), ("numerator", "denominator", "cash", "value")
     bars = store.read(BARS, as_of=as_of, first=anchor, last=last, columns=(*feature_set.stored_columns, "withdrawn"))
     actions = store.read(ACTIONS, as_of=as_of, first=anchor, last=last, columns=(*terms, "withdrawn")).filter(
@@ -69,7 +74,10 @@ def compute(
     sessions: Sequence[date],
     progress: Progress = quiet,
 ) -> pl.DataFrame:
-    """Rows of `feature_set.table` for the members of each of `sessions` (consecutive or not), as known at each cut. Reads only."""
+    """Rows of `feature_set.table` for the members of each of `sessions` (consecutive or not), as known at each cut.
+
+    Reads only.
+    """
     return pl.concat(
         [feature_set.table.empty(), *by_block(store, feature_set, universe, cuts, sessions, progress)]
     ).sort(feature_set.table.key)
@@ -94,7 +102,8 @@ def by_block(
         progress(done, len(standing), f"{feature_set.name} {start:%Y} Q{(start.month - 1) // 3 + 1}")
         located = cuts.frame(wanted[0], wanted[-1]).filter(pl.col("session").is_in(wanted))
         of_session = membership.at(wanted, cuts).select("session", sid="who").join(located, on="session")
-        # a kernel looks at one name alone, so that names that are no members of any of these sessions need no evaluation
+        # a kernel looks at one name alone, so that names that are no members of any of these sessions need no
+        # evaluation
         bars, actions = as_versions(store, feature_set, cuts, anchor, wanted[-1], of_session.select("sid").unique())
         block = Block(calendar.index(anchor), calendar.index(wanted[0]), calendar.index(wanted[-1]))
         values = evaluate(
@@ -118,7 +127,8 @@ def inputs_of(
 
 
 def brought(store: Store, one: Input, universe: str, cuts: Cuts, asked: Sequence[date]) -> pl.DataFrame:
-    """What an input brings for `asked`, ascending: its key with i (position on the calendar) for the session, and its columns.
+    """What an input brings for `asked`, ascending: its key with i (position on the calendar) for the session, and its
+    columns.
 
     Raises ContractViolation where it did not bring what it declared.
     """
@@ -144,7 +154,11 @@ def publish(
     sessions: Sequence[date],
     progress: Progress = quiet,
 ) -> StageReport:
-    """Compute and store, block by block. What is published stands, so that an interrupted run goes on where it stopped, and the same sessions again are a no-op."""
+    """Compute and store, block by block.
+
+    What is published stands, so that an interrupted run goes on where it stopped, and the same sessions again are a
+    no-op.
+    """
     store.append(ANCHORS, anchors(store, feature_set, cuts, sessions))
     stands = store.read(
         feature_set.table,

@@ -1,4 +1,7 @@
-"""What a feature set is: a pure function of a panel, declared once. Its table, asset, checks, audit and page follow from the declaration."""
+"""What a feature set is: a pure function of a panel, declared once.
+
+Its table, asset, checks, audit and page follow from the declaration.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -66,8 +69,8 @@ class FeatureSet:
     `columns`: what the kernel reads: open, high, low, close (forward-adjusted from the block's anchor), volume
     (split-adjusted), or raw_* for the values as printed. Only changes of these start a vintage.
     `lookback`: sessions before a block's first session from which its panel starts.
-    `meaning`: a line on each feature. `dtype`: of the stored values. `frequency`: session, or the length of a bar (1m, 1h).
-    `parts`: the sets that it was put together from.
+    `meaning`: a line on each feature. `dtype`: of the stored values. `frequency`: session, or the length of a bar (1m,
+    1h). `parts`: the sets that it was put together from.
     """
 
     name: str
@@ -126,9 +129,11 @@ class FeatureSet:
 
 
 def together(name: str, *sets: FeatureSet, version: str = "1", doc: str = "") -> FeatureSet:
-    """The features of several sets as one: each kernel and cross-section as it stands, over the longest of their lookbacks.
+    """The features of several sets as one: each kernel and cross-section as it stands, over the longest of their
+    lookbacks.
 
-    Raises ConfigurationError where two of them have a feature of one name, or other inputs under one name, or sessions and bars are mixed.
+    Raises ConfigurationError where two of them have a feature of one name, or other inputs under one name, or sessions
+    and bars are mixed.
     """
     features = [f for s in sets for f in s.features]
     if twice := sorted({f for f in features if features.count(f) > 1}):
@@ -144,7 +149,8 @@ def together(name: str, *sets: FeatureSet, version: str = "1", doc: str = "") ->
     for one in (i for s in sets for i in s.inputs):
         if inputs.setdefault(one.name, one) != one:
             raise ConfigurationError(
-                f"{name}: two of the sets {[s.name for s in sets]} have different inputs named {one.name!r}; rename one of them"
+                f"{name}: two of the sets {[s.name for s in sets]} have different inputs named "
+                f"{one.name!r}; rename one of them"
             )
 
     def kernel(panel: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,7 @@
-"""Style exposures: what a member is like, in standard deviations among the members of its session. Attribution explains returns by them."""
+"""Style exposures: what a member is like, in standard deviations among the members of its session.
+
+Attribution explains returns by them.
+"""
 
 import polars as pl
 
@@ -13,26 +16,48 @@ _OWN = "style "  # what the kernel makes is named so that no other set's columns
 YEAR, HALF, MONTH = 252, 126, 21
 
 PRICED = {
-    "dollar_volume": "ln of mean raw close × raw volume over 60 sessions: what stands for size where no filings tell it",
-    "beta": "least-squares slope of daily returns over 60 sessions on the members' equal-weighted return, with a constant (Sharpe 1964)",
-    "momentum": "ln of the close 21 sessions ago by the close 252 sessions ago (12−1 months: Jegadeesh and Titman 1993, Carhart 1997)",
+    "dollar_volume": (
+        "ln of mean raw close × raw volume over 60 sessions: what stands for size where no filings tell it"
+    ),
+    "beta": (
+        "least-squares slope of daily returns over 60 sessions on the members' equal-weighted return, with a "
+        "constant (Sharpe 1964)"
+    ),
+    "momentum": (
+        "ln of the close 21 sessions ago by the close 252 sessions ago (12−1 months: Jegadeesh and Titman 1993, "
+        "Carhart 1997)"
+    ),
     "momentum_6": "ln of the close 21 sessions ago by the close 126 sessions ago (6−1 months)",
     "reversal": "minus ln of the close by the close 21 sessions ago (Jegadeesh 1990)",
-    "residual_volatility": "ln of the standard deviation of what beta leaves of daily returns over 60 sessions (Ang, Hodrick, Xing and Zhang 2006; Barra)",
+    "residual_volatility": (
+        "ln of the standard deviation of what beta leaves of daily returns over 60 sessions (Ang, Hodrick, Xing "
+        "and Zhang 2006; Barra)"
+    ),
     "illiquidity": "ln of the mean over 60 sessions of |daily return| / dollar volume (Amihud 2002)",
 }
 FILED = {
-    "size": "ln of market value: raw close × shares (net income / diluted EPS of the latest report, in shares of the session) (Banz 1981)",
+    "size": (
+        "ln of market value: raw close × shares (net income / diluted EPS of the latest report, in shares of "
+        "the session) (Banz 1981)"
+    ),
     "liquidity": "ln of mean dollar volume over 60 sessions by market value: turnover (Datar, Naik and Radcliffe 1998)",
     "book_to_price": "shareholders' equity / market value, null where equity is not positive (Fama and French 1992)",
     "earnings_to_price": "trailing net income / market value (Basu 1977)",
-    "return_on_equity": "trailing net income / shareholders' equity, null where equity is not positive (Haugen and Baker 1996)",
-    "accruals": "(net income − operating cash flow) / assets, last fiscal year (Sloan 1996; from the cash flow: Hribar and Collins 2002)",
+    "return_on_equity": (
+        "trailing net income / shareholders' equity, null where equity is not positive (Haugen and Baker 1996)"
+    ),
+    "accruals": (
+        "(net income − operating cash flow) / assets, last fiscal year (Sloan 1996; from the cash flow: Hribar "
+        "and Collins 2002)"
+    ),
     "leverage": "1 − shareholders' equity / assets, latest balance sheet",
 }
 COMPOSITE = {
     "value": "mean of the exposures book_to_price and earnings_to_price that are there, as an exposure",
-    "quality": "mean of the exposures return_on_equity, −accruals and −leverage that are there, as an exposure (Asness, Frazzini and Pedersen 2019)",
+    "quality": (
+        "mean of the exposures return_on_equity, −accruals and −leverage that are there, as an exposure "
+        "(Asness, Frazzini and Pedersen 2019)"
+    ),
 }
 PRICE_FACTORS = ("dollar_volume", "beta", "momentum", "reversal", "residual_volatility", "illiquidity")
 """The exposures to attribute by where there are no filings."""
@@ -87,7 +112,8 @@ STYLE = FeatureSet(
     kernel=kernel,
     cross_section=cross_section,
     inputs=(MARKET, FUNDAMENTALS),
-    doc="Style exposures: winsorised and z-scored among the members of the session, so that the equal-weighted portfolio has none.",
+    doc="Style exposures: winsorised and z-scored among the members of the session, so that the equal-weighted "
+    "portfolio has none.",
     meaning={
         c: f"{m}; winsorised at median ± 3 × 1.4826 MAD, then z-score over the members" for c, m in MEANING.items()
     },

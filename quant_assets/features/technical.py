@@ -1,21 +1,22 @@
 """Technical indicators, computed by TA-Lib on the rows of a series that are there.
 
-A *line* is what TA-Lib draws along one stretch of a series; a *feature* is arithmetic on the lines of its row, free of the
-scale of prices and of volume. A stretch ends where more than `GAP` rows are missing: what follows warms up anew. That, and
-asking that a feature's rows lie within `REACH`, is what makes a finite lookback enough, halts or not.
+A *line* is what TA-Lib draws along one stretch of a series; a *feature* is arithmetic on the lines of its row, free of
+the scale of prices and of volume. A stretch ends where more than `GAP` rows are missing: what follows warms up anew.
+That, and asking that a feature's rows lie within `REACH`, is what makes a finite lookback enough, halts or not.
 
 Where nothing moved an oscillator is 0 / 0. TA-Lib answers 0 (for an RSI, "sold out"); here it is null.
 
-Sources: Wilder 1978 (New Concepts in Technical Trading Systems: RSI, ATR, ADX); Appel 1979 (MACD); Lambert 1980 (CCI); Lane
-1984 (stochastics); Williams 1985 (ultimate oscillator); Donchian and the Turtles (channels); Granville 1963 (OBV); Chaikin
-(money flow); Quong and Soudack 1989 (MFI); Elder 1993 (force index); Mulloy 1994 (DEMA, TEMA); Chande and Kroll 1994 (CMO,
-stochastic RSI); Kaufman 1995 (efficiency); Chande 1995 (Aroon); Tillson 1998 (T3); Bollinger 2001; Hosoda 1969 (Ichimoku).
+Sources: Wilder 1978 (New Concepts in Technical Trading Systems: RSI, ATR, ADX); Appel 1979 (MACD); Lambert 1980 (CCI);
+Lane 1984 (stochastics); Williams 1985 (ultimate oscillator); Donchian and the Turtles (channels); Granville 1963 (OBV);
+Chaikin (money flow); Quong and Soudack 1989 (MFI); Elder 1993 (force index); Mulloy 1994 (DEMA, TEMA); Chande and Kroll
+1994 (CMO, stochastic RSI); Kaufman 1995 (efficiency); Chande 1995 (Aroon); Tillson 1998 (T3); Bollinger 2001; Hosoda
+1969 (Ichimoku).
 
 Left out: KAMA, MAMA and the Hilbert lines (smoothing that slows with the market: no lookback bounds what an old price
 weighs); SuperTrend (a switch that two starts can hold in different positions for good; two parabolic SARs meet: half of
 them in 20 rows, all of 5,360 on real names in 144); OBV and the A/D line as they are (sums from wherever a series
-starts); ATR and MOM (in units of price; NATR and ROC are the same, divided); fast %K, fast %D and TA-Lib's CMO (equal to
-%R + 100, to slow %K, and to 2 RSI - 100).
+starts); ATR and MOM (in units of price; NATR and ROC are the same, divided); fast %K, fast %D and TA-Lib's CMO (equal
+to %R + 100, to slow %K, and to 2 RSI - 100).
 """
 
 from collections.abc import Mapping
@@ -30,7 +31,8 @@ from quant_assets.features.sets import FeatureSet
 from quant_assets.portable import ln
 
 GAP = 20
-"""Missing rows in a row that a stretch survives; also the rows without movement after which a ratio of decaying averages is null."""
+"""The longest run of missing rows that a stretch survives; also the rows without movement after which a ratio of
+decaying averages is null."""
 
 REACH = 500
 """Rows, missing ones included, within which all that a feature is made from must lie."""
@@ -44,7 +46,8 @@ ROW = pl.col  # of a line, by its name
 
 
 def decay(*periods: int) -> int:
-    """Rows after which exponential averages of these periods, each of the one before, weigh what lies further back less than 1e-7.
+    """Rows after which exponential averages of these periods, each of the one before, weigh what lies further back less
+    than 1e-7.
 
     An average of period n keeps (n - 1) / (n + 1) of itself a row. Wilder's of n rows keeps (n - 1) / n: period 2n - 1.
     """
@@ -290,13 +293,15 @@ BAR = Group(
         "cci_20": Feature(
             ROW("cci"),
             20,
-            "commodity channel index (Lambert): typical price less its mean of 20 rows, over 0.015 mean absolute deviations",
+            "commodity channel index (Lambert): typical price less its mean of 20 rows, over 0.015 mean "
+            "absolute deviations",
             _moved(20),
         ),
         "ultimate": Feature(
             ROW("ultimate"),
             29,
-            "ultimate oscillator (Williams): buying pressure over true range of 7, 14 and 28 rows, weighted 4:2:1, 0 to 100",
+            "ultimate oscillator (Williams): buying pressure over true range of 7, 14 and 28 rows, weighted "
+            "4:2:1, 0 to 100",
             _moved(8),
         ),
         "natr_14": Feature(
@@ -306,7 +311,8 @@ BAR = Group(
         "keltner": Feature(
             _position("lower", "upper"),
             20 + GAP + decay(20),
-            "where the close stands in the Keltner channel (typical price of period 20, 2 average true ranges of 10 rows)",
+            "where the close stands in the Keltner channel (typical price of period 20, 2 average true "
+            "ranges of 10 rows)",
             _moved(20),
         ),
         **{
@@ -411,11 +417,13 @@ def _value(feature: Feature) -> pl.Expr:
 
 
 def _stretches(panel: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
-    """The rows that have all the columns: those, at (row in the panel), selected, stretch, enough, still and still_lately.
+    """The rows that have all the columns: those, at (row in the panel), selected, stretch, enough, still and
+    still_lately.
 
-    Prices are divided by the power of two that brings the stretch's first close into [1/2, 1): no bit of a ratio changes,
-    and TA-Lib's absolute tolerances mean the same at every price. `enough`: the rows of the stretch within `REACH`;
-    without bound where the stretch began within it. `still`: rows since prices moved; `still_lately`: its most in 5 rows.
+    Prices are divided by the power of two that brings the stretch's first close into [1/2, 1): no bit of a ratio
+    changes, and TA-Lib's absolute tolerances mean the same at every price. `enough`: the rows of the stretch within
+    `REACH`; without bound where the stretch began within it. `still`: rows since prices moved; `still_lately`: its most
+    in 5 rows.
     """
     usable = [pl.col(c).is_finite() & ((pl.col(c) >= 0) if c == "volume" else (pl.col(c) > 0)) for c in columns]
     rows = (
@@ -442,7 +450,9 @@ def _stretches(panel: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
 
 
 def _still(rows: pl.DataFrame, first: npt.NDArray[np.int64], stretch: npt.NDArray[np.int64]) -> pl.Series:
-    """How many rows ago the prices last moved: 0 where this row's are not all the close before; endless where they never did in the stretch."""
+    """How many rows ago the prices last moved: 0 where this row's are not all the close before; endless where they
+    never did in the stretch.
+    """
     prices = [c for c in ("high", "low", "close") if c in rows.columns]
     same = pl.all_horizontal((pl.col(c) == pl.col(c).shift(1)) & (pl.col(c) == C) for c in prices)
     moved = ~rows.select(same.fill_null(value=True)).to_series().to_numpy()

@@ -1,4 +1,6 @@
-"""What a feature is worth before anything is deployed: whether it looks ahead, what it covers, what it foretells, what it repeats."""
+"""What a feature is worth before anything is deployed: whether it looks ahead, what it covers, what it foretells, what
+it repeats.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +19,8 @@ from quant_assets.ports import Progress, Store, quiet
 
 HORIZONS = (1, 2, 5, 10, 20)
 HURDLE = 3.0
-"""The t at which a new predictor is told from luck by somebody who tries many: Harvey, Liu & Zhu (2016), …and the Cross-Section of Expected Returns."""
+"""The t that a new predictor needs when many are tried (Harvey, Liu & Zhu 2016, …and the Cross-Section of Expected
+Returns)."""
 INDEPENDENT = 10  # stretches as long as the horizon that a range must hold: fewer tell nothing of it
 REPEATS = 0.9  # rank correlation from which a feature says what another says
 
@@ -26,7 +29,8 @@ REPEATS = 0.9  # rank correlation from which a feature says what another says
 class Trial:
     """What was found. `audits`: rows of AUDITS, one for each law. `measures`: coverage, distribution, IC by horizon.
 
-    `correlation`: columns feature, set, other, correlation (mean over the sessions of the rank correlation), the closest first.
+    `correlation`: columns feature, set, other, correlation (mean over the sessions of the rank correlation), the
+    closest first.
     """
 
     feature_set: FeatureSet
@@ -48,7 +52,9 @@ class Trial:
 
     @property
     def best(self) -> Mapping[str, float | int | str] | None:
-        """The feature and horizon that foretold most, of horizons that the range holds often enough: feature, horizon, mean, t, n; None where there is none."""
+        """The feature and horizon that foretold most, of horizons that the range holds often enough: feature, horizon,
+        mean, t, n; None where there is none.
+        """
         told = self.measures.decay.filter(
             pl.col("t").is_not_null(), pl.col("n") >= INDEPENDENT * pl.col("horizon")
         ).sort(pl.col("t").abs(), descending=True)
@@ -64,7 +70,10 @@ class Trial:
                 "NO VALUE: it is missing on every session; is its window longer than the data, or min_samples too high?"
             )
         if (best := self.best) is None:
-            return f"FREE OF LOOK-AHEAD. What it foretells cannot be told from {len(self.sessions)} sessions: take more, or it is the same for all names."
+            return (
+                f"FREE OF LOOK-AHEAD. What it foretells cannot be told from {len(self.sessions)} sessions: take "
+                f"more, or it is the same for all names."
+            )
         told = f"rank IC {best['mean']:+.4f} over {best['horizon']} sessions (t {best['t']:+.1f}, {best['n']} sessions)"
         closest = self.correlation.filter(pl.col("correlation").abs() >= REPEATS).head(1)
         repeats = "".join(
@@ -89,7 +98,9 @@ def try_out(
     others: Iterable[FeatureSet] = (),
     progress: Progress = quiet,
 ) -> Trial:
-    """Computes the set over stored sessions, ascending, and measures it; `others`: sets whose published values it is compared with. Writes nothing."""
+    """Computes the set over stored sessions, ascending, and measures it; `others`: sets whose published values it is
+    compared with. Writes nothing.
+    """
     values = compute(store, feature_set, universe, cuts, sessions, progress)
     forward = pl.concat(
         compute_labels(store, cuts, h, sessions).select("session", "sid", "horizon", "value") for h in HORIZONS
@@ -133,7 +144,8 @@ def _correlations(
             for theirs in other.features:
                 column = f"{theirs} of the other" if theirs in values.columns else theirs
                 if (means := rank_ic(both, mine, column)["ic"]).len():
-                    found.append((mine, other.name, theirs, float(means.mean())))  # pyright: ignore[reportArgumentType]  # as above
+                    # as above
+                    found.append((mine, other.name, theirs, float(means.mean())))  # pyright: ignore[reportArgumentType]
     schema = {"feature": pl.String, "set": pl.String, "other": pl.String, "correlation": pl.Float64}
     return pl.DataFrame(found, schema=schema, orient="row").sort(
         pl.col("correlation").abs(), descending=True, maintain_order=True

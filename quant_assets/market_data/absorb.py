@@ -26,7 +26,8 @@ from quant_assets.records import Capture
 from quant_assets.tables import ACTIONS, BARS, DATA_FINDINGS, LISTINGS, PROPOSED_ACTIONS, QUARANTINE
 
 STAMPED = (QUARANTINE, LISTINGS, ACTIONS, PROPOSED_ACTIONS, BARS)
-SHORT = 8  # deliveries that are looked at together after one that had to be judged alone; twice as many each time it goes well
+# deliveries that are looked at together after one that had to be judged alone; twice as many each time it goes well
+SHORT = 8
 
 
 class Delivery(NamedTuple):
@@ -80,7 +81,9 @@ def absorb(known: Known, deliveries: Sequence[Delivery], calendar: Calendar) -> 
 
 
 def _together(known: Known, deliveries: Sequence[Delivery], rows: pl.DataFrame, calendar: Calendar) -> Settled | None:
-    """What deliveries say up to the first that must be judged alone, which `known` learns; None where that is the first of them."""
+    """What deliveries say up to the first that must be judged alone, which `known` learns; None where that is the first
+    of them.
+    """
     step = steady(known, [d.capture for d in deliveries], rows, calendar)
     if step is not None:
         bars = step.bars
@@ -128,7 +131,8 @@ def _identify(
             .unique("symbol", keep="first", maintain_order=True)
             .drop("held")
         )
-    first: date = min(rows["session"].min() or day, day)  # pyright: ignore[reportArgumentType, reportAssignmentType]  # a Series' bounds are typed by no dtype
+    # a Series' bounds are typed by no dtype
+    first: date = min(rows["session"].min() or day, day)  # pyright: ignore[reportArgumentType, reportAssignmentType]
     recent = known.days(sessions_back(calendar, first, REUSE_AFTER), day).filter(~pl.col("withdrawn"))["sid"].unique()
     overlap = standing.filter(~pl.col("withdrawn")).select("sid", "session", "close")
     declared = (pl.col("kind") == "delisting") & (pl.col("origin") == "declared") & ~pl.col("withdrawn")
@@ -151,7 +155,9 @@ def _withdrawn(rows: pl.DataFrame, standing: pl.DataFrame, assigned: Identified)
 
 
 def _happened(known: Known, step: Settled, calendar: Calendar) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """The versions to write of actions (columns `actions.COLUMNS`, withdrawn, delivery) and of proposals (columns `proposals.ROW`, delivery), and the rows that nothing explains. A vendor that declares actions is taken at its word."""
+    """The versions to write of actions (columns `actions.COLUMNS`, withdrawn, delivery) and of proposals (columns
+    `proposals.ROW`, delivery), and the rows that nothing explains. A vendor that declares actions is taken at its word.
+    """
     evidence = pairs(step.rows if step.given is None else step.rows.clear(), calendar)
     given, unexplained, unsure = derive(evidence, known.evidence)
     if step.given is not None and step.refused is not None:
@@ -205,7 +211,9 @@ def _in_turns(
 
 
 def _turns(known: Known, deliveries: int, speaking: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Columns sid, delivery, and turn, which counts the deliveries of an instrument that say something of it; and the one after each, where a proposal waits: it may be settled by what is known by then."""
+    """Columns sid, delivery, and turn, which counts the deliveries of an instrument that say something of it; and the
+    one after each, where a proposal waits: it may be settled by what is known by then.
+    """
     waits = proposals.opened(known.proposals).select("sid").unique()
     doubted = pl.concat([waits, speaking[1].select("sid")])
     first = waits.with_columns(delivery=pl.lit(0, pl.Int32))

@@ -1,4 +1,6 @@
-"""Corporate actions as they are stored: what the vendor declares, what is derived from prices, and which of it is news."""
+"""Corporate actions as they are stored: what the vendor declares, what is derived from prices, and which of it is
+news.
+"""
 
 from datetime import timedelta
 
@@ -35,11 +37,13 @@ SAYS = (
 
 
 def declared(actions: pl.DataFrame, holders: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The vendor's own actions by sid (columns `COLUMNS`), and as rejected rows those of symbols that no instrument has, of kinds that we do not know, that do not say what they must, or that contradict each other.
+    """The vendor's own actions by sid (columns `COLUMNS`), and as rejected rows those of symbols that no instrument
+    has, of kinds that we do not know, that do not say what they must, or that contradict each other.
 
-    `holders`: symbol, sid; where `actions` are of several deliveries, each of which is judged by itself, also begins, the
-    `delivery` from which on the symbol means it. Dividends of one ex-session add up; the same row twice is one. Where the vendor has a column
-    `withdrawn`, it is there too: rows in which it is true take back what was declared before, and need no terms.
+    `holders`: symbol, sid; where `actions` are of several deliveries, each of which is judged by itself, also begins,
+    the `delivery` from which on the symbol means it. Dividends of one ex-session add up; the same row twice is one.
+    Where the vendor has a column `withdrawn`, it is there too: rows in which it is true take back what was declared
+    before, and need no terms.
     """
     gone = pl.col("withdrawn").fill_null(value=False) if "withdrawn" in actions.columns else pl.lit(value=False)
     known = actions.with_columns(withdrawn=gone).join(holders, on="symbol", how="left", maintain_order="left")
@@ -96,13 +100,16 @@ def news(
     proposed: pl.DataFrame | None = None,
     rejected: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """The versions to write: columns `COLUMNS`, withdrawn. `given`: actions from this capture; `standing`: the latest version of each, as known.
+    """The versions to write: columns `COLUMNS`, withdrawn.
 
-    `proposed`, `rejected` (sid, session): where this capture's evidence is not sure, and where a person said that there was none.
+    `given`: actions from this capture; `standing`: the latest version of each, as known.
 
-    An action that stands with the same terms is a no-op, a declared or confirmed one is not overruled by evidence, and what
-    was derived from prices is withdrawn where the prices around its ex-session now deny it. A derived delisting gives way to the merger
-    or delisting that the vendor declares, and what the vendor takes back is withdrawn.
+    `proposed`, `rejected` (sid, session): where this capture's evidence is not sure, and where a person said that there
+    was none.
+
+    An action that stands with the same terms is a no-op, a declared or confirmed one is not overruled by evidence, and
+    what was derived from prices is withdrawn where the prices around its ex-session now deny it. A derived delisting
+    gives way to the merger or delisting that the vendor declares, and what the vendor takes back is withdrawn.
     """
     given = given if "withdrawn" in given.columns else given.with_columns(withdrawn=pl.lit(value=False))
     given = given.select(*COLUMNS, pl.col("withdrawn").fill_null(value=False))
@@ -135,7 +142,9 @@ def news(
 
 
 def _repeated(derived: pl.DataFrame, evidence: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
-    """Those of `derived` that an earlier capture placed elsewhere: inside the sessions that a pair spans, or a few days before, with terms that differ by what an exchange rate does."""
+    """Those of `derived` that an earlier capture placed elsewhere: inside the sessions that a pair spans, or a few days
+    before, with terms that differ by what an exchange rate does.
+    """
     before = told.select(
         "sid",
         "kind",

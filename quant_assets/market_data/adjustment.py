@@ -1,13 +1,16 @@
 """Adjusted series, derived as of a session from raw bars and the actions known: nothing adjusted is ever stored.
 
-An action with ex-session x makes of one share held before it `ratio` shares and pays `paid` (cash dividends, the worth of
-what a spin-off hands out) per old share. All prices before x are divided by its growth:
+An action with ex-session x makes of one share held before it `ratio` shares and pays `paid` (cash dividends, the worth
+of what a spin-off hands out) per old share. All prices before x are divided by its growth:
 
     split-only      ratio                                  prices and volumes in the shares of the session asked for
-    adjusted        ratio / (1 − paid / close before x)    what data vendors and charts show; as if reinvested at the theoretical ex-price
-    total-return    ratio + paid / close of x              as if reinvested at the ex-session's close: returns are CRSP's RET, prices Quandl's
+    adjusted        ratio / (1 − paid / close before x)    what data vendors and charts show; as if reinvested at the
+    theoretical ex-price
+    total-return    ratio + paid / close of x              as if reinvested at the ex-session's close: returns are
+    CRSP's RET, prices Quandl's
 
-Volumes are multiplied by `ratio` alone. `adjusted` and `total-return` end with what holders got where that was declared.
+Volumes are multiplied by `ratio` alone. `adjusted` and `total-return` end with what holders got where that was
+declared.
 """
 
 from datetime import date
@@ -33,7 +36,8 @@ Floats = npt.NDArray[np.float64]
 
 
 def terms(actions: pl.DataFrame, *by: str) -> pl.DataFrame:
-    """What the actions of one ex-session make of one share: columns `by`, ratio (shares after for one before), paid (currency per share before).
+    """What the actions of one ex-session make of one share: columns `by`, ratio (shares after for one before), paid
+    (currency per share before).
 
     `actions`: kind, numerator, denominator, cash, value, in force; kinds that adjust nothing are left out. A spin-off
     without a known worth pays nothing.
@@ -51,18 +55,22 @@ def terms(actions: pl.DataFrame, *by: str) -> pl.DataFrame:
 
 
 def growth(ratio: pl.Expr, paid: pl.Expr) -> pl.Expr:
-    """What one unit of wealth before the ex-session is in old prices, after it: `paid` as a fraction of the close before. One and more of it is no price's doing and counts as nothing."""
+    """What one unit of wealth before the ex-session is in old prices, after it: `paid` as a fraction of the close
+    before. One and more of it is no price's doing and counts as nothing.
+    """
     return pl.when(paid < 1.0).then(ratio / (1.0 - paid)).otherwise(ratio)
 
 
 def adjusted(bars: pl.DataFrame, actions: pl.DataFrame, policy: str, session: date) -> pl.DataFrame:
-    """`bars` in terms of `session`, by one of `POLICIES`; sorted by (sid, session), prices and volume Float64 (`unadjusted`: as given).
+    """`bars` in terms of `session`, by one of `POLICIES`; sorted by (sid, session), prices and volume Float64
+    (`unadjusted`: as given).
 
-    `bars`: sid, session, open, high, low, close, volume and whatever else, in force at one knowledge time, one row per sid and
-    session, up to `session`; `actions`: ACTIONS rows, any versions known by the same time. Those ex after `session` are not
-    applied; so the last bars are raw. Where a merger or delisting was declared with terms that say what holders got, a row at
-    its ex-session carries it: all prices there are the last adjusted close × (1 + return), the volume is 0, what else it has is
-    the last bar's. A merger's shares count at their last close before. Raises ConfigurationError for another policy.
+    `bars`: sid, session, open, high, low, close, volume and whatever else, in force at one knowledge time, one row per
+    sid and session, up to `session`; `actions`: ACTIONS rows, any versions known by the same time. Those ex after
+    `session` are not applied; so the last bars are raw. Where a merger or delisting was declared with terms that say
+    what holders got, a row at its ex-session carries it: all prices there are the last adjusted close × (1 + return),
+    the volume is 0, what else it has is the last bar's. A merger's shares count at their last close before. Raises
+    ConfigurationError for another policy.
     """
     if policy not in POLICIES:
         raise ConfigurationError(
@@ -101,20 +109,26 @@ class _Rows:
         return names * SPAN + bars["session"].to_physical().to_numpy()
 
     def locate(self, sids: Indices, days: npt.NDArray[np.int32]) -> tuple[Indices, Indices, npt.NDArray[np.bool_]]:
-        """Per (sid, day): the position of the name's first row not before the day, the end of its rows, and whether rows of it lie before."""
+        """Per (sid, day): the position of the name's first row not before the day, the end of its rows, and whether
+        rows of it lie before.
+        """
         name = np.minimum(np.searchsorted(self.sids, sids), len(self.sids) - 1)
         at = np.searchsorted(self.key, name * SPAN + days)
         return at, self.ends[name], (self.sids[name] == sids) & (at > self.starts[name])
 
     def before(self, at: Indices, values: Floats) -> Floats:
-        """Per row the value of the next of its name's positions `at` (ascending) that lies after it; one where none does."""
+        """Per row the value of the next of its name's positions `at` (ascending) that lies after it; one where none
+        does.
+        """
         ends = np.concatenate([at, self.ends])
         order = np.argsort(ends, kind="stable")
         return np.repeat(np.concatenate([values, np.ones(len(self.ends))])[order], np.diff(ends[order], prepend=0))
 
 
 def _located(rows: _Rows, moves: pl.DataFrame, policy: str) -> pl.DataFrame:
-    """The `moves` (sid, session, ratio, paid) that have a row before them: sid, at (the position of the first row from ex on), ratio, growth."""
+    """The `moves` (sid, session, ratio, paid) that have a row before them: sid, at (the position of the first row from
+    ex on), ratio, growth.
+    """
     at, end, matters = rows.locate(moves["sid"].to_numpy(), moves["session"].to_physical().to_numpy())
     found = moves.with_columns(at=at, end=end).filter(pl.Series(matters))
     if policy == "split-only":
@@ -135,7 +149,10 @@ def _located(rows: _Rows, moves: pl.DataFrame, policy: str) -> pl.DataFrame:
 
 
 def _with_endings(rows: _Rows, out: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """`out` with a last row for each name whose end was declared with its terms. Of a merger and the delisting that follows, the merger counts."""
+    """`out` with a last row for each name whose end was declared with its terms.
+
+    Of a merger and the delisting that follows, the merger counts.
+    """
     ends = known.filter(pl.col("kind").is_in(ENDING) & (pl.col("origin") == "declared")).sort(
         "sid", "session", "kind", descending=[False, False, True]
     )

@@ -30,10 +30,12 @@ def arrivals(
     progress: Progress = quiet,
     evidence: Evidence = EVIDENCE,
 ) -> StageReport:
-    """`ingest` of everything outstanding up to `last`. The report is `refused`, and somebody is told, where something of it cannot be taken in.
+    """`ingest` of everything outstanding up to `last`.
 
-    A source that cannot be read at all, or whose columns are not those declared, is such a report too: those after it go on.
-    A delivery that was taken in and is not there any more is told once; what it said stands.
+    The report is `refused`, and somebody is told, where something of it cannot be taken in.
+
+    A source that cannot be read at all, or whose columns are not those declared, is such a report too: those after it
+    go on. A delivery that was taken in and is not there any more is told once; what it said stands.
     """
     absent: list[date] = []
     try:
@@ -55,7 +57,9 @@ def arrivals(
 
 
 def _missed(store: Store, source: MarketDataSource, absent: Sequence[date], now: datetime) -> list[str]:
-    """What to tell of deliveries that are not there any more, and were when one looked last; it is on record from now on."""
+    """What to tell of deliveries that are not there any more, and were when one looked last; it is on record from now
+    on.
+    """
     rows = store.read(CAPTURES, as_of=None, where={"source": source.name})
     latest = (
         rows.filter(pl.col("capture").is_in(absent))
@@ -65,11 +69,15 @@ def _missed(store: Store, source: MarketDataSource, absent: Sequence[date], now:
     fresh = latest.filter(~pl.col("sha256").str.ends_with(ABSENT))
     if fresh.is_empty():
         return []
-    last: datetime = rows["known_at"].max()  # pyright: ignore[reportAssignmentType]  # a Series' bounds are typed by no dtype
+    # a Series' bounds are typed by no dtype
+    last: datetime = rows["known_at"].max()  # pyright: ignore[reportAssignmentType]
     after = pl.lit(max(now, last + timedelta(microseconds=1)), UTC_MICROS)
     known_at = after + pl.duration(microseconds=pl.int_range(pl.len()))
     store.append(CAPTURES, fresh.with_columns(pl.col("sha256") + ABSENT, known_at=known_at))
     first, final = fresh["capture"][0], fresh["capture"][-1]
     return [
-        f"{fresh.height} delivery(s) that were taken in are not there any more, {first} to {final}; what they said stands"
+        (
+            f"{fresh.height} delivery(s) that were taken in are not there any more, {first} to {final}; what "
+            f"they said stands"
+        )
     ]

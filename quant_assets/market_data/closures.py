@@ -14,7 +14,8 @@ _ALWAYS = datetime(1, 1, 1, tzinfo=UTC)
 
 
 def as_said(calendar: Calendar, store: Store) -> Calendar:
-    """The calendar with what has been said of its days; a day that a book was booked on is known to have been a session.
+    """The calendar with what has been said of its days; a day that a book was booked on is known to have been a
+    session.
 
     The latter where a newer exchange_calendars has dropped a day: what was decided and booked for it keeps its cut, and
     the next session goes on from it.
@@ -42,7 +43,10 @@ def close(
     now: datetime,
     acted_at: datetime,
 ) -> datetime:
-    """`session` does not trade; return since when that is known. Raises ConfigurationError where it is no session, CalendarUnknown where nothing is known of it."""
+    """`session` does not trade; return since when that is known.
+
+    Raises ConfigurationError where it is no session, CalendarUnknown where nothing is known of it.
+    """
     if not calendar.is_session(session):
         raise ConfigurationError(
             f"{calendar.code}: {session} is no session; the one before it is {calendar.before(session)}, "

@@ -1,6 +1,9 @@
-"""What a person says about a proposed action: what it was, or that there was none. Each act is a later row, and on record.
+"""What a person says about a proposed action: what it was, or that there was none.
 
-What is confirmed becomes rows of ACTIONS with the origin `confirmed`, known from then on, which no evidence of prices overrules.
+Each act is a later row, and on record.
+
+What is confirmed becomes rows of ACTIONS with the origin `confirmed`, known from then on, which no evidence of prices
+overrules.
 """
 
 import re
@@ -28,7 +31,8 @@ def find(store: Store, proposal: str) -> dict[str, Any]:
     )
     if rows.height != 1:
         raise DataError(
-            f"{rows.height or 'no'} proposed action(s) have an id that starts with {proposal!r}; `quant actions list` shows them"
+            f"{rows.height or 'no'} proposed action(s) have an id that starts with {proposal!r}; `quant "
+            f"actions list` shows them"
         )
     row = rows.row(0, named=True)
     if row["state"] != OPEN:
@@ -37,7 +41,9 @@ def find(store: Store, proposal: str) -> dict[str, Any]:
 
 
 def read_terms(text: str, before: float) -> list[dict[str, Any]]:
-    """The columns of ACTIONS for terms as `quant actions list` writes them: split 2:1 + dividend 1.00. Raises ConfigurationError with what would be right.
+    """The columns of ACTIONS for terms as `quant actions list` writes them: split 2:1 + dividend 1.00.
+
+    Raises ConfigurationError with what would be right.
 
     `before`: the last close before the ex-session, beyond which nothing is paid.
     """
@@ -79,10 +85,12 @@ def confirm(
     now: datetime,
     acted_at: datetime,
 ) -> tuple[str, pl.DataFrame]:
-    """Say what a proposal is: `terms`, or else its first explanation. Returns the terms and the rows written to ACTIONS.
+    """Say what a proposal is: `terms`, or else its first explanation.
 
-    Raises DataError where no proposal waits under that id or nothing explains it and no terms are given, ConfigurationError
-    for terms that say nothing.
+    Returns the terms and the rows written to ACTIONS.
+
+    Raises DataError where no proposal waits under that id or nothing explains it and no terms are given,
+    ConfigurationError for terms that say nothing.
     """
     row = find(store, proposal)
     first = str(row["explanations"]).split("; ")[0].rpartition(" (")[0]
@@ -112,7 +120,10 @@ def reject(
     now: datetime,
     acted_at: datetime,
 ) -> str:
-    """Say that there was no action; returns the name and ex-session. Raises DataError where no proposal waits under that id."""
+    """Say that there was no action; returns the name and ex-session.
+
+    Raises DataError where no proposal waits under that id.
+    """
     row = find(store, proposal)
     moment = known_at(now, knowledge.latest_cut(), now, None)
     audit.record(

@@ -1,7 +1,7 @@
 """Every dataset beside the daily bars, declared: its contract, its rules, how its time is to be read.
 
-Its asset and partitions, checks, quarantine, findings, and its page in docs/data-contracts.md follow from the declaration;
-a feed in the deployment file says where its rows come from.
+Its asset and partitions, checks, quarantine, findings, and its page in docs/data-contracts.md follow from the
+declaration; a feed in the deployment file says where its rows come from.
 """
 
 from collections.abc import Sequence
@@ -45,9 +45,10 @@ PRICES = ("open", "high", "low", "close")
 class Dataset:
     """A table of what a vendor says, and how to judge it.
 
-    `rules` may read each of the table's columns and, as `x_before`, the value x (or the time) of the same entity's event before (null where none lies within `remembers`).
-    `ahead`: how long before its event a row may be known (announcements). `sessions`: the calendar whose sessions rows must be of; None takes any day.
-    `ends`: an expression for when a row's event is over, where that is not its event column's own day or time.
+    `rules` may read each of the table's columns and, as `x_before`, the value x (or the time) of the same entity's
+    event before (null where none lies within `remembers`). `ahead`: how long before its event a row may be known
+    (announcements). `sessions`: the calendar whose sessions rows must be of; None takes any day. `ends`: an expression
+    for when a row's event is over, where that is not its event column's own day or time.
     """
 
     table: Table
@@ -146,45 +147,152 @@ def _bars(name: str) -> tuple[Rule, ...]:
 
 
 DATASETS: Sequence[Dataset] = (
-    Dataset(INTRADAY_BARS, _bars("bars"), remembers=timedelta(days=5), ends=pl.col("ts") + pl.duration(seconds=pl.col("seconds"))),
-    Dataset(TRADES, (Rule("price_positive", "refuse", "Are price and quantity positive?", (pl.col("price") <= 0) | (pl.col("quantity") <= 0)),), remembers=timedelta(0)),
-    Dataset(ANNOUNCEMENTS, (Rule("cash_negative", "refuse", "Is no distribution negative?", pl.col("cash") < 0),), ahead=timedelta(days=730)),
-    Dataset(SECURITIES, (Rule("isin", "warn", "Does each ISIN have twelve characters?", ~pl.col("isin").str.contains(r"^[A-Z]{2}[A-Z0-9]{9}[0-9]$")),), ahead=timedelta(days=365)),
-    Dataset(INDEX_MEMBERS, (Rule("weight", "refuse", "Does each weight lie between nothing and all?", ~pl.col("weight").is_between(0, 1)),), ahead=timedelta(days=60)),
-    Dataset(SECTORS, (Rule("no_sector", "refuse", "Does each row name a sector?", pl.col("sector").fill_null("") == ""),), ahead=timedelta(days=60)),
+    Dataset(
+        INTRADAY_BARS,
+        _bars("bars"),
+        remembers=timedelta(days=5),
+        ends=pl.col("ts") + pl.duration(seconds=pl.col("seconds")),
+    ),
+    Dataset(
+        TRADES,
+        (
+            Rule(
+                "price_positive",
+                "refuse",
+                "Are price and quantity positive?",
+                (pl.col("price") <= 0) | (pl.col("quantity") <= 0),
+            ),
+        ),
+        remembers=timedelta(0),
+    ),
+    Dataset(
+        ANNOUNCEMENTS,
+        (Rule("cash_negative", "refuse", "Is no distribution negative?", pl.col("cash") < 0),),
+        ahead=timedelta(days=730),
+    ),
+    Dataset(
+        SECURITIES,
+        (
+            Rule(
+                "isin",
+                "warn",
+                "Does each ISIN have twelve characters?",
+                ~pl.col("isin").str.contains(r"^[A-Z]{2}[A-Z0-9]{9}[0-9]$"),
+            ),
+        ),
+        ahead=timedelta(days=365),
+    ),
+    Dataset(
+        INDEX_MEMBERS,
+        (
+            Rule(
+                "weight", "refuse", "Does each weight lie between nothing and all?", ~pl.col("weight").is_between(0, 1)
+            ),
+        ),
+        ahead=timedelta(days=60),
+    ),
+    Dataset(
+        SECTORS,
+        (Rule("no_sector", "refuse", "Does each row name a sector?", pl.col("sector").fill_null("") == ""),),
+        ahead=timedelta(days=60),
+    ),
     Dataset(
         BORROW_RATES,
         (
-            Rule("rate", "refuse", "Does each rate lie between -100% and 1000% a year?", ~pl.col("rate").is_between(-1, 10)),
-            Rule("unit", "warn", "Does no rate move a hundredfold (percent for a fraction)?", _jump("rate", 50), found=pl.col("rate"), expected=pl.col("rate_before")),
+            Rule(
+                "rate",
+                "refuse",
+                "Does each rate lie between -100% and 1000% a year?",
+                ~pl.col("rate").is_between(-1, 10),
+            ),
+            Rule(
+                "unit",
+                "warn",
+                "Does no rate move a hundredfold (percent for a fraction)?",
+                _jump("rate", 50),
+                found=pl.col("rate"),
+                expected=pl.col("rate_before"),
+            ),
         ),
     ),
     Dataset(
         FX_RATES,
         (
             Rule("rate", "refuse", "Is each rate positive?", pl.col("rate") <= 0),
-            Rule("inverted", "block", "Is no rate quoted the other way round?", ((pl.col("rate") * pl.col("rate_before") - 1).abs() < 0.02) & _jump("rate", 1.1), found=pl.col("rate"), expected=pl.col("rate_before")),
-            Rule("unit", "block", "Does no rate move a hundredfold?", _jump("rate", 50), found=pl.col("rate"), expected=pl.col("rate_before")),
-            Rule("outlier", "warn", "Does no rate move by a tenth at once?", _jump("rate", 1.1), found=pl.col("rate"), expected=pl.col("rate_before")),
+            Rule(
+                "inverted",
+                "block",
+                "Is no rate quoted the other way round?",
+                ((pl.col("rate") * pl.col("rate_before") - 1).abs() < 0.02) & _jump("rate", 1.1),
+                found=pl.col("rate"),
+                expected=pl.col("rate_before"),
+            ),
+            Rule(
+                "unit",
+                "block",
+                "Does no rate move a hundredfold?",
+                _jump("rate", 50),
+                found=pl.col("rate"),
+                expected=pl.col("rate_before"),
+            ),
+            Rule(
+                "outlier",
+                "warn",
+                "Does no rate move by a tenth at once?",
+                _jump("rate", 1.1),
+                found=pl.col("rate"),
+                expected=pl.col("rate_before"),
+            ),
         ),
     ),
     Dataset(
         REFERENCE_RATES,
         (
-            Rule("rate", "refuse", "Does each rate lie between -20% and 200% a year?", ~pl.col("rate").is_between(-0.2, 2.0)),
-            Rule("jump", "warn", "Does no rate move by two points at once?", (pl.col("rate") - pl.col("rate_before")).abs() > 0.02, found=pl.col("rate"), expected=pl.col("rate_before")),
+            Rule(
+                "rate",
+                "refuse",
+                "Does each rate lie between -20% and 200% a year?",
+                ~pl.col("rate").is_between(-0.2, 2.0),
+            ),
+            Rule(
+                "jump",
+                "warn",
+                "Does no rate move by two points at once?",
+                (pl.col("rate") - pl.col("rate_before")).abs() > 0.02,
+                found=pl.col("rate"),
+                expected=pl.col("rate_before"),
+            ),
         ),
     ),
     Dataset(
         FACTOR_RETURNS,
         (
             Rule("whole", "refuse", "Does no portfolio lose more than it has?", pl.col("value") < -1),
-            Rule("unit", "warn", "Is no return above half (percent for a fraction)?", pl.col("value").abs() > 0.5, found=pl.col("value")),
+            Rule(
+                "unit",
+                "warn",
+                "Is no return above half (percent for a fraction)?",
+                pl.col("value").abs() > 0.5,
+                found=pl.col("value"),
+            ),
         ),
     ),
-    Dataset(FILINGS, (Rule("unit", "warn", "Does no item move a thousandfold (thousands for units)?", _jump("value", 900) & (pl.col("value") > 0), found=pl.col("value"), expected=pl.col("value_before")),), remembers=timedelta(days=400)),
+    Dataset(
+        FILINGS,
+        (
+            Rule(
+                "unit",
+                "warn",
+                "Does no item move a thousandfold (thousands for units)?",
+                _jump("value", 900) & (pl.col("value") > 0),
+                found=pl.col("value"),
+                expected=pl.col("value_before"),
+            ),
+        ),
+        remembers=timedelta(days=400),
+    ),
     Dataset(ECONOMIC_SERIES, remembers=timedelta(days=100)),
-)  # fmt: skip
+)
 
 
 def dataset(name: str) -> Dataset:

@@ -2,8 +2,8 @@
 
 A capture carries a name's last two sessions (p, c), raw and adjusted. With r = adj_close / close,
 factor = r(p) / r(c) is what the vendor applied between them; `explanations` says what it may be, and how sure that is.
-r(c) != 1 announces an action whose ex-session comes after c. What is surer than the deployment asks for becomes an action;
-what is not is proposed to a person, and so is what nothing explains.
+r(c) != 1 announces an action whose ex-session comes after c. What is surer than the deployment asks for becomes an
+action; what is not is proposed to a person, and so is what nothing explains.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,9 @@ PROPOSAL = (
 
 
 class Derived(NamedTuple):
-    """What a capture's prices say: actions (columns `COLUMNS`), rejected rows (UNEXPLAINED_FACTOR), and proposals (columns `PROPOSAL`)."""
+    """What a capture's prices say: actions (columns `COLUMNS`), rejected rows (UNEXPLAINED_FACTOR), and proposals
+    (columns `PROPOSAL`).
+    """
 
     actions: pl.DataFrame
     unexplained: pl.DataFrame
@@ -48,8 +50,9 @@ class Derived(NamedTuple):
 
 
 def pairs(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
-    """Evidence per name and ex-session: sid, p, session, before (raw close), adjusted, factor, move (raw open after / before; null where not seen yet),
-    after, adjusted_after (the closes of the later session; null likewise), file, line, symbol.
+    """Evidence per name and ex-session: sid, p, session, before (raw close), adjusted, factor, move (raw open after /
+    before; null where not seen yet), after, adjusted_after (the closes of the later session; null likewise), file,
+    line, symbol.
 
     `rows`: clean rows with their sid, of one capture, or of several by `delivery`, each of which is judged by itself.
     Factors of one are there too: they say that there was no action.
@@ -108,7 +111,9 @@ def pairs(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
 
 
 def _not_in_the_price_yet(evidence: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
-    """A split-like factor of which the open of its session shows nothing belongs to the session after: the vendor adjusts one drop early at times."""
+    """A split-like factor of which the open of its session shows nothing belongs to the session after: the vendor
+    adjusts one drop early at times.
+    """
     evidence = evidence.with_columns(
         size=ln(pl.col("factor")).abs(),
     )
@@ -129,8 +134,8 @@ def _not_in_the_price_yet(evidence: pl.DataFrame, calendar: Calendar) -> pl.Data
 def derive(evidence: pl.DataFrame, asked: Evidence = EVIDENCE) -> Derived:
     """What `pairs` say: actions as sure as `asked`, and the rest as proposals.
 
-    A split that comes with a payment is two actions of one ex-session. A factor that nothing here explains, or a payment
-    that the open contradicts, is a rejected row, and a proposal without an explanation.
+    A split that comes with a payment is two actions of one ex-session. A factor that nothing here explains, or a
+    payment that the open contradicts, is a rejected row, and a proposal without an explanation.
     """
     found = evidence.filter((pl.col("factor") - 1).abs() > SAME)
     of = {c: t for c, t in evidence.schema.items() if c == "delivery"}

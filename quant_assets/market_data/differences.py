@@ -1,7 +1,7 @@
 """How a delivery of a label differs from what stood once the label had been taken in.
 
-What a later capture has said of a row since stays: that is the vendor's last word. A row that says the same is nothing; one that says
-otherwise is a restatement; one that is there no more, and in no later delivery either, is a withdrawal.
+What a later capture has said of a row since stays: that is the vendor's last word. A row that says the same is nothing;
+one that says otherwise is a restatement; one that is there no more, and in no later delivery either, is a withdrawal.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,9 @@ Following = Iterator[Capture]  # the deliveries after that of a label, one by on
 
 
 def stood(versions: pl.DataFrame, label: date, subject: Sequence[str]) -> pl.DataFrame:
-    """Of each subject the version that stood once `label` was taken in (nulls where none did), and `later`: whether a later capture has spoken of it since."""
+    """Of each subject the version that stood once `label` was taken in (nulls where none did), and `later`: whether a
+    later capture has spoken of it since.
+    """
     ordered = versions.sort(*subject, "known_at")
     latest = ordered.unique(subject, keep="last", maintain_order=True).select(*subject, later=pl.col("capture") > label)
     upto = ordered.filter(pl.col("capture") <= label).unique(subject, keep="last", maintain_order=True)
@@ -25,7 +27,9 @@ def stood(versions: pl.DataFrame, label: date, subject: Sequence[str]) -> pl.Dat
 
 
 def otherwise(rows: pl.DataFrame, then: pl.DataFrame, subject: Sequence[str], says: Sequence[str]) -> pl.DataFrame:
-    """Those of `rows` that say something else than stood, with `withdrawn` (as given, else false), and `was_withdrawn` (null where nothing stood)."""
+    """Those of `rows` that say something else than stood, with `withdrawn` (as given, else false), and `was_withdrawn`
+    (null where nothing stood).
+    """
     told = rows if "withdrawn" in rows.columns else rows.with_columns(withdrawn=pl.lit(value=False))
     before = then.select(*subject, *(pl.col(c).alias(f"was_{c}") for c in (*says, "withdrawn")), later="later")
     both = told.join(before, on=subject, how="left", maintain_order="left")
@@ -39,7 +43,8 @@ def vanished(
 ) -> pl.DataFrame:
     """Of `stood` what the label brought and has no row of any more, but for what stands in files that are not there.
 
-    Raises CaptureUnreadable where that is more than a vendor takes back. Of a row that cannot be read nobody knows what it says, so a name with such a row keeps what stands, and a line without a name keeps all.
+    Raises CaptureUnreadable where that is more than a vendor takes back. Of a row that cannot be read nobody knows what
+    it says, so a name with such a row keeps what stands, and a line without a name keeps all.
     """
     theirs = then.filter(pl.col("capture") == capture.label, ~pl.col("withdrawn"), ~pl.col("later"))
     gone = theirs.join(rows, on=subject, how="anti")
@@ -54,13 +59,17 @@ def vanished(
         gone = gone.filter(pl.col("file").is_in(files))
     if gone.height > max(FEW, SHARE * theirs.height):
         raise CaptureUnreadable(
-            f"{gone.height} of the {theirs.height} rows in force are missing from {capture.location}. More than half is "
-            "no correction: the delivery is not ingested and the stored rows stay in force. Ask the vendor to send it again"
+            f"{gone.height} of the {theirs.height} rows in force are missing from {capture.location}. More "
+            f"than half is "
+            "no correction: the delivery is not ingested and the stored rows stay in force. Ask the vendor "
+            "to send it again"
         )
     return gone
 
 
 def said_before(gone: pl.DataFrame, versions: pl.DataFrame, label: date, subject: Sequence[str]) -> pl.DataFrame:
-    """Of the vanished rows those that an earlier capture brought, as it had them: what was corrected is not there, so that the first word counts again."""
+    """Of the vanished rows those that an earlier capture brought, as it had them: what was corrected is not there, so
+    that the first word counts again.
+    """
     before = versions.filter(pl.col("capture") < label).sort(*subject, "known_at").unique(subject, keep="last")
     return before.filter(~pl.col("withdrawn")).join(gone.select(subject), on=subject, how="semi")

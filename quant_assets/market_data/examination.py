@@ -1,4 +1,5 @@
-"""The whole history of the daily bars, examined for what vendors really get wrong: levels a hundredfold off, splits missed or doubled, payments that no price shows.
+"""The whole history of the daily bars, examined for what vendors really get wrong: levels a hundredfold off, splits
+missed or doubled, payments that no price shows.
 
 The gate looks at a session and the one before it, as known at its cut; this looks at everything, with hindsight. So it
 proposes: its findings are stored, and its repairs are rows that a person lets in.
@@ -23,7 +24,9 @@ TOLD = (
 
 
 def examine(bars: pl.DataFrame, actions: pl.DataFrame, known_at: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Findings (rows of DATA_FINDINGS, known at `known_at`) and repairs (rows of BARS in force, with the columns that would be right) of bars in force, given all versions of the actions known."""
+    """Findings (rows of DATA_FINDINGS, known at `known_at`) and repairs (rows of BARS in force, with the columns that
+    would be right) of bars in force, given all versions of the actions known.
+    """
     acts = in_force(actions, ACTIONS)
     ratio = (
         (pl.col("numerator") / pl.col("denominator"))
@@ -54,9 +57,17 @@ def _findings(found: pl.DataFrame, bars: pl.DataFrame, known_at: datetime) -> pl
     )
     grave = pl.when(pl.col("rule").is_in(list(TOLD))).then(pl.lit("warn")).otherwise(pl.lit("block"))
     shown = named.select(
-        "session", "symbol", "rule", table=pl.lit(BARS.name), severity=grave, row=pl.struct("sid", "session", "column").struct.json_encode(), found=pl.col("found").cast(pl.Float64),
-        expected=pl.col("expected").cast(pl.Float64), message=pl.format("{} (confidence {})", pl.col("message"), pl.col("confidence").round(2)), known_at=pl.lit(known_at),
-    )  # fmt: skip
+        "session",
+        "symbol",
+        "rule",
+        table=pl.lit(BARS.name),
+        severity=grave,
+        row=pl.struct("sid", "session", "column").struct.json_encode(),
+        found=pl.col("found").cast(pl.Float64),
+        expected=pl.col("expected").cast(pl.Float64),
+        message=pl.format("{} (confidence {})", pl.col("message"), pl.col("confidence").round(2)),
+        known_at=pl.lit(known_at),
+    )
     return DATA_FINDINGS.conform(
         shown.select(*DATA_FINDINGS.schema).unique(DATA_FINDINGS.key, keep="first", maintain_order=True)
     )

@@ -1,4 +1,5 @@
-"""The quality rules as a Great Expectations suite, with its data docs: the same measures on the same partition, another judge.
+"""The quality rules as a Great Expectations suite, with its data docs: the same measures on the same partition, another
+judge.
 
 It stands beside the gate and off the daily path: what may be traded on is decided by the stored verdicts.
 """
@@ -28,7 +29,8 @@ def validate(frame: pl.DataFrame, rules: Sequence[Rule] = RULES) -> dict[str, bo
 def data_docs(
     folder: Path, frame: pl.DataFrame, session: date, rules: Sequence[Rule] = RULES, *, name: str = "bars"
 ) -> tuple[Path, dict[str, bool]]:
-    """Validate one session's rows of the dataset `name` (see `partitions`, `observations.judged`) and build the static pages under `folder`; the index page, and whether each rule holds.
+    """Validate one session's rows of the dataset `name` (see `partitions`, `observations.judged`) and build the static
+    pages under `folder`; the index page, and whether each rule holds.
 
     The pages of sessions validated into the same folder before stay.
     """

@@ -1,12 +1,13 @@
 """What may explain a vendor's adjustment factor, and how sure prices alone are of it.
 
-A factor is what a session's close was multiplied by because of what is ex the session after. Each explanation that fits it
-within the rounding of the prices has a weight: how often such an action happens, times the chance that it would have had
-just these terms. The confidence of one is its weight among all, so that an explanation is sure only where the others are
-far behind (Bayes). The rates are a judgement on what American shares have done since 1990; only their ratios matter, and
-only by orders of magnitude:
+A factor is what a session's close was multiplied by because of what is ex the session after. Each explanation that fits
+it within the rounding of the prices has a weight: how often such an action happens, times the chance that it would have
+had just these terms. The confidence of one is its weight among all, so that an explanation is sure only where the
+others are far behind (Bayes). The rates are a judgement on what American shares have done since 1990; only their ratios
+matter, and only by orders of magnitude:
 
-    payments      nearly all below 3% of the price, one in five thousand at any size; amounts that people write are round
+    payments      nearly all below 3% of the price, one in five thousand at any size; amounts that people write are
+    round
     splits        two for each hundred payments, most of them 2:1, 3:2 or a reverse split to a round number
     both at once  one split in ten has a payment on its own ex-session
     spin-offs     three for each thousand payments, written as 1000/n to six decimals
@@ -44,18 +45,52 @@ GRIDS = (
 UNROUND = 0.1  # share of payments without a round amount: converted from another currency
 
 _SHARES: Mapping[tuple[int, int], float] = {
-    (2, 1): 0.25, (3, 2): 0.12, (3, 1): 0.04, (4, 1): 0.03, (5, 1): 0.015, (10, 1): 0.015, (20, 1): 0.005, (5, 4): 0.04, (4, 3): 0.01, (6, 5): 0.01,
-    (1, 2): 0.02, (1, 3): 0.02, (1, 4): 0.03, (1, 5): 0.05, (1, 6): 0.02, (1, 7): 0.02, (1, 8): 0.02, (1, 10): 0.1, (1, 12): 0.01, (1, 15): 0.03, (1, 20): 0.04,
-    (1, 25): 0.01, (1, 30): 0.01, (1, 40): 0.005, (1, 50): 0.01, (1, 100): 0.01,
-    (21, 20): 0.05, (11, 10): 0.03, (51, 50): 0.0005, (103, 100): 0.0005, (26, 25): 0.0005, (53, 50): 0.004, (27, 25): 0.004, (23, 20): 0.005,
-    (101, 100): 0.001, (107, 100): 0.001, (28, 25): 0.001,
-}  # fmt: skip
+    (2, 1): 0.25,
+    (3, 2): 0.12,
+    (3, 1): 0.04,
+    (4, 1): 0.03,
+    (5, 1): 0.015,
+    (10, 1): 0.015,
+    (20, 1): 0.005,
+    (5, 4): 0.04,
+    (4, 3): 0.01,
+    (6, 5): 0.01,
+    (1, 2): 0.02,
+    (1, 3): 0.02,
+    (1, 4): 0.03,
+    (1, 5): 0.05,
+    (1, 6): 0.02,
+    (1, 7): 0.02,
+    (1, 8): 0.02,
+    (1, 10): 0.1,
+    (1, 12): 0.01,
+    (1, 15): 0.03,
+    (1, 20): 0.04,
+    (1, 25): 0.01,
+    (1, 30): 0.01,
+    (1, 40): 0.005,
+    (1, 50): 0.01,
+    (1, 100): 0.01,
+    (21, 20): 0.05,
+    (11, 10): 0.03,
+    (51, 50): 0.0005,
+    (103, 100): 0.0005,
+    (26, 25): 0.0005,
+    (53, 50): 0.004,
+    (27, 25): 0.004,
+    (23, 20): 0.005,
+    (101, 100): 0.001,
+    (107, 100): 0.001,
+    (28, 25): 0.001,
+}
 """Share of splits and stock dividends by new shares and old ones; others get less, see `_shares`."""
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """One way to explain a factor: `shares` (new, old) or None, and what is paid per old share in `kind` (dividend or spin_off; empty: nothing)."""
+    """One way to explain a factor: `shares` (new, old) or None, and what is paid per old share in `kind` (dividend or
+    spin_off; empty: nothing).
+    """
 
     shares: tuple[int, int] | None
     kind: str
@@ -75,7 +110,9 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Pair:
-    """The closes of two consecutive sessions as one delivery has them, raw and adjusted; `after` and `adjusted_after` are None for an action that is announced."""
+    """The closes of two consecutive sessions as one delivery has them, raw and adjusted; `after` and `adjusted_after`
+    are None for an action that is announced.
+    """
 
     before: float
     adjusted: float
@@ -90,13 +127,17 @@ class Pair:
 
     @property
     def rounding(self) -> float:
-        """The most by which rounding changed the factor, relatively: half of the last decimal of each adjusted close, where it was computed."""
+        """The most by which rounding changed the factor, relatively: half of the last decimal of each adjusted close,
+        where it was computed.
+        """
         lost = _half(self.adjusted) / self.adjusted if self.adjusted != self.before else 0.0
         return lost + self._rounded_after
 
     @property
     def noise(self) -> float:
-        """The most by which the factor differs from one where nothing happened: adjusted closes with fewer decimals than raw ones are not equal to them."""
+        """The most by which the factor differs from one where nothing happened: adjusted closes with fewer decimals
+        than raw ones are not equal to them.
+        """
         finer = _half(self.before) < _half(self.adjusted) or self._rounded_after > 0
         return (_half(self.adjusted) / self.adjusted if finer else 0.0) + self._rounded_after
 
@@ -108,9 +149,12 @@ class Pair:
 
 
 def explain(pair: Pair) -> Sequence[Explanation]:
-    """The explanations that fit, the surest first; none where nothing does. `confidence`s sum to less than one: the rest is what cannot be told.
+    """The explanations that fit, the surest first; none where nothing does.
 
-    The confidence of a payment beyond a fifth of the price, and of a spin-off that leaves less than a quarter of it, is at most `UNSURE`.
+    `confidence`s sum to less than one: the rest is what cannot be told.
+
+    The confidence of a payment beyond a fifth of the price, and of a spin-off that leaves less than a quarter of it, is
+    at most `UNSURE`.
     """
     factor, off = pair.factor, pair.rounding + RELATIVE
     weighed = [*_splits(factor, off), *_payments(pair, factor), *_both(pair, factor, off)]
@@ -144,7 +188,9 @@ def _splits(factor: float, off: float) -> list[tuple[float, Explanation]]:
 
 
 def _payments(pair: Pair, factor: float) -> list[tuple[float, Explanation]]:
-    """A dividend, or the spin-off that six decimals of 1000/n speak of: what a share of the new company trades at has more digits than what people pay."""
+    """A dividend, or the spin-off that six decimals of 1000/n speak of: what a share of the new company trades at has
+    more digits than what people pay.
+    """
     if factor >= 1:
         return []
     amount = pair.before * (1 - factor)
@@ -161,7 +207,9 @@ def _payments(pair: Pair, factor: float) -> list[tuple[float, Explanation]]:
 
 
 def _both(pair: Pair, factor: float, off: float) -> list[tuple[float, Explanation]]:
-    """A split that people make, and an ordinary payment on the same ex-session: per old share, or as it is declared, per new one."""
+    """A split that people make, and an ordinary payment on the same ex-session: per old share, or as it is declared,
+    per new one.
+    """
     found: list[tuple[float, Explanation]] = []
     if abs(1 - factor) < SMALL:
         return found
@@ -187,7 +235,9 @@ def _often(part: float) -> float:
 
 
 def _chance(amount: float, off: float) -> float:
-    """The chance of an amount in [amount - off, amount + off], of what is as likely anywhere: round ones weigh more than their length."""
+    """The chance of an amount in [amount - off, amount + off], of what is as likely anywhere: round ones weigh more
+    than their length.
+    """
     return _round_chance(amount, off) + UNROUND * 2 * off
 
 
@@ -198,7 +248,9 @@ def _round_chance(amount: float, off: float) -> float:
 
 
 def _roundest(amount: float, off: float) -> float:
-    """The multiple of the coarsest of `GRIDS` within the interval that is nearest; the amount itself where there is none."""
+    """The multiple of the coarsest of `GRIDS` within the interval that is nearest; the amount itself where there is
+    none.
+    """
     for step, _ in GRIDS:
         nearest = round(amount / step) * step
         if nearest > 0 and abs(nearest - amount) <= off:
@@ -207,7 +259,9 @@ def _roundest(amount: float, off: float) -> float:
 
 
 def _half(price: float) -> float:
-    """Half of the last decimal that a price was printed with; two decimals at least, for nobody prints the zeros of a round price."""
+    """Half of the last decimal that a price was printed with; two decimals at least, for nobody prints the zeros of a
+    round price.
+    """
     single = 6e-8 * price + 6e-7  # 16.97 comes as 16.969999 where it was a float of 32 bits on its way
     decimals = next((d for d in range(2, 6) if abs(price - round(price, d)) <= single), 6)
     return 0.5 / _TENS[decimals]
@@ -218,7 +272,9 @@ def _of_one(n: int) -> float:
 
 
 def _shares() -> list[tuple[float, float, tuple[int, int]]]:
-    """Factor (price after / before), share, ratio, ascending: `_SHARES`, and others by how simple they are: n:1 and 1:n to 200, the rest to 25."""
+    """Factor (price after / before), share, ratio, ascending: `_SHARES`, and others by how simple they are: n:1 and 1:n
+    to 200, the rest to 25.
+    """
     others = {
         **{(n, 1): 0.01 / (n * n) for n in range(2, FEW + 1)},
         **{(1, n): _of_one(n) for n in range(2, FEW + 1)},

@@ -18,7 +18,9 @@ CONTINUES_WITHIN = timedelta(days=10)  # a symbol change shows within these days
 
 
 def content_sid(symbol: str, label: date) -> int:
-    """The id of the instrument first captured under `symbol` with the capture `label`: 52 bits of SHA-256, so that it is the same anywhere and exact in a double."""
+    """The id of the instrument first captured under `symbol` with the capture `label`: 52 bits of SHA-256, so that it
+    is the same anywhere and exact in a double.
+    """
     return int(hashlib.sha256(f"{symbol}|{label}".encode()).hexdigest()[:13], 16)
 
 
@@ -29,7 +31,9 @@ def normal(name: str) -> pl.Expr:
 
 @dataclass(frozen=True)
 class Identified:
-    """`assigned`: symbol, sid, name, sector, first, event (kept | new | replaced | reused | continued), old_sid (of replaced and reused), old_name, old_sector, old_symbol, listed, since."""
+    """`assigned`: symbol, sid, name, sector, first, event (kept | new | replaced | reused | continued), old_sid (of
+    replaced and reused), old_name, old_sector, old_symbol, listed, since.
+    """
 
     assigned: pl.DataFrame
 
@@ -51,15 +55,15 @@ def identify(
 ) -> Identified:
     """Assign each symbol of a capture's clean `rows` to an instrument.
 
-    `names`: symbol, name, sector as listed in this capture (None: the vendor lists nothing); `instruments`: the state of each
-    sid (sid, symbol, name, sector, listed, session, known_at); `overlap`: sid, session, close in force before this capture,
-    for the sessions in it; `recent`: sids with a bar in the last `REUSE_AFTER` sessions;
-    `delisted`: sid, ended, as the vendor declared; `last_session(sid)`: its last bar.
+    `names`: symbol, name, sector as listed in this capture (None: the vendor lists nothing); `instruments`: the state
+    of each sid (sid, symbol, name, sector, listed, session, known_at); `overlap`: sid, session, close in force before
+    this capture, for the sessions in it; `recent`: sids with a bar in the last `REUSE_AFTER` sessions; `delisted`: sid,
+    ended, as the vendor declared; `last_session(sid)`: its last bar.
 
-    A symbol keeps its instrument unless its name changed and a session known before now closes elsewhere (replaced), or it
-    comes back under another name after a long gap or a declared delisting (reused); where the vendor gives no names, after a
-    year, for a halt is no death. A new symbol continues an instrument of the same name whose
-    symbol has just vanished, if the closes of their common sessions agree; of share classes only the one that vanished.
+    A symbol keeps its instrument unless its name changed and a session known before now closes elsewhere (replaced), or
+    it comes back under another name after a long gap or a declared delisting (reused); where the vendor gives no names,
+    after a year, for a halt is no death. A new symbol continues an instrument of the same name whose symbol has just
+    vanished, if the closes of their common sessions agree; of share classes only the one that vanished.
     """
     listed_as = (
         names
@@ -140,7 +144,9 @@ def _continued(
     last_session: Callable[[int], date | None],
     label: date,
 ) -> dict[str, int]:
-    """Symbol to the sid it continues: the same name, gone from the capture under its old symbol, unambiguous both ways."""
+    """Symbol to the sid it continues: the same name, gone from the capture under its old symbol, unambiguous both
+    ways.
+    """
     pairs = new.select("symbol", same=normal("name")).drop_nulls().filter(pl.col("same") != "").join(gone, on="same")
     pairs = pairs.filter(
         pl.Series(

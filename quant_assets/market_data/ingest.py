@@ -49,12 +49,13 @@ def ingest(
     progress: Progress = quiet,
     evidence: Evidence = EVIDENCE,
 ) -> StageReport:
-    """Take in the captures of `labels`: those never taken in, ascending, then those that were; what says the same as then, and what arrives after `now`, is passed over.
+    """Take in the captures of `labels`: those never taken in, ascending, then those that were; what says the same as
+    then, and what arrives after `now`, is passed over.
 
-    `cuts_latest`: the latest cut that anything has read; what was declared known by then is known at `now`, and so is what a
-    label says otherwise than it did (`redelivery`). `evidence`: what must be known before an action that nobody declared
-    counts. An unreadable capture is named in the report, which is then `refused`, and the others go on. So it is where of
-    rows that came none was kept.
+    `cuts_latest`: the latest cut that anything has read; what was declared known by then is known at `now`, and so is
+    what a label says otherwise than it did (`redelivery`). `evidence`: what must be known before an action that nobody
+    declared counts. An unreadable capture is named in the report, which is then `refused`, and the others go on. So it
+    is where of rows that came none was kept.
     """
     known = Known(store, source.name, calendar, evidence)
     others = Observations(store)
@@ -129,7 +130,10 @@ def _again(
     numbers: Counter[str],
     progress: Progress,
 ) -> list[str]:
-    """Take in labels of which a delivery was taken in before: all that differs is known at arrival. Returns what could not be read, and why."""
+    """Take in labels of which a delivery was taken in before: all that differs is known at arrival.
+
+    Returns what could not be read, and why.
+    """
     batch = list[Mapping[str, pl.DataFrame]]()
     own = list[Mapping[str, object]]()
     wrong: list[str] = []
@@ -164,12 +168,16 @@ def _again(
 
 
 def pending(source: MarketDataSource, store: Store, last: date) -> list[date]:
-    """The labels up to `last`, ascending, of which no delivery was taken in yet, or which say something else than when one was."""
+    """The labels up to `last`, ascending, of which no delivery was taken in yet, or which say something else than when
+    one was.
+    """
     return list(outstanding(source, store, last).labels)
 
 
 def known_at(declared: datetime, cuts_latest: datetime | None, now: datetime, before: datetime | None) -> datetime:
-    """When a capture is known: as declared, but at arrival (`now`, and after the cut) where a cut has read past that, and after the capture taken in before it."""
+    """When a capture is known: as declared, but at arrival (`now`, and after the cut) where a cut has read past that,
+    and after the capture taken in before it.
+    """
     behind = cuts_latest is not None and declared <= cuts_latest
     moment = max(now, cuts_latest + timedelta(microseconds=1)) if cuts_latest and behind else declared
     return moment if before is None or moment > before else before + timedelta(microseconds=1)
@@ -178,7 +186,9 @@ def known_at(declared: datetime, cuts_latest: datetime | None, now: datetime, be
 def take(
     known: Known, others: Observations, deliveries: Sequence[Delivery], stamp: Stamp, calendar: Calendar
 ) -> Absorbed:
-    """What deliveries add to each table: of bars, of other datasets, and the row of each in CAPTURES, which counts what its own dataset brought and what was refused of it. `known` and `others` learn it."""
+    """What deliveries add to each table: of bars, of other datasets, and the row of each in CAPTURES, which counts what
+    its own dataset brought and what was refused of it. `known` and `others` learn it.
+    """
     barred = [d for d in deliveries if d.capture.dataset == BARS.name]
     absorbed = absorb(known, barred, calendar) if barred else Absorbed({}, Counter())
     tables = {name: [frame] for name, frame in absorbed.tables.items()}
@@ -209,9 +219,18 @@ def _own(known: Known, delivery: Delivery, rows: int, refused: int) -> Mapping[s
     """The row of a delivery in CAPTURES, which `known` notes."""
     capture, moment = delivery
     row = {
-        "source": capture.source, "capture": capture.label, "dataset": capture.dataset, "location": capture.location, "sha256": known.taken.sha256(capture), "rows": rows,
-        "quarantined": refused, "assumed": capture.assumed, "known_at": moment, "declared_known_at": capture.known_at, "fingerprint": capture.fingerprint,
-    }  # fmt: skip
+        "source": capture.source,
+        "capture": capture.label,
+        "dataset": capture.dataset,
+        "location": capture.location,
+        "sha256": known.taken.sha256(capture),
+        "rows": rows,
+        "quarantined": refused,
+        "assumed": capture.assumed,
+        "known_at": moment,
+        "declared_known_at": capture.known_at,
+        "fingerprint": capture.fingerprint,
+    }
     known.taken.note(row)
     return row
 
@@ -228,7 +247,10 @@ def effective(declared: pl.Expr, *, cuts_latest: datetime | None, now: datetime)
 
 
 def _commit(store: Store, known: Known, others: Observations, tables: Mapping[str, pl.DataFrame]) -> None:
-    """Write, table by table in `_order`. Rows that an interrupted run left there already are recognised by their content, whatever it took for their time."""
+    """Write, table by table in `_order`.
+
+    Rows that an interrupted run left there already are recognised by their content, whatever it took for their time.
+    """
     for table in _order():
         if (rows := tables.get(table.name)) is None:
             continue

@@ -43,7 +43,8 @@ class Known:
         ours = captures.filter(pl.col("source") == source)
         self.taken = Taken(ours)
         self.changed: list[date] = []  # labels that wait to be taken in again
-        self.moment: datetime | None = ours["known_at"].max()  # pyright: ignore[reportAttributeAccessIssue]  # a Series' bounds are typed by no dtype
+        # a Series' bounds are typed by no dtype
+        self.moment: datetime | None = ours["known_at"].max()  # pyright: ignore[reportAttributeAccessIssue]
         self._done = captures.select("source", "capture").unique()
         self._absorbed: list[tuple[str, date]] = []
         self.unfinished: dict[str, pl.DataFrame] = {}
@@ -68,7 +69,8 @@ class Known:
         bars = self._store.read(BARS, as_of=None, first=first)
         self._stored_until = bars["session"].max()  # pyright: ignore[reportAttributeAccessIssue]  # see above
         for (day,), rows in self._finished(BARS, bars).partition_by("session", as_dict=True).items():
-            self._days[day] = _latest(rows, "sid").select(_BAR)  # pyright: ignore[reportArgumentType]  # the key is a date
+            # the key is a date
+            self._days[day] = _latest(rows, "sid").select(_BAR)  # pyright: ignore[reportArgumentType]
         if first is not None and self._stored_until is not None:
             for day in self._calendar.between(first, self._stored_until):
                 self._days.setdefault(day, _NO_BARS)
@@ -132,7 +134,9 @@ class Known:
         )
 
     def absent(self, session: date, sessions: int) -> pl.Series:
-        """Sids listed but without a bar in the last `sessions` good sessions up to `session`; none where `session` itself is thin, or where so many are not known."""
+        """Sids listed but without a bar in the last `sessions` good sessions up to `session`; none where `session`
+        itself is thin, or where so many are not known.
+        """
         spanned = self._calendar.between(sessions_back(self._calendar, session, REUSE_AFTER + sessions), session)
         good = [spanned[i] for i in good_sessions([len(self.trading(s)) for s in spanned])][-sessions:]
         listed = self.instruments.filter(pl.col("listed"))["sid"]
@@ -191,7 +195,9 @@ _NO_BARS = pl.DataFrame(
 
 
 def good_sessions(bars: Sequence[int]) -> list[int]:
-    """Of consecutive sessions with so many bars each, the positions of those that have as many, nearly, as those up to it had: a market that has grown since was not thin."""
+    """Of consecutive sessions with so many bars each, the positions of those that have as many, nearly, as those up to
+    it had: a market that has grown since was not thin.
+    """
     held = [(i, n) for i, n in enumerate(bars) if n]
     counts = tuple(n for _, n in held)
     return [i for k, (i, n) in enumerate(held) if n >= THIN * _usual(counts[max(0, k - REUSE_AFTER) : k + 1])]

@@ -1,4 +1,6 @@
-"""What becomes of instruments: listed, renamed, moved to another symbol, gone, back; and the corporate actions that say so."""
+"""What becomes of instruments: listed, renamed, moved to another symbol, gone, back; and the corporate actions that say
+so.
+"""
 
 from datetime import date
 
@@ -27,11 +29,13 @@ def changes(
     label: date,
     calendar: Calendar,
 ) -> pl.DataFrame:
-    """One row per instrument whose listing changed (columns `CHANGE`), `known` having learnt the capture's bars already.
+    """One row per instrument whose listing changed (columns `CHANGE`), `known` having learnt the capture's bars
+    already.
 
     event: new | continued | changed | relisted | ended. An instrument ends when its symbol means another one, when a
-    delisting or merger was declared and it trades no more, or when it has no bar: in three good sessions where the vendor
-    lists it no more (`names`: what it lists), in as many as the deployment declares where the vendor lists nobody (None).
+    delisting or merger was declared and it trades no more, or when it has no bar: in three good sessions where the
+    vendor lists it no more (`names`: what it lists), in as many as the deployment declares where the vendor lists
+    nobody (None).
     """
     day = calendar.on_or_before(label)
     symbols = assigned.assigned.with_columns(
@@ -97,7 +101,8 @@ def _ended(
 def events(
     standing: pl.DataFrame, changed: pl.DataFrame, given: pl.DataFrame, rows: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The actions that the changes of listing are (columns of `actions.COLUMNS`), and the delistings that turned out wrong (with `withdrawn`).
+    """The actions that the changes of listing are (columns of `actions.COLUMNS`), and the delistings that turned out
+    wrong (with `withdrawn`).
 
     `standing`: the latest version of each action; `given`: actions of this capture, `rows`: its rows; where the vendor
     declares a merger or delisting, none is derived.

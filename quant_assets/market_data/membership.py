@@ -1,4 +1,5 @@
-"""Who belonged to an index or a universe, as it was known: vendor shapes become events, events become spans, spans answer for (session, cut).
+"""Who belonged to an index or a universe, as it was known: vendor shapes become events, events become spans, spans
+answer for (session, cut).
 
 Vendors tell membership as spells, as change logs, or as lists seen at some date. `spells`, `changes` and `lists` turn
 each into events, the rows of INDEX_MEMBERS: from `session` on, the symbol is a member (or none). Columns of the input
@@ -30,14 +31,17 @@ _Span = tuple[date, date, float | None, datetime, datetime]  # start, until, wei
 
 
 def spells(frame: pl.DataFrame, index: str) -> pl.DataFrame:
-    """Events (columns `EVENT`, then those carried along) of the half-open spells [start, until): symbol, start, until (null: still a member), weight where told.
+    """Events (columns `EVENT`, then those carried along) of the half-open spells [start, until): symbol, start, until
+    (null: still a member), weight where told.
 
-    Spells that touch are one membership. Raises ContractViolation where `spell_faults` finds any; take those rows out first.
+    Spells that touch are one membership. Raises ContractViolation where `spell_faults` finds any; take those rows out
+    first.
     """
     wrong = spell_faults(frame)
     if wrong.height:
         raise ContractViolation(
-            f"{index}: {wrong.height} faulty spells, the first is {wrong.row(0, named=True)}; quarantine what `spell_faults` returns and pass the others"
+            f"{index}: {wrong.height} faulty spells, the first is {wrong.row(0, named=True)}; quarantine "
+            f"what `spell_faults` returns and pass the others"
         )
     begun = frame.drop("until").rename({"start": "session"}).with_columns(member=pl.lit(value=True))
     over = (
@@ -52,7 +56,9 @@ def spells(frame: pl.DataFrame, index: str) -> pl.DataFrame:
 
 
 def spell_faults(frame: pl.DataFrame) -> pl.DataFrame:
-    """The rows of spells (symbol, start, until) that cannot be meant, with `reason`: no symbol or start, empty, or overlapping a spell that began earlier."""
+    """The rows of spells (symbol, start, until) that cannot be meant, with `reason`: no symbol or start, empty, or
+    overlapping a spell that began earlier.
+    """
     ends = pl.col("until").fill_null(FOREVER)
     longest = ends.cum_max().shift(1).over("symbol")
     reason = (
@@ -71,7 +77,9 @@ def spell_faults(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def changes(frame: pl.DataFrame, index: str) -> pl.DataFrame:
-    """Events of a change log: session, symbol, member (true: added, false: removed), weight where told. What adds a member again is no event.
+    """Events of a change log: session, symbol, member (true: added, false: removed), weight where told.
+
+    What adds a member again is no event.
 
     A removal without an addition before it stays: it says that the name is out, since when it was in is not known.
     Raises ContractViolation where `change_faults` finds any; take those rows out first.
@@ -79,13 +87,16 @@ def changes(frame: pl.DataFrame, index: str) -> pl.DataFrame:
     wrong = change_faults(frame)
     if wrong.height:
         raise ContractViolation(
-            f"{index}: {wrong.height} faulty changes, the first is {wrong.row(0, named=True)}; quarantine what `change_faults` returns and pass the others"
+            f"{index}: {wrong.height} faulty changes, the first is {wrong.row(0, named=True)}; quarantine "
+            f"what `change_faults` returns and pass the others"
         )
     return _events(_said(frame.unique(["symbol", "session"], keep="first", maintain_order=True)), index)
 
 
 def change_faults(frame: pl.DataFrame) -> pl.DataFrame:
-    """The rows of a change log that cannot be meant, with `reason`: a null, or one symbol both added and removed on one day."""
+    """The rows of a change log that cannot be meant, with `reason`: a null, or one symbol both added and removed on one
+    day.
+    """
     reason = (
         pl.when(pl.any_horizontal(pl.col(c).is_null() for c in ("session", "symbol", "member")))
         .then(pl.lit("a change without date, symbol or direction"))
@@ -96,13 +107,14 @@ def change_faults(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def lists(frame: pl.DataFrame, index: str, between: pl.DataFrame | None = None) -> pl.DataFrame:
-    """Events of full lists: session (the day for which the list holds), symbol, weight where told; `between`: a change log of the time between them (as for `changes`).
+    """Events of full lists: session (the day for which the list holds), symbol, weight where told; `between`: a change
+    log of the time between them (as for `changes`).
 
-    A name that appears or disappears is dated to the first list that shows it: when it happened between two lists is not
-    known, and earlier would be look-ahead. So a month without a list is no departure of anybody: the next list decides.
-    A list with less than `THIN` of the names of the one before adds members and takes none away. On one day, the list
-    has the last word over the log. An absence has no line of its own: of the columns carried along it has those which
-    are the same in the whole list.
+    A name that appears or disappears is dated to the first list that shows it: when it happened between two lists is
+    not known, and earlier would be look-ahead. So a month without a list is no departure of anybody: the next list
+    decides. A list with less than `THIN` of the names of the one before adds members and takes none away. On one day,
+    the list has the last word over the log. An absence has no line of its own: of the columns carried along it has
+    those which are the same in the whole list.
     """
     days = frame.group_by("session").agg(count=pl.col("symbol").n_unique()).sort("session")
     days = days.with_columns(tells=(pl.col("count") >= THIN * pl.col("count").shift(1)).fill_null(value=True))
@@ -133,7 +145,9 @@ def _like(frame: pl.DataFrame, model: pl.DataFrame) -> pl.DataFrame:
 
 
 def _said(told: pl.DataFrame, *, leading: bool = True) -> pl.DataFrame:
-    """Of statements about symbols, those that change something; `leading`: keep a first statement that somebody is no member."""
+    """Of statements about symbols, those that change something; `leading`: keep a first statement that somebody is no
+    member.
+    """
     ordered = told.with_columns(weight=pl.col("weight") if "weight" in told.columns else pl.lit(None, pl.Float64)).sort(
         "symbol", "session"
     )
@@ -151,10 +165,14 @@ def _events(said: pl.DataFrame, index: str) -> pl.DataFrame:
 
 
 def check_intervals(frame: pl.DataFrame, who: str = "sid") -> None:
-    """Hold that `frame` (the column `who`, start, until) has half-open intervals that do not overlap. Raises ContractViolation naming the first that do."""
+    """Hold that `frame` (the column `who`, start, until) has half-open intervals that do not overlap.
+
+    Raises ContractViolation naming the first that do.
+    """
     if frame.null_count().select(who, "start", "until").row(0) != (0, 0, 0):
         raise ContractViolation(
-            f"intervals without {who}, start or until: {frame.filter(pl.any_horizontal(pl.col(who, 'start', 'until').is_null())).head(3).rows()}"
+            f"intervals without {who}, start or until: "
+            f"{frame.filter(pl.any_horizontal(pl.col(who, 'start', 'until').is_null())).head(3).rows()}"
         )
     empty = frame.filter(pl.col("until") <= pl.col("start"))
     if empty.height:
@@ -177,7 +195,9 @@ class Membership:
     """Who was a member, as it was known. It can be asked for sessions together with their cuts, and in no other way."""
 
     def __init__(self, versions: pl.DataFrame) -> None:
-        """`versions`: who (sid or symbol), start, until, weight, known_at, superseded: over [start, until) a member, as known in [known_at, superseded)."""
+        """`versions`: who (sid or symbol), start, until, weight, known_at, superseded: over [start, until) a member, as
+        known in [known_at, superseded).
+        """
         if versions.schema.get("known_at") != UTC_MICROS or versions["known_at"].null_count():
             raise ContractViolation(
                 f"membership without knowledge time: each row needs known_at in UTC; found {dict(versions.schema)}"
@@ -186,7 +206,10 @@ class Membership:
 
     @classmethod
     def of_universe(cls, rows: pl.DataFrame) -> "Membership":
-        """The membership of one universe, by its rows of UNIVERSE. Raises ContractViolation where intervals overlap or rows are of several."""
+        """The membership of one universe, by its rows of UNIVERSE.
+
+        Raises ContractViolation where intervals overlap or rows are of several.
+        """
         _of_one(rows, "universe", UNIVERSE)
         spans = rows.select(
             who="sid",
@@ -201,7 +224,10 @@ class Membership:
 
     @classmethod
     def of_index(cls, rows: pl.DataFrame) -> "Membership":
-        """The membership of one index by symbol, by every version of its rows of INDEX_MEMBERS (withdrawn ones too). Raises ContractViolation where rows are of several."""
+        """The membership of one index by symbol, by every version of its rows of INDEX_MEMBERS (withdrawn ones too).
+
+        Raises ContractViolation where rows are of several.
+        """
         _of_one(rows, "index", INDEX_MEMBERS)
         told = rows.sort("symbol", "known_at", "session").select(
             "symbol", "session", "known_at", "weight", member=pl.when("withdrawn").then(None).otherwise("member")
@@ -240,7 +266,9 @@ class Membership:
         return there.select("session", "who", "weight").sort("session", "who")
 
     def former(self, sessions: Sequence[date], cuts: Cuts, months: int = 12) -> pl.DataFrame:
-        """session, who: members within the `months` before each of `sessions` that are none in it, as known at its cut; sorted."""
+        """session, who: members within the `months` before each of `sessions` that are none in it, as known at its cut;
+        sorted.
+        """
         earlier = self._of(
             sessions, cuts, pl.col("start") < pl.col("session"), pl.col("until") > pl.col("since"), months=months
         )
@@ -252,7 +280,9 @@ class Membership:
         )
 
     def intervals(self, session: date, cuts: Cuts) -> pl.DataFrame:
-        """who, start, until: the half-open intervals that began by `session`, as known at its cut; the end is null where none is known."""
+        """who, start, until: the half-open intervals that began by `session`, as known at its cut; the end is null
+        where none is known.
+        """
         cut = cuts.of(session)
         began = self._versions.filter(pl.col("start") <= session, pl.col("known_at") <= cut, pl.col("superseded") > cut)
         touching = pl.col("start") == pl.col("until").shift(1).over("who")
@@ -281,7 +311,9 @@ class Membership:
 
 
 def _of_one(rows: pl.DataFrame, column: str, table: Table) -> None:
-    """Raise ContractViolation where rows lack what `table` has to say of membership, or are of more than one `column`."""
+    """Raise ContractViolation where rows lack what `table` has to say of membership, or are of more than one
+    `column`.
+    """
     if missing := [c for c in dict.fromkeys((*table.key, "known_at")) if c not in rows.columns]:
         raise ContractViolation(
             f"rows of {table.name} lack {missing}; membership as known needs the rows as the store returns them"
@@ -293,7 +325,9 @@ def _of_one(rows: pl.DataFrame, column: str, table: Table) -> None:
 
 
 def _plain_spans(told: pl.DataFrame) -> pl.DataFrame:
-    """What `_spans` says, for symbols whose events became known in the order in which they happen, none withdrawn: each holds without an end until the next is known, and up to the next from then on."""
+    """What `_spans` says, for symbols whose events became known in the order in which they happen, none withdrawn: each
+    holds without an end until the next is known, and up to the next from then on.
+    """
     following = told.with_columns(
         after=pl.col("session").shift(-1).over("symbol"), corrected=pl.col("known_at").shift(-1).over("symbol")
     ).filter("member")
@@ -312,7 +346,8 @@ def _plain_spans(told: pl.DataFrame) -> pl.DataFrame:
 
 
 def _spans(versions: Iterable[tuple[date, datetime, float | None, bool | None]]) -> Iterator[_Span]:
-    """What one symbol's events (session, known_at, weight, member; None: withdrawn), in the order in which they became known, say and for how long they said it.
+    """What one symbol's events (session, known_at, weight, member; None: withdrawn), in the order in which they became
+    known, say and for how long they said it.
 
     An event holds until the next event's session, so a new one changes the span it falls into and no other.
     """

@@ -46,7 +46,10 @@ class Observations:
         self._spans: dict[tuple[str, str], pl.DataFrame] = {}  # by dataset and source, of each label
 
     def take(self, dataset: Dataset, capture: Capture, stamp: Stamp) -> Taken:
-        """What the rows of `dataset` in a capture add. Raises ContractViolation where the vendor's columns are not the contract's."""
+        """What the rows of `dataset` in a capture add.
+
+        Raises ContractViolation where the vendor's columns are not the contract's.
+        """
         clean, refused = screen(dataset, capture)
         origin = {"source": capture.source, "capture": capture.label}
         stamped = clean.with_columns(
@@ -62,7 +65,10 @@ class Observations:
         return taken
 
     def again(self, dataset: Dataset, capture: Capture, moment: datetime, following: Following) -> Taken:
-        """The differences of a capture whose label was taken in before, known at `moment`; `learn` them once the capture counts. Raises as `take`, and CaptureUnreadable where more of its rows have vanished than a vendor takes back."""
+        """The differences of a capture whose label was taken in before, known at `moment`; `learn` them once the
+        capture counts. Raises as `take`, and CaptureUnreadable where more of its rows have vanished than a vendor takes
+        back.
+        """
         table, label = dataset.table, capture.label
         clean, refused = screen(dataset, capture)
         origin = {"source": capture.source, "capture": label}
@@ -138,9 +144,15 @@ class Observations:
         refused = _conforming(QUARANTINE, refused.with_columns(**{k: pl.lit(v) for k, v in held.items()}))
         found = pl.concat([findings(dataset.table, rows, rules, pl.col("known_at")), turned_away(refused)])
         frames = {
-            QUARANTINE.name: refused, DATA_FINDINGS.name: found, dataset.name: news,
-            VERDICTS.name: verdicts(dataset.table, rows, rules, session=capture.label, content_hash=frame_hash(news), known_at=moment) if news.height else VERDICTS.empty(),
-        }  # fmt: skip
+            QUARANTINE.name: refused,
+            DATA_FINDINGS.name: found,
+            dataset.name: news,
+            VERDICTS.name: verdicts(
+                dataset.table, rows, rules, session=capture.label, content_hash=frame_hash(news), known_at=moment
+            )
+            if news.height
+            else VERDICTS.empty(),
+        }
         return Taken(frames, capture.others[dataset.name].height - refused.height - news.height)
 
     def committed(self) -> None:
@@ -156,7 +168,9 @@ class Observations:
         )
 
     def with_before(self, dataset: Dataset, news: pl.DataFrame) -> pl.DataFrame:
-        """`news` with the entity's event before and each of its values, as known with them, where a rule looks at it."""
+        """`news` with the entity's event before and each of its values, as known with them, where a rule looks at
+        it.
+        """
         if not any(c.endswith("_before") for r in dataset.judging for c in r.reads):
             return news
         table = dataset.table
@@ -181,11 +195,21 @@ class Observations:
 
 
 def turned_away(quarantine: pl.DataFrame) -> pl.DataFrame:
-    """Quarantined rows as findings (rows of DATA_FINDINGS): the rule is the reason, the row is where it stands in the vendor's file."""
+    """Quarantined rows as findings (rows of DATA_FINDINGS): the rule is the reason, the row is where it stands in the
+    vendor's file.
+    """
     shown = quarantine.select(
-        session="capture", table="dataset", rule="reason", severity=pl.lit("refuse"), symbol="symbol", row=pl.struct("file", "line").struct.json_encode(),
-        found=pl.lit(None), expected=pl.lit(None), message="content", known_at="known_at",
-    )  # fmt: skip
+        session="capture",
+        table="dataset",
+        rule="reason",
+        severity=pl.lit("refuse"),
+        symbol="symbol",
+        row=pl.struct("file", "line").struct.json_encode(),
+        found=pl.lit(None),
+        expected=pl.lit(None),
+        message="content",
+        known_at="known_at",
+    )
     return _conforming(DATA_FINDINGS, shown.unique(["session", "rule", "row"], keep="first", maintain_order=True))
 
 
@@ -194,9 +218,17 @@ def remarked(capture: Capture, moment: datetime) -> pl.DataFrame:
     if capture.remarks is None:
         return DATA_FINDINGS.empty()
     shown = capture.remarks.select(
-        "rule", "symbol", "message", session=pl.lit(capture.label), table=pl.lit(capture.dataset), severity=pl.lit("warn"),
-        row=pl.struct("file", "line").struct.json_encode(), found=pl.lit(None), expected=pl.lit(None), known_at=pl.lit(moment),
-    )  # fmt: skip
+        "rule",
+        "symbol",
+        "message",
+        session=pl.lit(capture.label),
+        table=pl.lit(capture.dataset),
+        severity=pl.lit("warn"),
+        row=pl.struct("file", "line").struct.json_encode(),
+        found=pl.lit(None),
+        expected=pl.lit(None),
+        known_at=pl.lit(moment),
+    )
     return _conforming(DATA_FINDINGS, shown)
 
 
@@ -207,27 +239,36 @@ def judged(dataset: Dataset, store: Store, day: date) -> pl.DataFrame:
 
 
 def screen(dataset: Dataset, capture: Capture) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Clean rows (the dataset's columns, withdrawn, file, line, declared_known_at) and refused ones (file, line, symbol, reason, content).
+    """Clean rows (the dataset's columns, withdrawn, file, line, declared_known_at) and refused ones (file, line,
+    symbol, reason, content).
 
     Text is read as the contract's types. Identical rows collapse to the first; rows that say different things about one
-    subject at one time are all refused, for nothing tells which is right. A row whose `fault` is given is refused for that.
+    subject at one time are all refused, for nothing tells which is right. A row whose `fault` is given is refused for
+    that.
     """
     rows = capture.others[dataset.name]
     missing = [c for c in (*dataset.columns, "file", "line") if c not in rows.columns]
     unexpected = [c for c in rows.columns if c not in (*dataset.columns, "file", "line", *OPTIONAL)]
     if missing or unexpected:
         raise ContractViolation(
-            f"{capture.source}, capture {capture.label}: the vendor's columns are {rows.columns}, the contract of {dataset.name} is {list(dataset.columns)}; "
-            f"missing {missing}, unexpected {unexpected}. Correct the feed's mapping, or the contract in quant_assets/tables.py"
+            f"{capture.source}, capture {capture.label}: the vendor's columns are {rows.columns}, the "
+            f"contract of {dataset.name} is {list(dataset.columns)}; "
+            f"missing {missing}, unexpected {unexpected}. Correct the feed's mapping, or the contract in "
+            f"quant_assets/tables.py"
         )
     table = dataset.table
     text = pl.concat_str([pl.col(c).cast(pl.String).fill_null("") for c in dataset.columns], separator=",")
     known = pl.col("known_at").cast(UTC_MICROS) if "known_at" in rows.columns else pl.lit(capture.known_at, UTC_MICROS)
     prepared = rows.select(
-        *(pl.col(c).alias(f"given {c}") for c in dataset.columns), *(typed(c, rows.schema[c], table.schema[c]) for c in dataset.columns),
+        *(pl.col(c).alias(f"given {c}") for c in dataset.columns),
+        *(typed(c, rows.schema[c], table.schema[c]) for c in dataset.columns),
         withdrawn=pl.col("withdrawn").cast(pl.Boolean) if "withdrawn" in rows.columns else pl.lit(value=False),
-        content=pl.coalesce(pl.col("content"), text) if "content" in rows.columns else text, fault=pl.col("fault") if "fault" in rows.columns else pl.lit(None, pl.String), file="file", line=pl.col("line").cast(pl.Int64), declared_known_at=known,
-    )  # fmt: skip
+        content=pl.coalesce(pl.col("content"), text) if "content" in rows.columns else text,
+        fault=pl.col("fault") if "fault" in rows.columns else pl.lit(None, pl.String),
+        file="file",
+        line=pl.col("line").cast(pl.Int64),
+        declared_known_at=known,
+    )
     faults = [*_faults(dataset, prepared), *((r.name, r.measure) for r in dataset.rules if r.severity == "refuse")]
     reason = pl.coalesce("fault", *(pl.when(fault.fill_null(value=False)).then(pl.lit(name)) for name, fault in faults))
     judged = prepared.with_columns(reason=reason)
@@ -247,7 +288,9 @@ def screen(dataset: Dataset, capture: Capture) -> tuple[pl.DataFrame, pl.DataFra
 
 
 def corrected_late(dataset: Dataset, rows: pl.DataFrame, standing: pl.DataFrame, moment: datetime) -> pl.DataFrame:
-    """`rows` of a capture whose times are assumed; those that say otherwise than stands are known with the whole capture, at `moment`: the assumed time is that of a first word, not of its correction."""
+    """`rows` of a capture whose times are assumed; those that say otherwise than stands are known with the whole
+    capture, at `moment`: the assumed time is that of a first word, not of its correction.
+    """
     subject = dataset.table.subject
     latest = standing.sort(*subject, "known_at").unique(subject, keep="last")
     before = latest.select(*subject, *(pl.col(c).alias(f"was_{c}") for c in dataset.says))
@@ -260,7 +303,10 @@ def corrected_late(dataset: Dataset, rows: pl.DataFrame, standing: pl.DataFrame,
 
 
 def versions(dataset: Dataset, rows: pl.DataFrame, standing: pl.DataFrame) -> pl.DataFrame:
-    """Rows of the dataset's table: those that say something else than the version known before them. A withdrawal of what is not there is nothing."""
+    """Rows of the dataset's table: those that say something else than the version known before them.
+
+    A withdrawal of what is not there is nothing.
+    """
     table = dataset.table
     given = rows.select(table.schema.keys())
     standing = standing.join(given.select(table.subject), on=table.subject, how="semi")
@@ -301,7 +347,10 @@ def _same(columns: tuple[str, ...]) -> pl.Expr:
 
 
 def typed(column: str, given: pl.DataType, wanted: pl.DataType | type[pl.DataType]) -> pl.Expr:
-    """The column as the contract has it; null where it cannot be read so. Text is read as ISO 8601 and plain numbers."""
+    """The column as the contract has it; null where it cannot be read so.
+
+    Text is read as ISO 8601 and plain numbers.
+    """
     text = pl.col(column).cast(pl.String).str.strip_chars()
     match given == pl.String, wanted:
         case True, pl.Date:

@@ -1,4 +1,6 @@
-"""What the quality rules look at: a session's bars as known at its cut, beside what was there before and what was to be expected."""
+"""What the quality rules look at: a session's bars as known at its cut, beside what was there before and what was to be
+expected.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,10 +22,11 @@ BEFORE = ("open", "high", "low", "close", "volume")
 class Partition:
     """A session to be judged.
 
-    `rows`: `JUDGED`, open_before … volume_before (the session before), split_ratio (price after / before) and dividend of its actions, acted (any is known),
-    captured, usual_rows (median row count of the sessions before, each as known at its own cut; its own where there are none), quarantined_share,
-    gap_share (of the listed names that traded in the session before, those without a bar), uncovered_share (of the members of all universes, likewise).
-    `absent`: sid, session, symbol and last close of the names that make up the gap.
+    `rows`: `JUDGED`, open_before … volume_before (the session before), split_ratio (price after / before) and dividend
+    of its actions, acted (any is known), captured, usual_rows (median row count of the sessions before, each as known
+    at its own cut; its own where there are none), quarantined_share, gap_share (of the listed names that traded in the
+    session before, those without a bar), uncovered_share (of the members of all universes, likewise). `absent`: sid,
+    session, symbol and last close of the names that make up the gap.
     """
 
     session: date
@@ -58,9 +61,12 @@ def partitions(store: Store, cuts: Cuts, sessions: Sequence[date]) -> Iterator[P
             dtype=pl.Float64,
         )
         fixed = {
-            "captured": came.height > 0, "usual_rows": usual.median() if usual.len() else float(now.height), "quarantined_share": refused / max(1, int(came["rows"].sum())),
-            "gap_share": absent.height / max(1, was.height), "uncovered_share": _uncovered(now, known_by(universe, cut), session),
-        }  # fmt: skip
+            "captured": came.height > 0,
+            "usual_rows": usual.median() if usual.len() else float(now.height),
+            "quarantined_share": refused / max(1, int(came["rows"].sum())),
+            "gap_share": absent.height / max(1, was.height),
+            "uncovered_share": _uncovered(now, known_by(universe, cut), session),
+        }
         acts = in_force(known_by(actions.filter(pl.col("session") == session), cut), ACTIONS)
         rows = now.select(JUDGED).join(
             was.select("sid", *(pl.col(c).alias(f"{c}_before") for c in BEFORE)),

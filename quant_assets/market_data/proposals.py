@@ -1,4 +1,5 @@
-"""Actions that prices alone do not tell well enough: proposed with their evidence, settled by a later capture, or by a person.
+"""Actions that prices alone do not tell well enough: proposed with their evidence, settled by a later capture, or by a
+person.
 
 Nothing is edited: a proposal's state changes by a later row. While one waits, its name is not traded.
 """
@@ -34,10 +35,10 @@ def rejected(standing: pl.DataFrame) -> pl.DataFrame:
 def news(given: pl.DataFrame, evidence: pl.DataFrame, standing: pl.DataFrame, actions: pl.DataFrame) -> pl.DataFrame:
     """The versions to write, columns `ROW`.
 
-    `given`: this capture's proposals (columns `derivation.PROPOSAL`); `evidence`: the pairs that it holds; `standing`: the
-    latest version of each proposal; `actions`: the latest version of each action, this capture's among them. Where an
-    action stands, nothing is proposed; where the prices around an ex-session now say that there was none, or an action is
-    found there or a few days later, the proposal is settled.
+    `given`: this capture's proposals (columns `derivation.PROPOSAL`); `evidence`: the pairs that it holds; `standing`:
+    the latest version of each proposal; `actions`: the latest version of each action, this capture's among them. Where
+    an action stands, nothing is proposed; where the prices around an ex-session now say that there was none, or an
+    action is found there or a few days later, the proposal is settled.
     """
     told = actions.filter(~pl.col("withdrawn") & pl.col("kind").is_in(ADJUSTING)).select(SUBJECT).unique()
     fresh = given.join(told, on=SUBJECT, how="anti").unique(SUBJECT, keep="last", maintain_order=True)
@@ -63,14 +64,18 @@ def news(given: pl.DataFrame, evidence: pl.DataFrame, standing: pl.DataFrame, ac
 
 
 def unconfirmed(proposals: pl.DataFrame) -> pl.DataFrame:
-    """sid, unconfirmed (what may explain it; one of them where there are several), ex: the names that are not traded, of the rows known at a cut."""
+    """sid, unconfirmed (what may explain it; one of them where there are several), ex: the names that are not traded,
+    of the rows known at a cut.
+    """
     waiting = opened(in_force(proposals, PROPOSED_ACTIONS)).sort("sid", "session")
     text = pl.when(pl.col("explanations") == "").then(pl.lit("unexplained")).otherwise("explanations")
     return waiting.unique("sid", keep="first", maintain_order=True).select("sid", unconfirmed=text, ex="session")
 
 
 def listed(proposals: pl.DataFrame, *, everything: bool = False) -> pl.DataFrame:
-    """The proposals in force, newest ex-session first, each with the `id` under which a person acts on it: those that wait, or all."""
+    """The proposals in force, newest ex-session first, each with the `id` under which a person acts on it: those that
+    wait, or all.
+    """
     rows = in_force(proposals, PROPOSED_ACTIONS).sort("session", "sid", descending=[True, False])
     rows = rows if everything else opened(rows)
     ids = [content_id(str(sid), str(day), length=12) for sid, day in rows.select("sid", "session").iter_rows()]

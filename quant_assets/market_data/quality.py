@@ -1,4 +1,5 @@
-"""Whether a session's bars may be traded on: rules declared once, evaluated here in Polars, and by Great Expectations in `expectations`.
+"""Whether a session's bars may be traded on: rules declared once, evaluated here in Polars, and by Great Expectations
+in `expectations`.
 
 Verdicts are rows, filed under the hash of the very content they judged. No row means no.
 """
@@ -24,7 +25,10 @@ _RATIOS = (1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 8.0, 10.0, 15.0, 20.0)
 
 
 def _looks_like_split(move: pl.Expr) -> pl.Expr:
-    """Whether a move from a close to the next open is within a fiftieth of a usual split's ratio, either way. Ratios below 1.5 are what markets do by themselves."""
+    """Whether a move from a close to the next open is within a fiftieth of a usual split's ratio, either way.
+
+    Ratios below 1.5 are what markets do by themselves.
+    """
     return pl.any_horizontal((move * r - 1).abs() < 0.02 for r in (*_RATIOS, *(1 / r for r in _RATIOS)))
 
 
@@ -35,41 +39,122 @@ _SPREAD = (
 ).abs().median() * 1.4826  # of the day's cross-section, robust against the very outliers
 
 RULES = (
-    Rule("captured", "block", "Has the session's own capture arrived by the cut?", pl.col("captured").cast(pl.Float64), 1.0, at_least=True),
-    Rule("coverage", "block", "Are there about as many rows as in the sessions before?", pl.len() / pl.col("usual_rows"), 0.8, at_least=True),
-    Rule("quarantined", "block", "Was only a small part of the capture sent to quarantine?", pl.col("quarantined_share"), 0.05),
     Rule(
-        "ohlc_valid", "block", "Are prices positive, high the highest and low the lowest?",
-        (pl.min_horizontal(PRICES) <= 0) | (pl.col("high") != pl.max_horizontal(PRICES)) | (pl.col("low") != pl.min_horizontal(PRICES)), found=pl.col("high"), expected=pl.max_horizontal(PRICES),
-    ),
-    Rule("no_duplicates", "block", "Does each instrument have one row, each symbol one instrument?", pl.col("sid").is_duplicated() | pl.col("symbol").is_duplicated()),
-    Rule("zero_volume", "warn", "Do few rows have no volume (placeholders, halts)?", pl.col("volume") == 0, 0.02, found=pl.col("volume"), expected=pl.col("volume_before")),
-    Rule(
-        "stale", "block", "Do few rows repeat the session before, price for price?",
-        pl.all_horizontal(pl.col(c) == pl.col(f"{c}_before") for c in PRICES), 0.1, found=pl.col("close"), expected=pl.col("close_before"),
-    ),
-    Rule("outliers", "warn", "Do few names move by more than half without a corporate action?", (_RETURN.abs() > 0.5) & ~pl.col("acted"), 0.005, found=pl.col("close"), expected=pl.col("close_before")),
-    Rule(
-        "cross_section", "warn", "Do few names stand far out of the day's cross-section (15 robust deviations and a tenth)?",
-        ((_RETURN - _RETURN.median()).abs() > 15 * _SPREAD + 0.1) & ~pl.col("acted"), 0.02, found=_RETURN, expected=_RETURN.median(),
+        "captured",
+        "block",
+        "Has the session's own capture arrived by the cut?",
+        pl.col("captured").cast(pl.Float64),
+        1.0,
+        at_least=True,
     ),
     Rule(
-        "unit", "block", "Is no price in another unit or currency (pence for pounds: a hundredfold)?",
-        (_HUNDREDFOLD.abs() < 0.25) & ~pl.col("acted"), 0.005, found=pl.col("close"), expected=pl.col("close_before"),
+        "coverage",
+        "block",
+        "Are there about as many rows as in the sessions before?",
+        pl.len() / pl.col("usual_rows"),
+        0.8,
+        at_least=True,
     ),
     Rule(
-        "split_missed", "warn", "Does no price open at a split's ratio that nobody declared?",
-        _looks_like_split(pl.col("open") / pl.col("close_before")) & ~pl.col("acted"), 0.001, found=pl.col("open"), expected=pl.col("close_before"),
+        "quarantined",
+        "block",
+        "Was only a small part of the capture sent to quarantine?",
+        pl.col("quarantined_share"),
+        0.05,
     ),
     Rule(
-        "split_absent", "warn", "Does each declared split show in the price (or was it applied twice, or before)?",
-        (ln(pl.col("open") / pl.col("close_before") / pl.col("split_ratio")).abs() > _SPLIT / 2) & (_SPLIT > 0.2), 0.0005,
-        found=pl.col("open"), expected=pl.col("close_before") * pl.col("split_ratio"),
+        "ohlc_valid",
+        "block",
+        "Are prices positive, high the highest and low the lowest?",
+        (pl.min_horizontal(PRICES) <= 0)
+        | (pl.col("high") != pl.max_horizontal(PRICES))
+        | (pl.col("low") != pl.min_horizontal(PRICES)),
+        found=pl.col("high"),
+        expected=pl.max_horizontal(PRICES),
     ),
-    Rule("gaps", "warn", "Do few listed names that traded in the session before have no bar?", pl.col("gap_share"), 0.02),
+    Rule(
+        "no_duplicates",
+        "block",
+        "Does each instrument have one row, each symbol one instrument?",
+        pl.col("sid").is_duplicated() | pl.col("symbol").is_duplicated(),
+    ),
+    Rule(
+        "zero_volume",
+        "warn",
+        "Do few rows have no volume (placeholders, halts)?",
+        pl.col("volume") == 0,
+        0.02,
+        found=pl.col("volume"),
+        expected=pl.col("volume_before"),
+    ),
+    Rule(
+        "stale",
+        "block",
+        "Do few rows repeat the session before, price for price?",
+        pl.all_horizontal(pl.col(c) == pl.col(f"{c}_before") for c in PRICES),
+        0.1,
+        found=pl.col("close"),
+        expected=pl.col("close_before"),
+    ),
+    Rule(
+        "outliers",
+        "warn",
+        "Do few names move by more than half without a corporate action?",
+        (_RETURN.abs() > 0.5) & ~pl.col("acted"),
+        0.005,
+        found=pl.col("close"),
+        expected=pl.col("close_before"),
+    ),
+    Rule(
+        "cross_section",
+        "warn",
+        "Do few names stand far out of the day's cross-section (15 robust deviations and a tenth)?",
+        ((_RETURN - _RETURN.median()).abs() > 15 * _SPREAD + 0.1) & ~pl.col("acted"),
+        0.02,
+        found=_RETURN,
+        expected=_RETURN.median(),
+    ),
+    Rule(
+        "unit",
+        "block",
+        "Is no price in another unit or currency (pence for pounds: a hundredfold)?",
+        (_HUNDREDFOLD.abs() < 0.25) & ~pl.col("acted"),
+        0.005,
+        found=pl.col("close"),
+        expected=pl.col("close_before"),
+    ),
+    Rule(
+        "split_missed",
+        "warn",
+        "Does no price open at a split's ratio that nobody declared?",
+        _looks_like_split(pl.col("open") / pl.col("close_before")) & ~pl.col("acted"),
+        0.001,
+        found=pl.col("open"),
+        expected=pl.col("close_before"),
+    ),
+    Rule(
+        "split_absent",
+        "warn",
+        "Does each declared split show in the price (or was it applied twice, or before)?",
+        (ln(pl.col("open") / pl.col("close_before") / pl.col("split_ratio")).abs() > _SPLIT / 2) & (_SPLIT > 0.2),
+        0.0005,
+        found=pl.col("open"),
+        expected=pl.col("close_before") * pl.col("split_ratio"),
+    ),
+    Rule(
+        "gaps", "warn", "Do few listed names that traded in the session before have no bar?", pl.col("gap_share"), 0.02
+    ),
     Rule("universe_coverage", "block", "Do the members of every universe have bars?", pl.col("uncovered_share"), 0.2),
-    Rule("dividend", "warn", "Is no dividend larger than a quarter of the price it is paid on?", pl.col("dividend") > 0.25 * pl.col("close_before"), 0.0005, found=pl.col("dividend"), expected=pl.col("close_before")),
-)  # fmt: skip
+    Rule(
+        "dividend",
+        "warn",
+        "Is no dividend larger than a quarter of the price it is paid on?",
+        pl.col("dividend") > 0.25 * pl.col("close_before"),
+        0.0005,
+        found=pl.col("dividend"),
+        expected=pl.col("close_before"),
+    ),
+)
 
 
 GAP = Rule(
@@ -87,7 +172,10 @@ def session_hash(bars_in_force_of_session: pl.DataFrame) -> str:
 
 
 def gate(store: Store, cuts: Cuts, sessions: Sequence[date], rules: Sequence[Rule] = RULES) -> StageReport:
-    """Judge each session's bars as known at its cut and write the verdicts. The report is `refused` where a blocking rule failed in any of them."""
+    """Judge each session's bars as known at its cut and write the verdicts.
+
+    The report is `refused` where a blocking rule failed in any of them.
+    """
     asked = sorted(sessions)
     judged: list[pl.DataFrame] = []
     found: list[pl.DataFrame] = []
@@ -136,7 +224,9 @@ def verdict(session: date, rows: pl.DataFrame, cuts: Cuts, rules: Sequence[Rule]
 
 
 def released(standing: pl.DataFrame, session: date, content_hash: str) -> tuple[bool, str]:
-    """Whether a session's bars with this content may be traded on, and why not: a blocking rule failed, or nobody judged them."""
+    """Whether a session's bars with this content may be traded on, and why not: a blocking rule failed, or nobody
+    judged them.
+    """
     rows = standing.filter(
         (pl.col("table") == BARS.name) & (pl.col("session") == session) & (pl.col("content_hash") == content_hash)
     )

@@ -1,7 +1,7 @@
 """A label that was taken in says something else now: its differences, known from now on.
 
-`differences` says what differs; here it becomes versions of bars, actions and listings. Which instrument a symbol means is
-asked of what stands for that session, never of today alone: a symbol may have changed hands since.
+`differences` says what differs; here it becomes versions of bars, actions and listings. Which instrument a symbol means
+is asked of what stands for that session, never of today alone: a symbol may have changed hands since.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,9 @@ BAR, ACTION = ("sid", "session"), actions.KEY
 
 @dataclass(frozen=True)
 class Redelivered:
-    """What a label that is taken in again adds to BARS, ACTIONS, PROPOSED_ACTIONS, LISTINGS and QUARANTINE; how many rows were restated and withdrawn."""
+    """What a label that is taken in again adds to BARS, ACTIONS, PROPOSED_ACTIONS, LISTINGS and QUARANTINE; how many
+    rows were restated and withdrawn.
+    """
 
     frames: dict[str, pl.DataFrame]
     restated: int
@@ -57,7 +59,10 @@ class Redeliveries:
         self._waiting = self._waiting.clear()
 
     def take(self, capture: Capture, moment: datetime, following: Following) -> Redelivered:
-        """The differences of a capture, known at `moment`; `learn` them once the capture counts. Raises CaptureUnreadable where more of its rows have vanished than a vendor takes back."""
+        """The differences of a capture, known at `moment`; `learn` them once the capture counts.
+
+        Raises CaptureUnreadable where more of its rows have vanished than a vendor takes back.
+        """
         label, day = capture.label, self._calendar.on_or_before(capture.label)
         rows, rejected = screen(capture, self._calendar)
         near = self._calendar.between(self._back(day), day)
@@ -76,10 +81,12 @@ class Redeliveries:
         origin = {"source": capture.source, "capture": label, "known_at": moment, "declared_known_at": capture.known_at}
         held = {**origin, "dataset": capture.dataset, "state": "held", "by": None, "note": None}
         frames = {
-            BARS.name: _stamped(BARS, news, origin), ACTIONS.name: _stamped(ACTIONS, acted, origin), LISTINGS.name: _stamped(LISTINGS, listed, origin),
+            BARS.name: _stamped(BARS, news, origin),
+            ACTIONS.name: _stamped(ACTIONS, acted, origin),
+            LISTINGS.name: _stamped(LISTINGS, listed, origin),
             PROPOSED_ACTIONS.name: _stamped(PROPOSED_ACTIONS, proposed, origin),
             QUARANTINE.name: _stamped(QUARANTINE, pl.concat([rejected, unexplained]), held),
-        }  # fmt: skip
+        }
         return Redelivered(frames, bars["was_withdrawn"].count() + back.height, gone.height)
 
     def learn(self, taken: Redelivered) -> None:
@@ -105,7 +112,9 @@ class Redeliveries:
         return pl.concat([self._bars, self._waiting]).filter(pl.col("session").is_in(sorted(sessions)))
 
     def _identified(self, rows: pl.DataFrame, versions: pl.DataFrame, label: date) -> pl.DataFrame:
-        """The rows with the sid that their symbol meant in their session: by the bars that stand, by the listings, else the one that has it now, or a new one."""
+        """The rows with the sid that their symbol meant in their session: by the bars that stand, by the listings, else
+        the one that has it now, or a new one.
+        """
         about = rows.select("symbol", "session").unique().sort("session", "symbol")
         bars = versions.sort("withdrawn", "known_at", descending=[True, False])
         exact = bars.unique(["symbol", "session"], keep="last", maintain_order=True).select(
@@ -130,7 +139,9 @@ class Redeliveries:
         return self._listings.sort("sid", "known_at").unique("sid", keep="last", maintain_order=True)
 
     def _listed(self, capture: Capture, rows: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
-        """Rows of LISTINGS: instruments that are new, that were there earlier than was known or after they had ended, and that this capture names otherwise than it did."""
+        """Rows of LISTINGS: instruments that are new, that were there earlier than was known or after they had ended,
+        and that this capture names otherwise than it did.
+        """
         named = (
             capture.listings
             if capture.listings is not None
@@ -179,7 +190,9 @@ class Redeliveries:
     def _acted(
         self, capture: Capture, rows: pl.DataFrame, listed: pl.DataFrame
     ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-        """Versions of ACTIONS (columns `actions.COLUMNS`, withdrawn) and of PROPOSED_ACTIONS (columns `proposals.ROW`), and what could not be explained."""
+        """Versions of ACTIONS (columns `actions.COLUMNS`, withdrawn) and of PROPOSED_ACTIONS (columns `proposals.ROW`),
+        and what could not be explained.
+        """
         label, evidence = capture.label, pairs(rows, self._calendar)
         then, asked = stood(self._actions, label, ACTION), stood(self._proposals, label, proposals.SUBJECT)
         standing, waiting = (f.drop_nulls("known_at").drop("later") for f in (then, asked))
@@ -213,7 +226,9 @@ class Redeliveries:
 
 
 def _said_by_none(gone: pl.DataFrame, following: Following) -> pl.DataFrame:
-    """Those of the vanished bars that no later delivery has either; they are looked at until one is about other sessions."""
+    """Those of the vanished bars that no later delivery has either; they are looked at until one is about other
+    sessions.
+    """
     for later in following:
         said = later.prices.join(gone.select("session").unique(), on="session", how="semi")
         gone = gone.join(said, on=["symbol", "session"], how="anti")
@@ -223,7 +238,9 @@ def _said_by_none(gone: pl.DataFrame, following: Following) -> pl.DataFrame:
 
 
 def _unrounded(given: pl.DataFrame, evidence: pl.DataFrame, standing: pl.DataFrame) -> pl.DataFrame:
-    """Derived actions, in the terms that stand where they differ by no more than the rounding of adjusted closes: a history that was scaled anew says nothing new."""
+    """Derived actions, in the terms that stand where they differ by no more than the rounding of adjusted closes: a
+    history that was scaled anew says nothing new.
+    """
     if given.is_empty():
         return given
     paid = {"cash": pl.Float64, "value": pl.Float64}

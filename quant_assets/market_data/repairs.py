@@ -1,7 +1,9 @@
-"""What a person does to data: release or drop a quarantined row, or put a wrong row right. Nothing is edited: each act is a later row, and on record.
+"""What a person does to data: release or drop a quarantined row, or put a wrong row right.
 
-A repaired row has the source `repair`. Ingest compares what a vendor sends with what that vendor said before, so a vendor
-that repeats its error changes nothing, and one that corrects it is believed again.
+Nothing is edited: each act is a later row, and on record.
+
+A repaired row has the source `repair`. Ingest compares what a vendor sends with what that vendor said before, so a
+vendor that repeats its error changes nothing, and one that corrects it is believed again.
 """
 
 import csv
@@ -22,20 +24,28 @@ from quant_assets.tables import BARS, QUARANTINE
 REPAIR = "repair"
 NEAR = timedelta(days=45)  # around a row, where its symbol must have meant an instrument
 REASONS = {
-    "CONFLICT": "The capture says different things about one name and session; nothing tells which is right. Release the right row, drop the others.",
+    "CONFLICT": (
+        "The capture says different things about one name and session; nothing tells which is right. Release "
+        "the right row, drop the others."
+    ),
     "NOT_A_SESSION": "The venue did not trade on that day. Drop it, unless the calendar is wrong.",
     "AFTER_LABEL": "The row is about a day after the capture's own.",
     "BAD_PRICE": "A price is missing, not finite or not positive.",
     "OHLC": "The high is not the highest price, or the low not the lowest.",
     "BAD_VOLUME": "The volume is missing or negative.",
     "NO_SYMBOL": "The row does not say which name it is about.",
-    "UNEXPLAINED_FACTOR": "Raw and adjusted close moved apart in a way that no split or dividend explains. It is evidence, not a row: drop it once somebody knows why.",
+    "UNEXPLAINED_FACTOR": (
+        "Raw and adjusted close moved apart in a way that no split or dividend explains. It is evidence, not a "
+        "row: drop it once somebody knows why."
+    ),
     "UNKNOWN_SYMBOL": "The vendor declares an action for a symbol that no instrument has.",
 }
 
 
 def listed(quarantine: pl.DataFrame, *, states: tuple[str, ...] = ("held",)) -> pl.DataFrame:
-    """The rows in force with one of these states, newest capture first, each with the `id` under which a person acts on it."""
+    """The rows in force with one of these states, newest capture first, each with the `id` under which a person acts on
+    it.
+    """
     rows = (
         in_force(quarantine, QUARANTINE)
         .filter(pl.col("state").is_in(states))
@@ -52,13 +62,16 @@ def find(store: Store, row_id: str) -> Mapping[str, object]:
     )
     if rows.height != 1:
         raise DataError(
-            f"{rows.height or 'no'} quarantined row(s) have an id that starts with {row_id!r}; `quant quarantine list` shows them"
+            f"{rows.height or 'no'} quarantined row(s) have an id that starts with {row_id!r}; `quant "
+            f"quarantine list` shows them"
         )
     return rows.row(0, named=True)
 
 
 def explained(row: Mapping[str, object], store: Store) -> tuple[str, pl.DataFrame]:
-    """Why a row is held, in words; and what stands near it: rows in force of its name, and others of the quarantine with the same name and capture."""
+    """Why a row is held, in words; and what stands near it: rows in force of its name, and others of the quarantine
+    with the same name and capture.
+    """
     reason = str(row["reason"])
     quarantine = listed(store.read(QUARANTINE, as_of=None), states=("held", "released", "dropped"))
     others = quarantine.filter(
@@ -128,14 +141,16 @@ def repair(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Put a bar right: the row in force and the one that takes its place from now on. No values withdraw it.
 
-    Raises DataError where no bar is in force or nothing would change, ContractViolation where the new row is no possible bar.
+    Raises DataError where no bar is in force or nothing would change, ContractViolation where the new row is no
+    possible bar.
     """
     standing = in_force(store.read(BARS, as_of=None, first=session, last=session), BARS).filter(
         pl.col("symbol") == symbol
     )
     if standing.height != 1:
         raise DataError(
-            f"{symbol!r} has no bar in force for {session}; `quant sql` shows what there is, and a missing row comes with a later capture"
+            f"{symbol!r} has no bar in force for {session}; `quant sql` shows what there is, and a missing "
+            f"row comes with a later capture"
         )
     if unknown := set(values) - {"open", "high", "low", "close", "volume"}:
         raise DataError(f"a bar has open, high, low, close and volume; {sorted(unknown)} cannot be set")
@@ -158,7 +173,10 @@ def mend(
     now: datetime,
     acted_at: datetime,
 ) -> int:
-    """Let in the repairs that an examination proposes (rows of BARS as they should be); how many. Raises ContractViolation where one is no possible bar."""
+    """Let in the repairs that an examination proposes (rows of BARS as they should be); how many.
+
+    Raises ContractViolation where one is no possible bar.
+    """
     _possible(rows, f"{rows.height} proposed repairs")
     if rows.is_empty():
         return 0
@@ -209,7 +227,8 @@ def _parsed(table: Table, row: Mapping[str, object], columns: tuple[str, ...]) -
     (cells,) = csv.reader([str(row["content"])])
     if len(cells) != len(columns):
         raise ContractViolation(
-            f"row {row['id']} says {row['content']!r}, which is no row of {table.name} ({', '.join(columns)}); drop it, and repair what it should have said"
+            f"row {row['id']} says {row['content']!r}, which is no row of {table.name} "
+            f"({', '.join(columns)}); drop it, and repair what it should have said"
         )
     text = pl.DataFrame(
         {c: [v.strip() or None] for c, v in zip(columns, cells, strict=True)}, schema=dict.fromkeys(columns, pl.String)
@@ -246,12 +265,14 @@ def _bar(store: Store, row: Mapping[str, object], moment: datetime) -> pl.DataFr
     )
     if near.is_empty():
         raise DataError(
-            f"{said['symbol'].item()!r} means no instrument around {session}; it gets one when a capture has a good row of it"
+            f"{said['symbol'].item()!r} means no instrument around {session}; it gets one when a capture "
+            f"has a good row of it"
         )
     says = [c for c in CONTENT if c != "adj_close"]
     if there := near.join(said, on=says, how="semi")["known_at"].to_list():
         raise DataError(
-            f"the bars say that already, since {there[0]:%Y-%m-%d %H:%M} UTC: a later capture brought it. Drop row {row['id']}."
+            f"the bars say that already, since {there[0]:%Y-%m-%d %H:%M} UTC: a later capture brought it. "
+            f"Drop row {row['id']}."
         )
     closest = near.with_columns(away=(pl.col("session") - session).abs()).sort("away", "session")["sid"].item(0)
     return said.with_columns(**_origin(row, moment), sid=pl.lit(closest)).select(
@@ -276,5 +297,6 @@ def _possible(bars: pl.DataFrame, which: str) -> None:
     wrong = bars.filter(~(whole & sound))
     if wrong.height:
         raise ContractViolation(
-            f"{which}: {wrong.select(*prices, 'volume').row(0, named=True)} is no possible bar (positive prices, high the highest, low the lowest, volume not negative)"
+            f"{which}: {wrong.select(*prices, 'volume').row(0, named=True)} is no possible bar (positive "
+            f"prices, high the highest, low the lowest, volume not negative)"
         )

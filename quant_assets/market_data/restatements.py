@@ -31,9 +31,17 @@ KINDS: Mapping[str, str] = {
     "late": "the first version came after the cut of its own session",
 }
 CHANGES: Schema = {
-    "table": pl.String, "session": pl.Date, "sid": pl.Int64, "symbol": pl.String, "kind": pl.String, "row": pl.String, "old": pl.String, "new": pl.String,
-    "was_known_at": UTC_MICROS, "known_at": UTC_MICROS,
-}  # fmt: skip
+    "table": pl.String,
+    "session": pl.Date,
+    "sid": pl.Int64,
+    "symbol": pl.String,
+    "kind": pl.String,
+    "row": pl.String,
+    "old": pl.String,
+    "new": pl.String,
+    "was_known_at": UTC_MICROS,
+    "known_at": UTC_MICROS,
+}
 _STAMPS = {
     "known_at",
     "declared_known_at",
@@ -45,12 +53,16 @@ _STAMPS = {
     "confidence",
 }  # where a version came from, not what it says
 BACK = 25  # sessions before its label that a capture may be about
-LATELY = 63  # sessions back in which each ingest looks for restatements: a quarter, so that a day costs the same whatever the history
+# sessions back in which each ingest looks for restatements: a quarter, so that a day costs the same whatever the
+# history
+LATELY = 63
 TOLD = 3  # names in a notification
 
 
 class Selection(Frozen, frozen=True):
-    """Which later versions are meant: known in (since, until], of events in [first, last], of these instruments or symbols; None: all."""
+    """Which later versions are meant: known in (since, until], of events in [first, last], of these instruments or
+    symbols; None: all.
+    """
 
     since: datetime | None = None
     until: datetime | None = None
@@ -83,7 +95,9 @@ class AsIf:
 
 
 def changes(store: Store, cuts: Cuts, selection: Selection, tables: Sequence[Table] = WATCHED) -> pl.DataFrame:
-    """The later versions meant, rows of `CHANGES`: `kind` is a key of `KINDS`, `old` and `new` are JSON of the columns that differ. Newest first."""
+    """The later versions meant, rows of `CHANGES`: `kind` is a key of `KINDS`, `old` and `new` are JSON of the columns
+    that differ. Newest first.
+    """
     names = store.read(LISTINGS, as_of=None).sort("known_at").unique("sid", keep="last").select("sid", listed="symbol")
     found = [pl.DataFrame(schema=dict(CHANGES))]
     for table in tables:
@@ -119,7 +133,9 @@ def as_if_known(
 
 
 def seen(cuts: Cuts, as_if: Mapping[str, AsIf]) -> tuple[date, date] | None:
-    """The first and the last session at whose cut the tables would have read otherwise; None where no cut fell between what was known first and what is known now."""
+    """The first and the last session at whose cut the tables would have read otherwise; None where no cut fell between
+    what was known first and what is known now.
+    """
     spans = [(then, now) for a in as_if.values() for then, now in zip(a.shown["known_at"], a.learnt, strict=True)]
     between = [
         (first, cuts.calendar.shift(after, -1))
@@ -130,7 +146,8 @@ def seen(cuts: Cuts, as_if: Mapping[str, AsIf]) -> tuple[date, date] | None:
 
 
 def tell(store: Store, cuts: Cuts, notifier: Notifier, since: datetime | None, first: date | None = None) -> int:
-    """Tell somebody what became known after `since` about rows known before, of events from `first` on; return how many versions.
+    """Tell somebody what became known after `since` about rows known before, of events from `first` on; return how many
+    versions.
 
     A warning, or a note where nothing but volumes of bars changed. Rows that are merely late are no restatement.
     """
@@ -152,7 +169,10 @@ def tell(store: Store, cuts: Cuts, notifier: Notifier, since: datetime | None, f
         for r in grave.head(TOLD).iter_rows(named=True)
     )
     asked = "" if since is None else f" --since {since:%Y-%m-%dT%H:%M:%S.%f}"
-    body = f"{sample or 'only volumes changed'}. What was decided stays; quant restatement list{asked} shows them, quant restatement show{asked} what they would have changed."
+    body = (
+        f"{sample or 'only volumes changed'}. What was decided stays; quant restatement list{asked} shows them, "
+        f"quant restatement show{asked} what they would have changed."
+    )
     notifier.notify(
         "warning" if grave.height else "info", f"{news.height} rows of the past were changed: {counted}", body
     )
@@ -161,7 +181,10 @@ def tell(store: Store, cuts: Cuts, notifier: Notifier, since: datetime | None, f
 
 @contextmanager
 def watching(store: Store, cuts: Cuts, notifier: Notifier, last: date) -> Generator[None]:
-    """Around an ingest up to session `last`: somebody is told of what it changed in the `LATELY` sessions before, in older ones whose captures it took in again, and of the actions that it proposes. The first one of a home changes nothing."""
+    """Around an ingest up to session `last`: somebody is told of what it changed in the `LATELY` sessions before, in
+    older ones whose captures it took in again, and of the actions that it proposes. The first one of a home changes
+    nothing.
+    """
     before = store.read(CAPTURES, as_of=None)["known_at"].max()
     yield
     proposals.tell(store, notifier, before if isinstance(before, datetime) else None)
@@ -175,7 +198,9 @@ def watching(store: Store, cuts: Cuts, notifier: Notifier, last: date) -> Genera
 
 
 def _versions(store: Store, cuts: Cuts, selection: Selection, table: Table) -> pl.DataFrame:
-    """All versions of the subjects of which one is meant: the table's columns, change (a key of KINDS; null where a version says the same), chosen, was_known_at, cut (of its session), and before_<column>."""
+    """All versions of the subjects of which one is meant: the table's columns, change (a key of KINDS; null where a
+    version says the same), chosen, was_known_at, cut (of its session), and before_<column>.
+    """
     subject, known = list(table.subject), pl.col("known_at")
     rows = store.read(table, as_of=selection.until, first=selection.first, last=selection.last).filter(
         selection.names(table)
@@ -210,11 +235,15 @@ def _says(table: Table) -> list[str]:
 
 
 def _with_cuts(rows: pl.DataFrame, table: Table, cuts: Cuts) -> pl.DataFrame:
-    """The rows with the cut of their session, where one of a first version may come late: bars and actions, but for endings that only absence shows."""
+    """The rows with the cut of their session, where one of a first version may come late: bars and actions, but for
+    endings that only absence shows.
+    """
     if table not in (BARS, ACTIONS) or rows.is_empty():
         return rows.with_columns(cut=pl.lit(None, dtype=UTC_MICROS))
-    last: date = cuts.due(rows["known_at"].max())  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
-    first: date = max(cuts.calendar.first, min(last, rows["session"].min()))  # pyright: ignore[reportArgumentType, reportCallIssue]  # as above
+    # a Series' bounds are typed by no dtype
+    last: date = cuts.due(rows["known_at"].max())  # pyright: ignore[reportArgumentType]
+    # as above
+    first: date = max(cuts.calendar.first, min(last, rows["session"].min()))  # pyright: ignore[reportArgumentType, reportCallIssue]
     found = rows.join(cuts.frame(first, last).select("session", "cut"), on="session", how="left", maintain_order="left")
     inferred = (
         (pl.col("kind") == "delisting") & (pl.col("origin") == "derived") if table is ACTIONS else pl.lit(value=False)
@@ -236,11 +265,20 @@ def _told(table: Table, chosen: pl.DataFrame, names: pl.DataFrame) -> pl.DataFra
         new = None if row["change"] == "withdrawn" else {c: row[c] for c in says}
         columns = [c for c in says if (old[c] != new[c] if old and new else (old or new or {})[c] is not None)]
         at = row[table.event]
-        out.append({
-            "table": table.name, "session": at.date() if isinstance(at, datetime) else at, "sid": row["sid"], "symbol": row.get("symbol") or row["listed"], "kind": row["change"],
-            "row": " ".join(str(row[c]) for c in about) or table.name, "old": _json(old, columns), "new": _json(new, columns),
-            "was_known_at": row["was_known_at"], "known_at": row["known_at"],
-        })  # fmt: skip
+        out.append(
+            {
+                "table": table.name,
+                "session": at.date() if isinstance(at, datetime) else at,
+                "sid": row["sid"],
+                "symbol": row.get("symbol") or row["listed"],
+                "kind": row["change"],
+                "row": " ".join(str(row[c]) for c in about) or table.name,
+                "old": _json(old, columns),
+                "new": _json(new, columns),
+                "was_known_at": row["was_known_at"],
+                "known_at": row["known_at"],
+            }
+        )
     return pl.DataFrame(out, schema=dict(CHANGES))
 
 

@@ -1,4 +1,6 @@
-"""Labels that were taken in before are taken in again: of each its bars, with what follows from them, and its rows of other datasets."""
+"""Labels that were taken in before are taken in again: of each its bars, with what follows from them, and its rows of
+other datasets.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -51,7 +53,9 @@ class Retaking:
         self._bars = Redeliveries(store, source.name, calendar, evidence)
 
     def take(self, label: date, moment: datetime, now: datetime) -> Retaken | None:
-        """What the label says otherwise, known at `moment`; None where it says what it said, or has not arrived by `now`. Raises CaptureUnreadable."""
+        """What the label says otherwise, known at `moment`; None where it says what it said, or has not arrived by
+        `now`. Raises CaptureUnreadable.
+        """
         capture = self._delivery(label)
         if capture.known_at > now or self._taken.has(capture):
             return None

@@ -1,4 +1,6 @@
-"""A quality rule, declared once: judged here in Polars, shown by Great Expectations in `expectations`, stored as verdicts and findings."""
+"""A quality rule, declared once: judged here in Polars, shown by Great Expectations in `expectations`, stored as
+verdicts and findings.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +18,9 @@ SEVERITIES = ("refuse", "block", "warn")
 class Rule:
     """A question about rows.
 
-    `measure`: an expression over the rows judged. A boolean one says which rows are wrong, and its mean is their share; a number is taken as it is.
-    The mean must not pass `threshold`: stay at or above it where `at_least`, else at or below.
-    `severity`: refuse (a wrong row goes to quarantine at the door), block (the rows may not be traded on), warn.
+    `measure`: an expression over the rows judged. A boolean one says which rows are wrong, and its mean is their share;
+    a number is taken as it is. The mean must not pass `threshold`: stay at or above it where `at_least`, else at or
+    below. `severity`: refuse (a wrong row goes to quarantine at the door), block (the rows may not be traded on), warn.
     `found`, `expected`: what a finding on a wrong row shows beside each other.
     """
 
@@ -37,7 +39,10 @@ class Rule:
 
     def says(self, value: float | None) -> str:
         """The question, the value found and its limit, as one line."""
-        return f"{self.question} {'unknown' if value is None else f'{value:.4g}'} ({'at least' if self.at_least else 'at most'} {self.threshold:g})"
+        return (
+            f"{self.question} {'unknown' if value is None else f'{value:.4g}'} "
+            f"({'at least' if self.at_least else 'at most'} {self.threshold:g})"
+        )
 
     @property
     def reads(self) -> set[str]:
@@ -46,7 +51,10 @@ class Rule:
 
 
 def measured(rows: pl.DataFrame, rules: Sequence[Rule]) -> pl.DataFrame:
-    """One column for each rule, named after it: its measure of each row. A measure that is unknown of a row finds nothing wrong with it."""
+    """One column for each rule, named after it: its measure of each row.
+
+    A measure that is unknown of a row finds nothing wrong with it.
+    """
     shown = rows.select(rule.measure.alias(rule.name) for rule in rules) if rules else pl.DataFrame()
     return shown.with_columns(pl.col(pl.Boolean).fill_null(value=False))
 
@@ -81,7 +89,9 @@ def verdicts(
 
 
 def findings(table: Table, rows: pl.DataFrame, rules: Sequence[Rule], known_at: datetime | pl.Expr) -> pl.DataFrame:
-    """Rows of DATA_FINDINGS: one for each row that a rule with a boolean measure calls wrong, with that row's own subject. `rows` has the table's event and subject columns."""
+    """Rows of DATA_FINDINGS: one for each row that a rule with a boolean measure calls wrong, with that row's own
+    subject. `rows` has the table's event and subject columns.
+    """
     judged = measured(rows, rules)
     known = known_at if isinstance(known_at, pl.Expr) else pl.lit(known_at)
     parts = [DATA_FINDINGS.empty()]
@@ -92,8 +102,16 @@ def findings(table: Table, rows: pl.DataFrame, rules: Sequence[Rule], known_at: 
         found, expected = (pl.lit(None) if e is None else e for e in (rule.found, rule.expected))
         symbol = pl.col("symbol") if "symbol" in rows.columns else pl.lit(None)
         shown = wrong.select(
-            session=pl.col(table.event).cast(pl.Date), table=pl.lit(table.name), rule=pl.lit(rule.name), severity=pl.lit(rule.severity), symbol=symbol,
-            row=pl.struct(*table.subject).struct.json_encode(), found=found, expected=expected, message=pl.lit(rule.question), known_at=known,
-        )  # fmt: skip
+            session=pl.col(table.event).cast(pl.Date),
+            table=pl.lit(table.name),
+            rule=pl.lit(rule.name),
+            severity=pl.lit(rule.severity),
+            symbol=symbol,
+            row=pl.struct(*table.subject).struct.json_encode(),
+            found=found,
+            expected=expected,
+            message=pl.lit(rule.question),
+            known_at=known,
+        )
         parts.append(shown.select(pl.col(c).cast(t) for c, t in DATA_FINDINGS.schema.items()))
     return pl.concat(parts)

@@ -26,11 +26,13 @@ def screen(capture: Capture, calendar: Calendar) -> tuple[pl.DataFrame, pl.DataF
 
 
 def screen_all(captures: Sequence[Capture], calendar: Calendar) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Clean rows (one per symbol, session and delivery; columns `CONTENT`, file, line, delivery) and rejected rows (columns `REJECTED`, delivery); `delivery` is the position in `captures`.
+    """Clean rows (one per symbol, session and delivery; columns `CONTENT`, file, line, delivery) and rejected rows
+    (columns `REJECTED`, delivery); `delivery` is the position in `captures`.
 
     Identical duplicates collapse to the first. Rows of one delivery that say different things about one symbol and
-    session are all rejected: nothing tells which is right. Where they differ in `adj_close` alone the bar is not in doubt, and
-    the one that most of them say counts, or none. An `adj_close` that is no positive number is dropped from its row.
+    session are all rejected: nothing tells which is right. Where they differ in `adj_close` alone the bar is not in
+    doubt, and the one that most of them say counts, or none. An `adj_close` that is no positive number is dropped from
+    its row.
     """
     rows = _gathered([c.prices.select(*CONTENT, "file", "line") for c in captures])
     labels = pl.Series([c.label for c in captures], dtype=pl.Date).gather(rows["delivery"])
@@ -74,7 +76,9 @@ def _gathered(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _agreed(rows: pl.DataFrame) -> pl.DataFrame:
-    """`rows` with one `adj_close` per bar: the one that most copies of the bar say; null where two are said equally often."""
+    """`rows` with one `adj_close` per bar: the one that most copies of the bar say; null where two are said equally
+    often.
+    """
     bar = [*(c for c in CONTENT if c != "adj_close"), "delivery"]
     votes = pl.len().over(*CONTENT, "delivery")
     leading = pl.col("adj_close").filter(pl.col("votes") == pl.col("votes").max())

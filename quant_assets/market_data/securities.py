@@ -13,12 +13,15 @@ from quant_assets.tables import LISTINGS
 
 
 def canonical(symbol: str = "symbol") -> pl.Expr:
-    """A symbol as symbols are compared: capitals, and one dot wherever vendors write a dot, dash, slash, underscore or blank (BRK.B, BRK-B, BRK/B, BRK B)."""
+    """A symbol as symbols are compared: capitals, and one dot wherever vendors write a dot, dash, slash, underscore or
+    blank (BRK.B, BRK-B, BRK/B, BRK B).
+    """
     return pl.col(symbol).str.to_uppercase().str.strip_chars().str.replace_all(r"[\s./_\-]+", ".")
 
 
 def resolve(rows: pl.DataFrame, listings: pl.DataFrame, cut: datetime) -> pl.DataFrame:
-    """`rows` (symbol, session, …) in their order with `sid`: the instrument that the symbol meant in that session, as known at `cut`; null where it meant none.
+    """`rows` (symbol, session, …) in their order with `sid`: the instrument that the symbol meant in that session, as
+    known at `cut`; null where it meant none.
 
     `listings`: versions of LISTINGS rows. Symbols are compared in their canonical form. Where two instruments claim one
     symbol, the later listing has it, for as long as it lasts.
@@ -34,7 +37,9 @@ def resolve(rows: pl.DataFrame, listings: pl.DataFrame, cut: datetime) -> pl.Dat
 
 
 def symbols(rows: pl.DataFrame, listings: pl.DataFrame, cut: datetime) -> pl.DataFrame:
-    """`rows` (sid, session, …) in their order with `symbol`: under which the instrument was listed in that session, as known at `cut`; null where it was not listed."""
+    """`rows` (sid, session, …) in their order with `symbol`: under which the instrument was listed in that session, as
+    known at `cut`; null where it was not listed.
+    """
     spans = _spans(listings, cut)
     ended = (
         spans.filter(pl.col("until").is_not_null())
@@ -56,7 +61,9 @@ def _spans(listings: pl.DataFrame, cut: datetime) -> pl.DataFrame:
 
 
 def _as_of(rows: pl.DataFrame, told: pl.DataFrame, by: str, value: str) -> pl.DataFrame:
-    """`rows` in their order with the `value` that `told` (by, edge, value; sorted by edge) says last, by each row's session."""
+    """`rows` in their order with the `value` that `told` (by, edge, value; sorted by edge) says last, by each row's
+    session.
+    """
     kept = rows.drop(value, strict=False).with_row_index("_row").sort("session")
     return (
         kept.join_asof(

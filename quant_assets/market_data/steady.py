@@ -31,8 +31,8 @@ EPOCH = date(1970, 1, 1)
 class Settled(NamedTuple):
     """What the first `deliveries` of some say of bars and instruments.
 
-    `rows`: their clean rows with sid; `bars`: the versions to write (see `versions`); `changed`: the listings that changed
-    (columns `listings.CHANGE`, delivery); `given`, `refused`: the actions that the vendor declares (see
+    `rows`: their clean rows with sid; `bars`: the versions to write (see `versions`); `changed`: the listings that
+    changed (columns `listings.CHANGE`, delivery); `given`, `refused`: the actions that the vendor declares (see
     `actions.declared`), None where it declares none.
     """
 
@@ -45,7 +45,8 @@ class Settled(NamedTuple):
 
 
 def steady(known: Known, captures: Sequence[Capture], rows: pl.DataFrame, calendar: Calendar) -> Settled | None:
-    """What the captures say up to the first in which a symbol may change its meaning; None where that is the first of them.
+    """What the captures say up to the first in which a symbol may change its meaning; None where that is the first of
+    them.
 
     `rows`: their clean rows, by `delivery`, the position in `captures`. `known` learns nothing.
     """
@@ -72,7 +73,9 @@ def steady(known: Known, captures: Sequence[Capture], rows: pl.DataFrame, calend
 
 
 def _alike(known: Known, captures: Sequence[Capture], calendar: Calendar) -> int:
-    """How many captures, from the first on, come after every session that is known, and bring lists of names, or actions, as the first one does."""
+    """How many captures, from the first on, come after every session that is known, and bring lists of names, or
+    actions, as the first one does.
+    """
     first = captures[0]
     if known.changed:  # what a capture says of those sessions may count for nothing
         return 0
@@ -87,7 +90,9 @@ def _alike(known: Known, captures: Sequence[Capture], calendar: Calendar) -> int
 
 
 def _symbols(known: Known, captures: Sequence[Capture], rows: pl.DataFrame) -> pl.DataFrame:
-    """By code (the position): symbol, sid, listed, name, sector, begins: the delivery that brings a symbol which means nothing yet; -1 where it means something."""
+    """By code (the position): symbol, sid, listed, name, sector, begins: the delivery that brings a symbol which means
+    nothing yet; -1 where it means something.
+    """
     fields = ("symbol", "sid", "listed", "name", "sector")
     old = known.holders().select(*fields, begins=pl.lit(-1, pl.Int32))
     came = rows.group_by("symbol").agg(begins=pl.col("delivery").min())
@@ -103,7 +108,10 @@ def _symbols(known: Known, captures: Sequence[Capture], rows: pl.DataFrame) -> p
 
 
 def _seen(captures: Sequence[Capture], rows: pl.DataFrame, symbols: pl.DataFrame) -> pl.DataFrame:
-    """By delivery and symbol: first and newest session, what the vendor calls it (said_name, said_sector, names: how many; null where it says nothing), and the columns of `_symbols`; what a new symbol is called is what its first delivery said."""
+    """By delivery and symbol: first and newest session, what the vendor calls it (said_name, said_sector, names: how
+    many; null where it says nothing), and the columns of `_symbols`; what a new symbol is called is what its first
+    delivery said.
+    """
     seen = rows.group_by("delivery", "symbol").agg(first=pl.col("session").min(), newest=pl.col("session").max())
     seen = seen.join(symbols, on="symbol").sort("delivery", "code")
     said = [c.listings for c in captures if c.listings is not None]
@@ -144,7 +152,9 @@ def _given(captures: Sequence[Capture], symbols: pl.DataFrame) -> tuple[pl.DataF
 
 
 def _turns(known: Known, seen: pl.DataFrame, given: pl.DataFrame | None) -> list[int]:
-    """The first deliveries in which a symbol may come to mean something else: called otherwise than before, or new under a name, or several, that an instrument has; or a vendor takes an ending back."""
+    """The first deliveries in which a symbol may come to mean something else: called otherwise than before, or new
+    under a name, or several, that an instrument has; or a vendor takes an ending back.
+    """
     renamed = (pl.col("said_name").is_not_null() & pl.col("said_name").ne_missing(pl.col("name"))) | (
         pl.col("said_sector").is_not_null() & pl.col("said_sector").ne_missing(pl.col("sector"))
     )
@@ -165,7 +175,8 @@ def _turns(known: Known, seen: pl.DataFrame, given: pl.DataFrame | None) -> list
     ]
     if given is not None and "withdrawn" in given.columns:
         turns.append(given.filter(pl.col("kind").is_in(ENDING) & pl.col("withdrawn"))["delivery"].min())
-    return [int(t) for t in turns if t is not None]  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+    # a Series' bounds are typed by no dtype
+    return [int(t) for t in turns if t is not None]  # pyright: ignore[reportArgumentType]
 
 
 def _new(seen: pl.DataFrame) -> pl.DataFrame:
@@ -272,7 +283,9 @@ class _Walk:
         return True
 
     def _silent_since(self, n: int) -> int | None:
-        """The day since which a listed instrument must have been heard of, where delivery `n` can tell; see `Known.absent`."""
+        """The day since which a listed instrument must have been heard of, where delivery `n` can tell; see
+        `Known.absent`.
+        """
         if self._captures[n].label != self._sessions[n]:
             return None
         at = int(np.searchsorted(self._span, self._days[n]))

@@ -14,13 +14,17 @@ from quant_assets.records import Capture, content_id
 from quant_assets.tables import BARS, CAPTURES
 
 ABSENT = ".absent"  # likewise: the delivery was not there any more when one looked
-AGAIN = "."  # in a stored sha256: what follows counts deliveries of one label, where the same content came back after another
+# in a stored sha256: what follows counts deliveries of one label, where the same content came back after another
+AGAIN = "."
 BELIEVED = 0.05  # of a source's labels may lose their last row at once, and one always; more is a file that was cut off
 
 
 @dataclass(frozen=True)
 class Outstanding:
-    """Labels to take in, ascending: never taken, or saying something else than when they were. `absent`: taken, and not there to be read any more."""
+    """Labels to take in, ascending: never taken, or saying something else than when they were.
+
+    `absent`: taken, and not there to be read any more.
+    """
 
     labels: Sequence[date]
     absent: Sequence[date]
@@ -82,11 +86,22 @@ class Taken:
         bars = then["dataset"] == BARS.name
         columns = {} if bars else dict.fromkeys(dataset(then["dataset"]).columns, pl.String)
         return Capture(
-            source=then["source"], label=label, location=then["location"], sha256=content_id(NOTHING, then["source"], str(label), length=64), known_at=then["declared_known_at"],
-            assumed=then["assumed"], prices=pl.DataFrame(schema={c: BARS.schema[c] for c in (*CONTENT, "file", "line")}), listings=None, actions=None,
-            malformed=pl.DataFrame(schema=REJECTED), dataset=then["dataset"], others={} if bars else {then["dataset"]: pl.DataFrame(schema={**columns, "file": pl.String, "line": pl.Int64})},
+            source=then["source"],
+            label=label,
+            location=then["location"],
+            sha256=content_id(NOTHING, then["source"], str(label), length=64),
+            known_at=then["declared_known_at"],
+            assumed=then["assumed"],
+            prices=pl.DataFrame(schema={c: BARS.schema[c] for c in (*CONTENT, "file", "line")}),
+            listings=None,
+            actions=None,
+            malformed=pl.DataFrame(schema=REJECTED),
+            dataset=then["dataset"],
+            others={}
+            if bars
+            else {then["dataset"]: pl.DataFrame(schema={**columns, "file": pl.String, "line": pl.Int64})},
             fingerprint=NOTHING,
-        )  # fmt: skip
+        )
 
     def cut_off(self, said: Mapping[date, str | None]) -> int:
         """How many labels have lost their last row at once, where that is more than a vendor takes back; else 0."""
@@ -104,7 +119,10 @@ def taken_of(source: MarketDataSource, store: Store) -> Taken:
 
 
 def outstanding(source: MarketDataSource, store: Store, last: date) -> Outstanding:
-    """What there is to take in up to `last`, and what is there no more. Raises CaptureUnreadable where the source cannot be read at all."""
+    """What there is to take in up to `last`, and what is there no more.
+
+    Raises CaptureUnreadable where the source cannot be read at all.
+    """
     taken = taken_of(source, store)
     there = set(source.labels(None, last))
     before = [label for label in taken.labels if label <= last]

@@ -1,4 +1,7 @@
-"""Who may be traded: the most liquid of the eligible names, as known when each month began. `membership.Membership` answers who was a member."""
+"""Who may be traded: the most liquid of the eligible names, as known when each month began.
+
+`membership.Membership` answers who was a member.
+"""
 
 from collections.abc import Sequence
 from datetime import date
@@ -20,7 +23,8 @@ def update(store: Store, cuts: Cuts, rule: UniverseRule, sessions: Sequence[date
     """Write the intervals of membership that begin in `sessions`.
 
     One begins at each month's first session and ends before the next month's; the very first one, at the session that
-    completes `rule.lookback` sessions of data. Membership is decided from what is known at the cut of its first session.
+    completes `rule.lookback` sessions of data. Membership is decided from what is known at the cut of its first
+    session.
     """
     if not sessions:
         return StageReport(
@@ -72,9 +76,11 @@ def _enough(store: Store, cuts: Cuts, rule: UniverseRule, session: date) -> bool
 
 
 def select(store: Store, cuts: Cuts, rule: UniverseRule, session: date) -> pl.DataFrame:
-    """The members from `session` on (rows of UNIVERSE): the `rule.size` listed names with the largest median of close × volume over `rule.lookback` sessions, ties by sid.
+    """The members from `session` on (rows of UNIVERSE): the `rule.size` listed names with the largest median of close ×
+    volume over `rule.lookback` sessions, ties by sid.
 
-    A name needs bars in half of these sessions, a last close of `rule.min_price`, and what `rule.eligible` asks for, all as known at the cut of `session`.
+    A name needs bars in half of these sessions, a last close of `rule.min_price`, and what `rule.eligible` asks for,
+    all as known at the cut of `session`.
     """
     cut = cuts.of(session)
     bars = in_force(

@@ -6,10 +6,11 @@ from quant_assets.market_data.known import SAYS
 
 
 def versions(rows: pl.DataFrame, standing: pl.DataFrame) -> pl.DataFrame:
-    """The rows that say something new, with `withdrawn` (false), `restated` (a version stood before) and `opened` (none was in force).
+    """The rows that say something new, with `withdrawn` (false), `restated` (a version stood before) and `opened` (none
+    was in force).
 
-    `rows`: clean rows of deliveries with sid and delivery, one for each instrument, session and delivery; `standing`: the
-    latest version, of each bar, that was known before all of them.
+    `rows`: clean rows of deliveries with sid and delivery, one for each instrument, session and delivery; `standing`:
+    the latest version, of each bar, that was known before all of them.
     """
     subject = ("sid", "session")
     nothing = {c: pl.lit(None, t) for c, t in rows.schema.items() if c not in standing.columns}

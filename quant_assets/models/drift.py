@@ -1,4 +1,6 @@
-"""How far each session's features have moved from what its champion was trained on: stored by feature, drawn as a page."""
+"""How far each session's features have moved from what its champion was trained on: stored by feature, drawn as a
+page.
+"""
 
 from collections.abc import Sequence
 from datetime import date
@@ -21,7 +23,8 @@ STAGE = "feature_drift"
 def measure(
     store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, sessions: Sequence[date]
 ) -> StageReport:
-    """Write FEATURE_DRIFT of `sessions`: the values published at each cut against the frozen reference of the champion in force.
+    """Write FEATURE_DRIFT of `sessions`: the values published at each cut against the frozen reference of the champion
+    in force.
 
     The same functions on the same rows as the drift guardrail, so that what is shown is what refused. A session without
     a champion, or with one of another feature version, has no rows.
@@ -74,5 +77,6 @@ def drift(
             model_id=pl.lit(model.model_id),
             known_at=pl.lit(cuts.of(session)),
         )
-        out.append(named.select(*FEATURE_DRIFT.schema).cast(dict(FEATURE_DRIFT.schema)))  # pyright: ignore[reportArgumentType]  # the schema's dtypes
+        # the schema's dtypes
+        out.append(named.select(*FEATURE_DRIFT.schema).cast(dict(FEATURE_DRIFT.schema)))  # pyright: ignore[reportArgumentType]
     return pl.concat(out).sort(FEATURE_DRIFT.key)

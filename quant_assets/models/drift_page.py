@@ -1,4 +1,6 @@
-"""The page of a strategy's feature drift: a heat map of PSI by feature and session, and the median that the guardrail judges."""
+"""The page of a strategy's feature drift: a heat map of PSI by feature and session, and the median that the guardrail
+judges.
+"""
 
 from datetime import date
 from pathlib import Path

@@ -1,7 +1,9 @@
-"""Which of LightGBM's parameters a strategy may set, and to what: those of trees and boosting. LightGBM itself ignores a name that it does not know.
+"""Which of LightGBM's parameters a strategy may set, and to what: those of trees and boosting.
 
-What the rule says by itself (rounds, seed, threads) is not set twice. Of the objectives only those that learn one number
-from a rank around zero, which is what a training set's target is.
+LightGBM itself ignores a name that it does not know.
+
+What the rule says by itself (rounds, seed, threads) is not set twice. Of the objectives only those that learn one
+number from a rank around zero, which is what a training set's target is.
 """
 
 from collections.abc import Mapping
@@ -68,7 +70,9 @@ ALIASES: Mapping[str, str] = {
     **dict.fromkeys(("shrinkage_rate", "eta"), "learning_rate"),
     **dict.fromkeys(("num_leaf", "max_leaves", "max_leaf", "max_leaf_nodes"), "num_leaves"),
     **dict.fromkeys(("min_data_per_leaf", "min_data", "min_child_samples", "min_samples_leaf"), "min_data_in_leaf"),
-    **dict.fromkeys(("min_sum_hessian_per_leaf", "min_sum_hessian", "min_hessian", "min_child_weight"), "min_sum_hessian_in_leaf"),
+    **dict.fromkeys(
+        ("min_sum_hessian_per_leaf", "min_sum_hessian", "min_hessian", "min_child_weight"), "min_sum_hessian_in_leaf"
+    ),
     **dict.fromkeys(("sub_row", "subsample", "bagging"), "bagging_fraction"),
     "subsample_freq": "bagging_freq",
     **dict.fromkeys(("sub_feature", "colsample_bytree"), "feature_fraction"),
@@ -81,7 +85,7 @@ ALIASES: Mapping[str, str] = {
     "rate_drop": "drop_rate",
     "max_bins": "max_bin",
     "subsample_for_bin": "bin_construct_sample_cnt",
-}  # fmt: skip
+}
 NAMES = (*CHOICES, *WHOLE, *REAL, *ABOVE_ZERO)
 ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(
@@ -145,4 +149,7 @@ def _not_chosen(among: tuple[str, ...], value: object) -> str:
     if value in among:
         return ""
     near = get_close_matches(str(value).lower(), among, n=1)
-    return f"{f'did you mean {near[0]}? ' if near else ''}must be one of {', '.join(OBJECTIVES if among == CHOICES['objective'] else among)}"
+    return (
+        f"{f'did you mean {near[0]}? ' if near else ''}must be one of "
+        f"{', '.join(OBJECTIVES if among == CHOICES['objective'] else among)}"
+    )

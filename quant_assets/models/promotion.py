@@ -22,8 +22,8 @@ RULE = (
 
 class Metrics(Frozen, frozen=True):
     """What MODELS.metrics holds as JSON: rank IC out of sample with its Newey–West error and t over `ic_sessions`
-    (`ic_left_out`: the sessions with too few names, or without variation, that count in none), the mean decile spread of
-    labels, the training rows and sessions, and the frozen reference for drift.
+    (`ic_left_out`: the sessions with too few names, or without variation, that count in none), the mean decile spread
+    of labels, the training rows and sessions, and the frozen reference for drift.
     """
 
     ic: float
@@ -55,7 +55,8 @@ class Model(Frozen, frozen=True):
 
 class Verdict(Frozen, frozen=True):
     """The outcome of the rule, with its numbers. `difference` = candidate's mean IC − champion's over the `sessions`
-    compared; where nothing was compared, `candidate_ic` ± `error` over `sessions` is the candidate's own, against `floor`.
+    compared; where nothing was compared, `candidate_ic` ± `error` over `sessions` is the candidate's own, against
+    `floor`.
     """
 
     promoted: bool
@@ -85,9 +86,9 @@ def judge(
     `final`: the candidate's predictions on the rows of `validated`, None where its text is no model. `validated`:
     columns session, sid, score (out of sample, by the validation fit), value (the label) and, where there is a
     champion, champion (its scores of the same rows). A candidate earns its place twice: its mean IC over all validation
-    sessions lies above `floor`, champion or none; and it is not worse than the champion's. Compared is the mean difference
-    of the daily ICs, with its own Newey–West error, over the sessions from the champion's cut on: what it was trained on
-    does not judge it. Sessions with fewer than `minimum` names count in no IC.
+    sessions lies above `floor`, champion or none; and it is not worse than the champion's. Compared is the mean
+    difference of the daily ICs, with its own Newey–West error, over the sessions from the champion's cut on: what it
+    was trained on does not judge it. Sessions with fewer than `minimum` names count in no IC.
     """
     if broken := _broken(final, validated):
         return Verdict(promoted=False, reason=broken)
@@ -101,7 +102,10 @@ def judge(
     earned = ic_estimate(own, horizon)
     if champion is None or earned.mean <= floor:
         fine = earned.mean > floor
-        said = f"out-of-sample IC {earned.mean:+.4f} ± {earned.error:.4f} is {'' if fine else 'not '}above the floor {floor:g}"
+        said = (
+            f"out-of-sample IC {earned.mean:+.4f} ± {earned.error:.4f} is {'' if fine else 'not '}above the "
+            f"floor {floor:g}"
+        )
         return Verdict(
             promoted=fine,
             reason=f"first champion: {said}" if fine else said,
@@ -129,7 +133,8 @@ def judge(
     promoted = gap.mean >= -tolerance * gap.error
     return Verdict(
         promoted=promoted,
-        reason=f"validation IC {'not worse' if promoted else 'worse'} than the champion's by more than {tolerance:g} standard errors",
+        reason=f"validation IC {'not worse' if promoted else 'worse'} than the champion's by more than "
+        f"{tolerance:g} standard errors",
         champion=champion.model_id,
         sessions=both.height,
         candidate_ic=means["ic"],
@@ -175,7 +180,8 @@ class Champions:
         standing = self._promotions.filter(pl.col("session") <= session, pl.col("known_at") <= as_of)
         if standing.is_empty():
             raise NoChampion(
-                f"{self._strategy}: no model was promoted for {session} by {as_of:%Y-%m-%d %H:%M} UTC; retrain at a month end before it"
+                f"{self._strategy}: no model was promoted for {session} by {as_of:%Y-%m-%d %H:%M} UTC; "
+                f"retrain at a month end before it"
             )
         cut, model_id = standing.select("cut", "model_id").row(-1)
         if (cut, model_id) not in self._read:

@@ -21,7 +21,8 @@ STAGE = "scores"
 def score(
     store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, sessions: Sequence[date]
 ) -> StageReport:
-    """Write SCORES of `sessions` (ascending): the champion in force for each, as known at its cut, on the features published at that cut.
+    """Write SCORES of `sessions` (ascending): the champion in force for each, as known at its cut, on the features
+    published at that cut.
 
     A session without a champion, or whose champion was trained on another feature version, gets no rows and a note;
     neither does a row that has no feature at all, or one that is not finite. State `empty` where nothing was scored.
@@ -71,7 +72,9 @@ def score(
 
 
 def scored(feature_set: FeatureSet, strategy: Strategy, model_id: str, text: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """SCORES rows of one model on `rows` of the feature set's table, in their order, without those that say nothing (no feature at all) or are not finite."""
+    """SCORES rows of one model on `rows` of the feature set's table, in their order, without those that say nothing (no
+    feature at all) or are not finite.
+    """
     columns = pl.col(feature_set.features)
     sound = rows.filter(
         ~pl.all_horizontal(columns.is_null()), pl.all_horizontal(columns.is_finite().fill_null(value=True))
@@ -97,6 +100,7 @@ def _models(
             models[session] = model
         else:
             notes.append(
-                f"{session}: the champion {model.model_id} was trained on {model.feature_set} {model.feature_version}, published is {feature_set.name} {feature_set.version}; retrain"
+                f"{session}: the champion {model.model_id} was trained on {model.feature_set} "
+                f"{model.feature_version}, published is {feature_set.name} {feature_set.version}; retrain"
             )
     return models, tuple(notes)

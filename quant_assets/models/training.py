@@ -43,7 +43,8 @@ def retrain(
     first: date | None = None,
     notifier: Notifier | None = None,
 ) -> StageReport:
-    """Train on what was known at the cut of `cut_session` (features of sessions from `first` on); write MODELS, then PROMOTIONS.
+    """Train on what was known at the cut of `cut_session` (features of sessions from `first` on); write MODELS, then
+    PROMOTIONS.
 
     A model of this strategy and cut that stands already is kept as it is, and judged if it was not yet. Too little
     data, or data that is not finite, comes back as state `refused` with the reason, and `notifier` is told.
@@ -61,7 +62,8 @@ def retrain(
                 universe=strategy.universe.name,
                 label=strategy.rule.name,
             )
-            # of sessions whose windows are still open, only the labels that touched a barrier early are known: no sample to judge by
+            # of sessions whose windows are still open, only the labels that touched a barrier early are known: no
+            # sample to judge by
             whole = frame.filter(pl.col("session") <= cuts.calendar.shift(cut_session, -strategy.rule.reach))
             validated = _validated(whole, feature_set.features, strategy.model, cuts)
             model = model or _train(
@@ -103,7 +105,9 @@ def retrain(
 def out_of_sample(
     frame: pl.DataFrame, features: tuple[str, ...], splits: Sequence[Fold], rule: ModelRule
 ) -> pl.DataFrame:
-    """`frame`'s rows of all test sessions with `score`, each fold predicted by a model that saw its training sessions only; by session, sid."""
+    """`frame`'s rows of all test sessions with `score`, each fold predicted by a model that saw its training sessions
+    only; by session, sid.
+    """
     parts: list[pl.DataFrame] = []
     for fold in splits:
         train, test = fold.split(frame)
@@ -128,7 +132,8 @@ def _validated(frame: pl.DataFrame, features: tuple[str, ...], rule: ModelRule, 
     before = len(splits[0].train) if splits else 0
     if before < rule.min_sessions:
         raise TrainingRefused(
-            f"{before} sessions before the {rule.validation} of validation, {rule.min_sessions} are needed; publish features and labels further back"
+            f"{before} sessions before the {rule.validation} of validation, {rule.min_sessions} are needed; "
+            f"publish features and labels further back"
         )
     return out_of_sample(frame, features, splits, rule)
 
@@ -142,7 +147,9 @@ def _require_finite(frame: pl.DataFrame, columns: Sequence[str]) -> None:
 
 
 def _require_audit(store: Store, feature_sets: Sequence[FeatureSet]) -> None:
-    """A model of a set that may look ahead, or of a label that such a set is taken out of, is kept and not judged; the same call after the audit judges it. Raises TrainingRefused."""
+    """A model of a set that may look ahead, or of a label that such a set is taken out of, is kept and not judged; the
+    same call after the audit judges it. Raises TrainingRefused.
+    """
     for one in feature_sets:
         passed, why = audited(store, one)
         if not passed:
@@ -155,7 +162,8 @@ def _metrics(
     ics = rank_ic(validated, minimum=minimum)
     if ics.height < 2:
         raise TrainingRefused(
-            f"the validation scores or labels do not vary within a session of {minimum} names (limits.min_members) or more: "
+            f"the validation scores or labels do not vary within a session of {minimum} names "
+            f"(limits.min_members) or more: "
             f"{ics.height} of {validated['session'].n_unique()} sessions can judge the model, and two are needed"
         )
     ic, spread = ic_estimate(ics, horizon), decile_spread(validated)["spread"]
@@ -209,10 +217,19 @@ def _train(
         snapshot=described,
     )
     row = {
-        "session": cut_session, "strategy": strategy.name, "model_id": model_id, "text": text, "feature_set": feature_set.name,
-        "feature_version": feature_set.version, "rows": metrics.rows, "params": json.dumps(params, sort_keys=True), "metrics": msgspec.json.encode(metrics).decode(),
-        "snapshot": described, "registry_version": version, "known_at": cuts.of(cut_session),
-    }  # fmt: skip
+        "session": cut_session,
+        "strategy": strategy.name,
+        "model_id": model_id,
+        "text": text,
+        "feature_set": feature_set.name,
+        "feature_version": feature_set.version,
+        "rows": metrics.rows,
+        "params": json.dumps(params, sort_keys=True),
+        "metrics": msgspec.json.encode(metrics).decode(),
+        "snapshot": described,
+        "registry_version": version,
+        "known_at": cuts.of(cut_session),
+    }
     store.append(MODELS, pl.DataFrame([row], schema=dict(MODELS.schema)))
     return model_of(row)
 
@@ -237,9 +254,16 @@ def _promote(
     if verdict.promoted:
         registry.promote(strategy.name, model.registry_version)
     row = {
-        "session": cuts.calendar.after(model.session), "strategy": strategy.name, "model_id": model.model_id, "cut": model.session, "promoted": verdict.promoted, "rule": RULE,
-        "detail": msgspec.json.encode(verdict).decode(), "by": "rule", "known_at": cuts.of(model.session),
-    }  # fmt: skip
+        "session": cuts.calendar.after(model.session),
+        "strategy": strategy.name,
+        "model_id": model.model_id,
+        "cut": model.session,
+        "promoted": verdict.promoted,
+        "rule": RULE,
+        "detail": msgspec.json.encode(verdict).decode(),
+        "by": "rule",
+        "known_at": cuts.of(model.session),
+    }
     store.append(PROMOTIONS, pl.DataFrame([row], schema=dict(PROMOTIONS.schema)))
     return verdict
 

@@ -41,7 +41,8 @@ def training_set(
     ).select(*key, *features)
     rows = rows.filter(~pl.all_horizontal(pl.col(features).is_null()))
     stored = store.read(LABELS, as_of=cutoff, first=first, where={"label": label, "horizon": horizon})
-    # a rebuilt label has a later known_at; purging goes by when its window's end was known first, and rebuilt, a barrier's window may end later than it did
+    # a rebuilt label has a later known_at; purging goes by when its window's end was known first, and rebuilt, a
+    # barrier's window may end later than it did
     known = pl.col("known_at").min()
     stored = stored.with_columns(label_known_at=pl.max_horizontal(known.over(LABELS.subject), known.over("label_end")))
     labels = in_force(stored, LABELS).drop_nulls("value").select(*key, "value", "label_end", "label_known_at")
@@ -55,8 +56,13 @@ def training_set(
         known_at_cutoff=cutoff,
         universe_id=universe,
         corporate_actions_policy="adjusted",
-        survivorship_bias_guard="members as known at each session's cut; a name that ends inside its label's window keeps its delisting return or last price",
-        lookahead_bias_guard="features frozen at their own cuts; labels and features with known_at ≤ known_at_cutoff only",
+        survivorship_bias_guard=(
+            "members as known at each session's cut; a name that ends inside its label's window keeps its delisting "
+            "return or last price"
+        ),
+        lookahead_bias_guard=(
+            "features frozen at their own cuts; labels and features with known_at ≤ known_at_cutoff only"
+        ),
         timezone_policy="UTC",
         assumed_known_at=assumed,
         label=label,
@@ -67,9 +73,11 @@ def training_set(
 
 
 def rebuild(store: Store, lookup: Callable[[str], FeatureSet], snapshot: FeatureSnapshot) -> pl.DataFrame:
-    """The training set that `snapshot` identifies, from the store and that record alone; `lookup` gives a feature set by its name.
+    """The training set that `snapshot` identifies, from the store and that record alone; `lookup` gives a feature set
+    by its name.
 
-    What arrived after its cut-off changes nothing. Raises ReplayMismatch where the rows that come out are not those that were.
+    What arrived after its cut-off changes nothing. Raises ReplayMismatch where the rows that come out are not those
+    that were.
     """
     feature_set = lookup(snapshot.feature_view)
     if feature_set.version != snapshot.feature_version:
@@ -85,8 +93,10 @@ def rebuild(store: Store, lookup: Callable[[str], FeatureSet], snapshot: Feature
     )
     if again.dataset_version != snapshot.dataset_version:
         raise ReplayMismatch(
-            f"the training set of {snapshot.feature_view} {snapshot.feature_version} as of {snapshot.known_at_cutoff:%Y-%m-%d %H:%M} UTC was {snapshot.dataset_version[:12]}… "
-            f"and comes out as {again.dataset_version[:12]}… with {frame.height:,} rows; restore the tables from a backup, or look for rows that were changed in place"
+            f"the training set of {snapshot.feature_view} {snapshot.feature_version} as of "
+            f"{snapshot.known_at_cutoff:%Y-%m-%d %H:%M} UTC was {snapshot.dataset_version[:12]}… "
+            f"and comes out as {again.dataset_version[:12]}… with {frame.height:,} rows; restore the tables "
+            f"from a backup, or look for rows that were changed in place"
         )
     return frame
 

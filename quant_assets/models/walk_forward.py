@@ -16,14 +16,18 @@ import polars as pl
 
 @dataclass(frozen=True)
 class Fold:
-    """The sessions to train on, of which a label is known by the cut `known_by`, and those to test on, each ascending; training lies before the test."""
+    """The sessions to train on, of which a label is known by the cut `known_by`, and those to test on, each ascending;
+    training lies before the test.
+    """
 
     train: tuple[date, ...]
     test: tuple[date, ...]
     known_by: datetime
 
     def split(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """The rows of `frame` (session, label_known_at, …) to train on, each by its own label's knowledge time, and those to test on, in the order given."""
+        """The rows of `frame` (session, label_known_at, …) to train on, each by its own label's knowledge time, and
+        those to test on, in the order given.
+        """
         session = pl.col("session")
         return frame.filter(session.is_in(self.train), pl.col("label_known_at") <= self.known_by), frame.filter(
             session.is_in(self.test)

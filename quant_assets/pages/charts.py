@@ -17,7 +17,8 @@ def bundle() -> str:
     from markupsafe import Markup
 
     version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-    return Markup(vl_convert.javascript_bundle(_EXPOSED, vl_version=version).replace("</script", "<\\/script"))  # noqa: S704  # the bundle of an installed library, none of our data in it
+    # the bundle of an installed library, none of our data in it
+    return Markup(vl_convert.javascript_bundle(_EXPOSED, vl_version=version).replace("</script", "<\\/script"))  # noqa: S704
 
 
 def styled(chart: Any) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""How a page is put together: templates, numbers as a desk writes them, sparklines, and a write that nobody sees half done."""
+"""How a page is put together: templates, numbers as a desk writes them, sparklines, and a write that nobody sees half
+done.
+"""
 
 import os
 from collections.abc import Sequence
@@ -48,7 +50,10 @@ def moment(value: datetime | None) -> str:
 
 
 def spark(values: Sequence[float], width: int = 132, height: int = 30, label: str = "") -> "Markup":
-    """An SVG line through the values, nothing for fewer than two. `label` says what it shows, by default that many sessions."""
+    """An SVG line through the values, nothing for fewer than two.
+
+    `label` says what it shows, by default that many sessions.
+    """
     from markupsafe import Markup, escape
 
     if len(values) < 2:
@@ -61,13 +66,18 @@ def spark(values: Sequence[float], width: int = 132, height: int = 30, label: st
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     x, y = points[-1]
     return Markup(  # noqa: S704  # drawn from numbers, and a label that is escaped
-        f'<svg class="spark" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{escape(label or f"the last {len(values)} sessions")}">'
-        f'<polyline points="{line}" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linejoin="round"/><circle cx="{x:.1f}" cy="{y:.1f}" r="2.2" fill="currentColor"/></svg>'
+        f'<svg class="spark" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
+        f'aria-label="{escape(label or f"the last {len(values)} sessions")}">'
+        f'<polyline points="{line}" fill="none" stroke="currentColor" stroke-width="1.5" '
+        f'stroke-linejoin="round"/><circle cx="{x:.1f}" cy="{y:.1f}" r="2.2" fill="currentColor"/></svg>'
     )
 
 
 def render(template: str, facts: dict[str, Any], package: str) -> str:
-    """The page, from the templates of `package`, which may extend those of this one. Everything is escaped but what this module itself draws; a name that a template misses raises."""
+    """The page, from the templates of `package`, which may extend those of this one.
+
+    Everything is escaped but what this module itself draws; a name that a template misses raises.
+    """
     return _environment(package).get_template(template).render(facts)
 
 

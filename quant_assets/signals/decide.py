@@ -36,8 +36,9 @@ def decide(
 ) -> StageReport:
     """Write DECISIONS of `sessions`, each on what was known at its cut. What stands already is not written again.
 
-    `kill_switch`: whether it is on (None: unknown, which refuses), and the reason given. `late`: the deadline passed with nothing ready;
-    `features_refused`: what an audit found against the features, if anything; either way every row is NO_TRADE. State `done` where anything may be traded, else `refused` with the reason most rows carry.
+    `kill_switch`: whether it is on (None: unknown, which refuses), and the reason given. `late`: the deadline passed
+    with nothing ready; `features_refused`: what an audit found against the features, if anything; either way every row
+    is NO_TRADE. State `done` where anything may be traded, else `refused` with the reason most rows carry.
     """
     ordered = sorted(set(sessions))
     stored = read(store, feature_set, strategy, cuts, ordered)
@@ -68,7 +69,9 @@ def decisions(
     features_refused: str = "",
     progress: Progress = quiet,
 ) -> pl.DataFrame:
-    """The content columns of DECISIONS for `sessions` (ascending), sorted by (session, sid): a pure function of what is given."""
+    """The content columns of DECISIONS for `sessions` (ascending), sorted by (session, sid): a pure function of what is
+    given.
+    """
     days: list[pl.DataFrame] = []
     for session in sessions:
         progress(len(days), len(sessions), f"decide {session}")
@@ -101,7 +104,9 @@ def decisions(
 
 
 def first_recorded(rows: pl.DataFrame) -> pl.DataFrame:
-    """Of DECISIONS rows, those of the set that each strategy and session recorded first, sorted by (strategy, session, sid)."""
+    """Of DECISIONS rows, those of the set that each strategy and session recorded first, sorted by (strategy, session,
+    sid).
+    """
     by = ["strategy", "session"]
     first = rows.sort(*by, "recorded_at", "decision_set_id").unique(by, keep="first", maintain_order=True)
     return rows.join(first.select(*by, "decision_set_id"), on=[*by, "decision_set_id"], how="semi").sort(*by, "sid")
@@ -117,7 +122,9 @@ def _weighted(rows: pl.DataFrame, strategy: Strategy) -> pl.DataFrame:
 
 
 def _identified(rows: pl.DataFrame) -> pl.DataFrame:
-    """decision_id per row, from what was read and how it is thought about; decision_set_id per session, from what came out."""
+    """decision_id per row, from what was read and how it is thought about; decision_set_id per session, from what came
+    out.
+    """
     about = (
         "strategy",
         "strategy_hash",
@@ -140,7 +147,9 @@ def _identified(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _after_those_recorded(store: Store, strategy: Strategy, sessions: Sequence[date], now: datetime) -> datetime:
-    """`now`, or a moment after the last set recorded: the clock of a historical run stands still, and the first set must stay the first."""
+    """`now`, or a moment after the last set recorded: the clock of a historical run stands still, and the first set
+    must stay the first.
+    """
     last = store.read(DECISIONS, as_of=None, first=sessions[0], last=sessions[-1], where={"strategy": strategy.name})[
         "recorded_at"
     ].max()

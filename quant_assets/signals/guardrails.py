@@ -1,4 +1,5 @@
-"""The guardrail chain: kill switch → data → features → drift → model → risk limits, in this order, the first refusal wins.
+"""The guardrail chain: kill switch → data → features → drift → model → risk limits, in this order, the first refusal
+wins.
 
 A guard says what must be true for a row to trade; false, null and NaN all refuse. The chain is one pure function
 over the rows of any number of sessions: it sees nothing but the frame, and a session's outcome does not depend on
@@ -145,13 +146,15 @@ def chain(limits: Limits) -> tuple[Guard, ...]:
 
 
 def guardrails(rows: pl.DataFrame, limits: Limits) -> pl.DataFrame:
-    """`rows` with verdict (TRADE or NO_TRADE), reason (a key of `REASONS`) and detail (JSON of the numbers); order kept.
+    """`rows` with verdict (TRADE or NO_TRADE), reason (a key of `REASONS`) and detail (JSON of the numbers); order
+    kept.
 
-    Per row: session, sid, member (false: left the universe), close (raw; null without a bar), score, target_weight, and of an
-    action that waits for a person what it may be and when it goes ex (unconfirmed, ex; null where none does).
-    The same in all rows of a session: kill_switch, kill_reason, late, captured (a capture of the session was known),
-    content_hash of its bars, released (null: no verdict), findings, features_refused (what speaks against them; "": nothing),
-    psi (median over features), model_id, model_age (sessions). A refusal that rests on those is one for every row of the session.
+    Per row: session, sid, member (false: left the universe), close (raw; null without a bar), score, target_weight, and
+    of an action that waits for a person what it may be and when it goes ex (unconfirmed, ex; null where none does). The
+    same in all rows of a session: kill_switch, kill_reason, late, captured (a capture of the session was known),
+    content_hash of its bars, released (null: no verdict), findings, features_refused (what speaks against them; "":
+    nothing), psi (median over features), model_id, model_age (sessions). A refusal that rests on those is one for every
+    row of the session.
     """
     counts = _counted(rows)
     refused = pl.lit(None, dtype=pl.String)

@@ -80,7 +80,8 @@ def read(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, 
 
 
 def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, session: date) -> pl.DataFrame:
-    """The rows that `guardrails` judges for `session`, without the switches, sorted by sid; with symbol, as_of, inputs_hash and snapshot.
+    """The rows that `guardrails` judges for `session`, without the switches, sorted by sid; with symbol, as_of,
+    inputs_hash and snapshot.
 
     One row per member and per former member; a single row with sid 0 where there are none. It depends on nothing
     but the rows known at the session's cut.
@@ -141,7 +142,9 @@ def _gone(features: Sequence[str]) -> str:
 
 
 def _names(membership: Membership, cuts: Cuts, session: date) -> pl.DataFrame:
-    """Columns sid, member: the members of the session, and those that were members within the year before it; sid 0 where there are none."""
+    """Columns sid, member: the members of the session, and those that were members within the year before it; sid 0
+    where there are none.
+    """
     there, gone = membership.at([session], cuts), membership.former([session], cuts)
     names = pl.concat(
         [there.select(sid="who", member=pl.lit(value=True)), gone.select(sid="who", member=pl.lit(value=False))]
@@ -154,7 +157,9 @@ def _names(membership: Membership, cuts: Cuts, session: date) -> pl.DataFrame:
 
 
 def _verdict(verdicts: pl.DataFrame, session: date, content: str) -> tuple[bool | None, str]:
-    """Whether the rows with this content hash may be used (None: nobody judged them), and the findings that forbid it."""
+    """Whether the rows with this content hash may be used (None: nobody judged them), and the findings that forbid
+    it.
+    """
     may, findings = released(verdicts, session, content)
     return (may, findings) if content in verdicts["content_hash"] else (None, findings)
 
@@ -176,7 +181,9 @@ def _hash(
     content: str,
     brought: Sequence[pl.DataFrame],
 ) -> str:
-    """Identifies the rows read: keys and the values that count, sorted by key; the session's whole content by the hash its verdict goes by."""
+    """Identifies the rows read: keys and the values that count, sorted by key; the session's whole content by the hash
+    its verdict goes by.
+    """
     columns = sorted({*feature_set.stored_columns, *PRICES_READ})
     parts = (names, bars.select(*BARS.key, *columns), actions.select(*ACTIONS.key, *ACTIONS_READ))
     return content_id(*(frame_hash(p) for p in parts), content, *(frame_hash(f) for f in brought))

@@ -80,7 +80,8 @@ def replay(
     *,
     decision_set_id: str | None = None,
 ) -> Replay:
-    """The decision with this id, rebuilt: features from bars, scores from the text of the model it cites, the guardrails with the switches as recorded.
+    """The decision with this id, rebuilt: features from bars, scores from the text of the model it cites, the
+    guardrails with the switches as recorded.
 
     Where several sets hold the id (the kill switch went on or off between two runs), `decision_set_id` names one, else
     the first recorded is meant. What was published or scored is not read; what arrived after the cut changes nothing.
@@ -162,7 +163,9 @@ def _scores(
 
 
 def switches(rows: pl.DataFrame) -> tuple[tuple[bool, str], bool, str]:
-    """Kill switch with its reason, lateness, and what an audit found against the features, as the stored set (its DECISIONS rows) recorded them."""
+    """Kill switch with its reason, lateness, and what an audit found against the features, as the stored set (its
+    DECISIONS rows) recorded them.
+    """
     killed, refused = rows.filter(reason="KILL_SWITCH"), rows.filter(reason="FEATURES_REFUSED")
     reason = str(msgspec.json.decode(killed["detail"][0])["reason"]) if killed.height else ""
     found = str(msgspec.json.decode(refused["detail"][0])["found"]) if refused.height else ""

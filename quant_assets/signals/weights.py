@@ -6,10 +6,12 @@ from quant_assets.strategy import Limits
 
 
 def target_weights(scores: pl.DataFrame, holdings: int, limits: Limits) -> pl.DataFrame:
-    """`scores` with rank (1 is best, ties by sid; null without a finite score) and target_weight, sorted by (session, sid).
+    """`scores` with rank (1 is best, ties by sid; null without a finite score) and target_weight, sorted by (session,
+    sid).
 
     `scores`: session, sid, score and whatever else. The best `holdings` of each session get max_gross / holdings of
-    equity, at most max_weight; all others 0. A session's result does not depend on what other sessions are in the frame.
+    equity, at most max_weight; all others 0. A session's result does not depend on what other sessions are in the
+    frame.
     """
     usable = pl.col("score").is_finite().fill_null(value=False)
     ordered = scores.with_columns(usable=usable).sort(

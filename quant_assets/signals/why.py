@@ -26,8 +26,8 @@ WHY = {
 def why(store: Store, strategy: str, session: date) -> pl.DataFrame:
     """One row per verdict and reason of the set recorded first, most names first; no rows where nothing was decided.
 
-    Columns strategy, session, decision_set_id, verdict, reason, names, target_weight (sum), text (what the reason means,
-    with what has been learned since), detail (JSON, the numbers of one of the names).
+    Columns strategy, session, decision_set_id, verdict, reason, names, target_weight (sum), text (what the reason
+    means, with what has been learned since), detail (JSON, the numbers of one of the names).
     """
     rows = first_recorded(store.read(DECISIONS, as_of=None, first=session, last=session, where={"strategy": strategy}))
     by = ["strategy", "session", "decision_set_id", "verdict", "reason"]

@@ -19,7 +19,10 @@ HEARTBEAT_AGE = timedelta(hours=26)
 
 
 class Status(Frozen, frozen=True):
-    """The answer to one question. `state`: done | due | waiting | blocked; `fine` is false where somebody has to act."""
+    """The answer to one question.
+
+    `state`: done | due | waiting | blocked; `fine` is false where somebody has to act.
+    """
 
     name: str
     question: str
@@ -57,7 +60,10 @@ def day_status(
     reports: Sequence[str],
     heartbeat: datetime | None,
 ) -> list[Status]:
-    """The questions of `session` with their answers, in flow order. `books`: those that are traded; `reports`: pages published; `heartbeat`: the last run's."""
+    """The questions of `session` with their answers, in flow order.
+
+    `books`: those that are traded; `reports`: pages published; `heartbeat`: the last run's.
+    """
     day = Day(session, now, cuts.of(session), cuts.trades_at(session))
     return [
         _data(store, day),

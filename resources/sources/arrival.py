@@ -8,7 +8,9 @@ from quant_assets.calendars import Calendar
 
 
 def last_known(files: Sequence[Path], calendar: Calendar, known_at: Callable[[date], datetime]) -> date:
-    """The last session whose rows were known when the files were last changed: what they say of it, wrong as it is, has arrived."""
+    """The last session whose rows were known when the files were last changed: what they say of it, wrong as it is, has
+    arrived.
+    """
     changed = datetime.fromtimestamp(max(f.stat().st_mtime for f in files), UTC)
     day = calendar.on_or_before(min(max(changed.date(), calendar.first), calendar.last))
     while known_at(day) > changed and calendar.shift(day, -1) < day:

@@ -16,7 +16,10 @@ MALFORMED = ("price is no number", "negative price", "high below low", "garbage 
 
 @dataclass(frozen=True)
 class Defect:
-    """A broken row: company `i` of session `t`, in the capture labelled `t`. A restatement corrects it `lag` sessions later."""
+    """A broken row: company `i` of session `t`, in the capture labelled `t`.
+
+    A restatement corrects it `lag` sessions later.
+    """
 
     kind: str  # restatement | duplicate | conflict | malformed
     t: int
@@ -197,7 +200,9 @@ Action = tuple[int, int, str, int | None, int | None, float | None, float | None
 
 
 def action_rows(market: Paths, t: int, ahead: int) -> list[Action]:
-    """What the capture of `t` says of actions, as (ex position, company, kind, numerator, denominator, cash, value): those that come in `ahead` sessions and those just passed."""
+    """What the capture of `t` says of actions, as (ex position, company, kind, numerator, denominator, cash, value):
+    those that come in `ahead` sessions and those just passed.
+    """
     names = market.names
     window = slice(max(0, t - 1), t + ahead + 1)
     out: list[Action] = []

@@ -30,18 +30,21 @@ from resources.sources.retry import Pause, Retry, persist
 from resources.sources.rows import MALFORMED, PRICES
 
 DAY = 86_400_000  # ms
-HOUR = 3_600_000  # the window that some exchanges put around a question for trades; a quiet one says nothing about the next
+# the window that some exchanges put around a question for trades; a quiet one says nothing about the next
+HOUR = 3_600_000
 _BARS = {"ts": pl.Int64, **dict.fromkeys(("open", "high", "low", "close", "volume"), pl.Float64)}
 _TRADES = {"ts": pl.Int64, "trade_id": pl.String, "price": pl.Float64, "quantity": pl.Float64, "side": pl.Int64}
 _SIDES = {"buy": 1, "sell": -1}
 
 
 class ExchangeFeed(Declared, frozen=True, tag="ccxt"):
-    """What to fetch. `exchange`: ccxt's id of it. `symbols`: as ccxt writes them (BTC/USDT). `first`: the first day wanted.
+    """What to fetch.
 
-    `bar`: 1s to 1d, a length that divides the day. `page`: rows asked at once, by default what ccxt knows of the exchange.
-    `api`: an address under which the exchange is reached instead of its own (a proxy, a test server). `options`: ccxt's.
-    `name`: of the source; by default the exchange and the bar.
+    `exchange`: ccxt's id of it. `symbols`: as ccxt writes them (BTC/USDT). `first`: the first day wanted.
+
+    `bar`: 1s to 1d, a length that divides the day. `page`: rows asked at once, by default what ccxt knows of the
+    exchange. `api`: an address under which the exchange is reached instead of its own (a proxy, a test server).
+    `options`: ccxt's. `name`: of the source; by default the exchange and the bar.
     """
 
     exchange: Annotated[str, Meta(min_length=1, description="ccxt's id of it.")]
@@ -73,7 +76,10 @@ class ExchangeFeed(Declared, frozen=True, tag="ccxt"):
 
 
 class Exchange:
-    """The MarketDataSource port on one exchange. What it answered is kept below `cache`; `progress` counts the minutes of a capture's days."""
+    """The MarketDataSource port on one exchange.
+
+    What it answered is kept below `cache`; `progress` counts the minutes of a capture's days.
+    """
 
     def __init__(
         self,
@@ -133,7 +139,11 @@ class Exchange:
         return dict.fromkeys(labels)
 
     def fetch(self, label: date) -> Capture:
-        """See the port. Raises CaptureUnreadable: on a day before the feed's first or not over yet, or where the exchange does not answer."""
+        """See the port.
+
+        Raises CaptureUnreadable: on a day before the feed's first or not over yet, or where the exchange does not
+        answer.
+        """
         if label < self.feed.first or label >= self.clock.now().date():
             raise CaptureUnreadable(
                 f"{self.name}: no capture of {label}; there is one of each UTC day from {self.feed.first} that is over"
@@ -143,10 +153,19 @@ class Exchange:
         parts = [self._rows(self._day(n, symbol, label), symbol, label) for n, symbol in enumerate(self.feed.symbols)]
         rows = pl.concat(parts)
         return Capture(
-            source=self.name, label=label, location=f"{self.feed.exchange} {self.feed.what}", sha256=content_id(self.feed.dataset, str(label), frame_hash(rows), length=64),
-            known_at=datetime.combine(label, time(), UTC) + timedelta(days=1), assumed=True, prices=pl.DataFrame(schema=PRICES), listings=None, actions=None,
-            malformed=pl.DataFrame(schema=MALFORMED), dataset=self.feed.dataset, others={self.feed.dataset: rows},
-        )  # fmt: skip
+            source=self.name,
+            label=label,
+            location=f"{self.feed.exchange} {self.feed.what}",
+            sha256=content_id(self.feed.dataset, str(label), frame_hash(rows), length=64),
+            known_at=datetime.combine(label, time(), UTC) + timedelta(days=1),
+            assumed=True,
+            prices=pl.DataFrame(schema=PRICES),
+            listings=None,
+            actions=None,
+            malformed=pl.DataFrame(schema=MALFORMED),
+            dataset=self.feed.dataset,
+            others={self.feed.dataset: rows},
+        )
 
     def _rows(self, day: pl.DataFrame, symbol: str, label: date) -> pl.DataFrame:
         """What the port calls rows: the dataset's columns, file, line, known_at."""
@@ -170,7 +189,9 @@ class Exchange:
         )
 
     def _day(self, n: int, symbol: str, label: date) -> pl.DataFrame:
-        """The rows of symbol number `n` on a day, by time: from the cache, or page by page from where an interrupted run stopped."""
+        """The rows of symbol number `n` on a day, by time: from the cache, or page by page from where an interrupted
+        run stopped.
+        """
         file = self._file(symbol, label)
         if (kept := self._pages.whole(file)) is not None:
             return kept
@@ -205,7 +226,8 @@ class Exchange:
         latest, earliest = answer["ts"].max(), answer["ts"].min()
         if not bars and answer.height >= limit and latest == since:
             raise CaptureUnreadable(
-                f"{self.name}: {limit} trades of {symbol} or more in the millisecond {_iso(since)}: the rest cannot be asked for. Set a larger `page` in the feed"
+                f"{self.name}: {limit} trades of {symbol} or more in the millisecond {_iso(since)}: the "
+                f"rest cannot be asked for. Set a larger `page` in the feed"
             )
         if not bars:  # asked again from the last trade's millisecond, for more may stand in it
             new = new.join(_since(pages, since), on="trade_id", how="anti")
@@ -220,13 +242,15 @@ class Exchange:
             and latest >= now - 2 * max(step, 60_000)
         ):
             raise CaptureUnreadable(
-                f"{self.name}: asked for {symbol} from {_iso(since)}, it sent its latest rows, from {_iso(earliest)}: it gives no such history. Set `first` in the feed to a later day"
+                f"{self.name}: asked for {symbol} from {_iso(since)}, it sent its latest rows, from "
+                f"{_iso(earliest)}: it gives no such history. Set `first` in the feed to a later day"
             )
         return new, since + (limit * step if bars else HOUR)
 
     def _after(self, page: pl.DataFrame, start: int) -> int:
         """From where to ask after a page."""
-        last = int(page["ts"].max() or start)  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+        # a Series' bounds are typed by no dtype
+        last = int(page["ts"].max() or start)  # pyright: ignore[reportArgumentType]
         return last + self.seconds * 1000 if self._bars else last
 
     def _page_of(self, symbol: str, since: int, limit: int) -> pl.DataFrame:
@@ -236,13 +260,17 @@ class Exchange:
             trades = self._client.fetch_trades(symbol, since, limit)
             if any(t["id"] is None for t in trades):
                 raise CaptureUnreadable(
-                    f"{self.name}: it gives trades of {symbol} no ids, so two that are alike could not be told apart; take bars of it instead"
+                    f"{self.name}: it gives trades of {symbol} no ids, so two that are alike could not be "
+                    f"told apart; take bars of it instead"
                 )
             rows = [(t["timestamp"], str(t["id"]), t["price"], t["amount"], _SIDES.get(t["side"], 0)) for t in trades]
         return pl.DataFrame(rows, schema=self._schema, orient="row").sort("ts", maintain_order=True)
 
     def _of_window(self, page: pl.DataFrame, since: int) -> pl.DataFrame:
-        """The page, if it is an answer to what was asked. The client drops rows before `since`; an answer that had nothing else would count as an empty window."""
+        """The page, if it is an answer to what was asked.
+
+        The client drops rows before `since`; an answer that had nothing else would count as an empty window.
+        """
         import ccxt
 
         sent = _rows_in(self._client.last_json_response)
@@ -259,7 +287,8 @@ class Exchange:
             if symbol not in markets:
                 close = difflib.get_close_matches(symbol, markets, n=3, cutoff=0.5)
                 raise CaptureUnreadable(
-                    f"{self.name}: no market {symbol}; there are {len(markets)}, for example {close or sorted(markets)[:3]}. Correct the feed; what was captured of it before stays"
+                    f"{self.name}: no market {symbol}; there are {len(markets)}, for example "
+                    f"{close or sorted(markets)[:3]}. Correct the feed; what was captured of it before stays"
                 )
         if self._client.has["fetchTime"]:
             theirs = self._ask("clock", self._client.fetch_time) or 0
@@ -300,7 +329,8 @@ class Exchange:
         feed = self.feed
         if feed.exchange not in ccxt.exchanges:
             raise ConfigurationError(
-                f"ccxt knows no exchange {feed.exchange!r}; near are {difflib.get_close_matches(feed.exchange, ccxt.exchanges, n=3)}"
+                f"ccxt knows no exchange {feed.exchange!r}; near are "
+                f"{difflib.get_close_matches(feed.exchange, ccxt.exchanges, n=3)}"
             )
         defaults = {"defaultType": "spot", "fetchMarkets": {"types": ["spot"]}}
         client = getattr(ccxt, feed.exchange)({"options": {**defaults, **(feed.options or {})}})
@@ -326,7 +356,9 @@ class Exchange:
         return _BARS if self._bars else _TRADES
 
     def _throttle(self, cost: float | None = None) -> None:
-        """The client's own limiter, with a pause that can be replaced: `rateLimit` ms per unit of weight between requests."""
+        """The client's own limiter, with a pause that can be replaced: `rateLimit` ms per unit of weight between
+        requests.
+        """
         lacking = self._client.rateLimit / 1000 * (1 if cost is None else cost) - (
             self._pause.monotonic() - self._asked
         )
@@ -347,7 +379,10 @@ def _seconds(bar: str) -> int:
 
 
 def _not_a_page(status: int, reason: str, url: str, method: str, _: object, body: str, *_request: object) -> str:
-    """The client's hook on each answer. Of the page of a proxy that wants a login the client would make no rows: an empty day."""
+    """The client's hook on each answer.
+
+    Of the page of a proxy that wants a login the client would make no rows: an empty day.
+    """
     import ccxt
 
     if status == HTTPStatus.OK and body.lstrip().startswith("<"):

@@ -1,4 +1,5 @@
-"""Files of daily prices with a declared column mapping: one, or a folder or glob of them; CSV, JSON lines or Parquet, packed or not.
+"""Files of daily prices with a declared column mapping: one, or a folder or glob of them; CSV, JSON lines or Parquet,
+packed or not.
 
     kind: files
     prices: ~/data/prices/*.csv.gz
@@ -45,10 +46,12 @@ _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
 class ColumnMapping(Frozen, frozen=True, forbid_unknown_fields=True):
-    """Under which column of the file each field stands, and how it is written where that is not plain. What is not mapped is not used.
+    """Under which column of the file each field stands, and how it is written where that is not plain.
 
-    `label`: the column that names the capture a row came in. `symbol: "{file}"`: the name of a file that is of one ticker;
-    so it is taken where files of a folder or glob have no column `symbol` and no other is named.
+    What is not mapped is not used.
+
+    `label`: the column that names the capture a row came in. `symbol: "{file}"`: the name of a file that is of one
+    ticker; so it is taken where files of a folder or glob have no column `symbol` and no other is named.
     """
 
     symbol: str | Column = "symbol"
@@ -99,9 +102,19 @@ class Files:
     name = "files"
 
     def __init__(
-        self, prices: Path, mapping: ColumnMapping, calendar: Calendar, *, known_at: str, listings: Path | None = None, tz: str | None = None,
-        decimal: Literal[".", ","] | None = None, delimiter: str | None = None, encoding: str = "utf-8", seen: Seen | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        prices: Path,
+        mapping: ColumnMapping,
+        calendar: Calendar,
+        *,
+        known_at: str,
+        listings: Path | None = None,
+        tz: str | None = None,
+        decimal: Literal[".", ","] | None = None,
+        delimiter: str | None = None,
+        encoding: str = "utf-8",
+        seen: Seen | None = None,
+    ) -> None:
         if (
             not (rule := _RULE.fullmatch(known_at))
             or (rule["unit"] == "d") != (rule["hour"] is not None)
@@ -130,14 +143,21 @@ class Files:
         self._stood: list[State] | None = None  # how they stood when their labels were asked for
 
     def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
-        """See the port: of the files as they stand now. Raises CaptureUnreadable where a file cannot be read, ConfigurationError where the mapping does not fit it."""
+        """See the port: of the files as they stand now.
+
+        Raises CaptureUnreadable where a file cannot be read, ConfigurationError where the mapping does not fit it.
+        """
         self._forget()
         with self._reading():
             labels = self._rows.counts
         return [d for d in labels if (first is None or d >= first) and (last is None or d <= last)]
 
     def fingerprints(self, labels: Sequence[date]) -> Mapping[date, str | None]:
-        """See the port. The files are read through where one was touched since they were last; of several, nobody knows which has said what none says now."""
+        """See the port.
+
+        The files are read through where one was touched since they were last; of several, nobody knows which has said
+        what none says now.
+        """
         with self._reading():
             said = self._kept.of(self._declared, self._files, self._digests)
             listed = self._listing_digests()
@@ -202,12 +222,26 @@ class Files:
         listings = self._listed_at(label)
         fingerprint = _of_both(of_rows, None if listings is None else frame_hash(listings))
         return Capture(
-            source=self.name, label=label, location=str(self.prices), sha256=content_id(fingerprint, length=64), known_at=self.known_at(label), assumed=self.mapping.label is None,
-            prices=prices, listings=listings, actions=None, malformed=malformed, remarks=remarks(rows), fingerprint=fingerprint, files=self._named,
-        )  # fmt: skip
+            source=self.name,
+            label=label,
+            location=str(self.prices),
+            sha256=content_id(fingerprint, length=64),
+            known_at=self.known_at(label),
+            assumed=self.mapping.label is None,
+            prices=prices,
+            listings=listings,
+            actions=None,
+            malformed=malformed,
+            remarks=remarks(rows),
+            fingerprint=fingerprint,
+            files=self._named,
+        )
 
     def read(self) -> Iterator[pl.DataFrame]:
-        """All rows as they are read, in frames: label, the columns of a bar, reason and content where a row is none. Raises as `labels` does."""
+        """All rows as they are read, in frames: label, the columns of a bar, reason and content where a row is none.
+
+        Raises as `labels` does.
+        """
         yield from self._batches(None)
 
     def known_at(self, label: date) -> datetime:
@@ -219,7 +253,9 @@ class Files:
 
     @contextmanager
     def _reading(self) -> Generator[None]:
-        """Raises CaptureUnreadable where a file cannot be read, or they are not any more those whose labels were read."""
+        """Raises CaptureUnreadable where a file cannot be read, or they are not any more those whose labels were
+        read.
+        """
         try:
             stands = [(stat.st_size, stat.st_mtime_ns) for stat in (f.stat() for f in self._files)]
             self._seen = self._seen or stands
@@ -289,7 +325,8 @@ class Files:
             columns["symbol"] = Column(column=FILE)
         if missing := [c.column for c in columns.values() if c.column not in (*present, FILE)]:
             raise ConfigurationError(
-                f"{path}: columns {missing} of the mapping are not in the file, which has {present}; `quant ingest --preview {path}` proposes a mapping"
+                f"{path}: columns {missing} of the mapping are not in the file, which has {present}; `quant "
+                f"ingest --preview {path}` proposes a mapping"
             )
         return columns
 
@@ -330,7 +367,10 @@ class Files:
         return found if "sector" in found.columns else found.with_columns(pl.lit(None, pl.String).alias("sector"))
 
     def _listed_at(self, label: date) -> pl.DataFrame | None:
-        """The listings of a capture; when they will end is not told. A symbol may stand under several names: the file keeps first and last captures only."""
+        """The listings of a capture; when they will end is not told.
+
+        A symbol may stand under several names: the file keeps first and last captures only.
+        """
         if self._listings is None:
             return None
         standing = self._listings.filter(pl.col("first_capture") <= label, pl.col("last_capture") >= label)

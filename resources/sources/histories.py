@@ -1,4 +1,5 @@
-"""Histories of daily bars whose vendor has no captures, relived session by session: each session is one, known by an assumption.
+"""Histories of daily bars whose vendor has no captures, relived session by session: each session is one, known by an
+assumption.
 
 kind: histories
 layout: wiki
@@ -45,7 +46,10 @@ class HistoryFiles(Declared, frozen=True, kw_only=True, tag="histories"):
 
 
 class Histories:
-    """The MarketDataSource port on such files: a path or a glob, and a layout of `layouts.daily`. All of them are read once, when first needed, and kept."""
+    """The MarketDataSource port on such files: a path or a glob, and a layout of `layouts.daily`.
+
+    All of them are read once, when first needed, and kept.
+    """
 
     def __init__(
         self, layout: str, files: str, calendar: Calendar, *, known_at: str = "close+1h", name: str | None = None
@@ -65,12 +69,20 @@ class Histories:
         return [d for d in self._rows if (first is None or d >= first) and (last is None or d <= last)]
 
     def fingerprints(self, labels: Sequence[date]) -> Mapping[date, str | None]:
-        """See the port. Where several files say what a session was, nobody knows which of them has said what none says now: such a label is left out."""
+        """See the port.
+
+        Where several files say what a session was, nobody knows which of them has said what none says now: such a label
+        is left out.
+        """
         said: dict[date, str | None] = {d: self._sha256(d) for d in labels if d in self._rows}
         return said if len(found_by(self.files)[0]) > 1 else {d: said.get(d, NOTHING) for d in labels}
 
     def fetch(self, label: date) -> Capture:
-        """See the port. On a day that is no session of the calendar, the rule counts from the next close. Raises CaptureUnreadable where no row is of that day."""
+        """See the port.
+
+        On a day that is no session of the calendar, the rule counts from the next close. Raises CaptureUnreadable where
+        no row is of that day.
+        """
         if label not in self._rows:
             raise CaptureUnreadable(f"{self.files}: no rows of {label}; the files have {len(self._rows)} sessions")
         prices, malformed = parted(self._rows[label])
@@ -78,9 +90,20 @@ class Histories:
         mine = actions.filter(pl.col("session") == label) if actions is not None else None
         sha256 = self._sha256(label)
         return Capture(
-            source=self.name, label=label, location=self.files, sha256=sha256, known_at=self._known_at(label), assumed=True, prices=prices, listings=None, actions=mine,
-            malformed=malformed, remarks=remarks(self._rows[label]), fingerprint=sha256, files=self._named,
-        )  # fmt: skip
+            source=self.name,
+            label=label,
+            location=self.files,
+            sha256=sha256,
+            known_at=self._known_at(label),
+            assumed=True,
+            prices=prices,
+            listings=None,
+            actions=mine,
+            malformed=malformed,
+            remarks=remarks(self._rows[label]),
+            fingerprint=sha256,
+            files=self._named,
+        )
 
     def _known_at(self, label: date) -> datetime:
         return (self.calendar.close(self.calendar.on_or_after(label)) + self._delay).astimezone(UTC)
@@ -110,7 +133,9 @@ class Histories:
 
     @cached_property
     def _rows(self) -> dict[date, pl.DataFrame]:
-        """Rows by the session that brings them; one whose day cannot be read goes with its neighbour's, where it is reported as malformed."""
+        """Rows by the session that brings them; one whose day cannot be read goes with its neighbour's, where it is
+        reported as malformed.
+        """
         told = pl.concat(
             prices.with_columns(pl.col("label").forward_fill().backward_fill()) for prices, _ in self._parts
         )

@@ -1,11 +1,12 @@
 """Daily and intraday bars of stocks from Interactive Brokers, through a running TWS or IB Gateway.
 
 A capture is a session of all symbols of the feed. IB never sends a price as it stood: its history is adjusted for the
-splits up to the request. So what was raw when it was first fetched is kept, and of a session the daily capture carries two rows:
-the session before as it was delivered then, and the session itself; the adjusted close is IB's ADJUSTED_LAST, brought
-to the session, as a vendor would have said it that evening. From the two, splits and dividends are derived. Of sessions
-that are fetched long after, dividends are seen and prices are adjusted for the splits in between: returns are right, levels
-are not. IB does not say when a bar could first be known: a capture an hour after the close, an intraday bar at its end; ASSUMED.
+splits up to the request. So what was raw when it was first fetched is kept, and of a session the daily capture carries
+two rows: the session before as it was delivered then, and the session itself; the adjusted close is IB's ADJUSTED_LAST,
+brought to the session, as a vendor would have said it that evening. From the two, splits and dividends are derived. Of
+sessions that are fetched long after, dividends are seen and prices are adjusted for the splits in between: returns are
+right, levels are not. IB does not say when a bar could first be known: a capture an hour after the close, an intraday
+bar at its end; ASSUMED.
 """
 
 import math
@@ -44,11 +45,15 @@ _INTRADAY = {"ts": UTC_MICROS, **_VALUES}
 
 
 class IbFeed(Declared, frozen=True, tag="ib"):
-    """What to fetch. `symbols`: as IB writes them (`BRK B`), with `@` and the primary exchange where several have one. `first`: the first session wanted.
+    """What to fetch.
 
-    `bar`: of intraday bars, 1m to 1h. `extended`: intraday bars outside of regular hours too. `adjusted`: ask for adjusted closes, without which there
-    are no corporate actions. `volume_unit`: shares in one unit of volume, 100 where TWS counts round lots. `timeout`: seconds for one answer.
-    `port`: 7497 and 7496 are TWS's for paper and live, 4002 and 4001 the Gateway's. `name`: of the source.
+    `symbols`: as IB writes them (`BRK B`), with `@` and the primary exchange where several have one. `first`: the first
+    session wanted.
+
+    `bar`: of intraday bars, 1m to 1h. `extended`: intraday bars outside of regular hours too. `adjusted`: ask for
+    adjusted closes, without which there are no corporate actions. `volume_unit`: shares in one unit of volume, 100
+    where TWS counts round lots. `timeout`: seconds for one answer. `port`: 7497 and 7496 are TWS's for paper and live,
+    4002 and 4001 the Gateway's. `name`: of the source.
     """
 
     symbols: Annotated[
@@ -74,7 +79,10 @@ class IbFeed(Declared, frozen=True, tag="ib"):
 
 
 class InteractiveBrokers:
-    """The MarketDataSource port on IB. What it answered is kept below `cache`; `progress` counts the symbols of a capture."""
+    """The MarketDataSource port on IB.
+
+    What it answered is kept below `cache`; `progress` counts the symbols of a capture.
+    """
 
     def __init__(
         self,
@@ -91,9 +99,8 @@ class InteractiveBrokers:
         self.daily = feed.dataset == "bars"
         self.name = feed.name or f"ib_{'1d' if self.daily else feed.bar}"
         if not feed.symbols or (not self.daily and feed.bar not in BARS):
-            raise ConfigurationError(
-                f"{self.name}: {'no bar ' + feed.bar + '; there are ' + str(sorted(BARS)) if feed.symbols else 'the feed names no symbols'}"
-            )
+            wrong = f"no bar {feed.bar}; there are {sorted(BARS)}" if feed.symbols else "the feed names no symbols"
+            raise ConfigurationError(f"{self.name}: {wrong}")
         self.feed = feed
         self.calendar = calendar
         self.clock = clock
@@ -110,7 +117,10 @@ class InteractiveBrokers:
         return [s for s in self.calendar.between(begin, end) if self._known_at(s) <= now]
 
     def plan(self, first: date | None = None, last: date | None = None) -> Plan:
-        """What fetching these sessions would ask for. Nothing is asked yet; daily bars up to now come with the first session of a symbol that lacks."""
+        """What fetching these sessions would ask for.
+
+        Nothing is asked yet; daily bars up to now come with the first session of a symbol that lacks.
+        """
         labels = self.labels(first, last)
         lacking = {symbol: [s for s in labels if not self._kept(symbol, s)] for symbol in self.feed.symbols}
         missing = {s for days in lacking.values() for s in days}
@@ -127,10 +137,15 @@ class InteractiveBrokers:
         return dict.fromkeys(labels)
 
     def fetch(self, label: date) -> Capture:
-        """See the port. Raises CaptureUnreadable: on a day that is no session or not over yet, where IB does not answer or refuses, or has no bar of any symbol."""
+        """See the port.
+
+        Raises CaptureUnreadable: on a day that is no session or not over yet, where IB does not answer or refuses, or
+        has no bar of any symbol.
+        """
         if label not in self.labels(label, label):
             raise CaptureUnreadable(
-                f"{self.name}: no capture of {label}; there is one of each {self.calendar.code} session from {self.feed.first} once it can be known"
+                f"{self.name}: no capture of {label}; there is one of each {self.calendar.code} session "
+                f"from {self.feed.first} once it can be known"
             )
         lacking = [s for s in self.feed.symbols if not self._kept(s, label)]
         if lacking:
@@ -150,12 +165,23 @@ class InteractiveBrokers:
             digest = content_id(self.feed.dataset, str(label), frame_hash(rows), length=64)
         if not sum(f.height for f in (prices, malformed, *others.values())):
             raise CaptureUnreadable(
-                f"{self.name}: IB has no bar of {label} for any of {len(self.feed.symbols)} symbols. It may be late: run again; look at the feed's symbols and market data permissions"
+                f"{self.name}: IB has no bar of {label} for any of {len(self.feed.symbols)} symbols. It may "
+                f"be late: run again; look at the feed's symbols and market data permissions"
             )
         return Capture(
-            source=self.name, label=label, location=f"IB {self.feed.exchange}", sha256=digest, known_at=known_at, assumed=True,
-            prices=prices, listings=None, actions=None, malformed=malformed, dataset=self.feed.dataset, others=others,
-        )  # fmt: skip
+            source=self.name,
+            label=label,
+            location=f"IB {self.feed.exchange}",
+            sha256=digest,
+            known_at=known_at,
+            assumed=True,
+            prices=prices,
+            listings=None,
+            actions=None,
+            malformed=malformed,
+            dataset=self.feed.dataset,
+            others=others,
+        )
 
     def _ask(self, symbols: Sequence[str], label: date) -> None:
         """Fetch and keep what these symbols lack. What IB does not have yet is not kept."""
@@ -172,7 +198,8 @@ class InteractiveBrokers:
             theirs = gateway.now()
             if theirs < self._known_at(label):
                 raise CaptureUnreadable(
-                    f"{self.name}: {label} is known at {self._known_at(label)}, and IB's own clock says {theirs}. Run again later, and look at this machine's clock"
+                    f"{self.name}: {label} is known at {self._known_at(label)}, and IB's own clock says "
+                    f"{theirs}. Run again later, and look at this machine's clock"
                 )
             for n, symbol in enumerate(symbols):
                 self.progress(n, len(symbols), f"{self.name} {symbol} {label}")
@@ -200,7 +227,9 @@ class InteractiveBrokers:
                         )
 
     def _keep_daily(self, symbol: str, label: date, gateway: Gateway, contract: object, now: datetime) -> None:
-        """All sessions from the one before `label` to the last that is over: adjusted closes can only be asked for up to now, and one request may be long."""
+        """All sessions from the one before `label` to the last that is over: adjusted closes can only be asked for up
+        to now, and one request may be long.
+        """
         before, over = self.calendar.shift(label, -1), max(s for s in self.labels(label) if self._known_at(s) <= now)
         days = (now.date() - before).days + 2
         duration = f"{days} D" if days <= 365 else f"{math.ceil(days / 365)} Y"
@@ -279,9 +308,19 @@ class InteractiveBrokers:
         )
         rows = pl.concat([empty, *parts], how="diagonal")
         return rows.select(
-            "ts", pl.lit(self.feed.exchange).alias("venue"), "symbol", pl.lit(seconds, pl.Int32).alias("seconds"), "open", "high", "low", "close", pl.col("volume") * self.feed.volume_unit,
-            "file", "line", known_at=pl.col("ts") + pl.duration(seconds=seconds),
-        )  # fmt: skip
+            "ts",
+            pl.lit(self.feed.exchange).alias("venue"),
+            "symbol",
+            pl.lit(seconds, pl.Int32).alias("seconds"),
+            "open",
+            "high",
+            "low",
+            "close",
+            pl.col("volume") * self.feed.volume_unit,
+            "file",
+            "line",
+            known_at=pl.col("ts") + pl.duration(seconds=seconds),
+        )
 
     def _part(self, symbol: str, file: str) -> pl.DataFrame:
         rows = self._pages.whole(file)
@@ -304,15 +343,18 @@ class InteractiveBrokers:
         return max(self.calendar.close(session) + AFTER_CLOSE, self._window(session)[1]).astimezone(UTC)
 
     def _folder(self, symbol: str) -> str:
-        return f"ib/{plain(symbol)}/{'1d' if self.daily else self.feed.bar}{'x' if self.feed.extended and not self.daily else ''}"
+        bars = "1d" if self.daily else f"{self.feed.bar}{'x' if self.feed.extended else ''}"
+        return f"ib/{plain(symbol)}/{bars}"
 
 
 def adjusted_then(
     close: float, adjusted: float | None, close_after: float, adjusted_after: float | None
 ) -> float | None:
-    """The adjusted close of a session as a vendor would have said it on the next one, after which nothing is adjusted yet.
+    """The adjusted close of a session as a vendor would have said it on the next one, after which nothing is adjusted
+    yet.
 
-    `adjusted` and `adjusted_after` are of one later request. Where they come in whole cents, what lies within their rounding is no adjustment.
+    `adjusted` and `adjusted_after` are of one later request. Where they come in whole cents, what lies within their
+    rounding is no adjustment.
     """
     if adjusted is None or adjusted_after is None or min(adjusted, adjusted_after, close, close_after) <= 0:
         return None

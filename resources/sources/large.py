@@ -1,8 +1,8 @@
 """The rows of files that may be larger than memory, one label at a time.
 
-Files that stand by label and can be read from the middle are read where a label's rows stand; that takes a first pass over
-their labels alone. Of any others each row is read once and, where they do not fit, put down in a temporary folder, in
-stretches of labels that are small enough to be sorted when they are asked for; the folder goes when the object does.
+Files that stand by label and can be read from the middle are read where a label's rows stand; that takes a first pass
+over their labels alone. Of any others each row is read once and, where they do not fit, put down in a temporary folder,
+in stretches of labels that are small enough to be sorted when they are asked for; the folder goes when the object does.
 Either way the memory is that of a batch and a stretch, however long the files.
 """
 
@@ -92,7 +92,9 @@ class ByLabel:
 
     @cached_property
     def fingerprints(self) -> dict[date, str]:
-        """What tells whether the rows of a label are those of another time; one pass, whose memory is that of a stretch."""
+        """What tells whether the rows of a label are those of another time; one pass, whose memory is that of a
+        stretch.
+        """
         digests = Digests()
         for number in dict.fromkeys(self._stretches.values()):
             digests.add(_said(self._hold(number)))

@@ -52,7 +52,9 @@ REVERSE = ((1, 4), (1, 5), (1, 10))
 
 
 class Simulated(Declared, frozen=True, kw_only=True, tag="simulated"):
-    """A simulated market, as it is declared. The market of [first, last] is one whole: another `last` is another market.
+    """A simulated market, as it is declared.
+
+    The market of [first, last] is one whole: another `last` is another market.
 
     Rates of events are per name and year, of late, missing and thin captures per session, of broken rows per row.
     A rate above zero means at least one where there is room for it; zero switches the thing off.
@@ -172,10 +174,17 @@ def _names(m: Market, sessions: int) -> Names:
     merged = random.random(total) < 0.6
     value: Floats = np.where(merged, random.uniform(0.0, 0.04, total), -random.uniform(0.2, 0.9, total))
     return Names(
-        begin=begin, end=end, merged=merged, value=value.round(4), changed=changed, symbols=(first, second),
-        titles=[f"{_WORDS[i % len(_WORDS)]} {_KINDS[i // len(_WORDS) % len(_KINDS)]} {i:04d} Inc" for i in range(total)],
+        begin=begin,
+        end=end,
+        merged=merged,
+        value=value.round(4),
+        changed=changed,
+        symbols=(first, second),
+        titles=[
+            f"{_WORDS[i % len(_WORDS)]} {_KINDS[i // len(_WORDS) % len(_KINDS)]} {i:04d} Inc" for i in range(total)
+        ],
         sectors=random.integers(0, len(SECTORS), total),
-    )  # fmt: skip
+    )
 
 
 _WORDS = (
@@ -355,7 +364,16 @@ def paths(m: Market) -> Paths:
     listed = (when >= names.begin) & (when < names.end)
     events = (actions.numerator != actions.denominator) | (actions.cash > 0)
     return Paths(
-        config=m, sessions=sessions, names=names, prices=prices, volume=np.maximum(np.round(exp(log_volume) * actions.shares, -2), 100)[seen].astype(np.int64),
-        trades=_trades(m, listed, events[seen]), listed=listed, numerator=actions.numerator[seen], denominator=actions.denominator[seen],
-        cash=actions.cash[seen], surge=surge[seen], strength=strength,
-    )  # fmt: skip
+        config=m,
+        sessions=sessions,
+        names=names,
+        prices=prices,
+        volume=np.maximum(np.round(exp(log_volume) * actions.shares, -2), 100)[seen].astype(np.int64),
+        trades=_trades(m, listed, events[seen]),
+        listed=listed,
+        numerator=actions.numerator[seen],
+        denominator=actions.denominator[seen],
+        cash=actions.cash[seen],
+        surge=surge[seen],
+        strength=strength,
+    )

@@ -27,7 +27,10 @@ AnyFeed = Feed | ExchangeFeed | IbFeed
 
 
 def declared(values: Mapping[str, Any]) -> Source | AnyFeed:
-    """The declaration of a kind that these keys and values are. Raises ConfigurationError on a key or value that does not fit, naming keys and no value: a secret may stand beside."""
+    """The declaration of a kind that these keys and values are.
+
+    Raises ConfigurationError on a key or value that does not fit, naming keys and no value: a secret may stand beside.
+    """
     kind, kinds = values.get("kind"), {str(k.__struct_config__.tag): k for k in (*Source.__args__, *AnyFeed.__args__)}
     if kind not in kinds:
         raise ConfigurationError(f"no source is of kind {kind!r}; there are {', '.join(kinds)}")
@@ -54,9 +57,17 @@ def open_source(
         case PriceFile() as of:
             listings = _path(of.listings) if of.listings else None
             opened = Files(
-                _path(of.prices), of.mapping, calendar, known_at=of.known_at, listings=listings, tz=of.tz, decimal=of.decimal,
-                delimiter=of.delimiter, encoding=of.encoding, seen=seen,
-            )  # fmt: skip
+                _path(of.prices),
+                of.mapping,
+                calendar,
+                known_at=of.known_at,
+                listings=listings,
+                tz=of.tz,
+                decimal=of.decimal,
+                delimiter=of.delimiter,
+                encoding=of.encoding,
+                seen=seen,
+            )
         case HistoryFiles() as of:
             opened = Histories(of.layout, of.files, calendar, known_at=of.known_at, name=of.name)
         case Feed() as of:

@@ -27,7 +27,9 @@ class Pages:
         return (self.folder / f"{name}.parquet").exists()
 
     def pages(self, name: str) -> list[pl.DataFrame]:
-        """The pages kept of a request that is not finished, in their order, up to the first that a dying machine left torn."""
+        """The pages kept of a request that is not finished, in their order, up to the first that a dying machine left
+        torn.
+        """
         found: list[pl.DataFrame] = []
         for path in sorted(self._unfinished(name).glob("*.parquet")):
             try:

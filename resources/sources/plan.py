@@ -9,8 +9,8 @@ from quant_assets.records import Frozen
 class Plan(Frozen, frozen=True):
     """A dry run: the labels to fetch, how many requests that takes and about how long the vendor's limits make it last.
 
-    `kept`: of the labels, those that stand whole in the cache and cost nothing. `seconds`: by the vendor's rate limit alone,
-    without the time its answers take. `note`: what the numbers do not say.
+    `kept`: of the labels, those that stand whole in the cache and cost nothing. `seconds`: by the vendor's rate limit
+    alone, without the time its answers take. `note`: what the numbers do not say.
     """
 
     source: str
@@ -27,7 +27,10 @@ class Plan(Frozen, frozen=True):
             if self.labels
             else "nothing"
         )
-        return f"{self.source}: {span}; {self.requests} requests, about {self.seconds:,.0f} s{'; ' + self.note if self.note else ''}"
+        return (
+            f"{self.source}: {span}; {self.requests} requests, about {self.seconds:,.0f} "
+            f"s{'; ' + self.note if self.note else ''}"
+        )
 
 
 @runtime_checkable

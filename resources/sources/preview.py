@@ -1,4 +1,6 @@
-"""How files of daily prices would be read: their columns, what each would be, what is ambiguous, and the declaration that reads them so."""
+"""How files of daily prices would be read: their columns, what each would be, what is ambiguous, and the declaration
+that reads them so.
+"""
 
 import json
 import re
@@ -42,7 +44,10 @@ class Refused(Frozen, frozen=True):
 
 
 class Preview(Frozen, frozen=True):
-    """What is found out about files before anything is declared. `whole`: whether all rows were read; `yaml`: the source to declare; empty where it cannot be proposed."""
+    """What is found out about files before anything is declared.
+
+    `whole`: whether all rows were read; `yaml`: the source to declare; empty where it cannot be proposed.
+    """
 
     files: tuple[str, ...]
     columns: tuple[Seen, ...]
@@ -55,7 +60,10 @@ class Preview(Frozen, frozen=True):
 
 
 def preview(where: str, calendar: Calendar) -> Preview:
-    """Look at a file, a folder or a glob. Nothing is stored. Raises CaptureUnreadable where a file cannot be read at all."""
+    """Look at a file, a folder or a glob.
+
+    Nothing is stored. Raises CaptureUnreadable where a file cannot be read at all.
+    """
     files, _ = found_by(where)
     if not files:
         raise CaptureUnreadable(f"{where}: there is no such file, and no folder with CSV, JSON or Parquet files")
@@ -69,7 +77,8 @@ def preview(where: str, calendar: Calendar) -> Preview:
     mapping: dict[str, Column] = {f: Column(column=c) for f, c in named.items()}
     if named.get("symbol") == FILE and len(files) == 1:
         notes.append(
-            f"no column is a symbol: the file's name is taken for it; map another column if {Path(files[0]).name} is not of one ticker"
+            f"no column is a symbol: the file's name is taken for it; map another column if "
+            f"{Path(files[0]).name} is not of one ticker"
         )
     if missing := [f for f in NEEDED if f not in named]:
         notes.append(f"no column seems to be {', '.join(missing)}: name them in the mapping")
@@ -81,7 +90,8 @@ def preview(where: str, calendar: Calendar) -> Preview:
         notes.append('numbers have decimal commas: `decimal: ","` is proposed')
     if "adj_close" in named:
         notes.append(
-            f"{named['adj_close']} is taken for a whole history of adjusted closes: splits and dividends are derived from it; leave it out of the mapping if it is not"
+            f"{named['adj_close']} is taken for a whole history of adjusted closes: splits and dividends "
+            f"are derived from it; leave it out of the mapping if it is not"
         )
     declared = _declared(where, mapping, mark, dialect) if not missing else {}
     judged = (
@@ -100,14 +110,20 @@ def preview(where: str, calendar: Calendar) -> Preview:
     kept = judged.filter(pl.col("reason").is_null())
     if kept.height and kept.select("symbol", "label").n_unique() < 0.5 * kept.height:
         notes.append(
-            "a name has many rows a day: these are bars within the day, which are a feed (kind: tabular, dataset: intraday_bars) and no daily prices"
+            "a name has many rows a day: these are bars within the day, which are a feed (kind: tabular, "
+            "dataset: intraday_bars) and no daily prices"
         )
     by_field = {c.column: f for f, c in mapping.items()}
     return Preview(
-        files=tuple(str(f) for f in files), columns=tuple(_seen(good, c, by_field.get(c), mapping, mark) for c in columns),
-        rows=judged.height, kept=kept.height, whole=judged.height < LOOKED_AT, refused=tuple(Refused(*row) for row in reasons.rows()), ambiguous=tuple(notes),
+        files=tuple(str(f) for f in files),
+        columns=tuple(_seen(good, c, by_field.get(c), mapping, mark) for c in columns),
+        rows=judged.height,
+        kept=kept.height,
+        whole=judged.height < LOOKED_AT,
+        refused=tuple(Refused(*row) for row in reasons.rows()),
+        ambiguous=tuple(notes),
         yaml=_as_yaml(declared) if declared else "",
-    )  # fmt: skip
+    )
 
 
 def _opened(path: Path) -> tuple[Dialect, pl.DataFrame]:
@@ -126,7 +142,8 @@ def _session(rows: pl.DataFrame, name: str, zone: str, notes: list[str]) -> Colu
     found = forms(cells, name, zone)
     if not found:
         notes.append(
-            f'{name}: no form is known that reads it; declare its format, such as {{column: {name}, format: "%d/%m/%Y"}}'
+            f"{name}: no form is known that reads it; declare its format, such as {{column: {name}, format: "
+            f'"%d/%m/%Y"}}'
         )
         return Column(column=name)
     best = found[0]
@@ -141,14 +158,18 @@ def _session(rows: pl.DataFrame, name: str, zone: str, notes: list[str]) -> Colu
         notes.append(f"{name}: {example} may be {best.text} or {other.text}; {decided}")
     if best.column.tz:
         notes.append(
-            f"{name}: its days are read on the exchange's own clock, {best.column.tz}; declare another tz if the vendor's is another"
+            f"{name}: its days are read on the exchange's own clock, {best.column.tz}; declare another tz "
+            f"if the vendor's is another"
         )
     return best.column
 
 
 def _weekends(best: Form, other: Form) -> str:
     if best.weekend < other.weekend:
-        return f"nothing decides; under {other.text} {other.weekend:.0%} of the days are weekends, under {best.text} {best.weekend:.0%}"
+        return (
+            f"nothing decides; under {other.text} {other.weekend:.0%} of the days are weekends, under "
+            f"{best.text} {best.weekend:.0%}"
+        )
     return "nothing decides: ask the vendor"
 
 
@@ -158,8 +179,13 @@ def _counted(
     """The rows as the proposal reads them, up to `LOOKED_AT`."""
     try:
         source = Files(
-            Path(where).expanduser(), ColumnMapping(**mapping), calendar, known_at="close+1h", decimal="," if mark else None, encoding=dialect.encoding,
-        )  # fmt: skip
+            Path(where).expanduser(),
+            ColumnMapping(**mapping),
+            calendar,
+            known_at="close+1h",
+            decimal="," if mark else None,
+            encoding=dialect.encoding,
+        )
         parts: list[pl.DataFrame] = []
         for part in source.read():
             parts.append(part)

@@ -13,7 +13,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Pause:
-    """How a source waits: seconds to sleep, a clock for intervals, and chance in [0, 1) for the jitter. Tests put their own in."""
+    """How a source waits: seconds to sleep, a clock for intervals, and chance in [0, 1) for the jitter.
+
+    Tests put their own in.
+    """
 
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
@@ -22,7 +25,8 @@ class Pause:
 
 @dataclass(frozen=True)
 class Retry:
-    """Up to `attempts`; before attempt n+1 between half and all of `first` × 2ⁿ⁻¹ seconds, at most `longest`, and never less than the vendor asks.
+    """Up to `attempts`; before attempt n+1 between half and all of `first` × 2ⁿ⁻¹ seconds, at most `longest`, and never
+    less than the vendor asks.
 
     A vendor that asks for more than `patience` seconds is not waited for.
     """
@@ -45,7 +49,10 @@ def persist(
     errors: tuple[type[Exception], ...],
     again: Callable[[Exception], float | None],
 ) -> T:
-    """The answer to `ask`. `again` says of one of `errors` how many seconds to wait at least before asking again; None where asking again cannot help.
+    """The answer to `ask`.
+
+    `again` says of one of `errors` how many seconds to wait at least before asking again; None where asking again
+    cannot help.
 
     Raises CaptureUnreadable: what was asked, how often, what came, what to do.
     """
@@ -62,11 +69,14 @@ def persist(
                 ) from error
             if asked > retry.patience:
                 raise CaptureUnreadable(
-                    f"{said}. The vendor asks to wait {asked:,.0f} s. Run again after that; what was fetched so far is kept"
+                    f"{said}. The vendor asks to wait {asked:,.0f} s. Run again after that; what was "
+                    f"fetched so far is kept"
                 ) from error
             if attempt == retry.attempts:
                 raise CaptureUnreadable(
-                    f"{said}. Asked {attempt} times over {pause.monotonic() - began:,.0f} s. Look whether the vendor is up and this machine may reach it, then run again; what was fetched so far is kept"
+                    f"{said}. Asked {attempt} times over {pause.monotonic() - began:,.0f} s. Look whether "
+                    f"the vendor is up and this machine may reach it, then run again; what was fetched so "
+                    f"far is kept"
                 ) from error
             pause.sleep(max(asked, retry.wait(attempt, pause.chance())))
     raise ValueError(f"{what}: {retry.attempts} attempts are none")

@@ -12,13 +12,29 @@ from resources.sources.reading.splitting import delimited
 from resources.sources.reading.written import Column
 
 PRICES = {
-    "symbol": pl.String, "session": pl.Date, "open": pl.Float64, "high": pl.Float64, "low": pl.Float64, "close": pl.Float64,
-    "volume": pl.Int64, "adj_close": pl.Float64, "file": pl.String, "line": pl.Int64,
-}  # fmt: skip
+    "symbol": pl.String,
+    "session": pl.Date,
+    "open": pl.Float64,
+    "high": pl.Float64,
+    "low": pl.Float64,
+    "close": pl.Float64,
+    "volume": pl.Int64,
+    "adj_close": pl.Float64,
+    "file": pl.String,
+    "line": pl.Int64,
+}
 ACTIONS = {
-    "symbol": pl.String, "session": pl.Date, "kind": pl.String, "numerator": pl.Int64, "denominator": pl.Int64, "cash": pl.Decimal(38, 6), "value": pl.Float64, "counterpart": pl.String,
-    "file": pl.String, "line": pl.Int64,
-}  # fmt: skip
+    "symbol": pl.String,
+    "session": pl.Date,
+    "kind": pl.String,
+    "numerator": pl.Int64,
+    "denominator": pl.Int64,
+    "cash": pl.Decimal(38, 6),
+    "value": pl.Float64,
+    "counterpart": pl.String,
+    "file": pl.String,
+    "line": pl.Int64,
+}
 LISTINGS = {"symbol": pl.String, "name": pl.String, "sector": pl.String}
 MALFORMED = {"file": pl.String, "line": pl.Int64, "symbol": pl.String, "reason": pl.String, "content": pl.String}
 
@@ -66,11 +82,13 @@ def parted(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def judged(rows: pl.DataFrame, columns: Mapping[str, Column] = PLAIN) -> pl.DataFrame:
-    """The rows read as `columns` declare them: the columns of `PRICES`, and for those that are no prices `reason` and `content`; `note` where something else was seen.
+    """The rows read as `columns` declare them: the columns of `PRICES`, and for those that are no prices `reason` and
+    `content`; `note` where something else was seen.
 
-    `rows` has `FIELDS` (adj_close may be absent) in the vendor's types, file, line; optionally content (what the line says;
-    otherwise its fields are joined) and shape (a reason found while splitting it, or null). The first reason found is
-    given. An adjusted close that is a number and not positive is dropped from its row: it does not put the bar in doubt.
+    `rows` has `FIELDS` (adj_close may be absent) in the vendor's types, file, line; optionally content (what the line
+    says; otherwise its fields are joined) and shape (a reason found while splitting it, or null). The first reason
+    found is given. An adjusted close that is a number and not positive is dropped from its row: it does not put the bar
+    in doubt.
     """
     told = [f for f in FIELDS if f in rows.columns]
     readers = {"symbol": names, "session": days, "volume": whole}
@@ -108,9 +126,13 @@ def judged(rows: pl.DataFrame, columns: Mapping[str, Column] = PLAIN) -> pl.Data
         else pl.lit(None),
     ]
     whole_ = pl.concat([read, place], how="horizontal").select(
-        *(value[f].alias(f) for f in told if f != "adj_close"), adj_close=pl.when(usable).then(adjusted), file="file", line="line",
-        reason=pl.coalesce(*shape, *faults), note=pl.coalesce(noted),
-    )  # fmt: skip
+        *(value[f].alias(f) for f in told if f != "adj_close"),
+        adj_close=pl.when(usable).then(adjusted),
+        file="file",
+        line="line",
+        reason=pl.coalesce(*shape, *faults),
+        note=pl.coalesce(noted),
+    )
     if whole_["reason"].null_count() == whole_.height:
         return whole_.with_columns(content=pl.lit(None, pl.String))
     said = pl.concat_str(

@@ -1,7 +1,9 @@
-"""What files said when they were last looked at, so that one that was not touched is not read again only to see that it says the same.
+"""What files said when they were last looked at, so that one that was not touched is not read again only to see that it
+says the same.
 
-A file counts as untouched while its size, both its times and its inode stay; a copy that keeps the time of change has another
-inode, or another time of status change. What is kept is no record: where it is gone or cannot be read, files are read again.
+A file counts as untouched while its size, both its times and its inode stay; a copy that keeps the time of change has
+another inode, or another time of status change. What is kept is no record: where it is gone or cannot be read, files
+are read again.
 """
 
 import hashlib
@@ -30,7 +32,10 @@ class Seen:
         self._fresh: set[str] = set()
 
     def of(self, what: str, files: Sequence[Path], make: Callable[[], dict[str, str]]) -> Mapping[str, str]:
-        """What `make` says of the files, asked for only where one was touched since it said so. Raises OSError where one is not there."""
+        """What `make` says of the files, asked for only where one was touched since it said so.
+
+        Raises OSError where one is not there.
+        """
         kept, name = self._kept(what), content_id([str(f) for f in files])
         states = [state_of(f) for f in files]
         if name not in kept or kept[name][0] != states:
@@ -79,7 +84,9 @@ def sha256(path: Path) -> str:
 
 
 class Digests:
-    """A fingerprint of the rows of each label, as they stand one after the other in a file of which a batch is seen at a time."""
+    """A fingerprint of the rows of each label, as they stand one after the other in a file of which a batch is seen at
+    a time.
+    """
 
     def __init__(self) -> None:
         self._of: dict[date, dict[str, hashlib.blake2b]] = {}
@@ -103,7 +110,9 @@ class Digests:
 
 
 def _bytes(column: pl.Series, labels: pl.Series, ends: Sequence[int]) -> dict[str, list[bytes]]:
-    """What the column says of each label: of numbers the bits and which are missing, of all else text, each value with its end."""
+    """What the column says of each label: of numbers the bits and which are missing, of all else text, each value with
+    its end.
+    """
     spans = list(pairwise([0, *ends]))
     if column.dtype.is_integer() or column.dtype.is_float():
         streams = {column.name: column.fill_null(0).to_numpy(), f"no {column.name}": column.is_null().to_numpy()}

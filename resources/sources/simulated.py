@@ -1,4 +1,7 @@
-"""A market data source over a simulated market whose truth is known. See `market` and `deliveries` for what is in it."""
+"""A market data source over a simulated market whose truth is known.
+
+See `market` and `deliveries` for what is in it.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -20,7 +23,9 @@ LATE_BY = timedelta(hours=5)  # after the next open
 
 
 class SimulatedMarket:
-    """The MarketDataSource port on a `Market`, generated when first read and the same bits for the same configuration."""
+    """The MarketDataSource port on a `Market`, generated when first read and the same bits for the same
+    configuration.
+    """
 
     name = "simulated"
 
@@ -45,7 +50,8 @@ class SimulatedMarket:
         market, plan = paths(self.market), deliveries(self.market)
         if label not in market.sessions or (t := market.sessions.index(label)) in plan.missing:
             raise CaptureUnreadable(
-                f"simulated: no capture is labelled {label}; the market runs from {market.sessions[0]} to {market.sessions[-1]}"
+                f"simulated: no capture is labelled {label}; the market runs from {market.sessions[0]} to "
+                f"{market.sessions[-1]}"
             )
         text = price_file(self.market, t)
         file = f"{label:%Y%m%d}.csv"
@@ -53,9 +59,17 @@ class SimulatedMarket:
         listings, actions = self._listings(t), self._actions(t, f"{label:%Y%m%d}_actions.csv")
         contents = (text, listings.write_csv(), actions.write_csv())
         return Capture(
-            source=self.name, label=label, location=f"simulated market, seed {self.market.seed}", sha256=hashlib.sha256("\0".join(contents).encode()).hexdigest(),
-            known_at=self._known_at(t, late=t in plan.late), assumed=False, prices=prices, listings=listings, actions=actions if self.market.declares_actions else None, malformed=malformed,
-        )  # fmt: skip
+            source=self.name,
+            label=label,
+            location=f"simulated market, seed {self.market.seed}",
+            sha256=hashlib.sha256("\0".join(contents).encode()).hexdigest(),
+            known_at=self._known_at(t, late=t in plan.late),
+            assumed=False,
+            prices=prices,
+            listings=listings,
+            actions=actions if self.market.declares_actions else None,
+            malformed=malformed,
+        )
 
     def _known_at(self, t: int, *, late: bool) -> datetime:
         label = paths(self.market).sessions[t]
@@ -113,8 +127,8 @@ class Truth:
     reuses: session, company (the new one), symbol
     halts: session, company, symbol
     captures: label, kind (missing, thin, late)
-    defects: session, company, symbol, kind (restatement, duplicate, conflict, malformed), corrected (session whose capture has it right), detail
-    strength: k, the log return a unit of surge adds to each of the next five sessions
+    defects: session, company, symbol, kind (restatement, duplicate, conflict, malformed), corrected (session whose
+    capture has it right), detail strength: k, the log return a unit of surge adds to each of the next five sessions
     """
 
     bars: pl.DataFrame
@@ -161,25 +175,78 @@ def _truth(m: Market) -> Truth:
     return Truth(
         bars=cells(market.trades, **market.prices, volume=market.volume, surge=market.surge),
         companies=pl.DataFrame(
-            [(i, names.titles[i], SECTORS[int(names.sectors[i])], names.symbols[0][i], sessions[int(names.begin[i])], sessions[int(names.end[i]) - 1] if names.end[i] < last else None) for i in everyone],
-            schema={"company": pl.Int64, "name": pl.String, "sector": pl.String, "symbol": pl.String, "first": pl.Date, "last": pl.Date}, orient="row",
+            [
+                (
+                    i,
+                    names.titles[i],
+                    SECTORS[int(names.sectors[i])],
+                    names.symbols[0][i],
+                    sessions[int(names.begin[i])],
+                    sessions[int(names.end[i]) - 1] if names.end[i] < last else None,
+                )
+                for i in everyone
+            ],
+            schema={
+                "company": pl.Int64,
+                "name": pl.String,
+                "sector": pl.String,
+                "symbol": pl.String,
+                "first": pl.Date,
+                "last": pl.Date,
+            },
+            orient="row",
         ),
-        splits=cells(market.numerator != market.denominator, numerator=market.numerator, denominator=market.denominator),
+        splits=cells(
+            market.numerator != market.denominator, numerator=market.numerator, denominator=market.denominator
+        ),
         dividends=cells(market.cash > 0, cash=market.cash),
         delistings=pl.DataFrame(
-            [(sessions[int(names.end[i])], i, market.symbol(i, last), float(names.value[i]), bool(names.merged[i])) for i in ends],
-            schema={"session": pl.Date, "company": pl.Int64, "symbol": pl.String, "value": pl.Float64, "announced": pl.Boolean}, orient="row",
+            [
+                (sessions[int(names.end[i])], i, market.symbol(i, last), float(names.value[i]), bool(names.merged[i]))
+                for i in ends
+            ],
+            schema={
+                "session": pl.Date,
+                "company": pl.Int64,
+                "symbol": pl.String,
+                "value": pl.Float64,
+                "announced": pl.Boolean,
+            },
+            orient="row",
         ),
         symbol_changes=pl.DataFrame(
             [(sessions[int(names.changed[i])], i, names.symbols[0][i], names.symbols[1][i]) for i in changes],
-            schema={"session": pl.Date, "company": pl.Int64, "old": pl.String, "new": pl.String}, orient="row",
+            schema={"session": pl.Date, "company": pl.Int64, "old": pl.String, "new": pl.String},
+            orient="row",
         ),
-        reuses=pl.DataFrame([(sessions[int(names.begin[i])], i, names.symbols[0][i]) for i in heirs], schema={"session": pl.Date, "company": pl.Int64, "symbol": pl.String}, orient="row"),
+        reuses=pl.DataFrame(
+            [(sessions[int(names.begin[i])], i, names.symbols[0][i]) for i in heirs],
+            schema={"session": pl.Date, "company": pl.Int64, "symbol": pl.String},
+            orient="row",
+        ),
         halts=cells(market.listed & ~market.trades),
         captures=pl.DataFrame(captures, schema={"label": pl.Date, "kind": pl.String}, orient="row"),
         defects=pl.DataFrame(
-            [(sessions[d.t], d.i, market.symbol(d.i, d.t), d.kind, sessions[d.t + max(d.lag, 0 if d.kind == "duplicate" else 1)], d.detail) for d in plan.defects],
-            schema={"session": pl.Date, "company": pl.Int64, "symbol": pl.String, "kind": pl.String, "corrected": pl.Date, "detail": pl.String}, orient="row",
+            [
+                (
+                    sessions[d.t],
+                    d.i,
+                    market.symbol(d.i, d.t),
+                    d.kind,
+                    sessions[d.t + max(d.lag, 0 if d.kind == "duplicate" else 1)],
+                    d.detail,
+                )
+                for d in plan.defects
+            ],
+            schema={
+                "session": pl.Date,
+                "company": pl.Int64,
+                "symbol": pl.String,
+                "kind": pl.String,
+                "corrected": pl.Date,
+                "detail": pl.String,
+            },
+            orient="row",
         ).sort("session", "company"),
         strength=market.strength,
-    )  # fmt: skip
+    )

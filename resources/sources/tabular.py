@@ -8,8 +8,8 @@
     constants: {curve: us_treasury}
     known_at: event+1d@13:00
 
-Each file is a capture (files of one label are one together), unless the mapping says under `label` which column tells the
-capture of a row. The label of a file is the day that `day` finds in its name, else the last event in it.
+Each file is a capture (files of one label are one together), unless the mapping says under `label` which column tells
+the capture of a row. The label of a file is the day that `day` finds in its name, else the last event in it.
 """
 
 import re
@@ -44,10 +44,11 @@ _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 class Feed(Declared, frozen=True, tag="tabular"):
     """A feed as it is declared: a `mapping` (with `wide` where each column is a thing of its own) or a `layout`.
 
-    `constants`: what holds for every row. `known_at`: event+1d, event+90m, event+1d@13:00 after the row's event (a bar's event is its end), or
-    label+1d@13:00 after the capture's label, UTC; none where mapping or layout give the column. `day`: a regular expression with the groups year,
-    month and, if told, day. `name`: tells feeds of one dataset apart; without one the layout's, else the files'. `tz`, `decimal`: of columns that
-    declare none of their own. `delimiter`, `encoding`: of text, where its header does not show the one and it is not UTF-8.
+    `constants`: what holds for every row. `known_at`: event+1d, event+90m, event+1d@13:00 after the row's event (a
+    bar's event is its end), or label+1d@13:00 after the capture's label, UTC; none where mapping or layout give the
+    column. `day`: a regular expression with the groups year, month and, if told, day. `name`: tells feeds of one
+    dataset apart; without one the layout's, else the files'. `tz`, `decimal`: of columns that declare none of their
+    own. `delimiter`, `encoding`: of text, where its header does not show the one and it is not UTF-8.
     """
 
     dataset: Annotated[str, Meta(description="Of which dataset its rows are.")]
@@ -84,8 +85,9 @@ class Feed(Declared, frozen=True, tag="tabular"):
 class Tabular:
     """The MarketDataSource port on a feed.
 
-    A knowledge time that only a rule on the event gives is assumed; one that the vendor tells, by a column or by a label of
-    its own, is not. A file that cannot be read has the day of its last change for a label, and is named when it is fetched.
+    A knowledge time that only a rule on the event gives is assumed; one that the vendor tells, by a column or by a
+    label of its own, is not. A file that cannot be read has the day of its last change for a label, and is named when
+    it is fetched.
     """
 
     def __init__(self, feed: Feed, seen: Seen | None = None) -> None:
@@ -110,7 +112,8 @@ class Tabular:
         self._rule = _RULE.fullmatch(feed.known_at or "")
         if feed.known_at is not None and not self._rule:
             raise ConfigurationError(
-                f"{self.name}: known_at {feed.known_at!r} is neither like event+1d, event+1d@13:00 or event+90m nor like label+1d@13:00"
+                f"{self.name}: known_at {feed.known_at!r} is neither like event+1d, event+1d@13:00 or "
+                f"event+90m nor like label+1d@13:00"
             )
         if self._rule and self._rule["hour"] and self._rule["unit"] != "d":
             raise ConfigurationError(
@@ -179,7 +182,11 @@ class Tabular:
         return {str(label): digest for label, digest in digests.by_label().items()}
 
     def fetch(self, label: date) -> Capture:
-        """See the port. Raises CaptureUnreadable where there is no such capture or a file cannot be read, ContractViolation where the columns are not those of the mapping or of the dataset."""
+        """See the port.
+
+        Raises CaptureUnreadable where there is no such capture or a file cannot be read, ContractViolation where the
+        columns are not those of the mapping or of the dataset.
+        """
         files = self._files()
         of_label = [(path, files[:n]) for n, path in enumerate(files) if label in self._labels_of(path)]
         if not of_label:
@@ -190,12 +197,24 @@ class Tabular:
             [self._complete(self._of(path, earlier, label), label, path) for path, earlier in of_label],
             how="diagonal_relaxed",
         )
-        latest: datetime | None = rows["known_at"].max()  # pyright: ignore[reportAssignmentType]  # the maximum of a column of times
+        # the maximum of a column of times
+        latest: datetime | None = rows["known_at"].max()  # pyright: ignore[reportAssignmentType]
         return Capture(
-            source=self.name, label=label, location=str(of_label[0][0]) if len(of_label) == 1 else self.feed.files, sha256=frame_hash(rows), known_at=latest.astimezone(UTC) if latest else datetime.combine(label + timedelta(days=1), time(), UTC),
-            assumed=self._assumed(of_label[0][0]), prices=pl.DataFrame(schema=PRICES), listings=None, actions=None, malformed=pl.DataFrame(schema=MALFORMED), dataset=self.dataset.name, others={self.dataset.name: rows},
-            fingerprint=self._fingerprint(label, [p for p, _ in of_label]), files=frozenset([*rows["file"].drop_nulls(), *(p.relative_to(self._root).as_posix() for p in files)]),
-        )  # fmt: skip
+            source=self.name,
+            label=label,
+            location=str(of_label[0][0]) if len(of_label) == 1 else self.feed.files,
+            sha256=frame_hash(rows),
+            known_at=latest.astimezone(UTC) if latest else datetime.combine(label + timedelta(days=1), time(), UTC),
+            assumed=self._assumed(of_label[0][0]),
+            prices=pl.DataFrame(schema=PRICES),
+            listings=None,
+            actions=None,
+            malformed=pl.DataFrame(schema=MALFORMED),
+            dataset=self.dataset.name,
+            others={self.dataset.name: rows},
+            fingerprint=self._fingerprint(label, [p for p, _ in of_label]),
+            files=frozenset([*rows["file"].drop_nulls(), *(p.relative_to(self._root).as_posix() for p in files)]),
+        )
 
     def _files(self) -> list[Path]:
         return found_by(self.feed.files)[0]
@@ -205,7 +224,10 @@ class Tabular:
         return found_by(self.feed.files)[1]
 
     def _rows(self, path: Path, earlier: Sequence[Path]) -> pl.LazyFrame:
-        """The file's rows as mapping or layout give them. Parquet under a mapping is scanned; anything else is read once and held until the next."""
+        """The file's rows as mapping or layout give them.
+
+        Parquet under a mapping is scanned; anything else is read once and held until the next.
+        """
         if self._shape and is_parquet(path):
             return self._shaped(path)
         version = (path, path.stat().st_mtime_ns)
@@ -294,7 +316,8 @@ class Tabular:
         absent = [c for c in table.subject if c not in rows.columns and c not in self.feed.constants]
         if unexpected or absent:
             raise ContractViolation(
-                f"{self.name}, {path}: the layout gives {rows.columns}, the contract of {table.name} is {list(columns)}; "
+                f"{self.name}, {path}: the layout gives {rows.columns}, the contract of {table.name} is "
+                f"{list(columns)}; "
                 f"missing: {absent}, unexpected: {unexpected}. Declare what is missing under `constants`"
             )
         fixed = {

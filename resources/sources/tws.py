@@ -1,9 +1,10 @@
 """One connection to TWS or IB Gateway that asks for history, within the limits that IB sets.
 
-What `whatToShow` means at IB: TRADES are adjusted for splits as of the request, not for dividends; ADJUSTED_LAST for both,
-and it can only be asked for up to now. Historical requests are paced: at most 60 in ten minutes, none repeated within
-15 seconds, fewer than six for one contract within two seconds (https://ibkrcampus.com, Historical Data Limitations).
-Messages of any kind, 45 in a second: ib_async holds that, and as requests go one by one its queue stays empty.
+What `whatToShow` means at IB: TRADES are adjusted for splits as of the request, not for dividends; ADJUSTED_LAST for
+both, and it can only be asked for up to now. Historical requests are paced: at most 60 in ten minutes, none repeated
+within 15 seconds, fewer than six for one contract within two seconds (https://ibkrcampus.com, Historical Data
+Limitations). Messages of any kind, 45 in a second: ib_async holds that, and as requests go one by one its queue stays
+empty.
 """
 
 import asyncio
@@ -55,7 +56,9 @@ def least(requests: int) -> float:
 
 
 class Gateway:
-    """`with Gateway(...) as gateway:` connects when first asked, again where the line broke, and hangs up at the end, also on Ctrl-C."""
+    """`with Gateway(...) as gateway:` connects when first asked, again where the line broke, and hangs up at the end,
+    also on Ctrl-C.
+    """
 
     def __init__(
         self, host: str, port: int, client_id: int, *, timeout: float, pacing: Pacing, retry: Retry, pause: Pause
@@ -92,7 +95,10 @@ class Gateway:
         return self._persist("clock", self._ib.reqCurrentTimeAsync)
 
     def stock(self, symbol: str, exchange: str, currency: str) -> Any:
-        """The one stock of that symbol (`AAPL`, or `AAPL@NASDAQ` where several have it). Raises CaptureUnreadable where there is none or there are several."""
+        """The one stock of that symbol (`AAPL`, or `AAPL@NASDAQ` where several have it).
+
+        Raises CaptureUnreadable where there is none or there are several.
+        """
         from ib_async import Stock
 
         name, _, primary = symbol.partition("@")
@@ -104,14 +110,17 @@ class Gateway:
         if len(contracts) != 1:
             listed = [f"{c.symbol}@{c.primaryExchange}" for c in contracts]
             raise CaptureUnreadable(
-                f"IB: {symbol} on {exchange} in {currency} is {len(contracts)} contracts: {listed}. Name the one that is meant in the feed"
+                f"IB: {symbol} on {exchange} in {currency} is {len(contracts)} contracts: {listed}. Name "
+                f"the one that is meant in the feed"
             )
         return contracts[0]
 
     def history(
         self, contract: Any, what: str, bar: str, end: datetime | None, duration: str, *, regular: bool
     ) -> list[Row]:
-        """Bars up to `end` (None: now) over `duration` (`2 D`, `1 Y`), ascending; none where IB says that it has no data. `regular`: only regular trading hours."""
+        """Bars up to `end` (None: now) over `duration` (`2 D`, `1 Y`), ascending; none where IB says that it has no
+        data. `regular`: only regular trading hours.
+        """
         about = f"{what} {bar} of {contract.symbol}, {duration} to {end or 'now'}"
         key = f"{contract.conId} {about} {regular}"
 
@@ -139,7 +148,9 @@ class Gateway:
         return [(b.date, b.open, b.high, b.low, b.close, b.volume) for b in bars]
 
     def _persist(self, what: str, ask: Callable[[], Awaitable[T]], before: Callable[[], None] = lambda: None) -> T:
-        """The answer; `before` runs before each attempt, outside of the event loop, where Ctrl-C ends a wait at once."""
+        """The answer; `before` runs before each attempt, outside of the event loop, where Ctrl-C ends a wait at
+        once.
+        """
         from ib_async.wrapper import RequestError
 
         def attempt() -> T:
@@ -183,7 +194,8 @@ class Gateway:
         except OSError as error:
             said = self._heard or str(error) or "nobody answers"
             raise ConnectionError(
-                f"no connection as client {client_id}: {said}. Start TWS or IB Gateway, allow API clients on this port, and give each program its own client id"
+                f"no connection as client {client_id}: {said}. Start TWS or IB Gateway, allow API clients "
+                f"on this port, and give each program its own client id"
             ) from error
 
     async def _hang_up(self) -> None:

@@ -40,7 +40,10 @@ REPORTS = Shape(
     },
     Wide(name="item", value="value"),
 )
-NUMBERS = "revenues,op_income,net_income,eps_basic,eps_diluted,dividend,assets,cur_assets,cur_liab,cash,equity,cash_flow_op,cash_flow_inv,cash_flow_fin"
+NUMBERS = (
+    "revenues,op_income,net_income,eps_basic,eps_diluted,dividend,assets,cur_assets,cur_liab,cash,equity,"
+    "cash_flow_op,cash_flow_inv,cash_flow_fin"
+)
 REPORTS_HEADER = f"symbol,end_date,amend,period_focus,fiscal_year,doc_type,{NUMBERS}"
 
 
@@ -56,7 +59,10 @@ class Drops(Declared, frozen=True, kw_only=True, tag="vendor_drops"):
 
 
 class VendorDrops:
-    """The MarketDataSource port on such a folder. It declares no actions; they are derived from raw against adjusted prices."""
+    """The MarketDataSource port on such a folder.
+
+    It declares no actions; they are derived from raw against adjusted prices.
+    """
 
     name = "vendor_drops"
 
@@ -77,7 +83,10 @@ class VendorDrops:
         return dict(said)
 
     def fetch(self, label: date) -> Capture:
-        """See the port. Raises CaptureUnreadable where the archive is absent, broken, without prices.csv or too large."""
+        """See the port.
+
+        Raises CaptureUnreadable where the archive is absent, broken, without prices.csv or too large.
+        """
         path = self.folder / f"{label:%Y%m%d}{SUFFIX}"
         try:
             packed = path.read_bytes()
@@ -95,9 +104,19 @@ class VendorDrops:
         filings, unread = _filings(members.get("reports.csv", ""), f"{path.name}/reports.csv")
         sha256 = hashlib.sha256(packed).hexdigest()
         return Capture(
-            source=self.name, label=label, location=str(path), sha256=sha256, fingerprint=sha256, known_at=known_at, assumed=False,
-            prices=prices, listings=listings, actions=None, malformed=pl.concat([malformed, broken, unread]), others={} if filings.is_empty() else {REPORTS.dataset: filings},
-        )  # fmt: skip
+            source=self.name,
+            label=label,
+            location=str(path),
+            sha256=sha256,
+            fingerprint=sha256,
+            known_at=known_at,
+            assumed=False,
+            prices=prices,
+            listings=listings,
+            actions=None,
+            malformed=pl.concat([malformed, broken, unread]),
+            others={} if filings.is_empty() else {REPORTS.dataset: filings},
+        )
 
 
 def _label(path: Path) -> date | None:
@@ -167,7 +186,10 @@ def _listings(text: str, file: str) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _filings(text: str, file: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows of filings; a drop may lack the header. Where it has another one, every line is malformed: the prices beside it must not be lost."""
+    """Rows of filings; a drop may lack the header.
+
+    Where it has another one, every line is malformed: the prices beside it must not be lost.
+    """
     none = pl.DataFrame(schema=MALFORMED)
     header = None if text.startswith("symbol") else REPORTS_HEADER.split(",")
     given = _lines(text)

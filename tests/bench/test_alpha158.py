@@ -33,7 +33,9 @@ def test_the_binary_format_gives_back_every_bar_and_nan_where_a_name_did_not_tra
 
 
 def test_the_synthetic_market_has_what_it_is_there_for():
-    """Halts, ties, flat stretches without volume, late listings and an early end occur, and it is the same market each time."""
+    """Halts, ties, flat stretches without volume, late listings and an early end occur, and it is the same market each
+    time.
+    """
     bars, _ = synthetic(32, 400)
     assert bars.equals(synthetic(32, 400)[0])
     panel, ends = panel_of(bars), bars.group_by("sid").agg(first=pl.col("i").min(), last=pl.col("i").max())

@@ -1,4 +1,6 @@
-"""Hypothesis strategies for what a deployment file may say, key by key, drawn from the types that declare it; and for what it may not."""
+"""Hypothesis strategies for what a deployment file may say, key by key, drawn from the types that declare it; and for
+what it may not.
+"""
 
 from collections.abc import Mapping
 from datetime import date
@@ -33,7 +35,8 @@ UNSAFE = st.sampled_from(
 """Names after which no file must be called."""
 
 
-def values(kind: mi.Type, extra: Mapping[str, Any] | None = None) -> st.SearchStrategy[Any]:  # noqa: PLR0911  # a type, a line
+# a type, a line
+def values(kind: mi.Type, extra: Mapping[str, Any] | None = None) -> st.SearchStrategy[Any]:  # noqa: PLR0911
     """Values that a type of scalars or of lists of them allows."""
     extra = extra or {}
     match kind:
@@ -49,8 +52,13 @@ def values(kind: mi.Type, extra: Mapping[str, Any] | None = None) -> st.SearchSt
             low = kind.ge if kind.ge is not None else kind.gt
             high = kind.le if kind.le is not None else kind.lt
             return st.floats(
-                low, high, exclude_min=kind.gt is not None, exclude_max=kind.lt is not None, allow_nan=False, allow_infinity=False
-            )  # fmt: skip
+                low,
+                high,
+                exclude_min=kind.gt is not None,
+                exclude_max=kind.lt is not None,
+                allow_nan=False,
+                allow_infinity=False,
+            )
         case mi.DecimalType():
             return st.decimals(1, 10**9, places=2).map(str)
         case mi.DateType():

@@ -1,4 +1,6 @@
-"""The deployment file is a contract: what it cannot mean is refused, every fault at once, and never with a secret in the message."""
+"""The deployment file is a contract: what it cannot mean is refused, every fault at once, and never with a secret in
+the message.
+"""
 
 import json
 from collections.abc import Iterator
@@ -62,8 +64,20 @@ REFUSED = [
     ("clock: session", "clok: session", 1, "clok", "did you mean clock?"),
     ("seed: 7", "seeed: 8", 3, "source.seeed", "did you mean seed?"),
     ("size: 20", "size: 20, min_prize: 10", 6, "strategies[0].universe.min_prize", "did you mean min_price?"),
-    ("size: 20", "size: 20, eligible: {exclude_sector: [E]}", 6, "strategies[0].universe.eligible.exclude_sector", "exclude_sectors"),
-    ("holdings: 10", "holdings: 10\n    label: {horizon: 5, knid: x}", 8, "strategies[0].label.knid", "did you mean kind?"),
+    (
+        "size: 20",
+        "size: 20, eligible: {exclude_sector: [E]}",
+        6,
+        "strategies[0].universe.eligible.exclude_sector",
+        "exclude_sectors",
+    ),
+    (
+        "holdings: 10",
+        "holdings: 10\n    label: {horizon: 5, knid: x}",
+        8,
+        "strategies[0].label.knid",
+        "did you mean kind?",
+    ),
     ("holdings: 10", "holdings: 10\n    holdings: 3", 8, "strategies[0].holdings", "stands twice, first on line 7"),
     ("armed: true", "armed: false, armed: true", 10, "books[0].armed", "stands twice"),
     ("clock: session", "<<: {clock: session}", 1, "<<", "no such key"),
@@ -85,7 +99,13 @@ REFUSED = [
     ("armed: true", 'armed: "true"', 10, "books[0].armed", "true or false"),
     ("clock: session", "clock: Session", 1, "clock", "did you mean session?"),
     ("start: 2025-06-02", "start: 2025-6-2", 2, "start", "as in 2025-06-02"),
-    ("holdings: 10", "holdings: 10\n    label: {horizon: 5, upper: 3}", 8, "strategies[0].label", "belong to triple_barrier"),
+    (
+        "holdings: 10",
+        "holdings: 10\n    label: {horizon: 5, upper: 3}",
+        8,
+        "strategies[0].label",
+        "belong to triple_barrier",
+    ),
     ("limits: {max_weight: 0.05}", "limits: 0.05", 8, "strategies[0].limits", "has the keys"),
     ("books:\n", "books: none\nbucks:\n", 9, "books", "must be a list"),
     # names
@@ -93,14 +113,32 @@ REFUSED = [
     ("name: desk", "name: a b", 10, "books[0].name", "must be a name"),
     ("name: liquid", "name: CON", 6, "strategies[0].universe.name", "device of Windows"),
     # what does not hold between the parts
-    ("start: 2025-06-02", "start: 2025-06-07", 2, "start", "Saturday 2025-06-07 is no session of XNYS; the nearest are 2025-06-06 and 2025-06-09"),
+    (
+        "start: 2025-06-02",
+        "start: 2025-06-07",
+        2,
+        "start",
+        "Saturday 2025-06-07 is no session of XNYS; the nearest are 2025-06-06 and 2025-06-09",
+    ),
     ("start: 2025-06-02", "start: 2025-07-04", 2, "start", "is no session"),
     ("start: 2025-06-02", "start: 2026-06-02", 2, "start", "after the source's last day"),
     ("start: 2025-06-02", "start: 1925-06-02", 2, "start", "outside the known days"),
     ("last: 2025-06-30", "last: 2023-06-30", 3, "source.last", "lies before source.first"),
-    ("first: 2024-06-03, last: 2025-06-30", "first: 2025-06-02, last: 2025-06-05, signal: 0.1", 3, "source.last", "at least 8 sessions"),
+    (
+        "first: 2024-06-03, last: 2025-06-30",
+        "first: 2025-06-02, last: 2025-06-05, signal: 0.1",
+        3,
+        "source.last",
+        "at least 8 sessions",
+    ),
     ("clock: session", "clock: session\ncalendar: NYSE", 2, "calendar", "did you mean XNYS?"),
-    ("name: slow\n", "name: slow\n    calendar: XLON\n", 6, "strategies[0].calendar", "no data feeds a strategy of XLON"),
+    (
+        "name: slow\n",
+        "name: slow\n    calendar: XLON\n",
+        6,
+        "strategies[0].calendar",
+        "no data feeds a strategy of XLON",
+    ),
     ("broker: paper", "broker: papr", 10, "books[0].broker", "did you mean paper?"),
     ("broker: paper, ", "", 10, "books[0].armed", "a research book cannot be armed"),
     ("strategy: slow", "strategy: slwo", 10, "books[0].strategy", "did you mean slow?"),
@@ -109,20 +147,68 @@ REFUSED = [
     ("holdings: 10", "feature_set: alpha15", 7, "strategies[0].feature_set", "did you mean alpha158?"),
     ("holdings: 10", "feature_set: alpha158_1m", 7, "strategies[0].feature_set", "once a session"),
     ("max_weight: 0.05", "min_members: 21", 8, "strategies[0].limits.min_members", "size 20"),
-    ("size: 20", "size: 20, eligible: {index: [sp500]}", 6, "strategies[0].universe.eligible.index", "which no feed brings"),
-    ("holdings: 10", "label: {horizon: 5, net_of: {universe: liqiud}}", 7, "strategies[0].label.net_of.universe", "did you mean liquid?"),
-    ("holdings: 10", "model: {params: {num_leafs: 5}}", 7, "strategies[0].model.params.num_leafs", "did you mean num_leaf"),
-    ("holdings: 10", "model: {params: {objective: binary}}", 7, "strategies[0].model.params.objective", "must be one of regression"),
+    (
+        "size: 20",
+        "size: 20, eligible: {index: [sp500]}",
+        6,
+        "strategies[0].universe.eligible.index",
+        "which no feed brings",
+    ),
+    (
+        "holdings: 10",
+        "label: {horizon: 5, net_of: {universe: liqiud}}",
+        7,
+        "strategies[0].label.net_of.universe",
+        "did you mean liquid?",
+    ),
+    (
+        "holdings: 10",
+        "model: {params: {num_leafs: 5}}",
+        7,
+        "strategies[0].model.params.num_leafs",
+        "did you mean num_leaf",
+    ),
+    (
+        "holdings: 10",
+        "model: {params: {objective: binary}}",
+        7,
+        "strategies[0].model.params.objective",
+        "must be one of regression",
+    ),
     ("holdings: 10", "model: {params: {seed: 3}}", 7, "strategies[0].model.params.seed", "model.seed"),
     ("clock: session", "clock: session\npackages: [not-a-module]", 2, "packages[0]", "not the name of a module"),
-    ("clock: session", "clock: session\nbars: [{feature_set: alpha158_1x, venue: v}]", 2, "bars[0].feature_set", "alpha158_1"),
+    (
+        "clock: session",
+        "clock: session\nbars: [{feature_set: alpha158_1x, venue: v}]",
+        2,
+        "bars[0].feature_set",
+        "alpha158_1",
+    ),
     ("clock: session", f"clock: session\n{CCXT.replace('ccxt', 'cctx')}", 3, "feeds[0].kind", "did you mean ccxt?"),
-    ("clock: session", "clock: session\nfeeds: [{kind: tabular, dataset: fx_rate, files: a.csv}]", 2, "feeds[0].dataset", "did you mean fx_rates?"),
-    ("clock: session", "clock: session\nfeeds: [{kind: tabular, dataset: fx_rates, files: a.csv}]", 2, "feeds[0]", "a mapping, or a layout"),
-    ("clock: session", "clock: session\nfeeds: [{kind: tabular, dataset: fx_rates, files: a.csv, known_at: close+1h}]", 2, "feeds[0].known_at", "a rule like event+1d"),
+    (
+        "clock: session",
+        "clock: session\nfeeds: [{kind: tabular, dataset: fx_rate, files: a.csv}]",
+        2,
+        "feeds[0].dataset",
+        "did you mean fx_rates?",
+    ),
+    (
+        "clock: session",
+        "clock: session\nfeeds: [{kind: tabular, dataset: fx_rates, files: a.csv}]",
+        2,
+        "feeds[0]",
+        "a mapping, or a layout",
+    ),
+    (
+        "clock: session",
+        "clock: session\nfeeds: [{kind: tabular, dataset: fx_rates, files: a.csv, known_at: close+1h}]",
+        2,
+        "feeds[0].known_at",
+        "a rule like event+1d",
+    ),
     ("clock: session", f"clock: session\n{CCXT.replace('first', 'bar: 7m, first')}", 3, "feeds[0]", "divides the day"),
     ("clock: session", f"clock: session\n{CCXT}{CCXT.splitlines()[1]}", 4, "feeds[1]", "two feeds are named"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("good", "bad", "line", "path", "says"), REFUSED, ids=[f"{r[3]} {r[1][:24]}" for r in REFUSED])
@@ -159,10 +245,23 @@ LOADED: list[tuple[str, str, Any, Any]] = [
     ("armed: true", "armed: false", lambda d: d.books[0].armed, False),
     ("start: 2025-06-02", 'start: "2025-06-02"', lambda d: str(d.start), "2025-06-02"),
     ("limits: {max_weight: 0.05}", "limits: &l {max_weight: 0.05}", lambda d: d.strategies[0].limits.max_weight, 0.05),
-    ("holdings: 10", "model: {params: {objective: huber, eta: 0.1}}", lambda d: d.strategies[0].model.params["eta"], 0.1),
+    (
+        "holdings: 10",
+        "model: {params: {objective: huber, eta: 0.1}}",
+        lambda d: d.strategies[0].model.params["eta"],
+        0.1,
+    ),
     (SIMULATED, FILE, lambda d: d.source["prices"], "p.csv"),
-    ("clock: session", "clock: session\nfeeds: [{kind: ib, dataset: intraday_bars, symbols: [NO, ON, TRUE, Y, NULL, 1e3], first: 2025-01-02}]", lambda d: d.feeds[0]["symbols"], ("NO", "ON", "TRUE", "Y", "NULL", "1e3")),
-]  # fmt: skip
+    (
+        "clock: session",
+        (
+            "clock: session\nfeeds: [{kind: ib, dataset: intraday_bars, symbols: [NO, ON, TRUE, Y, NULL, 1e3], "
+            "first: 2025-01-02}]"
+        ),
+        lambda d: d.feeds[0]["symbols"],
+        ("NO", "ON", "TRUE", "Y", "NULL", "1e3"),
+    ),
+]
 
 
 @pytest.mark.parametrize(("good", "other", "look", "found"), LOADED)
@@ -192,8 +291,11 @@ UNREADABLE = [
     (b"a: \xff", "1: the file is not UTF-8"),
     ("a: \x00", "a character that YAML does not allow"),
     (f"a: {'[' * 3000}", "levels deep|no YAML"),
-    ("a0: &b0 [x, x]\n" + "".join(f"a{n}: &b{n} [{', '.join([f'*b{n - 1}'] * 9)}]\n" for n in range(1, 9)), "more than 50,000 values"),
-]  # fmt: skip
+    (
+        "a0: &b0 [x, x]\n" + "".join(f"a{n}: &b{n} [{', '.join([f'*b{n - 1}'] * 9)}]\n" for n in range(1, 9)),
+        "more than 50,000 values",
+    ),
+]
 
 
 @pytest.mark.parametrize(("text", "says"), UNREADABLE)
@@ -214,7 +316,10 @@ SECRETS = [
     "sorce: {kind: files, apiKey: s3cr3t}",
     "source: {kind: files, prices: p.csv} # s3cr3t\nsource: {kind: files, prices: s3cr3t}",
     "source: {kind: files, prices: p.csv, [s3cr3t]: 1}",
-    "source: {kind: files, prices: p.csv}\nfeeds: [{kind: ccxt, exchange: e, symbols: [S], frist: x, options: {secret: s3cr3t}}]",
+    (
+        "source: {kind: files, prices: p.csv}\nfeeds: [{kind: ccxt, exchange: e, symbols: [S], frist: x, "
+        "options: {secret: s3cr3t}}]"
+    ),
 ]
 
 
@@ -291,7 +396,9 @@ def test_the_default_is_what_it_was() -> None:
 
 
 def test_the_schema_is_shipped_and_knows_the_file() -> None:
-    """Editors complete from the schema beside the default deployment: it is current, takes that file, and refuses another key."""
+    """Editors complete from the schema beside the default deployment: it is current, takes that file, and refuses
+    another key.
+    """
     from jsonschema import Draft202012Validator
 
     shipped = DEFAULT.with_name("deployment.schema.json").read_text()

@@ -27,7 +27,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Golden]:
 
 
 def test_every_layer_has_its_bits(made: tuple[Path, Golden]) -> None:
-    """From the simulated rows to the decisions by the stored model; where this fails, the first layer named is the place to look."""
+    """From the simulated rows to the decisions by the stored model; where this fails, the first layer named is the
+    place to look.
+    """
     _, found = made
     assert first_difference(found, expected()) == ""
     assert found == expected()

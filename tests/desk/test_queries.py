@@ -73,7 +73,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> DeltaStore:
 @pytest.mark.parametrize("as_of", [KNOWN[0] - timedelta(seconds=1), *KNOWN])
 @pytest.mark.parametrize("table", [FX_RATES, INTRADAY_BARS, LISTINGS], ids=lambda t: t.name)
 def test_duckdb_and_polars_agree(store: DeltaStore, table: Table, as_of: datetime) -> None:
-    """A table is what is in force as of the time, its history every version known by then: the same values in both, whatever their types."""
+    """A table is what is in force as of the time, its history every version known by then: the same values in both,
+    whatever their types.
+    """
     order = ", ".join(f'"{c}"' for c in table.key)
     for name, expected in (
         (table.name, in_force(store.read(table, as_of=as_of), table)),

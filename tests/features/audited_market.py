@@ -1,4 +1,6 @@
-"""A small market in memory with everything that a look ahead needs to be caught: late rows, restatements, halts, names that die, filings and their amendments, labels, published features."""
+"""A small market in memory with everything that a look ahead needs to be caught: late rows, restatements, halts, names
+that die, filings and their amendments, labels, published features.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta

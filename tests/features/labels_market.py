@@ -1,4 +1,6 @@
-"""A small market in memory for labels: late and restated prices, endings, a universe, an index, listings, published exposures."""
+"""A small market in memory for labels: late and restated prices, endings, a universe, an index, listings, published
+exposures.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -70,14 +72,20 @@ def market(seed: int) -> Memory:
         ended.filter(pl.col("sid") < 10).select("sid", over="session"), on="sid", how="left", maintain_order="left"
     ).select((pl.col("session") >= pl.col("over")).fill_null(value=False))
     bars = bars.filter(~over.to_series())
-    return Memory({
-        "bars": rows(BARS, bars), "actions": rows(ACTIONS, pl.concat([actions.with_columns(counterpart=pl.lit(None, pl.String)), ended])),
-        **memberships(bars["sid"].unique().sort().to_list(), rng), STYLE.table.name: exposures(bars["sid"].unique().sort().to_list(), rng),
-    })  # fmt: skip
+    return Memory(
+        {
+            "bars": rows(BARS, bars),
+            "actions": rows(ACTIONS, pl.concat([actions.with_columns(counterpart=pl.lit(None, pl.String)), ended])),
+            **memberships(bars["sid"].unique().sort().to_list(), rng),
+            STYLE.table.name: exposures(bars["sid"].unique().sort().to_list(), rng),
+        }
+    )
 
 
 def endings(rng: np.random.Generator) -> pl.DataFrame:
-    """Some names end in the middle, in one way or another, and some of these endings are told late; of the last one it is not true."""
+    """Some names end in the middle, in one way or another, and some of these endings are told late; of the last one it
+    is not true.
+    """
     out = []
     for sid in (3, 5, 7, 9, 11):
         session = DAYS[int(rng.integers(60, 120))]
@@ -100,12 +108,25 @@ def endings(rng: np.random.Generator) -> pl.DataFrame:
                 **told,
             }
         )
-    schema = {"sid": pl.Int64, "session": pl.Date, "kind": pl.String, "numerator": pl.Int64, "denominator": pl.Int64, "cash": MONEY, "value": pl.Float64, "withdrawn": pl.Boolean, "known_at": BARS.schema["known_at"], "counterpart": pl.String}  # fmt: skip
+    schema = {
+        "sid": pl.Int64,
+        "session": pl.Date,
+        "kind": pl.String,
+        "numerator": pl.Int64,
+        "denominator": pl.Int64,
+        "cash": MONEY,
+        "value": pl.Float64,
+        "withdrawn": pl.Boolean,
+        "known_at": BARS.schema["known_at"],
+        "counterpart": pl.String,
+    }
     return pl.DataFrame(out, schema_overrides=schema).select(*schema)
 
 
 def memberships(sids: Sequence[int], rng: np.random.Generator) -> dict[str, pl.DataFrame]:
-    """A universe by the month, an index with weights that are sometimes told late, and listings under symbols of which two change hands."""
+    """A universe by the month, an index with weights that are sometimes told late, and listings under symbols of which
+    two change hands.
+    """
     months = [d for d in DAYS if d == CUTS.calendar.on_or_after(d.replace(day=1))]
     ends = [*months[1:], DAYS[-1]]
     members = [
@@ -115,9 +136,18 @@ def memberships(sids: Sequence[int], rng: np.random.Generator) -> dict[str, pl.D
         if rng.random() < 0.7
     ]
     told = [
-        {"session": DAYS[n], "index": "IX", "symbol": f"s.{s}", "member": rng.random() < 0.8, "weight": float(rng.random()), "withdrawn": False, "known_at": CUTS.of(DAYS[n]) + timedelta(days=int(rng.integers(-2, 6)))}
-        for s in sids for n in sorted(rng.choice(100, size=3, replace=False))
-    ]  # fmt: skip
+        {
+            "session": DAYS[n],
+            "index": "IX",
+            "symbol": f"s.{s}",
+            "member": rng.random() < 0.8,
+            "weight": float(rng.random()),
+            "withdrawn": False,
+            "known_at": CUTS.of(DAYS[n]) + timedelta(days=int(rng.integers(-2, 6))),
+        }
+        for s in sids
+        for n in sorted(rng.choice(100, size=3, replace=False))
+    ]
     listed = [
         {"session": DAYS[0], "sid": s, "symbol": f"S {s}", "listed": True, "known_at": CUTS.of(DAYS[0])} for s in sids
     ]

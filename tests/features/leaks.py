@@ -1,4 +1,6 @@
-"""Feature sets that look ahead, or break a law of kernels, written as a user might in good faith; and honest ones that look like them."""
+"""Feature sets that look ahead, or break a law of kernels, written as a user might in good faith; and honest ones that
+look like them.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -266,7 +268,8 @@ def _by_sid(rows: pl.DataFrame, column: str) -> pl.DataFrame:
 
 def of_market(name: str, read: Callable[[Store, Cuts, str, Sequence[date]], pl.DataFrame]) -> FeatureSet:
     """The return of a name less the market's, which an input brings into the panel."""
-    kernel: Kernel = lambda panel: panel.with_columns(excess=RET - pl.col("moved"))  # noqa: E731  # a kernel with one line
+    # a kernel with one line
+    kernel: Kernel = lambda panel: panel.with_columns(excess=RET - pl.col("moved"))  # noqa: E731
     return declared(
         name, "excess", kernel, inputs=[Input("market", {"moved": pl.Float64}, ("bars",), read, on=("session",))]
     )

@@ -1,4 +1,6 @@
-"""A small market's history in a store, row by row: bars, actions, listings, members, sectors and filings, each known when the test says."""
+"""A small market's history in a store, row by row: bars, actions, listings, members, sectors and filings, each known
+when the test says.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta

@@ -135,12 +135,36 @@ def expected_row(bars, t):
             total(np.abs(v_change[a])),
         )
         by[d] = [
-            float(closes[t - d]) / c if t >= d else math.nan, mean(closes[a]) / c, std(closes[a]) / c, slope / c, r2, residual / c, high / c, low / c,
-            quantile(closes[a], 0.8) / c, quantile(closes[a], 0.2) / c, rank(closes[a]), over(c - low, high - low), at_high / d, at_low / d, (at_high - at_low) / d,
-            correlation(closes[a], logs[a]), correlation(ratio[a], log_ratios[a]), up, down, up - down,
-            over(rises, changes), over(falls, changes), over(rises - falls, changes), mean(volumes[a]) / (v + 1e-12), std(volumes[a]) / (v + 1e-12), std(moved[a]) / (mean(moved[a]) + 1e-12),
-            over(v_rises, v_changes), over(v_falls, v_changes), over(v_rises - v_falls, v_changes),
-        ]  # fmt: skip
+            float(closes[t - d]) / c if t >= d else math.nan,
+            mean(closes[a]) / c,
+            std(closes[a]) / c,
+            slope / c,
+            r2,
+            residual / c,
+            high / c,
+            low / c,
+            quantile(closes[a], 0.8) / c,
+            quantile(closes[a], 0.2) / c,
+            rank(closes[a]),
+            over(c - low, high - low),
+            at_high / d,
+            at_low / d,
+            (at_high - at_low) / d,
+            correlation(closes[a], logs[a]),
+            correlation(ratio[a], log_ratios[a]),
+            up,
+            down,
+            up - down,
+            over(rises, changes),
+            over(falls, changes),
+            over(rises - falls, changes),
+            mean(volumes[a]) / (v + 1e-12),
+            std(volumes[a]) / (v + 1e-12),
+            std(moved[a]) / (mean(moved[a]) + 1e-12),
+            over(v_rises, v_changes),
+            over(v_falls, v_changes),
+            over(v_rises - v_falls, v_changes),
+        ]
     return row + [by[d][k] for k in range(29) for d in WINDOWS]
 
 
@@ -335,7 +359,9 @@ def test_live_day():
 
 
 def test_flat_prices():
-    """Where the close stood still, the deviation of its weighted returns is exactly 0, and correlations with it are missing."""
+    """Where the close stood still, the deviation of its weighted returns is exactly 0, and correlations with it are
+    missing.
+    """
     bars = walk(100, 15)
     bars[:4] = 17.29
     out = kernel(panel(bars))

@@ -1,4 +1,6 @@
-"""Every seeded leak is caught, no honest set is flagged, and what was not audited as it is written now does not pass."""
+"""Every seeded leak is caught, no honest set is flagged, and what was not audited as it is written now does not
+pass.
+"""
 
 from dataclasses import replace
 from datetime import date, timedelta
@@ -34,7 +36,9 @@ def judged(feature_set: FeatureSet, store: Memory | None = None, **how: object) 
 
 @pytest.mark.parametrize("name", NAMED)
 def test_every_leak_is_caught(name: str) -> None:
-    """The law that the leak breaks says so, and names the column, the session or row, and the instrument; the honest column beside it is never named."""
+    """The law that the leak breaks says so, and names the column, the session or row, and the instrument; the honest
+    column beside it is never named.
+    """
     leak = NAMED[name]
     rows = broken(leak)
     told = rows.filter(law=leak.law)
@@ -59,7 +63,9 @@ def test_no_honest_set_is_flagged(feature_set: FeatureSet) -> None:
 
 
 def test_the_real_market_raises_no_false_alarm(shared_data: Path) -> None:
-    """On every twentieth name of the real panel, with its late rows and restatements, an honest set passes and a reader that takes what is stored does not."""
+    """On every twentieth name of the real panel, with its late rows and restatements, an honest set passes and a reader
+    that takes what is stored does not.
+    """
     raw = (
         pl.scan_parquet(shared_data / "pystock/prices_20150323_20160630.parquet")
         .filter(pl.col("date") < date(2015, 11, 1))
@@ -121,7 +127,9 @@ def immortal() -> Memory:
 def test_the_table_needs_every_part_of_the_other_future(
     monkeypatch: pytest.MonkeyPatch, part: str, name: str, law: str
 ) -> None:
-    """A leak of which the stored data alone give nothing away is caught; with the part of the other future taken out that does it, it goes unnoticed."""
+    """A leak of which the stored data alone give nothing away is caught; with the part of the other future taken out
+    that does it, it goes unnoticed.
+    """
     leak, store = NAMED[name], immortal()
     assert judged(leak.feature_set, store).filter(~pl.col("passed"))["law"].to_list() == [law]
     monkeypatch.setattr(Hostile, part, lambda _, __, rows: rows.clear() if part == "_restatements" else rows)
@@ -187,7 +195,9 @@ def test_a_reader_that_stumbles_over_what_came_later_is_told_so() -> None:
 
 
 def test_nothing_to_audit_on_is_no_pass() -> None:
-    """Without sessions, members or values no law of the store passes, and the reason says which is missing; the laws of the functions are tried all the same."""
+    """Without sessions, members or values no law of the store passes, and the reason says which is missing; the laws of
+    the functions are tried all the same.
+    """
     empty, plain = Memory(), HONEST[-1]
     for rows, why in (
         (audit(empty, plain, UNIVERSE_NAME, CUTS, [], now=NOW), "no session was given"),

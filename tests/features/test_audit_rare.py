@@ -1,4 +1,6 @@
-"""Leaks that show in a few rows of a thousand: no handful of cuts meets them, very many pairs of name and session do."""
+"""Leaks that show in a few rows of a thousand: no handful of cuts meets them, very many pairs of name and session
+do.
+"""
 
 from collections.abc import Sequence
 from datetime import date
@@ -57,7 +59,9 @@ def truncation(feature_set: FeatureSet, pairs: int) -> dict[str, object]:
 
 @pytest.mark.parametrize("where", ["the kernel", "the cross-section"])
 def test_a_rare_leak_is_found_by_pairs_and_not_by_a_cut(where: str) -> None:
-    """A leak in one row of 173 passes a cut at random; pairs find it, and the verdict says who, when and what reads ahead."""
+    """A leak in one row of 173 passes a cut at random; pairs find it, and the verdict says who, when and what reads
+    ahead.
+    """
     assert truncation(LEAKING[where], pairs=0)["passed"]
     found = truncation(LEAKING[where], pairs=100_000)
     assert not found["passed"]

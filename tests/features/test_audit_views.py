@@ -48,7 +48,9 @@ def anything(table: Table, rows: int = 400) -> pl.DataFrame:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_another_future_of_any_table(name: str) -> None:
-    """What was known by the cut is there to the bit, however it is read; of what is known later hardly a row says the same; keys stay keys; the same question gets the same answer."""
+    """What was known by the cut is there to the bit, however it is read; of what is known later hardly a row says the
+    same; keys stay keys; the same question gets the same answer.
+    """
     table, store = TABLES[name], Memory()
     store.append(table, anything(table))
     whole = store.read(table, as_of=None)
@@ -81,7 +83,9 @@ def test_another_future_of_any_table(name: str) -> None:
 
 
 def test_names_are_gone_and_splits_are_told_late() -> None:
-    """In the other future of the small market some names have no bar after the session, and splits of the week before are heard of a minute after the cut."""
+    """In the other future of the small market some names have no bar after the session, and splits of the week before
+    are heard of a minute after the cut.
+    """
     hostile = Hostile(market(), T, CUT)
     lives = [s.read(BARS, as_of=None).filter(pl.col("session") > T)["sid"].n_unique() for s in (market(), hostile)]
     assert 0 < lives[1] < lives[0]
@@ -113,7 +117,9 @@ def test_what_is_remembered_is_what_stands() -> None:
 
 
 def test_cuts_are_where_something_happens() -> None:
-    """On the small market every kind of event has its cut, and each is one: at most as many as asked for, and always one at random."""
+    """On the small market every kind of event has its cut, and each is one: at most as many as asked for, and always
+    one at random.
+    """
     chosen = choose(market(), UNIVERSE_NAME, CUTS, SESSIONS, lookback=20, most=20)
     kinds = {k: c.session for c in chosen for k in c.kinds}
     assert set(kinds) == {
@@ -147,7 +153,9 @@ def test_cuts_are_where_something_happens() -> None:
 
 
 def test_differences_are_of_bits() -> None:
-    """A last bit, a sign of zero, a missing value and a missing row are differences; the first column, row and both values are told."""
+    """A last bit, a sign of zero, a missing value and a missing row are differences; the first column, row and both
+    values are told.
+    """
     one = pl.DataFrame({"session": [1, 1, 2], "sid": [1, 2, 1], "a": [1.0, 0.0, None], "b": [1.0, 2.0, 3.0]})
     assert difference(one, one, ["a", "b"]) is None
     assert difference(one, one.reverse(), ["a", "b"]) is None

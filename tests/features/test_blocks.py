@@ -17,7 +17,9 @@ CUTS = Cuts(calendar("XNYS"))
 
 
 def random_panel(seed: int, names: int = 12, sessions: int = 150) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Bars and actions of a small market with late rows, restatements, withdrawals, halts, and late, revised and withdrawn actions."""
+    """Bars and actions of a small market with late rows, restatements, withdrawals, halts, and late, revised and
+    withdrawn actions.
+    """
     rng = np.random.default_rng(seed)
     days = CUTS.calendar.between(date(2016, 1, 4), date(2016, 12, 30))[:sessions]
     bars, actions = [], []
@@ -170,7 +172,24 @@ def test_two_ranges_equal_one(split: int) -> None:
 def test_the_kernel_is_free_of_scale() -> None:
     """Twice the adjusted price and half the adjusted volume change no bit of any feature of a ratio."""
     bars, _ = random_panel(3, names=4)
-    b, a = located(bars, pl.DataFrame(schema={"sid": pl.Int64, "session": pl.Date, "kind": pl.String, "numerator": pl.Int64, "denominator": pl.Int64, "cash": MONEY, "value": pl.Float64, "withdrawn": pl.Boolean, "known_at": UTC_MICROS}), date(2016, 1, 4), date(2016, 6, 30))  # fmt: skip
+    b, a = located(
+        bars,
+        pl.DataFrame(
+            schema={
+                "sid": pl.Int64,
+                "session": pl.Date,
+                "kind": pl.String,
+                "numerator": pl.Int64,
+                "denominator": pl.Int64,
+                "cash": MONEY,
+                "value": pl.Float64,
+                "withdrawn": pl.Boolean,
+                "known_at": UTC_MICROS,
+            }
+        ),
+        date(2016, 1, 4),
+        date(2016, 6, 30),
+    )
     from quant_assets.features.blocks import panel
 
     cal = CUTS.calendar
@@ -218,7 +237,19 @@ def test_real_panel_range_equals_days(shared_data: Path) -> None:
         )
         .unique(["sid", "session", "known_at"], keep="first", maintain_order=True)
     )
-    none = pl.DataFrame(schema={"sid": pl.Int64, "session": pl.Date, "kind": pl.String, "numerator": pl.Int64, "denominator": pl.Int64, "cash": MONEY, "value": pl.Float64, "withdrawn": pl.Boolean, "known_at": UTC_MICROS})  # fmt: skip
+    none = pl.DataFrame(
+        schema={
+            "sid": pl.Int64,
+            "session": pl.Date,
+            "kind": pl.String,
+            "numerator": pl.Int64,
+            "denominator": pl.Int64,
+            "cash": MONEY,
+            "value": pl.Float64,
+            "withdrawn": pl.Boolean,
+            "known_at": UTC_MICROS,
+        }
+    )
     cal = CUTS.calendar
     start, end = cal.index(date(2015, 7, 1)), cal.index(date(2015, 9, 30))
     anchor = start - PRICE_VOLUME.lookback

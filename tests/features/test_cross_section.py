@@ -8,15 +8,25 @@ from quant_assets.features.cross_section import demeaned, finite, neutralised, r
 
 
 def sessions(seed: int, names: int = 60, days: int = 4) -> pl.DataFrame:
-    """Sessions of members with two signals, sectors (some unknown, one of a single name), size and beta, and values missing everywhere."""
+    """Sessions of members with two signals, sectors (some unknown, one of a single name), size and beta, and values
+    missing everywhere.
+    """
     rng = np.random.default_rng(seed)
     rows = names * days
     missing = [pl.Series(rng.random(rows) < 0.1) for _ in range(4)]
     sector = rng.choice(["A", "B", "C", "D", None], rows).tolist()
-    frame = pl.DataFrame({
-        "session": np.repeat(np.arange(days), names), "sid": np.tile(np.arange(names), days), "sector": pl.Series(["alone" if n % names == 0 else s for n, s in enumerate(sector)], dtype=pl.String),
-        "size": rng.normal(18, 2, rows), "beta": rng.normal(1, 0.4, rows),
-    }).with_columns(x=pl.col("size") * 0.3 + pl.Series(rng.standard_t(3, rows)), y=pl.col("beta") * 1e6 + pl.Series(rng.normal(0, 1e5, rows)))  # fmt: skip
+    frame = pl.DataFrame(
+        {
+            "session": np.repeat(np.arange(days), names),
+            "sid": np.tile(np.arange(names), days),
+            "sector": pl.Series(["alone" if n % names == 0 else s for n, s in enumerate(sector)], dtype=pl.String),
+            "size": rng.normal(18, 2, rows),
+            "beta": rng.normal(1, 0.4, rows),
+        }
+    ).with_columns(
+        x=pl.col("size") * 0.3 + pl.Series(rng.standard_t(3, rows)),
+        y=pl.col("beta") * 1e6 + pl.Series(rng.normal(0, 1e5, rows)),
+    )
     return frame.with_columns(
         pl.when(~m).then(c).alias(c) for c, m in zip(("size", "beta", "x", "y"), missing, strict=True)
     )
@@ -36,7 +46,9 @@ def least_squares(day: pl.DataFrame, column: str, against: tuple[str, ...]) -> p
 @pytest.mark.parametrize("against", [(), ("size",), ("size", "beta"), ("size", "beta", "twice"), ("constant", "size")])
 @pytest.mark.parametrize("seed", range(3))
 def test_the_residual_is_that_of_least_squares(seed: int, against: tuple[str, ...]) -> None:
-    """On sector dummies and covariates, nulls left out, also where a covariate repeats another or does not vary: NumPy's residual, relative to the column's scale to 1e-9."""
+    """On sector dummies and covariates, nulls left out, also where a covariate repeats another or does not vary:
+    NumPy's residual, relative to the column's scale to 1e-9.
+    """
     frame = sessions(seed).with_columns(twice=2 * pl.col("size") + 1, constant=pl.lit(0.1))
     out = neutralised(frame, {"x_neutral": "x", "y_neutral": "y"}, against)
     for column in ("x", "y"):
@@ -50,7 +62,9 @@ def test_the_residual_is_that_of_least_squares(seed: int, against: tuple[str, ..
 
 
 def test_the_residual_is_orthogonal() -> None:
-    """It sums to zero over every sector, has no product with size or beta, and a name alone in its sector is explained."""
+    """It sums to zero over every sector, has no product with size or beta, and a name alone in its sector is
+    explained.
+    """
     out = neutralised(sessions(5), {"r": "x"}, ("size", "beta")).drop_nulls("r")
     assert out.group_by("session", "sector").agg(pl.col("r").sum())["r"].abs().max() < 1e-12
     centred = out.with_columns(demeaned(c, "sector").alias(c) for c in ("size", "beta"))
@@ -90,7 +104,9 @@ def test_a_session_takes_no_bit_from_another() -> None:
 
 
 def test_ranks_and_scores_of_a_few() -> None:
-    """By hand: ties share their mean rank, a missing value takes no part, one outlier is moved, values equal but for rounding have no score."""
+    """By hand: ties share their mean rank, a missing value takes no part, one outlier is moved, values equal but for
+    rounding have no score.
+    """
     frame = pl.DataFrame({"session": [1] * 6 + [2] * 3, "x": [1.0, 2.0, 2.0, 3.0, None, 100.0, 5.0, 5.0, 5.0 + 1e-13]})
     out = frame.select(rank=ranked("x"), moved=winsorised("x"), z=zscored("x"), s=standardised("x"))
     assert out["rank"].to_list() == pytest.approx([0.1, 0.4, 0.4, 0.7, None, 0.9, 1 / 3, 1 / 3, 5 / 6])

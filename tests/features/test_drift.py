@@ -76,7 +76,9 @@ def test_the_reference_is_all_that_drift_needs():
 
 
 def test_a_feature_that_vanished_is_named():
-    """Of a feature that training knew, a tenth of the values or fewer is no feature; one that training hardly knew may be missing by chance."""
+    """Of a feature that training knew, a tenth of the values or fewer is no feature; one that training hardly knew may
+    be missing by chance.
+    """
     training = pl.DataFrame({"whole": [1.0] * 100, "half": [1.0, None] * 50, "rare": [1.0] + [None] * 99})
     reference = freeze(training, ("whole", "half", "rare"))
     names = 40

@@ -57,7 +57,9 @@ def declared(*features: str) -> FeatureSet:
 
 @cache
 def market() -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Values and forward returns of 40 names of which some are missing on some sessions; returns are unknown at the end, and for some names."""
+    """Values and forward returns of 40 names of which some are missing on some sessions; returns are unknown at the
+    end, and for some names.
+    """
     chance = np.random.default_rng(7)
     values, forward = [], []
     for n, session in enumerate(DAYS):
@@ -134,7 +136,9 @@ def same(found: pl.Series, wanted: list[float | None]) -> None:
 @pytest.mark.parametrize("horizon", HORIZONS)
 @pytest.mark.parametrize("feature", FEATURES)
 def test_rank_ic_is_that_of_the_evaluation_to_the_bit(feature: str, horizon: int) -> None:
-    """Each session's IC and number of names are those of `rank_ic`, and its mean, error and t those of `ic_estimate`."""
+    """Each session's IC and number of names are those of `rank_ic`, and its mean, error and t those of
+    `ic_estimate`.
+    """
     values, forward = market()
     wanted = rank_ic(values.join(forward.filter(horizon=horizon), on=["session", "sid"]), score=feature)
     found = measured().ic.filter(pl.col("feature") == feature, pl.col("horizon") == horizon).drop_nulls("ic")
@@ -180,7 +184,9 @@ def test_a_planted_signal_is_found_and_noise_is_not() -> None:
 
 @pytest.mark.parametrize("feature", ["planted_5", "ties", "gaps", "flat", "absent"])
 def test_quantile_returns_are_means_above_all_names(feature: str) -> None:
-    """By session, each quantile's mean return less that of all names, the outermost return held at the one next to it; averaged over sessions in `quantiles`."""
+    """By session, each quantile's mean return less that of all names, the outermost return held at the one next to it;
+    averaged over sessions in `quantiles`.
+    """
     values, forward = market()
     members, followed = values.select("session", "sid"), forward.filter(horizon=1)
     wanted: list[float | None] = []
@@ -207,7 +213,9 @@ def test_quantile_returns_are_means_above_all_names(feature: str) -> None:
 
 
 def test_quantiles_share_out_what_there_is() -> None:
-    """Where every name has a value and a return, the quantiles' excess weighted by their names is zero, and their sizes differ by one at most."""
+    """Where every name has a value and a return, the quantiles' excess weighted by their names is zero, and their sizes
+    differ by one at most.
+    """
     values, forward = market()
     complete = values.join(forward.filter(horizon=1), on=["session", "sid"], how="semi")
     found = explore(declared("noise"), complete, forward, horizons=(1,), lags=(1,), quantiles=QUANTILES)
@@ -224,7 +232,9 @@ def test_quantiles_share_out_what_there_is() -> None:
 
 @pytest.mark.parametrize("feature", ["planted_5", "ties", "gaps", "flat"])
 def test_turnover_and_rank_autocorrelation(feature: str) -> None:
-    """Who is new in a quantile counted by sets, and ranks against those of the same names before; means over sessions by lag."""
+    """Who is new in a quantile counted by sets, and ranks against those of the same names before; means over sessions
+    by lag.
+    """
     held = by_session(feature)
     for lag in LAGS:
         low, high, lasting = [], [], []
@@ -258,7 +268,9 @@ def test_distribution_and_coverage() -> None:
 
 
 def test_correlation_is_the_mean_of_the_sessions() -> None:
-    """Ranks of each session over the names that have both; nothing where one does not vary; the same either way round."""
+    """Ranks of each session over the names that have both; nothing where one does not vary; the same either way
+    round.
+    """
     for one, other in (("planted_5", "gaps"), ("gaps", "ties"), ("flat", "noise")):
         found = [
             pearson([(x[k], y[k]) for k in x.keys() & y.keys()])
@@ -312,7 +324,9 @@ def test_other_features_change_nothing() -> None:
 
 
 def test_one_wrong_price_does_not_make_the_means_and_is_named() -> None:
-    """A return of a million per cent, of a name with rows, stands among the extremes once, with its shortest window; no mean moves by more than a bounded return can."""
+    """A return of a million per cent, of a name with rows, stands among the extremes once, with its shortest window; no
+    mean moves by more than a bounded return can.
+    """
     values, forward = market()
     at = values.filter(pl.col("session") == DAYS[20])["sid"][0]
     wrong = forward.with_columns(
@@ -328,7 +342,9 @@ def test_one_wrong_price_does_not_make_the_means_and_is_named() -> None:
 
 
 def test_families() -> None:
-    """By the part of a set put together, else by the name before its numbers, or as told; the family's mean |IC| and its most certain feature."""
+    """By the part of a set put together, else by the name before its numbers, or as told; the family's mean |IC| and
+    its most certain feature.
+    """
     assert family_of(declared("KMID2", "RSTR60", "ret_1", "60")) == {
         "KMID2": "KMID",
         "RSTR60": "RSTR",

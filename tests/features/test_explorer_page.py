@@ -92,7 +92,9 @@ def test_the_page_is_self_contained_and_the_same_bytes_again(tmp_path: Path) -> 
 
 
 def test_a_large_set_stands_on_it_whole_and_stays_small() -> None:
-    """158 features over enough sessions that every line has all its points: each has a row and its plots' data, in less than 5 MB."""
+    """158 features over enough sessions that every line has all its points: each has a row and its plots' data, in less
+    than 5 MB.
+    """
     large = measured(158, 125, 6)
     text = page(large, Heading())
     given = payload(text)
@@ -106,7 +108,9 @@ def test_a_large_set_stands_on_it_whole_and_stays_small() -> None:
 
 
 def test_the_page_shows_the_measures() -> None:
-    """The most certain feature comes first with its t; plots have the frames' numbers to four digits; every plot has a place."""
+    """The most certain feature comes first with its t; plots have the frames' numbers to four digits; every plot has a
+    place.
+    """
     m = measured(8, 40)
     text = page(m, Heading(), 1)
     given = payload(text)
@@ -156,7 +160,9 @@ def test_the_heading_says_where_it_comes_from(heading: Heading, said: list[str])
 
 
 def test_a_page_of_nothing_says_so() -> None:
-    """No rows: no plots and no script, but the set's name and what to do; an unknown horizon is an error that names the known ones."""
+    """No rows: no plots and no script, but the set's name and what to do; an unknown horizon is an error that names the
+    known ones.
+    """
     schema = {"session": pl.Date, "sid": pl.Int64}
     nothing = explore(
         declared("a"),
@@ -181,7 +187,9 @@ def test_values_without_returns_make_a_page() -> None:
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[DeltaStore, FeatureSet]:
-    """Bars of eight names on 70 sessions that span two quarters, of which one ends early and one splits, and published values in two versions."""
+    """Bars of eight names on 70 sessions that span two quarters, of which one ends early and one splits, and published
+    values in two versions.
+    """
     chance = np.random.default_rng(5)
     days, store, invented = DAYS[20:90], DeltaStore(tmp_path_factory.mktemp("stored")), declared("a", "b")
     origin = {"source": "test", "file": "test", "line": 0}
@@ -273,7 +281,9 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[DeltaStore, Featur
 
 
 def test_returns_are_those_of_the_labels(stored: tuple[DeltaStore, FeatureSet]) -> None:
-    """Each window that has ended has the label's value, splits and a name that vanished included; a window that has not ended has none."""
+    """Each window that has ended has the label's value, splits and a name that vanished included; a window that has not
+    ended has none.
+    """
     store, _ = stored
     days = DAYS[20:90]
     found = forward(store, CUTS, days, (1, 5), pl.DataFrame({"sid": range(8)}), None)
@@ -295,7 +305,9 @@ def test_returns_are_those_of_the_labels(stored: tuple[DeltaStore, FeatureSet]) 
 
 
 def test_the_page_of_the_store(stored: tuple[DeltaStore, FeatureSet], tmp_path: Path) -> None:
-    """One call reads what is in force at the cut, quarter by quarter, and writes the page; at an earlier cut it is the earlier page."""
+    """One call reads what is in force at the cut, quarter by quarter, and writes the page; at an earlier cut it is the
+    earlier page.
+    """
     store, invented = stored
     days, told = DAYS[20:90], list[tuple[int, int]]()
     made = explorer(

@@ -68,7 +68,9 @@ def panel(names: int = 7, rows: int = 90, seed: int = 3) -> pl.DataFrame:
 
 
 def test_ten_lines_are_a_feature_set(written: Path) -> None:
-    """Parameters are what it reads, the docstring what it means; it is found by its name, and several of them as one set."""
+    """Parameters are what it reads, the docstring what it means; it is found by its name, and several of them as one
+    set.
+    """
     module = importlib.import_module("ten_lines")
     gap: FeatureSet = module.gap_20
     assert (gap.name, gap.features, gap.columns, gap.lookback, gap.version) == (
@@ -85,7 +87,9 @@ def test_ten_lines_are_a_feature_set(written: Path) -> None:
 
 
 def test_each_name_is_evaluated_on_its_own(written: Path) -> None:
-    """Shifts and windows, nested as they are, never reach from one name into the next: all names together have the bits of each alone, and of the formula written out."""
+    """Shifts and windows, nested as they are, never reach from one name into the next: all names together have the bits
+    of each alone, and of the formula written out.
+    """
     gap, rows = importlib.import_module("ten_lines").gap_20, panel()
     together = gap.kernel(rows)
     for series in range(7):

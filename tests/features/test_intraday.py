@@ -25,7 +25,9 @@ LENGTH = timedelta(minutes=15)
 
 
 def rows(symbols: int, days: list[date], seed: int = 5, *, hours=ALWAYS, seconds: int = 900) -> pl.DataFrame:
-    """Bars of a few names with holes, late arrivals, restatements and withdrawals, known at their ends at the earliest."""
+    """Bars of a few names with holes, late arrivals, restatements and withdrawals, known at their ends at the
+    earliest.
+    """
     rng = np.random.default_rng(seed)
     slots = hours.grid(days[0], days[-1], seconds)["ts"].to_list()
     out = []
@@ -40,7 +42,19 @@ def rows(symbols: int, days: list[date], seed: int = 5, *, hours=ALWAYS, seconds
                 + timedelta(seconds=seconds)
                 + (timedelta(minutes=int(rng.integers(1, 200))) if rng.random() < 0.03 else timedelta())
             )
-            row = {"ts": ts, "venue": "v", "symbol": f"S{n}", "seconds": seconds, "open": price, "high": price * 1.002, "low": price * 0.998, "close": price, "volume": float(rng.integers(1, 500)), "withdrawn": False, "known_at": known}  # fmt: skip
+            row = {
+                "ts": ts,
+                "venue": "v",
+                "symbol": f"S{n}",
+                "seconds": seconds,
+                "open": price,
+                "high": price * 1.002,
+                "low": price * 0.998,
+                "close": price,
+                "volume": float(rng.integers(1, 500)),
+                "withdrawn": False,
+                "known_at": known,
+            }
             out.append(row)
             if rng.random() < 0.03:
                 out.append(
@@ -87,7 +101,9 @@ def whole(store: DeltaStore, day: date) -> pl.DataFrame:
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(1, 95), min_size=1, max_size=4, unique=True))
 def test_however_a_session_is_cut_its_bits_are_the_same(store: DeltaStore, cut_at: list[int]) -> None:
-    """A session in one call equals the same in pieces cut anywhere, and its first and last bar alone, as a live run would ask for them."""
+    """A session in one call equals the same in pieces cut anywhere, and its first and last bar alone, as a live run
+    would ask for them.
+    """
     day, opened = DAYS[2], ALWAYS.open(DAYS[2])
     edges = [0, *sorted(cut_at), 96]
     parts = [
@@ -109,7 +125,9 @@ def test_a_range_of_sessions_equals_its_sessions(store: DeltaStore) -> None:
 
 @pytest.mark.parametrize("slot", [0, 1, 40, 95])
 def test_what_comes_later_changes_nothing(store: DeltaStore, tmp_path, slot: int) -> None:
-    """A store that knows nothing after a bar's end gives that bar the same bits: the bar that is open is in no feature."""
+    """A store that knows nothing after a bar's end gives that bar the same bits: the bar that is open is in no
+    feature.
+    """
     at = ALWAYS.open(DAYS[2]) + slot * LENGTH
     known = DeltaStore(tmp_path)
     known.append(INTRADAY_BARS, store.read(INTRADAY_BARS, as_of=at + LENGTH))
@@ -198,7 +216,9 @@ def test_a_split_overnight_is_no_return(tmp_path) -> None:
 
 
 def test_a_listing_heard_of_in_the_session_changes_nothing_in_it(tmp_path) -> None:
-    """A symbol whose share becomes known at noon has, in one call for the session, the bits that each bar had live; from the next session on its split counts."""
+    """A symbol whose share becomes known at noon has, in one call for the session, the bits that each bar had live;
+    from the next session on its split counts.
+    """
     xnys = calendar("XNYS")
     days = xnys.between(date(2026, 3, 2), date(2026, 3, 6))
     store = DeltaStore(tmp_path)
@@ -261,7 +281,9 @@ def test_what_only_sessions_have_is_refused() -> None:
     "ignore:DatetimeIndex.weekday:DeprecationWarning"
 )  # of the calendar library's own Hong Kong holidays
 def test_a_bar_ends_where_its_venue_rests() -> None:
-    """The bar before a lunch break is over when the break begins, not when an hour has passed; nor is the break waited for by the bars of the morning."""
+    """The bar before a lunch break is over when the break begins, not when an hour has passed; nor is the break waited
+    for by the bars of the morning.
+    """
     slots = grid(calendar("XHKG"), date(2024, 5, 6), date(2024, 5, 6), 3600, timedelta()).slots
     ends = {ts.strftime("%H:%M"): cut.strftime("%H:%M") for ts, cut in slots.select("session", "cut").iter_rows()}
     assert ends == {

@@ -1,4 +1,6 @@
-"""Triple-barrier labels: hand-computed cases, the plain definition as an oracle, and what they become without barriers."""
+"""Triple-barrier labels: hand-computed cases, the plain definition as an oracle, and what they become without
+barriers.
+"""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -51,38 +53,112 @@ QUIET = (100.0, 101.0, 99.0, 100.0)
 OUT = (101.0, 120.0, 80.0, 100.0)  # the last session: it is left at its open
 CASES = {
     "nothing is touched: the open after the horizon": ([QUIET, QUIET, QUIET, OUT], [], (6, 0.01, "time", False)),
-    "the high of the entry's own session": ([(100.0, 103.0, 99.5, 101.0), QUIET, QUIET, OUT], [], (3, BARRIER, "upper", False)),
+    "the high of the entry's own session": (
+        [(100.0, 103.0, 99.5, 101.0), QUIET, QUIET, OUT],
+        [],
+        (3, BARRIER, "upper", False),
+    ),
     "the low of the second": ([QUIET, (99.0, 99.5, 97.0, 99.0), QUIET, OUT], [], (4, -BARRIER, "lower", False)),
-    "the close came back: a stop had sold": ([QUIET, (100.0, 101.0, 96.0, 101.0), (104.0,) * 4, OUT], [], (4, -BARRIER, "lower", False)),
-    "both in one session: the loss": ([QUIET, (100.0, 104.0, 96.0, 100.0), QUIET, OUT], [], (4, -BARRIER, "lower", False)),
+    "the close came back: a stop had sold": (
+        [QUIET, (100.0, 101.0, 96.0, 101.0), (104.0,) * 4, OUT],
+        [],
+        (4, -BARRIER, "lower", False),
+    ),
+    "both in one session: the loss": (
+        [QUIET, (100.0, 104.0, 96.0, 100.0), QUIET, OUT],
+        [],
+        (4, -BARRIER, "lower", False),
+    ),
     "an open above the barrier": ([QUIET, QUIET, (105.0, 106.0, 104.0, 105.0), OUT], [], (5, 0.05, "upper", False)),
     "an open below the barrier": ([QUIET, QUIET, (90.0, 91.0, 89.0, 90.0), OUT], [], (5, -0.1, "lower", False)),
-    "an open above, then a fall: out at the open": ([QUIET, (105.0, 106.0, 80.0, 80.0), QUIET, OUT], [], (4, 0.05, "upper", False)),
-    "exactly at the open of the last session: time is over": ([QUIET, QUIET, QUIET, (110.0, 120.0, 80.0, 100.0)], [], (6, 0.1, "time", False)),
+    "an open above, then a fall: out at the open": (
+        [QUIET, (105.0, 106.0, 80.0, 80.0), QUIET, OUT],
+        [],
+        (4, 0.05, "upper", False),
+    ),
+    "exactly at the open of the last session: time is over": (
+        [QUIET, QUIET, QUIET, (110.0, 120.0, 80.0, 100.0)],
+        [],
+        (6, 0.1, "time", False),
+    ),
     "a halt touches nothing": ([QUIET, None, (100.0, 103.0, 99.0, 100.0), OUT], [], (5, BARRIER, "upper", False)),
-    "a halt at the exit: the last price": ([QUIET, QUIET, (100.0, 101.0, 99.0, 100.5), None, QUIET], [], (6, 0.005, "time", True)),
+    "a halt at the exit: the last price": (
+        [QUIET, QUIET, (100.0, 101.0, 99.0, 100.5), None, QUIET],
+        [],
+        (6, 0.005, "time", True),
+    ),
     "a halt at the entry: no order could fill": ([None, QUIET, QUIET, OUT], [], None),
-    "a split is no fall": ([QUIET, (50.0, 50.5, 49.5, 50.0), (50.0, 50.5, 49.5, 50.0), (50.5,) * 4], [action(4, "split", numerator=2, denominator=1)], (6, 0.01, "time", False)),
-    "a touch after a split": ([QUIET, (50.0, 51.5, 49.5, 50.0), QUIET, OUT], [action(4, "split", numerator=2, denominator=1)], (4, BARRIER, "upper", False)),
-    "a dividend is no fall": ([QUIET, (95.0, 96.0, 94.0, 95.0), (95.0, 96.0, 94.0, 95.0), (95.0,) * 4], [action(4, "dividend", cash=Decimal(5))], (6, 0.0, "time", False)),
-    "a dividend on top of the price": ([QUIET, QUIET, QUIET, OUT], [action(4, "dividend", cash=Decimal(4))], (4, 0.04, "upper", False)),
-    "a dividend before a split is paid on the old shares": ([QUIET, (48.0,) * 4, QUIET, OUT], [action(4, "dividend", cash=Decimal(10)), action(4, "split", numerator=2, denominator=1)], (4, 0.06, "upper", False)),
-    "a dividend on the entry's session is not ours": ([QUIET, QUIET, QUIET, OUT], [action(3, "dividend", cash=Decimal(4))], (6, 0.01, "time", False)),
+    "a split is no fall": (
+        [QUIET, (50.0, 50.5, 49.5, 50.0), (50.0, 50.5, 49.5, 50.0), (50.5,) * 4],
+        [action(4, "split", numerator=2, denominator=1)],
+        (6, 0.01, "time", False),
+    ),
+    "a touch after a split": (
+        [QUIET, (50.0, 51.5, 49.5, 50.0), QUIET, OUT],
+        [action(4, "split", numerator=2, denominator=1)],
+        (4, BARRIER, "upper", False),
+    ),
+    "a dividend is no fall": (
+        [QUIET, (95.0, 96.0, 94.0, 95.0), (95.0, 96.0, 94.0, 95.0), (95.0,) * 4],
+        [action(4, "dividend", cash=Decimal(5))],
+        (6, 0.0, "time", False),
+    ),
+    "a dividend on top of the price": (
+        [QUIET, QUIET, QUIET, OUT],
+        [action(4, "dividend", cash=Decimal(4))],
+        (4, 0.04, "upper", False),
+    ),
+    "a dividend before a split is paid on the old shares": (
+        [QUIET, (48.0,) * 4, QUIET, OUT],
+        [action(4, "dividend", cash=Decimal(10)), action(4, "split", numerator=2, denominator=1)],
+        (4, 0.06, "upper", False),
+    ),
+    "a dividend on the entry's session is not ours": (
+        [QUIET, QUIET, QUIET, OUT],
+        [action(3, "dividend", cash=Decimal(4))],
+        (6, 0.01, "time", False),
+    ),
     "delisted at half its last price": ([QUIET, QUIET], [action(5, "delisting", value=-0.5)], (5, -0.5, "lower", True)),
     "taken out for cash": ([QUIET, QUIET], [action(5, "merger", cash=Decimal(130))], (5, 0.3, "upper", True)),
-    "merged at a return, then delisted": ([QUIET, QUIET], [action(5, "merger", value=0.2), action(5, "delisting", value=0.0)], (5, 0.2, "upper", True)),
-    "merged for shares: its last price": ([QUIET, QUIET], [action(5, "merger", numerator=1, denominator=2, counterpart="BB")], (6, 0.0, "time", True)),
-    "ended between the barriers: held to the end": ([QUIET, QUIET], [action(5, "delisting", value=-0.01)], (6, -0.01, "time", True)),
+    "merged at a return, then delisted": (
+        [QUIET, QUIET],
+        [action(5, "merger", value=0.2), action(5, "delisting", value=0.0)],
+        (5, 0.2, "upper", True),
+    ),
+    "merged for shares: its last price": (
+        [QUIET, QUIET],
+        [action(5, "merger", numerator=1, denominator=2, counterpart="BB")],
+        (6, 0.0, "time", True),
+    ),
+    "ended between the barriers: held to the end": (
+        [QUIET, QUIET],
+        [action(5, "delisting", value=-0.01)],
+        (6, -0.01, "time", True),
+    ),
     "vanished: its last price": ([QUIET, (100.0, 101.0, 99.0, 99.5)], [], (6, -0.005, "time", True)),
-    "touched before it ended": ([QUIET, (100.0, 103.0, 99.5, 101.0)], [action(5, "delisting", value=-1.0)], (4, BARRIER, "upper", False)),
-    "declared dead after a halt, told when it trades again: the price counts": ([QUIET, None, QUIET, OUT], [action(4, "delisting", value=-0.5, known_at=CUTS.of(DAYS[5]))], (6, 0.01, "time", True)),
-    "declared dead, and it trades: the price counts": ([QUIET, QUIET, QUIET, OUT], [action(4, "delisting", value=-0.5)], (6, 0.01, "time", True)),
-}  # fmt: skip
+    "touched before it ended": (
+        [QUIET, (100.0, 103.0, 99.5, 101.0)],
+        [action(5, "delisting", value=-1.0)],
+        (4, BARRIER, "upper", False),
+    ),
+    "declared dead after a halt, told when it trades again: the price counts": (
+        [QUIET, None, QUIET, OUT],
+        [action(4, "delisting", value=-0.5, known_at=CUTS.of(DAYS[5]))],
+        (6, 0.01, "time", True),
+    ),
+    "declared dead, and it trades: the price counts": (
+        [QUIET, QUIET, QUIET, OUT],
+        [action(4, "delisting", value=-0.5)],
+        (6, 0.01, "time", True),
+    ),
+}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_which_barrier_and_at_what_return(case: str) -> None:
-    """The label of session 2, entered at open(3), is filed once, in the session of its touch or at open(6), with the return there."""
+    """The label of session 2, entered at open(3), is filed once, in the session of its touch or at open(6), with the
+    return there.
+    """
     prices, actions, expected = CASES[case]
     found = label_of([bar(n, p) for n, p in enumerate([*PAST, *prices]) if p], actions)
     assert len(found) == (expected is not None)
@@ -107,7 +183,9 @@ def test_a_barrier_of_zero_is_none(upper: float, lower: float, expected: tuple[o
 
 
 def test_a_touch_found_late_is_filed_when_it_was_found() -> None:
-    """The bar of session 4, known at the cut of 5, files its touch under 5; a touch once filed is not filed again when its bar is withdrawn."""
+    """The bar of session 4, known at the cut of 5, files its touch under 5; a touch once filed is not filed again when
+    its bar is withdrawn.
+    """
     bars = [bar(n, p) for n, p in enumerate([*PAST, QUIET, QUIET, QUIET, OUT])]
     touching = (100.0, 103.0, 99.5, 101.0)
     ((end, value, touched, _),) = label_of([*bars[:4], bar(4, touching, late=1), *bars[5:]], [])
@@ -132,7 +210,9 @@ def test_without_a_volatility_there_is_no_label() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_it_is_what_the_definition_says(seed: int) -> None:
-    """On a market with late, restated and withdrawn rows, splits, payments and endings, each label is the plain walk from cut to cut."""
+    """On a market with late, restated and withdrawn rows, splits, payments and endings, each label is the plain walk
+    from cut to cut.
+    """
     rule = LabelRule(kind="triple_barrier", horizon=5, upper=1.5, lower=1.0, volatility=10)
     made = {
         (r["session"], r["sid"]): (r["label_end"], r["touched"], r["died"], r["value"])
@@ -149,7 +229,9 @@ def test_it_is_what_the_definition_says(seed: int) -> None:
 def by_definition(
     store: Memory, rule: LabelRule, starts: range
 ) -> dict[tuple[object, int], tuple[object, str, bool, float]]:
-    """(session, sid) to label_end, touched, died, value: for each cut after the entry, walk what it knows of the path; the first cut that sees a touch, or that of open(t+1+h), files it."""
+    """(session, sid) to label_end, touched, died, value: for each cut after the entry, walk what it knows of the path;
+    the first cut that sees a touch, or that of open(t+1+h), files it.
+    """
     place = {d: n for n, d in enumerate(DAYS)}
     bars, actions = store.frames["bars"], store.frames["actions"]
     state = {}
@@ -168,8 +250,12 @@ def by_definition(
             acted,
         )
     return {
-        (DAYS[t], sid): label for t in starts for sid in bars["sid"].unique() if (sigma := daily(state[t], sid, t, rule.volatility)) and (label := walk(state, rule, sid, t, sigma)) is not None
-    }  # fmt: skip
+        (DAYS[t], sid): label
+        for t in starts
+        for sid in bars["sid"].unique()
+        if (sigma := daily(state[t], sid, t, rule.volatility))
+        and (label := walk(state, rule, sid, t, sigma)) is not None
+    }
 
 
 def terms(acted: list[dict]) -> tuple[float, float]:
@@ -215,7 +301,9 @@ def walk(state: dict, rule: LabelRule, sid: int, t: int, sigma: float) -> tuple[
 
 
 def events(bars: dict, acted: dict, sid: int, entry: int, u: int) -> list[tuple[float, str, bool, int]]:
-    """What a share has returned at every price from its purchase on, in the order in which they count: return, which price, whether it is an ending's, when. The last is what it would bring at u's open."""
+    """What a share has returned at every price from its purchase on, in the order in which they count: return, which
+    price, whether it is an ending's, when. The last is what it would bring at u's open.
+    """
     out, shares, income, last, ended, declared = [], 1.0, 0.0, None, None, False
     for n in range(entry, u + 1):
         today, b = acted.get((sid, n), []) if n > entry else [], bars.get((sid, n))
@@ -252,7 +340,9 @@ def proceeds(today: list[dict], last: float | None, before: float | None) -> flo
 
 @pytest.mark.parametrize("seed", [2, 3])
 def test_without_barriers_it_is_the_return_from_open_to_open(seed: int) -> None:
-    """Two barriers of zero leave the time's: to the bit the other rule's labels, of the names that have a volatility."""
+    """Two barriers of zero leave the time's: to the bit the other rule's labels, of the names that have a
+    volatility.
+    """
     plain = gross(seed, LabelRule(horizon=4, net_of=NetOf(universe="few")), DAYS[40:110])
     free = labels(seed, LabelRule(kind="triple_barrier", horizon=4, upper=0, lower=0), DAYS[40:110])
     both = free.join(plain, on=["session", "sid"], suffix="_plain")
@@ -263,7 +353,9 @@ def test_without_barriers_it_is_the_return_from_open_to_open(seed: int) -> None:
 
 
 def test_a_row_is_known_at_the_cut_of_its_own_end() -> None:
-    """Every session has labels that end at different times, and none is known before its end's cut or more than the horizon later."""
+    """Every session has labels that end at different times, and none is known before its end's cut or more than the
+    horizon later.
+    """
     rule = LabelRule(kind="triple_barrier", horizon=5, volatility=10)
     found = labels(1, rule, DAYS[30:120])
     assert found.group_by("session").agg(pl.col("known_at").n_unique())["known_at"].max() > 2

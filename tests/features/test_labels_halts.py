@@ -1,4 +1,6 @@
-"""Labels of halted names: known when the name trades again, or when it is known to have ended; put right by a later row."""
+"""Labels of halted names: known when the name trades again, or when it is known to have ended; put right by a later
+row.
+"""
 
 from pathlib import Path
 
@@ -18,7 +20,9 @@ def of(name: pl.DataFrame, n: int) -> list[tuple[object, ...]]:
 
 
 def test_a_window_that_ends_in_a_halt_is_known_when_the_name_trades_again(tmp_path: Path) -> None:
-    """From open to the first open after the halt, through a split within it; filed then and not before, and windows that ended before the halt are as ever."""
+    """From open to the first open after the halt, through a split within it; filed then and not before, and windows
+    that ended before the halt are as ever.
+    """
     there = [bar(1, n, 10.0) for n in range(6)] + [bar(1, n, 1.5) for n in range(10, 14)]
     split = [action(1, 8, "split", numerator=2, denominator=1)]
     labels = compute_labels(store(tmp_path, there, split), CUTS, HORIZON, DAYS[4:14])
@@ -39,7 +43,9 @@ def test_a_window_that_ends_in_a_halt_is_known_when_the_name_has_ended(tmp_path:
 
 
 def test_what_was_filed_of_an_ended_name_is_put_right_when_it_trades_again(tmp_path: Path) -> None:
-    """The last price first, when absence ended the name; the real return by a later row, which is in force from then on."""
+    """The last price first, when absence ended the name; the real return by a later row, which is in force from then
+    on.
+    """
     ended = {"value": 0.0, "origin": "derived"}
     acts = [
         action(1, 6, "delisting", known_at=CUTS.of(DAYS[9]), **ended),
@@ -76,7 +82,9 @@ def test_a_bar_that_comes_late_settles_its_label(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("halt", [(6, 7), (6, 16), (3, 12)])
 def test_a_range_equals_its_days_through_halts(tmp_path: Path, halt: tuple[int, int]) -> None:
-    """Whatever sessions are computed together: the bits of each alone, across a name's halt, a late bar and a delisting that was not true."""
+    """Whatever sessions are computed together: the bits of each alone, across a name's halt, a late bar and a delisting
+    that was not true.
+    """
     out = range(*halt)
     bars = [bar(1, n, 10.0 - 0.1 * n) for n in range(18) if n not in out]
     bars += [bar(2, n, 20.0 + n, days_late=2 * (n == 9)) for n in range(18)]

@@ -44,7 +44,9 @@ def whole(seed: int, rule: LabelRule) -> pl.DataFrame:
     ends=st.tuples(st.integers(0, len(SPAN) - 1), st.integers(1, 12)),
 )
 def test_a_range_equals_its_parts(seed: int, rule: LabelRule, ends: tuple[int, int]) -> None:
-    """Whatever stretch is computed alone, a single day or days across a quarter's end, has the bits and the rows of the whole."""
+    """Whatever stretch is computed alone, a single day or days across a quarter's end, has the bits and the rows of the
+    whole.
+    """
     some = SPAN[ends[0] : ends[0] + ends[1]]
     part, of_whole = labels(seed, rule, some), whole(seed, rule).filter(pl.col("label_end").is_in(some))
     assert whole(seed, rule).height > 200
@@ -72,7 +74,9 @@ def test_later_knowledge_changes_no_bit(rule: LabelRule) -> None:
 
 @pytest.mark.parametrize("rule", RULES[:2], ids=lambda r: r.name)
 def test_who_could_be_bought_has_a_label(rule: LabelRule) -> None:
-    """Every name with a price at the entry that the last cut knows has one, whether it lived or died: at the window's end, or when the name trades again."""
+    """Every name with a price at the entry that the last cut knows has one, whether it lived or died: at the window's
+    end, or when the name trades again.
+    """
     bars = (
         market(0)
         .frames["bars"]
@@ -90,7 +94,9 @@ def test_who_could_be_bought_has_a_label(rule: LabelRule) -> None:
 
 
 def test_close_to_close_is_the_return_between_closes() -> None:
-    """From close(t) to close(t+2), through a dividend and a split, known at the cut of t+2; an ending pays what it paid."""
+    """From close(t) to close(t+2), through a dividend and a split, known at the cut of t+2; an ending pays what it
+    paid.
+    """
     bars = [
         {"session": DAYS[n], "sid": s, "open": 1.0, "close": c, "withdrawn": False, "known_at": CUTS.of(DAYS[n])}
         for s, closes in ((1, (100.0, 99.0, 51.0)), (2, (100.0, 50.0)))
@@ -124,7 +130,9 @@ def test_close_to_close_is_the_return_between_closes() -> None:
     count=st.integers(1, 3),
 )
 def test_a_fold_trains_on_exactly_what_was_known(rule: LabelRule, size: int, embargo: int, count: int) -> None:
-    """Every row whose own label was known by the fold's cut trains, no other does, and no training window reaches into the test's."""
+    """Every row whose own label was known by the fold's cut trains, no other does, and no training window reaches into
+    the test's.
+    """
     frame = ranked(whole(0, rule).rename({"known_at": "label_known_at"}).sort("session", "sid"))
     sessions = frame["session"].unique().sort().to_list()
     for fold in walk_forward(frame, CUTS, count=count, size=size, embargo=embargo):
@@ -162,7 +170,9 @@ DECLARED = {
     "{horizon: 5, net_of: {index: SP500}}": "open_to_open net of index SP500",
     "{horizon: 5, net_of: {symbol: SPY}}": "open_to_open net of symbol SPY",
     "{horizon: 5, net_of: {factors: style, version: '1', universe: liquid}}": "open_to_open net of style 1 in liquid",
-    "{horizon: 5, net_of: {factors: style, version: '1', universe: liquid, exposures: [size, beta]}}": "open_to_open net of style 1 in liquid (size, beta)",
+    "{horizon: 5, net_of: {factors: style, version: '1', universe: liquid, exposures: [size, beta]}}": (
+        "open_to_open net of style 1 in liquid (size, beta)"
+    ),
     "{kind: triple_barrier, horizon: 10, upper: 2.0, lower: 2}": "triple_barrier 2.0/2.0x20",
     "{kind: triple_barrier, horizon: 10, upper: 3, volatility: 60}": "triple_barrier 3.0/2.0x60",
 }
@@ -199,7 +209,9 @@ def test_a_label_that_cannot_be_is_refused(text: str, said: str) -> None:
 
 
 def test_on_the_real_panel(shared_data: Path) -> None:
-    """A month of real prices with their restatements: every rule gives labels, barriers as it should be, and a range equals its days."""
+    """A month of real prices with their restatements: every rule gives labels, barriers as it should be, and a range
+    equals its days.
+    """
     raw = pl.read_parquet(shared_data / "pystock/prices_20150323_20160630.parquet").filter(
         pl.col("date").is_between(date(2015, 7, 15), date(2015, 9, 30))
     )

@@ -26,9 +26,17 @@ FACTORS = NetOf(factors=STYLE.name, version="1", universe="few", exposures=("siz
 def small(**frames: pl.DataFrame) -> Memory:
     """Four names bought at open(1) for 100, of which session 0's label from open(1) to open(2) is in RETURNS."""
     bars = [
-        {"session": DAYS[n], "sid": sid, "open": 100.0 * (1 + r * (n == 2)), "close": 100.0, "withdrawn": False, "known_at": CUTS.of(DAYS[n])}
-        for sid, r in RETURNS.items() for n in range(3)
-    ]  # fmt: skip
+        {
+            "session": DAYS[n],
+            "sid": sid,
+            "open": 100.0 * (1 + r * (n == 2)),
+            "close": 100.0,
+            "withdrawn": False,
+            "known_at": CUTS.of(DAYS[n]),
+        }
+        for sid, r in RETURNS.items()
+        for n in range(3)
+    ]
     listed = [
         {"session": DAYS[0], "sid": sid, "symbol": f"S{sid}", "listed": True, "known_at": CUTS.of(DAYS[0])}
         for sid in RETURNS
@@ -44,7 +52,9 @@ def of_small(store: Memory, net_of: NetOf) -> dict[int, float]:
 
 
 def test_net_of_a_universe() -> None:
-    """The mean of the members that the session's cut knew; who joined later in the window does not count, and names outside are measured too."""
+    """The mean of the members that the session's cut knew; who joined later in the window does not count, and names
+    outside are measured too.
+    """
     member = {"session": DAYS[0], "until": DAYS[9], "universe": "few", "known_at": CUTS.of(DAYS[0])}
     later = {**member, "sid": 4, "session": DAYS[1], "known_at": CUTS.of(DAYS[1])}
     store = small(
@@ -56,7 +66,9 @@ def test_net_of_a_universe() -> None:
 
 
 def test_net_of_an_index() -> None:
-    """By weights where all are told, alike otherwise; symbols mean what they meant, and changes told after the cut do not count."""
+    """By weights where all are told, alike otherwise; symbols mean what they meant, and changes told after the cut do
+    not count.
+    """
     member = {"session": DAYS[0], "index": "IX", "member": True, "withdrawn": False, "known_at": CUTS.of(DAYS[0])}
     told = [{**member, "symbol": "S1", "weight": 0.6}, {**member, "symbol": "s2", "weight": 0.2}]
     left = {**told[0], "member": False, "known_at": CUTS.of(DAYS[0]) + timedelta(minutes=1)}
@@ -77,7 +89,9 @@ def test_net_of_an_instrument() -> None:
 
 
 def test_a_symbol_that_changed_hands_is_what_the_cut_knew() -> None:
-    """S 2 belongs to another name from session 70 on, which is known from 73 on: until then the old one's return counts."""
+    """S 2 belongs to another name from session 70 on, which is known from 73 on: until then the old one's return
+    counts.
+    """
     rule = LabelRule(horizon=1, net_of=NetOf(symbol="S 2"))
     net, plain = labels(0, rule, DAYS[60:90]), gross(0, rule, DAYS[60:90])
     bearer = plain.filter(pl.col("sid") == pl.when(pl.col("session") < DAYS[73]).then(2).otherwise(1)).select(
@@ -91,7 +105,9 @@ def test_a_symbol_that_changed_hands_is_what_the_cut_knew() -> None:
 @pytest.mark.parametrize("kind", ["open_to_open", "close_to_close"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_what_is_left_of_a_universe_averages_to_zero(seed: int, kind: str) -> None:
-    """Over the members with a label, in every session; the rest is the gross label of the same names, and nobody is dropped."""
+    """Over the members with a label, in every session; the rest is the gross label of the same names, and nobody is
+    dropped.
+    """
     rule = LabelRule(horizon=HORIZON, kind=kind, net_of=NetOf(universe="few"))
     net = labels(seed, rule, SESSIONS)
     taken_of = gross(seed, rule, SESSIONS)
@@ -112,7 +128,9 @@ def test_what_is_left_of_a_universe_averages_to_zero(seed: int, kind: str) -> No
 
 
 def regressed(seed: int, names: tuple[str, ...]) -> list[tuple[pl.DataFrame, np.ndarray, np.ndarray]]:
-    """By session: the net labels, the exposures as published at the cut with a column of ones, the gross labels; of the same names."""
+    """By session: the net labels, the exposures as published at the cut with a column of ones, the gross labels; of the
+    same names.
+    """
     rule = LabelRule(horizon=HORIZON, net_of=NetOf(factors=STYLE.name, version="1", universe="few", exposures=names))
     stored = market(seed).frames[STYLE.table.name]
     published = in_force(
@@ -130,7 +148,9 @@ def regressed(seed: int, names: tuple[str, ...]) -> list[tuple[pl.DataFrame, np.
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_what_is_left_of_factors_is_orthogonal_to_them(seed: int) -> None:
-    """In every session the residuals sum to zero, alone and against each exposure as published at the cut, and are NumPy's."""
+    """In every session the residuals sum to zero, alone and against each exposure as published at the cut, and are
+    NumPy's.
+    """
     for part, x, y in regressed(seed, ("size", "beta")):
         residual = part["value"].to_numpy()
         assert np.abs(x.T @ residual).max() < 1e-13

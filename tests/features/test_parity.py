@@ -60,7 +60,9 @@ def test_pieces_are_the_range(feature_set: FeatureSet, data: st.DataObject) -> N
 @settings(max_examples=6, deadline=None)
 @given(at=st.integers(0, len(DAYS) - 1))
 def test_live_is_the_range(feature_set: FeatureSet, at: int) -> None:
-    """A day alone, on a store that has only what was known at its cut, has the bits that the range gives it long after."""
+    """A day alone, on a store that has only what was known at its cut, has the bits that the range gives it long
+    after.
+    """
     day = DAYS[at]
     live = compute(KnownBy(market(), CUTS.of(day)), feature_set, UNIVERSE_NAME, CUTS, [day])
     assert differing(feature_set, live, ranged(feature_set).filter(pl.col("session") == day)) == []
@@ -68,7 +70,9 @@ def test_live_is_the_range(feature_set: FeatureSet, at: int) -> None:
 
 @EVERY
 def test_a_run_reads_no_bar_before_its_lookback(feature_set: FeatureSet) -> None:
-    """Nothing before the anchor of the first block is asked for, of bars or of actions, and nothing that the last cut did not know."""
+    """Nothing before the anchor of the first block is asked for, of bars or of actions, and nothing that the last cut
+    did not know.
+    """
     asked: list[tuple[date | None, Any]] = []
 
     class Watched(Memory):
@@ -91,7 +95,9 @@ def test_a_run_reads_no_bar_before_its_lookback(feature_set: FeatureSet) -> None
 
 @EVERY
 def test_published_once_is_published(feature_set: FeatureSet) -> None:
-    """An interrupted publication goes on where it stopped; the same again writes nothing; the rows are those of one call."""
+    """An interrupted publication goes on where it stopped; the same again writes nothing; the rows are those of one
+    call.
+    """
     store = Memory()
     store.frames = {name: rows for name, rows in market().frames.items() if name != feature_set.table.name}
     first = publish(store, feature_set, UNIVERSE_NAME, CUTS, DAYS[:20])

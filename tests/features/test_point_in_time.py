@@ -56,7 +56,9 @@ asked = st.lists(st.tuples(st.integers(1, 4), small), max_size=8)
 def test_the_join_is_the_law(
     keys: list[tuple[int, int, int, bool]], asked: list[tuple[int, int]], tolerance: int | None
 ) -> None:
-    """Restated, withdrawn, reinstated, announced ahead and tied rows, in any order: the answer is that of reading each cut alone."""
+    """Restated, withdrawn, reinstated, announced ahead and tied rows, in any order: the answer is that of reading each
+    cut alone.
+    """
     spine, frame = pl.DataFrame(asked, schema=SPINE, orient="row"), rows(keys)
     assert point_in_time(spine, [View("v", frame, ANSWER, tolerance=tolerance)]).equals(
         law(spine, frame, TABLE, tolerance)
@@ -68,7 +70,9 @@ def test_the_join_is_the_law(
 def test_what_comes_later_changes_nothing(
     keys: list[tuple[int, int, int, bool]], asked: list[tuple[int, int]], until: int
 ) -> None:
-    """The answers up to a cut are the same with and without all that became known after it, and whatever other rows are asked for."""
+    """The answers up to a cut are the same with and without all that became known after it, and whatever other rows are
+    asked for.
+    """
     spine, frame = pl.DataFrame(asked, schema=SPINE, orient="row"), rows(keys)
     all_at_once = point_in_time(spine, [View("v", frame, ANSWER)])
     early = point_in_time(spine.filter(pl.col("ts") <= until), [View("v", known_by(frame, until), ANSWER)])
@@ -163,7 +167,9 @@ def test_an_event_without_a_time_only_orders() -> None:
 
 
 def test_views_about_other_things() -> None:
-    """One series for all, two columns that name a subject, one view twice, empty views; the spine's rows stay in their order, even twice."""
+    """One series for all, two columns that name a subject, one view twice, empty views; the spine's rows stay in their
+    order, even twice.
+    """
     spine = pl.DataFrame(
         {"sid": [2, 1, 2, 2], "kind": ["b", "a", "a", "b"], "ts": [9, 5, 5, 9], "label": [0.1, 0.2, 0.3, 0.1]}
     )
@@ -212,7 +218,9 @@ def test_what_cannot_be_answered_is_refused(spine: dict, view: dict, says: str) 
 
 
 def test_real_reports(shared_data: Path) -> None:
-    """Real filings, of which some restate older periods late: on every tenth capture day the join is the law for twenty names, and the naive join is not."""
+    """Real filings, of which some restate older periods late: on every tenth capture day the join is the law for twenty
+    names, and the naive join is not.
+    """
     reports = pl.read_parquet(shared_data / "pystock" / "sec_reports_to_20160630.parquet").select(
         sid="symbol", session="end_date", known_at="captured_on", value="revenues"
     )

@@ -33,7 +33,9 @@ def fresh() -> Memory:
 
 
 def test_a_block_keeps_the_anchor_it_was_begun_with() -> None:
-    """Where the calendar has lost a session since, or a shorter lookback is declared, the stored anchor stands and so do the bits."""
+    """Where the calendar has lost a session since, or a shorter lookback is declared, the stored anchor stands and so
+    do the bits.
+    """
     store = fresh()
     publish(store, SET, UNIVERSE_NAME, CUTS, SESSIONS[:1])
     for other in (replace(SET, lookback=SET.lookback + 1), replace(SET, lookback=5)):
@@ -44,7 +46,9 @@ def test_a_block_keeps_the_anchor_it_was_begun_with() -> None:
 
 
 def test_a_longer_lookback_is_another_version() -> None:
-    """Declared longer while a quarter is under way, under the same version, nothing is published from an anchor that is too near."""
+    """Declared longer while a quarter is under way, under the same version, nothing is published from an anchor that is
+    too near.
+    """
     store = fresh()
     publish(store, SET, UNIVERSE_NAME, CUTS, SESSIONS[:1])
     longer = replace(SET, lookback=60)
@@ -69,7 +73,9 @@ class Dies(Memory):
 
 
 def test_a_killed_run_goes_on_where_it_stopped() -> None:
-    """Killed between two blocks, then run again: the block that stands is not computed anew, and all is as it would have been."""
+    """Killed between two blocks, then run again: the block that stands is not computed anew, and all is as it would
+    have been.
+    """
     store = Dies()
     store.frames = fresh().frames
     with pytest.raises(BrokenPipeError):
@@ -108,7 +114,9 @@ def test_an_input_that_brings_a_key_twice_is_refused() -> None:
 
 
 def test_a_dividend_after_a_halt_counts_against_the_last_close() -> None:
-    """Halted on the session before the ex-date, a name that pays 1 on a price of 10 and opens at 9 stands where it stood."""
+    """Halted on the session before the ex-date, a name that pays 1 on a price of 10 and opens at 9 stands where it
+    stood.
+    """
     bars = pl.DataFrame(
         {"sid": 1, "i": [0, 1, 3], "e": [0, 1, 3], "close": [10.0, 10.0, 9.0], "withdrawn": False, "late": False},
         schema_overrides={"i": pl.Int32, "e": pl.Int32},
@@ -135,7 +143,9 @@ def test_a_dividend_after_a_halt_counts_against_the_last_close() -> None:
 
 
 def test_sets_together_keep_what_each_needs() -> None:
-    """The longest of the lookbacks wherever it stands, all columns and inputs once, the wider of the dtypes; a part whose kernel changes is another whole."""
+    """The longest of the lookbacks wherever it stands, all columns and inputs once, the wider of the dtypes; a part
+    whose kernel changes is another whole.
+    """
     one, other = (
         replace(SET, name="one", features=("a",), lookback=7, dtype=pl.Float32),
         replace(STYLE, columns=("open", "close"), lookback=30),

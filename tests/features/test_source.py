@@ -13,7 +13,10 @@ from quant_assets.features.source import source_hash
 
 FILES = {
     "__init__.py": "",
-    "own.py": "import polars as pl\nfrom .parts import lag\nfrom fundlike import deep\n\ndef kernel(panel):\n    return panel.with_columns(x=lag(pl.col('close')) * deep.FACTOR)\n",
+    "own.py": (
+        "import polars as pl\nfrom .parts import lag\nfrom fundlike import deep\n\ndef kernel(panel):\n    "
+        "return panel.with_columns(x=lag(pl.col('close')) * deep.FACTOR)\n"
+    ),
     "parts.py": "def lag(e):\n    from fundlike.windows import BY\n    return e.shift(BY)\n",
     "windows.py": "BY = 1\n",
     "deep.py": "FACTOR = 2\n",
@@ -40,7 +43,9 @@ def package(tmp_path, monkeypatch):
     [("own.py", True), ("parts.py", True), ("windows.py", True), ("deep.py", True), ("apart.py", False)],
 )
 def test_a_changed_line_anywhere_below_is_another_hash(package, file, another) -> None:
-    """Whatever the kernel's module imports of its package counts, wherever the import stands; a module that it does not use does not."""
+    """Whatever the kernel's module imports of its package counts, wherever the import stands; a module that it does not
+    use does not.
+    """
     root, function = package
     before = source_hash(function)
     (root / file).write_text(FILES[file] + "# changed\n")
@@ -48,7 +53,9 @@ def test_a_changed_line_anywhere_below_is_another_hash(package, file, another) -
 
 
 def test_the_platforms_sets_follow_their_own_modules() -> None:
-    """A compiled kernel's modules count though they are imported when it first runs; two sets of different modules differ."""
+    """A compiled kernel's modules count though they are imported when it first runs; two sets of different modules
+    differ.
+    """
     from quant_assets.features.alpha158.feature_set import kernel as compiled
 
     assert {f"quant_assets.features.alpha158.{m}" for m in ("tiles", "formulas")} <= _modules(compiled)
@@ -72,7 +79,8 @@ def test_a_function_of_no_file_counts_by_its_code() -> None:
     made = []
     for factor in (1, 2, 2):
         scope = {"__name__": "__main__", "pl": pl}
-        exec(f"def kernel(panel):\n    return panel.with_columns(x=pl.col('close') * {factor})", scope)  # noqa: S102  # a notebook's cell
+        # a notebook's cell
+        exec(f"def kernel(panel):\n    return panel.with_columns(x=pl.col('close') * {factor})", scope)  # noqa: S102
         made.append(source_hash(scope["kernel"]))
     assert made[0] != made[1] == made[2]
 

@@ -81,7 +81,9 @@ def reports(rng: np.random.Generator, sid: int) -> list[dict[str, object]]:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> DeltaStore:
-    """A year of 14 names with late, restated and withdrawn bars and actions, members that change by the month, sectors and filings that come late and are restated."""
+    """A year of 14 names with late, restated and withdrawn bars and actions, members that change by the month, sectors
+    and filings that come late and are restated.
+    """
     rng = np.random.default_rng(4)
     bars, actions = random_panel(21, names=len(SID), sessions=230)
     months = [CUTS.calendar.on_or_after(date(2016, m, 1)) for m in range(1, 13)]
@@ -249,7 +251,9 @@ SHARES = {"MSFT": 8.0e9, "XOM": 4.16e9, "JPM": 3.68e9, "KO": 4.35e9, "T": 6.17e9
 
 
 def test_real_companies_are_what_they_are_known_to_be(shared_data: Path, tmp_path: Path) -> None:
-    """In June 2016, of 150 real names by their real filings: market values, and who was a large, a defensive, a falling stock."""
+    """In June 2016, of 150 real names by their real filings: market values, and who was a large, a defensive, a falling
+    stock.
+    """
     raw, day = pl.read_parquet(shared_data / "pystock/prices_20150323_20160630.parquet"), date(2016, 6, 15)
     liquid = (
         raw.group_by("symbol")

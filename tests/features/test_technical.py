@@ -66,7 +66,9 @@ def true_range(h: Line, low: Line, c: Line) -> Line:
 
 
 def sar(h: Line, low: Line) -> Line:
-    """Wilder 1978, section III: the stop follows the extreme of the trade, faster with each new extreme, never into the last two bars."""
+    """Wilder 1978, section III: the stop follows the extreme of the trade, faster with each new extreme, never into the
+    last two bars.
+    """
     out = np.full(len(h), np.nan)
     rises = not (low[0] - low[1] > 0 and low[0] - low[1] > h[1] - h[0])
     extreme, stop, speed = (h[1], low[0], 0.02) if rises else (low[1], h[0], 0.02)
@@ -266,13 +268,34 @@ def test_each_indicator_is_its_formula_on_real_names(shared_data: Path, name: st
 
 
 FIRST = {
-    1: "true_range sar", 4: "sma_5", 5: "roc_5", 7: "rsi_7", 8: "ichimoku_9", 9: "ema_10", 10: "efficiency_10 roc_10", 13: "williams_r force_13",
-    14: "rsi_14 cmo_14 plus_di_14 minus_di_14 natr_14 mfi_14", 17: "stoch_k stoch_d",
+    1: "true_range sar",
+    4: "sma_5",
+    5: "roc_5",
+    7: "rsi_7",
+    8: "ichimoku_9",
+    9: "ema_10",
+    10: "efficiency_10 roc_10",
+    13: "williams_r force_13",
+    14: "rsi_14 cmo_14 plus_di_14 minus_di_14 natr_14 mfi_14",
+    17: "stoch_k stoch_d",
     19: "sma_20 ema_20 slope_20 bollinger_b bollinger_width cci_20 keltner donchian_20 money_flow_20 chaikin vwma_20",
-    20: "roc_20 volatility_20 obv_20", 24: "t3_5", 25: "ppo aroon_up_25 aroon_down_25 ichimoku_26 pvo", 27: "adx_14", 28: "rsi_28 ultimate", 29: "stochrsi_k stochrsi_d",
-    33: "macd macd_signal macd_histogram", 38: "dema_20", 43: "trix_15", 49: "sma_50 ema_50", 51: "ichimoku_52", 54: "donchian_55", 57: "tema_20", 60: "roc_60 volatility_60",
-    199: "sma_200", 249: "donchian_250",
-}  # fmt: skip
+    20: "roc_20 volatility_20 obv_20",
+    24: "t3_5",
+    25: "ppo aroon_up_25 aroon_down_25 ichimoku_26 pvo",
+    27: "adx_14",
+    28: "rsi_28 ultimate",
+    29: "stochrsi_k stochrsi_d",
+    33: "macd macd_signal macd_histogram",
+    38: "dema_20",
+    43: "trix_15",
+    49: "sma_50 ema_50",
+    51: "ichimoku_52",
+    54: "donchian_55",
+    57: "tema_20",
+    60: "roc_60 volatility_60",
+    199: "sma_200",
+    249: "donchian_250",
+}
 """The first row with a value, counted from 0."""
 
 
@@ -287,7 +310,9 @@ def test_nothing_is_said_in_warm_up() -> None:
 
 
 def test_the_declaration_is_whole() -> None:
-    """Each feature says what it means, and what it is made from lies within the lookback, with room for missing rows."""
+    """Each feature says what it means, and what it is made from lies within the lookback, with room for missing
+    rows.
+    """
     assert TECHNICAL.features == tuple(FEATURES) == tuple(TECHNICAL.meaning)
     assert all(TECHNICAL.meaning.values())
     assert max(f.rows for f in FEATURES.values()) < REACH < TECHNICAL.lookback

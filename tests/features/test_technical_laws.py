@@ -1,4 +1,6 @@
-"""The laws that let technical indicators be evaluated block by block, and what a bad row may do: be missing itself, no more."""
+"""The laws that let technical indicators be evaluated block by block, and what a bad row may do: be missing itself, no
+more.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +13,29 @@ from quant_assets.features.technical import BAR, COLUMNS, FEATURES, FLOW, GAP, L
 
 NAMES = tuple(FEATURES)
 OSCILLATORS = {
-    "rsi_7", "rsi_14", "rsi_28", "stochrsi_k", "stochrsi_d", "cmo_14", "efficiency_10", "bollinger_b", "adx_14", "plus_di_14", "minus_di_14", "stoch_k", "stoch_d",
-    "williams_r", "cci_20", "ultimate", "keltner", "donchian_20", "donchian_55", "donchian_250", "sar", "mfi_14",
-}  # fmt: skip
+    "rsi_7",
+    "rsi_14",
+    "rsi_28",
+    "stochrsi_k",
+    "stochrsi_d",
+    "cmo_14",
+    "efficiency_10",
+    "bollinger_b",
+    "adx_14",
+    "plus_di_14",
+    "minus_di_14",
+    "stoch_k",
+    "stoch_d",
+    "williams_r",
+    "cci_20",
+    "ultimate",
+    "keltner",
+    "donchian_20",
+    "donchian_55",
+    "donchian_250",
+    "sar",
+    "mfi_14",
+}
 """0 / 0 where nothing moved."""
 
 
@@ -47,7 +69,9 @@ def halted(panel: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
 
 
 def market() -> pl.DataFrame:
-    """Whole names, a penny stock, a dear one, names with halts here and there, long ones, and one that trades every other day."""
+    """Whole names, a penny stock, a dear one, names with halts here and there, long ones, and one that trades every
+    other day.
+    """
     rng = np.random.default_rng(11)
     rows = 1100
     names = [
@@ -75,7 +99,9 @@ def whole() -> pl.DataFrame:
 
 
 def test_prices_in_another_unit_change_no_bit(whole: pl.DataFrame) -> None:
-    """Homogeneity: prices twice as high, or of the order of TA-Lib's absolute tolerance, with the volume as it was; flat stretches and pennies included."""
+    """Homogeneity: prices twice as high, or of the order of TA-Lib's absolute tolerance, with the volume as it was;
+    flat stretches and pennies included.
+    """
     for factor in (2.0, 2.0**-50):
         assert bits(kernel(market().with_columns(pl.col("high", "low", "close") * factor))) == bits(whole)
 
@@ -116,7 +142,9 @@ def from_anchor(panel: pl.DataFrame, first: int, last: int) -> pl.DataFrame:
 
 @pytest.mark.parametrize("first", [LOOKBACK, 583, 790, 1037])
 def test_the_lookback_is_enough(whole: pl.DataFrame, first: int) -> None:
-    """A panel from `LOOKBACK` rows before says what the whole history says, through halts and long absences: the same nulls and values."""
+    """A panel from `LOOKBACK` rows before says what the whole history says, through halts and long absences: the same
+    nulls and values.
+    """
     block = pl.col("i").is_between(first, first + 62)
     close_to(kernel(from_anchor(market(), first, first + 62)).filter(block), whole.filter(block))
 
@@ -155,7 +183,9 @@ def test_the_lookback_is_enough_for_real_names(stocknet: pl.DataFrame, first: in
 
 
 def test_what_lies_further_back_than_declared_weighs_nothing() -> None:
-    """For each feature: all prices before its rows half as high again, and volumes thrice, move its value by less than 1e-6 of its spread."""
+    """For each feature: all prices before its rows half as high again, and volumes thrice, move its value by less than
+    1e-6 of its spread.
+    """
     panel = pl.concat([series(n, 700, seed=50 + n).with_columns(volume=pl.col("volume") + 1) for n in range(6)])
     history = kernel(panel)
     for rows in sorted({f.rows for f in FEATURES.values()}):
@@ -172,15 +202,23 @@ def test_what_lies_further_back_than_declared_weighs_nothing() -> None:
 
 
 BAD: dict[str, tuple[str, float | None]] = {
-    "a close is missing": ("close", None), "a high is NaN": ("high", float("nan")), "a low is infinite": ("low", float("inf")), "a close is zero": ("close", 0.0),
-    "a low is negative": ("low", -3.0), "a volume is missing": ("volume", None), "a volume is negative": ("volume", -1.0), "a volume is NaN": ("volume", float("nan")),
-}  # fmt: skip
+    "a close is missing": ("close", None),
+    "a high is NaN": ("high", float("nan")),
+    "a low is infinite": ("low", float("inf")),
+    "a close is zero": ("close", 0.0),
+    "a low is negative": ("low", -3.0),
+    "a volume is missing": ("volume", None),
+    "a volume is negative": ("volume", -1.0),
+    "a volume is NaN": ("volume", float("nan")),
+}
 
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("row", [0, 1, 120, 399])
 def test_a_bad_value_takes_its_own_row_and_no_other(bad: str, row: int) -> None:
-    """Indicators that read it are null in its row and elsewhere as if the row did not exist; those that do not read it keep every bit."""
+    """Indicators that read it are null in its row and elsewhere as if the row did not exist; those that do not read it
+    keep every bit.
+    """
     column, value = BAD[bad]
     panel = series(0, 400, seed=8)
     hurt = kernel(
@@ -216,7 +254,9 @@ def test_after_a_longer_absence_a_series_begins_anew() -> None:
 
 
 def test_a_thin_name_says_less_not_otherwise(whole: pl.DataFrame) -> None:
-    """Of a name that trades every other day, what needs more rows than lie within reach is null; the short means are there."""
+    """Of a name that trades every other day, what needs more rows than lie within reach is null; the short means are
+    there.
+    """
     thin = whole.filter((pl.col("series") == 6) & (pl.col("i") > REACH + 50) & pl.col("present"))
     for name in ("rsi_28", "ema_50", "adx_14"):
         assert thin[name].null_count() == thin.height
@@ -235,7 +275,9 @@ def flat_after(moving: int) -> pl.DataFrame:
 
 @pytest.mark.parametrize("moving", [0, 1, 5, 300])
 def test_where_nothing_moves_oscillators_are_silent(moving: int) -> None:
-    """They are 0 / 0: null once their window stands still, from the first row on where it never moved; means and bands go to 0."""
+    """They are 0 / 0: null once their window stands still, from the first row on where it never moved; means and bands
+    go to 0.
+    """
     ours = kernel(flat_after(moving)).tail(20)
     for name in OSCILLATORS - {"donchian_250"}:
         assert ours[name].null_count() == 20, name
@@ -270,7 +312,9 @@ def test_a_mean_of_oscillators_waits_for_all_of_them() -> None:
 
 
 def test_without_volume_there_is_no_flow() -> None:
-    """Bars without any volume over a window: the indicators of volume are null, whatever sums of fractions leave behind."""
+    """Bars without any volume over a window: the indicators of volume are null, whatever sums of fractions leave
+    behind.
+    """
     volume = pl.Series(np.random.default_rng(3).random(300) * 1e6)
     ours = kernel(
         series(0, 300, seed=4).with_columns(volume=pl.when(pl.col("i") < 250).then(volume).otherwise(0.0))

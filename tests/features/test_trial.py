@@ -19,7 +19,9 @@ NAMES = 40
 def tried(
     *, sessions: int = 120, signal: float = 0.0, known: bool = True, broken: tuple[str, ...] = (), like: float = 0.1
 ) -> Trial:
-    """A trial of a feature whose values correlate with the returns after them by about `signal`, at the horizons 1 and 20."""
+    """A trial of a feature whose values correlate with the returns after them by about `signal`, at the horizons 1 and
+    20.
+    """
     rng = np.random.default_rng(5)
     days = [date(2024, 1, 1) + timedelta(days=n) for n in range(sessions)]
     rows = pl.DataFrame(
@@ -56,9 +58,13 @@ def tried(
         (tried(signal=0.5, like=-0.97), True, "It says what theirs's two says (rank correlation -0.97)."),
         (tried(signal=0.5, sessions=8), True, "cannot be told from 8 sessions"),
         (tried(known=False), False, "NO VALUE"),
-        (tried(signal=0.5, broken=("truncation", "homogeneity")), False, "REFUSED by the law of truncation: what truncation saw. What was measured of it means nothing."),
+        (
+            tried(signal=0.5, broken=("truncation", "homogeneity")),
+            False,
+            "REFUSED by the law of truncation: what truncation saw. What was measured of it means nothing.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_verdict(trial: Trial, fine: bool, words: str) -> None:
     """Refused before anything else, silent on what the range cannot tell, and luck is called luck."""
     assert trial.fine is fine
@@ -66,7 +72,9 @@ def test_the_verdict(trial: Trial, fine: bool, words: str) -> None:
 
 
 def test_a_horizon_counts_where_the_range_holds_it_often_enough() -> None:
-    """120 sessions say something of one session ahead, and of twenty nothing, however large the t of six overlapping stretches."""
+    """120 sessions say something of one session ahead, and of twenty nothing, however large the t of six overlapping
+    stretches.
+    """
     trial = tried(signal=0.5)
     assert trial.measures.decay.filter(horizon=20)["t"].item() > 3
     best = trial.best

@@ -40,9 +40,17 @@ def build(
             pl.col("line").cast(pl.Int64), file=pl.lit(f"{label}.csv")
         )
     return Capture(
-        source="test", label=label, location="memory", sha256=frame_hash(prices), known_at=known_at or knowledge(label), assumed=False,
-        prices=prices, listings=listings, actions=actions, malformed=pl.DataFrame(schema=MALFORMED),
-    )  # fmt: skip
+        source="test",
+        label=label,
+        location="memory",
+        sha256=frame_hash(prices),
+        known_at=known_at or knowledge(label),
+        assumed=False,
+        prices=prices,
+        listings=listings,
+        actions=actions,
+        malformed=pl.DataFrame(schema=MALFORMED),
+    )
 
 
 class Captures:
@@ -68,7 +76,9 @@ class Captures:
 
 @pytest.fixture(scope="session")
 def panel(shared_data: Path) -> Callable[..., Captures]:
-    """Open `panel(first, last, symbols=None)`: the real captures with labels in [first, last], of all or some symbols."""
+    """Open `panel(first, last, symbols=None)`: the real captures with labels in [first, last], of all or some
+    symbols.
+    """
     folder = shared_data / "pystock"
     scan = (
         pl.scan_parquet(folder / "prices_20150323_20160630.parquet")
@@ -97,7 +107,9 @@ def panel(shared_data: Path) -> Callable[..., Captures]:
 
 @pytest.fixture(scope="session")
 def capture() -> Callable[..., Capture]:
-    """Build `capture(label, rows, names=None)`: rows are (symbol, session, close) or (symbol, session, close, adj_close), names symbol to company."""
+    """Build `capture(label, rows, names=None)`: rows are (symbol, session, close) or (symbol, session, close,
+    adj_close), names symbol to company.
+    """
 
     def make(
         label: date, rows: Sequence[tuple[object, ...]], names: Mapping[str, str] | None = None, **more: object
@@ -111,7 +123,8 @@ def capture() -> Callable[..., Capture]:
                 schema_overrides={"sector": pl.String},
             )
         )
-        return build(label, pl.DataFrame(data, schema=PRICES, orient="row"), listings, **more)  # pyright: ignore[reportArgumentType]  # keywords of build
+        # keywords of build
+        return build(label, pl.DataFrame(data, schema=PRICES, orient="row"), listings, **more)  # pyright: ignore[reportArgumentType]
 
     return make
 

@@ -114,7 +114,9 @@ def test_a_split_that_the_price_does_not_show_is_ex_the_session_after() -> None:
     ],
 )
 def test_spin_offs_are_told_from_dividends(before: float, adjusted: float, opens: float, kind: str) -> None:
-    """A factor of 1000/n to the last digit whose amount nobody would pay in cash is a spin-off, with its worth; what is paid in cash is a dividend whatever the factor."""
+    """A factor of 1000/n to the last digit whose amount nobody would pay in cash is a spin-off, with its worth; what is
+    paid in cash is a dividend whatever the factor.
+    """
     found = anyhow(pairs(rows((P, before, before, adjusted), (C, opens, opens, opens)), XNYS))
     assert found.select("kind", pl.coalesce(pl.col("cash").cast(pl.Float64), "value").round(4)).rows() == [
         (kind, round(before - adjusted, 4))
@@ -134,7 +136,9 @@ def test_what_nothing_explains_is_kept_apart(factor: float, opens: float) -> Non
 
 
 def test_a_price_that_moves_otherwise_is_not_one_to_wait_for() -> None:
-    """A factor that the open contradicts by moving far, and not just by staying, is asked about where it stands: the next session will not show it."""
+    """A factor that the open contradicts by moving far, and not just by staying, is asked about where it stands: the
+    next session will not show it.
+    """
     asked = derive(pairs(rows((P, 7.8, 7.83001, 2.56152), (C, 11.72, 10.61, 10.61)), XNYS)).proposals
     assert asked.select("session", "explanations").rows() == [(C, "")]
 
@@ -154,7 +158,9 @@ def test_confidence_follows_the_evidence() -> None:
 
 
 def test_the_same_action_again_is_no_news() -> None:
-    """Terms that stand are a no-op whatever the file; other terms are a new version; none at all where there was one withdraws it."""
+    """Terms that stand are a no-op whatever the file; other terms are a new version; none at all where there was one
+    withdraws it.
+    """
     evidence = pairs(rows((P, 10, 10.0, 9.8), (C, 9.8, 9.8, 9.8)), XNYS)
     given = anyhow(evidence)
     assert news(given, evidence, stand(given, file="earlier")).is_empty()
@@ -180,7 +186,9 @@ def test_a_pair_across_a_gap_does_not_repeat_an_action() -> None:
 
 
 def test_a_dividend_that_the_vendor_places_twice_is_one() -> None:
-    """The same terms again within four days, to what an exchange rate does, are the action that stands; other terms, or a month later, are another."""
+    """The same terms again within four days, to what an exchange rate does, are the action that stands; other terms, or
+    a month later, are another.
+    """
     known = anyhow(pairs(rows((P, 10, 10.0, 9.73), (C, 9.7, 9.7, 9.7)), XNYS))
     again = pairs(rows((C, 9.7, 9.7, 9.43), (NEXT, 9.68, 9.68, 9.68)), XNYS)
     assert news(anyhow(again), again, stand(known)).is_empty()
@@ -194,7 +202,9 @@ def test_a_dividend_that_the_vendor_places_twice_is_one() -> None:
 
 
 def test_spin_offs_and_doubled_dividends_of_the_real_panel(panel: Callable[..., Any], tmp_path: Path) -> None:
-    """In the summer of 2015 the vendor's factors hold five spin-offs, which are not paid in cash, and dividends of NYMT and FFIN placed twice, which are one each."""
+    """In the summer of 2015 the vendor's factors hold five spin-offs, which are not paid in cash, and dividends of NYMT
+    and FFIN placed twice, which are one each.
+    """
     source = panel(date(2015, 6, 8), date(2015, 7, 21), ["EBAY", "BAX", "GHC", "TRS", "DD", "NYMT", "FFIN", "SYMC"])
     store = DeltaStore(tmp_path)
     ingest(source, store, None, datetime(2026, 1, 2, tzinfo=UTC), source.labels(), XNYS)
@@ -251,13 +261,17 @@ def told(*rows: dict[str, object], **columns: list[object]) -> pl.DataFrame:
     ],
 )
 def test_a_declared_action_says_what_its_kind_needs(row: dict[str, object], reason: str | None) -> None:
-    """Each kind with its terms is taken; without them it is rejected with a reason, and so are kinds and symbols that nobody knows."""
+    """Each kind with its terms is taken; without them it is rejected with a reason, and so are kinds and symbols that
+    nobody knows.
+    """
     good, bad = declared(told(row), HOLDERS)
     assert (good.height, bad["reason"].to_list()) == ((1, []) if reason is None else (0, [reason]))
 
 
 def test_dividends_of_one_session_add_up_and_contradictions_are_kept_apart() -> None:
-    """A regular and a special dividend are one amount, the same row twice is one row, two splits of one session are none."""
+    """A regular and a special dividend are one amount, the same row twice is one row, two splits of one session are
+    none.
+    """
     good, bad = declared(
         told(
             {"cash": Decimal("0.25")},
@@ -276,7 +290,9 @@ def test_dividends_of_one_session_add_up_and_contradictions_are_kept_apart() -> 
 
 
 def test_what_a_vendor_takes_back_is_withdrawn() -> None:
-    """A row marked withdrawn takes back what stands under its key, once; moved to another day it is a withdrawal and an action; what never stood is no news."""
+    """A row marked withdrawn takes back what stands under its key, once; moved to another day it is a withdrawal and an
+    action; what never stood is no news.
+    """
     standing = stand(declared(told({"cash": Decimal("0.2")}), HOLDERS)[0])
     moved, _ = declared(told({}, {"session": NEXT, "cash": Decimal("0.2")}, withdrawn=[True, False]), HOLDERS)
     found = news(moved, pairs(rows(), XNYS), standing)
@@ -291,7 +307,9 @@ def test_what_a_vendor_takes_back_is_withdrawn() -> None:
 
 @pytest.mark.parametrize("kind", ["delisting", "merger"])
 def test_a_derived_delisting_gives_way_to_what_the_vendor_declares(kind: str) -> None:
-    """Where a death was derived, and the vendor then says when and for how much, the derived one is withdrawn, be it on another day or the same."""
+    """Where a death was derived, and the vendor then says when and for how much, the derived one is withdrawn, be it on
+    another day or the same.
+    """
     guessed = declared(
         told({"kind": "delisting", "value": 0.0}, {"symbol": "BB", "kind": "delisting", "value": 0.0}), HOLDERS
     )[0]
@@ -312,7 +330,9 @@ def test_a_derived_delisting_gives_way_to_what_the_vendor_declares(kind: str) ->
 def test_a_capture_takes_back_what_an_earlier_one_declared(
     capture: Callable[..., Any], captures: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """From captures to the table: a dividend declared, moved and taken back; as of each day what was then in force, and nothing is lost."""
+    """From captures to the table: a dividend declared, moved and taken back; as of each day what was then in force, and
+    nothing is lost.
+    """
     bars = [[("AA", day, 10.0)] for day in (P, C, NEXT)]
     said = [
         told({"cash": Decimal("0.2"), "session": date(2016, 3, 11)}),

@@ -60,7 +60,9 @@ def closes(frame: pl.DataFrame, sid: int = 1) -> list[float]:
 
 @pytest.fixture(scope="module")
 def wiki(shared_data: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """WIKI's 2014: raw bars, actions known on the morning they go ex, and their adjusted bars in terms of the year's last session."""
+    """WIKI's 2014: raw bars, actions known on the morning they go ex, and their adjusted bars in terms of the year's
+    last session.
+    """
     with zipfile.ZipFile(shared_data / "zipline" / "QUANDL_ARCHIVE.zip") as archive:
         read = pl.read_csv(archive.read(archive.namelist()[0]), try_parse_dates=True)
     rows = (
@@ -94,14 +96,18 @@ def off(ours: pl.DataFrame, theirs: pl.DataFrame) -> float:
 
 
 def test_a_vendors_adjusted_prices_as_of_the_end(wiki) -> None:
-    """Raw prices, dividends and the 7:1 split of AAPL give WIKI's adjusted prices and volumes to 1e-9: dividends reinvested at the ex-session's close."""
+    """Raw prices, dividends and the 7:1 split of AAPL give WIKI's adjusted prices and volumes to 1e-9: dividends
+    reinvested at the ex-session's close.
+    """
     raw, acted, theirs = wiki
     assert acted["kind"].value_counts().sort("kind").rows() == [("dividend", 8), ("split", 1)]
     assert off(adjusted(raw, acted, "total-return", date(2014, 12, 31)), theirs) < 1e-12
 
 
 def test_a_vendors_adjusted_prices_as_of_each_day(wiki) -> None:
-    """As of each session of the year ours are theirs in terms of that session: what came later is not known, the split of 2014-06-09 neither."""
+    """As of each session of the year ours are theirs in terms of that session: what came later is not known, the split
+    of 2014-06-09 neither.
+    """
     raw, acted, theirs = wiki
     for day in raw["session"].unique():
         ours = adjusted(raw.filter(pl.col("session") <= day), known_by(acted, known(day)), "total-return", day)
@@ -152,7 +158,9 @@ def test_a_vendors_adjusted_prices_as_of_each_day(wiki) -> None:
     ],
 )
 def test_what_each_kind_does_to_the_close_before(kind, terms, ex_close, split_only, adjusted_, total) -> None:
-    """A close of 100 before each kind of action, in the terms of the ex-session, under each policy; volumes follow shares alone."""
+    """A close of 100 before each kind of action, in the terms of the ex-session, under each policy; volumes follow
+    shares alone.
+    """
     raw, acted = bars({1: [100.0, ex_close]}), actions(action(kind, D[1], **terms))
     found = {p: adjusted(raw, acted, p, D[1]) for p in POLICIES}
     assert found["unadjusted"].equals(raw)
@@ -164,7 +172,9 @@ def test_what_each_kind_does_to_the_close_before(kind, terms, ex_close, split_on
 
 
 def test_actions_of_one_session_work_together() -> None:
-    """A dividend and a spin-off are per old share, a split and a stock dividend multiply; what each policy makes of them is one factor."""
+    """A dividend and a spin-off are per old share, a split and a stock dividend multiply; what each policy makes of
+    them is one factor.
+    """
     raw = bars({1: [100.0, 40.0]})
     acted = actions(
         action("dividend", D[1], cash=Decimal(4)),
@@ -204,7 +214,9 @@ def of(kind: str, terms: object) -> dict[str, object]:
     acted=st.lists(moves, min_size=6, max_size=6),
 )
 def test_total_returns_are_what_a_holder_earned(prices, acted) -> None:
-    """Whatever happens, the return of the total-return series from session to session is (shares × close + what was paid) / close before − 1: CRSP's definition."""
+    """Whatever happens, the return of the total-return series from session to session is (shares × close + what was
+    paid) / close before − 1: CRSP's definition.
+    """
     raw = bars({1: prices, 2: [1.0] * 6})
     known_actions = actions(
         *(action(kind, D[i], **of(kind, terms)) for i, given_ in enumerate(acted) for kind, terms in given_.items())
@@ -221,7 +233,9 @@ def test_total_returns_are_what_a_holder_earned(prices, acted) -> None:
 @settings(max_examples=40, deadline=None)
 @given(acted=st.lists(moves, min_size=6, max_size=6), policy=st.sampled_from(POLICIES[1:]), start=st.integers(0, 4))
 def test_a_window_is_the_history_cut(acted, policy, start) -> None:
-    """A series that starts later has the same values; another session's terms are one factor away; names do not touch each other."""
+    """A series that starts later has the same values; another session's terms are one factor away; names do not touch
+    each other.
+    """
     path: list[float | None] = [100.0, 90.0, None, 80.0, 100.0, 110.0]
     raw = bars({1: path, 2: [5.0] * 6, 3: path[:4]})
     known_actions = actions(
@@ -246,7 +260,9 @@ def test_a_window_is_the_history_cut(acted, policy, start) -> None:
 
 
 def test_only_what_is_in_force_counts() -> None:
-    """Of the versions of an action the last one known counts, a withdrawn one not; nor one whose ex-session is still to come, nor one from before the first bar."""
+    """Of the versions of an action the last one known counts, a withdrawn one not; nor one whose ex-session is still to
+    come, nor one from before the first bar.
+    """
     raw = bars({1: [100.0, 50.0, 50.0]})
     versions = [
         action("split", D[1], at=D[0], numerator=3, denominator=1),
@@ -263,7 +279,9 @@ def test_only_what_is_in_force_counts() -> None:
 
 
 def test_an_ex_session_without_a_bar() -> None:
-    """In a halt the close before and the next close count; after the last bar of a name the theoretical ex-price stands for the close. Order of rows and gaps in closes do no harm."""
+    """In a halt the close before and the next close count; after the last bar of a name the theoretical ex-price stands
+    for the close. Order of rows and gaps in closes do no harm.
+    """
     raw = bars({1: [100.0, None, None, 48.0], 2: [10.0, 10.0]})
     acted = actions(
         action("split", D[1], numerator=2, denominator=1),
@@ -306,7 +324,9 @@ def test_an_ex_session_without_a_bar() -> None:
     ],
 )
 def test_the_last_return_is_what_holders_got(rows, last) -> None:
-    """A declared delisting or merger ends the series with its return, after a split and a dividend too; where nobody said what was paid, it ends with the last price."""
+    """A declared delisting or merger ends the series with its return, after a split and a dividend too; where nobody
+    said what was paid, it ends with the last price.
+    """
     raw = bars({1: [100.0, 50.0, 50.0], 2: [30.0, 30.0, 30.0, 31.0, 32.0]})
     acted = actions(action("split", D[1], numerator=2, denominator=1), *rows)
     for policy in ("adjusted", "total-return"):

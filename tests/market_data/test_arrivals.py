@@ -1,4 +1,6 @@
-"""What a run takes in of a source, and what it tells of it: deliveries that are lost, sources that cannot be read, changes of sessions long past."""
+"""What a run takes in of a source, and what it tells of it: deliveries that are lost, sources that cannot be read,
+changes of sessions long past.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -48,7 +50,9 @@ def said(capture: Callable[..., Capture], close: float = 10.0, count: int = 90) 
 
 
 def test_a_lost_delivery_is_told_once(store: DeltaStore, capture: Callable[..., Capture], captures: Any) -> None:
-    """A delivery that is gone makes the report refused and is told, once; its rows stand, and when it is back nothing is taken in."""
+    """A delivery that is gone makes the report refused and is told, once; its rows stand, and when it is back nothing
+    is taken in.
+    """
     told, every = Told(), said(capture, count=4)
     arrive(store, captures(every), told)
     rest = captures({d: c for d, c in every.items() if d != DAYS[1]})
@@ -64,7 +68,9 @@ def test_a_lost_delivery_is_told_once(store: DeltaStore, capture: Callable[..., 
     "error", [CaptureUnreadable("the folder is not mounted"), ContractViolation("a column is gone")]
 )
 def test_a_source_that_cannot_be_read_is_refused_and_told(store: DeltaStore, error: Exception) -> None:
-    """It ends in a report and a notice, not in an exception that would keep the sources after it from being taken in."""
+    """It ends in a report and a notice, not in an exception that would keep the sources after it from being taken
+    in.
+    """
 
     class Broken:
         name = "broken"

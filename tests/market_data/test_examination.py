@@ -1,4 +1,6 @@
-"""The history examined with hindsight: what is wrong is found by its own row, what would be right is proposed, and once let in nothing is left to repair."""
+"""The history examined with hindsight: what is wrong is found by its own row, what would be right is proposed, and once
+let in nothing is left to repair.
+"""
 
 import json
 from datetime import UTC, date, datetime
@@ -24,7 +26,9 @@ SPLIT, HUNDREDFOLD = DAYS[120], DAYS[60]
 
 
 def market(*, wrong: bool = True) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Four names of a year, the first with a declared 2:1 split and a dividend; one row of the second stands in another unit."""
+    """Four names of a year, the first with a declared 2:1 split and a dividend; one row of the second stands in another
+    unit.
+    """
     random = np.random.default_rng(3)
     rows: list[pl.DataFrame] = []
     for sid in (11, 12, 13, 14):

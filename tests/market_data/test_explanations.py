@@ -59,7 +59,9 @@ DAYS = [XNYS.shift(date(2016, 3, 7), i) for i in range(5)]
 def test_what_explains_a_factor_best_and_whether_that_suffices(
     before: float, adjusted: float, right: str, sure: bool
 ) -> None:
-    """The best explanation of two closes (the later one unadjusted), and whether it is as sure as a deployment asks by default."""
+    """The best explanation of two closes (the later one unadjusted), and whether it is as sure as a deployment asks by
+    default.
+    """
     best = explain(Pair(before, adjusted, adjusted, adjusted))[0]
     assert (str(best), best.confidence >= MIN_CONFIDENCE) == (right, sure)
 
@@ -68,7 +70,9 @@ def test_what_explains_a_factor_best_and_whether_that_suffices(
 def test_rounding_is_no_action(
     capture: Callable[..., Any], captures: Any, tmp_path: Path, closes: tuple[float, float]
 ) -> None:
-    """Raw closes with four decimals beside adjusted ones in cents differ by rounding: nothing is derived, and nobody is asked."""
+    """Raw closes with four decimals beside adjusted ones in cents differ by rounding: nothing is derived, and nobody is
+    asked.
+    """
     rows = [("AA", d, c, round(c, 2)) for d, c in zip(DAYS, closes, strict=False)]
     store = played(capture, captures, tmp_path, {DAYS[1]: rows})
     assert store.read(ACTIONS, as_of=None).height == store.read(PROPOSED_ACTIONS, as_of=None).height == 0
@@ -82,7 +86,9 @@ cents = st.integers(2_000, 50_000).map(lambda c: c / 100)
 def test_common_actions_are_found_however_prices_are_printed(
     before: float, paid: int, ratio: tuple[int, int], digits: int
 ) -> None:
-    """A split that people make, and a payment of up to fifteen cents in a hundred dollars at two digits' roundness, come out on top at any price and precision."""
+    """A split that people make, and a payment of up to fifteen cents in a hundred dollars at two digits' roundness,
+    come out on top at any price and precision.
+    """
     new, old = ratio
     split = explain(Pair(before, round(before * old / new, digits)))[0]
     assert split.shares == ratio
@@ -111,7 +117,9 @@ def played(
 def test_a_split_and_a_payment_of_one_ex_session_are_booked_as_both(
     capture: Callable[..., Any], captures: Any, tmp_path: Path
 ) -> None:
-    """From 100 to 49.50, adjusted from the whole: 100 shares become 200 and 100 in cash, and nothing is lost or made."""
+    """From 100 to 49.50, adjusted from the whole: 100 shares become 200 and 100 in cash, and nothing is lost or
+    made.
+    """
     held = {
         DAYS[0]: [("AA", DAYS[0], 100.0)],
         DAYS[1]: [("AA", DAYS[0], 100.0, 49.5), ("AA", DAYS[1], 49.5)],
@@ -140,7 +148,9 @@ def unsure(capture: Callable[..., Any], captures: Any, tmp_path: Path) -> tuple[
 
 
 def test_what_is_not_sure_is_proposed_and_not_applied(unsure: tuple[DeltaStore, Ledger]) -> None:
-    """Below the confidence there is no action, but a proposal with both explanations, and its name is one not to trade; as of the day before, nothing."""
+    """Below the confidence there is no action, but a proposal with both explanations, and its name is one not to trade;
+    as of the day before, nothing.
+    """
     store, _ = unsure
     assert store.read(ACTIONS, as_of=None).is_empty()
     waiting = listed(store.read(PROPOSED_ACTIONS, as_of=None))
@@ -164,7 +174,9 @@ def test_what_is_not_sure_is_proposed_and_not_applied(unsure: tuple[DeltaStore, 
 def test_a_person_says_what_it_was(
     unsure: tuple[DeltaStore, Ledger], terms: str | None, rows: list[tuple[object, ...]]
 ) -> None:
-    """The first explanation, or other terms, become actions known from then on; the proposal is closed by a later row, and the ledger has who and why."""
+    """The first explanation, or other terms, become actions known from then on; the proposal is closed by a later row,
+    and the ledger has who and why.
+    """
     store, ledger = unsure
     proposal = listed(store.read(PROPOSED_ACTIONS, as_of=None))["id"].item()
     confirm(
@@ -228,7 +240,10 @@ def test_evidence_does_not_overrule_a_person(
 
 
 def test_a_later_capture_settles_what_was_announced(capture: Callable[..., Any], captures: Any, tmp_path: Path) -> None:
-    """An action that no price shows yet is only proposed; the next capture shows it, or shows that there was none. By range and day by day alike."""
+    """An action that no price shows yet is only proposed; the next capture shows it, or shows that there was none.
+
+    By range and day by day alike.
+    """
     shown = {
         DAYS[0]: [("AA", DAYS[0], 10.0, 5.0), ("BB", DAYS[0], 10.0, 9.8)],
         DAYS[1]: [("AA", DAYS[0], 10.0, 5.0), ("AA", DAYS[1], 5.0), ("BB", DAYS[0], 10.0), ("BB", DAYS[1], 10.0)],
@@ -273,7 +288,9 @@ def test_somebody_is_told(unsure: tuple[DeltaStore, Ledger]) -> None:
 
 
 def test_what_is_asked_again_is_not_settled_by_the_same_capture() -> None:
-    """A proposal with new explanations waits on, though an action was found next door: one row, and nothing is closed unseen."""
+    """A proposal with new explanations waits on, though an action was found next door: one row, and nothing is closed
+    unseen.
+    """
     ex = date(2024, 3, 5)
     told = {c: pl.Series(c, [None], dtype=t) for c, t in PROPOSED_ACTIONS.schema.items()}
 

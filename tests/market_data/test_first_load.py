@@ -32,9 +32,28 @@ DAYS = XNYS.between(date(2016, 1, 4), date(2016, 3, 31))[:34]
 SYMBOLS = ("AA", "BB", "CC", "DD", "EE")
 SOON = Evidence(delisted_after=3)
 QUIRKS = (
-    "halted", "ended", "renamed", "moved", "reused", "repeated", "contradicted", "restated", "late", "split", "dividend",
-    "readjusted", "bad", "thin", "missing", "weekend", "sector", "two names", "delisted", "taken back", "odd factor",
-)  # fmt: skip
+    "halted",
+    "ended",
+    "renamed",
+    "moved",
+    "reused",
+    "repeated",
+    "contradicted",
+    "restated",
+    "late",
+    "split",
+    "dividend",
+    "readjusted",
+    "bad",
+    "thin",
+    "missing",
+    "weekend",
+    "sector",
+    "two names",
+    "delisted",
+    "taken back",
+    "odd factor",
+)
 
 
 class Quirk(NamedTuple):
@@ -95,7 +114,16 @@ class Memory:
         """See the port."""
         return len(self.frames.get(table.name, ()))
 
-    def read(self, table: Table, *, as_of: datetime | None, first: date | None = None, last: date | None = None, where: Any = None, columns: Sequence[str] | None = None) -> pl.DataFrame:  # fmt: skip
+    def read(
+        self,
+        table: Table,
+        *,
+        as_of: datetime | None,
+        first: date | None = None,
+        last: date | None = None,
+        where: Any = None,
+        columns: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
         """See the port."""
         assert as_of is None
         assert columns is None
@@ -126,9 +154,18 @@ def captures(market: Market) -> Captures:
 
 LISTED = {"symbol": pl.String, "name": pl.String, "sector": pl.String}
 ACTED = {
-    "symbol": pl.String, "session": pl.Date, "kind": pl.String, "numerator": pl.Int64, "denominator": pl.Int64, "cash": pl.Decimal(38, 6), "value": pl.Float64,
-    "counterpart": pl.String, "file": pl.String, "line": pl.Int64, "withdrawn": pl.Boolean,
-}  # fmt: skip
+    "symbol": pl.String,
+    "session": pl.Date,
+    "kind": pl.String,
+    "numerator": pl.Int64,
+    "denominator": pl.Int64,
+    "cash": pl.Decimal(38, 6),
+    "value": pl.Float64,
+    "counterpart": pl.String,
+    "file": pl.String,
+    "line": pl.Int64,
+    "withdrawn": pl.Boolean,
+}
 Row = tuple[Any, ...]
 
 

@@ -25,7 +25,9 @@ Play = Callable[..., DeltaStore]
 
 @pytest.fixture
 def play(capture: Callable[..., Any], captures: Any, tmp_path: Path) -> Play:
-    """Take in so many sessions of five names and of AA, which trades in `there` (positions to closes); the vendor lists nobody."""
+    """Take in so many sessions of five names and of AA, which trades in `there` (positions to closes); the vendor lists
+    nobody.
+    """
 
     def run(
         sessions: int,
@@ -55,7 +57,9 @@ def play(capture: Callable[..., Any], captures: Any, tmp_path: Path) -> Play:
 
 
 def of_aa(store: DeltaStore) -> tuple[list[int], list[tuple[object, ...]], list[bool]]:
-    """The instruments that traded as AA, the actions of them (position of ex, kind, withdrawn), and whether they were listed, in the order of knowledge."""
+    """The instruments that traded as AA, the actions of them (position of ex, kind, withdrawn), and whether they were
+    listed, in the order of knowledge.
+    """
     sids = store.read(BARS, as_of=None, where={"symbol": "AA"})["sid"].unique().to_list()
     acted = store.read(ACTIONS, as_of=None).sort("known_at", "withdrawn")
     at = [(XNYS.index(s) - XNYS.index(START), k, w) for s, k, w in acted.select("session", "kind", "withdrawn").rows()]
@@ -65,13 +69,17 @@ def of_aa(store: DeltaStore) -> tuple[list[int], list[tuple[object, ...]], list[
 
 @pytest.mark.parametrize("halt", [4, 21, 59])
 def test_a_name_that_trades_again_within_the_declared_time_never_ended(play: Play, halt: int) -> None:
-    """Sessions without a bar, fewer than are declared: the instrument is the same, still listed, and no delisting is made up."""
+    """Sessions without a bar, fewer than are declared: the instrument is the same, still listed, and no delisting is
+    made up.
+    """
     sids, acted, listed = of_aa(play(halt + 4, {0: 10.0, 1: 10.0, halt + 2: 3.0, halt + 3: 3.0}))
     assert (len(sids), acted, listed) == (1, [], [True])
 
 
 def test_an_absence_as_long_as_declared_ends_a_name(play: Play) -> None:
-    """The delisting is ex the session after the last bar, and known with the capture that completes the declared number."""
+    """The delisting is ex the session after the last bar, and known with the capture that completes the declared
+    number.
+    """
     store = play(8, {0: 10.0, 1: 10.0}, Evidence(delisted_after=5))
     assert of_aa(store)[1:] == ([(2, "delisting", False)], [True, False])
     row = store.read(ACTIONS, as_of=None).row(0, named=True)
@@ -79,7 +87,9 @@ def test_an_absence_as_long_as_declared_ends_a_name(play: Play) -> None:
 
 
 def test_a_name_that_had_ended_and_reopens_is_listed_again(play: Play) -> None:
-    """The delisting made of a long absence is withdrawn by a later row, the instrument is the one it was; by range and day by day alike."""
+    """The delisting made of a long absence is withdrawn by a later row, the instrument is the one it was; by range and
+    day by day alike.
+    """
     there = {0: 10.0, 1: 10.0, 27: 3.0, 28: 3.0}
     stores = [play(29, there, Evidence(delisted_after=5), each=each) for each in (False, True)]
     assert of_aa(stores[0]) == (
@@ -109,7 +119,9 @@ def test_a_capture_may_tell_of_several_sessions_of_a_name_that_was_silent(
 def test_after_a_year_a_symbol_without_a_name_is_another_instrument(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the vendor gives no names, and absence alone ended the name, it is taken for another one after a year (here: 20 sessions), not before."""
+    """Where the vendor gives no names, and absence alone ended the name, it is taken for another one after a year
+    (here: 20 sessions), not before.
+    """
     monkeypatch.setattr("quant_assets.market_data.identity.REOPENS_WITHIN", 20)
     there = {0: 10.0, 1: 10.0, 23: 50.0}
     assert len(of_aa(play(24, there, Evidence(delisted_after=5)))[0]) == 2
@@ -134,7 +146,9 @@ def test_a_market_that_grew_was_not_thin_before(capture: Callable[..., Any], cap
 
 
 def test_a_declared_delisting_ends_the_listing_at_once(play: Play) -> None:
-    """What is declared is not waited for: listed no more with the first capture in which it does not trade, and nothing is derived beside it."""
+    """What is declared is not waited for: listed no more with the first capture in which it does not trade, and nothing
+    is derived beside it.
+    """
     row = {
         "symbol": "AA",
         "session": XNYS.shift(START, 2),

@@ -26,7 +26,9 @@ Day = Mapping[str, tuple[str | None, float]]  # symbol to company and close
 
 @pytest.fixture
 def store(tmp_path: Path, capture: Callable[..., Any], captures: Any) -> Callable[..., DeltaStore]:
-    """Play days (one capture each, with that session and the one before, as both stand that day) and return the store."""
+    """Play days (one capture each, with that session and the one before, as both stand that day) and return the
+    store.
+    """
 
     def play(
         days: Sequence[Day], *, names: bool = True, actions: Mapping[int, pl.DataFrame] | None = None
@@ -107,7 +109,9 @@ def test_a_delisting_turns_out_to_be_a_symbol_change(store: Callable[..., DeltaS
 
 
 def test_share_classes_are_not_merged(store: Callable[..., DeltaStore]) -> None:
-    """Two classes under one name: a third symbol continues neither while both are there, and the one that vanished afterwards."""
+    """Two classes under one name: a third symbol continues neither while both are there, and the one that vanished
+    afterwards.
+    """
     both = {"GA": ("Twins", 10.0), "GB": ("Twins", 20.0)}
     opened = store([both, both | {"GC": ("Twins", 20.0)}])
     assert len({*sids(opened, "GA"), *sids(opened, "GB"), *sids(opened, "GC")}) == 3
@@ -122,7 +126,9 @@ def test_an_ambiguous_name_continues_nothing(store: Callable[..., DeltaStore]) -
 def test_a_company_moves_on_while_its_symbol_is_taken(
     capture: Callable[..., Any], captures: Any, tmp_path: Path
 ) -> None:
-    """AA becomes BB on the day on which AA begins to mean another company: the old instrument goes on as BB and is neither withdrawn nor delisted."""
+    """AA becomes BB on the day on which AA begins to mean another company: the old instrument goes on as BB and is
+    neither withdrawn nor delisted.
+    """
     after = XNYS.shift(START, 1)
     source = captures(
         {
@@ -145,7 +151,9 @@ def test_a_company_moves_on_while_its_symbol_is_taken(
 def test_a_first_capture_sent_again_does_not_overrule_a_later_one(
     capture: Callable[..., Any], captures: Any, tmp_path: Path
 ) -> None:
-    """A first capture delivered again, with a name added, after its symbol had changed hands: what it says as before stays withdrawn, for a later capture said otherwise, and the name is new."""
+    """A first capture delivered again, with a name added, after its symbol had changed hands: what it says as before
+    stays withdrawn, for a later capture said otherwise, and the name is new.
+    """
     after, day = XNYS.shift(START, 1), ("AA", START, 10.0)
     opened = DeltaStore(tmp_path)
     for held in (
@@ -165,7 +173,9 @@ def test_a_first_capture_sent_again_does_not_overrule_a_later_one(
 
 
 def test_the_last_session_is_found_wherever_it_lies(store: Callable[..., DeltaStore]) -> None:
-    """An instrument's last bar before the window is found in the store, also when an older session is in memory already."""
+    """An instrument's last bar before the window is found in the store, also when an older session is in memory
+    already.
+    """
     opened = store([{"AA": ("Alpha", 10.0)}] * 3 + [{}] * 30)
     known = Known(opened, "test", XNYS)
     known.day(START)
@@ -194,7 +204,9 @@ def test_of_two_classes_renamed_each_finds_its_own(
 
 
 def test_a_ticker_comes_back_as_somebody_else(store: Callable[..., DeltaStore]) -> None:
-    """After more than twenty sessions under another name it is another instrument; under its own name the same, and its delisting is withdrawn."""
+    """After more than twenty sessions under another name it is another instrument; under its own name the same, and its
+    delisting is withdrawn.
+    """
     opened = store(
         [{"AA": ("Alpha", 10.0), "BB": ("Beta", 10.0)}, *[{}] * 21, {"AA": ("Somebody", 50.0), "BB": ("Beta", 11.0)}]
     )
@@ -226,7 +238,9 @@ def delisting(symbol: str, ex: date) -> pl.DataFrame:
 
 @pytest.mark.parametrize("names", [True, False])
 def test_a_ticker_may_be_taken_days_after_a_declared_delisting(store: Callable[..., DeltaStore], names: bool) -> None:
-    """Where the vendor declared the end, a bar under that symbol a few sessions later is of another instrument, unless it bears the old name."""
+    """Where the vendor declared the end, a bar under that symbol a few sessions later is of another instrument, unless
+    it bears the old name.
+    """
     ex = XNYS.shift(START, 1)
     both = pl.concat([delisting("AA", ex), delisting("BB", ex)])
     said = dict.fromkeys(range(4), both.clear()) | {1: both}

@@ -57,7 +57,9 @@ def log(shared_data: Path) -> pl.DataFrame:
 
 
 def monthly(shared_data: Path, index: str) -> pl.DataFrame:
-    """Month lists of an index: session (the 10th of the month after: by then they had surely been taken), symbol, month, file. Three months of the S&P 500 name no symbols."""
+    """Month lists of an index: session (the 10th of the month after: by then they had surely been taken), symbol,
+    month, file. Three months of the S&P 500 name no symbols.
+    """
     files = sorted((shared_data / "index_constituents_monthly" / index).glob("*.csv"))
     read = [
         pl.read_csv(f, schema_overrides={"Symbol": pl.String}).select(
@@ -86,7 +88,9 @@ def test_the_spells_are_sound(sp500: pl.DataFrame) -> None:
 
 
 def test_the_last_day_of_a_spell_is_the_first_day_out(sp500: pl.DataFrame, log: pl.DataFrame) -> None:
-    """Where the log dates the removal of the same spell, it names the spell's end itself; a successor starts on it, hardly ever the day after."""
+    """Where the log dates the removal of the same spell, it names the spell's end itself; a successor starts on it,
+    hardly ever the day after.
+    """
     removed = (
         log.filter(~pl.col("member"))
         .join(sp500, on="symbol")
@@ -100,7 +104,9 @@ def test_the_last_day_of_a_spell_is_the_first_day_out(sp500: pl.DataFrame, log: 
 
 
 def test_spells_and_log_agree(sp500: pl.DataFrame, log: pl.DataFrame) -> None:
-    """270 of 276 events since 2019 are told by both: two renamings are dated differently, and the log leaves out the first change of 2019."""
+    """270 of 276 events since 2019 are told by both: two renamings are dated differently, and the log leaves out the
+    first change of 2019.
+    """
     assert change_faults(log).is_empty()
     subject = ("session", "symbol", "member")
     ours = spells(sp500, "sp500").filter(pl.col("session") >= date(2019, 1, 1)).select(subject)
@@ -111,7 +117,9 @@ def test_spells_and_log_agree(sp500: pl.DataFrame, log: pl.DataFrame) -> None:
 
 
 def test_lists_and_spells_agree(sp500: pl.DataFrame, shared_data: Path) -> None:
-    """Of 19,162 names on 38 month lists, all but nine were members within the two months before; all but four who were members throughout are on the list. Those are no shares, or stale."""
+    """Of 19,162 names on 38 month lists, all but nine were members within the two months before; all but four who were
+    members throughout are on the list. Those are no shares, or stale.
+    """
     told = monthly(shared_data, "sp500").with_columns(canonical())
     assert (told.height, told["month"].n_unique()) == (19_162, 38)
     spans = sp500.select(canonical(), "start", until=pl.col("until").fill_null(date.max))
@@ -138,7 +146,9 @@ def test_lists_and_spells_agree(sp500: pl.DataFrame, shared_data: Path) -> None:
 def test_a_list_dated_to_the_tenth_of_the_next_month_knows_nothing_too_early(
     sp500: pl.DataFrame, shared_data: Path
 ) -> None:
-    """No change that the lists show comes before the spells date it; by the month's own end, March 2020 would be six days ahead."""
+    """No change that the lists show comes before the spells date it; by the month's own end, March 2020 would be six
+    days ahead.
+    """
     told = spells(sp500, "sp500").select(canonical(), "member", happened="session")
     ahead: list[int] = []
     for dated in (
@@ -174,7 +184,9 @@ def test_lists_become_a_membership_of_their_size(index: str, least: int, most: i
 
 
 def test_eight_years_of_lists_and_changes_close(shared_data: Path) -> None:
-    """The Nasdaq-100 on each first of January is what the year's list and changes before it lead to: the lists add no event of their own; 101 to 107 members throughout."""
+    """The Nasdaq-100 on each first of January is what the year's list and changes before it lead to: the lists add no
+    event of their own; 101 to 107 members throughout.
+    """
     years = [yaml.safe_load(f.read_text()) for f in sorted((shared_data / "nasdaq100_membership").glob("*.yaml"))]
     held = pl.DataFrame(
         [(date(y["year"], 1, 1), s) for y in years for s in y["tickers_on_Jan_1"]],
@@ -199,7 +211,9 @@ def test_eight_years_of_lists_and_changes_close(shared_data: Path) -> None:
 
 
 def test_a_history_bought_today_was_not_known_then(sp500: pl.DataFrame) -> None:
-    """Loaded with the time at which it arrived, thirty years of members answer for no cut before it, and for all after."""
+    """Loaded with the time at which it arrived, thirty years of members answer for no cut before it, and for all
+    after.
+    """
     arrived = datetime(2025, 7, 1, 12, tzinfo=UTC)
     membership = remembered(spells(sp500, "sp500"), arrived)
     assert membership.at([date(2016, 1, 4), date(2025, 6, 27)], CUTS).is_empty()
@@ -207,7 +221,9 @@ def test_a_history_bought_today_was_not_known_then(sp500: pl.DataFrame) -> None:
 
 
 def test_spells_name_some_companies_by_what_they_were_called_later(sp500: pl.DataFrame, shared_data: Path) -> None:
-    """Of the members in 2015 and 2016, all but twenty stand in the day's own listings: the others under symbols that came later, or are share classes that the listings lack. Those stay unknown."""
+    """Of the members in 2015 and 2016, all but twenty stand in the day's own listings: the others under symbols that
+    came later, or are share classes that the listings lack. Those stay unknown.
+    """
     listings = pl.read_parquet(shared_data / "pystock" / "listings_to_20160630.parquet")
     membership = remembered(spells(sp500, "sp500"))
     later = {"AABA", "ANDV", "APTV", "ARNC", "BHGE", "BKNG", "JEF", "KDP", "TPR", "UAA", "WELL", "WYND", "CBRE"}

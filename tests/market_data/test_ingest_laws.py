@@ -57,7 +57,9 @@ class Breaks:
 
 @pytest.fixture(scope="module")
 def week(capture: Callable[..., Capture], captures: Any) -> Any:
-    """Three captures in which about everything happens: a restatement, a bad row, a rename, a split, a symbol that changes instrument."""
+    """Three captures in which about everything happens: a restatement, a bad row, a rename, a split, a symbol that
+    changes instrument.
+    """
     before = date(2016, 3, 4)
     names = {"AA": "Alpha", "BB": "Beta", "CC": "Gamma"}
     return captures(
@@ -112,7 +114,9 @@ def test_a_range_of_captures_equals_one_call_each(tmp_path: Path, week: Any) -> 
 def test_what_a_long_run_committed_it_knows(
     tmp_path: Path, capture: Callable[..., Capture], captures: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A range that commits in many pieces finds an instrument's last bar among them: a ticker that comes back after a gap is another instrument, as day by day."""
+    """A range that commits in many pieces finds an instrument's last bar among them: a ticker that comes back after a
+    gap is another instrument, as day by day.
+    """
     days = [XNYS.shift(MONDAY, i) for i in range(30)]
     held = {
         d: capture(
@@ -161,7 +165,9 @@ def undisturbed(week: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 @pytest.mark.parametrize("after", [1, 2, 3, 4, 7, 8, 9, 12, 13, 14])
 def test_a_killed_write_heals(tmp_path: Path, week: Any, undisturbed: dict[str, pl.DataFrame], after: int) -> None:
-    """Killed between any two commits and run again later, the rows are those of an undisturbed run, each once, though law 2 gives them another time."""
+    """Killed between any two commits and run again later, the rows are those of an undisturbed run, each once, though
+    law 2 gives them another time.
+    """
     killed = DeltaStore(tmp_path)
     cut = CUTS.of(WEDNESDAY)
     dies = Breaks(killed, after)
@@ -176,7 +182,9 @@ def test_a_killed_write_heals(tmp_path: Path, week: Any, undisturbed: dict[str, 
 
 
 def test_a_redelivery_is_new_knowledge(tmp_path: Path, capture: Callable[..., Capture], captures: Any) -> None:
-    """The same label with other content is taken in after the first: what changed is a restatement, what did not is a no-op, refused rows stand beside the first's."""
+    """The same label with other content is taken in after the first: what changed is a restatement, what did not is a
+    no-op, refused rows stand beside the first's.
+    """
     store = DeltaStore(tmp_path)
     sunday = ("AA", date(2016, 3, 6), 1.0)
     take(store, captures({MONDAY: capture(MONDAY, [("AA", MONDAY, 11.0), ("BB", MONDAY, 21.0), sunday])}))
@@ -188,7 +196,9 @@ def test_a_redelivery_is_new_knowledge(tmp_path: Path, capture: Callable[..., Ca
 
 
 def test_a_row_behind_a_cut_is_known_at_arrival(tmp_path: Path, week: Any) -> None:
-    """What was declared known before a cut that was read already is known when it arrives, keeps the declared time, and stays in order."""
+    """What was declared known before a cut that was read already is known when it arrives, keeps the declared time, and
+    stays in order.
+    """
     store = DeltaStore(tmp_path)
     cut, now = CUTS.of(MONDAY), datetime(2016, 3, 8, 15, tzinfo=UTC)
     take(store, week, MONDAY, cuts_latest=cut, now=now)
@@ -218,7 +228,9 @@ def test_an_as_of_read_sees_the_value_of_its_time(tmp_path: Path, week: Any) -> 
 
 
 def test_an_adjusted_close_alone_restates_nothing(tmp_path: Path, week: Any) -> None:
-    """The BB row of Monday comes again on Tuesday with another adj_close only: evidence of the split, no new version of the bar."""
+    """The BB row of Monday comes again on Tuesday with another adj_close only: evidence of the split, no new version of
+    the bar.
+    """
     store = DeltaStore(tmp_path)
     take(store, week)
     assert store.read(BARS, as_of=None, first=MONDAY, last=MONDAY).filter(pl.col("symbol") == "BB").height == 1
@@ -245,8 +257,16 @@ def test_every_bad_row_says_where_and_why(tmp_path: Path, captures: Any, capture
     report = take(store, captures({MONDAY: capture_}))
     refused = store.read(QUARANTINE, as_of=None).sort("line")
     assert refused.select(pl.col("line") - 2, "reason").rows() == [
-        (1, "OHLC"), (2, "BAD_PRICE"), (3, "BAD_PRICE"), (4, "BAD_VOLUME"), (5, "NO_SYMBOL"), (6, "CONFLICT"), (7, "CONFLICT"), (8, "AFTER_LABEL"), (9, "NOT_A_SESSION"),
-    ]  # fmt: skip
+        (1, "OHLC"),
+        (2, "BAD_PRICE"),
+        (3, "BAD_PRICE"),
+        (4, "BAD_VOLUME"),
+        (5, "NO_SYMBOL"),
+        (6, "CONFLICT"),
+        (7, "CONFLICT"),
+        (8, "AFTER_LABEL"),
+        (9, "NOT_A_SESSION"),
+    ]
     assert refused["file"].unique().to_list() == [f"{MONDAY}.csv"]
     assert refused["content"][0] == "S1,2016-03-07,10.0,9.0,10.0,10.0,1000,10.0"
     assert store.read(BARS, as_of=None)["symbol"].to_list() == ["S0"]

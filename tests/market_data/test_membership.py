@@ -101,7 +101,9 @@ def during(membership: Membership, sessions: Sequence[date], cuts: Cuts = DAILY)
 
 
 def test_spells_are_events() -> None:
-    """In at the start, out at the end, which is no longer part of it; spells that touch are one membership; what stands beside a spell goes with its events."""
+    """In at the start, out at the end, which is no longer part of it; spells that touch are one membership; what stands
+    beside a spell goes with its events.
+    """
     events = spells(spelt(("B", 0, 5), ("A", 0, None), ("B", 5, 9), ("B", 12, None)), "x")
     assert told(events) == ["0+A", "0+B", "9-B", "12+B"]
     assert events.columns == [*EVENT, "line"]
@@ -190,7 +192,9 @@ def test_lists_are_the_differences_between_them(held: dict[int, str], events: li
 
 
 def test_lists_and_the_changes_between_them() -> None:
-    """A name that the log took out is not taken out again by the next list; one that the log forgot is; on the list's own day the list is right."""
+    """A name that the log took out is not taken out again by the next list; one that the log forgot is; on the list's
+    own day the list is right.
+    """
     held, log = (
         listed({0: "ABCDE", 30: "ABCDF", 60: "ABCDF"}),
         logged((10, "E", False), (20, "F", True), (60, "G", True), (40, "D", False)),
@@ -211,7 +215,9 @@ def test_weights_are_events_too() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.dictionaries(st.sampled_from("ABC"), st.sets(st.integers(0, 12), max_size=8), max_size=3), st.booleans())
 def test_spells_log_and_lists_tell_the_same(edges: dict[str, set[int]], open_ended: bool) -> None:
-    """One history told in three ways, and in any order of rows, is one membership; its intervals do not overlap and are the spells."""
+    """One history told in three ways, and in any order of rows, is one membership; its intervals do not overlap and are
+    the spells.
+    """
     history = {
         s: [
             (a, b)
@@ -254,7 +260,9 @@ def test_spells_log_and_lists_tell_the_same(edges: dict[str, set[int]], open_end
 
 
 def brute(rows: pl.DataFrame, session: date, cut: datetime) -> str:
-    """By the definition: of each event the version last known by the cut; of those that stand, the last by the session."""
+    """By the definition: of each event the version last known by the cut; of those that stand, the last by the
+    session.
+    """
     out: list[str] = []
     for symbol in sorted(set(rows["symbol"])):
         version: dict[date, tuple[datetime, bool, bool]] = {}
@@ -279,7 +287,9 @@ VERSIONS = st.lists(
 @settings(max_examples=80, deadline=None)
 @given(VERSIONS)
 def test_membership_is_the_definition_read_row_by_row(versions: list[tuple[int, str, bool, int, bool]]) -> None:
-    """Restated, withdrawn, announced before, told long after: each session is answered from what its own cut knew; asked all at once or one by one."""
+    """Restated, withdrawn, announced before, told long after: each session is answered from what its own cut knew;
+    asked all at once or one by one.
+    """
     made = [
         {"session": on(d), "index": "x", "symbol": s, "member": m, "weight": None, "withdrawn": w, "known_at": knew(k)}
         for d, s, m, k, w in versions
@@ -354,7 +364,9 @@ def universe(*rows: tuple[int, int, int, int]) -> pl.DataFrame:
 
 
 def test_a_universes_members_are_those_of_its_intervals() -> None:
-    """From the first session of an interval to the one before its end, if it was known by then; whoever left is remembered, and for so long only."""
+    """From the first session of an interval to the one before its end, if it was known by then; whoever left is
+    remembered, and for so long only.
+    """
     membership = Membership.of_universe(universe((1, 0, 5, 0), (1, 5, 9, 5), (2, 0, 5, 0), (3, 5, 9, 7)))
     days = [on(n) for n in (-1, 0, 4, 5, 6, 7, 8, 9)]
     found = {
@@ -412,7 +424,8 @@ def test_a_universe_whose_intervals_overlap_is_refused() -> None:
 def test_membership_needs_to_know_since_when_it_was_known() -> None:
     """Rows without a knowledge time, or with an unknown one, make no membership: today's list is no history."""
     today = pl.DataFrame({"who": ["A"], "start": [on(0)], "until": [on(9)], "weight": [None]})
-    naive = today.with_columns(known_at=pl.lit(datetime(2020, 1, 1)))  # noqa: DTZ001  # the point: a time without a zone
+    # the point: a time without a zone
+    naive = today.with_columns(known_at=pl.lit(datetime(2020, 1, 1)))  # noqa: DTZ001
     unknown = today.with_columns(known_at=pl.lit(None, pl.Datetime("us", "UTC")))
     for rows in (today, naive, unknown):
         with pytest.raises(ContractViolation, match="knowledge time"):

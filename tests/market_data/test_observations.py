@@ -1,4 +1,6 @@
-"""Rows of any dataset: what is new is a version, what is wrong is refused with its place, what is suspicious is found by its own key."""
+"""Rows of any dataset: what is new is a version, what is wrong is refused with its place, what is suspicious is found
+by its own key.
+"""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -134,7 +136,9 @@ REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_row_that_cannot_be_is_refused_with_its_place(store: DeltaStore, case: str) -> None:
-    """Text is read by the contract; what does not fit goes to quarantine with file, line, reason and content, and is a finding; the others go on."""
+    """Text is read by the contract; what does not fit goes to quarantine with file, line, reason and content, and is a
+    finding; the others go on.
+    """
     row, reason = REFUSED[case]
     numbers = take(store, rates(DAY, [(str(DAY), "GBP", "USD", "1.27"), row]))
     assert (numbers["observed"], numbers["quarantined"], numbers["rows"]) == (1, 1, 2)
@@ -174,7 +178,8 @@ def test_a_vendor_that_changes_its_columns_is_named(store: DeltaStore) -> None:
     frame = drifted.others["fx_rates"].rename({"rate": "mid"})
     with pytest.raises(
         ContractViolation,
-        match=r"fx, capture 2024-03-04: the vendor's columns are .*'mid'.* the contract of fx_rates is .*'rate'.*missing \['rate'\], unexpected \['mid'\]",
+        match=r"fx, capture 2024-03-04: the vendor's columns are .*'mid'.* the contract of fx_rates is "
+        r".*'rate'.*missing \['rate'\], unexpected \['mid'\]",
     ):
         take(
             store,
@@ -194,7 +199,9 @@ def test_a_vendor_that_changes_its_columns_is_named(store: DeltaStore) -> None:
 
 
 def test_a_finding_is_a_row_with_its_own_key(store: DeltaStore) -> None:
-    """A rate that stands the other way round is in, found by its key, with what it is beside what it was; the verdict blocks."""
+    """A rate that stands the other way round is in, found by its key, with what it is beside what it was; the verdict
+    blocks.
+    """
     days = [DAY + timedelta(days=i) for i in range(2)]
     take(
         store,
@@ -273,7 +280,9 @@ def test_what_comes_behind_a_cut_is_known_at_arrival(store: DeltaStore) -> None:
 
 
 def test_two_versions_of_one_moment_stand_in_their_order(store: DeltaStore) -> None:
-    """Deliveries that claim the same knowledge time and differ are both kept; the later one is in force, and again nothing is new."""
+    """Deliveries that claim the same knowledge time and differ are both kept; the later one is in force, and again
+    nothing is new.
+    """
     captures = [
         rates(DAY + timedelta(days=i), [(DAY, "EUR", "USD", rate)], known=at(DAY))
         for i, rate in enumerate([1.0, 2.0, 3.0])
@@ -295,7 +304,9 @@ ROW = st.tuples(
 @settings(max_examples=15, deadline=None)
 @given(deliveries=st.lists(st.lists(ROW, max_size=5), min_size=1, max_size=4))
 def test_one_call_equals_capture_by_capture(deliveries: list[Rows], tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Many captures in one call and each in a call of its own leave the same rows in every table; what is in force is what was said last."""
+    """Many captures in one call and each in a call of its own leave the same rows in every table; what is in force is
+    what was said last.
+    """
     captures = [rates(DAY + timedelta(days=5 + i), rows) for i, rows in enumerate(deliveries)]
     one, each = (DeltaStore(tmp_path_factory.mktemp("store")) for _ in range(2))
     feed = Feed(*captures)
@@ -313,7 +324,9 @@ def test_one_call_equals_capture_by_capture(deliveries: list[Rows], tmp_path_fac
 
 @pytest.mark.parametrize("declared", DATASETS, ids=lambda d: d.name)
 def test_every_declaration_is_sound(declared: Dataset) -> None:
-    """A dataset's contract is a stored one with knowledge time and origin, its rules have names of their own and read what it has."""
+    """A dataset's contract is a stored one with knowledge time and origin, its rules have names of their own and read
+    what it has.
+    """
     assert declared.table in contracts()
     assert {"withdrawn", "known_at", "declared_known_at", "file", "line"} <= set(declared.table.schema)
     assert len({r.name for r in declared.rules}) == len(declared.rules)
@@ -369,7 +382,9 @@ def test_a_rule_that_nobody_passes_is_unknown() -> None:
 
 
 def test_a_capture_of_bars_counts_its_bars(store: DeltaStore, capture: Callable[..., Capture]) -> None:
-    """Rows of another dataset that come with the bars, good or refused, are no part of the share of bars that the gate looks at."""
+    """Rows of another dataset that come with the bars, good or refused, are no part of the share of bars that the gate
+    looks at.
+    """
     other = rates(DAY, [(DAY, "EUR", "USD", 1.08), (DAY, "GBP", "USD", -1.0)]).others
     bars = msgspec.structs.replace(capture(DAY, [("A", DAY, 10.0), ("B", DAY, 0.0)]), others=other)
     report = ingest(Feed(bars), store, None, NOW, [DAY], XNYS)

@@ -88,9 +88,26 @@ def partition(**columns: Any) -> pl.DataFrame:
     """A hundred sound rows, the first of them edited."""
     n = 100
     base = pl.DataFrame({"sid": range(n), "symbol": [f"S{i}" for i in range(n)]}).with_columns(
-        session=pl.lit(FIRST), open=10.0, high=11.0, low=9.0, close=10.5, volume=pl.lit(100, pl.Int64), open_before=10.2, high_before=11.0, low_before=9.0, close_before=10.0,
-        volume_before=pl.lit(90, pl.Int64), split_ratio=pl.lit(None, pl.Float64), dividend=pl.lit(None, pl.Float64), gap_share=0.0, uncovered_share=0.0, acted=pl.lit(value=False), captured=pl.lit(value=True), usual_rows=100.0, quarantined_share=0.0,
-    )  # fmt: skip
+        session=pl.lit(FIRST),
+        open=10.0,
+        high=11.0,
+        low=9.0,
+        close=10.5,
+        volume=pl.lit(100, pl.Int64),
+        open_before=10.2,
+        high_before=11.0,
+        low_before=9.0,
+        close_before=10.0,
+        volume_before=pl.lit(90, pl.Int64),
+        split_ratio=pl.lit(None, pl.Float64),
+        dividend=pl.lit(None, pl.Float64),
+        gap_share=0.0,
+        uncovered_share=0.0,
+        acted=pl.lit(value=False),
+        captured=pl.lit(value=True),
+        usual_rows=100.0,
+        quarantined_share=0.0,
+    )
     few, first = columns.pop("rows", 1), pl.int_range(pl.len())
     return base.with_columns(
         pl.when(first < few).then(pl.lit(v)).otherwise(pl.col(c)).alias(c) for c, v in columns.items()
@@ -119,7 +136,9 @@ ALSO = {"unit": ["outliers"]}  # what is a hundred times too small has moved by 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_each_rule_finds_its_fault_only(name: str) -> None:
-    """Sound rows pass every rule; each fault fails the one rule that asks for it, and where single rows are wrong, they are the findings."""
+    """Sound rows pass every rule; each fault fails the one rule that asks for it, and where single rows are wrong, they
+    are the findings.
+    """
     assert quality.verdict(FIRST, partition(), CUTS)["passed"].all()
     assert findings(BARS, partition(), quality.RULES, NOW).is_empty()
     assert sorted(quality.verdict(FIRST, BROKEN[name], CUTS).filter(~pl.col("passed"))["rule"].to_list()) == sorted(
@@ -144,7 +163,9 @@ def test_all_rules_are_tried() -> None:
 def test_a_gap_is_a_finding_on_the_name_that_is_missing(
     tmp_path: Path, capture: Callable[..., Any], captures: Any
 ) -> None:
-    """A listed name that traded the session before and has no bar is found by its own key, as known at the cut; of a thin session the verdict speaks, not each name."""
+    """A listed name that traded the session before and has no bar is found by its own key, as known at the cut; of a
+    thin session the verdict speaks, not each name.
+    """
     names = [f"N{i}" for i in range(10)]
     there = {DAYS[0]: names, DAYS[1]: names[:9], DAYS[2]: names[:3], DAYS[3]: names}
     opened = DeltaStore(tmp_path)
@@ -168,7 +189,9 @@ def test_a_move_with_an_action_is_no_outlier() -> None:
 
 
 def test_great_expectations_judges_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On sound, broken and empty partitions the suite finds what the gate finds; its pages are built under the folder given."""
+    """On sound, broken and empty partitions the suite finds what the gate finds; its pages are built under the folder
+    given.
+    """
     import warnings
 
     with warnings.catch_warnings():

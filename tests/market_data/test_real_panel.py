@@ -45,7 +45,9 @@ def test_tripled_rows_collapse(april: DeltaStore) -> None:
 
 
 def test_conflicting_bars_are_quarantined(april: DeltaStore) -> None:
-    """All rows of the three bars of which two things are said stand in quarantine, with file, line and content; seven more differ in the adjusted close alone, and two copies of three decide it."""
+    """All rows of the three bars of which two things are said stand in quarantine, with file, line and content; seven
+    more differ in the adjusted close alone, and two copies of three decide it.
+    """
     conflicts = april.read(QUARANTINE, as_of=None).filter(pl.col("reason") == "CONFLICT")
     keys = conflicts.select("symbol", pl.col("content").str.split(",").list.get(1)).unique()
     assert sorted(keys["symbol"].to_list()) == ["GPS", "ON", "ON"]
@@ -71,7 +73,9 @@ def test_starbucks_splits(april: DeltaStore) -> None:
 
 
 def test_a_symbol_change_keeps_the_instrument(april: DeltaStore) -> None:
-    """ONNN becomes ON under the same company name: one instrument, and an action that says so, from the first capture whose rows of ON do not conflict."""
+    """ONNN becomes ON under the same company name: one instrument, and an action that says so, from the first capture
+    whose rows of ON do not conflict.
+    """
     listings = april.read(LISTINGS, as_of=None).filter(pl.col("name") == "ON Semiconductor Corporation").sort("session")
     assert listings["symbol"].to_list() == ["ONNN", "ON"]
     assert listings["sid"].n_unique() == 1
@@ -92,7 +96,9 @@ def test_the_original_drop_has_eight_conflicts(shared_data: Path, tmp_path: Path
 
 
 def test_a_row_on_a_holiday_is_no_bar(panel: Panel, tmp_path: Path) -> None:
-    """The capture labelled 2015-07-03 has a row of that day, when the exchange was closed: quarantine; its rows of 2015-07-02 go on."""
+    """The capture labelled 2015-07-03 has a row of that day, when the exchange was closed: quarantine; its rows of
+    2015-07-02 go on.
+    """
     store = load(tmp_path, panel(date(2015, 7, 1), date(2015, 7, 6)))
     refused = store.read(QUARANTINE, as_of=None)
     assert set(refused["reason"]) == {"NOT_A_SESSION"}
@@ -101,7 +107,9 @@ def test_a_row_on_a_holiday_is_no_bar(panel: Panel, tmp_path: Path) -> None:
 
 
 def test_a_missing_capture_arrives_with_the_next(panel: Panel, tmp_path: Path) -> None:
-    """2015-06-10 was never captured: nothing is known of it at its cut and the gate refuses; its bars come a day late."""
+    """2015-06-10 was never captured: nothing is known of it at its cut and the gate refuses; its bars come a day
+    late.
+    """
     day = date(2015, 6, 10)
     store = load(tmp_path, panel(date(2015, 6, 8), date(2015, 6, 12)))
     assert store.read(BARS, as_of=CUTS.of(day), first=day, last=day).is_empty()
@@ -139,7 +147,9 @@ def chubb(panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> DeltaStore:
 
 
 def test_one_symbol_two_instruments(chubb: DeltaStore) -> None:
-    """CB of 2016-01-14 is old Chubb at 127.26 until the next capture makes it the new one at 111.02; the old row is withdrawn, not restated."""
+    """CB of 2016-01-14 is old Chubb at 127.26 until the next capture makes it the new one at 111.02; the old row is
+    withdrawn, not restated.
+    """
     day = date(2016, 1, 14)
     cb = chubb.read(BARS, as_of=None, first=day, last=day, where={"symbol": "CB"}).sort("known_at", "withdrawn")
     assert cb["sid"].n_unique() == 2
@@ -155,7 +165,9 @@ def test_one_symbol_two_instruments(chubb: DeltaStore) -> None:
 
 
 def test_a_vanished_symbol_is_delisted(chubb: DeltaStore) -> None:
-    """ACE stops after 2016-01-13: after three sessions without it, it is listed no more, from the first session without a bar."""
+    """ACE stops after 2016-01-13: after three sessions without it, it is listed no more, from the first session without
+    a bar.
+    """
     sid = int(chubb.read(BARS, as_of=None, where={"symbol": "ACE"})["sid"][0])
     gone = chubb.read(ACTIONS, as_of=None, where={"sid": sid, "kind": "delisting"}).row(0, named=True)
     assert (gone["session"], gone["capture"], gone["origin"]) == (date(2016, 1, 14), date(2016, 1, 19), "derived")
@@ -189,7 +201,9 @@ def test_a_ticker_is_reused(panel: Panel, tmp_path: Path) -> None:
 
 
 def test_a_split_adjusted_a_day_early_is_booked_once(panel: Panel, tmp_path: Path) -> None:
-    """IO 1:15 shows in adj_close on 2016-02-04 and in the price on 2016-02-05: proposed first, then one action, ex 2016-02-05."""
+    """IO 1:15 shows in adj_close on 2016-02-04 and in the price on 2016-02-05: proposed first, then one action, ex
+    2016-02-05.
+    """
     store = load(tmp_path, panel(date(2016, 2, 1), date(2016, 2, 9), ["IO", "AAPL"]))
     splits = store.read(ACTIONS, as_of=None, where={"kind": "split"})
     assert splits.select("session", "numerator", "denominator", "capture").rows() == [
@@ -215,7 +229,9 @@ def test_a_real_range_equals_its_days(panel: Panel, tmp_path: Path) -> None:
 
 
 def test_an_unexplained_factor_is_kept_apart(panel: Panel, tmp_path: Path) -> None:
-    """The factor of WIN on 2015-04-27 (a spin-off and a reverse split in one) fits nothing: no action, but a quarantine row."""
+    """The factor of WIN on 2015-04-27 (a spin-off and a reverse split in one) fits nothing: no action, but a quarantine
+    row.
+    """
     store = load(tmp_path, panel(date(2015, 4, 22), date(2015, 4, 29), ["WIN", "AAPL"]))
     refused = store.read(QUARANTINE, as_of=None, where={"reason": "UNEXPLAINED_FACTOR"})
     assert refused.select("symbol", "capture").rows() == [("WIN", date(2015, 4, 27))]

@@ -55,17 +55,22 @@ CASES: Mapping[str, tuple[Mapping[date, list[Row]], list[tuple[object, ...]]]] =
     "nothing": (rows(), []),
     "a corrected close": (rows(("AA", DAYS[1], 11.5)), [("AA", DAYS[1], 11.5, False)]),
     "a row removed": (rows(without=[("BB", DAYS[2])]), [("BB", DAYS[2], 22.0, True)]),
-    "a row of a name that was not there": (rows(("DD", DAYS[0], 7.0), ("DD", DAYS[3], 8.0)), [("DD", DAYS[0], 7.0, False), ("DD", DAYS[3], 8.0, False)]),
+    "a row of a name that was not there": (
+        rows(("DD", DAYS[0], 7.0), ("DD", DAYS[3], 8.0)),
+        [("DD", DAYS[0], 7.0, False), ("DD", DAYS[3], 8.0, False)],
+    ),
     "all three": (
         rows(("AA", DAYS[1], 11.5), ("DD", DAYS[1], 7.0), without=[("CC", DAYS[4])]),
         [("AA", DAYS[1], 11.5, False), ("CC", DAYS[4], 34.0, True), ("DD", DAYS[1], 7.0, False)],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_what_differs_is_known_from_now_on(case: str, store: DeltaStore, source: Any) -> None:
-    """A corrected, removed or added row of an old label is one version known now; what was known before reads as before, and the same again is nothing."""
+    """A corrected, removed or added row of an old label is one version known now; what was known before reads as
+    before, and the same again is nothing.
+    """
     said, expected = CASES[case]
     arrive(store, source(rows()), NOW)
     before = store.read(BARS, as_of=NOW)
@@ -80,17 +85,24 @@ def test_what_differs_is_known_from_now_on(case: str, store: DeltaStore, source:
 
 
 def test_what_was_taken_back_comes_back(store: DeltaStore, source: Any) -> None:
-    """A file that is put right and then as it was again is two restatements, the second in the words of the first delivery."""
+    """A file that is put right and then as it was again is two restatements, the second in the words of the first
+    delivery.
+    """
     for n, said in enumerate((rows(), rows(("AA", DAYS[1], 11.5), without=[("BB", DAYS[2])]), rows())):
         arrive(store, source(said), NOW + timedelta(days=n))
     assert news(store, NOW + timedelta(days=1)) == [
-        ("AA", DAYS[1], 11.5, False), ("AA", DAYS[1], 11.0, False), ("BB", DAYS[2], 22.0, True), ("BB", DAYS[2], 22.0, False),
-    ]  # fmt: skip
+        ("AA", DAYS[1], 11.5, False),
+        ("AA", DAYS[1], 11.0, False),
+        ("BB", DAYS[2], 22.0, True),
+        ("BB", DAYS[2], 22.0, False),
+    ]
     assert arrive(store, source(rows()), NOW + timedelta(days=9)).state == "empty"
 
 
 def test_new_labels_are_known_as_declared(store: DeltaStore, source: Any) -> None:
-    """A session appended to a file in which an old close was corrected is known when it says so, not with the correction."""
+    """A session appended to a file in which an old close was corrected is known when it says so, not with the
+    correction.
+    """
     said = rows(("AA", DAYS[1], 11.5))
     arrive(store, source({d: r for d, r in rows().items() if d != DAYS[4]}), NOW)
     arrive(store, source(said))
@@ -100,7 +112,9 @@ def test_new_labels_are_known_as_declared(store: DeltaStore, source: Any) -> Non
 
 
 def test_a_later_capture_has_the_last_word(store: DeltaStore, capture: Callable[..., Capture], captures: Any) -> None:
-    """Of a row that a later capture has said otherwise since, an older label changes nothing; and a row that a later one still has is not withdrawn."""
+    """Of a row that a later capture has said otherwise since, an older label changes nothing; and a row that a later
+    one still has is not withdrawn.
+    """
     first = [("AA", DAYS[0], 10.0), ("BB", DAYS[0], 20.0), ("CC", DAYS[0], 30.0)]
     second = [("AA", DAYS[0], 10.5), ("BB", DAYS[0], 20.0), *((s, DAYS[1], 11.0) for s in ("AA", "BB", "CC"))]
     arrive(store, captures({DAYS[0]: capture(DAYS[0], first), DAYS[1]: capture(DAYS[1], second)}), NOW)
@@ -110,7 +124,9 @@ def test_a_later_capture_has_the_last_word(store: DeltaStore, capture: Callable[
 
 
 def test_a_delivery_gone_wrong_takes_nothing_back(store: DeltaStore, source: Any) -> None:
-    """Where most of a label's rows have vanished, or a delivery is not there any more, what stands stays and the report says so."""
+    """Where most of a label's rows have vanished, or a delivery is not there any more, what stands stays and the report
+    says so.
+    """
     arrive(store, source(rows()), NOW)
     report = arrive(store, source(rows(("AA", DAYS[1], 11.5), without=[("BB", DAYS[1]), ("CC", DAYS[1])])))
     assert (report.state, news(store)) == ("refused", [])
@@ -118,12 +134,18 @@ def test_a_delivery_gone_wrong_takes_nothing_back(store: DeltaStore, source: Any
 
 
 def test_a_symbol_means_what_it_meant(store: DeltaStore, capture: Callable[..., Capture], captures: Any) -> None:
-    """A correction of an old session goes to the instrument that had the symbol then, not to the one that has it now."""
+    """A correction of an old session goes to the instrument that had the symbol then, not to the one that has it
+    now.
+    """
     days = [XNYS.shift(DAYS[0], i) for i in range(30)]
     held = {
-        d: capture(d, [("FF", d, 10.0), ("GG", d, 5.0)] + ([("AA", d, 10.0 + i)] if i in (0, 1, 28, 29) else []), {"FF": "Filler", "GG": "Gap"} | ({"AA": f"Name {i // 20}"} if i in (0, 1, 28, 29) else {}))
+        d: capture(
+            d,
+            [("FF", d, 10.0), ("GG", d, 5.0)] + ([("AA", d, 10.0 + i)] if i in (0, 1, 28, 29) else []),
+            {"FF": "Filler", "GG": "Gap"} | ({"AA": f"Name {i // 20}"} if i in (0, 1, 28, 29) else {}),
+        )
         for i, d in enumerate(days)
-    }  # fmt: skip
+    }
     arrive(store, captures(held), NOW)
     sids = store.read(BARS, as_of=None, where={"symbol": "AA"}).sort("session")["sid"].to_list()
     assert sids[0] == sids[1] != sids[2]
@@ -141,7 +163,9 @@ def test_a_symbol_means_what_it_meant(store: DeltaStore, capture: Callable[..., 
 def test_adjusted_closes_scaled_anew_say_nothing(
     store: DeltaStore, capture: Callable[..., Capture], captures: Any
 ) -> None:
-    """A history exported again after a later dividend has every adjusted close scaled: the actions that stand stay as they are, each once."""
+    """A history exported again after a later dividend has every adjusted close scaled: the actions that stand stay as
+    they are, each once.
+    """
 
     def paired(scale: float) -> Any:
         """Each session with the one before; a dividend of 0.25 at the third."""

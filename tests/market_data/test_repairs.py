@@ -26,7 +26,9 @@ WHO: dict[str, Any] = {"by": "ada", "reason": "asked the vendor", "acted_at": NO
 
 @pytest.fixture
 def sent(capture: Callable[..., Any], captures: Any) -> Any:
-    """Four captures of three names; in the second, two rows say different things about one of them; the last repeats the one before."""
+    """Four captures of three names; in the second, two rows say different things about one of them; the last repeats
+    the one before.
+    """
     names = [("AA", 10.0), ("BB", 20.0), ("CC", 30.0)]
     held = {d: capture(d, [(n, d, c + i) for n, c in names]) for i, d in enumerate(DAYS)}
     held[DAYS[1]] = capture(
@@ -55,7 +57,9 @@ def bar(store: DeltaStore, symbol: str, session: date, as_of: datetime | None = 
 
 
 def test_a_released_row_is_known_from_then_on(home: tuple[DeltaStore, Ledger]) -> None:
-    """It stands with the vendor's file and line; whoever asks as of before does not see it; the act is in the audit; it is held no more."""
+    """It stands with the vendor's file and line; whoever asks as of before does not see it; the act is in the audit; it
+    is held no more.
+    """
     store, ledger = home
     held = listed(store.read(QUARANTINE, as_of=None))
     assert held["reason"].to_list() == ["CONFLICT", "CONFLICT"]
@@ -111,10 +115,13 @@ def test_a_release_behind_a_cut_is_known_after_it(home: tuple[DeltaStore, Ledger
 def test_what_is_no_row_cannot_be_released(home: tuple[DeltaStore, Ledger]) -> None:
     """A held line that is no possible bar of a known name is refused with what it says, and stays held."""
     store, ledger = home
-    for line, (content, error, why) in enumerate([
-        ("CC,2016-03-08,1,2", ContractViolation, "is no row of bars"), ("CC,2016-03-08,n/a,31,31,31,100,", ContractViolation, "conversion"),
-        ("CC,2016-03-08,31,30,31,31,100,", ContractViolation, "no possible bar"), ("ZZ,2016-03-08,31,31,31,31,100,", DataError, "means no instrument"),
-    ]):  # fmt: skip
+    cases = (
+        ("CC,2016-03-08,1,2", ContractViolation, "is no row of bars"),
+        ("CC,2016-03-08,n/a,31,31,31,100,", ContractViolation, "conversion"),
+        ("CC,2016-03-08,31,30,31,31,100,", ContractViolation, "no possible bar"),
+        ("ZZ,2016-03-08,31,31,31,31,100,", DataError, "means no instrument"),
+    )
+    for line, (content, error, why) in enumerate(cases):
         row = dict.fromkeys(QUARANTINE.schema) | {
             "source": "hand",
             "capture": DAYS[1],
@@ -165,7 +172,9 @@ def test_a_held_row_is_explained(home: tuple[DeltaStore, Ledger]) -> None:
 
 
 def test_a_repair_is_a_later_row(home: tuple[DeltaStore, Ledger], sent: Any) -> None:
-    """The bar says the right thing from then on, and before it what it said; the vendor's repetition of its error changes nothing, its own correction does."""
+    """The bar says the right thing from then on, and before it what it said; the vendor's repetition of its error
+    changes nothing, its own correction does.
+    """
     store, ledger = home
     was, now = repair(
         store, ledger.knowledge, ledger.audit, "AA", DAYS[2], {"close": 12.5, "high": 12.5}, now=NOW, **WHO

@@ -64,7 +64,8 @@ def bar(
 
 Version = tuple[datetime, float | None]  # None: withdrawn
 CASES: Sequence[tuple[str, Sequence[Version], Sequence[tuple[str, str | None, str | None]], Sequence[Version]]] = [
-    # name, versions in the order of knowledge, changes (newest first; closes old and new), how it reads as if known in time
+    # name, versions in the order of knowledge, changes (newest first; closes old and new), how it reads as if known in
+    # time
     ("one version, in time", [(BEFORE, 10.0)], [], [(BEFORE, 10.0)]),
     ("restated", [(BEFORE, 10.0), (AFTER, 11.0)], [("restated", "10.0", "11.0")], [(BEFORE, 11.0)]),
     ("the same again", [(BEFORE, 10.0), (AFTER, 10.0)], [], [(BEFORE, 10.0), (AFTER, 10.0)]),
@@ -104,7 +105,9 @@ def test_what_counts_as_a_change(
     told: Sequence[tuple[str, str | None, str | None]],
     reads: Sequence[Version],
 ):
-    """Each sequence of versions gives the changes of the table above, and over the overlay the versions that were always right."""
+    """Each sequence of versions gives the changes of the table above, and over the overlay the versions that were
+    always right.
+    """
     for known_at, close in versions:
         bar(store, known_at, close or 10.0, withdrawn=close is None)
     found = changes(store, CUTS, Selection())
@@ -132,12 +135,20 @@ def test_only_what_differs_is_told(store: DeltaStore):
 @pytest.mark.parametrize(
     ("selection", "sids"),
     [
-        (Selection(), [1, 2, 3]), (Selection(since=BEFORE), [1, 2, 3]), (Selection(since=AFTER), [3]), (Selection(until=AFTER), [1, 2]), (Selection(sids=(2, 3)), [2, 3]),
-        (Selection(since=BEFORE, until=AFTER, sids=(2,)), [2]), (Selection(first=DAY + timedelta(days=1)), []), (Selection(last=DAY, sids=(9,)), []),
+        (Selection(), [1, 2, 3]),
+        (Selection(since=BEFORE), [1, 2, 3]),
+        (Selection(since=AFTER), [3]),
+        (Selection(until=AFTER), [1, 2]),
+        (Selection(sids=(2, 3)), [2, 3]),
+        (Selection(since=BEFORE, until=AFTER, sids=(2,)), [2]),
+        (Selection(first=DAY + timedelta(days=1)), []),
+        (Selection(last=DAY, sids=(9,)), []),
     ],
-)  # fmt: skip
+)
 def test_the_selection(store: DeltaStore, selection: Selection, sids: Sequence[int]):
-    """A change belongs to the window in which it became known, to its event and its name; both bounds of events count, of knowledge the later one."""
+    """A change belongs to the window in which it became known, to its event and its name; both bounds of events count,
+    of knowledge the later one.
+    """
     for sid, known_at in ((1, AFTER), (2, AFTER), (3, LATER)):
         bar(store, BEFORE, sid=sid)
         bar(store, known_at, 11.0, sid=sid)
@@ -157,7 +168,9 @@ def test_an_earlier_change_that_is_not_meant_stays(store: DeltaStore):
 
 
 def test_the_sessions_that_would_have_seen_it(store: DeltaStore):
-    """From the first cut after what is changed was known to the last one before the change was; none where no cut lies between."""
+    """From the first cut after what is changed was known to the last one before the change was; none where no cut lies
+    between.
+    """
     bar(store, BEFORE)
     bar(store, BEFORE + timedelta(minutes=5), 11.0)
     assert seen(CUTS, as_if_known(store, CUTS, Selection())) is None
@@ -167,7 +180,9 @@ def test_the_sessions_that_would_have_seen_it(store: DeltaStore):
 
 
 def test_an_ending_shown_by_absence_is_not_late(store: DeltaStore):
-    """A delisting that was derived from missing bars comes after its session by nature; one that a vendor declares late is late."""
+    """A delisting that was derived from missing bars comes after its session by nature; one that a vendor declares late
+    is late.
+    """
     for sid, origin in ((1, "derived"), (2, "vendor")):
         put(store, ACTIONS, AFTER, sid=sid, kind="delisting", value=0.0, origin=origin, confidence=1.0)
     found = changes(store, CUTS, Selection())
@@ -175,7 +190,9 @@ def test_an_ending_shown_by_absence_is_not_late(store: DeltaStore):
 
 
 def test_every_table_of_vendors_is_watched(store: DeltaStore):
-    """Tables that name no instrument are told of too, and left out where a name is asked for; a listing's name comes with its changes."""
+    """Tables that name no instrument are told of too, and left out where a name is asked for; a listing's name comes
+    with its changes.
+    """
     assert {BARS.name, ACTIONS.name, LISTINGS.name, FX_RATES.name} <= {t.name for t in WATCHED}
     for known_at, rate in ((BEFORE, 1.08), (AFTER, 1.09)):
         put(store, FX_RATES, known_at, base="EUR", quote="USD", rate=rate)

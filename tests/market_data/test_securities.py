@@ -74,7 +74,9 @@ def test_a_ticker_used_again_is_another_instrument() -> None:
 
 
 def test_it_is_answered_as_known_at_the_cut() -> None:
-    """Before anybody knew that the symbol had changed hands, it meant the old instrument; what was known later corrects the past from then on."""
+    """Before anybody knew that the symbol had changed hands, it meant the old instrument; what was known later corrects
+    the past from then on.
+    """
     held = listings((0, 1, "CB", True, 0), (10, 1, "CB", False, 12), (10, 2, "CB", True, 12))
     assert sids(asked(("CB", 9), ("CB", 11)), held, cut=11) == [1, 1]
     assert sids(asked(("CB", 9), ("CB", 11)), held, cut=12) == [1, 2]
@@ -98,7 +100,9 @@ def test_punctuation_does_not_matter(written: str) -> None:
 
 
 def test_rows_keep_their_order_and_columns() -> None:
-    """Nothing but `sid` is added, also where nothing is known, where rows repeat, and where symbol or session is missing."""
+    """Nothing but `sid` is added, also where nothing is known, where rows repeat, and where symbol or session is
+    missing.
+    """
     rows = asked(("B", 5), ("A", 1), ("B", 5), ("A", 0)).with_columns(weight=pl.Series([0.1, 0.2, 0.3, 0.4]))
     rows = pl.concat(
         [
@@ -137,7 +141,9 @@ EVENTS = st.lists(
 @settings(max_examples=60, deadline=None)
 @given(EVENTS, st.integers(0, 6))
 def test_it_is_the_definition_read_row_by_row(events: list[tuple[int, int, str, bool, int]], cut: int) -> None:
-    """Whatever listings come, end, change and are corrected: the join answers what reading them one by one does, and the way back leads to a symbol that the instrument had."""
+    """Whatever listings come, end, change and are corrected: the join answers what reading them one by one does, and
+    the way back leads to a symbol that the instrument had.
+    """
     held = listings(*events)
     rows = asked(*((s, n) for s in "AB" for n in range(-1, 8)))
     out = resolve(rows, held, knew(cut))
@@ -147,7 +153,9 @@ def test_it_is_the_definition_read_row_by_row(events: list[tuple[int, int, str, 
 
 
 def test_the_symbol_that_changed_hands(panel: Callable[..., Any], tmp_path: Path) -> None:
-    """In the real panel CB is old Chubb; the capture of 2016-01-15 shows that on the 14th it was another instrument already: what was asked before it stays answered as then."""
+    """In the real panel CB is old Chubb; the capture of 2016-01-15 shows that on the 14th it was another instrument
+    already: what was asked before it stays answered as then.
+    """
     store = DeltaStore(tmp_path)
     days = XNYS.between(date(2016, 1, 4), date(2016, 1, 22))
     ingest(

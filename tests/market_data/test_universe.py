@@ -88,7 +88,9 @@ def draw(store: DeltaStore, root: Path, sessions: Sequence[date]) -> Drawn:
 
 
 def test_the_most_liquid_are_drawn_monthly(store: DeltaStore, tmp_path: Path) -> None:
-    """From the session that completes the lookback, then at each month's first: by median dollar volume, above the price floor, listed."""
+    """From the session that completes the lookback, then at each month's first: by median dollar volume, above the
+    price floor, listed.
+    """
     drawn = draw(store, tmp_path, DAYS)
     rows = drawn.read(UNIVERSE, as_of=None)
     assert rows.select("session", "until").unique().sort("session").rows() == [
@@ -119,7 +121,9 @@ def test_a_range_of_months_equals_its_days(store: DeltaStore, tmp_path: Path) ->
 
 
 def test_later_rows_change_nothing(store: DeltaStore) -> None:
-    """Membership at a month's first session reads what was known at its cut: rows that came later leave it as it was."""
+    """Membership at a month's first session reads what was known at its cut: rows that came later leave it as it
+    was.
+    """
 
     class Until(DeltaStore):
         def read(self, table: Any, *, as_of: datetime | None, **more: Any) -> pl.DataFrame:
@@ -135,7 +139,9 @@ def test_later_rows_change_nothing(store: DeltaStore) -> None:
 
 
 def test_former_members_are_remembered_for_a_year(store: DeltaStore, tmp_path: Path) -> None:
-    """E left in May: a former member from then on, for the twelve months after its interval ended; while a member it is not a former one."""
+    """E left in May: a former member from then on, for the twelve months after its interval ended; while a member it is
+    not a former one.
+    """
     rows = draw(store, tmp_path, DAYS).read(UNIVERSE, as_of=None)
     asked = [date(2016, 4, 29), date(2016, 5, 6), date(2017, 5, 1), date(2017, 5, 2)]
     assert symbols(store, Membership.of_universe(rows).former(asked, CUTS).rename({"who": "sid"})) == {
@@ -174,7 +180,9 @@ def at(month: int, day: int, hour: int = 0) -> datetime:
 
 @pytest.fixture(scope="module")
 def described(store: DeltaStore) -> DeltaStore:
-    """The same weeks, with an index and sectors: some of it known only after the cut of 2016-05-02, which is 2016-05-03 13:15."""
+    """The same weeks, with an index and sectors: some of it known only after the cut of 2016-05-02, which is 2016-05-03
+    13:15.
+    """
     late, early, session = at(5, 3, 14), at(5, 3, 12), date(2016, 5, 2)
     members = [
         ("a", date(2016, 1, 1), True, at(1, 2)),
@@ -241,7 +249,9 @@ def test_only_the_eligible_are_drawn(described: DeltaStore, eligible: Eligibilit
 
 
 def test_a_name_must_have_been_listed_long_enough(described: DeltaStore) -> None:
-    """Of the sessions that we know of, today's counts: with as many as there were since the first listing all are drawn, with one more none."""
+    """Of the sessions that we know of, today's counts: with as many as there were since the first listing all are
+    drawn, with one more none.
+    """
     first = described.read(LISTINGS, as_of=None)["session"].min()
     age = len(XNYS.between(first, date(2016, 5, 2)))  # type: ignore[arg-type]
     drawn = [
@@ -254,7 +264,9 @@ def test_a_name_must_have_been_listed_long_enough(described: DeltaStore) -> None
 
 
 def test_a_rule_without_conditions_is_declared_as_before() -> None:
-    """Conditions that are not set are no part of what a strategy's hash covers; those that are, are, and without their defaults."""
+    """Conditions that are not set are no part of what a strategy's hash covers; those that are, are, and without their
+    defaults.
+    """
     assert msgspec.to_builtins(UniverseRule()) == {"name": "liquid", "size": 500, "lookback": 20, "min_price": 3.0}
     indexed = UniverseRule(eligible=Eligibility(index=("sp500",)))
     assert msgspec.to_builtins(indexed)["eligible"] == {"index": ("sp500",)}
@@ -275,7 +287,9 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
 
 
 def test_nobody_can_be_asked_for_members_without_a_cut() -> None:
-    """A function that tells members takes a cut, or the cuts of its sessions: today's members of a past session cannot be asked for."""
+    """A function that tells members takes a cut, or the cuts of its sessions: today's members of a past session cannot
+    be asked for.
+    """
     telling = re.compile(r"(^|_)(members?|constituents?)($|_)")
     of_names = [
         (where, f)

@@ -23,7 +23,11 @@ def rules(findings: pl.DataFrame) -> dict[str, int]:
 
 
 def clean(seed: int = 3, pays: Sequence[int] = PAYS) -> pl.DataFrame:
-    """Random walks of 1 to 3 % a day. Every third name pays 0.4 to 1.2 % quarterly, fully reflected in price and adjusted close; every fifth declares a 2:1 split that is in its prices."""
+    """Random walks of 1 to 3 % a day.
+
+    Every third name pays 0.4 to 1.2 % quarterly, fully reflected in price and adjusted close; every fifth declares a
+    2:1 split that is in its prices.
+    """
     draw = np.random.default_rng(seed)
     shape = (NAMES, SESSIONS)
     paid = np.zeros(shape)
@@ -37,9 +41,15 @@ def clean(seed: int = 3, pays: Sequence[int] = PAYS) -> pl.DataFrame:
     sessions = pl.date_range(date(2024, 1, 1), date(2025, 12, 31), eager=True)
     days = sessions.filter(sessions.dt.weekday() < 6).head(SESSIONS)
     columns = {
-        "open": opened, "high": np.maximum(opened, close) * 1.004, "low": np.minimum(opened, close) * 0.996, "close": close, "adj_close": close * later,
-        "volume": draw.integers(100_000, 400_000, shape), "dividend": paid * np.concatenate([close[:, :1], close[:, :-1]], axis=1), "split": split,
-    }  # fmt: skip
+        "open": opened,
+        "high": np.maximum(opened, close) * 1.004,
+        "low": np.minimum(opened, close) * 0.996,
+        "close": close,
+        "adj_close": close * later,
+        "volume": draw.integers(100_000, 400_000, shape),
+        "dividend": paid * np.concatenate([close[:, :1], close[:, :-1]], axis=1),
+        "split": split,
+    }
     keys = {"symbol": np.repeat([f"N{i:02d}" for i in range(NAMES)], SESSIONS), "session": pl.concat([days] * NAMES)}
     return pl.DataFrame({**keys, **{name: values.ravel() for name, values in columns.items()}})
 
@@ -111,7 +121,9 @@ CASES: dict[str, tuple[Spoil, dict[str, int]]] = {
 
 
 def test_clean_bars_have_no_finding() -> None:
-    """Random walks with splits and dividends that are in their prices, paid by the quarter or by the week, yield nothing, nor do no rows, whichever way the vendor writes none."""
+    """Random walks with splits and dividends that are in their prices, paid by the quarter or by the week, yield
+    nothing, nor do no rows, whichever way the vendor writes none.
+    """
     bars = clean()
     for findings, repairs in (diagnose(bars), diagnose(bars.clear()), diagnose(clean(pays=range(10, 240, 5)))):
         assert findings.is_empty()
@@ -126,7 +138,9 @@ def test_clean_bars_have_no_finding() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_what_was_spoilt_comes_back(case: str) -> None:
-    """An error put into clean bars is told under its rule, for its rows only, and the repairs give the clean bars again."""
+    """An error put into clean bars is told under its rule, for its rows only, and the repairs give the clean bars
+    again.
+    """
     spoil, told = CASES[case]
     spoilt = spoil(bars := clean())
     findings, repairs = diagnose(spoilt)
@@ -137,7 +151,8 @@ def test_what_was_spoilt_comes_back(case: str) -> None:
     assert repairs["symbol"].n_unique() == 1
     repaired = mended(spoilt, repairs)
     assert_frame_equal(repaired.drop("split", "volume"), bars.drop("split", "volume"), rel_tol=1e-9)
-    assert (repaired["volume"] - bars["volume"]).abs().max() <= 1  # pyright: ignore[reportOptionalOperand, reportOperatorIssue]  # a maximum of integers
+    # a maximum of integers
+    assert (repaired["volume"] - bars["volume"]).abs().max() <= 1  # pyright: ignore[reportOptionalOperand, reportOperatorIssue]
     assert diagnose(repaired)[0].is_empty()
 
 
@@ -156,7 +171,9 @@ def distributing(kept: float = 0.88) -> tuple[pl.DataFrame, float, float]:
 
 
 def test_capital_gains_are_in_the_dividend_once() -> None:
-    """A step of dividend plus gains is put right where the price fell by the dividend, in which they are, and left alone where it fell by both."""
+    """A step of dividend plus gains is put right where the price fell by the dividend, in which they are, and left
+    alone where it fell by both.
+    """
     bars, amount, before = distributing()
     here, gains = PAYER & AT.eq(PAYS[1]), 0.6 * amount
     once = bars.with_columns(capital_gains=pl.when(here).then(gains).otherwise(0.0))
@@ -172,7 +189,9 @@ def test_capital_gains_are_in_the_dividend_once() -> None:
 
 
 def test_a_quote_that_nobody_touched_says_nothing() -> None:
-    """Of a payment of a fourteenth, of which the adjusted close took a hundredth, the amount is right although the price stood: nobody traded for three sessions."""
+    """Of a payment of a fourteenth, of which the adjusted close took a hundredth, the amount is right although the
+    price stood: nobody traded for three sessions.
+    """
     bars, amount, before = distributing(0.93)
     asleep, held = PAYER & AT.is_between(PAYS[1], PAYS[1] + 2), bars["adj_close"] / bars["close"]
     bars = bars.with_columns(

@@ -1,4 +1,6 @@
-"""Detectors on names and errors that no threshold was chosen with: real series, spoilt by the mechanism of each error."""
+"""Detectors on names and errors that no threshold was chosen with: real series, spoilt by the mechanism of each
+error.
+"""
 
 import itertools
 from dataclasses import dataclass
@@ -111,10 +113,20 @@ def walk(rows: int, per_day: int = 1, seed: int = 5) -> pl.DataFrame:
     sessions = pl.Series(days) if per_day == 1 else pl.Series(days).cast(pl.Datetime("us")) + pl.Series(
         [timedelta(minutes=570 + 15 * (k % per_day)) for k in range(rows)]
     )  # fmt: skip
-    return pl.DataFrame({
-        "symbol": ["A"] * rows, "session": sessions, "open": opened, "high": np.maximum(opened, close) * 1.001, "low": np.minimum(opened, close) * 0.999,
-        "close": close, "adj_close": close, "volume": draw.integers(1_000, 9_000, rows).astype(float), "dividend": np.zeros(rows), "split": np.zeros(rows),
-    })  # fmt: skip
+    return pl.DataFrame(
+        {
+            "symbol": ["A"] * rows,
+            "session": sessions,
+            "open": opened,
+            "high": np.maximum(opened, close) * 1.001,
+            "low": np.minimum(opened, close) * 0.999,
+            "close": close,
+            "adj_close": close,
+            "volume": draw.integers(1_000, 9_000, rows).astype(float),
+            "dividend": np.zeros(rows),
+            "split": np.zeros(rows),
+        }
+    )
 
 
 def test_a_night_is_longer_than_a_quarter_of_an_hour() -> None:

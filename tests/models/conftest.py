@@ -71,7 +71,10 @@ class Registry:
 
 
 def build(*, seed: int, signal: float = 0.0, leak: bool = False, names: int = 30, length: int = 140) -> Market:
-    """Returns r_t (open t+1 to open t+2) = signal × f0_t + noise; every feature is an AR(1). `leak` puts the label of the session before, whose window overlaps, into f3."""
+    """Returns r_t (open t+1 to open t+2) = signal × f0_t + noise; every feature is an AR(1).
+
+    `leak` puts the label of the session before, whose window overlaps, into f3.
+    """
     rng = np.random.default_rng(seed)
     xnys = calendar("XNYS")
     cuts = Cuts(xnys)

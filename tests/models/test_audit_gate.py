@@ -35,7 +35,9 @@ def unaudited(planted, tmp_path):
 
 
 def test_an_unaudited_set_waits_for_its_audit(planted, registry, strategy, unaudited) -> None:
-    """The model is kept and not judged, and the reason says what to do; after the audit the same call promotes that very model."""
+    """The model is kept and not judged, and the reason says what to do; after the audit the same call promotes that
+    very model.
+    """
     cut, audited = planted.sessions[100], planted.store(unaudited.root / "audited").read(AUDITS, as_of=None)
     first = retrain(unaudited, registry, planted.feature_set, strategy, planted.cuts, cut)
     assert (first.state, "quant audit features planted" in first.reason) == ("refused", True)
@@ -64,7 +66,9 @@ def test_only_a_passed_audit_of_this_very_set_counts(planted, registry, strategy
 
 @pytest.mark.parametrize("hours", [0, -24])
 def test_the_audit_made_last_counts(planted, unaudited, hours) -> None:
-    """In a historical run the clock stands still, or behind that of an audit by hand: a second audit neither conflicts with the first nor loses to it."""
+    """In a historical run the clock stands still, or behind that of an audit by hand: a second audit neither conflicts
+    with the first nor loses to it.
+    """
     rows = planted.store(unaudited.root / "audited").read(AUDITS, as_of=None)
     recorded(unaudited, planted.feature_set, rows.with_columns(passed=pl.col("law") != LAW, evidence=pl.lit("found")))
     assert standing(unaudited, planted.feature_set).state == "failed"
@@ -76,7 +80,9 @@ def test_the_audit_made_last_counts(planted, unaudited, hours) -> None:
     ("evidence", "told"), [("nothing to audit on: no session was given", 0), ("it looks ahead", 1)]
 )
 def test_what_has_not_passed_is_asked_again(planted, unaudited, monkeypatch, evidence, told) -> None:
-    """A set that had nothing to be proven on, or that failed, is audited each time it is due until it passes, and no more after that; of a failure somebody is told."""
+    """A set that had nothing to be proven on, or that failed, is audited each time it is due until it passes, and no
+    more after that; of a failure somebody is told.
+    """
     rows, news = planted.store(unaudited.root / "audited").read(AUDITS, as_of=None), list[str]()
     answers = [rows.with_columns(passed=pl.lit(value=False), evidence=pl.lit(evidence)), rows]
     monkeypatch.setattr(gate, "record", lambda store, one, *_, **__: recorded(store, one, answers.pop(0)))
@@ -102,7 +108,9 @@ def test_what_has_not_passed_is_asked_again(planted, unaudited, monkeypatch, evi
 
 
 def test_a_changed_line_is_another_set(planted) -> None:
-    """The fingerprint follows the declaration and the functions' source: one other lookback, or one other kernel, and the audit is asked again."""
+    """The fingerprint follows the declaration and the functions' source: one other lookback, or one other kernel, and
+    the audit is asked again.
+    """
     same = replace(planted.feature_set)
     assert same.fingerprint == planted.feature_set.fingerprint
     others = [replace(same, lookback=2), replace(same, kernel=pl.DataFrame.clone), replace(same, columns=("open",))]
@@ -110,7 +118,9 @@ def test_a_changed_line_is_another_set(planted) -> None:
 
 
 def test_the_factors_of_a_label_are_audited_too(planted, registry, strategy, tmp_path) -> None:
-    """A label that is net of the factors of a set waits for the audit of that set as well as for that of the model's own."""
+    """A label that is net of the factors of a set waits for the audit of that set as well as for that of the model's
+    own.
+    """
     factors = NetOf(universe="liquid", factors="style", version=STYLE.version)
     rule = LabelRule(horizon=strategy.horizon, net_of=factors)
     store = planted.store(tmp_path)

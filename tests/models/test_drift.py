@@ -56,7 +56,9 @@ def test_it_is_what_the_guardrail_judges(planted, strategy, home) -> None:
 
 
 def test_only_what_its_own_universe_knew_at_the_cut_counts(planted, strategy, home) -> None:
-    """Values rebuilt later, or published for another universe or at another version, move nothing that is measured of a session."""
+    """Values rebuilt later, or published for another universe or at another version, move nothing that is measured of a
+    session.
+    """
     days, of = planted.sessions[108:111], planted.feature_set
     before = drift(home, of, strategy, planted.cuts, days)
     rows = planted.features.filter(pl.col("session") == days[0]).with_columns(pl.col("f2") + 2)

@@ -54,7 +54,9 @@ def copy(world, root):
 
 
 def test_a_range_equals_its_days(world, strategy, tmp_path):
-    """Scored as one range, day by day, or twice: the same rows to the bit, known at each session's cut, under the champion of the day."""
+    """Scored as one range, day by day, or twice: the same rows to the bit, known at each session's cut, under the
+    champion of the day.
+    """
     planted, _, (first, second) = world
     calendar = planted.cuts.calendar
     sessions = calendar.between(calendar.shift(first, -2), calendar.shift(second, 8))

@@ -97,7 +97,9 @@ def test_assumed_knowledge_is_stamped(planted, store):
 
 
 def test_retraining_is_recorded_once(planted, strategy, store, registry):
-    """Month ends train, promote and track; a rerun changes nothing, logs nothing and reports the same; another store gives the same text."""
+    """Month ends train, promote and track; a rerun changes nothing, logs nothing and reports the same; another store
+    gives the same text.
+    """
     reports = [retrain(store, registry, planted.feature_set, strategy, planted.cuts, s) for s in ends(planted)]
     assert [r.state for r in reports] == ["done"] * 3
     models, promotions = store.read(MODELS, as_of=None), store.read(PROMOTIONS, as_of=None)
@@ -115,7 +117,9 @@ def test_retraining_is_recorded_once(planted, strategy, store, registry):
 
 
 def test_a_training_set_is_rebuilt_from_its_snapshot_alone(planted, store):
-    """Its record and the store give the same frame, whatever was restated or published since; a store in which a row is another one is found out."""
+    """Its record and the store give the same frame, whatever was restated or published since; a store in which a row is
+    another one is found out.
+    """
     cutoff, first, lookup = (
         planted.cuts.of(planted.sessions[90]),
         planted.sessions[10],
@@ -267,7 +271,9 @@ def validated(sessions, ours, theirs):
     ("ours", "theirs", "promoted"), [(True, True, True), (True, False, True), (False, True, False)]
 )
 def test_the_rule_compares_on_the_same_sessions(planted, strategy, store, registry, ours, theirs, promoted):
-    """An equal or better candidate is promoted, a clearly worse one is not; sessions that the champion trained on do not count."""
+    """An equal or better candidate is promoted, a clearly worse one is not; sessions that the champion trained on do
+    not count.
+    """
     cut = ends(planted)[0]
     retrain(store, registry, planted.feature_set, strategy, planted.cuts, cut)
     rival = champion(store, strategy.name, planted.sessions[-1], planted.cuts.of(planted.sessions[-1]))
@@ -290,7 +296,9 @@ def test_broken_candidates_are_not_promoted(planted):
 
 
 def test_the_first_champion_must_earn_it(planted):
-    """A candidate becomes first champion only above the floor on its out-of-sample IC, and a refusal says by how much it missed."""
+    """A candidate becomes first champion only above the floor on its out-of-sample IC, and a refusal says by how much
+    it missed.
+    """
     frame = validated(planted.sessions[:10], ours=True, theirs=True)
     backwards = frame.with_columns(score=-pl.col("score"))
     refused = judge(frame["value"], backwards, None, horizon=5, tolerance=2.0)
@@ -325,7 +333,9 @@ def test_scores_that_tell_no_name_from_another_are_no_evidence(planted):
 
 
 def test_sessions_with_too_few_names_count_in_no_ic(planted):
-    """Two names always correlate by 1 or -1: below the strategy's own minimum a session is left out, and the verdict says how many."""
+    """Two names always correlate by 1 or -1: below the strategy's own minimum a session is left out, and the verdict
+    says how many.
+    """
     frame = validated(planted.sessions[:10], ours=True, theirs=True)
     thin = frame.filter((pl.col("session") > planted.sessions[3]) | (pl.col("sid") < 2))
     judged = judge(thin["value"], thin, None, horizon=5, tolerance=2.0, minimum=10)
@@ -371,7 +381,9 @@ def test_an_unset_floor_is_no_part_of_the_declaration(strategy):
 
 
 def test_a_verdict_against_is_recorded_and_keeps_the_champion(planted, strategy, store, registry):
-    """Where the tolerance cannot be met, the row says so with its numbers, the alias stays, and the old champion scores on."""
+    """Where the tolerance cannot be met, the row says so with its numbers, the alias stays, and the old champion scores
+    on.
+    """
     first, second, _ = ends(planted)
     retrain(store, registry, planted.feature_set, strategy, planted.cuts, first)
     strict = msgspec.structs.replace(strategy, model=msgspec.structs.replace(strategy.model, tolerance=-1e9))
@@ -384,7 +396,9 @@ def test_a_verdict_against_is_recorded_and_keeps_the_champion(planted, strategy,
 
 
 def test_a_strategy_learns_the_label_it_declares(planted, strategy, tmp_path, registry):
-    """Of two labels stored the declared one trains, over its own horizon; sessions whose windows are still open are not judged by, though what they know trains."""
+    """Of two labels stored the declared one trains, over its own horizon; sessions whose windows are still open are not
+    judged by, though what they know trains.
+    """
     rule = LabelRule(kind="triple_barrier", horizon=8)
     cut = ends(planted)[1]
     ended = planted.labels.select(

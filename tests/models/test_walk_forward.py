@@ -43,7 +43,9 @@ def test_folds_are_those_of_scikit_learn(horizon, embargo, count, size):
     missing=st.sets(st.integers(0, len(SESSIONS) - 1), max_size=30),
 )
 def test_no_training_window_overlaps_the_test(horizon, embargo, size, missing):
-    """Whatever sessions are missing, each training label ends by the open before the first test label starts, and the embargo earlier."""
+    """Whatever sessions are missing, each training label ends by the open before the first test label starts, and the
+    embargo earlier.
+    """
     present = [s for i, s in enumerate(SESSIONS) if i not in missing]
     for fold in folds(present, known(horizon), CUT, count=2, size=size, embargo=embargo):
         starts = XNYS.open(XNYS.shift(fold.test[0], 1))

@@ -10,8 +10,38 @@ from typing import NamedTuple
 import polars as pl
 
 Row = tuple[str, ...]
-ODD = ("", " ", "NaN", "inf", "-1", "0", "1e308", "-0.0", "99999999999999999999", "=1+1", "\u2028", "2024-13-01", "24-01-05", "05/01/2024", "9999-12-31", "0001-01-01", "\U0001f389",
-       "null", "1.000,5", "\ufeff", "\x00", "\x1b[31m", "x" * 5000, "2024-01-05T15:00:00Z", "1704412800", "'", "\\", "#", "%", "\u0661\u0662")  # fmt: skip
+ODD = (
+    "",
+    " ",
+    "NaN",
+    "inf",
+    "-1",
+    "0",
+    "1e308",
+    "-0.0",
+    "99999999999999999999",
+    "=1+1",
+    "\u2028",
+    "2024-13-01",
+    "24-01-05",
+    "05/01/2024",
+    "9999-12-31",
+    "0001-01-01",
+    "\U0001f389",
+    "null",
+    "1.000,5",
+    "\ufeff",
+    "\x00",
+    "\x1b[31m",
+    "x" * 5000,
+    "2024-01-05T15:00:00Z",
+    "1704412800",
+    "'",
+    "\\",
+    "#",
+    "%",
+    "\u0661\u0662",
+)
 
 
 class Mutated(NamedTuple):
@@ -106,9 +136,17 @@ def _harmless(head: str, rows: list[Row], chance: random.Random) -> Mutated:
     whole = text(head, rows)
     quoted = "\n".join('"' + '","'.join(row) + '"' for row in [tuple(head.split(",")), *rows]).encode()
     same = [
-        whole, b"\xef\xbb\xbf" + whole, whole.replace(b"\n", b"\r\n"), whole.rstrip(b"\n"), whole.replace(b"\n", b"\n\n"), gzip.compress(whole), quoted,
-        whole.replace(b",", b";"), whole.replace(b",", b"\t"), b"\n\n" + whole,
-    ]  # fmt: skip
+        whole,
+        b"\xef\xbb\xbf" + whole,
+        whole.replace(b"\n", b"\r\n"),
+        whole.rstrip(b"\n"),
+        whole.replace(b"\n", b"\n\n"),
+        gzip.compress(whole),
+        quoted,
+        whole.replace(b",", b";"),
+        whole.replace(b",", b"\t"),
+        b"\n\n" + whole,
+    ]
     k = chance.randrange(len(same))
     return Mutated(same[k], f"harmless {k}", _all(rows))
 
@@ -147,16 +185,30 @@ CASES: Sequence[Case] = (
     _junk,
 )
 TYPES: Sequence[Callable[[pl.Series], pl.Series]] = (
-    lambda s: s.cast(pl.String), lambda s: pl.Series([[str(v)] for v in s]), lambda s: pl.Series([{"a": str(v)} for v in s]), lambda s: pl.Series([str(v).encode() for v in s]),
-    lambda s: pl.Series([True] * s.len()), lambda s: pl.Series([None] * s.len()), lambda s: pl.Series(range(s.len())), lambda s: pl.Series([float(n) for n in range(s.len())]),
-    lambda s: pl.Series([date(2024, 1, 5)] * s.len()), lambda s: pl.Series([datetime(2024, 1, 5, tzinfo=UTC)] * s.len()), lambda s: s.cast(pl.String).cast(pl.Categorical),
-    lambda s: pl.Series(range(s.len())).cast(pl.Duration("us")), lambda s: pl.Series([datetime(2024, 1, 5).time()] * s.len()),  # noqa: DTZ001  # a time of day
-    lambda s: pl.Series(["1.5"] * s.len()).str.to_decimal(scale=2), lambda s: pl.Series([2**63 - 1] * s.len()), lambda s: pl.Series([float("nan")] * s.len()),
-)  # fmt: skip
+    lambda s: s.cast(pl.String),
+    lambda s: pl.Series([[str(v)] for v in s]),
+    lambda s: pl.Series([{"a": str(v)} for v in s]),
+    lambda s: pl.Series([str(v).encode() for v in s]),
+    lambda s: pl.Series([True] * s.len()),
+    lambda s: pl.Series([None] * s.len()),
+    lambda s: pl.Series(range(s.len())),
+    lambda s: pl.Series([float(n) for n in range(s.len())]),
+    lambda s: pl.Series([date(2024, 1, 5)] * s.len()),
+    lambda s: pl.Series([datetime(2024, 1, 5, tzinfo=UTC)] * s.len()),
+    lambda s: s.cast(pl.String).cast(pl.Categorical),
+    # a time of day
+    lambda s: pl.Series(range(s.len())).cast(pl.Duration("us")),
+    lambda s: pl.Series([datetime(2024, 1, 5).time()] * s.len()),  # noqa: DTZ001
+    lambda s: pl.Series(["1.5"] * s.len()).str.to_decimal(scale=2),
+    lambda s: pl.Series([2**63 - 1] * s.len()),
+    lambda s: pl.Series([float("nan")] * s.len()),
+)
 
 
 def retyped(frame: pl.DataFrame, path: Path, seed: int) -> tuple[str, frozenset[int]]:
-    """Write the frame as Parquet with a column of another type, a cell without a value, or harmed bytes; what was done, and the rows that are as they were."""
+    """Write the frame as Parquet with a column of another type, a cell without a value, or harmed bytes; what was done,
+    and the rows that are as they were.
+    """
     chance = random.Random(seed)  # noqa: S311  # a seed makes the file, no secret
     every = frozenset(range(frame.height))
     column = chance.choice(frame.columns)

@@ -1,4 +1,6 @@
-"""Files that are replaced: whatever the source and the kind of file, what differs comes in known now, and the rest stays as it was."""
+"""Files that are replaced: whatever the source and the kind of file, what differs comes in known now, and the rest
+stays as it was.
+"""
 
 import io
 import os
@@ -30,7 +32,11 @@ Said = Mapping[tuple[str, date], float]
 Write = Callable[[Path, Said], MarketDataSource]
 
 OLD = {(s, d): 100.0 * n + i for n, s in enumerate(("AA", "BB", "CC"), 1) for i, d in enumerate(DAYS[:6])}
-NEW = {k: v for k, v in OLD.items() if k != ("BB", DAYS[2])} | {("AA", DAYS[3]): 103.5, ("AA", DAYS[6]): 106.0, ("BB", DAYS[6]): 206.0, ("CC", DAYS[6]): 306.0} | {("DD", d): 50.0 + i for i, d in enumerate(DAYS)}  # fmt: skip
+NEW = (
+    {k: v for k, v in OLD.items() if k != ("BB", DAYS[2])}
+    | {("AA", DAYS[3]): 103.5, ("AA", DAYS[6]): 106.0, ("BB", DAYS[6]): 206.0, ("CC", DAYS[6]): 306.0}
+    | {("DD", d): 50.0 + i for i, d in enumerate(DAYS)}
+)
 """A close corrected, a row removed, a session appended, a name's whole history added."""
 
 
@@ -83,7 +89,10 @@ def drops(folder: Path, said: Said) -> MarketDataSource:
         text = rows.with_columns(adj_close="close").write_csv()
         with tarfile.open(folder / f"{day:%Y%m%d}.tar.gz", "w:gz") as archive:
             member = tarfile.TarInfo("prices.csv")
-            member.size, member.mtime = len(text.encode()), int(datetime(day.year, day.month, day.day, 23, tzinfo=UTC).timestamp())  # fmt: skip
+            member.size, member.mtime = (
+                len(text.encode()),
+                int(datetime(day.year, day.month, day.day, 23, tzinfo=UTC).timestamp()),
+            )
             archive.addfile(member, io.BytesIO(text.encode()))
     return VendorDrops(folder)
 
@@ -121,12 +130,16 @@ def versions(store: DeltaStore) -> list[tuple[object, ...]]:
 
 
 def test_a_file_that_is_replaced(folder: Path, store: DeltaStore, write: Write) -> None:
-    """What changed, came or went in old sessions is known now, each once and where it stands in the new file; the new session is known when it was; nothing else has another version."""
+    """What changed, came or went in old sessions is known now, each once and where it stands in the new file; the new
+    session is known when it was; nothing else has another version.
+    """
     arrive(store, write(folder, OLD), NOW)
     before = store.read(BARS, as_of=NOW)
     source = write(folder, NEW)
     arrive(store, source)
-    expected = [("AA", DAYS[3], 103.5, False), ("BB", DAYS[2], 202.0, True)] + [("DD", d, 50.0 + i, False) for i, d in enumerate(DAYS[:6])]  # fmt: skip
+    expected = [("AA", DAYS[3], 103.5, False), ("BB", DAYS[2], 202.0, True)] + [
+        ("DD", d, 50.0 + i, False) for i, d in enumerate(DAYS[:6])
+    ]
     assert versions(store) == expected
     bars = store.read(BARS, as_of=None)
     assert store.read(BARS, as_of=NOW).filter(pl.col("session") < DAYS[6]).equals(before)
@@ -191,28 +204,50 @@ def test_a_feed_that_is_replaced(folder: Path, store: DeltaStore) -> None:
 
     def rates(*rows: str) -> MarketDataSource:
         (folder / "20240308.csv").write_text("\n".join(["session,base,quote,rate", *rows, ""]))
-        declared = {"kind": "tabular", "dataset": "fx_rates", "files": str(folder / "*.csv"), "known_at": "event+1d", "day": r"(\d{4})(\d\d)(\d\d)", "mapping": {c: c for c in ("session", "base", "quote", "rate")}}  # fmt: skip
+        declared = {
+            "kind": "tabular",
+            "dataset": "fx_rates",
+            "files": str(folder / "*.csv"),
+            "known_at": "event+1d",
+            "day": r"(\d{4})(\d\d)(\d\d)",
+            "mapping": {c: c for c in ("session", "base", "quote", "rate")},
+        }
         return Tabular(msgspec.convert(declared, Feed))
 
     old = ["2024-03-05,EUR,USD,1.08", "2024-03-06,EUR,USD,1.09", "2024-03-07,EUR,USD,1.10", "2024-03-07,GBP,USD,1.27"]
     arrive(store, rates(*old), NOW)
     before = store.read(FX_RATES, as_of=NOW)
-    changed = ["2024-03-05,EUR,USD,1.08", "2024-03-06,EUR,USD,1.095", "2024-03-07,EUR,USD,1.10", "2024-03-05,CHF,USD,1.13"]  # fmt: skip
+    changed = [
+        "2024-03-05,EUR,USD,1.08",
+        "2024-03-06,EUR,USD,1.095",
+        "2024-03-07,EUR,USD,1.10",
+        "2024-03-05,CHF,USD,1.13",
+    ]
     arrive(store, rates(*changed))
     news = store.read(FX_RATES, as_of=None).filter(pl.col("known_at") >= LATER).sort("base")
     assert news.select("session", "base", "rate", "withdrawn", "line").rows() == [
-        (date(2024, 3, 5), "CHF", 1.13, False, 5), (date(2024, 3, 6), "EUR", 1.095, False, 3), (date(2024, 3, 7), "GBP", 1.27, True, None),
-    ]  # fmt: skip
+        (date(2024, 3, 5), "CHF", 1.13, False, 5),
+        (date(2024, 3, 6), "EUR", 1.095, False, 3),
+        (date(2024, 3, 7), "GBP", 1.27, True, None),
+    ]
     assert store.read(FX_RATES, as_of=NOW).equals(before)
     assert arrive(store, rates(*changed), LATER + timedelta(days=1)) == 0
 
 
 def test_a_feed_that_grows_corrects_the_past_now(folder: Path, store: DeltaStore) -> None:
-    """A file whose label is its last event: with a new day comes a corrected old one, which is not known at the assumed time of its first word but with the day that brought it."""
+    """A file whose label is its last event: with a new day comes a corrected old one, which is not known at the assumed
+    time of its first word but with the day that brought it.
+    """
 
     def rates(*rows: str) -> MarketDataSource:
         (folder / "rates.csv").write_text("\n".join(["session,base,quote,rate", *rows, ""]))
-        declared = {"kind": "tabular", "dataset": "fx_rates", "files": str(folder / "rates.csv"), "known_at": "event+1d", "mapping": {c: c for c in ("session", "base", "quote", "rate")}}  # fmt: skip
+        declared = {
+            "kind": "tabular",
+            "dataset": "fx_rates",
+            "files": str(folder / "rates.csv"),
+            "known_at": "event+1d",
+            "mapping": {c: c for c in ("session", "base", "quote", "rate")},
+        }
         return Tabular(msgspec.convert(declared, Feed))
 
     arrive(store, rates("2024-03-05,EUR,USD,1.08", "2024-03-06,EUR,USD,1.09"), NOW)
@@ -222,5 +257,8 @@ def test_a_feed_that_grows_corrects_the_past_now(folder: Path, store: DeltaStore
     rows = store.read(FX_RATES, as_of=None).sort("session", "known_at").select("session", "rate", "known_at").rows()
     told = {d: datetime(2024, 3, d + 1, tzinfo=UTC) for d in (5, 6, 7)}
     assert rows == [
-        (date(2024, 3, 5), 1.08, told[5]), (date(2024, 3, 5), 1.085, told[7]), (date(2024, 3, 6), 1.09, told[6]), (date(2024, 3, 7), 1.10, told[7]),
-    ]  # fmt: skip
+        (date(2024, 3, 5), 1.08, told[5]),
+        (date(2024, 3, 5), 1.085, told[7]),
+        (date(2024, 3, 6), 1.09, told[6]),
+        (date(2024, 3, 7), 1.10, told[7]),
+    ]

@@ -56,7 +56,9 @@ def bars(capture: Capture) -> list[Candle]:
 
 
 def test_a_day_is_all_its_bars_page_by_page(make: Make, venue: Venue) -> None:
-    """A day of 1,440 minutes is asked for in pages of at most what the exchange gives, and comes whole, in order, with its origin."""
+    """A day of 1,440 minutes is asked for in pages of at most what the exchange gives, and comes whole, in order, with
+    its origin.
+    """
     capture = make(("BTC/USDT", "ETH/USDT")).fetch(FIRST)
     rows = capture.others["intraday_bars"]
     assert bars(capture) == [c for s in ("BTCUSDT", "ETHUSDT") for c in venue.candles[s][:1440]]
@@ -99,7 +101,9 @@ def test_a_gap_longer_than_a_page_is_no_end(make: Make, venue: Venue) -> None:
 
 
 def test_no_bar_is_delivered_before_it_is_over(make: Make, venue: Venue, wall: Wall) -> None:
-    """Only days that are over have a label; the day still running, which the exchange already serves, cannot be fetched."""
+    """Only days that are over have a label; the day still running, which the exchange already serves, cannot be
+    fetched.
+    """
     source = make()
     assert list(source.labels()) == [FIRST, date(2024, 5, 2)]
     assert list(source.labels(date(2024, 5, 2), date(2025, 1, 1))) == [date(2024, 5, 2)]
@@ -111,7 +115,9 @@ def test_no_bar_is_delivered_before_it_is_over(make: Make, venue: Venue, wall: W
 
 
 def test_the_exchanges_clock_counts_too(make: Make, venue: Venue, wall: Wall) -> None:
-    """Where this machine's clock runs ahead of the exchange's, its last bar may still be open: refused, with the reason."""
+    """Where this machine's clock runs ahead of the exchange's, its last bar may still be open: refused, with the
+    reason.
+    """
     venue.now = lambda: wall.millis() - DAY // 2 - 60_000
     with pytest.raises(CaptureUnreadable, match=r"2024-05-02 is not over: the exchange's clock is 2024-05-02T23:59:30"):
         make().fetch(date(2024, 5, 2))
@@ -147,7 +153,9 @@ def test_a_page_of_somebody_else_is_no_answer(make: Make, venue: Venue, at: str,
 
 @pytest.mark.parametrize("wrong", ["one page early", "its earliest", "in seconds"])
 def test_rows_of_another_window_are_no_answer(make: Make, venue: Venue, wrong: str) -> None:
-    """An exchange that answers with its earliest rows, with rows one page early, or in seconds is asked again; the window never counts as empty."""
+    """An exchange that answers with its earliest rows, with rows one page early, or in seconds is asked again; the
+    window never counts as empty.
+    """
     first = {
         "one page early": MIDNIGHT - 60_000_000,
         "its earliest": MIDNIGHT - 1000 * DAY,
@@ -193,7 +201,9 @@ def test_a_long_ban_is_not_waited_for(make: Make, venue: Venue, wall: Wall) -> N
 
 
 def test_a_run_that_was_interrupted_fetches_only_the_rest(make: Make, venue: Venue, tmp_path: Path) -> None:
-    """Ctrl-C between two pages, then giving up: the next run starts after the last page, and delivers what one run would have."""
+    """Ctrl-C between two pages, then giving up: the next run starts after the last page, and delivers what one run
+    would have.
+    """
     venue.most = 300
 
     def interrupt(done: int, total: int, what: str) -> None:
@@ -310,7 +320,9 @@ def test_the_contracts_take_what_comes(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_asks_nothing_and_is_right(make: Make, venue: Venue) -> None:
-    """The plan names labels, requests and time, and the requests are as many as then come; what is in the cache costs nothing."""
+    """The plan names labels, requests and time, and the requests are as many as then come; what is in the cache costs
+    nothing.
+    """
     source = make(("BTC/USDT", "ETH/USDT"))
     plan = source.plan()
     assert not venue.requests

@@ -20,9 +20,16 @@ BY_LABEL = ColumnMapping(session="date", adj_close="adj_close", label="captured_
 
 def frame(**columns: Sequence[object]) -> pl.DataFrame:
     base: dict[str, Sequence[object]] = {
-        "symbol": ["A", "A", "B"], "date": [date(2015, 4, 2), date(2015, 4, 1), date(2015, 4, 2)], "open": [1.0] * 3, "high": [2.0] * 3, "low": [1.0] * 3, "close": [1.5] * 3,
-        "volume": [10, 20, 30], "adj_close": [1.5, None, 1.4], "captured_on": [date(2015, 4, 2), date(2015, 4, 1), date(2015, 4, 2)],
-    }  # fmt: skip
+        "symbol": ["A", "A", "B"],
+        "date": [date(2015, 4, 2), date(2015, 4, 1), date(2015, 4, 2)],
+        "open": [1.0] * 3,
+        "high": [2.0] * 3,
+        "low": [1.0] * 3,
+        "close": [1.5] * 3,
+        "volume": [10, 20, 30],
+        "adj_close": [1.5, None, 1.4],
+        "captured_on": [date(2015, 4, 2), date(2015, 4, 1), date(2015, 4, 2)],
+    }
     return pl.DataFrame({**base, **columns})
 
 
@@ -107,7 +114,9 @@ def test_malformed_rows_of_a_typed_file_show_their_content(tmp_path: Path) -> No
 def test_a_file_larger_than_a_stretch_gives_the_same_captures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, order: tuple[str, ...]
 ) -> None:
-    """However the rows stand and however few are held at a time, captures have the same rows, lines and hashes; also a row whose date is unreadable, wherever a batch ends."""
+    """However the rows stand and however few are held at a time, captures have the same rows, lines and hashes; also a
+    row whose date is unreadable, wherever a batch ends.
+    """
     days = XNYS.between(date(2015, 4, 1), date(2015, 5, 1))
     price = [float(7 * n % 101 + 1) for n in range(5 * len(days))]
     data = pl.DataFrame(
@@ -171,11 +180,17 @@ def test_what_was_put_down_is_taken_away(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_listings_stand_between_their_captures_and_tell_no_end(tmp_path: Path) -> None:
-    """At a capture the listings begun and not ended are given, without any date; overlapping names are the reader's to judge."""
-    pl.DataFrame({
-        "symbol": ["A", "A", "B", "C"], "name": ["Old", "New", "Birch", "Cedar"],
-        "first_capture": [date(2015, 4, 1), date(2015, 4, 2), date(2015, 4, 2), date(2015, 4, 1)], "last_capture": [date(2015, 4, 2), date(2015, 4, 9), date(2015, 4, 2), date(2015, 4, 1)],
-    }).write_parquet(tmp_path / "l.parquet")  # fmt: skip
+    """At a capture the listings begun and not ended are given, without any date; overlapping names are the reader's to
+    judge.
+    """
+    pl.DataFrame(
+        {
+            "symbol": ["A", "A", "B", "C"],
+            "name": ["Old", "New", "Birch", "Cedar"],
+            "first_capture": [date(2015, 4, 1), date(2015, 4, 2), date(2015, 4, 2), date(2015, 4, 1)],
+            "last_capture": [date(2015, 4, 2), date(2015, 4, 9), date(2015, 4, 2), date(2015, 4, 1)],
+        }
+    ).write_parquet(tmp_path / "l.parquet")
     source = files(tmp_path, frame(), listings=tmp_path / "l.parquet")
     first, second = (source.fetch(d).listings for d in source.labels())
     assert first is not None
@@ -246,7 +261,9 @@ def test_a_deployment_opens_it(tmp_path: Path) -> None:
 
 
 def test_the_real_panel_loads(shared_data: Path) -> None:
-    """1,607,340 rows in 323 captures, none lost; CB on 2016-01-14 is one instrument in one capture and another in the next."""
+    """1,607,340 rows in 323 captures, none lost; CB on 2016-01-14 is one instrument in one capture and another in the
+    next.
+    """
     folder = shared_data / "pystock"
     source = Files(
         folder / "prices_20150323_20160630.parquet",

@@ -17,7 +17,9 @@ XNYS = calendar("XNYS")
 
 
 def test_wiki_tells_its_own_actions(shared_data: Path) -> None:
-    """Each session is a capture of the names traded, known an hour after the close by assumption; the seven-for-one split of Apple is a declared action of its day alone."""
+    """Each session is a capture of the names traded, known an hour after the close by assumption; the seven-for-one
+    split of Apple is a declared action of its day alone.
+    """
     source = Histories("wiki", str(shared_data / "zipline" / "QUANDL_ARCHIVE.zip"), XNYS)
     captures = [source.fetch(label) for label in source.labels()]
     assert (len(captures), sum(c.prices.height for c in captures), sum(c.malformed.height for c in captures)) == (
@@ -36,7 +38,9 @@ def test_wiki_tells_its_own_actions(shared_data: Path) -> None:
 
 
 def test_an_adjusted_history_is_relived_day_by_day(shared_data: Path) -> None:
-    """Each session brings its row and the one before; the dividends derived from the pairs multiply to what Adjusted Close says of the whole span."""
+    """Each session brings its row and the one before; the dividends derived from the pairs multiply to what Adjusted
+    Close says of the whole span.
+    """
     source = Histories("yahoo", str(shared_data / "stocknet" / "CVX.csv.gz"), XNYS)
     labels = list(source.labels())[:300]
     captures = [source.fetch(label).prices for label in labels]
@@ -55,7 +59,9 @@ def test_an_adjusted_history_is_relived_day_by_day(shared_data: Path) -> None:
 
 
 def test_histories_refuse_what_they_cannot_read(tmp_path: Path) -> None:
-    """An unknown layout or rule is refused at once; an absent file, other columns and a day without rows when they are asked for; a line that is no bar is malformed."""
+    """An unknown layout or rule is refused at once; an absent file, other columns and a day without rows when they are
+    asked for; a line that is no bar is malformed.
+    """
     for layout, rule, said in (("x", "close+1h", "no layout"), ("wiki", "label+1d", "not like close")):
         with pytest.raises(ConfigurationError, match=said):
             Histories(layout, "x", XNYS, known_at=rule)
@@ -66,7 +72,8 @@ def test_histories_refuse_what_they_cannot_read(tmp_path: Path) -> None:
     with pytest.raises(CaptureUnreadable, match="columns are not those"):
         Histories("yahoo", str(path), XNYS).labels()
     path.write_text(
-        "Date,Open,High,Low,Close,Adj Close,Volume\n2024-01-02,1,1,1,1,1,5.0\n2024-01-03,1,1\nnever,1,1,1,1,1,1\n2024-01-04,2,2,2,2,2,7\n"
+        "Date,Open,High,Low,Close,Adj "
+        "Close,Volume\n2024-01-02,1,1,1,1,1,5.0\n2024-01-03,1,1\nnever,1,1,1,1,1,1\n2024-01-04,2,2,2,2,2,7\n"
     )
     source = Histories("yahoo", str(path), XNYS)
     assert list(source.labels()) == [date(2024, 1, 2), date(2024, 1, 4)]
@@ -83,7 +90,9 @@ def test_histories_refuse_what_they_cannot_read(tmp_path: Path) -> None:
     ("layout", "files"), [("wiki", "zipline/QUANDL_ARCHIVE.zip"), ("yahoo", "stocknet/[AB]*.csv.gz")]
 )
 def test_histories_hold_to_the_port(shared_data: Path, layout: str, files: str) -> None:
-    """Labels ascend within their bounds, a capture is the same each time it is fetched and no other's, and its frames are typed as the port says."""
+    """Labels ascend within their bounds, a capture is the same each time it is fetched and no other's, and its frames
+    are typed as the port says.
+    """
     source, again = (Histories(layout, str(shared_data / files), XNYS) for _ in range(2))
     labels = list(source.labels())
     assert labels == sorted(set(labels))

@@ -78,7 +78,9 @@ def closes(capture: Capture) -> list[tuple[str, date, float, float | None]]:
 
 
 def test_a_daily_capture_is_a_session_and_the_one_before(make: Make, tws: Tws) -> None:
-    """Each symbol's bar of the session and of the session before, raw, with origin; known an hour after the close, as an assumption."""
+    """Each symbol's bar of the session and of the session before, raw, with origin; known an hour after the close, as
+    an assumption.
+    """
     capture = make(("AAPL", "MSFT")).fetch(LAST)
     assert closes(capture) == [
         (s, d, p, p)
@@ -108,7 +110,9 @@ def test_a_backfill_asks_once_for_all_its_sessions(make: Make, tws: Tws) -> None
 
 
 def test_the_bar_of_the_running_session_is_not_delivered(make: Make, tws: Tws, wall: Wall) -> None:
-    """TWS sends today's bar while it is open; today has no label before it can be known, and no earlier request keeps it."""
+    """TWS sends today's bar while it is open; today has no label before it can be known, and no earlier request keeps
+    it.
+    """
     wall.start = datetime(2024, 5, 2, 18, tzinfo=UTC)
     source = make()
     assert source.labels()[-1] == date(2024, 5, 1)
@@ -129,7 +133,9 @@ def test_ibs_own_clock_counts_too(make: Make, tws: Tws, wall: Wall) -> None:
 
 
 def test_a_split_overnight_is_seen_and_changes_no_bar(make: Make, tws: Tws, wall: Wall) -> None:
-    """IB restates all history on a split's day; the session before stays as it was delivered, and the two rows tell the split."""
+    """IB restates all history on a split's day; the session before stays as it was delivered, and the two rows tell the
+    split.
+    """
     wall.start = datetime(2024, 5, 1, 22, tzinfo=UTC)
     assert closes(make().fetch(date(2024, 5, 1)))[-1] == ("AAPL", date(2024, 5, 1), 104.0, 104.0)
     halved = [50.0, 50.5, 51.0, 51.5, 52.0, 53.0]
@@ -143,7 +149,9 @@ def test_a_split_overnight_is_seen_and_changes_no_bar(make: Make, tws: Tws, wall
 
 
 def test_a_dividend_is_seen_on_its_ex_session_only(make: Make, tws: Tws) -> None:
-    """Adjusted closes of one request, brought to each session: rounding is no dividend, and a later dividend is not known earlier."""
+    """Adjusted closes of one request, brought to each session: rounding is no dividend, and a later dividend is not
+    known earlier.
+    """
     raw = [100.0, 101.0, 102.0, 103.0, 104.0, 105.0]
     factor = 1 - 0.76 / 103.0  # ex on the fifth session
     tws.listings = {"AAPL": [listing(1, raw, [round(p * factor, 2) for p in raw[:4]] + raw[4:])]}
@@ -198,7 +206,9 @@ def test_minutes_of_a_session(make: Make, tws: Tws) -> None:
 
 
 def test_pacing_is_kept_over_a_long_backfill(make: Make, tws: Tws, wall: Wall) -> None:
-    """130 requests, sent one after the other as fast as may be, break none of IB's limits, and take as long as the plan says."""
+    """130 requests, sent one after the other as fast as may be, break none of IB's limits, and take as long as the plan
+    says.
+    """
     names = tuple(f"S{n}" for n in range(65))
     tws.listings = {s: [listing(n + 1, [10.0, 11.0, 12.0, 13.0, 14.0, 15.0])] for n, s in enumerate(names)}
     source = make(names)
@@ -243,7 +253,9 @@ def test_the_pacing_rules() -> None:
 def test_what_passes_is_asked_again(
     make: Make, tws: Tws, wall: Wall, faults: list[Fault], slept: list[float], connections: int
 ) -> None:
-    """A pacing violation, a lost query, a lost connection and no answer at all are asked again after a pause, and the capture is whole."""
+    """A pacing violation, a lost query, a lost connection and no answer at all are asked again after a pause, and the
+    capture is whole.
+    """
     tws.faults.extend(faults)
     assert len(closes(make(timeout=1.5).fetch(LAST))) == 2
     assert (wall.slept, tws.violations, len(tws.clients)) == (slept, 0, connections)
@@ -304,7 +316,9 @@ def test_half_a_connection_is_none(make: Make, tws: Tws) -> None:
 
 
 def test_extended_hours_are_the_venues_day(make: Make, tws: Tws) -> None:
-    """Bars before the open and after the close come where the feed wants them, and are kept apart from those of regular hours."""
+    """Bars before the open and after the close come where the feed wants them, and are kept apart from those of regular
+    hours.
+    """
     early = [(m[0] - timedelta(hours=3), *m[1:]) for m in minutes(LAST, 10)]
     late = [(m[0] + timedelta(hours=7), *m[1:]) for m in minutes(LAST, 10)]
     stock = tws.listings["AAPL"][0]
@@ -339,7 +353,9 @@ def test_no_bar_of_anybody_is_an_error_and_is_asked_again(make: Make, tws: Tws, 
 
 
 def test_a_name_that_did_not_trade_is_left_out(make: Make, tws: Tws) -> None:
-    """A halted or not yet listed symbol has no row, the others theirs; after a gap the session before is the last that traded."""
+    """A halted or not yet listed symbol has no row, the others theirs; after a gap the session before is the last that
+    traded.
+    """
     sessions = [s for s in SESSIONS if s not in {date(2024, 4, 30), date(2024, 5, 1)}]
     tws.listings = {**tws.listings, "MSFT": [listing(2, [50.0, 51.0, 52.0, 55.0], sessions=sessions)]}
     source = make(("AAPL", "MSFT"))
@@ -385,7 +401,9 @@ def interruptible() -> Iterator[None]:
 
 @pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_while_ib_is_silent_hangs_up(make: Make, tws: Tws, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The signal itself, in the middle of a request: the call ends with KeyboardInterrupt, and TWS sees the client go."""
+    """The signal itself, in the middle of a request: the call ends with KeyboardInterrupt, and TWS sees the client
+    go.
+    """
     tws.faults.append(Fault(0))
     monkeypatch.setattr(tws, "_too_fast", lambda _: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):

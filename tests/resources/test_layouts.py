@@ -32,7 +32,9 @@ def real(shared: Path, name: str) -> Tabular:
 
 
 def taken(source: Tabular) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows that may stand, and those refused, of all captures; together they are all there are, but for identical ones."""
+    """Rows that may stand, and those refused, of all captures; together they are all there are, but for identical
+    ones.
+    """
     good, bad = [], []
     for label in source.labels():
         capture = source.fetch(label)
@@ -69,13 +71,24 @@ def faults(frame: pl.DataFrame) -> list[tuple[Any, ...]]:
 
 
 def test_trade_and_quote_bars_of_lean(tmp_path: Path) -> None:
-    """Milliseconds count from midnight of the file's day; a quote bar is the middle, without volume; a market that has trades files its quotes apart."""
+    """Milliseconds count from midnight of the file's day; a quote bar is the middle, without volume; a market that has
+    trades files its quotes apart.
+    """
     folder = "crypto/coinbase/minute/btcusd"
-    trades, quotes = laid(tmp_path, "lean_bars", {f"{folder}/20170903_trade.zip": "0,10,12,9,11,0.5\n60000,11,11,11,11,1\n120000,1,2\nx,1,1,1,1,1\n", f"{folder}/20170903_quote.zip": "60000,1,3,1,2,5,3,5,3,4,6\n0,,3,1,2,5,3,5,3,4,6\n"})  # fmt: skip
+    trades, quotes = laid(
+        tmp_path,
+        "lean_bars",
+        {
+            f"{folder}/20170903_trade.zip": "0,10,12,9,11,0.5\n60000,11,11,11,11,1\n120000,1,2\nx,1,1,1,1,1\n",
+            f"{folder}/20170903_quote.zip": "60000,1,3,1,2,5,3,5,3,4,6\n0,,3,1,2,5,3,5,3,4,6\n",
+        },
+    )
     at = datetime(2017, 9, 3, tzinfo=UTC)
     assert told(trades, "ts", "venue", "symbol", "seconds", "open", "close", "volume") == [
-        (at, "coinbase", "BTCUSD", 60, "10", "11", "0.5"), (at + timedelta(minutes=1), "coinbase", "BTCUSD", 60, "11", "11", "1"), (None, "coinbase", "BTCUSD", 60, "1", "1", "1"),
-    ]  # fmt: skip
+        (at, "coinbase", "BTCUSD", 60, "10", "11", "0.5"),
+        (at + timedelta(minutes=1), "coinbase", "BTCUSD", 60, "11", "11", "1"),
+        (None, "coinbase", "BTCUSD", 60, "1", "1", "1"),
+    ]
     assert faults(trades) == [(3, "has 3 fields instead of 6", "120000,1,2")]
     assert told(quotes, "ts", "symbol", "open", "high", "low", "close", "volume") == [
         (at + timedelta(minutes=1), "BTCUSD.MID", 2.0, 4.0, 2.0, 3.0, None)
@@ -114,12 +127,21 @@ def test_funding_of_a_perpetual(tmp_path: Path) -> None:
 
 
 def test_spells(tmp_path: Path) -> None:
-    """A spell is an entry and an exit; one that overlaps, ends before it begins or has no readable end is refused whole, with what it said."""
-    text = "ticker,start_date,end_date\nA,2000-01-03,\nB,2000-01-03,2001-01-03\nB,2002-01-03,2003-01-03\nC,2002-01-03,2001-01-03\nB,2002-06-03,\nD,2000-01-03,soon\n,2000-01-03,\nE,2000-01-03\n"
+    """A spell is an entry and an exit; one that overlaps, ends before it begins or has no readable end is refused
+    whole, with what it said.
+    """
+    text = (
+        "ticker,start_date,end_date\nA,2000-01-03,\nB,2000-01-03,2001-01-03\nB,2002-01-03,2003-01-03\n"
+        "C,2002-01-03,2001-01-03\nB,2002-06-03,\nD,2000-01-03,soon\n,2000-01-03,\nE,2000-01-03\n"
+    )
     (events,) = laid(tmp_path, "spells", {"x.csv": text})
     assert sorted(told(events, "symbol", "session", "member")) == [
-        ("A", date(2000, 1, 3), True), ("B", date(2000, 1, 3), True), ("B", date(2001, 1, 3), False), ("B", date(2002, 1, 3), True), ("B", date(2003, 1, 3), False),
-    ]  # fmt: skip
+        ("A", date(2000, 1, 3), True),
+        ("B", date(2000, 1, 3), True),
+        ("B", date(2001, 1, 3), False),
+        ("B", date(2002, 1, 3), True),
+        ("B", date(2003, 1, 3), False),
+    ]
     assert [(line, content) for line, _, content in faults(events)] == [
         (5, "C,2002-01-03,2001-01-03"),
         (6, "B,2002-06-03,"),
@@ -149,9 +171,20 @@ def test_changes(tmp_path: Path) -> None:
 
 
 def test_lists_of_months(tmp_path: Path) -> None:
-    """The first list is all entries; a later one says only what changed, on the month's last day; a thin one takes nobody away; a line without a symbol is refused."""
+    """The first list is all entries; a later one says only what changed, on the month's last day; a thin one takes
+    nobody away; a line without a symbol is refused.
+    """
     names = "".join(f"S{n},Name {n}\n" for n in range(10))
-    one, two, thin, after = laid(tmp_path, "lists", {"2024-01.csv": f"Symbol,Name\n{names}", "2024-02.csv": f"Symbol,Name\n{names[10:]}NEW,New\n,Nobody\n", "2024-03.csv": "Symbol,Name\nS3,x\n", "2024-05.csv": f"Symbol,Name\n{names[10:]}NEW,New\n"})  # fmt: skip
+    one, two, thin, after = laid(
+        tmp_path,
+        "lists",
+        {
+            "2024-01.csv": f"Symbol,Name\n{names}",
+            "2024-02.csv": f"Symbol,Name\n{names[10:]}NEW,New\n,Nobody\n",
+            "2024-03.csv": "Symbol,Name\nS3,x\n",
+            "2024-05.csv": f"Symbol,Name\n{names[10:]}NEW,New\n",
+        },
+    )
     assert len(told(one, "symbol")) == 10
     assert sorted(told(two, "session", "symbol", "member", "file", "line")) == [
         (date(2024, 2, 29), "NEW", True, "2024-02.csv", 11),
@@ -162,8 +195,14 @@ def test_lists_of_months(tmp_path: Path) -> None:
 
 
 def test_a_list_and_its_changes_in_yaml(tmp_path: Path) -> None:
-    """Scalars are names: ON is a company. A change is an event with its line; the next year's list says what no change told."""
-    first = "year: 2021\ntickers_on_Jan_1:\n  - ON\n  - A\n  - B\n  - C\n  - D\n  - E\nchanges:\n  '2021-03-01':\n    difference:\n      - A\n    union:\n      - NO\n"
+    """Scalars are names: ON is a company.
+
+    A change is an event with its line; the next year's list says what no change told.
+    """
+    first = (
+        "year: 2021\ntickers_on_Jan_1:\n  - ON\n  - A\n  - B\n  - C\n  - D\n  - E\nchanges:\n  "
+        "'2021-03-01':\n    difference:\n      - A\n    union:\n      - NO\n"
+    )
     second = "year: 2022\ntickers_on_Jan_1: [ON, NO, C, D, E, F]\n"
     one, two = laid(tmp_path, "lists_and_changes", {"2021.yaml": first, "2022.yaml": second})
     assert {s for (s,) in told(one.filter(pl.col("session") == date(2021, 1, 1)), "symbol")} == {
@@ -187,17 +226,38 @@ def test_a_list_and_its_changes_in_yaml(tmp_path: Path) -> None:
 
 
 def test_databento_actions(tmp_path: Path) -> None:
-    """Known when recorded; a deleted event is withdrawn; an event without ex-date has its own; fields of other events are unknown."""
+    """Known when recorded; a deleted event is withdrawn; an event without ex-date has its own; fields of other events
+    are unknown.
+    """
     records = [
-        {"ts_record": "2023-10-10T04:37:14Z", "event_unique_id": "U-1", "event": "DIV", "event_action": "I", "ex_date": "2023-10-20", "symbol": "A", "operating_mic": "XNAS", "rate_info": {"gross_dividend": 0.25}},
-        {"ts_record": "2023-10-11T04:37:14Z", "event_unique_id": "U-1", "event": "DIV", "event_action": "D", "ex_date": None, "event_date": "2023-10-21", "symbol": "A", "operating_mic": "XNAS"},
-    ]  # fmt: skip
+        {
+            "ts_record": "2023-10-10T04:37:14Z",
+            "event_unique_id": "U-1",
+            "event": "DIV",
+            "event_action": "I",
+            "ex_date": "2023-10-20",
+            "symbol": "A",
+            "operating_mic": "XNAS",
+            "rate_info": {"gross_dividend": 0.25},
+        },
+        {
+            "ts_record": "2023-10-11T04:37:14Z",
+            "event_unique_id": "U-1",
+            "event": "DIV",
+            "event_action": "D",
+            "ex_date": None,
+            "event_date": "2023-10-21",
+            "symbol": "A",
+            "operating_mic": "XNAS",
+        },
+    ]
     (rows,) = laid(
         tmp_path, "databento_actions", {"x.jsonl": "\n".join(msgspec.json.encode(r).decode() for r in records)}
     )
     assert rows.select("session", "event_id", "cash", "numerator", "withdrawn", "known_at").rows() == [
-        ("2023-10-20", "U-1", "0.25", None, False, datetime(2023, 10, 10, 4, 37, 14, tzinfo=UTC)), ("2023-10-21", "U-1", None, None, True, datetime(2023, 10, 11, 4, 37, 14, tzinfo=UTC)),
-    ]  # fmt: skip
+        ("2023-10-20", "U-1", "0.25", None, False, datetime(2023, 10, 10, 4, 37, 14, tzinfo=UTC)),
+        ("2023-10-21", "U-1", None, None, True, datetime(2023, 10, 11, 4, 37, 14, tzinfo=UTC)),
+    ]
 
 
 def test_spans_of_listings(tmp_path: Path) -> None:
@@ -222,7 +282,9 @@ LARGE = {"filings/pystock"}  # its 288 captures are read in one, below
 
 @pytest.mark.parametrize("name", [f for f in FEEDS if f not in LARGE])
 def test_the_real_feed_is_read_whole(shared_data: Path, name: str) -> None:
-    """Every real file is taken: no row is lost between reading and judging, and what is refused is no more than is known to be wrong with it."""
+    """Every real file is taken: no row is lost between reading and judging, and what is refused is no more than is
+    known to be wrong with it.
+    """
     good, bad = taken(real(shared_data, name))
     assert good.height > 0
     assert bad.height == {"index_members/monthly_sp500": 1515}.get(name, 0)
@@ -246,7 +308,9 @@ def test_the_real_filings(shared_data: Path) -> None:
 
 
 def test_the_real_bars_of_lean(shared_data: Path) -> None:
-    """Every line of every archive is a bar of its own; minutes ascend within the file's day, UTC; the perpetual is told apart from the coin."""
+    """Every line of every archive is a bar of its own; minutes ascend within the file's day, UTC; the perpetual is told
+    apart from the coin.
+    """
     lines = {}
     for market in ("crypto/coinbase", "cryptofuture/binance", "forex/fxcm"):
         for path in (shared_data / "lean" / market).rglob("*.zip"):
@@ -286,7 +350,9 @@ def test_the_real_bars_of_lean(shared_data: Path) -> None:
 
 
 def test_the_two_french_files_agree(shared_data: Path) -> None:
-    """Months that both have carry the same factors, in fractions, to the percent's second decimal: the one in percent was scaled, the one in fractions was not."""
+    """Months that both have carry the same factors, in fractions, to the percent's second decimal: the one in percent
+    was scaled, the one in fractions was not.
+    """
     ours, theirs = (
         taken(real(shared_data, f"factor_returns/{n}"))[0].with_columns(pl.col("factor").str.replace("-", ""))
         for n in ("french", "french_portfolios")
@@ -306,7 +372,9 @@ def test_the_vintage_is_known_on_its_day(shared_data: Path) -> None:
 
 
 def test_spells_end_as_changes_say(shared_data: Path) -> None:
-    """The two files of one vendor agree: of the names that both know, nearly all leave in the session in which the log removes them. So the end of a spell is its first session outside."""
+    """The two files of one vendor agree: of the names that both know, nearly all leave in the session in which the log
+    removes them. So the end of a spell is its first session outside.
+    """
     spells, log = (taken(real(shared_data, f"index_members/sp500_{n}"))[0] for n in ("spells", "changes"))
     left = log.filter(~pl.col("member"), pl.col("symbol").is_in(spells.filter(~pl.col("member"))["symbol"].to_list()))
     assert left.join(spells, on=["symbol", "session", "member"]).height / left.height > 0.9

@@ -102,7 +102,9 @@ CITED: list[Callable[[DeltaStore, Path], None]] = [
 def test_a_cited_version_outlives_vacuum(
     store: DeltaStore, tmp_path: Path, cite: Callable[[DeltaStore, Path], None] | None
 ):
-    """What a decision, a model or a page cites reads after compaction and vacuum as on the day; the version that nobody cites is gone, and so are its files."""
+    """What a decision, a model or a page cites reads after compaction and vacuum as on the day; the version that nobody
+    cites is gone, and so are its files.
+    """
     if cite:
         cite(store, tmp_path)
     (did, gone), *_ = maintain(store, [QUOTES], tmp_path.glob("*.html"), Retention(), after())
@@ -117,7 +119,9 @@ def test_a_cited_version_outlives_vacuum(
 
 
 def test_a_model_without_versions_cites_what_stood_when_it_was_stored(tmp_path: Path):
-    """A model of which only the dataset's hash is known keeps, of every table, the version that stood at its commit, before and after later ones."""
+    """A model of which only the dataset's hash is known keeps, of every table, the version that stood at its commit,
+    before and after later ones.
+    """
     store = DeltaStore(tmp_path / "tables")
     of = sessions(SESSIONS)
     for session in of[:9]:
@@ -148,7 +152,9 @@ def test_an_unreadable_citation_stops_the_vacuum(store: DeltaStore, broken: str)
 
 @pytest.mark.parametrize("cited", [set(), {0}, {1}, {5, 12}, {20}, set(range(3, 22)), {21}])
 def test_vacuum_deletes_what_delta_itself_would(store: DeltaStore, cited: set[int]):
-    """Of tombstoned files exactly those go that Delta's own vacuum names for the same versions; the dry run names them and deletes nothing."""
+    """Of tombstoned files exactly those go that Delta's own vacuum names for the same versions; the dry run names them
+    and deletes nothing.
+    """
     compact(store, QUOTES)
     theirs = store.open(QUOTES).vacuum(
         retention_hours=0, dry_run=True, enforce_retention_duration=False, full=True, keep_versions=sorted(cited)
@@ -175,7 +181,9 @@ def test_recent_versions_stay_for_the_days_of_the_policy(store: DeltaStore):
 
 
 def test_what_a_killed_writer_left_is_cleared(store: DeltaStore):
-    """A data file that came to no commit, and half a commit, go when they are older than the policy's days, whoever cites what."""
+    """A data file that came to no commit, and half a commit, go when they are older than the policy's days, whoever
+    cites what.
+    """
     folder = store.path(QUOTES)
     torn = [next(folder.glob("year=*")) / "part-torn.parquet", folder / "_delta_log" / "_commit_1.json.tmp"]
     for path in torn:
@@ -189,7 +197,9 @@ def test_what_a_killed_writer_left_is_cleared(store: DeltaStore):
 
 
 def test_compaction_changes_no_bit_and_orders_files_by_event(tmp_path: Path):
-    """Over a new year, with a column gained on the way: the same rows and hash from few files, each year its own, and every version before as it was; once more does nothing."""
+    """Over a new year, with a column gained on the way: the same rows and hash from few files, each year its own, and
+    every version before as it was; once more does nothing.
+    """
     from dataclasses import replace
 
     store = DeltaStore(tmp_path)
@@ -250,7 +260,9 @@ def sized(*rows: int, year: int = 2024, each: int = 30) -> list[dict[str, Any]]:
     ],
 )
 def test_only_neighbours_of_one_size_are_written_together(files: list[dict[str, Any]], runs: list[int]):
-    """At least FANOUT neighbours of a partition and of one order of magnitude make a run, and no run is larger than what may be read at once."""
+    """At least FANOUT neighbours of a partition and of one order of magnitude make a run, and no run is larger than
+    what may be read at once.
+    """
     found = _runs(files)
     assert [len(run) for run in found] == runs
     assert all(sum(f["bytes"] for f in run) <= TOGETHER for run in found)
@@ -269,7 +281,9 @@ def test_rewriting_a_year_week_by_week_stays_cheap(tmp_path: Path):
 
 
 def test_statistics_tell_what_is_there_and_what_is_lost(store: DeltaStore):
-    """Files, rows, bytes and small files of the current version, of all versions on disk; a cited version whose file or log is missing is named."""
+    """Files, rows, bytes and small files of the current version, of all versions on disk; a cited version whose file or
+    log is missing is named.
+    """
     compact(store, QUOTES)
     store.append(QUOTES, day(sessions(SESSIONS + 1)[-1]))
     found = statistics(store, QUOTES, {4, 9})
@@ -308,7 +322,9 @@ def test_an_export_is_what_its_manifest_says(store: DeltaStore, tmp_path: Path, 
 
 
 def test_every_table_contract_survives_compaction(tmp_path: Path):
-    """Money, booleans, integers, texts and times of real contracts are the same after compaction: decisions with their nulls, read back and compared."""
+    """Money, booleans, integers, texts and times of real contracts are the same after compaction: decisions with their
+    nulls, read back and compared.
+    """
     store = DeltaStore(tmp_path)
     for n in range(FANOUT):
         decide(store, "{}", n)

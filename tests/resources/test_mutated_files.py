@@ -1,4 +1,5 @@
-"""No input file ends in a traceback: whatever befell a file, rows that were not touched arrive unchanged, or the refusal names the file.
+"""No input file ends in a traceback: whatever befell a file, rows that were not touched arrive unchanged, or the
+refusal names the file.
 
 `make fuzz` tries 2,000 files of each kind; the suite a few.
 """

@@ -27,13 +27,20 @@ def rows(day: str, head: str = "Ticker,Date,Open,High,Low,Close,Volume", mark: s
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (rows("%Y-%m-%d"), []), (rows("%d/%m/%Y"), ["%d/%m/%Y or %m/%d/%Y", "decides for %d/%m/%Y"]), (rows("%m/%d/%Y"), []), (rows("%Y%m%d"), []), (rows("%d-%b-%Y"), []),
-        (rows("%Y-%m-%d") + "Total,,,,,,10000\n", []), (rows("%Y-%m-%d", "whose,trade_date,o,h,l,c,vol"), ["no column is a symbol"]),
+        (rows("%Y-%m-%d"), []),
+        (rows("%d/%m/%Y"), ["%d/%m/%Y or %m/%d/%Y", "decides for %d/%m/%Y"]),
+        (rows("%m/%d/%Y"), []),
+        (rows("%Y%m%d"), []),
+        (rows("%d-%b-%Y"), []),
+        (rows("%Y-%m-%d") + "Total,,,,,,10000\n", []),
+        (rows("%Y-%m-%d", "whose,trade_date,o,h,l,c,vol"), ["no column is a symbol"]),
         (rows("%Y-%m-%d", "instrument,Datum,o,h,l,c,vol"), []),
     ],
-)  # fmt: skip
+)
 def test_what_is_proposed_reads_the_file(tmp_path: Path, text: str, said: list[str]) -> None:
-    """The YAML of the preview, pasted, gives every row that the preview counted; an ambiguous day is named with what decides it."""
+    """The YAML of the preview, pasted, gives every row that the preview counted; an ambiguous day is named with what
+    decides it.
+    """
     (tmp_path / "p.csv").write_text(text)
     found = preview(str(tmp_path / "p.csv"), XNYS)
     for words in said:
@@ -67,7 +74,9 @@ def test_numbers_as_days_are_proposed_in_their_unit(tmp_path: Path, values: list
 
 
 def test_a_preview_says_what_would_be_refused(tmp_path: Path) -> None:
-    """Reasons with the first place; an adjusted close and bars within the day are pointed out; a file that is none is an error."""
+    """Reasons with the first place; an adjusted close and bars within the day are pointed out; a file that is none is
+    an error.
+    """
     text = (
         rows("%Y-%m-%d")
         .replace("2024-03-04,1.5", "2024-03-04,x")

@@ -1,4 +1,6 @@
-"""Files as people have them: what each kind of column, quoting and packing is read as, and what is refused with its reason."""
+"""Files as people have them: what each kind of column, quoting and packing is read as, and what is refused with its
+reason.
+"""
 
 import gzip
 import zipfile
@@ -87,14 +89,24 @@ def told(capture: Capture) -> tuple[pl.DataFrame, list[str]]:
 @pytest.mark.parametrize(
     ("cell", "written", "day"),
     [
-        ("2024-03-04", {}, date(2024, 3, 4)), (" 2024-03-04 ", {}, date(2024, 3, 4)), ("2024-3-4", {}, date(2024, 3, 4)), ("2024/03/04", {}, date(2024, 3, 4)),
-        ("2024-03-04T00:00:00Z", {}, date(2024, 3, 4)), ("2024-03-04 00:00:00+09:00", {}, date(2024, 3, 4)), ("2024-03-04 16:00-05:00", {}, date(2024, 3, 4)),
-        ("2024-03-04 00:00:00", {}, date(2024, 3, 4)), ("2024-03-03T15:00:00Z", {"tz": "Asia/Tokyo"}, date(2024, 3, 4)), ("04/03/2024", {"format": "%d/%m/%Y"}, date(2024, 3, 4)),
-        ("3/4/24", {"format": "%m/%d/%y"}, date(2024, 3, 4)), ("20240304", {"format": "%Y%m%d"}, date(2024, 3, 4)), ("04-Mar-2024", {"format": "%d-%b-%Y"}, date(2024, 3, 4)),
-        (str(EPOCH), {"unit": "s"}, date(2024, 3, 4)), ("45355", {"unit": "excel"}, date(2024, 3, 4)),
+        ("2024-03-04", {}, date(2024, 3, 4)),
+        (" 2024-03-04 ", {}, date(2024, 3, 4)),
+        ("2024-3-4", {}, date(2024, 3, 4)),
+        ("2024/03/04", {}, date(2024, 3, 4)),
+        ("2024-03-04T00:00:00Z", {}, date(2024, 3, 4)),
+        ("2024-03-04 00:00:00+09:00", {}, date(2024, 3, 4)),
+        ("2024-03-04 16:00-05:00", {}, date(2024, 3, 4)),
+        ("2024-03-04 00:00:00", {}, date(2024, 3, 4)),
+        ("2024-03-03T15:00:00Z", {"tz": "Asia/Tokyo"}, date(2024, 3, 4)),
+        ("04/03/2024", {"format": "%d/%m/%Y"}, date(2024, 3, 4)),
+        ("3/4/24", {"format": "%m/%d/%y"}, date(2024, 3, 4)),
+        ("20240304", {"format": "%Y%m%d"}, date(2024, 3, 4)),
+        ("04-Mar-2024", {"format": "%d-%b-%Y"}, date(2024, 3, 4)),
+        (str(EPOCH), {"unit": "s"}, date(2024, 3, 4)),
+        ("45355", {"unit": "excel"}, date(2024, 3, 4)),
         ("2024-03-04 23:30 -0500", {"format": "%Y-%m-%d %H:%M %z"}, date(2024, 3, 4)),
     ],
-)  # fmt: skip
+)
 def test_a_day_that_can_be_told(cell: str, written: Mapping[str, Any], day: date) -> None:
     """A day is read as declared, or where it can mean one thing; it is the day where it was written."""
     column = msgspec.convert({"column": "c", **written}, Column)
@@ -104,13 +116,21 @@ def test_a_day_that_can_be_told(cell: str, written: Mapping[str, Any], day: date
 @pytest.mark.parametrize(
     ("cell", "written", "reason"),
     [
-        ("03/04/2024", {}, "day or month may come first; declare its format"), ("20240304", {}, "a number tells no day"), (str(EPOCH), {}, "a number tells no day"),
-        ("2024-03-03T15:00:00Z", {}, "depends on the zone: declare tz"), ("2024-03-04 16:00", {}, "depends on the zone: declare tz"), ("24-03-04", {}, "declare its format"),
-        ("13/1/24", {"format": "%d/%m/%Y"}, "not written as %d/%m/%Y"), ("2024-02-30", {}, "not a date"), ("2204-01-01", {}, "2204-01-01 lies outside"),
-        ("0204-01-01", {}, "lies outside"), (str(EPOCH * 1000), {"unit": "s"}, "not a date"), ("2024-03-04 00:00 EST", {}, "not a date"),
+        ("03/04/2024", {}, "day or month may come first; declare its format"),
+        ("20240304", {}, "a number tells no day"),
+        (str(EPOCH), {}, "a number tells no day"),
+        ("2024-03-03T15:00:00Z", {}, "depends on the zone: declare tz"),
+        ("2024-03-04 16:00", {}, "depends on the zone: declare tz"),
+        ("24-03-04", {}, "declare its format"),
+        ("13/1/24", {"format": "%d/%m/%Y"}, "not written as %d/%m/%Y"),
+        ("2024-02-30", {}, "not a date"),
+        ("2204-01-01", {}, "2204-01-01 lies outside"),
+        ("0204-01-01", {}, "lies outside"),
+        (str(EPOCH * 1000), {"unit": "s"}, "not a date"),
+        ("2024-03-04 00:00 EST", {}, "not a date"),
         ("100.5", {"unit": "excel"}, "depends on the zone"),
     ],
-)  # fmt: skip
+)
 def test_a_day_that_cannot_be_told(cell: str, written: Mapping[str, Any], reason: str) -> None:
     """What may mean several days, or none, is refused with what to declare."""
     column = msgspec.convert({"column": "c", **written}, Column)
@@ -122,16 +142,27 @@ def test_a_day_that_cannot_be_told(cell: str, written: Mapping[str, Any], reason
 @pytest.mark.parametrize(
     ("cell", "written", "moment"),
     [
-        ("2024-03-04 09:30:00-05:00", {}, "14:30"), ("2024-03-04T14:30:00.000000001Z", {}, "14:30"), ("2024-03-04 14:30 UTC", {}, "14:30"),
-        ("2024-03-04 09:30", {"tz": "America/New_York"}, "14:30"), ("2024-03-04 09:30:00 EST", {"tz": "America/New_York"}, "14:30"),
-        ("03/04/2024 04:00 PM", {"format": "%m/%d/%Y %I:%M %p", "tz": "America/New_York"}, "21:00"), ("03/04/2024 12:00 AM", {"format": "%m/%d/%Y %I:%M %p", "tz": "UTC"}, "00:00"),
-        (str(EPOCH * 1000 + 52_200_000), {"unit": "ms"}, "14:30"), ("2024-03-04 09:30:00", {}, "a time without a zone: declare tz"),
-        ("2024-03-04 09:30:00 EST", {}, "not a time"), ("2024-03-04 09:30:00 EDT", {"tz": "America/New_York"}, "not a time"), (str(EPOCH), {"unit": "ms"}, "lies outside"),
-        ("2023-11-05 01:30", {"tz": "America/New_York"}, "show twice or never"), ("2024-03-10 02:30", {"tz": "America/New_York"}, "show twice or never"), ("2024-03-04", {}, "without a zone"),
+        ("2024-03-04 09:30:00-05:00", {}, "14:30"),
+        ("2024-03-04T14:30:00.000000001Z", {}, "14:30"),
+        ("2024-03-04 14:30 UTC", {}, "14:30"),
+        ("2024-03-04 09:30", {"tz": "America/New_York"}, "14:30"),
+        ("2024-03-04 09:30:00 EST", {"tz": "America/New_York"}, "14:30"),
+        ("03/04/2024 04:00 PM", {"format": "%m/%d/%Y %I:%M %p", "tz": "America/New_York"}, "21:00"),
+        ("03/04/2024 12:00 AM", {"format": "%m/%d/%Y %I:%M %p", "tz": "UTC"}, "00:00"),
+        (str(EPOCH * 1000 + 52_200_000), {"unit": "ms"}, "14:30"),
+        ("2024-03-04 09:30:00", {}, "a time without a zone: declare tz"),
+        ("2024-03-04 09:30:00 EST", {}, "not a time"),
+        ("2024-03-04 09:30:00 EDT", {"tz": "America/New_York"}, "not a time"),
+        (str(EPOCH), {"unit": "ms"}, "lies outside"),
+        ("2023-11-05 01:30", {"tz": "America/New_York"}, "show twice or never"),
+        ("2024-03-10 02:30", {"tz": "America/New_York"}, "show twice or never"),
+        ("2024-03-04", {}, "without a zone"),
     ],
-)  # fmt: skip
+)
 def test_a_moment_has_a_zone(cell: str, written: Mapping[str, Any], moment: str) -> None:
-    """A time is read with its offset, its zone's name or a declared zone; one without any is refused, and so is one that a clock shows twice."""
+    """A time is read with its offset, its zone's name or a declared zone; one without any is refused, and so is one
+    that a clock shows twice.
+    """
     column = msgspec.convert({"column": "c", **written}, Column)
     ((value, why),) = moments("ts", pl.String(), column)(pl.Series([cell])).struct.unnest().rows()
     assert f"{value:%H:%M}" == moment if value else moment in why
@@ -140,13 +171,26 @@ def test_a_moment_has_a_zone(cell: str, written: Mapping[str, Any], moment: str)
 @pytest.mark.parametrize(
     ("cell", "decimal", "number", "count"),
     [
-        ("1000.0", None, 1000.0, 1000), ("1,000", None, 1000.0, 1000), ("1e3", None, 1000.0, 1000), (" 7 ", None, 7.0, 7), ("0.5", None, 0.5, None), ("3,5", None, None, None),
-        ("9007199254740993", None, 9007199254740992.0, 9007199254740993), ("1.000,5", ",", 1000.5, None), ("100,5", ",", 100.5, None), ("100.5", ",", None, None), ("1.000", ",", 1000.0, 1000),
-        ("-1,234.5", None, -1234.5, None), ("1,23,456", None, None, None), ("$5", None, None, None),
+        ("1000.0", None, 1000.0, 1000),
+        ("1,000", None, 1000.0, 1000),
+        ("1e3", None, 1000.0, 1000),
+        (" 7 ", None, 7.0, 7),
+        ("0.5", None, 0.5, None),
+        ("3,5", None, None, None),
+        ("9007199254740993", None, 9007199254740992.0, 9007199254740993),
+        ("1.000,5", ",", 1000.5, None),
+        ("100,5", ",", 100.5, None),
+        ("100.5", ",", None, None),
+        ("1.000", ",", 1000.0, 1000),
+        ("-1,234.5", None, -1234.5, None),
+        ("1,23,456", None, None, None),
+        ("$5", None, None, None),
     ],
-)  # fmt: skip
+)
 def test_numbers_as_people_write_them(cell: str, decimal: Any, number: float | None, count: int | None) -> None:
-    """Groups of three, exponents and whole floats are numbers; a comma that may be a decimal one is not, unless it is declared."""
+    """Groups of three, exponents and whole floats are numbers; a comma that may be a decimal one is not, unless it is
+    declared.
+    """
     column = Column(column="c", decimal=decimal)
     cells = pl.Series([cell])
     assert numbers("x", pl.String(), column)(cells).struct.field("value").to_list() == [number]
@@ -165,7 +209,9 @@ ZONES = st.sampled_from(["UTC", "America/New_York", "Asia/Tokyo", "Europe/London
     ),
 )
 def test_a_moment_comes_back_whatever_it_is_written_as(at: datetime, zone: str, form: str) -> None:
-    """Formats by zones: a moment that the clock shows once is read as it was meant, its day is the one on that clock, and one that it shows twice or never is refused."""
+    """Formats by zones: a moment that the clock shows once is read as it was meant, its day is the one on that clock,
+    and one that it shows twice or never is refused.
+    """
     there = at.replace(tzinfo=ZoneInfo(zone))
     meant = there.astimezone(UTC)
     once = (
@@ -196,10 +242,14 @@ def test_a_moment_comes_back_whatever_it_is_written_as(at: datetime, zone: str, 
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (pl.Series([EPOCH]), r"'date' for session holds Int64.*declare"), (pl.Series([20240304]), "declare how they are written"), (pl.Series([45355.0]), "unit: s"),
-        (pl.Series([True]), "Boolean"), (pl.Series([[1]]), "List"), (pl.Series([b"x"]), "Binary"),
+        (pl.Series([EPOCH]), r"'date' for session holds Int64.*declare"),
+        (pl.Series([20240304]), "declare how they are written"),
+        (pl.Series([45355.0]), "unit: s"),
+        (pl.Series([True]), "Boolean"),
+        (pl.Series([[1]]), "List"),
+        (pl.Series([b"x"]), "Binary"),
     ],
-)  # fmt: skip
+)
 def test_a_typed_column_that_tells_no_day_is_named(tmp_path: Path, values: pl.Series, said: str) -> None:
     """Numbers and other types as dates: an error with the column and what to declare, before any row is read."""
     with pytest.raises(ConfigurationError, match=said):
@@ -209,11 +259,17 @@ def test_a_typed_column_that_tells_no_day_is_named(tmp_path: Path, values: pl.Se
 @pytest.mark.parametrize(
     ("values", "written"),
     [
-        (pl.Series([20240304]), {"format": "%Y%m%d"}), (pl.Series([EPOCH]), {"unit": "s"}), (pl.Series([EPOCH * 1000]), {"unit": "ms"}), (pl.Series([45355.0]), {"unit": "excel"}),
-        (pl.Series([MONDAY]), {}), (pl.Series([MONDAY]).dt.replace_time_zone("America/New_York"), {}), (pl.Series([MONDAY.replace(tzinfo=UTC)]), {}),
-        (pl.Series([MONDAY.replace(tzinfo=NEW_YORK).astimezone(UTC)]), {"tz": "America/New_York"}), (pl.Series(["2024-03-04"]).cast(pl.Categorical), {}),
+        (pl.Series([20240304]), {"format": "%Y%m%d"}),
+        (pl.Series([EPOCH]), {"unit": "s"}),
+        (pl.Series([EPOCH * 1000]), {"unit": "ms"}),
+        (pl.Series([45355.0]), {"unit": "excel"}),
+        (pl.Series([MONDAY]), {}),
+        (pl.Series([MONDAY]).dt.replace_time_zone("America/New_York"), {}),
+        (pl.Series([MONDAY.replace(tzinfo=UTC)]), {}),
+        (pl.Series([MONDAY.replace(tzinfo=NEW_YORK).astimezone(UTC)]), {"tz": "America/New_York"}),
+        (pl.Series(["2024-03-04"]).cast(pl.Categorical), {}),
     ],
-)  # fmt: skip
+)
 def test_days_of_a_typed_column(tmp_path: Path, values: pl.Series, written: Mapping[str, Any]) -> None:
     """Declared units and formats, zone-aware midnights and categories come to the same day."""
     source = files(parquet(tmp_path, date=values), mapping={"session": {"column": "date", **written}})
@@ -221,7 +277,9 @@ def test_days_of_a_typed_column(tmp_path: Path, values: pl.Series, written: Mapp
 
 
 def test_a_day_is_the_vendors_own(tmp_path: Path) -> None:
-    """Midnights of Tokyo are days of Tokyo, known after its close; in UTC nothing tells them, unless the zone is declared."""
+    """Midnights of Tokyo are days of Tokyo, known after its close; in UTC nothing tells them, unless the zone is
+    declared.
+    """
     day = datetime(2024, 3, 5, tzinfo=TOKYO)
     aware = files(parquet(tmp_path, date=pl.Series([day]).dt.convert_time_zone("Asia/Tokyo")), "XTKS")
     assert [(d, aware.fetch(d).known_at) for d in aware.labels()] == [
@@ -243,7 +301,9 @@ def test_what_is_not_mapped_is_not_used(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("places", [2, 6])
 def test_a_whole_history_of_adjusted_closes_tells_each_action_once(tmp_path: Path, places: int) -> None:
-    """One dividend and one split in sixty sessions are derived once each, on their ex-sessions, whatever the rounding; no other factor is."""
+    """One dividend and one split in sixty sessions are derived once each, on their ex-sessions, whatever the rounding;
+    no other factor is.
+    """
     sessions = XNYS.between(date(2024, 1, 2), date(2024, 4, 1))[:60]
     raw = [100 + n / 10 if n < 40 else (100 + n / 10) / 2 for n in range(60)]
     factor = [(0.5 if n < 40 else 1.0) * (1 - 1.0 / raw[19] if n < 20 else 1.0) for n in range(60)]
@@ -381,11 +441,20 @@ def test_ten_shapes_of_one_file(tmp_path: Path, make: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ((HEAD + ",close\nA,2024-03-04,1,2,1,1,5,7\n").encode(), r"named twice: \['close'\]"), ((HEAD + "\nA,2024-03-04,1,2,1,1,5\n").encode("utf-16"), "UTF-16"),
-        (b"<!DOCTYPE html><html>503</html>", "web page"), (b"%PDF-1.7", "PDF"), (b"\xd0\xcf\x11\xe0\xa1", "Excel"), (b"a\0b\0", "NUL"), (b"", "has no line"), (b"\n\n", "has no line"),
-        (gzip.compress(b"a,b\n" + b"1,2\n" * 100_000, mtime=0), "would unpack to more than"), (b"x" * 200_000, "names no columns"), (gzip.compress(HEAD.encode(), mtime=0)[:-9], "not readable"), (b"PAR1junk", "p.csv"),
+        ((HEAD + ",close\nA,2024-03-04,1,2,1,1,5,7\n").encode(), r"named twice: \['close'\]"),
+        ((HEAD + "\nA,2024-03-04,1,2,1,1,5\n").encode("utf-16"), "UTF-16"),
+        (b"<!DOCTYPE html><html>503</html>", "web page"),
+        (b"%PDF-1.7", "PDF"),
+        (b"\xd0\xcf\x11\xe0\xa1", "Excel"),
+        (b"a\0b\0", "NUL"),
+        (b"", "has no line"),
+        (b"\n\n", "has no line"),
+        (gzip.compress(b"a,b\n" + b"1,2\n" * 100_000, mtime=0), "would unpack to more than"),
+        (b"x" * 200_000, "names no columns"),
+        (gzip.compress(HEAD.encode(), mtime=0)[:-9], "not readable"),
+        (b"PAR1junk", "p.csv"),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_is_no_table_says_what_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, said: str
 ) -> None:
@@ -417,7 +486,9 @@ def test_decimal_commas_where_they_are_declared(tmp_path: Path) -> None:
 
 
 def test_symbols_are_text_without_blanks(tmp_path: Path) -> None:
-    """Integers and categories are symbols too; blanks around one make no second instrument, and are told as a finding; a truth value names nothing."""
+    """Integers and categories are symbols too; blanks around one make no second instrument, and are told as a finding;
+    a truth value names nothing.
+    """
     for values, symbol in (([700], "700"), (pl.Series(["AAA"], dtype=pl.Categorical), "AAA"), ([700.0], "700")):
         assert everything(files(parquet(tmp_path, symbol=values)))[0]["symbol"].to_list() == [symbol]
     with pytest.raises(ConfigurationError, match=r"'symbol'.*Boolean"):
@@ -451,7 +522,9 @@ def test_zeros_as_adjusted_closes_are_dropped_and_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cells", ["02/01/2024", "20240102", "1704153600", "yesterday"])
 def test_an_ingest_that_kept_nothing_is_refused(tmp_path: Path, cells: str) -> None:
-    """Each row is in quarantine with file, line and reason, under the last session that was over when the file was written; the report is refused and says where to look."""
+    """Each row is in quarantine with file, line and reason, under the last session that was over when the file was
+    written; the report is refused and says where to look.
+    """
     path = csv(tmp_path, f"A,{cells},1,2,1,1,5", f"B,{cells},1,2,1,1,5")
     source, store, now = files(path), DeltaStore(tmp_path / "store"), datetime.now(UTC) + timedelta(days=1)
     report = ingest(source, store, None, now, pending(source, store, now.date()), XNYS)
@@ -504,7 +577,9 @@ def test_a_bar_without_prices_is_no_observation(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("values", [pl.Series([EPOCH * 1000]), pl.Series([20240304]), pl.Series([45355])])
 def test_numbers_tell_no_day_in_a_feed_either(tmp_path: Path, values: pl.Series) -> None:
-    """The error names the column and the feed; a zone-aware column tells the day where it was written, and shares written as 1000.0 are whole."""
+    """The error names the column and the feed; a zone-aware column tells the day where it was written, and shares
+    written as 1000.0 are whole.
+    """
     rates = {
         "dataset": "fx_rates",
         "mapping": {"session": "day", "base": "b", "quote": "q", "rate": "r"},

@@ -10,7 +10,9 @@ from resources.registry import MlflowRegistry
 
 @pytest.mark.filterwarnings("ignore")  # MLflow's own deprecations are not ours to fix
 def test_model_is_tracked_registered_and_aliased_without_pickle(tmp_path, capfd):
-    """A booster logged twice is one version, loads by its alias to the same predictions, and nothing is pickled or printed."""
+    """A booster logged twice is one version, loads by its alias to the same predictions, and nothing is pickled or
+    printed.
+    """
     import lightgbm as lgb
 
     values = np.random.default_rng(1).normal(size=(200, 2))

@@ -98,7 +98,9 @@ def test_same_configuration_same_bits() -> None:
 
 @pytest.mark.parametrize("market", [LIVELY, CARELESS], ids=["lively", "careless"])
 def test_the_last_word_of_the_vendor_is_the_truth(market: Market) -> None:
-    """Whatever is late, missing, thin, wrong or malformed: the last row captured of each company and session is the true bar, and every true bar arrives."""
+    """Whatever is late, missing, thin, wrong or malformed: the last row captured of each company and session is the
+    true bar, and every true bar arrives.
+    """
     truth = SimulatedMarket(market).truth.bars.sort("company", "session")
     last = (
         companies(market)
@@ -171,7 +173,9 @@ def test_a_careless_vendor_leaves_the_market_alone(off: str) -> None:
 
 
 def test_splits_and_dividends_move_raw_prices_and_nothing_else() -> None:
-    """Raw closes put together with the actions give returns of ordinary size, to the cent's rounding those of the market without actions."""
+    """Raw closes put together with the actions give returns of ordinary size, to the cent's rounding those of the
+    market without actions.
+    """
     plain, full = (paths(Market(**SPAN, names=40, **{**QUIET, **on})) for on in ({}, {"splits": 0.5, "payers": 1.0}))
     close = full.prices["close"]
     total = np.log(
@@ -187,7 +191,9 @@ def test_splits_and_dividends_move_raw_prices_and_nothing_else() -> None:
 
 
 def test_actions_are_declared_ahead_and_failures_are_not() -> None:
-    """A split, dividend or merger is declared by a capture before its ex-session, a failure only by a later one; all planted actions arrive."""
+    """A split, dividend or merger is declared by a capture before its ex-session, a failure only by a later one; all
+    planted actions arrive.
+    """
     truth = SimulatedMarket(LIVELY).truth
     declared = pl.concat(
         [c.actions.with_columns(label=pl.lit(c.label)) for c in captured(LIVELY) if c.actions is not None]
@@ -248,7 +254,9 @@ def test_late_and_missing_captures() -> None:
 
 
 def test_row_defects_are_where_the_truth_says() -> None:
-    """A conflict stands twice with two contents, a duplicate twice with one, a malformed row not at all, a restated row wrong until it is corrected."""
+    """A conflict stands twice with two contents, a duplicate twice with one, a malformed row not at all, a restated row
+    wrong until it is corrected.
+    """
     truth, rows = SimulatedMarket(LIVELY).truth, companies(LIVELY)
     values = ["open", "high", "low", "close", "volume"]
     for session, company, _, kind, corrected, _ in truth.defects.iter_rows():
@@ -331,15 +339,24 @@ def study(signal: float, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     at = slice(20, len(o) - 6)
     n = at.stop - 20
     seen = {
-        "volume_trend": (mean[5] / mean[20])[:n], "ret_1": (c[20:] / c[19:-1])[:n], "ret_5": (c[20:] / c[15:-5])[:n], "ret_20": (c[20:] / c[:-20])[:n],
-        "intraday": (c / o)[at], "price": c[at], "volume": v[at],
-        "volatility": np.lib.stride_tricks.sliding_window_view(np.abs(np.diff(np.log(c), axis=0)), 20, axis=0).mean(axis=-1)[:n],
-    }  # fmt: skip
+        "volume_trend": (mean[5] / mean[20])[:n],
+        "ret_1": (c[20:] / c[19:-1])[:n],
+        "ret_5": (c[20:] / c[15:-5])[:n],
+        "ret_20": (c[20:] / c[:-20])[:n],
+        "intraday": (c / o)[at],
+        "price": c[at],
+        "volume": v[at],
+        "volatility": np.lib.stride_tricks.sliding_window_view(np.abs(np.diff(np.log(c), axis=0)), 20, axis=0).mean(
+            axis=-1
+        )[:n],
+    }
     return seen, (o[26:] / o[21:-5])[:n]
 
 
 def test_the_signal_has_the_stated_strength() -> None:
-    """The rank IC of the volume trend, computed from vendor-visible prices and volumes alone, is the stated one within two standard errors, and significant."""
+    """The rank IC of the volume trend, computed from vendor-visible prices and volumes alone, is the stated one within
+    two standard errors, and significant.
+    """
     for seed in (1, 2):
         seen, forward = study(0.05, seed)
         found = ic(seen["volume_trend"], forward)
@@ -348,7 +365,9 @@ def test_the_signal_has_the_stated_strength() -> None:
 
 
 def test_the_twin_without_signal_predicts_nothing() -> None:
-    """Signal zero: no characteristic has a Newey–West t of 3; a leak of one session into the future is found by the same test."""
+    """Signal zero: no characteristic has a Newey–West t of 3; a leak of one session into the future is found by the
+    same test.
+    """
     for seed in (1, 2, 3):
         seen, forward = study(0.0, seed)
         for name, x in seen.items():
@@ -358,7 +377,9 @@ def test_the_twin_without_signal_predicts_nothing() -> None:
 
 
 def test_the_twin_is_the_same_market_but_for_the_signal() -> None:
-    """Volumes are equal to the share; log prices differ by k times the surges of the five sessions before, to the cent's rounding."""
+    """Volumes are equal to the share; log prices differ by k times the surges of the five sessions before, to the
+    cent's rounding.
+    """
     on, off = (paths(Market(**SPAN, seed=1, signal=s, **QUIET)) for s in (0.05, 0.0))
     assert np.array_equal(on.volume, off.volume)
     assert off.strength == 0.0

@@ -108,10 +108,17 @@ def csv(folder: Path) -> tuple[MarketDataSource, int]:
 
 
 def parquet(folder: Path) -> tuple[MarketDataSource, int]:
-    frame = pl.DataFrame({
-        "ticker": ["B", "A", "A", None], "day": [date(2015, 4, 2), date(2015, 4, 1), date(2015, 4, 2), date(2015, 4, 2)],
-        "open": [1.0, 10.0, 10.0, 3.0], "high": [0.5, 11.0, 11.0, 3.0], "low": [1.0, 9.0, 9.0, 3.0], "close": [1.0, 10.0, float("nan"), 3.0], "volume": [5.0, 10.0, 0.0, 1.0],
-    })  # fmt: skip
+    frame = pl.DataFrame(
+        {
+            "ticker": ["B", "A", "A", None],
+            "day": [date(2015, 4, 2), date(2015, 4, 1), date(2015, 4, 2), date(2015, 4, 2)],
+            "open": [1.0, 10.0, 10.0, 3.0],
+            "high": [0.5, 11.0, 11.0, 3.0],
+            "low": [1.0, 9.0, 9.0, 3.0],
+            "close": [1.0, 10.0, float("nan"), 3.0],
+            "volume": [5.0, 10.0, 0.0, 1.0],
+        }
+    )
     frame.write_parquet(folder / "prices.parquet")
     return Files(folder / "prices.parquet", ColumnMapping(symbol="ticker", session="day"), XNYS, known_at="close+1h"), 4
 
@@ -166,7 +173,9 @@ def test_captures_differ_in_hash(source: tuple[MarketDataSource, int | None]) ->
 
 
 def test_frames_have_the_declared_columns_and_dtypes(source: tuple[MarketDataSource, int | None]) -> None:
-    """Whatever the vendor's types, a capture's frames have the types of the port; rows of other datasets have that dataset's columns and no other."""
+    """Whatever the vendor's types, a capture's frames have the types of the port; rows of other datasets have that
+    dataset's columns and no other.
+    """
     for label in source[0].labels():
         capture = source[0].fetch(label)
         assert dict(capture.prices.schema) == PRICES
@@ -230,7 +239,9 @@ def test_an_absent_label_is_unreadable(source: tuple[MarketDataSource, int | Non
 
 
 def test_what_was_taken_in_is_pending_no_more(source: tuple[MarketDataSource, int | None], tmp_path: Path) -> None:
-    """Through ingest each label is taken in once; a second call writes nothing, and every row of the vendor stands in exactly one capture's count."""
+    """Through ingest each label is taken in once; a second call writes nothing, and every row of the vendor stands in
+    exactly one capture's count.
+    """
     store, now = DeltaStore(tmp_path / "tables"), datetime(2026, 1, 2, tzinfo=UTC)
     labels = pending(source[0], store, date(2026, 1, 1))
     report = ingest(source[0], store, None, now, labels, XNYS)

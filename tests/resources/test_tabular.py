@@ -136,7 +136,9 @@ def test_days_as_vendors_write_them(tmp_path: Path, column: Any, cell: str, valu
 
 
 def test_percent_becomes_a_fraction_to_the_bit(tmp_path: Path) -> None:
-    """Scaling by a hundredth divides by a hundred: 0.13% is 0.0013 and nothing beside it; what is no number stays as it was said."""
+    """Scaling by a hundredth divides by a hundred: 0.13% is 0.0013 and nothing beside it; what is no number stays as it
+    was said.
+    """
     written(tmp_path, "x.csv", "day,rate\n2024-01-02,0.13\n2024-01-03,n/a\n")
     source = feed(
         tmp_path,
@@ -151,7 +153,9 @@ def test_percent_becomes_a_fraction_to_the_bit(tmp_path: Path) -> None:
 
 
 def test_a_wide_file_becomes_a_row_for_each_cell(tmp_path: Path) -> None:
-    """Every column without a mapping is a thing of its own; blank and missing cells are no rows; one that is no number, and a line of another length, are kept with their place."""
+    """Every column without a mapping is a thing of its own; blank and missing cells are no rows; one that is no number,
+    and a line of another length, are kept with their place.
+    """
     written(tmp_path, "x.csv", "day,A,B,C\n2024-01-02,1,,0.0\n2024-01-03,2,x,3\n2024-01-04,1,2\n\nnever,7,8,\n")
     source = feed(
         tmp_path,
@@ -176,7 +180,9 @@ def test_a_wide_file_becomes_a_row_for_each_cell(tmp_path: Path) -> None:
 
 
 def test_quotes_and_bad_json(tmp_path: Path) -> None:
-    """A quoted comma or line break is part of its cell and the lines after it keep their number; a line that is no JSON is kept as it stands."""
+    """A quoted comma or line break is part of its cell and the lines after it keep their number; a line that is no JSON
+    is kept as it stands.
+    """
     written(
         tmp_path,
         "x.csv",
@@ -200,7 +206,9 @@ def test_quotes_and_bad_json(tmp_path: Path) -> None:
 
 
 def test_an_open_quote_takes_no_line_with_it(tmp_path: Path) -> None:
-    """A quote that is never closed, or closed in the middle of a cell, is that line's fault alone; a file without any line is unreadable."""
+    """A quote that is never closed, or closed in the middle of a cell, is that line's fault alone; a file without any
+    line is unreadable.
+    """
     good = "2024-01-02,{},1"
     written(
         tmp_path,
@@ -257,7 +265,10 @@ BARS: dict[str, Any] = {
     ],
 )
 def test_known_as_the_rule_says(tmp_path: Path, rule: str, known: datetime, assumed: bool) -> None:
-    """A bar's event is its end; a label counts from its day's beginning. What only our rule tells is assumed, a label in the file's name is the vendor's."""
+    """A bar's event is its end; a label counts from its day's beginning.
+
+    What only our rule tells is assumed, a label in the file's name is the vendor's.
+    """
     written(tmp_path, "drop_20240305.csv", "t,s,p\n2024-03-04T21:00:00Z,X,1\n")
     capture = only(feed(tmp_path, "*.csv", **BARS, known_at=rule, day=r"_(\d{4})(\d\d)(\d\d)"))
     assert (capture.label, capture.assumed) == (date(2024, 3, 5), assumed)
@@ -279,7 +290,9 @@ def test_known_as_the_vendor_says(tmp_path: Path) -> None:
 
 
 def test_files_of_one_label_are_one_capture(tmp_path: Path) -> None:
-    """Files whose names tell the same day come together, each row under its own file; a month without a day is its last."""
+    """Files whose names tell the same day come together, each row under its own file; a month without a day is its
+    last.
+    """
     for name in ("a/20240304.csv", "b/20240304.csv", "b/20240305.csv"):
         written(tmp_path, name, CSV.replace("EUR", name[0].upper()).split("2024-03-05")[0])
     source = feed(tmp_path, "*/*.csv", **RATES, day=r"(\d{4})(\d\d)(\d\d)")
@@ -295,7 +308,9 @@ def test_files_of_one_label_are_one_capture(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_a_column_may_tell_the_capture(tmp_path: Path, suffix: str) -> None:
-    """One file of many captures is taken apart by the column: each row is in one capture, known after that capture's day; a row without a label is kept in the last."""
+    """One file of many captures is taken apart by the column: each row is in one capture, known after that capture's
+    day; a row without a label is kept in the last.
+    """
     frame = pl.DataFrame(
         {
             "day": ["2024-03-01", "2024-03-04", "2024-03-01", "2024-03-05"],
@@ -328,12 +343,15 @@ def test_fetching_is_repeatable_and_content_is_told_apart(tmp_path: Path) -> Non
 
 
 def test_drift_names_both_sides(tmp_path: Path) -> None:
-    """Where the vendor renames a column, the error names its columns, the contract's and the mapping, and nothing is taken in."""
+    """Where the vendor renames a column, the error names its columns, the contract's and the mapping, and nothing is
+    taken in.
+    """
     written(tmp_path, "20240304.csv", CSV.replace("rate", "px"))
     source = feed(tmp_path, "*.csv", **RATES, day=r"(\d{4})(\d\d)(\d\d)")
     with pytest.raises(
         ContractViolation,
-        match=r"(?s)fx_rates/\*.*\['rate'\].*it has \['day', 'from', 'to', 'px'\].*\['session', 'base', 'quote', 'rate'\]",
+        match=r"(?s)fx_rates/\*.*\['rate'\].*it has \['day', 'from', 'to', 'px'\].*\['session', 'base', 'quote', "
+        r"'rate'\]",
     ):
         source.fetch(date(2024, 3, 4))
 
@@ -360,7 +378,9 @@ def test_a_wrong_declaration_is_refused_at_once(tmp_path: Path, declared: dict[s
 
 
 def test_a_broken_file_is_named_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Truncated, empty or too large: the capture is unreadable, with the file's name; ingest says so and takes the rest."""
+    """Truncated, empty or too large: the capture is unreadable, with the file's name; ingest says so and takes the
+    rest.
+    """
     written(tmp_path, "20240304.csv.gz", gzip.compress(CSV.encode())[:-12])
     written(tmp_path, "20240305.csv.gz", gzip.compress(CSV.encode()))
     source = feed(tmp_path, "*.gz", **RATES, day=r"(\d{4})(\d\d)(\d\d)")
@@ -378,7 +398,9 @@ def test_a_broken_file_is_named_and_the_others_go_on(tmp_path: Path, monkeypatch
 
 
 def test_every_row_is_accounted_for(tmp_path: Path) -> None:
-    """Rows read are versions, repetitions or in quarantine, one by one; a second delivery adds only what it changes; nothing is pending then."""
+    """Rows read are versions, repetitions or in quarantine, one by one; a second delivery adds only what it changes;
+    nothing is pending then.
+    """
     rows = [f"2024-01-{d:02},{1 + d / 100},{d}" for d in range(1, 21)]
     junk = ["2024-01-21,one,1", "2024-01-22,1", "2024-13-01,1,1", rows[3], "2024-01-02,99,2"]
     written(tmp_path, "a_20240201.csv", "\n".join(["day,A,B", *rows, *junk, ""]))
@@ -403,8 +425,13 @@ def test_every_row_is_accounted_for(tmp_path: Path) -> None:
         ("A", 5.0),
     ]  # the conflict is settled, too
     assert sorted(quarantine.select("line", "reason").rows()) == [
-        (3, "CONFLICT"), (22, "value is no number"), (23, "has 2 fields instead of 3"), (24, "session is no date YYYY-MM-DD"), (24, "session is no date YYYY-MM-DD"), (26, "CONFLICT"),
-    ]  # fmt: skip
+        (3, "CONFLICT"),
+        (22, "value is no number"),
+        (23, "has 2 fields instead of 3"),
+        (24, "session is no date YYYY-MM-DD"),
+        (24, "session is no date YYYY-MM-DD"),
+        (26, "CONFLICT"),
+    ]
     assert list(pending(source, store, date(2100, 1, 1))) == []
 
 

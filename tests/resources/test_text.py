@@ -20,7 +20,9 @@ from resources.sources.reading.splitting import delimited
     )
 )
 def test_what_a_vendor_writes_is_read_back(rows: list[list[str]]) -> None:
-    """Cells with commas, quotes and line breaks come back as they were written, a record of another length whole in its place; none is dropped and lines ascend."""
+    """Cells with commas, quotes and line breaks come back as they were written, a record of another length whole in its
+    place; none is dropped and lines ascend.
+    """
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows([["a", "b"], *rows])
     found = pl.concat(delimited(io.StringIO(out.getvalue())))

@@ -69,7 +69,9 @@ def test_a_malformed_line_is_named_and_its_neighbours_stay(tmp_path: Path, line:
 
 
 def test_what_is_unusual_but_right(tmp_path: Path) -> None:
-    """CRLF, blank lines, a missing adj_close and zero volume are no defects; duplicates stay for the ingest to judge."""
+    """CRLF, blank lines, a missing adj_close and zero volume are no defects; duplicates stay for the ingest to
+    judge.
+    """
     text = f"{HEADER}\r\n{GOOD}\r\n\r\nA,2015-04-01,10,11,9,10,0,\r\n{GOOD}\r\n"
     capture = drop(tmp_path, text).fetch(DAY)
     assert capture.malformed.is_empty()
@@ -92,7 +94,9 @@ REPORT = "A,2014-12-31,False,FY,2014,10-K,193314000.0,,-16183000.0,-0.9,-0.9,0.0
 
 @pytest.mark.parametrize("head", [vendor_drops.REPORTS_HEADER + "\n", ""])
 def test_filings_become_a_row_for_each_number(tmp_path: Path, head: str) -> None:
-    """Numbers that are there are rows, known with the drop; a line of another length keeps its place; a drop may lack the header, as a real one does."""
+    """Numbers that are there are rows, known with the drop; a line of another length keeps its place; a drop may lack
+    the header, as a real one does.
+    """
     capture = drop(tmp_path, f"{HEADER}\n{GOOD}\n", reports=f"{head}{REPORT}\nB,2014-12-31\n").fetch(DAY)
     line = 2 if head else 1
     assert capture.known_at == datetime(2015, 4, 3, 14, tzinfo=UTC)
@@ -117,7 +121,9 @@ def test_filings_become_a_row_for_each_number(tmp_path: Path, head: str) -> None
 
 
 def test_filings_of_other_columns_do_not_lose_the_prices(tmp_path: Path) -> None:
-    """Where the vendor changes the columns, each line is malformed with both sides named, and the day's prices are there."""
+    """Where the vendor changes the columns, each line is malformed with both sides named, and the day's prices are
+    there.
+    """
     capture = drop(tmp_path, f"{HEADER}\n{GOOD}\n", reports="symbol,end,revenues\nA,2014-12-31,1\n").fetch(DAY)
     assert (capture.prices.height, dict(capture.others)) == (1, {})
     ((line, reason, content),) = capture.malformed.select("line", "reason", "content").rows()
@@ -135,7 +141,9 @@ def test_listings_collapse_repetitions(tmp_path: Path) -> None:
 
 
 def test_a_broken_archive_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Truncated, not an archive, empty, without prices or too large: CaptureUnreadable with the file's name and the cause."""
+    """Truncated, not an archive, empty, without prices or too large: CaptureUnreadable with the file's name and the
+    cause.
+    """
     source = drop(tmp_path, f"{HEADER}\n{GOOD * 500}\n")
     path = tmp_path / "20150402.tar.gz"
     whole = path.read_bytes()
@@ -179,7 +187,9 @@ def test_a_deployment_opens_it(tmp_path: Path) -> None:
 
 
 def test_the_original_drops_load(shared_data: Path) -> None:
-    """All 21 drops: every line accounted for, known the next day before the New York open, and the traps of 2015-04-06 as they are."""
+    """All 21 drops: every line accounted for, known the next day before the New York open, and the traps of 2015-04-06
+    as they are.
+    """
     source = VendorDrops(shared_data / "pystock" / "vendor_drops")
     labels = list(source.labels())
     assert len(labels) == 21

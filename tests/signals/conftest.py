@@ -87,7 +87,9 @@ def bar(sid: int, session: date, close: float, known_at: datetime, **other: obje
 
 
 def bars() -> pl.DataFrame:
-    """Prices of 21 names; name 7 has no bar on DAYS[20], name 3 is restated after DAYS[22], name 4's DAYS[18] arrives two sessions late."""
+    """Prices of 21 names; name 7 has no bar on DAYS[20], name 3 is restated after DAYS[22], name 4's DAYS[18] arrives
+    two sessions late.
+    """
     rng = np.random.default_rng(3)
     closes = 50 * np.exp(np.cumsum(rng.normal(0, 0.02, (len(DAYS), 21)), axis=0))
     out = []
@@ -309,7 +311,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def build(tmp_path: Path, template: Path) -> Callable[..., Market]:
-    """Builds markets in folders of their own; `captures` and `verdicts` name the sessions that have them, `given` are other bars."""
+    """Builds markets in folders of their own; `captures` and `verdicts` name the sessions that have them, `given` are
+    other bars.
+    """
 
     def make(
         name: str = "market",

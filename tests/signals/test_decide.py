@@ -50,7 +50,9 @@ def test_a_range_equals_its_days(build) -> None:
 
 
 def test_what_a_session_decides(market) -> None:
-    """The best names weigh 1/holdings, those that left weigh nothing, a name without a bar is not traded; NO_TRADE asks for nothing."""
+    """The best names weigh 1/holdings, those that left weigh nothing, a name without a bar is not traded; NO_TRADE asks
+    for nothing.
+    """
     day = market.days[25]
     rows = market.decided(day)
     assert rows["sid"].to_list() == list(range(1, 22))
@@ -119,7 +121,9 @@ def test_a_row_before_the_anchor_changes_nothing(market, days) -> None:
 
 
 def test_a_feature_that_vanished_refuses_the_session(market, days) -> None:
-    """Where a feature that the model was trained on has no value for anybody the session is NO_TRADE, and the reason names it."""
+    """Where a feature that the model was trained on has no value for anybody the session is NO_TRADE, and the reason
+    names it.
+    """
     stored = read(market.store, market.features, market.strategy, market.cuts, [days[24]])
     without = replace(stored, features=stored.features.with_columns(ret_3=pl.lit(None, pl.Float64)))
     args = (market.features, market.strategy, market.cuts, [days[24]])
@@ -297,14 +301,30 @@ def test_the_report_counts_by_verdict_and_reason(market, days) -> None:
 
 
 def test_a_name_with_a_proposed_action_is_not_traded_until_a_person_said_what_it_was(market) -> None:
-    """From the cut that knows of the proposal on the best name is NO_TRADE with what may explain it, another one takes its place, and the day before and after a rejection are as ever."""
+    """From the cut that knows of the proposal on the best name is NO_TRADE with what may explain it, another one takes
+    its place, and the day before and after a rejection are as ever.
+    """
     before, day, after = market.days[24:27]
     best = of(market, [day]).filter(rank=1)["sid"].item()
     asked = {
-        "session": day, "sid": best, "symbol": f"S{best}", "before": 100.0, "adjusted": 40.0, "after": 40.0, "factor": 0.4, "confidence": 0.6,
-        "explanations": "split 5:2 (0.6)", "state": "proposed", "withdrawn": False, "source": "hand", "capture": day, "file": "f", "line": 1,
-        "known_at": market.cuts.of(day), "declared_known_at": market.cuts.of(day),
-    }  # fmt: skip
+        "session": day,
+        "sid": best,
+        "symbol": f"S{best}",
+        "before": 100.0,
+        "adjusted": 40.0,
+        "after": 40.0,
+        "factor": 0.4,
+        "confidence": 0.6,
+        "explanations": "split 5:2 (0.6)",
+        "state": "proposed",
+        "withdrawn": False,
+        "source": "hand",
+        "capture": day,
+        "file": "f",
+        "line": 1,
+        "known_at": market.cuts.of(day),
+        "declared_known_at": market.cuts.of(day),
+    }
     plain = of(market, [before, day, after])
     closed = asked | {"state": "rejected", "by": "ann", "known_at": market.cuts.of(after)}
     market.store.append(PROPOSED_ACTIONS, rows(PROPOSED_ACTIONS, [asked, closed]))

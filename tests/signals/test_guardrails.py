@@ -16,9 +16,20 @@ LIMITS = Limits(max_weight=0.1, max_gross=1.0, min_members=5, min_coverage=0.8, 
 DAY = date(2016, 4, 1)
 ORDER = [g.code for g in chain(LIMITS)]
 FINE = {
-    "kill_switch": False, "kill_reason": "", "late": False, "captured": True, "content_hash": "abc", "released": True, "findings": "", "features_refused": "", "unconfirmed": None, "ex": None,
-    "psi": 0.1, "model_id": "m", "model_age": 3,
-}  # fmt: skip
+    "kill_switch": False,
+    "kill_reason": "",
+    "late": False,
+    "captured": True,
+    "content_hash": "abc",
+    "released": True,
+    "findings": "",
+    "features_refused": "",
+    "unconfirmed": None,
+    "ex": None,
+    "psi": 0.1,
+    "model_id": "m",
+    "model_age": 3,
+}
 TYPES = {
     "kill_switch": pl.Boolean,
     "late": pl.Boolean,
@@ -63,9 +74,19 @@ REFUSALS = [
     ("KILL_SWITCH", {"kill_switch": None}, EVERY, {"reason": ""}),
     ("LATE", {"late": True}, EVERY, {}),
     ("DATA_MISSING", {"captured": False}, EVERY, {}),
-    ("DATA_THIN", only((1, 2, 3), "close", None), EVERY, {"coverage": 0.7, "minimum": 0.8, "with_bar": 7, "members": 10}),
+    (
+        "DATA_THIN",
+        only((1, 2, 3), "close", None),
+        EVERY,
+        {"coverage": 0.7, "minimum": 0.8, "with_bar": 7, "members": 10},
+    ),
     ("DATA_NO_VERDICT", {"released": None}, EVERY, {"content_hash": "abc"}),
-    ("DATA_VERDICT_FAILED", {"released": False, "findings": "spread 3"}, EVERY, {"findings": "spread 3", "content_hash": "abc"}),
+    (
+        "DATA_VERDICT_FAILED",
+        {"released": False, "findings": "spread 3"},
+        EVERY,
+        {"findings": "spread 3", "content_hash": "abc"},
+    ),
     ("FEATURES_REFUSED", {"features_refused": "it looks ahead"}, EVERY, {"found": "it looks ahead"}),
     ("FEATURES_REFUSED", {"features_refused": None}, EVERY, {"found": None}),
     ("DATA_NO_BAR", only((2, 11), "close", None), (2, 11), {"close": None}),
@@ -78,13 +99,23 @@ REFUSALS = [
     ("MODEL_MISSING", {"model_age": None}, EVERY, {}),
     ("MODEL_STALE", {"model_age": 46}, EVERY, {"age": 46, "maximum": 45}),
     ("MODEL_STALE", {"model_age": -1}, EVERY, {"age": -1, "maximum": 45}),
-    ("MODEL_COVERAGE", only((1, 2, 3), "score", None), EVERY, {"coverage": 0.7, "minimum": 0.8, "scored": 7, "members": 10}),
-    ("MODEL_TIED", {"score": pl.when("member").then(0.5).alias("score")}, EVERY, {"tied": 1.0, "maximum": 0.5, "scored": 10}),
+    (
+        "MODEL_COVERAGE",
+        only((1, 2, 3), "score", None),
+        EVERY,
+        {"coverage": 0.7, "minimum": 0.8, "scored": 7, "members": 10},
+    ),
+    (
+        "MODEL_TIED",
+        {"score": pl.when("member").then(0.5).alias("score")},
+        EVERY,
+        {"tied": 1.0, "maximum": 0.5, "scored": 10},
+    ),
     ("MODEL_TIED", only((1, 2, 3, 4, 5, 6), "score", 0.5), EVERY, {"tied": 0.6, "maximum": 0.5, "scored": 10}),
     ("MODEL_NO_SCORE", only((4,), "score", float("nan")), (4,), {"score": None}),
     ("RISK_MAX_WEIGHT", only((1,), "target_weight", 0.2), (1,), {"weight": 0.2, "maximum": 0.1}),
     ("RISK_GROSS", {"target_weight": pl.lit(0.1).alias("target_weight")}, EVERY, {"gross": 1.1, "maximum": 1.0}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("code", "changed", "refused", "numbers"), REFUSALS)

@@ -41,7 +41,9 @@ def test_every_kind_of_decision_replays(market, days) -> None:
 
 
 def test_another_architecture_is_said(market, days) -> None:
-    """What differs there is not called a difference of the decision; where the architecture is not on record nothing is said."""
+    """What differs there is not called a difference of the decision; where the architecture is not on record nothing is
+    said.
+    """
     decision_id = market.decided(days[25])["decision_id"][0]
     changed = msgspec.structs.replace(market.strategy, holdings=2)
     there = again(
@@ -91,7 +93,9 @@ def test_scores_that_were_tampered_with_are_found(market, days) -> None:
 
 
 def test_the_switches_replay_as_they_were(market, days) -> None:
-    """A day killed by hand replays as killed, the same day decided again as it then was; the id alone means the first."""
+    """A day killed by hand replays as killed, the same day decided again as it then was; the id alone means the
+    first.
+    """
     market.decide([days[25]], kill=(True, "drill"))
     market.decide([days[25]], now=datetime(2016, 6, 2, tzinfo=UTC))
     rows = market.decisions(days[25]).filter(sid=1)

@@ -22,7 +22,10 @@ Trade = tuple[int, int, float, float, bool]  # id, time (ms), price, quantity, w
 
 @dataclass
 class Fault:
-    """An answer that is none: a status with headers, or a connection that just ends (status 0). `at`: only to requests for this path."""
+    """An answer that is none: a status with headers, or a connection that just ends (status 0).
+
+    `at`: only to requests for this path.
+    """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -31,7 +34,10 @@ class Fault:
 
 
 class Exchange:
-    """`with Exchange(...) as venue:` serves at `venue.url`. `requests` holds what it was asked; `faults` are used up one by one."""
+    """`with Exchange(...) as venue:` serves at `venue.url`.
+
+    `requests` holds what it was asked; `faults` are used up one by one.
+    """
 
     def __init__(
         self,
@@ -162,10 +168,24 @@ def _trade(t: Trade) -> dict[str, Any]:
 def _listed(symbol: str) -> dict[str, Any]:
     base, quote = symbol[:-4], symbol[-4:]
     return {
-        "symbol": symbol, "status": "TRADING", "baseAsset": base, "baseAssetPrecision": 8, "quoteAsset": quote, "quotePrecision": 8, "quoteAssetPrecision": 8,
-        "orderTypes": ["LIMIT", "MARKET"], "isSpotTradingAllowed": True, "isMarginTradingAllowed": False, "permissions": ["SPOT"],
+        "symbol": symbol,
+        "status": "TRADING",
+        "baseAsset": base,
+        "baseAssetPrecision": 8,
+        "quoteAsset": quote,
+        "quotePrecision": 8,
+        "quoteAssetPrecision": 8,
+        "orderTypes": ["LIMIT", "MARKET"],
+        "isSpotTradingAllowed": True,
+        "isMarginTradingAllowed": False,
+        "permissions": ["SPOT"],
         "filters": [
-            {"filterType": "PRICE_FILTER", "minPrice": "0.01000000", "maxPrice": "1000000.00000000", "tickSize": "0.01000000"},
+            {
+                "filterType": "PRICE_FILTER",
+                "minPrice": "0.01000000",
+                "maxPrice": "1000000.00000000",
+                "tickSize": "0.01000000",
+            },
             {"filterType": "LOT_SIZE", "minQty": "0.00001000", "maxQty": "9000.00000000", "stepSize": "0.00001000"},
         ],
-    }  # fmt: skip
+    }

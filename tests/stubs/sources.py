@@ -1,4 +1,6 @@
-"""Sources over stubs, as the conformance suite takes them: functions of a folder that yield a source and how many rows it has, one of them broken."""
+"""Sources over stubs, as the conformance suite takes them: functions of a folder that yield a source and how many rows
+it has, one of them broken.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,7 +96,9 @@ def listing(
 
 @contextmanager
 def ib_bars(folder: Path) -> Iterator[tuple[InteractiveBrokers, int]]:
-    """Daily bars of two stocks over four sessions, each with the session before; of one the low is above the high once, in two captures."""
+    """Daily bars of two stocks over four sessions, each with the session before; of one the low is above the high once,
+    in two captures.
+    """
     wall = Wall(datetime(2024, 5, 2, 22, tzinfo=UTC))
     broken = listing(2, [50.0, 51.0, 52.0, 53.0, 54.0, 55.0])
     session, opened, high, low, close, volume = broken.series["TRADES", "1 day"][3]

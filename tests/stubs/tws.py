@@ -1,7 +1,7 @@
 r"""TWS on loopback: its socket protocol, as far as reading history goes.
 
-A message is a length (4 bytes, big endian) and fields that each end in NUL. The client opens with `API\0` and its range of
-versions; the server answers with its version and time, and after startApi with the accounts and the next order id.
+A message is a length (4 bytes, big endian) and fields that each end in NUL. The client opens with `API\0` and its range
+of versions; the server answers with its version and time, and after startApi with the accounts and the next order id.
 Written from IB's documentation of its API: message numbers, fields and error codes.
 """
 
@@ -47,7 +47,9 @@ class Asked(NamedTuple):
 
 @dataclass
 class Fault:
-    """Instead of an answer to a request for history: an error (code and text), silence (code 0), or the end of the connection (code -1)."""
+    """Instead of an answer to a request for history: an error (code and text), silence (code 0), or the end of the
+    connection (code -1).
+    """
 
     code: int
     text: str = ""

@@ -1,7 +1,9 @@
-"""Feast's answer to the point-in-time benchmark, from its DuckDB offline store: history.py FOLDER VIEWS DAYS FILTERED THREADS [RESULT].
+"""Feast's answer to the point-in-time benchmark, from its DuckDB offline store: history.py FOLDER VIEWS DAYS FILTERED
+THREADS [RESULT].
 
-Runs in its own environment (requirements.txt) and reads the spine and the views that the benchmark left in FOLDER. DAYS is the
-views' time to live, 0 for none; FILTERED is 1 for `filter_by_created_timestamp`. Prints the measurement as one line of JSON.
+Runs in its own environment (requirements.txt) and reads the spine and the views that the benchmark left in FOLDER. DAYS
+is the views' time to live, 0 for none; FILTERED is 1 for `filter_by_created_timestamp`. Prints the measurement as one
+line of JSON.
 """
 # pyright: reportMissingImports=false, reportAttributeAccessIssue=false, reportUnknownParameterType=false
 # the peer's packages stand in its own environment only

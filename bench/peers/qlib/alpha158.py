@@ -1,9 +1,10 @@
 """Qlib's Alpha158, the 158 expressions of its own loader without processors: alpha158.py WAY FOLDER RESULT [CODEC...].
 
-Runs in its own environment (requirements.txt) on the binary data that the benchmark left in FOLDER, on one thread, one process.
-WAY is `features` (D.features: the expressions alone) or `loader` (Alpha158DL, the documented way, which sorts by session). The
-frame is then written to RESULT as Parquet, once for each CODEC. Prints a line of JSON: for the way and for each codec what it
-took (wall and CPU seconds, those of child processes included) and the peak of the process so far (MiB).
+Runs in its own environment (requirements.txt) on the binary data that the benchmark left in FOLDER, on one thread, one
+process. WAY is `features` (D.features: the expressions alone) or `loader` (Alpha158DL, the documented way, which sorts
+by session). The frame is then written to RESULT as Parquet, once for each CODEC. Prints a line of JSON: for the way and
+for each codec what it took (wall and CPU seconds, those of child processes included) and the peak of the process so far
+(MiB).
 """
 # pyright: reportMissingImports=false, reportAttributeAccessIssue=false, reportUnknownLambdaType=false
 # the peer's packages stand in its own environment only

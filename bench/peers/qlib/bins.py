@@ -20,7 +20,8 @@ def write_bins(bars: pl.DataFrame, sessions: Sequence[date], folder: Path) -> No
 
     calendars/day.txt has a session a line, instruments/all.txt a name with its first and last session, and
     features/<name>/<field>.day.bin little-endian float32: the position of the first value, then a value a session, NaN
-    where the name did not trade. vwap is the typical price, factor is 1. Values are rounded to float32, as the format is.
+    where the name did not trade. vwap is the typical price, factor is 1. Values are rounded to float32, as the format
+    is.
     """
     for part in ("calendars", "instruments", "features"):
         (folder / part).mkdir(parents=True, exist_ok=True)

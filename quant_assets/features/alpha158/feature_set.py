@@ -5,7 +5,8 @@ What differs from the definition, and why:
 - Bars carry no VWAP: the typical price (high + low + close) / 3 stands in for it.
 - Denominators of prices have no 1e-12 added, so that the factors do not depend on the currency's unit; without a range
   or a change they are 0, as in the definition.
-- RSQR and CORR are missing where the close deviates by no more than 2e-5 in prices as they are printed; in the definition
+- RSQR and CORR are missing where the close deviates by no more than 2e-5 in prices as they are printed; in the
+  definition
   in adjusted ones, which depend on the day to which they are adjusted.
 - CORR takes the logarithm of the volume in double precision; the definition in NumPy's float32, whose last bit is not
   always the right one. VSTD of an unchanging volume is exactly 0; in Qlib what a running sum has left over.
@@ -25,7 +26,9 @@ PRINTED = "raw_close"
 
 
 def kernel(panel: pl.DataFrame) -> pl.DataFrame:
-    """The panel with the 158 factors as Float32, NaN where missing; rows outside the stretches from a selected row to the next may stay NaN."""
+    """The panel with the 158 factors as Float32, NaN where missing; rows outside the stretches from a selected row to
+    the next may stay NaN.
+    """
     import pyarrow as pa
 
     from quant_assets.features.alpha158.tiles import factors  # compiles at the first call
@@ -61,7 +64,8 @@ ALPHA158 = FeatureSet(
     columns=(*COLUMNS, PRINTED),
     lookback=60,
     kernel=kernel,
-    doc="The 158 factors of Qlib's Alpha158: the bar's shape, trend, range, rank, volume and their correlation over 5 to 60 sessions, free of price units.",
+    doc="The 158 factors of Qlib's Alpha158: the bar's shape, trend, range, rank, volume and their correlation "
+    "over 5 to 60 sessions, free of price units.",
     meaning=MEANING,
     dtype=pl.Float32,
 )

@@ -11,7 +11,8 @@ from quant_assets.features.alpha158.rolling import F32, F64, INF, LEVEL, WINDOWS
 NAN = np.float32(np.nan)
 THIRD = np.float32(3)
 LEAST_VOLUME = np.float32(1e-12)
-FLAT = 2e-5  # a correlation with what deviates no more is missing; a price's deviation is one of prices as they are printed
+# a correlation with what deviates no more is missing; a price's deviation is one of prices as they are printed
+FLAT = 2e-5
 
 
 @compiled
@@ -87,7 +88,10 @@ def trend(out: F32, levels: F64, close: F32, unit: F32, segments: Ints) -> None:
                 rsqr[t] = xy[t] * xy[t] / (xx[t] * yy[t]) if yy[t] > least * least * (k[t] - 1.0) else np.nan
                 ahead = (
                     (k[t] * (p + t) - x[t]) / k[t]
-                )  # of today to the mean time, in whole numbers up to the division: nothing of where the tile begins is left
+                    # of today to the mean time, in whole numbers up to the division: nothing of where the tile begins
+                    # is
+                    # left
+                )
                 resi[t] = (price - (mean + slope * ahead)) * share
 
 
@@ -119,7 +123,9 @@ def extremes(out: F32, high_levels: F32, low_levels: F32, rows: F64, close: F32,
 
 @compiled
 def quantiles(out: F32, families: F32, counts: F64, spread: Ints, close: F32, segments: Ints) -> None:
-    """QTLU, from the first of `families`, the negated closes, and QTLD: between the two lowest closes around a fifth of the known ones, in proportion."""
+    """QTLU, from the first of `families`, the negated closes, and QTLD: between the two lowest closes around a fifth of
+    the known ones, in proportion.
+    """
     known, lower, upper, part = (
         np.empty(close.size, np.float32),
         np.empty(close.size, np.float32),

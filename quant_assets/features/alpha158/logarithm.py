@@ -1,4 +1,6 @@
-"""The portable logarithm as a compiled loop: the bits of `quant_assets.portable.log`, at the speed of the loops around it."""
+"""The portable logarithm as a compiled loop: the bits of `quant_assets.portable.log`, at the speed of the loops around
+it.
+"""
 
 import numpy as np
 
@@ -23,7 +25,9 @@ from quant_assets.portable import (
 
 @compiled
 def log_into(values: F64, out: F64) -> None:
-    """Writes the natural logarithm of each of `values` (contiguous) to `out`, which may be `values`: −∞ at 0, NaN below."""
+    """Writes the natural logarithm of each of `values` (contiguous) to `out`, which may be `values`: −∞ at 0, NaN
+    below.
+    """
     scaled, power = np.empty(len(values)), np.empty(len(values))
     for t in range(len(values)):
         tiny = values[t] < SMALLEST_NORMAL

@@ -5,9 +5,9 @@ Every window is put together from the same stretches, wherever its row stands:
     1 → 2 → 4 → 5 → 10 → 20 → 30 → 60 rows        (JOINS: which two, how far apart)
 
 Sums add; extremes and their ages compare; sorted stretches merge; sums of squared deviations join by the formula of
-Chan, Golub and LeVeque (1983), whose cross terms are exact zeros on flat prices. A step is one loop over the rows, which
-the compiler turns into vector instructions. Nothing is carried along the series and the compiler may not reorder: that is
-why a prefix, a later start or another neighbour changes no bit.
+Chan, Golub and LeVeque (1983), whose cross terms are exact zeros on flat prices. A step is one loop over the rows,
+which the compiler turns into vector instructions. Nothing is carried along the series and the compiler may not reorder:
+that is why a prefix, a later start or another neighbour changes no bit.
 
 Arrays are (…, level, quantity, row); level 0 holds the rows themselves, the first PAST rows of a tile are padding.
 No compiled function calls another: it would be compiled once more inside it.
@@ -55,7 +55,10 @@ NONE = np.float32(0)
 
 
 def compiled(function: _F) -> _F:
-    """`function` compiled at its first call and kept on disk; a division by zero gives inf or nan. Numba notices a change only in this function's own file."""
+    """`function` compiled at its first call and kept on disk; a division by zero gives inf or nan.
+
+    Numba notices a change only in this function's own file.
+    """
     return cast("_F", njit(function, cache=True, nogil=True, error_model="numpy"))
 
 
@@ -102,7 +105,9 @@ def deviations(families: F64, end: int) -> None:
 
 @compiled
 def codeviations(families: F64, end: int) -> None:
-    """Quantities n, Σx, Σy, Σ(x - mean x)², Σ(y - mean y)², Σ(x - mean x)(y - mean y); a missing pair has n = x = y = 0."""
+    """Quantities n, Σx, Σy, Σ(x - mean x)², Σ(y - mean y)², Σ(x - mean x)(y - mean y); a missing pair has n = x = y =
+    0.
+    """
     for f in range(families.shape[0]):
         for k in range(len(JOINS)):
             recent, older, lag = JOINS[k]
@@ -147,7 +152,9 @@ def codeviations(families: F64, end: int) -> None:
 
 @compiled
 def highest(families: F32, end: int) -> None:
-    """Quantities: the highest known value (-inf without), the highest where a missing one counts as inf, and its age in rows, the oldest of equals."""
+    """Quantities: the highest known value (-inf without), the highest where a missing one counts as inf, and its age in
+    rows, the oldest of equals.
+    """
     for f in range(families.shape[0]):
         for k in range(len(JOINS)):
             recent, older, lag = JOINS[k]
@@ -201,7 +208,8 @@ def lowest(families: F32, spread: Ints, end: int) -> None:
                     a, b = families[f, recent, i - 1, PAST:end], families[f, older, place - i, PAST - lag : end - lag]
                     if i == fewest:
                         for t in range(end - PAST):
-                            out[t] = a[t] if a[t] > b[t] else b[t]  # noqa: FURB136  # the processor's own instruction; max() asks for NaN as well
+                            # the processor's own instruction; max() asks for NaN as well
+                            out[t] = a[t] if a[t] > b[t] else b[t]  # noqa: FURB136
                     else:
                         for t in range(end - PAST):
                             taken = a[t] if a[t] > b[t] else b[t]  # noqa: FURB136  # as above

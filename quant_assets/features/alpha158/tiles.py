@@ -30,7 +30,9 @@ ROOM = 128  # a segment with less of it waits for the next tile
 def gather(
     bars: F32, starts: Ints, selected: Flags, position: Ints, tile: F32, there: F64, segments: Ints
 ) -> tuple[int, int]:
-    """Fills a tile (column, row) and `segments` from `position` (series, row) on; returns how many segments and up to which row of the tile."""
+    """Fills a tile (column, row) and `segments` from `position` (series, row) on; returns how many segments and up to
+    which row of the tile.
+    """
     count, end, s, r = 0, PAST, position[0], position[1]
     while s + 1 < len(starts):
         if r == starts[s + 1]:
@@ -115,7 +117,9 @@ def prepare(
 
 
 def factors(starts: Ints, bars: F32, selected: Flags, out: F32) -> None:
-    """Writes the factors (factor, row) of `bars` (open, high, low, close, volume, close as a multiple of the price printed; row), whose series begin at `starts`, from each selected row to the next."""
+    """Writes the factors (factor, row) of `bars` (open, high, low, close, volume, close as a multiple of the price
+    printed; row), whose series begin at `starts`, from each selected row to the next.
+    """
     size, levels = PAST + TILE, len(LOWEST)
     tile, there, scores = (
         np.full((len(bars), size), np.float32(np.nan)),

@@ -1,4 +1,6 @@
-"""The audit of one feature set: does it look ahead, does its kernel keep the laws? Its rows stand in AUDITS, under the fingerprint of what was audited."""
+"""The audit of one feature set: does it look ahead, does its kernel keep the laws? Its rows stand in AUDITS, under the
+fingerprint of what was audited.
+"""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -28,8 +30,8 @@ NONE_COMPARED = Compared()
 class Standing(Frozen, frozen=True):
     """The audit status of a set's current declaration and source.
 
-    `state`: passed, failed, unproven (no law was broken, but there was no history to prove it on) or never; `reason`: one
-    sentence for a person.
+    `state`: passed, failed, unproven (no law was broken, but there was no history to prove it on) or never; `reason`:
+    one sentence for a person.
     """
 
     state: str
@@ -56,8 +58,8 @@ def audit(
     pairs: int = PAIRS,
     seed: int = 0,
 ) -> pl.DataFrame:
-    """Rows of AUDITS, one for each of `LAWS`: the set on at most `most` cuts in `sessions` (or those `at`) and, where it
-    keeps the laws there, on `pairs` random pairs of name and session; its functions on a synthetic panel.
+    """Rows of AUDITS, one for each of `LAWS`: the set on at most `most` cuts in `sessions` (or those `at`) and, where
+    it keeps the laws there, on `pairs` random pairs of name and session; its functions on a synthetic panel.
 
     `store` is only read; where several sets are audited, pass one `Remembered` so that each table is read once. Without
     sessions that have members and values nothing is proven, and no law of the store counts as passed.
@@ -70,7 +72,8 @@ def audit(
         else list(at)
     )
     if chosen:
-        of_universe: Compute = lambda store, one, asked: compute(store, one, universe, cuts, asked)  # noqa: E731  # a call with its arguments put in
+        # a call with its arguments put in
+        of_universe: Compute = lambda store, one, asked: compute(store, one, universe, cuts, asked)  # noqa: E731
         tried = trial(
             held,
             feature_set,
@@ -104,7 +107,8 @@ def _rare(
 ) -> Compared | Finding:
     try:
         return compare(store, feature_set, universe, cuts, sessions, pairs=pairs, seed=seed, progress=progress)
-    except Exception as error:  # noqa: BLE001  # a user's functions may raise anything; what could not be tried is not kept
+    # a user's functions may raise anything; what could not be tried is not kept
+    except Exception as error:  # noqa: BLE001
         said = f"{type(error).__name__}: {str(error)[:600]}"
         return Finding(law=TRUNCATION, sentence=f"random pairs of name and session could not be computed alone: {said}")
 
@@ -139,7 +143,8 @@ def remembered(store: Store, feature_set: FeatureSet, cuts: Cuts, sessions: Sequ
     """The store, of which an audit of `sessions` reads each table once."""
     first, last = (min(sessions), max(sessions)) if sessions else (date.min, date.max)
     if sessions:
-        earliest: date = anchors(store, feature_set, cuts, [cuts.calendar.shift(first, -BEFORE), last])["anchor"].min()  # pyright: ignore[reportAssignmentType]  # a Series' bounds are typed by no dtype
+        # a Series' bounds are typed by no dtype
+        earliest: date = anchors(store, feature_set, cuts, [cuts.calendar.shift(first, -BEFORE), last])["anchor"].min()  # pyright: ignore[reportAssignmentType]
         first = min(earliest, cuts.calendar.shift(first, -feature_set.lookback))
     return Remembered(store, first, last)
 
@@ -159,7 +164,9 @@ def record(
 
 
 def recorded(store: Store, feature_set: FeatureSet, rows: pl.DataFrame) -> StageReport:
-    """Store the verdicts of an audit as the latest on their set, though the clock of a historical run stands behind an earlier one; `refused` where a law was broken, with the first reason."""
+    """Store the verdicts of an audit as the latest on their set, though the clock of a historical run stands behind an
+    earlier one; `refused` where a law was broken, with the first reason.
+    """
     which = {"feature_set": feature_set.name, "version": feature_set.version, "fingerprint": feature_set.fingerprint}
     before = store.read(AUDITS, as_of=None, where=which, columns=())["known_at"].max()
     if isinstance(before, datetime):
@@ -196,14 +203,16 @@ def standing(store: Store, feature_set: FeatureSet, as_of: datetime | None = Non
         )
         return Standing(
             state="never",
-            reason=f"{feature_set.name} {feature_set.version} was never audited{before}: quant audit features {feature_set.name}",
+            reason=f"{feature_set.name} {feature_set.version} was never audited{before}: quant audit features "
+            f"{feature_set.name}",
         )
     latest = rows.filter(pl.col("known_at") == pl.col("known_at").max())
     failed, when = latest.filter(~pl.col("passed")), latest["known_at"][0]
     if missing := sorted(set(LAWS) - set(latest["law"])):
         return Standing(
             state="never",
-            reason=f"{feature_set.name} {feature_set.version} was audited before there was a law on {', '.join(missing)}: quant audit features {feature_set.name}",
+            reason=f"{feature_set.name} {feature_set.version} was audited before there was a law on "
+            f"{', '.join(missing)}: quant audit features {feature_set.name}",
             audited_at=when,
         )
     if failed.height and failed["evidence"].str.starts_with(NOTHING).all():
@@ -247,8 +256,10 @@ def _finding(rare: Compared | Finding) -> Finding | None:
         return rare if isinstance(rare, Finding) else None
     d = rare.differs
     sentence = (
-        f"{d.column or 'a row'} of session {d.at}, sid {d.sid}, is {told(d.one)} as its series ends there, and {told(d.other)} as it "
-        f"goes on: {rare.where} reads what lies after the session, or other sessions than its own. It is rare: none of the "
+        f"{d.column or 'a row'} of session {d.at}, sid {d.sid}, is {told(d.one)} as its series ends there, "
+        f"and {told(d.other)} as it "
+        f"goes on: {rare.where} reads what lies after the session, or other sessions than its own. It is "
+        f"rare: none of the "
         f"cuts showed it, one of the first {rare.pairs:,} random pairs of name and session did"
     )
     return Finding(
@@ -272,12 +283,22 @@ def _of_store(
     if not sessions:
         nothing = f"{NOTHING}: no session was given"
     elif not chosen:
-        nothing = f"{NOTHING}: {of} has no {'member' if feature_set.frequency == DAILY else 'bar'} in {sessions[0]} to {sessions[-1]}"
+        nothing = (
+            f"{NOTHING}: {of} has no {'member' if feature_set.frequency == DAILY else 'bar'} in {sessions[0]} "
+            f"to {sessions[-1]}"
+        )
     elif not tried.values:
-        nothing = f"{NOTHING}: at {len(chosen)} cuts no feature has a value; give it more history ({feature_set.lookback} sessions before the first)"
+        nothing = (
+            f"{NOTHING}: at {len(chosen)} cuts no feature has a value; give it more history "
+            f"({feature_set.lookback} sessions before the first)"
+        )
     else:
         nothing = ""
-    passed = f"{len(chosen)} cuts: {'; '.join(map(str, chosen))}. {tried.cells:,} cells of up to {tried.names} names compared to the bit, {tried.values:,} of them values, in ranges of {AFTER + 1} to {BEFORE + AFTER + 1} sessions"
+    passed = (
+        f"{len(chosen)} cuts: {'; '.join(map(str, chosen))}. {tried.cells:,} cells of up to {tried.names} names "
+        f"compared to the bit, {tried.values:,} of them values, in ranges of {AFTER + 1} to "
+        f"{BEFORE + AFTER + 1} sessions"
+    )
     passed += f". {rare.chance}" if isinstance(rare, Compared) and rare.pairs else ""
     passed += (
         f". Of these features there was never a value, so that nothing is proven of them: {', '.join(tried.never)}"

@@ -37,7 +37,10 @@ def audit_bars(
     most: int = MOST,
     seed: int = 0,
 ) -> pl.DataFrame:
-    """Rows of AUDITS, one for each law, as `audit` makes them: the set on at most `most` bars of the venue. `store` is only read."""
+    """Rows of AUDITS, one for each law, as `audit` makes them: the set on at most `most` bars of the venue.
+
+    `store` is only read.
+    """
     ordered, seconds = sorted(sessions), seconds_of(feature_set.frequency)
     if not ordered:
         return verdicts(feature_set, venue, ordered, [], Trial(), now)
@@ -78,7 +81,9 @@ def _choose(
     most: int,
     seed: int,
 ) -> list[Cut]:
-    """At most `most` bars of [first, …] at which something happened, ascending; those with `lookback` slots of data before, where there are any."""
+    """At most `most` bars of [first, …] at which something happened, ascending; those with `lookback` slots of data
+    before, where there are any.
+    """
     bars = store.read(
         INTRADAY_BARS,
         as_of=slots["cut"][-1],
@@ -95,7 +100,8 @@ def _choose(
     edges = of_days.group_by("day", maintain_order=True).agg(opening=pl.col("i").first(), closing=pl.col("i").last())
     found = events(rows, _NO_ACTIONS, located)
     found |= {"first bar of a session": edges.select(i="opening"), "last bar of a session": edges.select(i="closing")}
-    there, grown = set(rows["i"]), int(rows["i"].min()) + lookback  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+    # a Series' bounds are typed by no dtype
+    there, grown = set(rows["i"]), int(rows["i"].min()) + lookback  # pyright: ignore[reportArgumentType]
     with_bars = [i for i in of_days["i"] if i in there]
     wanted = [i for i in with_bars[:-1] if i >= grown] or with_bars
     starts = slots["session"].to_list()

@@ -1,4 +1,6 @@
-"""Which sessions an audit cuts at: those at which something happened in the stored data that a look ahead would give away."""
+"""Which sessions an audit cuts at: those at which something happened in the stored data that a look ahead would give
+away.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -39,7 +41,8 @@ def choose(
     most: int = MOST,
     seed: int = 0,
 ) -> list[Cut]:
-    """At most `most` of `sessions`, ascending: of each kind of event the `each` sessions with most of it, and some at random.
+    """At most `most` of `sessions`, ascending: of each kind of event the `each` sessions with most of it, and some at
+    random.
 
     Those come into question that have members, a session after them, and `lookback` sessions of data before; where no
     session has all of that, those that have members. Empty where none has.
@@ -54,7 +57,8 @@ def choose(
     bars = store.read(
         BARS, as_of=cuts.of(last), first=cuts.calendar.shift(first, -lookback), last=last, columns=("withdrawn",)
     )
-    began: date | None = bars["session"].min()  # pyright: ignore[reportAssignmentType]  # a Series' bounds are typed by no dtype
+    # a Series' bounds are typed by no dtype
+    began: date | None = bars["session"].min()  # pyright: ignore[reportAssignmentType]
     grown = (
         cuts.calendar.shift(began, lookback)
         if began and cuts.calendar.index(began) + lookback <= cuts.calendar.index(last)
@@ -78,7 +82,9 @@ def choose(
 def pick(
     found: Mapping[str, pl.DataFrame], wanted: Sequence[int], *, each: int, most: int, seed: int
 ) -> dict[int, tuple[str, ...]]:
-    """At most `most` of the positions `wanted`, ascending, with what happens there: of each kind in `found` (column i, a row for each event) the `each` with most of it, and some at random."""
+    """At most `most` of the positions `wanted`, ascending, with what happens there: of each kind in `found` (column i,
+    a row for each event) the `each` with most of it, and some at random.
+    """
     allowed, chosen = set(wanted), dict[int, list[str]]()
     for kind, at in found.items():
         often = (
@@ -95,7 +101,10 @@ def pick(
 
 
 def events(bars: pl.DataFrame, actions: pl.DataFrame, located: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """By kind of event the positions `i` at which to cut, a row for each event. `bars`: versions with i and cut of their session; `located`: session, i, cut."""
+    """By kind of event the positions `i` at which to cut, a row for each event.
+
+    `bars`: versions with i and cut of their session; `located`: session, i, cut.
+    """
     at = located.select("session", "i")
     versions = bars.sort("sid", "session", "known_at").with_columns(n=pl.int_range(pl.len()).over("sid", "session"))
     news = versions.filter((pl.col("n") > 0) & (pl.col("known_at") > pl.col("cut"))).select("known_at").sort("known_at")

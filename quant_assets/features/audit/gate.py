@@ -22,7 +22,11 @@ def ensured(
     notifier: Notifier | None = None,
     progress: Progress = quiet,
 ) -> Standing:
-    """The standing of the set as it is written now. Where it has not passed, it is audited on the year up to `last`, and the verdict stored; of one that fails, `notifier` is told."""
+    """The standing of the set as it is written now.
+
+    Where it has not passed, it is audited on the year up to `last`, and the verdict stored; of one that fails,
+    `notifier` is told.
+    """
     found = standing(store, feature_set)
     if found.state == "passed":
         return found
@@ -42,7 +46,8 @@ def ensured(
     if found.state == "failed" and notifier is not None:
         notifier.notify(
             "critical",
-            f"{feature_set.name} did not pass its audit: its strategies do not trade (FEATURES_REFUSED), and no model of it becomes champion",
+            f"{feature_set.name} did not pass its audit: its strategies do not trade (FEATURES_REFUSED), "
+            f"and no model of it becomes champion",
             found.reason,
         )
     return found

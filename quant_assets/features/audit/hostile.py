@@ -26,9 +26,10 @@ DELISTED, DROPPED, WITHDRAWN, RESTATED = 6, 10, 10, 3  # one in so many
 class Hostile(ReadOnly):
     """`below` with the past of `cut` untouched, and after it what would betray a look ahead.
 
-    `future`: rows known after the cut are scrambled, withdrawn or dropped, names are gone from `session` on, and splits are
-    told a minute after the cut, of sessions to come and of sessions past. `restated`: a minute after the cut, other values
-    become known of events up to `session`. What is done to a row follows from its key and `seed`, however it is read.
+    `future`: rows known after the cut are scrambled, withdrawn or dropped, names are gone from `session` on, and splits
+    are told a minute after the cut, of sessions to come and of sessions past. `restated`: a minute after the cut, other
+    values become known of events up to `session`. What is done to a row follows from its key and `seed`, however it is
+    read.
     """
 
     def __init__(
@@ -119,7 +120,9 @@ class Hostile(ReadOnly):
         )
 
     def _scrambled(self, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
-        """`rows` with every value another: numbers times something between a quarter and four, texts of other rows, truths turned for one in three."""
+        """`rows` with every value another: numbers times something between a quarter and four, texts of other rows,
+        truths turned for one in three.
+        """
         left = {*table.key, *table.beside, *PROVENANCE, table.event, "withdrawn"}
         return rows.with_columns(
             self._another(table, rows, c, n)

@@ -1,4 +1,7 @@
-"""The laws of kernels and cross-sections, tried on a synthetic panel. A range equals its days only for functions that keep them."""
+"""The laws of kernels and cross-sections, tried on a synthetic panel.
+
+A range equals its days only for functions that keep them.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import log
@@ -60,15 +63,20 @@ def examine(feature_set: FeatureSet) -> Examination:
                 )
                 for d, sentence in hold(subject)
             ][:1]
-        except Exception as error:  # noqa: BLE001  # a user's functions may raise anything; a law that could not be tried is not kept
+        # a user's functions may raise anything; a law that could not be tried is not kept
+        except Exception as error:  # noqa: BLE001
             findings.append(
                 Finding(
                     law=law,
-                    sentence=f"{feature_set.name} raised {type(error).__name__} on a synthetic panel, so that nothing is proven: {str(error)[:600]}",
+                    sentence=f"{feature_set.name} raised {type(error).__name__} on a synthetic panel, so that "
+                    f"nothing is proven: {str(error)[:600]}",
                 )
             )
         cells[law] = subject.compared - before
-    tried = f"a synthetic panel of {subject.panel['series'].n_unique()} names and {subject.panel.height:,} rows with halts, gaps, single values missing, flat stretches, ties and splits"
+    tried = (
+        f"a synthetic panel of {subject.panel['series'].n_unique()} names and {subject.panel.height:,} rows "
+        f"with halts, gaps, single values missing, flat stretches, ties and splits"
+    )
     return Examination(findings=tuple(findings), cells=cells, tried=tried)
 
 
@@ -82,7 +90,9 @@ class _Subject:
         self.compared = 0
 
     def kernel(self, panel: pl.DataFrame) -> pl.DataFrame:
-        """What the kernel makes of `panel`, sorted by (i, sid); values that are not finite are null, as in `blocks.evaluate`."""
+        """What the kernel makes of `panel`, sorted by (i, sid); values that are not finite are null, as in
+        `blocks.evaluate`.
+        """
         return self._finite(self.feature_set.kernel(panel)).sort("i", "sid")
 
     def section(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -103,7 +113,9 @@ class _Subject:
         ]
 
     def features(self, computed: pl.DataFrame) -> list[str]:
-        """Of the columns that the kernel added those that are published; where it is all the cross-section's doing, all that it added."""
+        """Of the columns that the kernel added those that are published; where it is all the cross-section's doing, all
+        that it added.
+        """
         made = self.made(computed)
         return [f for f in made if f in self.feature_set.features] or made
 
@@ -140,7 +152,10 @@ def rows(subject: _Subject) -> Found:
     if differs := subject.differ(of_members.select("i", "sid"), sectioned.select("i", "sid"), ()):
         yield (
             differs,
-            f"the cross-section {_rows_told(differs)}: who is a member is the universe's to say; give back all rows, null where there is no value",
+            (
+                f"the cross-section {_rows_told(differs)}: who is a member is the universe's to say; give back "
+                f"all rows, null where there is no value"
+            ),
         )
     if missing := [f for f in features if f not in sectioned.columns]:
         yield (
@@ -150,7 +165,9 @@ def rows(subject: _Subject) -> Found:
 
 
 def homogeneity(subject: _Subject) -> Found:
-    """Twice the adjusted prices, with raw prices and volumes as they were, change no bit of any feature: or it would depend on the anchor from which prices are adjusted."""
+    """Twice the adjusted prices, with raw prices and volumes as they were, change no bit of any feature: or it would
+    depend on the anchor from which prices are adjusted.
+    """
     prices = [c for c in subject.feature_set.columns if c in PRICES]
     if not prices:
         return
@@ -170,7 +187,8 @@ def homogeneity(subject: _Subject) -> Found:
 
 def prefix_causality(subject: _Subject) -> Found:
     """A row has the same bits whatever rows follow it, and whatever other rows are selected."""
-    panel, last = subject.panel, int(subject.panel["i"].max())  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+    # a Series' bounds are typed by no dtype
+    panel, last = subject.panel, int(subject.panel["i"].max())  # pyright: ignore[reportArgumentType]
     whole = subject.kernel(panel)
     before, series = pl.col("present").shift(1), pl.col("series")
     resumed = panel.filter(pl.col("present") & ~before & (series == series.shift(1)))["i"].unique().sort()
@@ -182,7 +200,10 @@ def prefix_causality(subject: _Subject) -> Found:
         if differs := subject.differ(prefix.filter("present"), of_whole, subject.made(whole)):
             yield (
                 differs,
-                f"{_cell(differs)} is {differs.one} as the panel's last rows are {end} and before, and {differs.other} with the rows that follow: {AHEAD}",
+                (
+                    f"{_cell(differs)} is {differs.one} as the panel's last rows are {end} and before, and "
+                    f"{differs.other} with the rows that follow: {AHEAD}"
+                ),
             )
     latest = pl.col("i") == pl.col("i").filter(pl.col("present")).max().over("series")
     some = pl.lit(pl.Series(np.random.default_rng(SEED).random(panel.height) < 0.1))
@@ -199,11 +220,17 @@ def prefix_causality(subject: _Subject) -> Found:
         ):
             yield (
                 differs,
-                f"{_cell(differs)} is {differs.one} as only {what} are selected, and {differs.other} as all are: what is not selected may stay null, but still counts for the rows after it",
+                (
+                    f"{_cell(differs)} is {differs.one} as only {what} are selected, and {differs.other} as all "
+                    f"are: what is not selected may stay null, but still counts for the rows after it"
+                ),
             )
 
 
-AHEAD = "it looks ahead within the name, as a centred window, shift(-1), a backward fill or a mean of the whole series do; use rows up to its own alone"
+AHEAD = (
+    "it looks ahead within the name, as a centred window, shift(-1), a backward fill or a mean of the whole "
+    "series do; use rows up to its own alone"
+)
 
 
 def independence(subject: _Subject) -> Found:
@@ -219,12 +246,19 @@ def independence(subject: _Subject) -> Found:
         if differs := subject.differ(subject.kernel(part), whole.filter(pl.col("sid").is_in(chosen)), made):
             yield (
                 differs,
-                f"{_cell(differs)} is {differs.one} as {'the name is alone' if len(chosen) == 1 else 'half of the names are'} in the panel, and {differs.other} among others: group by series, .over('series'); what compares names belongs into the cross-section",
+                (
+                    f"{_cell(differs)} is {differs.one} as "
+                    f"{'the name is alone' if len(chosen) == 1 else 'half of the names are'} in the panel, and "
+                    f"{differs.other} among others: group by series, .over('series'); what compares names "
+                    f"belongs into the cross-section"
+                ),
             )
 
 
 def lookback(subject: _Subject) -> Found:
-    """`lookback` rows before the first row evaluated are enough: more of them change no missing value, and no value by more than 1e-6 of its size."""
+    """`lookback` rows before the first row evaluated are enough: more of them change no missing value, and no value by
+    more than 1e-6 of its size.
+    """
     declared = subject.feature_set.lookback
     differs = _too_short(subject, subject.panel, subject.start, declared)
     if differs is None:
@@ -235,7 +269,10 @@ def lookback(subject: _Subject) -> Found:
     while high < first and _too_short(subject, panel, first, high):
         low, high = high, 2 * high
     if high >= first:
-        enough = f"and {low} are not enough either: it never forgets (a sum from the series' start, a long exponential mean). Use a window"
+        enough = (
+            f"and {low} are not enough either: it never forgets (a sum from the series' start, a long "
+            f"exponential mean). Use a window"
+        )
     else:
         while high - low > 1:
             middle = (low + high) // 2
@@ -243,7 +280,10 @@ def lookback(subject: _Subject) -> Found:
         enough = f"declare lookback={high}, the least that was enough on the synthetic panel"
     yield (
         differs,
-        f"{_cell(differs)} is {differs.one} with the declared lookback of {declared} rows before {subject.start}, and {differs.other} with {subject.start}; {enough}",
+        (
+            f"{_cell(differs)} is {differs.one} with the declared lookback of {declared} rows before "
+            f"{subject.start}, and {differs.other} with {subject.start}; {enough}"
+        ),
     )
 
 
@@ -260,7 +300,9 @@ def _too_short(subject: _Subject, panel: pl.DataFrame, first: int, lookback: int
 
 
 def cross_section(subject: _Subject) -> Found:
-    """A session's rows have the same bits whatever other sessions are there; and the same values in whichever order sessions and names stand."""
+    """A session's rows have the same bits whatever other sessions are there; and the same values in whichever order
+    sessions and names stand.
+    """
     of_members, features = subject.sections(subject.panel), subject.feature_set.features
     whole = subject.section(of_members)
     sessions = of_members["i"].unique().sort()
@@ -270,7 +312,10 @@ def cross_section(subject: _Subject) -> Found:
             alone = "its session is alone" if len(chosen) == 1 else f"{len(chosen)} sessions are"
             yield (
                 differs,
-                f"{_cell(differs)} is {differs.one} as {alone} in the frame, and {differs.other} among others: every expression that compares names must be .over('session')",
+                (
+                    f"{_cell(differs)} is {differs.one} as {alone} in the frame, and {differs.other} among "
+                    f"others: every expression that compares names must be .over('session')"
+                ),
             )
     for what, turned in {
         "sessions": of_members.sort(["i", "sid"], descending=[True, False]),
@@ -279,7 +324,10 @@ def cross_section(subject: _Subject) -> Found:
         if differs := subject.differ(subject.section(turned), whole, features, TOLERANCE):
             yield (
                 differs,
-                f"{_cell(differs)} is {differs.one} as the {what} stand in reverse order, and {differs.other} in order: {BY_POSITION[what]}",
+                (
+                    f"{_cell(differs)} is {differs.one} as the {what} stand in reverse order, and "
+                    f"{differs.other} in order: {BY_POSITION[what]}"
+                ),
             )
 
 
@@ -319,5 +367,8 @@ def _moved(pair: pl.DataFrame | None) -> str:
 def _remedy(pair: pl.DataFrame | None) -> str:
     told = _moved(pair)
     if told == "changes in its last bits":
-        return "take ratios before anything else (the log of a ratio, not the difference of logs; no constant added to a price)"
+        return (
+            "take ratios before anything else (the log of a ratio, not the difference of logs; no constant "
+            "added to a price)"
+        )
     return "adjusted prices have no scale of their own. Divide by the close, or read raw_close"

@@ -39,8 +39,8 @@ Rows = npt.NDArray[np.int64]
 
 
 class Compared(Frozen, frozen=True):
-    """How many pairs that have values, and how many cells, were compared, and the first difference, between what a pair or session is alone and
-    what it is in a range.
+    """How many pairs that have values, and how many cells, were compared, and the first difference, between what a pair
+    or session is alone and what it is in a range.
     """
 
     pairs: int = 0
@@ -146,8 +146,9 @@ class _Block:
         return Compared(pairs=told, cells=cells)
 
     def _cut_off(self, begin: Rows, end: Rows) -> pl.DataFrame:
-        """A panel of a series for each pair: the rows `begin` to `end` of the panel, of which the last is selected. They
-        are what the vintage in force at the last row's cut held until then, so nothing known later is in them.
+        """A panel of a series for each pair: the rows `begin` to `end` of the panel, of which the last is selected.
+
+        They are what the vintage in force at the last row's cut held until then, so nothing known later is in them.
         """
         lengths = end - begin + 1
         series = np.repeat(np.arange(len(begin)), lengths)

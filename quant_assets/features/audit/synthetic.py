@@ -1,4 +1,6 @@
-"""A panel in which everything is that makes kernels stumble: halts, gaps, single values missing, flat stretches, ties, splits, names that come and go."""
+"""A panel in which everything is that makes kernels stumble: halts, gaps, single values missing, flat stretches, ties,
+splits, names that come and go.
+"""
 
 import numpy as np
 import polars as pl
@@ -11,7 +13,9 @@ SEED = 20_240_229
 
 
 def synthetic(feature_set: FeatureSet, rows: int) -> pl.DataFrame:
-    """A panel as `blocks.panel` makes one, with the columns that the set reads and those its inputs bring; positions 0 to `rows` - 1, every present row selected."""
+    """A panel as `blocks.panel` makes one, with the columns that the set reads and those its inputs bring; positions 0
+    to `rows` - 1, every present row selected.
+    """
     series = [_series(n, rows, np.random.default_rng([SEED, n])) for n in range(SERIES)]
     panel = pl.concat(series).sort("series", "i")
     kept = panel.select("series", "i", "sid", "present", *feature_set.columns, selected=pl.col("present"))
@@ -22,11 +26,14 @@ def synthetic(feature_set: FeatureSet, rows: int) -> pl.DataFrame:
 
 
 def sections(feature_set: FeatureSet, computed: pl.DataFrame) -> pl.DataFrame:
-    """The rows that a cross-section gets, as `blocks.evaluate` makes them: those selected, sorted by (i, sid), with what the inputs bring."""
+    """The rows that a cross-section gets, as `blocks.evaluate` makes them: those selected, sorted by (i, sid), with
+    what the inputs bring.
+    """
     rows = computed.filter("selected").drop("selected", "present", "series").sort("i", "sid")
     for one in feature_set.inputs:
         if not one.of_panel:
-            n = int(rows["i"].max()) + 1  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+            # a Series' bounds are typed by no dtype
+            n = int(rows["i"].max()) + 1  # pyright: ignore[reportArgumentType]
             sids = rows["sid"].unique().sort()
             brought = pl.concat([_brought(one.columns, n, s).with_columns(sid=pl.lit(s, dtype=pl.Int64)) for s in sids])
             rows = rows.join(brought, on=["i", "sid"], how="left", maintain_order="left")

@@ -1,4 +1,6 @@
-"""A feature set computed over and over, each time through another store: does what it says of a session stay the same?"""
+"""A feature set computed over and over, each time through another store: does what it says of a session stay the
+same?
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,7 +39,11 @@ class Finding(Frozen, frozen=True):
 
 
 class Trial(Frozen, frozen=True):
-    """What was tried: the laws broken, and on how much. `cells`: values compared with each law, `values`: those of them that are not missing; `never`: features that had none."""
+    """What was tried: the laws broken, and on how much.
+
+    `cells`: values compared with each law, `values`: those of them that are not missing; `never`: features that had
+    none.
+    """
 
     findings: tuple[Finding, ...] = ()
     cells: int = 0
@@ -47,7 +53,9 @@ class Trial(Frozen, frozen=True):
 
 
 def windows(cuts: Cuts, at: Sequence[Cut], last: date) -> dict[date, list[date]]:
-    """Per cut the sessions that are computed together with it, none after `last`: each second time some before it, too."""
+    """Per cut the sessions that are computed together with it, none after `last`: each second time some before it,
+    too.
+    """
     calendar = cuts.calendar
     first = {c.session: calendar.shift(c.session, -BEFORE * (n % 2)) for n, c in enumerate(at)}
     return {t: calendar.between(f, min(last, calendar.shift(t, AFTER))) for t, f in first.items()}
@@ -64,7 +72,8 @@ def trial(
     progress: Progress = quiet,
     seed: int = 0,
 ) -> Trial:
-    """Compute the set at each of the cuts from what was known, and hold against it what a range, `around` it, makes of the same session: as stored, and with another future.
+    """Compute the set at each of the cuts from what was known, and hold against it what a range, `around` it, makes of
+    the same session: as stored, and with another future.
 
     Where the set is of bars, their starts stand for sessions. What the set's own functions raise is a finding.
     """
@@ -195,8 +204,16 @@ class _Runs:
         for one in self.feature_set.inputs:
             runs = self._asked[one.name]
             if undeclared := sorted({t for asked in runs for t in asked} - {*one.tables, *ALWAYS}):
-                sentence = f"input {one.name!r} reads {', '.join(undeclared)} and declares {', '.join(one.tables) or 'nothing'}: say tables=({', '.join(repr(t) for t in sorted({*one.tables, *undeclared}))},)"
+                sentence = (
+                    f"input {one.name!r} reads {', '.join(undeclared)} and declares "
+                    f"{', '.join(one.tables) or 'nothing'}: say "
+                    f"tables=({', '.join(repr(t) for t in sorted({*one.tables, *undeclared}))},)"
+                )
                 yield Finding(law=INPUTS, sentence=sentence, column=next(iter(one.columns), ""))
             elif not all(runs):
-                sentence = f"input {one.name!r} answered {sum(not asked for asked in runs)} of {len(runs)} times without reading a table: it remembers what it read of another cut. Read from the store given, each time"
+                sentence = (
+                    f"input {one.name!r} answered {sum(not asked for asked in runs)} of {len(runs)} times "
+                    f"without reading a table: it remembers what it read of another cut. Read from the store "
+                    f"given, each time"
+                )
                 yield Finding(law=INPUTS, sentence=sentence, column=next(iter(one.columns), ""))

@@ -1,4 +1,7 @@
-"""The stores that an audit looks through: read only, read once, and known by a cut. `hostile` has the one with another future."""
+"""The stores that an audit looks through: read only, read once, and known by a cut.
+
+`hostile` has the one with another future.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
@@ -54,7 +57,8 @@ class ReadOnly:
     def append(self, table: Table, frame: pl.DataFrame) -> int:
         """Raises ContractViolation: whoever is audited reads."""
         raise ContractViolation(
-            f"{table.name}: {frame.height} rows were to be written while a feature set was audited; kernels and inputs read, `publish` writes"
+            f"{table.name}: {frame.height} rows were to be written while a feature set was audited; kernels "
+            f"and inputs read, `publish` writes"
         )
 
     def version(self, table: Table) -> int:
@@ -63,7 +67,9 @@ class ReadOnly:
 
 
 class Remembered(ReadOnly):
-    """`below`, of which every table is read once over [first, last] (or further, where further is asked for) and then served from memory."""
+    """`below`, of which every table is read once over [first, last] (or further, where further is asked for) and then
+    served from memory.
+    """
 
     def __init__(self, below: Store, first: date, last: date) -> None:
         super().__init__(below)

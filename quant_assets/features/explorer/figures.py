@@ -1,4 +1,6 @@
-"""The plots of one feature as Vega-Lite specifications without data: the page's script gives each its rows when a feature is chosen."""
+"""The plots of one feature as Vega-Lite specifications without data: the page's script gives each its rows when a
+feature is chosen.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +14,10 @@ HEIGHT = 170
 
 
 def specs(horizons: Sequence[int], buckets: int, groups: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """A specification by the name of its dataset. `groups`: the features to be named on the axes of the correlations, and as what."""
+    """A specification by the name of its dataset.
+
+    `groups`: the features to be named on the axes of the correlations, and as what.
+    """
     drawn = {
         "distribution": (_distribution(), "Quantiles of the feature's values by session"),
         "coverage": (_line("coverage", "Names with a value", ".0%", [0, 1]), "Share of names with a value by session"),

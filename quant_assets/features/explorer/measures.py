@@ -26,18 +26,19 @@ Part = tuple[pl.DataFrame, pl.DataFrame]
 class Measures:
     """The frames; `feature` is an Enum in the set's order, and null stands where nothing could be measured.
 
-    `sessions`: session, rows. `daily` (session, feature): known, coverage (share of rows with a value), p1 … p99 (quantiles
-    of the values), turnover_low and turnover_high (share of the lowest and highest quantile's names that were not in it a
-    session before), rank_autocorrelation (with the session before). `ic` (session, feature, horizon): ic, n.
-    `excess` (session, feature, quantile from 1): excess, the mean forward return at the shortest horizon above that of all names, returns held within
-    their session's 1st and 99th percentile.
-    `decay` (feature, horizon): mean IC with error and t (Newey–West, horizon − 1 lags), ratio (mean over standard deviation,
-    by session), hit (share of sessions above 0), n sessions. `quantiles` (feature, horizon, quantile): mean excess with error, t.
-    `persistence` (feature, lag): rank_autocorrelation, turnover_low, turnover_high, means. `turnover` (feature, quantile): mean at lag 1.
-    `drift` (session, feature): psi, noise, ks of the sessions up to it against the first ones (`drift.psi`).
-    `correlation` (feature, other): mean over the sessions of the rank correlation. `summary` (feature): family, meaning, coverage,
-    rank_autocorrelation, turnover (both outer quantiles), psi of the last stretch less its noise. `extremes`: the largest returns of the
-    names that have rows, one for each name: session, sid, horizon, value. `families` (family, horizon): features, mean_abs_ic, best, best_ic, best_t.
+    `sessions`: session, rows. `daily` (session, feature): known, coverage (share of rows with a value), p1 … p99
+    (quantiles of the values), turnover_low and turnover_high (share of the lowest and highest quantile's names that
+    were not in it a session before), rank_autocorrelation (with the session before). `ic` (session, feature, horizon):
+    ic, n. `excess` (session, feature, quantile from 1): excess, the mean forward return at the shortest horizon above
+    that of all names, returns held within their session's 1st and 99th percentile. `decay` (feature, horizon): mean IC
+    with error and t (Newey–West, horizon − 1 lags), ratio (mean over standard deviation, by session), hit (share of
+    sessions above 0), n sessions. `quantiles` (feature, horizon, quantile): mean excess with error, t. `persistence`
+    (feature, lag): rank_autocorrelation, turnover_low, turnover_high, means. `turnover` (feature, quantile): mean at
+    lag 1. `drift` (session, feature): psi, noise, ks of the sessions up to it against the first ones (`drift.psi`).
+    `correlation` (feature, other): mean over the sessions of the rank correlation. `summary` (feature): family,
+    meaning, coverage, rank_autocorrelation, turnover (both outer quantiles), psi of the last stretch less its noise.
+    `extremes`: the largest returns of the names that have rows, one for each name: session, sid, horizon, value.
+    `families` (family, horizon): features, mean_abs_ic, best, best_ic, best_t.
     """
 
     feature_set: FeatureSet
@@ -74,7 +75,9 @@ def explore(
     lags: Sequence[int] = LAGS,
     families: Mapping[str, str] | None = None,
 ) -> Measures:
-    """The measures of `values` (session, sid, the features) against `forward` (session, sid, horizon, value: simple returns), both held in memory."""
+    """The measures of `values` (session, sid, the features) against `forward` (session, sid, horizon, value: simple
+    returns), both held in memory.
+    """
     return explore_parts(
         feature_set, [(values, forward)], horizons=horizons, quantiles=quantiles, lags=lags, families=families
     )
@@ -124,7 +127,9 @@ def _extremes(so_far: pl.DataFrame, forward: pl.DataFrame) -> pl.DataFrame:
 
 
 def family_of(feature_set: FeatureSet) -> dict[str, str]:
-    """The family of each feature: the part of a set put together from others, else its name without the numbers at its end (`RSTR60` is of `RSTR`)."""
+    """The family of each feature: the part of a set put together from others, else its name without the numbers at its
+    end (`RSTR60` is of `RSTR`).
+    """
     if feature_set.parts:
         return {f: part.name for part in feature_set.parts for f in part.features}
     return {f: re.sub(r"[_\d]+$", "", f) or f for f in feature_set.features}
@@ -177,7 +182,10 @@ class Drifting:
             self._close()
 
     def frame(self) -> pl.DataFrame:
-        """Columns session (the stretch's last), feature, psi, noise, ks. What is left at the end counts from half a stretch on."""
+        """Columns session (the stretch's last), feature, psi, noise, ks.
+
+        What is left at the end counts from half a stretch on.
+        """
         if self.reference is not None and len(self.held) > STRETCH // 2:
             self._close()
         empty = pl.DataFrame(
@@ -233,7 +241,9 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 def _estimates(values: np.ndarray, lags: Sequence[int]) -> dict[str, np.ndarray]:
-    """mean, error, t and n over the first axis, by Newey–West with `lags` by the second-to-last… last axis of `values`: sessions × anything × horizons."""
+    """mean, error, t and n over the first axis, by Newey–West with `lags` by the second-to-last… last axis of `values`:
+    sessions × anything × horizons.
+    """
     out = {c: np.full(values.shape[1:], np.nan) for c in ("mean", "error", "t")} | {
         "n": np.zeros(values.shape[1:], dtype=np.int64)
     }

@@ -25,7 +25,11 @@ NAMED = 45  # so many features still have their names on the axes of the heat ma
 
 @dataclass(frozen=True)
 class Heading:
-    """What the page says of its origin. `audit`: what the look-ahead audit found, and whether it passed (None: it was not run). `symbols`: how instruments are called."""
+    """What the page says of its origin.
+
+    `audit`: what the look-ahead audit found, and whether it passed (None: it was not run). `symbols`: how instruments
+    are called.
+    """
 
     universe: str = ""
     cut: datetime | None = None
@@ -37,7 +41,11 @@ class Heading:
 
 
 def write(measures: Measures, path: Path, *, heading: Heading | None = None, horizon: int | None = None) -> Path:
-    """Write the page to `path` and return it. `horizon` is the one by which features are first shown and sorted: 5 sessions by default, or the middle one of those measured."""
+    """Write the page to `path` and return it.
+
+    `horizon` is the one by which features are first shown and sorted: 5 sessions by default, or the middle one of those
+    measured.
+    """
     return rendering.write(path, page(measures, heading or Heading(), horizon))
 
 
@@ -100,7 +108,9 @@ def _stretches(values: Floats, ends: np.ndarray) -> Floats:
 
 
 def _summed(values: Floats) -> Floats:
-    """The sum so far along the first axis, what is missing counted as nothing; NaN before the first and after the last value."""
+    """The sum so far along the first axis, what is missing counted as nothing; NaN before the first and after the last
+    value.
+    """
     there = ~np.isnan(values)
     inside = np.maximum.accumulate(there, axis=0) & np.maximum.accumulate(there[::-1], axis=0)[::-1]
     return np.where(inside, np.cumsum(np.where(there, values, 0.0), axis=0), np.nan)
@@ -138,7 +148,8 @@ def _inline(data: dict[str, Any]) -> "Markup":
     from markupsafe import Markup
 
     text = msgspec.json.encode(data).decode()
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704  # what could become markup is written as its code
+    # what could become markup is written as its code
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704
 
 
 def _payload(measures: Measures, chosen: int) -> dict[str, Any]:
@@ -236,7 +247,8 @@ def _families(measures: Measures) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
     for _, of in measures.families.group_by("family", maintain_order=True):
         best = of.sort(pl.col("best_t").abs(), descending=True, nulls_last=True).row(0, named=True)
-        cells = [_cell(float("nan") if v is None else v, float(widest)) for v in of["mean_abs_ic"]]  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+        # a Series' bounds are typed by no dtype
+        cells = [_cell(float("nan") if v is None else v, float(widest)) for v in of["mean_abs_ic"]]  # pyright: ignore[reportArgumentType]
         out.append(
             {
                 "family": best["family"],
@@ -262,7 +274,8 @@ def _figures(measures: Measures, features: list[dict[str, Any]], chosen: int) ->
         "first": measures.sessions["session"][0],
         "last": measures.sessions["session"][-1],
         "rows": int(measures.sessions["rows"].sum()),
-        "names": float(measures.sessions["rows"].cast(pl.Float64).median() or 0),  # pyright: ignore[reportArgumentType]  # as above
+        # as above
+        "names": float(measures.sessions["rows"].cast(pl.Float64).median() or 0),  # pyright: ignore[reportArgumentType]
         "coverage": summary["coverage"].mean(),
         "least": summary.sort("coverage").select(pl.col("feature").cast(pl.String), "coverage").row(0),
         "best": known[0] if known else None,
@@ -295,7 +308,9 @@ def _pairs(measures: Measures) -> dict[str, Any]:
 
 
 def _clustered(measures: Measures) -> list[int]:
-    """Places of the features family by family, each family next to the one most like it: a walk from the first that goes on to the nearest not yet seen."""
+    """Places of the features family by family, each family next to the one most like it: a walk from the first that
+    goes on to the nearest not yet seen.
+    """
     f = len(measures.feature_set.features)
     strength = np.abs(np.nan_to_num(_cube(measures.correlation, "correlation", f, f)))
     members = {
@@ -312,7 +327,9 @@ def _clustered(measures: Measures) -> list[int]:
 
 
 def _named(measures: Measures) -> dict[str, str]:
-    """What stands on the axes of the heat map: the features, or where they are many the families of more than one at their middle member."""
+    """What stands on the axes of the heat map: the features, or where they are many the families of more than one at
+    their middle member.
+    """
     names = measures.summary["feature"].cast(pl.String).to_list()
     if len(names) <= NAMED:
         return dict(zip(names, names, strict=True))

@@ -16,7 +16,9 @@ Places = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Ordered:
-    """Values put in order along the last axis: `order` of the names, and the `first` and `last` place of the values equal to the one at a place. Missing values come last; `known` is in the order of names."""
+    """Values put in order along the last axis: `order` of the names, and the `first` and `last` place of the values
+    equal to the one at a place. Missing values come last; `known` is in the order of names.
+    """
 
     order: Places
     first: Places
@@ -40,7 +42,9 @@ def ordered(values: Floats) -> tuple[Ordered, Floats]:
 
 
 def doubled_ranks(of: Ordered, among: Flags) -> Floats:
-    """Twice the mean rank (from 2 on) among the names that are known and in `among` (features × names, or names); 0 for the others."""
+    """Twice the mean rank (from 2 on) among the names that are known and in `among` (features × names, or names); 0 for
+    the others.
+    """
     counted = np.broadcast_to(of.known & among, np.broadcast_shapes(of.known.shape, among.shape))
     order, first, last = (np.broadcast_to(a, counted.shape) for a in (of.order, of.first, of.last))
     up_to = np.zeros((*counted.shape[:-1], counted.shape[-1] + 1), dtype=np.int64)
@@ -52,7 +56,9 @@ def doubled_ranks(of: Ordered, among: Flags) -> Floats:
 
 
 def correlation(x: Floats, y: Floats, both: Flags) -> tuple[Floats, NDArray[np.int64]]:
-    """Pearson's correlation of each row of `x` with that row of `y` over `both`, and the number of names; NaN where either is constant. Whole numbers, 0 outside of `both`."""
+    """Pearson's correlation of each row of `x` with that row of `y` over `both`, and the number of names; NaN where
+    either is constant. Whole numbers, 0 outside of `both`.
+    """
     n = both.sum(axis=-1)
     sx, sy = x.sum(axis=-1), y.sum(axis=-1)
     sxy, sxx, syy = (np.einsum("fn,fn->f", a, b) for a, b in ((x, y), (x, x), (y, y)))
@@ -62,14 +68,18 @@ def correlation(x: Floats, y: Floats, both: Flags) -> tuple[Floats, NDArray[np.i
 
 
 def buckets(doubled: Floats, count: int) -> NDArray[np.int8]:
-    """The quantile (0 the lowest, of `count`) in which a rank lies; −1 where there is none, or fewer names than quantiles. Equal values share a quantile."""
+    """The quantile (0 the lowest, of `count`) in which a rank lies; −1 where there is none, or fewer names than
+    quantiles. Equal values share a quantile.
+    """
     n = (doubled > 0).sum(axis=-1, keepdims=True)
     bucket = ((doubled - 1) * count) // (2 * np.maximum(n, 1))
     return np.where((doubled > 0) & (n >= count), bucket, -1).astype(np.int8)
 
 
 def correlations(doubled: Floats) -> Floats:
-    """Features × features: Pearson's correlation of the ranks over the names that have both; NaN where either is constant among them."""
+    """Features × features: Pearson's correlation of the ranks over the names that have both; NaN where either is
+    constant among them.
+    """
     known = (doubled > 0).astype(np.float64)
     n, s, ss, xy = known @ known.T, doubled @ known.T, (doubled * doubled) @ known.T, doubled @ doubled.T
     v = n * ss - s * s
@@ -78,7 +88,9 @@ def correlations(doubled: Floats) -> Floats:
 
 
 def levels(ascending: Floats, known: NDArray[np.int64], at: Floats) -> Floats:
-    """Features × `at`: the quantiles of sorted values of which `known` are there, linear between neighbours; NaN where there are none."""
+    """Features × `at`: the quantiles of sorted values of which `known` are there, linear between neighbours; NaN where
+    there are none.
+    """
     place = at * np.maximum(known - 1, 0)[:, None]
     low = np.floor(place).astype(np.intp)
     high = np.minimum(low + 1, np.maximum(known - 1, 0)[:, None])

@@ -37,14 +37,16 @@ def explorer(
     notice: str = "",
     progress: Progress = quiet,
 ) -> Path:
-    """Write the page on the published values of [first, last] as known at `as_of` (None: all that is stored), and return its path.
+    """Write the page on the published values of [first, last] as known at `as_of` (None: all that is stored), and
+    return its path.
 
-    Forward returns run from open to open and are those known at `as_of`; the youngest sessions have none yet. A quarter of values is in memory at a time.
-    Raises ConfigurationError for a set on bars shorter than a session.
+    Forward returns run from open to open and are those known at `as_of`; the youngest sessions have none yet. A quarter
+    of values is in memory at a time. Raises ConfigurationError for a set on bars shorter than a session.
     """
     if feature_set.frequency != DAILY:
         raise ConfigurationError(
-            f"{feature_set.name} has a value each {feature_set.frequency}, and the explorer reads sets of sessions; `explore` measures any frame that has a row for each session and name"
+            f"{feature_set.name} has a value each {feature_set.frequency}, and the explorer reads sets of "
+            f"sessions; `explore` measures any frame that has a row for each session and name"
         )
     sessions = cuts.calendar.between(first, last)
     measures = explore_parts(
@@ -107,7 +109,9 @@ def forward(
     names: pl.DataFrame,
     as_of: datetime | None,
 ) -> pl.DataFrame:
-    """Columns session, sid, horizon, value: what LABELS would say of `sessions` (consecutive) and `names` (column sid), of windows that have ended in what is known at `as_of`."""
+    """Columns session, sid, horizon, value: what LABELS would say of `sessions` (consecutive) and `names` (column sid),
+    of windows that have ended in what is known at `as_of`.
+    """
     calendar = cuts.calendar
     furthest = min(
         calendar.index(sessions[-1]) + max(horizons) + 1, calendar.index(calendar.last) - 1

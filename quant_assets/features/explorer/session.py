@@ -29,9 +29,10 @@ ENOUGH = 20  # names to hold the outermost of
 class Day:
     """One session's statistics. Shapes: F features, H horizons, Q quantiles, L lags.
 
-    `rows` names; `known` (F) of them with a value; `levels` (F, 5) the quantiles `LEVELS`; `ic` and `n` (F, H); `excess`
-    (F, Q, H) mean forward return of the quantile's names above that of all names, returns held within their `HELD` quantiles; `turnover` (F, Q, L) the share of a
-    quantile's names that were not in it before; `rank_autocorrelation` (F, L).
+    `rows` names; `known` (F) of them with a value; `levels` (F, 5) the quantiles `LEVELS`; `ic` and `n` (F, H);
+    `excess` (F, Q, H) mean forward return of the quantile's names above that of all names, returns held within their
+    `HELD` quantiles; `turnover` (F, Q, L) the share of a quantile's names that were not in it before;
+    `rank_autocorrelation` (F, L).
     """
 
     session: date
@@ -54,7 +55,9 @@ class _Past:
 
 @dataclass
 class Walk:
-    """Goes through sessions in their order; keeps the ranks of as many as the longest lag needs, and the sum of the features' correlations."""
+    """Goes through sessions in their order; keeps the ranks of as many as the longest lag needs, and the sum of the
+    features' correlations.
+    """
 
     quantiles: int
     lags: Sequence[int]
@@ -116,7 +119,9 @@ class Walk:
 
 
 def _ic(of: Ordered, ranks: Floats, forward: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """Spearman's correlation with each horizon's return, over the names that have both: as `models.evaluation.rank_ic`."""
+    """Spearman's correlation with each horizon's return, over the names that have both: as
+    `models.evaluation.rank_ic`.
+    """
     ic, n = np.full((len(ranks), len(forward)), np.nan), np.zeros((len(ranks), len(forward)), dtype=np.int64)
     known = ranks > 0
     done: dict[bytes, Floats] = {}
@@ -147,7 +152,9 @@ def _excess(bucket: NDArray[np.int8], forward: Floats, quantiles: int) -> Floats
 
 
 def _bounds(returns: Floats) -> tuple[float, float]:
-    """Returns that were there, near the `HELD` quantiles: with fewer than a hundred names the second lowest and highest; none for few names."""
+    """Returns that were there, near the `HELD` quantiles: with fewer than a hundred names the second lowest and
+    highest; none for few names.
+    """
     if len(returns) < ENOUGH:
         return -np.inf, np.inf
     return float(np.quantile(returns, HELD[0], method="higher")), float(np.quantile(returns, HELD[1], method="lower"))

@@ -31,15 +31,16 @@ _OF = ["sid", "learnt"]
 
 
 def fundamentals(store: Store, cuts: Cuts, universe: str, sessions: Sequence[date]) -> pl.DataFrame:
-    """session, sid and `COLUMNS` of each member, from the filings known at the session's cut; null where none says it of a period that ended in the 450 days before.
+    """session, sid and `COLUMNS` of each member, from the filings known at the session's cut; null where none says it
+    of a period that ended in the 450 days before.
 
-    shares: net income / diluted EPS of the latest report whose EPS is 0.10 or more either way, in shares of the session: a
-    weighted average over the report's period, where a vendor gives no count of shares outstanding. book: shareholders'
-    equity of the latest balance sheet, currency. earnings: net income, currency, of the trailing four quarters where the
-    year and each quarter are there (annual + quarters since − the same ones a year before), elsewhere of the last fiscal
-    year. leverage: 1 − equity / assets of the latest balance sheet. accruals: (net income − operating cash flow) / assets
-    of the last fiscal year, as the cash flows of interim reports are mostly cumulated. Of a number told twice the version
-    known last counts, under whatever form, be it an amendment or not.
+    shares: net income / diluted EPS of the latest report whose EPS is 0.10 or more either way, in shares of the
+    session: a weighted average over the report's period, where a vendor gives no count of shares outstanding. book:
+    shareholders' equity of the latest balance sheet, currency. earnings: net income, currency, of the trailing four
+    quarters where the year and each quarter are there (annual + quarters since − the same ones a year before),
+    elsewhere of the last fiscal year. leverage: 1 − equity / assets of the latest balance sheet. accruals: (net income
+    − operating cash flow) / assets of the last fiscal year, as the cash flows of interim reports are mostly cumulated.
+    Of a number told twice the version known last counts, under whatever form, be it an amendment or not.
     """
     asked = members(store, cuts, universe, sessions)
     nothing = asked.select("session", "sid", *(pl.lit(None, pl.Float64).alias(c) for c in COLUMNS))
@@ -66,7 +67,9 @@ def fundamentals(store: Store, cuts: Cuts, universe: str, sessions: Sequence[dat
 
 
 def _told(asked: pl.DataFrame, filings: pl.DataFrame, listings: pl.DataFrame) -> pl.DataFrame:
-    """Those of `asked` (session, sid, cut) of which filings were known, with the columns of `statements`; the same of `listings` was known at all their cuts. Whose a filing is, its symbol tells by the day on which it was filed."""
+    """Those of `asked` (session, sid, cut) of which filings were known, with the columns of `statements`; the same of
+    `listings` was known at all their cuts. Whose a filing is, its symbol tells by the day on which it was filed.
+    """
     meant = resolve(filings.select("symbol", session="accepted").unique(), listings, asked["cut"][0]).drop_nulls("sid")
     theirs = filings.join(meant.rename({"session": "accepted"}), on=["symbol", "accepted"]).join(
         asked.select("sid").unique(), on="sid", how="semi"
@@ -82,7 +85,8 @@ def _told(asked: pl.DataFrame, filings: pl.DataFrame, listings: pl.DataFrame) ->
 
 
 def statements(known: pl.DataFrame) -> pl.DataFrame:
-    """sid, learnt, `COLUMNS` (shares in those of the day of filing), filed (that day), and the end of each value's period.
+    """sid, learnt, `COLUMNS` (shares in those of the day of filing), filed (that day), and the end of each value's
+    period.
 
     `known`: the versions of FILINGS rows known by the moment `learnt`, with sid and accepted (the day of filing).
     """
@@ -156,7 +160,9 @@ def _trailing(reports: pl.DataFrame) -> pl.DataFrame:
 
 
 def _splits(store: Store, cuts: Cuts, told: pl.DataFrame) -> pl.DataFrame:
-    """session, sid, split: what one share of the day of filing has become by the session, as known at its cut; of those that split at all."""
+    """session, sid, split: what one share of the day of filing has become by the session, as known at its cut; of those
+    that split at all.
+    """
     wanted = told.filter(pl.col("filed").is_not_null()).select("session", "sid", "cut", "filed")
     if wanted.is_empty():
         return pl.DataFrame(schema={"session": pl.Date, "sid": pl.Int64, "split": pl.Float64})

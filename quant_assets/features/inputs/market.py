@@ -18,7 +18,8 @@ _TERMS = ("numerator", "denominator", "cash", "value")
 
 
 def market_return(store: Store, cuts: Cuts, universe: str, sessions: Sequence[date]) -> pl.DataFrame:
-    """session, market: the equal-weighted mean, over the members of the session that have both closes, of the simple return from the close before to its own, splits and payments included.
+    """session, market: the equal-weighted mean, over the members of the session that have both closes, of the simple
+    return from the close before to its own, splits and payments included.
 
     Prices, actions and members as known at the session's cut; what is learnt later changes no value. Sessions without a
     member of that kind (before the universe begins) have no row. A payment counts as in the panel's adjusted prices.
@@ -27,8 +28,10 @@ def market_return(store: Store, cuts: Cuts, universe: str, sessions: Sequence[da
     first, last = calendar.shift(min(sessions), -1), max(sessions)
     located, of = cuts.frame(first, last), members(store, cuts, universe, sessions)
     known = {"as_of": cuts.of(last), "first": first, "last": last}
-    bars = _of_members(store.read(BARS, **known, columns=("close", "withdrawn")), of)  # pyright: ignore[reportArgumentType]  # the keywords of one call
-    actions = _of_members(store.read(ACTIONS, **known, columns=(*_TERMS, "withdrawn")), of)  # pyright: ignore[reportArgumentType]  # see above
+    # the keywords of one call
+    bars = _of_members(store.read(BARS, **known, columns=("close", "withdrawn")), of)  # pyright: ignore[reportArgumentType]
+    # see above
+    actions = _of_members(store.read(ACTIONS, **known, columns=(*_TERMS, "withdrawn")), of)  # pyright: ignore[reportArgumentType]
     moved = terms(
         _in_force(
             versions(actions.filter(pl.col("kind").is_in(ADJUSTING)), located, _TERMS, ("sid", "kind")),

@@ -1,4 +1,6 @@
-"""Whom an input speaks of: the members of each session as known at its cut, under the names that their listings gave them."""
+"""Whom an input speaks of: the members of each session as known at its cut, under the names that their listings gave
+them.
+"""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -26,8 +28,12 @@ def members(store: Store, cuts: Cuts, universe: str, sessions: Sequence[date]) -
 
 
 def listings_of(store: Store, asked: pl.DataFrame) -> pl.DataFrame:
-    """The versions of LISTINGS rows known by the last of the cuts that can bear on what a symbol of one of the `asked` (session, sid, cut) meant: those of all that ever had one of their symbols. With `name`, the symbol in canonical form."""
-    said = store.read(LISTINGS, as_of=asked["cut"].max()).with_columns(name=canonical())  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+    """The versions of LISTINGS rows known by the last of the cuts that can bear on what a symbol of one of the `asked`
+    (session, sid, cut) meant: those of all that ever had one of their symbols. With `name`, the symbol in canonical
+    form.
+    """
+    # a Series' bounds are typed by no dtype
+    said = store.read(LISTINGS, as_of=asked["cut"].max()).with_columns(name=canonical())  # pyright: ignore[reportArgumentType]
     theirs = said.join(asked.select("sid").unique(), on="sid", how="semi").select("name")
     claiming = said.join(theirs, on="name", how="semi").select("sid")
     return said.join(claiming, on="sid", how="semi", maintain_order="left")

@@ -17,13 +17,19 @@ SCHEME = "GICS"
 
 
 def classified(scheme: str) -> Input:
-    """Column sector. In sessions at whose cut the scheme (table `sectors`) classifies a member, what it says, and null of those that it does not classify; in the others the listing's own sector: never two schemes in one cross-section. What is dated from the next session on holds at the cut before it opens, if it was known."""
+    """Column sector.
+
+    In sessions at whose cut the scheme (table `sectors`) classifies a member, what it says, and null of those that it
+    does not classify; in the others the listing's own sector: never two schemes in one cross-section. What is dated
+    from the next session on holds at the cut before it opens, if it was known.
+    """
 
     def read(store: Store, cuts: Cuts, universe: str, sessions: Sequence[date]) -> pl.DataFrame:
         asked = members(store, cuts, universe, sessions)
         if asked.is_empty():
             return asked.select("session", "sid", sector=pl.lit(None, pl.String))
-        said = store.read(SECTORS, as_of=asked["cut"].max(), where={"scheme": scheme}, columns=("sector", "withdrawn"))  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+        # a Series' bounds are typed by no dtype
+        said = store.read(SECTORS, as_of=asked["cut"].max(), where={"scheme": scheme}, columns=("sector", "withdrawn"))  # pyright: ignore[reportArgumentType]
         listings = listings_of(store, asked)
         own = point_in_time(asked, [View("listing", listings.drop("name"), ("sector",))], cut="cut")
         if said.is_empty():

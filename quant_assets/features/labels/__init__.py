@@ -1,9 +1,10 @@
 """Labels: what models learn, filed under the session in which it becomes known.
 
-A rule (`LabelRule`, declared with the strategy) says how a return is taken; here its rows of LABELS are made, a quarter of
-sessions at a time. A label is computed from what is known at the cut at which it becomes known: a range of sessions has the bits
-of its days. That cut is the row's known_at, so that purging by it is exact. It is filed once, unless its name was halted
-when its window ended: then when it trades again or has ended, and again where that turns out otherwise (see `halts`).
+A rule (`LabelRule`, declared with the strategy) says how a return is taken; here its rows of LABELS are made, a quarter
+of sessions at a time. A label is computed from what is known at the cut at which it becomes known: a range of sessions
+has the bits of its days. That cut is the row's known_at, so that purging by it is exact. It is filed once, unless its
+name was halted when its window ended: then when it trades again or has ended, and again where that turns out otherwise
+(see `halts`).
 """
 
 from collections.abc import Sequence
@@ -34,7 +35,10 @@ PRICES = {
 
 
 def compute_labels(store: Store, cuts: Cuts, rule: LabelRule | int, sessions: Sequence[date]) -> pl.DataFrame:
-    """Rows of LABELS that become known in `sessions`. A number stands for the rule from open to open over so many sessions. Reads only."""
+    """Rows of LABELS that become known in `sessions`.
+
+    A number stands for the rule from open to open over so many sessions. Reads only.
+    """
     one = LabelRule(horizon=rule) if isinstance(rule, int) else rule
     parts = [
         _known_in(store, cuts, one, list(some))
@@ -54,10 +58,11 @@ def _known_in(store: Store, cuts: Cuts, rule: LabelRule, sessions: Sequence[date
 
 
 def gross_returns(store: Store, cuts: Cuts, rule: LabelRule, sessions: Sequence[date]) -> pl.DataFrame:
-    """Columns session, sid, label_end, known_at, value, died, touched: the returns that become known in `sessions` (ascending,
-    of one quarter), before anything is taken out of them; from no further back than the rule looks.
+    """Columns session, sid, label_end, known_at, value, died, touched: the returns that become known in `sessions`
+    (ascending, of one quarter), before anything is taken out of them; from no further back than the rule looks.
 
-    Barriers, and what labels are net of, are of whole sessions: there a window that ends in a halt keeps the last price.
+    Barriers, and what labels are net of, are of whole sessions: there a window that ends in a halt keeps the last
+    price.
     """
     first, last = cuts.calendar.shift(sessions[0], -rule.lookback), sessions[-1]
     located, as_of = cuts.frame(first, last), cuts.of(last)

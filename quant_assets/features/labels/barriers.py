@@ -1,11 +1,13 @@
-"""Triple-barrier labels: what a holder gets who leaves at a profit, at a loss, or when the time is over (López de Prado 2018, ch. 3).
+"""Triple-barrier labels: what a holder gets who leaves at a profit, at a loss, or when the time is over (López de Prado
+2018, ch. 3).
 
 Entry at open(t+1). The barriers stand at multiples of the name's daily volatility as known at the cut of t, in what one
 share has returned since the entry (splits and payments counted), the time's at open(t+1+h).
 
-Touches are of highs and lows: a stop works all day, and closes alone would call a name a winner that was stopped out before.
-A session that opens beyond a barrier is left at its open. Where one session touches both, the lower counts: which came
-first is not known, and the loss is the careful guess. Proceeds of an ending are the price of its session. A halt touches nothing.
+Touches are of highs and lows: a stop works all day, and closes alone would call a name a winner that was stopped out
+before. A session that opens beyond a barrier is left at its open. Where one session touches both, the lower counts:
+which came first is not known, and the loss is the careful guess. Proceeds of an ending are the price of its session. A
+halt touches nothing.
 
 The label becomes known at the first cut that knows of a touch; one found late is filed when it was found. All is
 element by element on arrays (session t, name), so that no bit depends on the range.
@@ -32,7 +34,9 @@ ENDED = ("merged", "taken_out", "delisted")
 
 @dataclass(frozen=True)
 class _Known:
-    """Prices and terms of actions by (session, sid) as known so many sessions later (the place in `lagged`); NaN where there is none. `size` sessions are looked at together."""
+    """Prices and terms of actions by (session, sid) as known so many sessions later (the place in `lagged`); NaN where
+    there is none. `size` sessions are looked at together.
+    """
 
     first: int
     size: int
@@ -47,11 +51,12 @@ class _Known:
 def barrier_returns(
     bars: pl.DataFrame, actions: pl.DataFrame, rule: LabelRule, ends: pl.DataFrame, at_time: pl.DataFrame
 ) -> pl.DataFrame:
-    """Columns u, sid, t, value, died, touched: the labels of sessions t that become known at the positions in `ends` (column u).
+    """Columns u, sid, t, value, died, touched: the labels of sessions t that become known at the positions in `ends`
+    (column u).
 
-    `bars` (sid, open, high, low, close) and `actions` are `blocks.versions`; `at_time`: the same rule's returns from open to
-    open (u, sid, t, value, died), which hold where no barrier was touched. A name without a volatility (bars in less than
-    half of its sessions, or prices that never move) has no barriers and no label, whatever becomes of it.
+    `bars` (sid, open, high, low, close) and `actions` are `blocks.versions`; `at_time`: the same rule's returns from
+    open to open (u, sid, t, value, died), which hold where no barrier was touched. A name without a volatility (bars in
+    less than half of its sessions, or prices that never move) has no barriers and no label, whatever becomes of it.
     """
     sids = bars["sid"].unique().sort()
     first, last = cast("tuple[int, int]", ends.select(pl.col("u").min(), last=pl.col("u").max()).row(0))
@@ -80,7 +85,9 @@ def barrier_returns(
 
 
 def _first_touch(known: _Known, rule: LabelRule, t: int, sigma: Floats) -> tuple[Ints, Floats, Ints, Bools]:
-    """By (session t, sid): how many sessions after t+1 the first cut that knows of a touch comes (-1: none before time is over), the return there, which barrier (1 upper, 2 lower), and whether the name had ended."""
+    """By (session t, sid): how many sessions after t+1 the first cut that knows of a touch comes (-1: none before time
+    is over), the return there, which barrier (1 upper, 2 lower), and whether the name had ended.
+    """
     filed, value = np.full(sigma.shape, -1), np.full(sigma.shape, np.nan)
     which, died = np.zeros(sigma.shape, np.int64), np.zeros(sigma.shape, np.bool_)
     for k in range(rule.horizon + 1):
@@ -91,7 +98,9 @@ def _first_touch(known: _Known, rule: LabelRule, t: int, sigma: Floats) -> tuple
 
 
 def _path(known: _Known, rule: LabelRule, entry: int, k: int, sigma: Floats) -> tuple[Floats, Ints, Bools]:
-    """The first touch, from the entry to the session k later, as that session's cut knows it: the return, the barrier (0: none), whether the name had ended."""
+    """The first touch, from the entry to the session k later, as that session's cut knows it: the return, the barrier
+    (0: none), whether the name had ended.
+    """
     upper, lower = (sigma * m if m else np.full(sigma.shape, np.inf) for m in (rule.upper, rule.lower))
     paid_in, shares, income = known.at("open", entry, k), np.ones(sigma.shape), np.zeros(sigma.shape)
     returned, barrier, died = (
@@ -126,7 +135,9 @@ def _path(known: _Known, rule: LabelRule, entry: int, k: int, sigma: Floats) -> 
 
 
 def _proceeds(known: _Known, entry: int, k: int) -> Sequence[Floats | None]:
-    """Per session from the entry to k later, what a share of a name that has ended brought; NaN where it lives, None where all do."""
+    """Per session from the entry to k later, what a share of a name that has ended brought; NaN where it lives, None
+    where all do.
+    """
     if not known.any_ended:
         return [None] * (k + 1)
     closes = [known.at("close", entry + m, k - m) for m in range(k + 1)]
@@ -147,7 +158,9 @@ def _proceeds(known: _Known, entry: int, k: int) -> Sequence[Floats | None]:
 
 
 def _volatility(known: _Known, t: int, sessions: int) -> Floats:
-    """The standard deviation of the daily returns over the `sessions` up to t, as t's cut knows them; NaN where fewer than half of them (or two) are there."""
+    """The standard deviation of the daily returns over the `sessions` up to t, as t's cut knows them; NaN where fewer
+    than half of them (or two) are there.
+    """
     returns = []
     for lag in range(sessions):
         close, before = known.at("close", t - lag, lag), known.at("close", t - lag - 1, lag + 1)
@@ -163,7 +176,10 @@ def _volatility(known: _Known, t: int, sessions: int) -> Floats:
 
 
 def _known(bars: pl.DataFrame, actions: pl.DataFrame, sids: pl.Series, rule: LabelRule, t: int, size: int) -> _Known:
-    """All that the labels of `size` sessions from t on look at. What a cut knows of a session differs from what the cut before knew where news of it came in between."""
+    """All that the labels of `size` sessions from t on look at.
+
+    What a cut knows of a session differs from what the cut before knew where news of it came in between.
+    """
     first, lags = t - rule.volatility, max(rule.volatility, rule.horizon) + 1
     shape = (size + rule.volatility + rule.horizon + 1, len(sids))
     place = pl.DataFrame({"sid": sids, "column": range(len(sids))}, schema={"sid": pl.Int64, "column": pl.Int64})
@@ -192,7 +208,9 @@ def _known(bars: pl.DataFrame, actions: pl.DataFrame, sids: pl.Series, rule: Lab
 
 
 def _moves(acted: pl.DataFrame, shape: tuple[int, int]) -> dict[str, Floats]:
-    """What the versions of actions given, the latest of each, make of one share: ratio, paid and `ENDED`, by (row, column)."""
+    """What the versions of actions given, the latest of each, make of one share: ratio, paid and `ENDED`, by (row,
+    column).
+    """
     held = (
         acted.sort("row", "column", "kind", "e")
         .unique(["row", "column", "kind"], keep="last", maintain_order=True)

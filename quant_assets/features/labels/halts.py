@@ -1,9 +1,10 @@
-"""Labels whose window ended while the name did not trade: known when it trades again, or when it is known to have ended.
+"""Labels whose window ended while the name did not trade: known when it trades again, or when it is known to have
+ended.
 
-A halt is no death, and no price of a halted name is one at which anybody could have left. So such a label is filed at the
-first cut that knows of a price at or after the window's end, and runs to that price; or at the cut that knows of a merger or
-delisting, and gets what its terms say, or the last price. What is filed of an ended name that trades again after all, or
-whose ending is told otherwise, is filed again by a later row: the latest one known is in force.
+A halt is no death, and no price of a halted name is one at which anybody could have left. So such a label is filed at
+the first cut that knows of a price at or after the window's end, and runs to that price; or at the cut that knows of a
+merger or delisting, and gets what its terms say, or the last price. What is filed of an ended name that trades again
+after all, or whose ending is told otherwise, is filed again by a later row: the latest one known is in force.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,8 @@ FOUND = {"u": pl.Int32, "sid": pl.Int64, "due": pl.Int32, "value": pl.Float64, "
 def later_returns(
     store: Store, cuts: Cuts, rule: LabelRule, bars: pl.DataFrame, sessions: Sequence[date], price: str
 ) -> pl.DataFrame:
-    """Columns u, sid, due, value, died: the returns of windows that ended at position `due`, known at the cut of u, one of `sessions`, not before.
+    """Columns u, sid, due, value, died: the returns of windows that ended at position `due`, known at the cut of u, one
+    of `sessions`, not before.
 
     `bars` are the `blocks.versions` of the sessions that the rule looks at, and of `sessions`.
     """
@@ -61,7 +63,8 @@ def _reopened(bars: pl.DataFrame, rule: LabelRule) -> pl.DataFrame:
     first = order.filter(fresh & (pl.col("i") >= pl.col("e") - rule.lookback)).select("sid", v="e", w="i")
     before = first.filter(pl.col("v") == pl.col("w")).select("sid", "w", u="v", i=pl.col("w") - 1)
     traded = as_known(bars.select("sid", "i", "e", "withdrawn", "late"), before, ["sid", "i"]).select("sid", "w")
-    return first.join(traded.with_columns(v="w"), on=["sid", "v", "w"], how="anti").cast(NEWS)  # pyright: ignore[reportArgumentType]  # dtypes by name
+    # dtypes by name
+    return first.join(traded.with_columns(v="w"), on=["sid", "v", "w"], how="anti").cast(NEWS)  # pyright: ignore[reportArgumentType]
 
 
 def _ended(store: Store, cuts: Cuts, last: date) -> pl.DataFrame:
@@ -72,9 +75,11 @@ def _ended(store: Store, cuts: Cuts, last: date) -> pl.DataFrame:
     )
     if told.is_empty():
         return pl.DataFrame(schema=NEWS)
-    earliest: date = told["session"].min()  # pyright: ignore[reportAssignmentType]  # a Series' bounds are typed by no dtype
+    # a Series' bounds are typed by no dtype
+    earliest: date = told["session"].min()  # pyright: ignore[reportAssignmentType]
     found = versions(told, cuts.frame(cuts.calendar.on_or_after(earliest), last), TERMS, ("sid", "kind"))
-    return found.filter(~pl.col("withdrawn")).select("sid", v="e", w="i").unique().cast(NEWS)  # pyright: ignore[reportArgumentType]  # as above
+    # as above
+    return found.filter(~pl.col("withdrawn")).select("sid", v="e", w="i").unique().cast(NEWS)  # pyright: ignore[reportArgumentType]
 
 
 def _start(
@@ -86,7 +91,9 @@ def _start(
     ended: pl.DataFrame,
     last: date,
 ) -> int:
-    """The position from which prices are needed: a window before the last bars before; a year where these are not among `bars` and the name was listed by then."""
+    """The position from which prices are needed: a window before the last bars before; a year where these are not among
+    `bars` and the name was listed by then.
+    """
     news = pl.concat([reopened, ended])
     seen = bars.group_by("sid").agg(oldest=pl.col("i").min())
     placed = news.join(seen, on="sid", how="left").with_columns(
@@ -97,15 +104,20 @@ def _start(
         listings = store.read(LISTINGS, as_of=cuts.of(last)).group_by("sid").agg(listed=pl.col("session").min())
         born = far.join(listings, on="sid", how="left").select(
             "w",
-            known=pl.col("listed").is_null() | (pl.col("listed") < cuts.calendar.at(int(far["w"].min()))),  # pyright: ignore[reportArgumentType]  # as above
+            # as above
+            known=pl.col("listed").is_null() | (pl.col("listed") < cuts.calendar.at(int(far["w"].min()))),  # pyright: ignore[reportArgumentType]
         )
         far = far.filter(born["known"])
-    starts = [int(f.min()) for f in (placed.filter("near")["oldest"], far["w"] - LONGEST) if f.len()]  # pyright: ignore[reportArgumentType]  # as above
-    return max(0, min([*starts, int(news["v"].min())]) - rule.horizon)  # pyright: ignore[reportArgumentType]  # as above
+    # as above
+    starts = [int(f.min()) for f in (placed.filter("near")["oldest"], far["w"] - LONGEST) if f.len()]  # pyright: ignore[reportArgumentType]
+    # as above
+    return max(0, min([*starts, int(news["v"].min())]) - rule.horizon)  # pyright: ignore[reportArgumentType]
 
 
 def _windows(known: pl.DataFrame, reopened: pl.DataFrame, ended: pl.DataFrame, horizon: int) -> pl.DataFrame:
-    """u, sid, due, exit (position of the price; null for an ending), last: the windows of which the news tell, one row for each."""
+    """u, sid, due, exit (position of the price; null for an ending), last: the windows of which the news tell, one row
+    for each.
+    """
     to_price = _after(known, reopened.with_columns(before="w", exit="w")).with_columns(
         until=pl.when(pl.col("v") > pl.col("w")).then("w").otherwise(pl.col("w") - 1)
     )
@@ -125,7 +137,9 @@ def _windows(known: pl.DataFrame, reopened: pl.DataFrame, ended: pl.DataFrame, h
 
 
 def _after(known: pl.DataFrame, news: pl.DataFrame) -> pl.DataFrame:
-    """The news with `last`, the latest bar before `before` that the cut of v knows; without those that have none within `LONGEST`."""
+    """The news with `last`, the latest bar before `before` that the cut of v knows; without those that have none within
+    `LONGEST`.
+    """
     there = known.select("sid", "i").unique()
     asked = news.join(there, on="sid").filter((pl.col("i") < pl.col("before")) & (pl.col("i") >= pl.col("w") - LONGEST))
     found = as_known(known, asked.rename({"v": "u"}), ["sid", "i"]).rename({"u": "v"})

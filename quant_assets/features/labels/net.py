@@ -1,8 +1,8 @@
 """Labels net of something: of the mean of a universe or an index, of an instrument, of what factors explain.
 
 Who is a member, what a symbol means and which exposures a name has is as known at the cut of the label's own session;
-returns are as known at the end. All sums are over the session (AMONG) on rows in the order of sid, so that a session's bits do not
-depend on which others are computed with it.
+returns are as known at the end. All sums are over the session (AMONG) on rows in the order of sid, so that a session's
+bits do not depend on which others are computed with it.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,9 @@ COLLINEAR = (
 
 
 def net(store: Store, cuts: Cuts, of: NetOf, rows: pl.DataFrame) -> pl.DataFrame:
-    """`rows` (session, sid, value, …) with `value` net of it; sessions and names for which it is not known have no row."""
+    """`rows` (session, sid, value, …) with `value` net of it; sessions and names for which it is not known have no
+    row.
+    """
     ordered = rows.sort("session", "sid")
     sessions: list[date] = ordered["session"].unique().sort().to_list()
     if not sessions:
@@ -68,7 +70,10 @@ def _weights(store: Store, cuts: Cuts, of: NetOf, sessions: Sequence[date]) -> p
 
 
 def _resolved(store: Store, cuts: Cuts, named: pl.DataFrame, sessions: Sequence[date]) -> pl.DataFrame:
-    """`named` (session, symbol, weight) with `sid`, what each symbol meant as known at its session's cut. Sessions between two news of the listings are resolved together."""
+    """`named` (session, symbol, weight) with `sid`, what each symbol meant as known at its session's cut.
+
+    Sessions between two news of the listings are resolved together.
+    """
     listings = store.read(LISTINGS, as_of=cuts.of(sessions[-1]))
     concerned = (
         listings.filter(canonical().is_in(named.select(canonical()).to_series().unique().implode()))
@@ -85,11 +90,15 @@ def _resolved(store: Store, cuts: Cuts, named: pl.DataFrame, sessions: Sequence[
 
 
 def _exposures(store: Store, cuts: Cuts, of: NetOf, sessions: Sequence[date]) -> pl.DataFrame:
-    """session, sid and the exposures, as published by each session's cut; names of which one is missing are left out. Raises ConfigurationError where the set is at another version or has no such exposure."""
+    """session, sid and the exposures, as published by each session's cut; names of which one is missing are left out.
+
+    Raises ConfigurationError where the set is at another version or has no such exposure.
+    """
     factors = find_set(of.factors)
     if factors.version != of.version:
         raise ConfigurationError(
-            f"labels are declared net of {of.factors!r} at version {of.version!r}, which is at {factors.version!r} now: what is left over is another label. Declare the version that is meant"
+            f"labels are declared net of {of.factors!r} at version {of.version!r}, which is at "
+            f"{factors.version!r} now: what is left over is another label. Declare the version that is meant"
         )
     names = list(of.exposures or factors.features)
     if unknown := [n for n in names if n not in factors.features]:
@@ -115,10 +124,12 @@ def _exposures(store: Store, cuts: Cuts, of: NetOf, sessions: Sequence[date]) ->
 
 
 def _residuals(rows: pl.DataFrame, exposures: Sequence[str]) -> pl.DataFrame:
-    """`value` less what a constant and the exposures explain of it, by least squares within each session, all names alike.
+    """`value` less what a constant and the exposures explain of it, by least squares within each session, all names
+    alike.
 
     Modified Gram–Schmidt (Björck 1967): each exposure in turn is freed of the ones before it, and the label of each. An
-    exposure that the ones before it explain takes no part. Sessions with no more names than coefficients have no residual.
+    exposure that the ones before it explain takes no part. Sessions with no more names than coefficients have no
+    residual.
     """
     freed = {f"_{n}": pl.col(n) - pl.col(n).mean().over(AMONG) for n in exposures}
     out = rows.with_columns(value=pl.col("value") - pl.col("value").mean().over(AMONG), **freed).with_columns(

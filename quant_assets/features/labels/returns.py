@@ -9,7 +9,9 @@ from quant_assets.market_data.adjustment import ENDING, SPLITS
 
 
 def as_known(known: pl.DataFrame, wanted: pl.DataFrame, by: list[str]) -> pl.DataFrame:
-    """For each row of `wanted` (with `u`), the version of the same `by` in force at u; nothing where it is withdrawn."""
+    """For each row of `wanted` (with `u`), the version of the same `by` in force at u; nothing where it is
+    withdrawn.
+    """
     found = wanted.sort("u").join_asof(
         known.drop("late").sort("e"), left_on="u", right_on="e", by=by, strategy="backward", check_sortedness=False
     )
@@ -19,13 +21,13 @@ def as_known(known: pl.DataFrame, wanted: pl.DataFrame, by: list[str]) -> pl.Dat
 def forward_returns(
     bars: pl.DataFrame, actions: pl.DataFrame, horizon: int, ends: pl.DataFrame, price: str = "open"
 ) -> pl.DataFrame:
-    """Returns from `price` (open or close) `horizon` sessions before to that at the positions in `ends` (column u), as known at u's cut.
+    """Returns from `price` (open or close) `horizon` sessions before to that at the positions in `ends` (column u), as
+    known at u's cut.
 
-    `bars` (sid, open, close) and `actions` (sid, kind, numerator, denominator, cash, value, counterpart) are `blocks.versions`.
-    A name that ends by a merger or delisting ends with the return its terms say; where they do not say it (or hand out
-    shares), with its last price.
-    Returns columns u, sid, value (simple return), died, settled (false: without a price at the end and no known ending, what
-    the last price says is no return that anybody had).
+    `bars` (sid, open, close) and `actions` (sid, kind, numerator, denominator, cash, value, counterpart) are
+    `blocks.versions`. A name that ends by a merger or delisting ends with the return its terms say; where they do not
+    say it (or hand out shares), with its last price. Returns columns u, sid, value (simple return), died, settled
+    (false: without a price at the end and no known ending, what the last price says is no return that anybody had).
     """
     offsets = pl.DataFrame({"offset": range(-horizon, 1)}, schema={"offset": pl.Int32})
     window = (
@@ -60,7 +62,9 @@ def forward_returns(
 
 
 def _growth(actions: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
-    """What actions with ex inside (entry, exit] make of one share: columns u, sid, growth (splits), income (cash per share at entry), merged and delisted (the return said), taken_out (cash per share in a merger for cash alone)."""
+    """What actions with ex inside (entry, exit] make of one share: columns u, sid, growth (splits), income (cash per
+    share at entry), merged and delisted (the return said), taken_out (cash per share in a merger for cash alone).
+    """
     inside = window.filter(pl.col("offset") > pl.col("offset").min())
     by = ["sid", "kind", "i"]
     held = as_known(actions, actions.select(by).unique().join(inside, on="i"), by).sort("u", "sid", "i", "kind")
@@ -68,10 +72,13 @@ def _growth(actions: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
 
 
 def grown(held: pl.DataFrame, window: list[str]) -> pl.DataFrame:
-    """What the actions of each window, in the order of their ex-sessions and kinds, make of one share: columns `window`, growth, income, over (a merger or delisting is among them), and those of `endings`."""
+    """What the actions of each window, in the order of their ex-sessions and kinds, make of one share: columns
+    `window`, growth, income, over (a merger or delisting is among them), and those of `endings`.
+    """
     ratio = pl.when(pl.col("kind").is_in(SPLITS)).then(pl.col("numerator") / pl.col("denominator")).otherwise(1.0)
     shares = ratio.cum_prod().over(window)
-    # what is paid is paid on the shares held before its ex-session; "dividend" and "spin_off" sort before "split" and "stock_dividend" within a session
+    # what is paid is paid on the shares held before its ex-session; "dividend" and "spin_off" sort before "split" and
+    # "stock_dividend" within a session
     cash = pl.col("cash").cast(pl.Float64)
     paid = pl.when(kind="dividend").then(cash).when(kind="spin_off").then(pl.col("value")).fill_null(0.0) * shares
     ends = endings()
@@ -90,7 +97,9 @@ def proceeds() -> pl.Expr:
 
 
 def endings() -> dict[str, pl.Expr]:
-    """What an action that ends a name says of its holders: merged and delisted (a return), taken_out (cash per share in a merger for cash alone); null where it says nothing."""
+    """What an action that ends a name says of its holders: merged and delisted (a return), taken_out (cash per share in
+    a merger for cash alone); null where it says nothing.
+    """
     return {
         "merged": pl.when(kind="merger").then("value"),
         "taken_out": pl.when(pl.col("kind") == "merger", pl.col("counterpart").is_null()).then(

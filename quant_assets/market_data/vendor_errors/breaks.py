@@ -4,7 +4,8 @@ Opens and closes in turn are one series. On a level other than its own (another 
 rest is after it) a price stands off by that level's ratio, so each change of level shows as a jump of just that size.
 The path is the one that maximises
 
-    sum over jumps of  ln t3((move - change of level) / usual move) - ln t3(move / usual move)  -  odds against the change
+    sum over jumps of  ln t3((move - change of level) / usual move) - ln t3(move / usual move)  -  odds against the
+    change
 
 (Viterbi 1967). Only where a move is large can a change be, so the path runs over those moves alone.
 """

@@ -31,12 +31,14 @@ def diagnose(bars: pl.DataFrame, limits: Thresholds = CHOSEN) -> tuple[pl.DataFr
     missing = [c for c in NEEDED if c not in bars.columns]
     if missing:
         raise ContractViolation(
-            f"bars to diagnose lack {', '.join(missing)}; they have {', '.join(bars.columns)}. Give dividends and splits beside the prices, or nulls where the vendor has none."
+            f"bars to diagnose lack {', '.join(missing)}; they have {', '.join(bars.columns)}. Give "
+            f"dividends and splits beside the prices, or nulls where the vendor has none."
         )
     twice = bars.height - bars.n_unique(["symbol", "session"])
     if twice:
         raise ContractViolation(
-            f"{twice} rows of the bars to diagnose repeat the symbol and session of another: take the rows in force as of one time first."
+            f"{twice} rows of the bars to diagnose repeat the symbol and session of another: take the rows "
+            f"in force as of one time first."
         )
     floats = [c for c in (*levels.SERIES, "dividend", "split", "capital_gains") if c in bars.columns]
     given = (
@@ -78,8 +80,9 @@ def _verdicts(seen: pl.DataFrame, gaps: pl.DataFrame, limits: Thresholds) -> pl.
     ).sort("_row")
     verdicts = verdicts.with_columns(
         _told=pl.lit(value=True),
-        _if_paid_day=payouts.likelihood(pl.col("_y"), fall="_fall"), _if_not_day=payouts.likelihood(pl.lit(0.0), fall="_fall"),
-    )  # fmt: skip
+        _if_paid_day=payouts.likelihood(pl.col("_y"), fall="_fall"),
+        _if_not_day=payouts.likelihood(pl.lit(0.0), fall="_fall"),
+    )
     verdicts = rhythm.misdated(verdicts)
     return verdicts.with_columns(_mended=pl.col("_known") & (pl.col("_lead") >= limits.mended))
 
@@ -104,13 +107,15 @@ def _told(verdicts: pl.DataFrame) -> pl.DataFrame:
             right,
         ),
         "DIVIDEND_PHANTOM": pl.format(
-            "dividend {} is {} % of the last price and the price fell {} %: nobody paid it, or it repeats its neighbour",
+            "dividend {} is {} % of the last price and the price fell {} %: nobody paid it, or it repeats "
+            "its neighbour",
             amount,
             share,
             fell,
         ),
         "DIVIDEND_MISDATED": pl.format(
-            "dividend {} is declared here, and the adjusted close took it a few sessions away; the price fell {} % here",
+            "dividend {} is declared here, and the adjusted close took it a few sessions away; the price "
+            "fell {} % here",
             amount,
             fell,
         ),
@@ -129,7 +134,8 @@ def _told(verdicts: pl.DataFrame) -> pl.DataFrame:
             fell,
         ),
         "CAPITAL_GAIN_DOUBLE": pl.format(
-            "the adjusted close took {}: the dividend {} and once more the capital gains {} that are in it; the price fell {} %",
+            "the adjusted close took {}: the dividend {} and once more the capital gains {} that are in it; "
+            "the price fell {} %",
             step,
             amount,
             gains,
@@ -143,7 +149,8 @@ def _told(verdicts: pl.DataFrame) -> pl.DataFrame:
             fell,
         ),
         "ADJUSTMENT_UNEXPLAINED": pl.format(
-            "the adjusted close took {} ({} % of the last price {}, which fell {} %); no dividend is declared and the price does not show one",
+            "the adjusted close took {} ({} % of the last price {}, which fell {} %); no dividend is "
+            "declared and the price does not show one",
             step,
             share,
             price,
@@ -157,10 +164,19 @@ def _told(verdicts: pl.DataFrame) -> pl.DataFrame:
         .otherwise(pl.lit("; the evidence does not suffice to mend it"))
     )
     return verdicts.select(
-        "_row", rule=rule, column=pl.when(about_cash).then(pl.lit("dividend")).otherwise(pl.lit("adj_close")), found=pl.when(about_cash).then("dividend").otherwise("_cash"),
-        expected=pl.when("_mended").then("_amount"), confidence=1 / (1 + (-pl.col("_lead").abs()).exp()), repaired="_mended",
-        message=pl.format("{}{}", pl.coalesce(*(pl.when(rule == pl.lit(name)).then(text) for name, text in texts.items())), insufficient),
-    )  # fmt: skip
+        "_row",
+        rule=rule,
+        column=pl.when(about_cash).then(pl.lit("dividend")).otherwise(pl.lit("adj_close")),
+        found=pl.when(about_cash).then("dividend").otherwise("_cash"),
+        expected=pl.when("_mended").then("_amount"),
+        confidence=1 / (1 + (-pl.col("_lead").abs()).exp()),
+        repaired="_mended",
+        message=pl.format(
+            "{}{}",
+            pl.coalesce(*(pl.when(rule == pl.lit(name)).then(text) for name, text in texts.items())),
+            insufficient,
+        ),
+    )
 
 
 def _said(number: pl.Expr, digits: int = 6) -> pl.Expr:

@@ -4,8 +4,8 @@ where all others are after it.
 Opens and closes in turn are one series, in which `breaks.path` finds the changes of level; a week may so be wrong in
 part. A high or low is on the level on which it fits its row's open and close. Rows away from the level in force are
 wrong by the ratio of the two. In force is the level at which the name last traded: of splits at once, of units when it
-has lasted `SETTLED` traded rows; before that, the one of most traded rows. Rows without volume do not vote while others trade: what nobody
-traded at is copied, and copies are where units go wrong.
+has lasted `SETTLED` traded rows; before that, the one of most traded rows. Rows without volume do not vote while others
+trade: what nobody traded at is copied, and copies are where units go wrong.
 """
 
 import itertools
@@ -57,8 +57,15 @@ def restored(
 
 _FACTORS = tuple(f"_by_{c}" for c in SERIES)
 _NOTHING_WRONG = pl.DataFrame(
-    schema={"_row": pl.Int64, **dict.fromkeys(_FACTORS, pl.Float64), "_shares": pl.Float64, "_ratio": pl.Float64, "_split": pl.Boolean, "_sure": pl.Float64}
-)  # fmt: skip
+    schema={
+        "_row": pl.Int64,
+        **dict.fromkeys(_FACTORS, pl.Float64),
+        "_shares": pl.Float64,
+        "_ratio": pl.Float64,
+        "_split": pl.Boolean,
+        "_sure": pl.Float64,
+    }
+)
 _EVIDENCE = (
     "_row", "_first_row", "_day", *PRICES, "_priced", "_first", "_second", "_per_open", "_per_close", "_per_whole",
     "_volumes", "_trades", "_traded", "_declared", "_held", "_usually_held",
@@ -89,14 +96,21 @@ def _asked(moves: pl.DataFrame) -> pl.DataFrame:
     before = (trades.cast(pl.Int64).cum_sum() - trades.cast(pl.Int64)).over("symbol") > 0
     held = pl.col("adj_close") / pl.when(pl.col("close") > 0).then(pl.col("close"))
     rows = moves.filter(pl.col("symbol").is_in(symbols.implode())).with_columns(
-        pl.col(*PRICES).fill_null(math.nan), _first_row=(pl.col("symbol") != pl.col("symbol").shift()).fill_null(value=True),
-        _day=pl.col("session").cast(pl.Date).cast(pl.Int32).cast(pl.Int64), _priced=pl.col("_last").is_not_null(),
+        pl.col(*PRICES).fill_null(math.nan),
+        _first_row=(pl.col("symbol") != pl.col("symbol").shift()).fill_null(value=True),
+        _day=pl.col("session").cast(pl.Date).cast(pl.Int32).cast(pl.Int64),
+        _priced=pl.col("_last").is_not_null(),
         _first=pl.when(ex.abs() < first.abs()).then(ex).otherwise(first).fill_null(0.0),
         _second=pl.when(pl.col("_o").is_not_null()).then("_move_close").fill_null(0.0),
-        _volumes=(coming.over("symbol") / past.over("symbol")).log().fill_null(math.nan), _trades=trades, _traded=before | ~trades.any().over("symbol"),
-        _declared=ratio.fill_null(math.nan), _held=held.fill_null(math.nan),
-        _usually_held=held.rolling_median(2 * AROUND + 1, center=True, min_samples=1).over("symbol").fill_null(math.nan),
-    )  # fmt: skip
+        _volumes=(coming.over("symbol") / past.over("symbol")).log().fill_null(math.nan),
+        _trades=trades,
+        _traded=before | ~trades.any().over("symbol"),
+        _declared=ratio.fill_null(math.nan),
+        _held=held.fill_null(math.nan),
+        _usually_held=held.rolling_median(2 * AROUND + 1, center=True, min_samples=1)
+        .over("symbol")
+        .fill_null(math.nan),
+    )
     return rows.with_columns(
         _largest=pl.when(pl.col("_first").abs() >= pl.col("_second").abs()).then("_first").otherwise("_second")
     )
@@ -135,10 +149,15 @@ def _judged(rows: Rows, limits: Thresholds) -> tuple[pl.DataFrame | None, Indice
     )
     return pl.DataFrame(
         {
-            "_row": rows["_row"][wrong], **{c: factors[wrong, k] for k, c in enumerate(_FACTORS)},
-            "_shares": np.where(split[::2] == split[1::2], 1 / split[::2], 1.0)[wrong], "_ratio": ratio[wrong], "_split": by_split[wrong], "_sure": np.minimum(alone, leads_by_row)[wrong],
-        }, schema=_NOTHING_WRONG.schema,
-    ), gaps  # fmt: skip
+            "_row": rows["_row"][wrong],
+            **{c: factors[wrong, k] for k, c in enumerate(_FACTORS)},
+            "_shares": np.where(split[::2] == split[1::2], 1 / split[::2], 1.0)[wrong],
+            "_ratio": ratio[wrong],
+            "_split": by_split[wrong],
+            "_sure": np.minimum(alone, leads_by_row)[wrong],
+        },
+        schema=_NOTHING_WRONG.schema,
+    ), gaps
 
 
 def _events(rows: Rows) -> tuple[Indices, breaks.Events]:
@@ -236,13 +255,23 @@ def _said(rows: pl.DataFrame, column: str, limits: Thresholds) -> pl.DataFrame:
     )
     split = pl.format(
         "the declared split of {} for 1 is {} here: {} {} should be {}",
-        _short(pl.col("_ratio")), pl.when(missed).then(pl.lit("missing")).otherwise(pl.lit("counted twice")), pl.lit(column), _short(found), _short(found * by),
-    )  # fmt: skip
+        _short(pl.col("_ratio")),
+        pl.when(missed).then(pl.lit("missing")).otherwise(pl.lit("counted twice")),
+        pl.lit(column),
+        _short(found),
+        _short(found * by),
+    )
     text = pl.when(pl.col("_split")).then(split).otherwise(unit)
     return rows.select(
-        pl.col("_row").cast(pl.Int64), rule=rule, column=pl.lit(column), found=found, expected=found * by, confidence=1 / (1 + (-pl.col("_sure")).exp()),
-        repaired=sure, message=pl.when(sure).then(text).otherwise(pl.format("{}; the evidence does not suffice to mend it", text)),
-    )  # fmt: skip
+        pl.col("_row").cast(pl.Int64),
+        rule=rule,
+        column=pl.lit(column),
+        found=found,
+        expected=found * by,
+        confidence=1 / (1 + (-pl.col("_sure")).exp()),
+        repaired=sure,
+        message=pl.when(sure).then(text).otherwise(pl.format("{}; the evidence does not suffice to mend it", text)),
+    )
 
 
 def _short(number: pl.Expr) -> pl.Expr:
@@ -252,9 +281,12 @@ def _short(number: pl.Expr) -> pl.Expr:
 def _gap_findings(gaps: pl.DataFrame) -> pl.DataFrame:
     """A break that nothing explains is told and not repaired: the ratio is known only to within the day's own move."""
     text = pl.format(
-        "the price goes from {} to {} in one row, {} times; no unit and no declared split or dividend explains it: ask for the corporate action",
-        _short(pl.col("_before")), _short(pl.col("_typical")), pl.col("_move").exp().round_sig_figs(4),
-    )  # fmt: skip
+        "the price goes from {} to {} in one row, {} times; no unit and no declared split or dividend "
+        "explains it: ask for the corporate action",
+        _short(pl.col("_before")),
+        _short(pl.col("_typical")),
+        pl.col("_move").exp().round_sig_figs(4),
+    )
     return gaps.select(
         "_row", rule=pl.lit("PRICE_BREAK"), column=pl.lit("close"), found="_typical", expected="_before",
         confidence=pl.lit(0.5), repaired=pl.lit(value=False), message=text,

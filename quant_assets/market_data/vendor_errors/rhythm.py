@@ -136,11 +136,21 @@ def misdated(verdicts: pl.DataFrame) -> pl.DataFrame:
         either = pl.col("_pair") | partner
         to_step = lead >= 0
         out = out.with_columns(
-            _amount=pl.when(pl.col("_pair") & to_step).then(0.0).when(partner & to_step).then(cash).when(partner).then(0.0).otherwise("_amount"),
-            _right_step=pl.when(pl.col("_pair") & to_step).then(0.0).when(partner & ~to_step).then(0.0).otherwise("_right_step"),
+            _amount=pl.when(pl.col("_pair") & to_step)
+            .then(0.0)
+            .when(partner & to_step)
+            .then(cash)
+            .when(partner)
+            .then(0.0)
+            .otherwise("_amount"),
+            _right_step=pl.when(pl.col("_pair") & to_step)
+            .then(0.0)
+            .when(partner & ~to_step)
+            .then(0.0)
+            .otherwise("_right_step"),
             _lead=pl.when(either).then(lead.abs()).otherwise("_lead"),
             _known=pl.when(either).then(pl.lit(value=True)).otherwise("_known"),
             _told=pl.when(partner).then(pl.lit(value=False)).otherwise("_told"),
             _rule=pl.when(either).then(pl.lit("DIVIDEND_MISDATED")).otherwise("_rule"),
-        )  # fmt: skip
+        )
     return out

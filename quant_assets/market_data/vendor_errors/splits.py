@@ -27,6 +27,14 @@ def once(bars: pl.DataFrame, on_levels: pl.DataFrame) -> tuple[pl.DataFrame, pl.
         pl.lit("either may be the right one; the evidence does not suffice to mend it")
     )  # fmt: skip
     return rows, again.select(
-        pl.col("_row").cast(pl.Int64), rule=pl.lit("SPLIT_PHANTOM"), column=pl.lit("split"), found="split", expected=pl.when("_taken").then(0.0), confidence=pl.when("_taken").then(0.99).otherwise(0.9),
-        repaired="_taken", message=pl.format("the split of {} for 1 is declared again within days: {}", pl.col("split").round_sig_figs(6), text),
-    )  # fmt: skip
+        pl.col("_row").cast(pl.Int64),
+        rule=pl.lit("SPLIT_PHANTOM"),
+        column=pl.lit("split"),
+        found="split",
+        expected=pl.when("_taken").then(0.0),
+        confidence=pl.when("_taken").then(0.99).otherwise(0.9),
+        repaired="_taken",
+        message=pl.format(
+            "the split of {} for 1 is declared again within days: {}", pl.col("split").round_sig_figs(6), text
+        ),
+    )

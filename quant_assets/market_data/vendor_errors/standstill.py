@@ -22,9 +22,11 @@ def standing(moves: pl.DataFrame, limits: Thresholds) -> pl.DataFrame:
     rows = rows.filter(pl.col("_class").is_in(["day", "week"]))
     run = (pl.col("_still") != pl.col("_still").shift()).fill_null(value=True).cum_sum().over("symbol")
     rows = rows.with_columns(_run=run).with_columns(
-        _long=pl.len().cast(pl.Int64).over("symbol", "_run"), _rows=pl.len().cast(pl.Int64).over("symbol"), _untraded=pl.col("_quiet").cast(pl.Int64).sum().over("symbol"),
+        _long=pl.len().cast(pl.Int64).over("symbol", "_run"),
+        _rows=pl.len().cast(pl.Int64).over("symbol"),
+        _untraded=pl.col("_quiet").cast(pl.Int64).sum().over("symbol"),
         _ends=pl.col("_run") == pl.col("_run").last().over("symbol"),
-    )  # fmt: skip
+    )
     share = (pl.col("_untraded") - pl.col("_long") + 1) / (pl.col("_rows") - pl.col("_long") + 20)
     odds = -pl.col("_long") * share.clip(1e-3, 1.0).log() - limits.stale
     least = pl.when(pl.col("_class") == pl.lit("week")).then(2).otherwise(SHORTEST)
@@ -32,10 +34,17 @@ def standing(moves: pl.DataFrame, limits: Thresholds) -> pl.DataFrame:
         "_still", ~pl.col("_ends"), pl.col("_long") >= least, share < QUIET, pl.col("_rows") >= 3 * pl.col("_long")
     ).with_columns(_odds=odds)
     return told.filter(pl.col("_odds") > limits.told).select(
-        pl.col("_row").cast(pl.Int64), rule=pl.lit("STALE_RUN"), column=pl.lit("close"), found="close", expected=pl.lit(None, pl.Float64),
-        confidence=1 / (1 + (-pl.col("_odds").clip(upper_bound=50)).exp()), repaired=pl.lit(value=False),
+        pl.col("_row").cast(pl.Int64),
+        rule=pl.lit("STALE_RUN"),
+        column=pl.lit("close"),
+        found="close",
+        expected=pl.lit(None, pl.Float64),
+        confidence=1 / (1 + (-pl.col("_odds").clip(upper_bound=50)).exp()),
+        repaired=pl.lit(value=False),
         message=pl.format(
-            "the close {} is quoted for {} rows without volume by a name that trades: the feed stood still, or trading did; the evidence does not suffice to mend it",
-            pl.col("close").round_sig_figs(6), "_long",
+            "the close {} is quoted for {} rows without volume by a name that trades: the feed stood still, "
+            "or trading did; the evidence does not suffice to mend it",
+            pl.col("close").round_sig_figs(6),
+            "_long",
         ),
-    )  # fmt: skip
+    )

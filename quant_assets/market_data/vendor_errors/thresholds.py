@@ -1,8 +1,8 @@
 """What the evidence must overcome: the odds, in logs, against each kind of error before anything is known of it, and
 the margins for telling and for mending.
 
-`python -m bench.vendor_errors --held-out` weighs other values by cross-validation over names, and prints what the choice
-does on names that were left out of it.
+`python -m bench.vendor_errors --held-out` weighs other values by cross-validation over names, and prints what the
+choice does on names that were left out of it.
 """
 
 from dataclasses import dataclass

@@ -24,7 +24,9 @@ BESIDE = {
 
 
 class Wide(Frozen, frozen=True, forbid_unknown_fields=True):
-    """A file with one column for each thing: every column that no mapping names becomes rows, its name in `name`, its cells in `value`. A blank cell, or one of `missing`, is no row."""
+    """A file with one column for each thing: every column that no mapping names becomes rows, its name in `name`, its
+    cells in `value`. A blank cell, or one of `missing`, is no row.
+    """
 
     name: str
     value: str
@@ -49,7 +51,10 @@ class Shape(Frozen, frozen=True):
 
 
 def check(shape: Shape, dataset: Dataset) -> None:
-    """Hold that the mapping is one of this dataset's columns, and gives all that says what a row is about. Raises ConfigurationError."""
+    """Hold that the mapping is one of this dataset's columns, and gives all that says what a row is about.
+
+    Raises ConfigurationError.
+    """
     wide = (shape.wide.name, shape.wide.value) if shape.wide else ()
     given = [*shape.mapping, *wide, *shape.constants]
     strange = [c for c in given if c not in (*dataset.columns, *BESIDE)]
@@ -57,19 +62,25 @@ def check(shape: Shape, dataset: Dataset) -> None:
     twice = sorted({c for c in given if given.count(c) > 1})
     if strange or absent or twice:
         raise ConfigurationError(
-            f"a feed of {dataset.name} has the columns {list(dataset.columns)} to give; not among them: {strange}, not given: {absent}, given twice: {twice}"
+            f"a feed of {dataset.name} has the columns {list(dataset.columns)} to give; not among them: "
+            f"{strange}, not given: {absent}, given twice: {twice}"
         )
 
 
 def shaped(sheet: pl.LazyFrame, shape: Shape, dataset: Dataset) -> pl.LazyFrame:
-    """Rows with the columns that the mapping gives, file, line, fault and content. Raises ContractViolation where the file does not have the columns that the mapping names, ConfigurationError where one of them cannot be read as it is declared."""
+    """Rows with the columns that the mapping gives, file, line, fault and content.
+
+    Raises ContractViolation where the file does not have the columns that the mapping names, ConfigurationError where
+    one of them cannot be read as it is declared.
+    """
     schema = sheet.collect_schema()
     wanted = {ours: shape.column(c) for ours, c in shape.mapping.items()}
     vendor = [c for c in schema if c not in PLACE]
     if missing := [c.column for c in wanted.values() if c.column not in schema]:
         raise ContractViolation(
             f"the mapping names the columns {missing}, which the vendor's file does not have: it has {vendor}. "
-            f"The contract of {dataset.name} is {list(dataset.columns)}; correct the feed's mapping: { ({o: c.column for o, c in wanted.items()}) }"
+            f"The contract of {dataset.name} is {list(dataset.columns)}; correct the feed's mapping: "
+            f"{ ({o: c.column for o, c in wanted.items()}) }"
         )
     types = {**dataset.table.schema, **BESIDE}
     read = {o: _read(o, schema[c.column], types[o], c) for o, c in wanted.items()}
@@ -113,7 +124,9 @@ def shaped(sheet: pl.LazyFrame, shape: Shape, dataset: Dataset) -> pl.LazyFrame:
 
 
 def _read(field: str, held: pl.DataType, wanted: pl.DataType | type[pl.DataType], column: Column) -> pl.Expr:
-    """The column in our units, and why a cell of it cannot be read where that says more than its type: a struct of value and why. Text stays text where it cannot be read, so that quarantine shows what the vendor said."""
+    """The column in our units, and why a cell of it cannot be read where that says more than its type: a struct of
+    value and why. Text stays text where it cannot be read, so that quarantine shows what the vendor said.
+    """
     value = pl.col(column.column)
     worded = isinstance(held, (pl.String, pl.Categorical, pl.Enum))
     if _unprintable(held):

@@ -16,7 +16,9 @@ PLACE = {"file": pl.col("#file"), "line": pl.col("#line"), "shape": pl.col("#fau
 
 
 def wiki(path: Path, root: Path) -> Read:
-    """Quandl's WIKI: raw prices of many names with `ex-dividend` (cash a share) and `split_ratio`, which are the vendor's own actions. Its adjusted prices know the future and are left alone."""
+    """Quandl's WIKI: raw prices of many names with `ex-dividend` (cash a share) and `split_ratio`, which are the
+    vendor's own actions. Its adjusted prices know the future and are left alone.
+    """
     found = sheet(path, root).collect()
     prices = judged(found.select(
         symbol="ticker", session="date", **{c: pl.col(c) for c in ("open", "high", "low", "close", "volume")}, **PLACE,
@@ -43,14 +45,25 @@ def wiki(path: Path, root: Path) -> Read:
 
 
 def yahoo(path: Path, root: Path) -> Read:
-    """Yahoo's files of one name each, called after it: prices already adjusted for splits, `Adj Close` for dividends too. The prices are therefore not raw: they know splits to come.
+    """Yahoo's files of one name each, called after it: prices already adjusted for splits, `Adj Close` for dividends
+    too. The prices are therefore not raw: they know splits to come.
 
     Each session brings its row and the one before, as a vendor of daily captures does; see `pairing`.
     """
     found = sheet(path, root).collect()
-    rows = judged(found.select(
-        symbol=pl.lit(stem(path)), session="Date", open="Open", high="High", low="Low", close="Close", volume="Volume", adj_close="Adj Close", **PLACE,
-    ))  # fmt: skip
+    rows = judged(
+        found.select(
+            symbol=pl.lit(stem(path)),
+            session="Date",
+            open="Open",
+            high="High",
+            low="Low",
+            close="Close",
+            volume="Volume",
+            adj_close="Adj Close",
+            **PLACE,
+        )
+    )
     return paired(rows.select(pl.col("session").alias("label"), *rows.columns))[0], None
 
 

@@ -1,4 +1,6 @@
-"""Databento's corporate actions (JSON lines), as they stand or point in time: one record for each version of an event, option and listing."""
+"""Databento's corporate actions (JSON lines), as they stand or point in time: one record for each version of an event,
+option and listing.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,13 +11,23 @@ from resources.sources.reading.sheets import sheet
 
 GONE = ("D", "C")  # event_action: deleted, cancelled
 FIELDS = {
-    "session": "ex_date", "event_id": "event_unique_id", "symbol": "symbol", "venue": "operating_mic", "kind": "event", "status": "global_status",
-    "numerator": "ratio_new", "denominator": "ratio_old", "cash": "rate_info.gross_dividend", "currency": "rate_currency",
-}  # fmt: skip
+    "session": "ex_date",
+    "event_id": "event_unique_id",
+    "symbol": "symbol",
+    "venue": "operating_mic",
+    "kind": "event",
+    "status": "global_status",
+    "numerator": "ratio_new",
+    "denominator": "ratio_old",
+    "cash": "rate_info.gross_dividend",
+    "currency": "rate_currency",
+}
 
 
 def actions(path: Path, root: Path, earlier: Sequence[Path]) -> pl.DataFrame:
-    """Rows of announcements, known at `ts_record`. Of an event without an ex-date, its own date counts; what was deleted or cancelled is a withdrawal.
+    """Rows of announcements, known at `ts_record`.
+
+    Of an event without an ex-date, its own date counts; what was deleted or cancelled is a withdrawal.
 
     Which fields a record has depends on its event, so an absent one is unknown, and no drift.
     """

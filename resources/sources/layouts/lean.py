@@ -4,10 +4,11 @@
     …/<market>/hour|daily/<symbol>[_trade|_quote].zip             YYYYMMDD HH:MM, …
     …/<market>/margin_interest/<symbol>.csv                       YYYYMMDD HH:MM:SS, rate of eight hours
 
-Trade bars have open, high, low, close, volume; quote bars the same of the bid, its size, and of the ask, its size. A quote
-bar is taken as the middle of bid and ask, with no volume. Where a market has trades too, its quotes are filed under
-`SYMBOL.MID`, for the two are different series. Midnight is that of the time zone in which LEAN's market-hours file keeps
-the market's data. Volumes are the venue's own units: coins on Coinbase, contracts for a coin-margined perpetual.
+Trade bars have open, high, low, close, volume; quote bars the same of the bid, its size, and of the ask, its size. A
+quote bar is taken as the middle of bid and ask, with no volume. Where a market has trades too, its quotes are filed
+under `SYMBOL.MID`, for the two are different series. Midnight is that of the time zone in which LEAN's market-hours
+file keeps the market's data. Volumes are the venue's own units: coins on Coinbase, contracts for a coin-margined
+perpetual.
 """
 
 import re
@@ -30,7 +31,9 @@ _DAY = re.compile(r"(\d{8})_")
 
 
 def bars(path: Path, root: Path, earlier: Sequence[Path]) -> pl.DataFrame:
-    """Rows of intraday_bars: ts, venue, symbol, seconds, prices, volume (null for quotes), file, line, fault, content."""
+    """Rows of intraday_bars: ts, venue, symbol, seconds, prices, volume (null for quotes), file, line, fault,
+    content.
+    """
     del earlier
     at = next((i for i, part in enumerate(path.parts) if part in SECONDS and i), None)
     if at is None:
@@ -58,9 +61,17 @@ def bars(path: Path, root: Path, earlier: Sequence[Path]) -> pl.DataFrame:
         else {c: pl.col(c) for c in PRICES}
     )
     return found.select(
-        ts=_ts(path.name) + BEHIND_UTC.get(market, timedelta(0)), venue=pl.lit(market), symbol=name, seconds=pl.lit(SECONDS[resolution]), **middle,
-        volume=pl.lit(None, pl.Float64) if quotes else pl.col("volume"), file="#file", line="#line", fault=_fault(quotes=quotes), content="#content",
-    )  # fmt: skip
+        ts=_ts(path.name) + BEHIND_UTC.get(market, timedelta(0)),
+        venue=pl.lit(market),
+        symbol=name,
+        seconds=pl.lit(SECONDS[resolution]),
+        **middle,
+        volume=pl.lit(None, pl.Float64) if quotes else pl.col("volume"),
+        file="#file",
+        line="#line",
+        fault=_fault(quotes=quotes),
+        content="#content",
+    )
 
 
 def _columns(path: Path) -> tuple[str, ...]:
@@ -92,12 +103,21 @@ def _fault(*, quotes: bool) -> pl.Expr:
 
 
 def funding(path: Path, root: Path, earlier: Sequence[Path]) -> pl.DataFrame:
-    """Rows of reference_rates: the funding of a perpetual, as the simple rate of a year; each of a day's fundings is a tenor. Known when it is due."""
+    """Rows of reference_rates: the funding of a perpetual, as the simple rate of a year; each of a day's fundings is a
+    tenor. Known when it is due.
+    """
     del earlier
     found = sheet(path, root, ("time", "rate")).collect()
     due = pl.col("time").str.to_datetime("%Y%m%d %H:%M:%S", time_unit="us", time_zone="UTC", strict=False)
     rate = (pl.col("rate").cast(pl.Float64, strict=False) * PERIODS).cast(pl.String)
     return found.select(
-        session=pl.coalesce(due.dt.to_string("%Y-%m-%d"), "time"), curve=pl.lit(f"{path.stem.upper()}.PERP {path.parts[-3]}"), tenor=pl.format("8h from {}", due.dt.to_string("%H:%M")),
-        rate=pl.coalesce(rate, "rate"), file="#file", line="#line", known_at=due, fault="#fault", content="#content",
-    )  # fmt: skip
+        session=pl.coalesce(due.dt.to_string("%Y-%m-%d"), "time"),
+        curve=pl.lit(f"{path.stem.upper()}.PERP {path.parts[-3]}"),
+        tenor=pl.format("8h from {}", due.dt.to_string("%H:%M")),
+        rate=pl.coalesce(rate, "rate"),
+        file="#file",
+        line="#line",
+        known_at=due,
+        fault="#fault",
+        content="#content",
+    )

@@ -1,4 +1,7 @@
-"""Files of index membership: spells, change logs, full lists, and lists with a log. `market_data.membership` says what they mean."""
+"""Files of index membership: spells, change logs, full lists, and lists with a log.
+
+`market_data.membership` says what they mean.
+"""
 
 import re
 from calendar import monthrange
@@ -20,7 +23,9 @@ _MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 
 
 def spells(path: Path, root: Path, earlier: Sequence[Path]) -> Frame:
-    """Events of `ticker,start_date,end_date`: half-open, for a name leaves before the session of its end date; without one it is still a member."""
+    """Events of `ticker,start_date,end_date`: half-open, for a name leaves before the session of its end date; without
+    one it is still a member.
+    """
     del earlier
     found = sheet(path, root).collect()
     start, until = (
@@ -71,7 +76,10 @@ def changes(path: Path, root: Path, earlier: Sequence[Path]) -> Frame:
 
 
 def lists(path: Path, root: Path, earlier: Sequence[Path]) -> Frame:
-    """Events of the full lists `YYYY-MM.csv` with Symbol: what this file's list says that the lists before it did not. It holds from the month's last day, for the day within the month is not told."""
+    """Events of the full lists `YYYY-MM.csv` with Symbol: what this file's list says that the lists before it did not.
+
+    It holds from the month's last day, for the day within the month is not told.
+    """
     read = [_listed(file, root) for file in (*earlier, path)]
     good = pl.concat(r.filter(pl.col("fault").is_null()).drop("fault", "content") for r in read)
     events = membership.lists(good, "").filter(pl.col("session") == _month(path))
@@ -129,7 +137,10 @@ def _listed(path: Path, root: Path) -> Frame:
 
 
 def _year(path: Path, root: Path) -> tuple[Frame, Frame]:
-    """The list of 1 January and the changes of a year. Scalars are taken as they are written: `ON` is a company and no truth value."""
+    """The list of 1 January and the changes of a year.
+
+    Scalars are taken as they are written: `ON` is a company and no truth value.
+    """
     try:
         document = yaml.compose("".join(text.stream.read() for text in texts(path)), Loader=yaml.SafeLoader)
         fields = {key.value: value for key, value in document.value}

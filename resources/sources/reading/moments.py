@@ -1,9 +1,9 @@
 """Days and times, read as they are declared, or where they can mean one thing only.
 
-Unambiguous is a day with its year first (2024-01-05), such a day with a time and an offset from UTC, a Parquet date, and a
-Parquet time with a zone. A day is the one on the vendor's own clock: that of the zone or offset in which it is written.
-Nothing tells the day of a time in UTC or without zone, unless it is midnight or `tz` is declared; nothing tells the moment
-of a time without zone. What lies outside a plausible span was written otherwise than it was read.
+Unambiguous is a day with its year first (2024-01-05), such a day with a time and an offset from UTC, a Parquet date,
+and a Parquet time with a zone. A day is the one on the vendor's own clock: that of the zone or offset in which it is
+written. Nothing tells the day of a time in UTC or without zone, unless it is midnight or `tz` is declared; nothing
+tells the moment of a time without zone. What lies outside a plausible span was written otherwise than it was read.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,11 @@ FIRST_TIME = datetime(1971, 1, 1, tzinfo=UTC)  # seconds read as milliseconds li
 AHEAD = timedelta(days=366)  # of what is announced
 
 Read = Callable[[pl.Series], pl.Series]  # a struct: value, and why there is none
-_ISO = r"^(?P<Y>\d{4})([-/.])(?P<m>\d{1,2})([-/.])(?P<d>\d{1,2})(?:(?:T|t|\s+)(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?\s*(?P<z>[Zz]|[+-]\d{2}(?::?\d{2})?)?(?:\s*(?P<Z>[A-Za-z]{2,5}))?)?$"
+_ISO = (
+    r"^(?P<Y>\d{4})([-/.])(?P<m>\d{1,2})([-/.])(?P<d>\d{1,2})"
+    r"(?:(?:T|t|\s+)(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?"
+    r"\s*(?P<z>[Zz]|[+-]\d{2}(?::?\d{2})?)?(?:\s*(?P<Z>[A-Za-z]{2,5}))?)?$"
+)
 _GROUPS = ("Y", "y", "m", "b", "d", "j", "H", "I", "M", "S", "f", "p", "z", "Z", "s")
 _MONTHS = {
     m: n for n, m in enumerate(("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1)
@@ -33,7 +37,10 @@ _FARTHEST = 250_000 * _DAY  # of a moment from 1970 that is looked at; no arithm
 
 
 def days(field: str, held: pl.DataType, column: Column) -> Read:
-    """Reads a column of type `held` as days. Raises ConfigurationError where such a column cannot tell days as it is declared."""
+    """Reads a column of type `held` as days.
+
+    Raises ConfigurationError where such a column cannot tell days as it is declared.
+    """
     if held == pl.Date:
         return lambda s: _judged(s, s.is_not_null(), field, _in_span(s), "")
     local = _local(field, held, column, "days")
@@ -59,11 +66,15 @@ def days(field: str, held: pl.DataType, column: Column) -> Read:
 
 
 def moments(field: str, held: pl.DataType, column: Column) -> Read:
-    """Reads a column of type `held` as moments in UTC, microseconds. Raises ConfigurationError as `days` does, and where a Parquet time has no zone and none is declared."""
+    """Reads a column of type `held` as moments in UTC, microseconds.
+
+    Raises ConfigurationError as `days` does, and where a Parquet time has no zone and none is declared.
+    """
     naive = held == pl.Date or (isinstance(held, pl.Datetime) and held.time_zone is None) or column.unit == "excel"
     if naive and column.tz is None:
         raise ConfigurationError(
-            f"column {column.column!r} for {field} holds times without a zone ({held}): declare its tz, such as {field}: {{column: {column.column}, tz: America/New_York}}"
+            f"column {column.column!r} for {field} holds times without a zone ({held}): declare its tz, "
+            f"such as {field}: {{column: {column.column}, tz: America/New_York}}"
         )
     local = _local(field, held, column, "times")
 
@@ -115,9 +126,15 @@ def _end_of_month(day: pl.Series, column: Column) -> pl.Series:
 
 
 def _judged(
-    found: pl.Series, given: pl.Series, field: str, value: pl.Series, wanted: str, column: Column | None = None, said: pl.Series | None = None,
+    found: pl.Series,
+    given: pl.Series,
+    field: str,
+    value: pl.Series,
+    wanted: str,
+    column: Column | None = None,
+    said: pl.Series | None = None,
     late: tuple[pl.Series, str] | None = None,
-) -> pl.Series:  # fmt: skip
+) -> pl.Series:
     """The struct of values and reasons; a reason stands where something is given and no value could be read."""
     frame = pl.DataFrame({"value": value, "found": found, "given": given})
     if frame.select((pl.col("value").is_null() & pl.col("given")).any()).item():
@@ -140,10 +157,12 @@ def _unread(field: str, wanted: str, column: Column | None) -> pl.Expr:
     text = pl.col("text")
     slashed = text.str.contains(r"^\d{1,2}[-/.]\d{1,2}[-/.](\d{2}|\d{4})\b")
     return (
-        pl.when(text.str.contains(r"^\d+(\.\d+)?$")).then(pl.lit(f"{field} is not a {wanted}: a number tells no day; declare its format or unit"))
-        .when(slashed).then(pl.lit(f"{field} is not a {wanted}: day or month may come first; declare its format"))
+        pl.when(text.str.contains(r"^\d+(\.\d+)?$"))
+        .then(pl.lit(f"{field} is not a {wanted}: a number tells no day; declare its format or unit"))
+        .when(slashed)
+        .then(pl.lit(f"{field} is not a {wanted}: day or month may come first; declare its format"))
         .otherwise(pl.lit(f"{field} is not a {wanted}"))
-    )  # fmt: skip
+    )
 
 
 def _iso_days(s: pl.Series) -> pl.Series:
@@ -154,7 +173,9 @@ def _iso_days(s: pl.Series) -> pl.Series:
 
 
 def _local(field: str, held: pl.DataType, column: Column, what: str) -> Callable[[pl.Series], pl.DataFrame]:
-    """Reads a column as it is written: local (what the clock on its wall said), offset (from UTC, null where it names none), stated (whether that is a zone and not UTC itself)."""
+    """Reads a column as it is written: local (what the clock on its wall said), offset (from UTC, null where it names
+    none), stated (whether that is a zone and not UTC itself).
+    """
     numeric = held.is_integer() or held.is_float() or isinstance(held, pl.Decimal)
     text = isinstance(held, (pl.String, pl.Categorical, pl.Enum))
     if isinstance(held, pl.Datetime):
@@ -173,7 +194,10 @@ def _local(field: str, held: pl.DataType, column: Column, what: str) -> Callable
         return lambda s: _of_text(s.cast(pl.String), column)
     if numeric and column.format:
         return lambda s: _of_text(_digits(s), column)
-    declare = f"{{column: {column.column}, format: '%Y%m%d'}} or {{column: {column.column}, unit: s}} (s, ms, us, ns, d or excel)"
+    declare = (
+        f"{{column: {column.column}, format: '%Y%m%d'}} or {{column: {column.column}, unit: s}} (s, ms, us, ns, "
+        f"d or excel)"
+    )
     raise ConfigurationError(
         f"column {column.column!r} for {field} holds {held}, which tells no {what}: "
         + (f"declare how they are written, such as {field}: {declare}" if numeric else "map a column of dates or text")
@@ -285,12 +309,15 @@ def _of_text(s: pl.Series, column: Column) -> pl.DataFrame:
 
 
 def _named_zones(frame: pl.DataFrame, tz: str | None) -> pl.DataFrame:
-    """Offsets of times that name a zone (EST): the declared zone's at that moment, if it goes by that name; a time with any other name is none."""
+    """Offsets of times that name a zone (EST): the declared zone's at that moment, if it goes by that name; a time with
+    any other name is none.
+    """
     named = pl.col("name").is_not_null()
     if tz is None:
         return frame.with_columns(local=pl.when(~named).then("local"))
     for side in ("earliest", "latest"):
-        there = pl.col("local").dt.replace_time_zone(tz, ambiguous=side, non_existent="null")  # pyright: ignore[reportArgumentType]  # one of the literals it takes
+        # one of the literals it takes
+        there = pl.col("local").dt.replace_time_zone(tz, ambiguous=side, non_existent="null")  # pyright: ignore[reportArgumentType]
         same = named & pl.col("offset").is_null() & (there.dt.to_string("%Z") == pl.col("name").str.to_uppercase())
         off = (pl.col("local") - there.dt.convert_time_zone("UTC").dt.replace_time_zone(None)).cast(pl.Duration("us"))
         frame = frame.with_columns(

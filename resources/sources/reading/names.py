@@ -8,7 +8,10 @@ from resources.sources.reading.written import Column
 
 
 def names(field: str, held: pl.DataType, column: Column) -> Read:
-    """Reads a column as text; a whole number is written without a point. Raises ConfigurationError where a column of that type names nothing."""
+    """Reads a column as text; a whole number is written without a point.
+
+    Raises ConfigurationError where a column of that type names nothing.
+    """
     worded = isinstance(held, (pl.String, pl.Null, pl.Categorical, pl.Enum))
     if not (worded or held.is_integer() or held.is_float()):
         raise ConfigurationError(

@@ -15,7 +15,10 @@ _WHOLE = 2.0**53  # beyond it a float does not tell one whole number from the ne
 
 
 def numbers(field: str, held: pl.DataType, column: Column) -> Read:
-    """Reads a column of type `held` as floats, scaled. Raises ConfigurationError where such a column holds no numbers."""
+    """Reads a column of type `held` as floats, scaled.
+
+    Raises ConfigurationError where such a column holds no numbers.
+    """
     _hold_numeric(field, held, column)
 
     def read(s: pl.Series) -> pl.Series:
@@ -31,7 +34,10 @@ def numbers(field: str, held: pl.DataType, column: Column) -> Read:
 
 
 def whole(field: str, held: pl.DataType, column: Column) -> Read:
-    """Reads a column of type `held` as whole numbers, int64: 1000.0 is one, 0.5 is not. Raises ConfigurationError as `numbers` does."""
+    """Reads a column of type `held` as whole numbers, int64: 1000.0 is one, 0.5 is not.
+
+    Raises ConfigurationError as `numbers` does.
+    """
     _hold_numeric(field, held, column)
 
     def read(s: pl.Series) -> pl.Series:
@@ -49,7 +55,9 @@ def whole(field: str, held: pl.DataType, column: Column) -> Read:
 
 
 def plain(s: pl.Series, column: Column) -> pl.Series:
-    """The cells, of which each text that is a number is written as programs do: no blanks around it, no groups, a decimal point."""
+    """The cells, of which each text that is a number is written as programs do: no blanks around it, no groups, a
+    decimal point.
+    """
     if isinstance(s.dtype, (pl.Categorical, pl.Enum)):
         s = s.cast(pl.String)
     if s.dtype != pl.String:

@@ -1,7 +1,8 @@
-"""One place that opens vendor files: a path, a folder or a glob; packed by gzip, bzip2, Zstandard or zip; text or Parquet.
+"""One place that opens vendor files: a path, a folder or a glob; packed by gzip, bzip2, Zstandard or zip; text or
+Parquet.
 
-What a file is, its first bytes say, not its name. Text is UTF-8, with a byte order mark or without, unless another encoding is
-declared. Nothing is unpacked beyond a budget: what says much more than its size allows is a bomb, no feed.
+What a file is, its first bytes say, not its name. Text is UTF-8, with a byte order mark or without, unless another
+encoding is declared. Nothing is unpacked beyond a budget: what says much more than its size allows is a bomb, no feed.
 """
 
 import bz2
@@ -60,7 +61,9 @@ class Readable(Protocol):
 
 
 class Text(NamedTuple):
-    """An open text: `member` of the archive it came in (empty where it is a file of its own), the `name` that tells its kind, and the stream."""
+    """An open text: `member` of the archive it came in (empty where it is a file of its own), the `name` that tells its
+    kind, and the stream.
+    """
 
     member: str
     name: str
@@ -68,14 +71,17 @@ class Text(NamedTuple):
 
 
 def found_by(pattern: str) -> tuple[list[Path], Path]:
-    """The files of a path, folder or glob, in order, and the folder before its first wild card: places in files are told from there."""
+    """The files of a path, folder or glob, in order, and the folder before its first wild card: places in files are
+    told from there.
+    """
     path = Path(pattern).expanduser()
     if path.is_dir():
         return sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith(".") and _is_data(p)), path
     wild = next((i for i, part in enumerate(path.parts) if _WILD.search(part)), len(path.parts) - 1)
     if path.is_file():  # whatever its name looks like
         return [path], path.parent
-    found = sorted(Path(p) for p in glob.glob(str(path), recursive=True))  # noqa: PTH207  # a pattern may be absolute, which Path.glob refuses
+    # a pattern may be absolute, which Path.glob refuses
+    found = sorted(Path(p) for p in glob.glob(str(path), recursive=True))  # noqa: PTH207
     return [p for p in found if p.is_file()], Path(*path.parts[:wild])
 
 
@@ -102,7 +108,10 @@ def is_parquet(path: Path) -> bool:
 
 
 def texts(path: Path, encoding: str = "utf-8") -> Iterator[Text]:
-    """Each text in a file, open while it is looked at: one, or the members of a zip by name. Raises CaptureUnreadable where it is none, broken, or too large."""
+    """Each text in a file, open while it is looked at: one, or the members of a zip by name.
+
+    Raises CaptureUnreadable where it is none, broken, or too large.
+    """
     size = path.stat().st_size
     budget = _Budget(min(MAX_BYTES, max(MIN_BUDGET, MAX_RATIO * size)), size)
     if path.suffix.lower() in {".parquet", ".pq"}:
@@ -168,7 +177,8 @@ class _Budget:
         self.left -= n
         if self.left < 0:
             raise CaptureUnreadable(
-                f"{name}: would unpack to more than {self.given:,} bytes, which is too much for a file of {self.packed:,}; unpack it by hand if it is sound"
+                f"{name}: would unpack to more than {self.given:,} bytes, which is too much for a file of "
+                f"{self.packed:,}; unpack it by hand if it is sound"
             )
 
 
@@ -181,7 +191,8 @@ class _Counted(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: "memoryview") -> int:  # pyright: ignore[reportIncompatibleMethodOverride]  # what BufferedReader hands over is a memoryview
+    # what BufferedReader hands over is a memoryview
+    def readinto(self, buffer: "memoryview") -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         piece = self._head[: len(buffer)] or self._stream.read(len(buffer))
         self._head = self._head[len(buffer) :]
         self._budget.take(len(piece), self._name)

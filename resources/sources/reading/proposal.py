@@ -1,4 +1,5 @@
-"""What a file's columns may mean: fields by the names that vendors give them, and the ways in which a column's days can be read.
+"""What a file's columns may mean: fields by the names that vendors give them, and the ways in which a column's days can
+be read.
 
 A proposal is no reading: a person puts it into the deployment, where it is a declaration.
 """
@@ -16,17 +17,68 @@ from resources.sources.reading.numbers import numbers
 from resources.sources.reading.written import FILE, Column
 
 NAMES: Mapping[str, Sequence[str]] = {
-    "symbol": ("symbol", "ticker", "sym", "instrument", "ric", "code", "security", "actsymbol", "tscode", "permno", "cusip", "sedol", "isin", "figi", "name"),
-    "session": ("session", "date", "day", "tradedate", "tradingdate", "datum", "timeperiod", "datetime", "timestamp", "time", "epoch", "ts", "price"),
+    "symbol": (
+        "symbol",
+        "ticker",
+        "sym",
+        "instrument",
+        "ric",
+        "code",
+        "security",
+        "actsymbol",
+        "tscode",
+        "permno",
+        "cusip",
+        "sedol",
+        "isin",
+        "figi",
+        "name",
+    ),
+    "session": (
+        "session",
+        "date",
+        "day",
+        "tradedate",
+        "tradingdate",
+        "datum",
+        "timeperiod",
+        "datetime",
+        "timestamp",
+        "time",
+        "epoch",
+        "ts",
+        "price",
+    ),
     "open": ("open", "o", "pxopen", "openprice", "eroeffnung", "eröffnung"),
     "high": ("high", "h", "pxhigh", "highprice", "hoch"),
     "low": ("low", "l", "pxlow", "lowprice", "tief"),
     "close": ("close", "c", "pxlast", "closeprice", "closelast", "last", "settle", "schluss"),
     "volume": ("volume", "vol", "v", "pxvolume", "totalvolume", "qty", "shares", "volumen"),
     "adj_close": ("adjclose", "adjusted", "adjustedclose", "adj", "closeadj", "adjustedclosingprice"),
-}  # fmt: skip
-FORMATS = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%d/%m/%y", "%m/%d/%y", "%y-%m-%d", "%Y%m%d", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y", "%d %B %Y",
-           "%B %d, %Y", "%d-%b-%y", "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M", "%m/%d/%Y %I:%M %p", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%Y%m%d %H:%M:%S")  # fmt: skip
+}
+FORMATS = (
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%d.%m.%Y",
+    "%d-%m-%Y",
+    "%m-%d-%Y",
+    "%d/%m/%y",
+    "%m/%d/%y",
+    "%y-%m-%d",
+    "%Y%m%d",
+    "%d-%b-%Y",
+    "%d %b %Y",
+    "%b %d, %Y",
+    "%d %B %Y",
+    "%B %d, %Y",
+    "%d-%b-%y",
+    "%m/%d/%Y %H:%M",
+    "%d/%m/%Y %H:%M",
+    "%m/%d/%Y %I:%M %p",
+    "%d/%m/%Y %H:%M:%S",
+    "%m/%d/%Y %H:%M:%S",
+    "%Y%m%d %H:%M:%S",
+)
 UNITS = ("s", "ms", "us", "ns", "excel", "d")
 ENOUGH = 0.9  # of the cells that a reading must read: the rest may be broken rows
 ALSO = 0.3  # of them that another must read to be told beside it
@@ -34,7 +86,9 @@ RECENT = 1990  # of numbers that count from 1970: before it, hardly any file of 
 
 
 class Form(NamedTuple):
-    """A way in which a column of days can be read; how many of its cells it reads, and which share of the days falls on a weekend."""
+    """A way in which a column of days can be read; how many of its cells it reads, and which share of the days falls on
+    a weekend.
+    """
 
     column: Column
     read: int
@@ -49,7 +103,10 @@ class Form(NamedTuple):
 
 
 def fields(columns: Sequence[str], *, by_file: bool) -> dict[str, str]:
-    """Under which column each field seems to stand. `by_file`: the files' names are the tickers where no column is a symbol."""
+    """Under which column each field seems to stand.
+
+    `by_file`: the files' names are the tickers where no column is a symbol.
+    """
     plain = {c: re.sub(r"^\d+\.|[^\w]|_", "", c).lower() for c in columns}
     found: dict[str, str] = {}
     for field, names in NAMES.items():
@@ -62,7 +119,9 @@ def fields(columns: Sequence[str], *, by_file: bool) -> dict[str, str]:
 
 
 def forms(cells: pl.Series, name: str, zone: str) -> list[Form]:
-    """The ways in which the cells can be read as days, the one that reads most first: several where nothing decides between them. `zone`: the exchange's."""
+    """The ways in which the cells can be read as days, the one that reads most first: several where nothing decides
+    between them. `zone`: the exchange's.
+    """
     said = cells.cast(pl.String, strict=False) if not cells.dtype.is_nested() else cells
     count = said.drop_nulls().len()
     if said.dtype == pl.String:

@@ -17,7 +17,9 @@ ROWS = 400_000  # of a Parquet file that are read at a time
 
 
 class Dialect(NamedTuple):
-    """How the texts of a source are written, where that is not plain: encoding, and the mark between cells (None: what the header shows)."""
+    """How the texts of a source are written, where that is not plain: encoding, and the mark between cells (None: what
+    the header shows).
+    """
 
     encoding: str = "utf-8"
     delimiter: str | None = None
@@ -29,9 +31,12 @@ PLAIN = Dialect()
 def sheet(
     path: Path, root: Path | None = None, header: Sequence[str] | None = None, dialect: Dialect = PLAIN
 ) -> pl.LazyFrame:
-    """The rows of a file; Parquet is scanned, so that it need not fit the memory. `header`: the columns of a file that does not name them.
+    """The rows of a file; Parquet is scanned, so that it need not fit the memory.
 
-    `#file` is the path from `root` on (without one: the file's name), and for an archive the member's after it. Raises CaptureUnreadable.
+    `header`: the columns of a file that does not name them.
+
+    `#file` is the path from `root` on (without one: the file's name), and for an archive the member's after it. Raises
+    CaptureUnreadable.
     """
     if is_parquet(path):
         return _scanned(path, _named(path, root))
@@ -42,7 +47,10 @@ def sheet(
 def batches(
     path: Path, root: Path | None = None, header: Sequence[str] | None = None, dialect: Dialect = PLAIN
 ) -> Iterator[pl.DataFrame]:
-    """The rows of a file in frames that fit the memory, one after the other. Raises CaptureUnreadable, in its midst too."""
+    """The rows of a file in frames that fit the memory, one after the other.
+
+    Raises CaptureUnreadable, in its midst too.
+    """
     file = _named(path, root)
     try:
         if is_parquet(path):
@@ -59,7 +67,9 @@ def batches(
 def slices(
     path: Path, root: Path | None, columns: Sequence[str] | None = None, offset: int = 0, rows: int | None = None
 ) -> Iterator[pl.DataFrame]:
-    """The rows of a Parquet file in frames, of these `columns` where they are named and there are such; from `offset` on, so many `rows` in one frame. Raises CaptureUnreadable."""
+    """The rows of a Parquet file in frames, of these `columns` where they are named and there are such; from `offset`
+    on, so many `rows` in one frame. Raises CaptureUnreadable.
+    """
     try:
         found = _scanned(path, _named(path, root))
         total = found.select(pl.len()).collect().item() if rows is None else offset + rows

@@ -1,7 +1,7 @@
 """One place that splits text into rows: lines of cells with quotes as in RFC 4180, or a JSON object a line.
 
-A frame has the vendor's columns (text), `#line` (from 1, as an editor counts), `#fault` (why the line cannot be read; its
-cells are null then) and `#content` (what such a line says). No line is dropped but blank ones and the header.
+A frame has the vendor's columns (text), `#line` (from 1, as an editor counts), `#fault` (why the line cannot be read;
+its cells are null then) and `#content` (what such a line says). No line is dropped but blank ones and the header.
 """
 
 import csv
@@ -26,7 +26,9 @@ _FIELD = rf'(?:{_QUOTED}|[^"DELIMITER]*)'
 
 
 class Header(NamedTuple):
-    """The names of a text's columns, the mark between cells, and the line it stands on (empty where the text has none)."""
+    """The names of a text's columns, the mark between cells, and the line it stands on (empty where the text has
+    none).
+    """
 
     columns: tuple[str, ...]
     delimiter: str
@@ -36,7 +38,10 @@ class Header(NamedTuple):
 def delimited(
     text: TextIO, header: Sequence[str] | None = None, delimiter: str | None = None
 ) -> Iterator[pl.DataFrame]:
-    """The rows in frames of about `CHARACTERS`; the first line names the columns where `header` does not. Raises CaptureUnreadable where no columns are named, or one twice."""
+    """The rows in frames of about `CHARACTERS`; the first line names the columns where `header` does not.
+
+    Raises CaptureUnreadable where no columns are named, or one twice.
+    """
     named, first = (
         (Header(tuple(c.strip() for c in header), delimiter or ",", ""), 1) if header else _named(text, delimiter)
     )
@@ -76,13 +81,16 @@ def _header(line: str, delimiter: str | None) -> Header:
         raise CaptureUnreadable(f"has {len(columns):,} columns, the limit is {MAX_COLUMNS:,}")
     if len(set(columns)) < len(columns):
         raise CaptureUnreadable(
-            f"columns are named twice: {sorted({c for c in columns if columns.count(c) > 1})}; name each once, for nothing tells which is meant"
+            f"columns are named twice: {sorted({c for c in columns if columns.count(c) > 1})}; name each "
+            f"once, for nothing tells which is meant"
         )
     return Header(tuple(f"{c} of the file" if c in PLACE else c for c in columns), chosen, line)
 
 
 def _rows(text: str, first: int, header: Header, *, final: bool) -> tuple[pl.DataFrame, str]:
-    """The rows of some lines, of which the first has that number; and the text from a quote on that is still open at the end, where more may follow."""
+    """The rows of some lines, of which the first has that number; and the text from a quote on that is still open at
+    the end, where more may follow.
+    """
     found = pl.DataFrame({"content": text.split("\n")}, schema={"content": pl.String}).with_row_index(
         "line", offset=first
     )
@@ -137,7 +145,9 @@ def _framed(rows: pl.DataFrame, header: Header, *, damaged: bool) -> pl.DataFram
 
 
 def _quoted_lines(found: pl.DataFrame, header: Header) -> pl.DataFrame | None:
-    """The cells of lines with quotes, each line whole; None where a record spans lines or its quotes are no RFC 4180."""
+    """The cells of lines with quotes, each line whole; None where a record spans lines or its quotes are no RFC
+    4180.
+    """
     field = _FIELD.replace("DELIMITER", "\\" + header.delimiter if header.delimiter == "|" else header.delimiter)
     mark = pl.col("content").str.contains('"', literal=True)
     found = found.with_row_index("row").with_columns(mark=mark)
@@ -157,9 +167,13 @@ def _quoted_lines(found: pl.DataFrame, header: Header) -> pl.DataFrame | None:
     for (width,), lines in quoted.partition_by("width", as_dict=True).items():
         names = [f"{n}" for n in range(int(width))]
         read = pl.read_csv(
-            "\n".join([*lines["content"].to_list(), ""]).encode(), has_header=False, separator=header.delimiter, quote_char='"', infer_schema=False,
+            "\n".join([*lines["content"].to_list(), ""]).encode(),
+            has_header=False,
+            separator=header.delimiter,
+            quote_char='"',
+            infer_schema=False,
             schema=dict.fromkeys(names, pl.String),
-        ).with_columns(pl.all().fill_null(""))  # fmt: skip
+        ).with_columns(pl.all().fill_null(""))
         if read.height != lines.height:
             return None
         parts.append(lines.select("row", "line", "content").with_columns(read.select(cells=pl.concat_list(names))))
@@ -167,7 +181,9 @@ def _quoted_lines(found: pl.DataFrame, header: Header) -> pl.DataFrame | None:
 
 
 def _quoted(text: str, first: int, delimiter: str, *, final: bool) -> tuple[pl.DataFrame, str]:
-    """Columns line, content, cells, fault with the csv module, which knows quotes; a record may span lines and stands at its first. A line from which it cannot go on, such as an open quote, is a fault, and the next is tried."""
+    """Columns line, content, cells, fault with the csv module, which knows quotes; a record may span lines and stands
+    at its first. A line from which it cannot go on, such as an open quote, is a fault, and the next is tried.
+    """
     given = list(StringIO(text))
     found: list[tuple[int, str, list[str], str | None]] = []
     start = 0

@@ -25,9 +25,9 @@ class Column(Frozen, frozen=True, forbid_unknown_fields=True):
     """A vendor's column, and how its values are written where that is not plain.
 
     `format`: of a day or time, as strftime has it. `tz`: the zone of times that name none, and the one whose days are
-    meant. `unit`: what numbers count since 1970 (s, ms, us, ns, d), or `excel` for a spreadsheet's days. `month_end`: a day
-    means the last of its month. `decimal`: the decimal mark of numbers. `scale`: what makes them ours (0.01: percent to
-    fraction).
+    meant. `unit`: what numbers count since 1970 (s, ms, us, ns, d), or `excel` for a spreadsheet's days. `month_end`: a
+    day means the last of its month. `decimal`: the decimal mark of numbers. `scale`: what makes them ours (0.01:
+    percent to fraction).
     """
 
     column: str
@@ -63,15 +63,28 @@ def zone(name: str) -> str:
 
 
 class Pattern(NamedTuple):
-    """A format as a regular expression with groups Y y m b d j H I M S f p z Z s, and whether a literal Z ends it: UTC."""
+    """A format as a regular expression with groups Y y m b d j H I M S f p z Z s, and whether a literal Z ends it:
+    UTC.
+    """
 
     regex: str
     groups: frozenset[str]
     utc: bool
 
 
-_NUMERIC = {"Y": r"\d{4}", "y": r"\d{2}", "m": r"\d{1,2}", "d": r"\d{1,2}", "H": r"\d{1,2}", "I": r"\d{1,2}", "M": r"\d{1,2}",
-            "S": r"\d{1,2}", "j": r"\d{1,3}", "f": r"\d{1,9}", "s": r"-?\d{1,12}"}  # fmt: skip
+_NUMERIC = {
+    "Y": r"\d{4}",
+    "y": r"\d{2}",
+    "m": r"\d{1,2}",
+    "d": r"\d{1,2}",
+    "H": r"\d{1,2}",
+    "I": r"\d{1,2}",
+    "M": r"\d{1,2}",
+    "S": r"\d{1,2}",
+    "j": r"\d{1,3}",
+    "f": r"\d{1,9}",
+    "s": r"-?\d{1,12}",
+}
 _WORDS = {
     "b": "[A-Za-z]{3}",
     "B": "[A-Za-z]{3,9}",
@@ -79,15 +92,28 @@ _WORDS = {
     "z": r"(?:Z|[+-]\d{2}(?::?\d{2})?)",
     "Z": "[A-Za-z]{1,5}",
 }
-_WHOLE = {"F": "%Y-%m-%d", "T": "%H:%M:%S", "R": "%H:%M", "D": "%m/%d/%y", "e": "%d", "h": "%b", "P": "%p", ":z": "%z", "k": "%H",
-          "l": "%I"}  # fmt: skip
+_WHOLE = {
+    "F": "%Y-%m-%d",
+    "T": "%H:%M:%S",
+    "R": "%H:%M",
+    "D": "%m/%d/%y",
+    "e": "%d",
+    "h": "%b",
+    "P": "%p",
+    ":z": "%z",
+    "k": "%H",
+    "l": "%I",
+}
 _UNCAPTURED = {"a": "[A-Za-z]{3}", "A": "[A-Za-z]{6,9}", "n": r"\s+", "t": r"\s+", "%": "%"}
 _TOKEN = re.compile(r"%(:z|\.\d?f|\d?f|[A-Za-z%])|(\s+)|(.)", re.DOTALL)
 
 
 @cache
 def pattern(written: str) -> Pattern:
-    """What a strftime format accepts, strictly: %Y has four digits. Raises ConfigurationError where it names no day, or what cannot be read."""
+    """What a strftime format accepts, strictly: %Y has four digits.
+
+    Raises ConfigurationError where it names no day, or what cannot be read.
+    """
     expanded = re.sub(r"%(:z|[FTRDehPkl])", lambda m: _WHOLE[m[1]], written)
     out: list[str] = []
     groups: list[str] = []
@@ -125,7 +151,9 @@ def _sensible(written: str, groups: list[str]) -> None:
     clock = "p" in groups
     if twice or not ("s" in groups or (year and month)) or {"Y", "y"} <= set(groups):
         raise ConfigurationError(
-            f"format {written!r} names {'twice ' + ', '.join('%' + g for g in twice) if twice else 'no year and month'}; write such as %d/%m/%Y"
+            f"format {written!r} names "
+            f"{'twice ' + ', '.join('%' + g for g in twice) if twice else 'no year and month'}; write such "
+            f"as %d/%m/%Y"
         )
     if clock != ("I" in groups) or (clock and "H" in groups):
         raise ConfigurationError(f"format {written!r}: hours of half a day are %I with %p, those of a whole day %H")

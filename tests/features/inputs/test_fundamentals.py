@@ -33,7 +33,9 @@ def test_a_year_by_hand(tmp_path: Path) -> None:
 
 
 def test_a_filing_counts_from_the_first_cut_that_knew_it(tmp_path: Path) -> None:
-    """Not from its period's end; an amendment and a restatement of an older year likewise, and the older year does not come back with it."""
+    """Not from its period's end; an amendment and a restatement of an older year likewise, and the older year does not
+    come back with it.
+    """
     amended = {"net_income": 300.0, "equity": 1500.0}
     rows = [
         filing("S1", FY14, FEBRUARY, {**YEAR, "equity": 1000.0}),
@@ -63,7 +65,9 @@ def quarter(end: date, at: datetime, period: str, income: float) -> list[dict[st
 
 
 def test_trailing_earnings_where_all_quarters_are_there(tmp_path: Path) -> None:
-    """The year, plus the quarters since, minus the same ones a year before; the year alone while one of them is missing."""
+    """The year, plus the quarters since, minus the same ones a year before; the year alone while one of them is
+    missing.
+    """
     rows = [
         filing("S1", date(2015, 9, 30), FEBRUARY, YEAR),
         quarter(date(2013, 12, 31), FEBRUARY, "Q1", 70.0), quarter(date(2015, 12, 31), known(DAYS[1]), "Q1", 120.0),
@@ -77,7 +81,9 @@ def test_trailing_earnings_where_all_quarters_are_there(tmp_path: Path) -> None:
 
 
 def test_shares_are_those_of_the_session(tmp_path: Path) -> None:
-    """A split after the filing, as known at the cut, multiplies them; one that the filing knew, or that lies ahead, does not."""
+    """A split after the filing, as known at the cut, multiplies them; one that the filing knew, or that lies ahead,
+    does not.
+    """
     split = {"sid": 1, "kind": "split", "numerator": 2, "denominator": 1, "origin": "declared", "confidence": 1.0}
     actions = [
         {**split, "session": date(2016, 1, 5), "numerator": 7},
@@ -94,7 +100,9 @@ def test_shares_are_those_of_the_session(tmp_path: Path) -> None:
 
 
 def test_what_is_old_or_small_says_nothing(tmp_path: Path) -> None:
-    """No value of a period that ended over 450 days before; no number of shares from an EPS of cents or of another sign, but from the report before."""
+    """No value of a period that ended over 450 days before; no number of shares from an EPS of cents or of another
+    sign, but from the report before.
+    """
     end = DAYS[4] - timedelta(days=450)
     found = read(tmp_path, [filing("S1", end, FEBRUARY, YEAR)])
     assert [r["book"] for r in found.values()] == [2000.0] * 5 + [None] * 3
@@ -107,7 +115,9 @@ def test_what_is_old_or_small_says_nothing(tmp_path: Path) -> None:
 
 
 def test_whose_a_filing_is_its_symbol_tells_by_the_day_of_filing(tmp_path: Path) -> None:
-    """It stays with the company that changed its symbol, is not that of the next one under it, and follows a listing corrected later from then on; any spelling."""
+    """It stays with the company that changed its symbol, is not that of the next one under it, and follows a listing
+    corrected later from then on; any spelling.
+    """
     listings = [
         listing(1, "AB.C"), listing(1, "NEW", session=date(2016, 3, 1)), listing(2, "AB.C", session=date(2016, 3, 10)),
         listing(3, "LATE", at=known(DAYS[3])),

@@ -27,7 +27,9 @@ def action(
 
 
 def test_the_mean_over_the_members_by_hand(tmp_path: Path) -> None:
-    """A split halves the price and a dividend leaves it, neither is a loss; no member, not traded today or yesterday: not in it."""
+    """A split halves the price and a dividend leaves it, neither is a loss; no member, not traded today or yesterday:
+    not in it.
+    """
     bars = [
         *(bar(1, DAYS[n], c) for n, c in enumerate([100.0, 52.0, 53.0])),  # split 2 for 1 on day 1
         *(bar(2, DAYS[n], c) for n, c in enumerate([50.0, 49.0, 48.0])),  # pays 2 on day 1
@@ -44,7 +46,9 @@ def test_the_mean_over_the_members_by_hand(tmp_path: Path) -> None:
 
 
 def test_what_is_learnt_later_changes_nothing(tmp_path: Path) -> None:
-    """Restatements, late and withdrawn bars, late and withdrawn actions count from the first cut that knew them, and only in the sessions decided from then on."""
+    """Restatements, late and withdrawn bars, late and withdrawn actions count from the first cut that knew them, and
+    only in the sessions decided from then on.
+    """
     bars = [
         *(bar(1, DAYS[n], 100.0 + n) for n in range(5)),
         bar(1, DAYS[1], 111.0, late=1),  # a Monday: restated before Tuesday's cut, so it is Tuesday's close before

@@ -1,4 +1,6 @@
-"""A restatement of anything that a feature set's inputs are declared to read is seen, by session, where it would have been known in time."""
+"""A restatement of anything that a feature set's inputs are declared to read is seen, by session, where it would have
+been known in time.
+"""
 
 from collections.abc import Mapping
 from datetime import date
@@ -27,7 +29,9 @@ def of_filings(path: Path, equity: float, later: float | None) -> Store:
 
 
 def test_a_restated_filing_is_seen(tmp_path: Path) -> None:
-    """What a model would have read, had a restated balance sheet been filed right at first, is what it reads in a history in which it was; and it differs up to the session that learnt of it, not after."""
+    """What a model would have read, had a restated balance sheet been filed right at first, is what it reads in a
+    history in which it was; and it differs up to the session that learnt of it, not after.
+    """
     store, right = of_filings(tmp_path / "a", 2000.0, 1500.0), of_filings(tmp_path / "b", 1500.0, None)
     as_if = as_if_known(store, CUTS, Selection(since=known(DAYS[3])), read_by([STYLED]))
     assert seen(CUTS, as_if) == (DAYS[0], DAYS[3])
@@ -40,15 +44,26 @@ def test_a_restated_filing_is_seen(tmp_path: Path) -> None:
 CASES: Mapping[str, tuple[Strategy, set[str]]] = {
     "prices alone": (Strategy(name="plain"), set()),
     "filings by an input": (STYLED, {"filings"}),
-    "an index by the universe": (Strategy(name="of_index", universe=UniverseRule(eligible=Eligibility(index=("SP500",)))), {"index_members"}),
-    "sectors by the universe": (Strategy(name="few", universe=UniverseRule(eligible=Eligibility(exclude_sectors=("X",), sector_scheme="gics"))), {"sectors"}),
-    "an index by the label": (Strategy(name="above", label=LabelRule(horizon=5, net_of=NetOf(index="SP500"))), {"index_members"}),
-}  # fmt: skip
+    "an index by the universe": (
+        Strategy(name="of_index", universe=UniverseRule(eligible=Eligibility(index=("SP500",)))),
+        {"index_members"},
+    ),
+    "sectors by the universe": (
+        Strategy(name="few", universe=UniverseRule(eligible=Eligibility(exclude_sectors=("X",), sector_scheme="gics"))),
+        {"sectors"},
+    ),
+    "an index by the label": (
+        Strategy(name="above", label=LabelRule(horizon=5, net_of=NetOf(index="SP500"))),
+        {"index_members"},
+    ),
+}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_declared_is_looked_at(case: str) -> None:
-    """Bars, actions and listings always; of the datasets those that a strategy's sets, universe or label name, and no others."""
+    """Bars, actions and listings always; of the datasets those that a strategy's sets, universe or label name, and no
+    others.
+    """
     strategy, datasets = CASES[case]
     tables = read_by([strategy])
     assert {t.name for t in tables} - {t.name for t in DERIVING} == datasets

@@ -40,7 +40,9 @@ def by_session(frame: pl.DataFrame) -> dict[int, list[str | None]]:
 
 
 def test_the_listings_own_sector_as_known_at_each_cut(tmp_path: Path) -> None:
-    """A change of sector counts from the cut that knew it, even where it is dated earlier; who left the universe has none."""
+    """A change of sector counts from the cut that knew it, even where it is dated earlier; who left the universe has
+    none.
+    """
     listings = [
         listing(1, sector="Tech"),
         listing(1, sector="Media", session=DAYS[1], at=known(DAYS[3])),
@@ -75,7 +77,9 @@ def scheme_market(path: Path, more: Sequence[dict[str, object]] = ()) -> pl.Data
 
 
 def test_a_scheme_speaks_from_the_first_cut_that_knows_it(tmp_path: Path) -> None:
-    """Until then the listing's sector stands; then its own, by the symbol that the member had as known at the cut, in whichever spelling; and a dated one from its day."""
+    """Until then the listing's sector stands; then its own, by the symbol that the member had as known at the cut, in
+    whichever spelling; and a dated one from its day.
+    """
     assert by_session(scheme_market(tmp_path)) == {
         1: ["own"] * 2 + ["Energy"] * 3 + ["Utilities"] * 3,  # the new symbol is known a session late
         2: ["own"] * 2
@@ -85,7 +89,9 @@ def test_a_scheme_speaks_from_the_first_cut_that_knows_it(tmp_path: Path) -> Non
 
 
 def test_a_scheme_and_the_listings_are_never_mixed(tmp_path: Path) -> None:
-    """Where the scheme takes one name back, that one has no sector, as long as it classifies any other; where it is told late of it, from then on."""
+    """Where the scheme takes one name back, that one has no sector, as long as it classifies any other; where it is
+    told late of it, from then on.
+    """
     took_back = [
         told("BRK-B", None, at=known(DAYS[5]), withdrawn=True),
         told("BRK-B", None, DAYS[7], at=known(DAYS[5]), withdrawn=True),
