@@ -1,9 +1,9 @@
 """The feature sets that come with the platform, and every declared set by its name."""
 
 from quant_assets.errors import ConfigurationError
+from quant_assets.features import declared
 from quant_assets.features.alpha158.feature_set import ALPHA158
 from quant_assets.features.cross_sectional import CROSS_SECTIONAL
-from quant_assets.features.declared import DECLARED, declare
 from quant_assets.features.intraday import on_bars
 from quant_assets.features.price_volume import PRICE_VOLUME
 from quant_assets.features.sets import FeatureSet
@@ -18,8 +18,8 @@ SETS = (*OF_SESSIONS, *OF_BARS)
 def find_sets() -> dict[str, FeatureSet]:
     """All declared sets by name: the platform's own, and those of the packages that were loaded."""
     for one in SETS:
-        declare(one)
-    return dict(DECLARED)
+        declared.declare(one)
+    return dict(declared.DECLARED)
 
 
 def find_set(name: str) -> FeatureSet:
