@@ -21,7 +21,7 @@ from functools import wraps
 import polars as pl
 
 from quant_assets.errors import ConfigurationError
-from quant_assets.features.declared import DECLARED, declare
+from quant_assets.features import declared
 from quant_assets.features.sets import PRICES, CrossSection, FeatureSet, as_is, together
 
 COLUMNS = (*PRICES, "volume", *(f"raw_{c}" for c in (*PRICES, "volume")))
@@ -50,7 +50,7 @@ def feature(
     ConfigurationError where the function cannot be a feature, saying why.
     """
 
-    def declared(function: Expression) -> FeatureSet:
+    def declare_set(function: Expression) -> FeatureSet:
         called = name or function.__name__
         reads = _parameters(function, called)
         meaning = " ".join((inspect.getdoc(function) or "").split("\n\n", maxsplit=1)[0].split())
@@ -84,7 +84,7 @@ def feature(
         _try_on_a_few_rows(made)
         return _known(made)
 
-    return declared
+    return declare_set
 
 
 def feature_set_of(name: str, *features: FeatureSet, version: str = "1", doc: str = "") -> FeatureSet:
@@ -192,11 +192,11 @@ def _known(made: FeatureSet) -> FeatureSet:
     """Declared; in its own place where the same functions declared it before: a notebook's cell run again, a module
     loaded again.
     """
-    known = DECLARED
+    known = declared.DECLARED
     standing = known.get(made.name)
     if standing is not None and _origin(standing) == _origin(made):
         del known[made.name]
-    return declare(made)
+    return declared.declare(made)
 
 
 def _origin(of: FeatureSet) -> tuple[object, ...]:
