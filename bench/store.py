@@ -171,8 +171,8 @@ def against_parquet(table: Table, frame: pl.DataFrame, what: str) -> None:
             store, plain = DeltaStore(Path(folder)), Path(folder) / "plain.parquet"
             # private methods: the write alone, without the comparison with the stored rows
             store._create(table)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-            # pyright: ignore[reportPrivateUsage]
-            ours.append(cpu(lambda store=store: store._commit(table, frame)))  # noqa: SLF001
+            write = store._commit  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            ours.append(cpu(lambda write=write: write(table, frame)))
             theirs.append(cpu(lambda plain=plain: frame.write_parquet(plain)))
             sizes = (laid(store, table, set()).bytes, plain.stat().st_size)
     print(
