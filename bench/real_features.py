@@ -95,7 +95,7 @@ def main(home: Path, data: Path) -> None:
     """The whole of it, printed as the tables of docs/benchmarks.md."""
     shutil.rmtree(home, ignore_errors=True)
     ws, begun = opened(home, data), time.perf_counter()
-    for report in arrive(ws, LAST, ws.cuts.of(LAST)):
+    for report in arrive(ws, LAST):
         print(f"{report.stage}: {report.rows:,} rows", flush=True)
     sessions = ws.cuts.calendar.between(BEGIN, LAST)
     update(ws.store, ws.cuts, STRATEGY.universe, sessions)

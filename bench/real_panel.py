@@ -173,16 +173,16 @@ def main(home: Path, data: Path) -> None:
     sessions = history.cuts.calendar
     days = sessions.between(BEGIN, CUT)
     print("history to 2016-03-31, in range calls")
-    timed(arrive(history, CUT, history.cuts.of(CUT)), "history")
-    timed(derive(history, days, history.cuts.of(CUT), cut_at=[CUT]), "history")
+    timed(arrive(history, CUT), "history")
+    timed(derive(history, days, train_at=[CUT]), "history")
     ranged, daily = (workspace(home / name, data) for name in ("range", "daily"))
     for ws in (ranged, daily):
         shutil.copytree(history.home, ws.home)
     traded = sessions.between(FIRST, LAST)
 
     print(f"the range: {len(traded)} sessions in one call each")
-    timed(arrive(ranged, LAST, ranged.cuts.of(LAST)), "range")
-    timed(derive(ranged, traded, ranged.cuts.of(LAST)), "range")
+    timed(arrive(ranged, LAST), "range")
+    timed(derive(ranged, traded), "range")
     timed([run(ranged.store, STRATEGY, BOOKS[0], ranged.cuts, traded)], "range")
 
     print("day by day, through the outbox and the paper venue")

@@ -36,10 +36,10 @@ def prepared(home: Path, data: Path) -> Workspace:
     ws = workspace(home, data)
     sessions = ws.cuts.calendar
     if ws.store.read(NAV, as_of=None, where={"book": BOOKS[0].name}).is_empty():
-        timed(arrive(ws, CUT, ws.cuts.of(CUT)), "history")
-        timed(derive(ws, sessions.between(BEGIN, CUT), ws.cuts.of(CUT), cut_at=[CUT]), "history")
-        timed(arrive(ws, LAST, ws.cuts.of(LAST)), "range")
-        timed(derive(ws, sessions.between(FIRST, LAST), ws.cuts.of(LAST)), "range")
+        timed(arrive(ws, CUT), "history")
+        timed(derive(ws, sessions.between(BEGIN, CUT), train_at=[CUT]), "history")
+        timed(arrive(ws, LAST), "range")
+        timed(derive(ws, sessions.between(FIRST, LAST)), "range")
         timed([run(ws.store, ws.strategy_of(BOOKS[0]), BOOKS[0], ws.cuts, sessions.between(FIRST, LAST))], "range")
     return ws
 

@@ -40,9 +40,8 @@ def main(names: int = 100, sessions: int = 120) -> None:
         last = ws.cuts.calendar.shift(begin, sessions - 1)
         span = ws.cuts.calendar.between(begin, last)
         print(f"{names} names, {sessions} sessions\n{'stage':<24} {'rows':>12} {'seconds':>9} {'peak MiB':>9}")
-        now = ws.cuts.of(last)
-        timed(arrive(ws, last, now))
-        timed(derive(ws, span, now))
+        timed(arrive(ws, last))
+        timed(derive(ws, span))
         for book in ws.books(live=False):
             timed(iter([run(ws.store, ws.strategy_of(book), book, ws.cuts, span)]))
 

@@ -27,7 +27,7 @@ def trial_market(home: Path, progress: Progress = quiet) -> Workspace:
     ws = Workspace(home / "trial", msgspec.structs.replace(default, source=market))
     sessions, universe = ws.cuts.calendar.between(FIRST, LAST), ws.deployment.strategies[0].universe
     with only_run(ws.home):
-        list(arrive(ws, LAST, ws.cuts.of(LAST), progress))
+        list(arrive(ws, LAST, progress))
         update(ws.store, ws.cuts, universe, sessions)
         publish(ws.store, PRICE_VOLUME, universe.name, ws.cuts, sessions, progress)
     return ws

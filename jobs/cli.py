@@ -94,8 +94,7 @@ def ingest(
         until = last or ws.span[1] or ws.cuts.calendar.last
         if plan:
             raise typer.Exit(planned(ws, until))
-        now = ws.cuts.of(until) if ws.deployment.clock == "session" else ws.clock.now()
-        reports = list(arrive(ws, until, now, tick))
+        reports = list(arrive(ws, until, tick))
     show(reports)
     raise typer.Exit(20 if any(r.state == "refused" for r in reports) else 0)
 
@@ -125,7 +124,7 @@ def run_daily(session: Day = None, as_json: AsJson = False) -> None:
 @app.command()
 def backfill(first: From = None, last: To = None) -> None:
     """History, features, models at month ends and decisions of a range, traded in the research books. It sends nothing."""
-    from jobs.console import steps
+    from jobs.console import progress, steps
     from jobs.execute import runner
     from jobs.live import run_backfill
 
@@ -135,8 +134,11 @@ def backfill(first: From = None, last: To = None) -> None:
     until = sessions.on_or_before(
         last or (sessions.shift(ws.deployment.start, -1) if end else ws.cuts.due(ws.clock.now()))
     )
-    with runner(ws) as started:
-        steps(run_backfill(started, sessions.on_or_after(first or begin), until), as_json=False)
+    with progress() as tick:
+        tick(0, 0, "loading the definitions")
+        with runner(ws, tick) as started:
+            ran = list(run_backfill(started, sessions.on_or_after(first or begin), until))
+    steps(ran, as_json=False)
 
 
 @app.command()

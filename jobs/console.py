@@ -2,9 +2,10 @@
 
 import json
 import sys
+import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,6 +35,7 @@ SHOWN = 12  # numbers of an asset on one line
 ROWS = 200  # of a table for a person
 WHOLE = 32  # characters that are never broken over lines: an id
 FOLDED = 24  # the least width of a column that is
+LOG_SECONDS = 5.0  # between two lines of progress in a log file
 STATIONS = 5  # rows of a step on the way back
 
 
@@ -64,26 +66,37 @@ def working(what: str, *, quiet: bool = False) -> AbstractContextManager[object]
 
 @contextmanager
 def progress() -> Generator[Progress]:
-    """A bar on stderr with what is being done and how long it still takes; none on a pipe."""
+    """A bar on stderr with what is being done and how long it still takes; in a log file a line now and then."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     stderr = Console(stderr=True)
-    with Bar(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=stderr,
-        transient=True,
-        disable=not stderr.is_terminal,
-    ) as bar:
+    if not stderr.is_terminal:
+        yield _logged()
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Bar(*columns, console=stderr, transient=True) as bar:
         task = bar.add_task("…", total=None)
 
         def tick(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total, description=what)
+            bar.update(task, completed=done, total=total or None, description=what)
 
         yield tick
+
+
+def _logged() -> Progress:
+    """Lines on stderr: the first at once, then one every `LOG_SECONDS`."""
+    last = float("-inf")
+
+    def tick(done: int, total: int, what: str) -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last >= LOG_SECONDS:
+            last = now
+            of = f"{done:,} of {total:,}: " if total else ""
+            sys.stderr.write(f"{datetime.now(UTC):%H:%M:%S} {of}{what}\n")
+            sys.stderr.flush()
+
+    return tick
 
 
 def _number(value: object) -> str:

@@ -1,36 +1,35 @@
 """The daily run: a session's data, what was traded, features, scores and decisions; in one process, in coarse steps."""
 
 from collections.abc import Callable, Sequence
+from datetime import date
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from quant_assets.calendars import Cuts
 from quant_assets.calendars.schedules import asked, ticks
+from quant_assets.chain import between
 from quant_assets.features.checks import REFUSES
+from quant_assets.market_data.assets import MARKET_DATA
 
 if TYPE_CHECKING:  # what define_asset_job returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
 
 CATCH_UP = 10  # sessions that a schedule asks for again; more than that is `quant run daily`
 
-DAILY = (
-    "bars",
-    "actions",
-    "listings",
-    "quarantine",
-    "verdicts",
-    "fills",
-    "positions",
-    "reconciliation",
-    "universe",
-    "labels",
-    "scores",
-    "feature_drift",
-    "decisions",
-)
+DAILY = tuple(s.name for s in between("market_data", "decisions"))
 # Great Expectations takes seconds to import: its suite runs in a job of its own, after the day
 HEAVY = "great_expectations"
+
+
+DELIVERED = ("orders",)
+REPORTED = tuple(s.name for s in between("costs", "report"))
+
+
+def assets_of(stages: Sequence[str], derived: Sequence[str], fed: Sequence[str]) -> list[str]:
+    """The assets of stages: the tables of the feature sets that are read, the datasets that feeds bring; audits are checks."""
+    made = {"market_data": (*MARKET_DATA, *fed), "features": derived, "no_look_ahead": ()}
+    return [asset for stage in stages for asset in made.get(stage, (stage,))]
 
 
 def heavy(fed: Sequence[str]) -> dg.AssetSelection:
@@ -44,14 +43,14 @@ def jobs(derived: Sequence[str], fed: Sequence[str]) -> "list[AssetJob]":
     return [
         dg.define_asset_job(
             "daily",
-            dg.AssetSelection.assets(*DAILY, *fed, *derived) - heavy(fed),
+            dg.AssetSelection.assets(*assets_of(DAILY, derived, fed)) - heavy(fed),
             description="One session, from its capture to its decisions.",
             executor_def=executor,
             tags={REFUSES: "decisions"},
         ),
         dg.define_asset_job(
             "deliver",
-            dg.AssetSelection.assets("orders"),
+            dg.AssetSelection.assets(*DELIVERED),
             description="Decisions become orders for the next open, exactly once.",
             executor_def=executor,
         ),
@@ -67,7 +66,9 @@ def jobs(derived: Sequence[str], fed: Sequence[str]) -> "list[AssetJob]":
     ]
 
 
-def schedule(cuts: Cuts, daily: "AssetJob", known: Callable[[], Cuts] | None = None) -> dg.ScheduleDefinition:
+def schedule(
+    cuts: Cuts, daily: "AssetJob", start: date, known: Callable[[], Cuts] | None = None
+) -> dg.ScheduleDefinition:
     """At the decision time of each session, on the venue's own clock; where none is due it says so. Sessions missed lately are asked for again, in order.
 
     `known` gives the cuts as they are known at the tick, where closures may have been announced since the definitions were loaded.
@@ -89,6 +90,8 @@ def schedule(cuts: Cuts, daily: "AssetJob", known: Callable[[], Cuts] | None = N
                 "the venue does not open today, or does at another time; "
                 f"the last decision time was {by.of(last):%Y-%m-%d %H:%M} UTC, for session {last}"
             )
+        if session < start:
+            return dg.SkipReason(f"session {session} lies before {start}, the first that is traded day by day")
         done = context.instance.get_materialized_partitions(dg.AssetKey("decisions"))
         earlier = [by.calendar.shift(session, -n).isoformat() for n in range(CATCH_UP, 0, -1)]
         missed = [k for k in earlier if done and min(done) < k and k not in done]

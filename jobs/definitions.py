@@ -8,7 +8,7 @@ from desk.queries import tables
 from desk.workspace import Workspace
 from jobs import daily, intraday, maintenance, post_trade, research, sensors
 from jobs.resources import build as resources
-from quant_assets.assets import month_end_partitions, session_partitions
+from quant_assets.assets import quarter_partitions, session_partitions
 from quant_assets.backtest import assets as backtest_assets
 from quant_assets.errors import ConfigurationError
 from quant_assets.execution import assets as execution_assets
@@ -21,7 +21,7 @@ from quant_assets.market_data import assets as market_data_assets
 from quant_assets.market_data import checks as market_data_checks
 from quant_assets.market_data.datasets import dataset
 from quant_assets.models import assets as models_assets
-from quant_assets.models.training import month_ends
+from quant_assets.ports import Progress, quiet
 from quant_assets.post_trade import assets as post_trade_assets
 from quant_assets.signals import assets as signals_assets
 from quant_assets.strategy import sets_of
@@ -34,12 +34,13 @@ warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", categor
 warnings.filterwarnings("ignore", message="Asset job .* materializes assets with varying BackfillPolicies")
 
 
-def build(ws: Workspace) -> dg.Definitions:
-    """Assets, checks, jobs, schedules, sensors and resources of a workspace."""
+def build(ws: Workspace, progress: Progress = quiet) -> dg.Definitions:
+    """Assets, checks, jobs, schedules, sensors and resources of a workspace. Long stages report to `progress`."""
     calendar, strategies = ws.cuts.calendar, ws.deployment.strategies
     first, last = ws.span
-    sessions = session_partitions(calendar, first, last)
-    ends = month_end_partitions(month_ends(calendar, first, last or calendar.shift(calendar.last, -1)))
+    # what lies before the start is history, by quarters: no key for it, so nothing can send it
+    sessions = session_partitions(calendar, min(ws.deployment.start, last or ws.deployment.start), last)
+    quarters = quarter_partitions(first, last)
     read = [find_set(name) for name in sets_of(strategies)]
     if of_bars := [f.name for f in read if f.frequency != DAILY]:
         raise ConfigurationError(
@@ -49,7 +50,7 @@ def build(ws: Workspace) -> dg.Definitions:
     by_session = [f for f in find_sets().values() if f.frequency == DAILY]
     fed = [dataset(name) for name in ws.feeds]
     run_daily, deliver, day_status, data_docs = daily.jobs(names, list(ws.feeds))
-    history, retrain, run_research = research.jobs(names, list(ws.feeds))
+    backfill, retrain = research.jobs(names)
     (after_delivery,) = post_trade.jobs()
     jobs_on_bars = intraday.jobs(ws.deployment.bars)
     upkeep = maintenance.build(
@@ -59,7 +60,6 @@ def build(ws: Workspace) -> dg.Definitions:
         ws.reports,
         Retention(),
     )
-    month_end_keys = set(ends.get_partition_keys())
     start = ws.deployment.start.isoformat()
 
     def live(key: str) -> bool:
@@ -68,19 +68,19 @@ def build(ws: Workspace) -> dg.Definitions:
     return dg.Definitions(
         assets=[
             *market_data_assets.build(sessions, fed),
-            *features_assets.build(sessions, by_session, strategies, list(ws.feeds)),
+            *features_assets.build(sessions, read, strategies, list(ws.feeds)),
             *features_assets.of_bars(ws.deployment.bars, first, last),
-            *explorer_assets.build(sessions, by_session, strategies, ws.reports, ws.notice),
-            *models_assets.build(sessions, ends, strategies, ws.reports),
+            *explorer_assets.build(quarters, by_session, strategies),
+            *models_assets.build(sessions, strategies),
             *signals_assets.build(sessions),
             *execution_assets.build(sessions),
-            *post_trade_assets.build(sessions, ws.reports, ws.notice),
-            *backtest_assets.build(sessions, ws.reports, ws.notice),
+            *post_trade_assets.build(sessions),
+            *backtest_assets.build(quarters, by_session, strategies),
             *today_assets.build(sessions),
         ],
         asset_checks=[
             *market_data_checks.build(ws.reports / "data_docs", fed),
-            *features_checks.build(by_session, strategies),
+            *features_checks.build(read, by_session, strategies),
             *features_checks.of_bars(ws.deployment.bars),
             *today_checks.build(),
         ],
@@ -90,14 +90,13 @@ def build(ws: Workspace) -> dg.Definitions:
             after_delivery,
             day_status,
             data_docs,
-            history,
+            backfill,
             retrain,
-            run_research,
             upkeep,
             *jobs_on_bars,
         ],
         schedules=[
-            daily.schedule(ws.cuts, run_daily, ws.current_cuts),
+            daily.schedule(ws.cuts, run_daily, ws.deployment.start, ws.current_cuts),
             maintenance.schedule(upkeep),
             *intraday.schedules(ws.deployment.bars, jobs_on_bars),
         ],
@@ -105,9 +104,8 @@ def build(ws: Workspace) -> dg.Definitions:
             sensors.follows("decisions", deliver, "new_decisions", wanted=live),
             sensors.follows("orders", after_delivery, "orders_delivered", wanted=live),
             sensors.follows("report", day_status, "report_published"),
-            sensors.follows("labels", retrain, "month_end_labels", wanted=month_end_keys.__contains__),
         ],
-        resources=resources(ws),
+        resources=resources(ws, progress),
         executor=dg.in_process_executor,
     )
 

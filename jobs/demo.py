@@ -26,6 +26,7 @@ from desk.notebook import Notebook
 from desk.workspace import Workspace, home, own_deployment
 from jobs.commands.doctor import fingerprint
 from jobs.console import console, say
+from quant_assets.chain import RESEARCH
 from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError
 from quant_assets.evaluation import Estimate, ic_estimate, rank_ic
@@ -98,8 +99,8 @@ def _data(running: "Runner") -> None:
     first, until = ws.span[0], ws.cuts.calendar.shift(ws.deployment.start, -1)
     _heading("1  Data in")
     with console.status(f"captures, verdicts, universe, features and labels of {first} to {until}, in one run"):
-        made = running.range("history", first, until)
-    bars, features = made["bars"], made["features_price_volume"]
+        made = running.range("backfill", first, until, ("market_data", "features_price_volume", "labels"))
+    data, features = made["history/market_data"], made["history/features_price_volume"]
     refused = ws.store.read(QUARANTINE, as_of=None).group_by("reason").len().sort("len", descending=True)
     asked = Notebook(ws.home, ws.deployment)
     taken = asked.sql("select count(*) captures, sum(rows) rows from captures").row(0)
@@ -108,21 +109,21 @@ def _data(running: "Runner") -> None:
     )
     say("   Quarantined, with file, line and reason: " + ", ".join(f"{r} {n}" for r, n in refused.iter_rows()) + ".")
     say(
-        f"   Sessions whose data the rules refused: {made['verdicts']['blocked']:.0f}. Feature values published: {features['values']:,.0f}."
+        f"   Sessions whose data the rules refused: {data['verdicts_blocked']:.0f}. Feature values published: {features['values']:,.0f}."
     )
-    if bars["state"] == "empty":
+    if not data["market_data_captures"]:
         say("   Nothing of it was new.")
 
 
 def _model(running: "Runner", twin: "subprocess.Popen[bytes]") -> None:
     ws, cuts = running.ws, _cuts(running.ws)
     _heading("2  Models, out of sample")
-    for cut in cuts:
-        with console.status(f"training on what was known on {cut}"):
-            running.session("retrain", cut)
-    after, until = ws.cuts.calendar.shift(cuts[0], 1), ws.cuts.calendar.shift(ws.deployment.start, -1)
+    until = ws.cuts.calendar.shift(ws.deployment.start, -1)
+    with console.status(f"models at the month ends from {cuts[0]} on"):
+        running.range("backfill", cuts[0], until, ("champion",))
+    after = ws.cuts.calendar.shift(cuts[0], 1)
     with console.status(f"scores, decisions and the research book of {after} to {until}, in one run"):
-        running.range("research", after, until)
+        running.range("backfill", after, until, ("decisions", RESEARCH.name, "research_report"))
     promoted = ws.store.read(PROMOTIONS, as_of=None).filter("promoted").height
     judged = judge(ws)
     with console.status("the same market without its signal"):
@@ -278,13 +279,11 @@ def _twin(folder: Path) -> None:
     lenient = replace(strict, model=replace(strict.model, min_ic=-1.0, tolerance=1e9))
     without = replace(_planted(with_signal), signal=0.0)
     deployment = replace(with_signal, source=without, strategies=(lenient,))
-    ws = Workspace(folder, deployment)
-    ws.registry = _Unregistered()
+    ws = Workspace(folder, deployment, registry=_Unregistered())
     first, until = ws.span[0], ws.cuts.calendar.shift(deployment.start, -1)
-    now = ws.cuts.of(until)
     if ws.store.read(SCORES, as_of=None).is_empty():
-        list(arrive(ws, until, now))
-        list(derive(ws, ws.cuts.calendar.between(first, until), now, cut_at=_cuts(ws)))
+        list(arrive(ws, until))
+        list(derive(ws, ws.cuts.calendar.between(first, until), train_at=_cuts(ws)))
     own = replace(strict, name=f"{strict.name}_strict")
     candidates = [retrain(ws.store, ws.registry, ws.feature_set_of(own), own, ws.cuts, cut) for cut in _cuts(ws)]
     refused = tuple(f"{c.first}: {c.notes[-1]}" for c in candidates if not c.numbers.get("promoted"))

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from hashlib import sha256
@@ -14,7 +14,9 @@ from dagster._core.errors import DagsterAssetCheckFailedError  # it has no publi
 
 from desk.workspace import Workspace
 from jobs.definitions import build
+from quant_assets.assets import FIRST, LAST, quarter
 from quant_assets.errors import FeaturesRefused
+from quant_assets.ports import Progress, quiet
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 CONFIG = Path(__file__).parents[1] / "dagster.yaml"
@@ -61,10 +63,10 @@ def switched(switches: Mapping[str, str]) -> Generator[None]:
 class Runner:
     """Jobs of one workspace, run in this process."""
 
-    def __init__(self, ws: Workspace, instance: dg.DagsterInstance) -> None:
+    def __init__(self, ws: Workspace, instance: dg.DagsterInstance, progress: Progress = quiet) -> None:
         self.ws = ws
         self.instance = instance
-        self.definitions = build(ws)
+        self.definitions = build(ws, progress)
 
     def session(self, job: str, session: date) -> dict[str, dict[str, object]]:
         """Run a job for one partition; returns the metadata of each asset.
@@ -73,27 +75,40 @@ class Runner:
         """
         return self._execute(job, {"dagster/partition": session.isoformat()})
 
-    def range(self, job: str, first: date, last: date) -> dict[str, dict[str, object]]:
-        """Run a job for a range of partitions, in one run."""
+    def range(
+        self, job: str, first: date, last: date, only: Sequence[str] | None = None
+    ) -> dict[str, dict[str, object]]:
+        """Run a job over the sessions of [first, last], in one run; `only` these of its assets, by their names below `history`."""
         tags = {
-            "dagster/asset_partition_range_start": first.isoformat(),
-            "dagster/asset_partition_range_end": last.isoformat(),
+            "dagster/asset_partition_range_start": quarter(first).isoformat(),
+            "dagster/asset_partition_range_end": quarter(last).isoformat(),
+            FIRST: first.isoformat(),
+            LAST: last.isoformat(),
         }
         with switched(RANGE):
-            return self._execute(job, tags)
+            return self._execute(job, tags, only)
 
     def check(self, job: str) -> None:
         """Run a job of checks, which has no partitions."""
         self._execute(job, {})
 
-    def _execute(self, job: str, tags: dict[str, str]) -> dict[str, dict[str, object]]:
+    def _execute(
+        self, job: str, tags: dict[str, str], only: Sequence[str] | None = None
+    ) -> dict[str, dict[str, object]]:
         definition = self.definitions.resolve_job_def(job)
         partition = tags.get("dagster/partition")
         others = {k: v for k, v in tags.items() if k != "dagster/partition"}
+        chosen = (
+            None if only is None else [k for k in definition.asset_layer.executable_asset_keys if k.path[-1] in only]
+        )
         try:
             with switched(ALWAYS):
                 outcome = definition.execute_in_process(
-                    run_config=QUIET, partition_key=partition, instance=self.instance, tags=others
+                    run_config=QUIET,
+                    partition_key=partition,
+                    instance=self.instance,
+                    tags=others,
+                    asset_selection=chosen,
                 )
         except DagsterAssetCheckFailedError as error:
             raise FeaturesRefused(
@@ -109,8 +124,8 @@ class Runner:
 
 
 @contextmanager
-def runner(ws: Workspace) -> Generator[Runner]:
-    """Opens the home's instance."""
+def runner(ws: Workspace, progress: Progress = quiet) -> Generator[Runner]:
+    """Opens the home's instance. Long stages report to `progress`."""
     folder = dagster_home(ws.home)
     with dg.DagsterInstance.from_config(str(folder)) as instance:
-        yield Runner(ws, instance)
+        yield Runner(ws, instance, progress)

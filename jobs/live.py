@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 from desk.lock import only_run
 from quant_assets.errors import ConfigurationError
-from quant_assets.models.training import month_ends
 from quant_assets.records import Frozen
 from quant_assets.tables import DECISIONS
 
 if TYPE_CHECKING:
     from desk.workspace import Workspace
     from jobs.execute import Runner
+
+
+DAY = ("daily", "deliver", "post_trade", "today")  # the jobs of a session, in order: together they are the chain
 
 
 class Exit(IntEnum):
@@ -79,23 +81,17 @@ def _may_run(ws: "Workspace", session: date) -> None:
 
 
 def run_daily(runner: "Runner", sessions: list[date]) -> Iterator[Step]:
-    """Daily → (month end: retrain) → deliver → post_trade → today, session after session."""
-    ws = runner.ws
-    ends = set(month_ends(ws.cuts.calendar, sessions[0], sessions[-1])) if sessions else set[date]()
-    with only_run(ws.home):
+    """Daily → deliver → post_trade → today, session after session."""
+    with only_run(runner.ws.home):
         for session in sessions:
-            for job in ("daily", *(("retrain",) if session in ends else ()), "deliver", "post_trade", "today"):
+            for job in DAY:
                 yield Step(job, session, runner.session(job, session))
 
 
 def run_backfill(runner: "Runner", first: date, last: date) -> Iterator[Step]:
-    """History of the range, a model at each month end in it, then scores, decisions and research books in one run."""
-    ws = runner.ws
-    with only_run(ws.home):
-        yield Step("history", last, runner.range("history", first, last))
-        for cut in month_ends(ws.cuts.calendar, first, last):
-            yield Step("retrain", cut, runner.session("retrain", cut))
-        yield Step("research", last, runner.range("research", first, last))
+    """History, features, a model at each month end, decisions and research books of the range, in one run."""
+    with only_run(runner.ws.home):
+        yield Step("backfill", last, runner.range("backfill", first, last))
 
 
 def outcome(steps: list[Step]) -> Exit:

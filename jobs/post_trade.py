@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from jobs.daily import REPORTED
+
 if TYPE_CHECKING:  # what define_asset_job returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
 
@@ -13,7 +15,7 @@ def jobs() -> "list[AssetJob]":
     return [
         dg.define_asset_job(
             "post_trade",
-            dg.AssetSelection.assets("costs", "report"),
+            dg.AssetSelection.assets(*REPORTED),
             executor_def=dg.in_process_executor,
             description="What the session's trading cost, and its page.",
         ),

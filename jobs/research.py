@@ -1,39 +1,31 @@
-"""Research: history and features over a range, models at month ends, scores to research books in one run."""
+"""Research: history, features, models, decisions and research books of a range, by quarters, in one run."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from jobs.daily import heavy
+from quant_assets.backtest.assets import of_range
+from quant_assets.chain import RESEARCH
 
 if TYPE_CHECKING:  # what define_asset_job returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
 
-HISTORY = ("bars", "actions", "listings", "quarantine", "verdicts", "universe", "labels")
-RESEARCH = ("scores", "feature_drift", "decisions", "research_books_traded", "research_report")
 
-
-def jobs(derived: Sequence[str], fed: Sequence[str]) -> "list[AssetJob]":
-    """History (a range), retrain (a month end), research (a range)."""
-    executor = dg.in_process_executor
+def jobs(derived: Sequence[str]) -> "list[AssetJob]":
+    """`backfill`, over any quarters, with the tables of the feature sets that are read; `retrain`, of one session."""
+    names = ("market_data", *derived, "labels", "champion", "decisions")
     return [
         dg.define_asset_job(
-            "history",
-            dg.AssetSelection.assets(*HISTORY, *fed, *derived) - heavy(fed),
-            executor_def=executor,
-            description="Captures, verdicts, universe, features and labels of a range.",
+            "backfill",
+            dg.AssetSelection.assets(*(of_range(n) for n in names), RESEARCH.name, "research_report"),
+            executor_def=dg.in_process_executor,
+            description="History, features, models and decisions of a range, traded in research books. It sends nothing.",
         ),
         dg.define_asset_job(
             "retrain",
             dg.AssetSelection.assets("champion"),
-            executor_def=executor,
-            description="A model on what was known at a month end, promoted by rule.",
-        ),
-        dg.define_asset_job(
-            "research",
-            dg.AssetSelection.assets(*RESEARCH),
-            executor_def=executor,
-            description="Decisions of a range, traded in research books. It sends nothing.",
+            executor_def=dg.in_process_executor,
+            description="A model on what was known at a month end, promoted by rule; every day's run does this too.",
         ),
     ]

@@ -1,4 +1,4 @@
-"""What all assets share: their partitions, and how a stage's report becomes what Dagster shows."""
+"""What all assets share: their partitions, the asset of a stage, and how its report becomes what Dagster shows."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -6,14 +6,18 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import dagster as dg
+import msgspec
 
 from quant_assets.calendars import Calendar
+from quant_assets.chain import CHAIN, Stage
+from quant_assets.errors import DataError
 from quant_assets.records import StageReport
 
 NEW_YORK = "America/New_York"
 OWNERS = ["team:quant"]
 
 Result = dg.MaterializeResult[Any]
+_Declared = Callable[[Callable[..., Any]], dg.AssetsDefinition]
 
 
 def session_partitions(calendar: Calendar, first: date, last: date | None) -> dg.DailyPartitionsDefinition:
@@ -36,17 +40,103 @@ def session_partitions(calendar: Calendar, first: date, last: date | None) -> dg
     )
 
 
-def month_end_partitions(sessions: Sequence[date]) -> dg.StaticPartitionsDefinition:
-    """One partition for each month's last session: where models are cut."""
-    return dg.StaticPartitionsDefinition([s.isoformat() for s in sessions])
+def quarter_partitions(first: date, last: date | None) -> dg.TimeWindowPartitionsDefinition:
+    """One partition a quarter of the calendar, from that of `first` on: for what is computed over a range, where an event
+    for each session would cost more than the work.
+    """
+    return dg.TimeWindowPartitionsDefinition(
+        cron_schedule="0 0 1 */3 *",
+        start=quarter(first).isoformat(),
+        end=_after(quarter(last)).isoformat() if last else None,
+        fmt="%Y-%m-%d",
+        timezone="UTC",
+        end_offset=0 if last else 1,
+    )
+
+
+def quarter(day: date) -> date:
+    """The first day of a day's quarter, which is the key of its partition."""
+    return date(day.year, day.month - (day.month - 1) % 3, 1)
+
+
+def _after(start: date) -> date:
+    return quarter(start + timedelta(days=100))
 
 
 def staged(
-    group: str, sessions: dg.PartitionsDefinition[str], *, each: bool = False, **shown: Any
-) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """Declares an asset of a stage, partitioned by `sessions`: a range is one run, or one run for `each` session where a venue is involved."""
+    stage: Stage,
+    sessions: dg.PartitionsDefinition[str],
+    *,
+    place: Stage | None = None,
+    each: bool = False,
+    **shown: Any,
+) -> dg.AssetsDefinition:
+    """The live asset of a stage, partitioned by `sessions`; a run for `each` session where a venue is involved.
+
+    It runs the stage's function with the resources named as the function's arguments, and shows its report. Steps that are
+    ready run in the chain's order, at the `place` of the stage that it is a part of.
+    """
     policy = dg.BackfillPolicy.multi_run(1) if each else dg.BackfillPolicy.single_run()
-    return dg.asset(partitions_def=sessions, backfill_policy=policy, group_name=group, owners=OWNERS, **shown)
+    ordered = {"dagster/priority": str(-CHAIN.index(place or stage))}
+
+    def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        return result(merged(list(stage.run(given(stage, context, sessions_of(context))))))
+
+    declared: _Declared = dg.asset(
+        name=stage.name,
+        partitions_def=sessions,
+        backfill_policy=policy,
+        required_resource_keys=resources_of(stage),
+        op_tags=ordered,
+        owners=OWNERS,
+        **shown,
+    )
+    return declared(asset)
+
+
+def ranged(
+    key: Sequence[str], stages: Sequence[Stage], quarters: dg.PartitionsDefinition[str], **shown: Any
+) -> dg.AssetsDefinition:
+    """The asset of consecutive stages over a range, partitioned by `quarters`: any number of them is one run."""
+    needed = set().union(*(resources_of(s) for s in stages)) | {"sessions_between"}
+
+    def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        days = sessions_of_quarters(context.run.tags, context.resources.sessions_between)
+        reports = [merged(list(stage.run(given(stage, context, days)))) for stage in stages]
+        if len(reports) > 1:  # numbers of different stages keep apart
+            named = zip(stages, reports, strict=True)
+            reports = [msgspec.structs.replace(r, numbers=_named(s.name, r.numbers)) for s, r in named]
+        return result(merged(reports), extra={"first": days[0].isoformat(), "last": days[-1].isoformat()})
+
+    declared: _Declared = dg.asset(
+        key=list(key),
+        partitions_def=quarters,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        required_resource_keys=needed,
+        owners=OWNERS,
+        **shown,
+    )
+    return declared(asset)
+
+
+def _named(stage: str, numbers: Mapping[str, float]) -> dict[str, float]:
+    return {f"{stage}_{name}": n for name, n in numbers.items()}
+
+
+def resources_of(stage: Stage) -> set[str]:
+    """The resources that a stage takes, by name; its clock is that of the sessions."""
+    taken = {*stage.needs, "progress"} & {*stage.takes}
+    return (taken | {"clock_of"} if "clock" in taken else taken) - {"sessions", "clock"}
+
+
+def given(stage: Stage, context: dg.AssetExecutionContext, sessions: Sequence[date]) -> Mapping[str, object]:
+    """What a run gives to a stage: the resources that it takes, the sessions with their clock, and the run's id."""
+    ports = {name: getattr(context.resources, name) for name in resources_of(stage)}
+    clock = {"clock": ports["clock_of"](max(sessions))} if "clock_of" in ports else {}
+    return {**ports, **clock, "sessions": sessions, "run_id": context.run.run_id}
+
+
+FIRST, LAST = "quant/first", "quant/last"  # tags of a run over quarters: the first and the last session that are meant
 
 
 def sessions_of(context: dg.AssetExecutionContext) -> list[date]:
@@ -54,9 +144,29 @@ def sessions_of(context: dg.AssetExecutionContext) -> list[date]:
     return sorted(date.fromisoformat(k) for k in context.partition_keys)
 
 
+def sessions_of_quarters(tags: Mapping[str, str], between: Callable[[date, date], Sequence[date]]) -> Sequence[date]:
+    """The sessions of a run over quarters, ascending: all of them, or those that its tags name.
+
+    Raises DataError where there is none.
+    """
+    keys = [tags[k] for k in _KEYS if k in tags]
+    first = max(date.fromisoformat(min(keys)), date.fromisoformat(tags.get(FIRST, min(keys))))
+    end = _after(date.fromisoformat(max(keys))) - timedelta(days=1)
+    found = between(first, min(end, date.fromisoformat(tags[LAST])) if LAST in tags else end)
+    if not found:
+        raise DataError(f"no session lies in {first} to {end} whose data can be there; choose other quarters")
+    return found
+
+
+_KEYS = ("dagster/partition", "dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+
+
 def result(report: StageReport, *, key: dg.AssetKey | None = None, extra: Mapping[str, Any] | None = None) -> Result:
     """The report as a materialisation: state, reason and numbers under stable names, links as links."""
-    links = {name: dg.MetadataValue.url(url) for name, url in report.links.items()}
+    links = {
+        name: dg.MetadataValue.url(link) if "://" in link else dg.MetadataValue.path(link)
+        for name, link in report.links.items()
+    }
     notes = {"notes": dg.MetadataValue.md("\n".join(f"- {n}" for n in report.notes[:50]))} if report.notes else {}
     return dg.MaterializeResult(asset_key=key, metadata={**report.metadata(), **links, **notes, **(extra or {})})
 

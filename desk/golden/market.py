@@ -119,7 +119,7 @@ def prepared(home: Path) -> Workspace:
     (strategy,) = ws.deployment.strategies
     first, last = ws.span
     sessions = ws.cuts.calendar.between(first, last or first)
-    list(arrive(ws, sessions[-1], ws.cuts.of(sessions[-1])))
+    list(arrive(ws, sessions[-1]))
     update(ws.store, ws.cuts, strategy.universe, sessions)
     gate(ws.store, ws.cuts, sessions)
     publish(ws.store, find_set(strategy.feature_set), strategy.universe.name, ws.cuts, sessions)

@@ -1,75 +1,99 @@
-"""9_research: the stored decisions of a range, traded in research books by the one fill model."""
+"""9_research: a range, by quarters: history, features, models and decisions, traded in research books. It sends nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from quant_assets.assets import merged, result, sessions_of, staged
-from quant_assets.backtest.loop import run
+from quant_assets.assets import ranged
 from quant_assets.calendars import Cuts
+from quant_assets.chain import RESEARCH, STAGES, Stage, between
+from quant_assets.features.assets import described, publishing
+from quant_assets.features.sets import FeatureSet
 from quant_assets.ports import Breaks, Store
 from quant_assets.post_trade.report import range_report
-from quant_assets.records import Book
+from quant_assets.records import Book, StageReport
 from quant_assets.strategy import Strategy
 
 GROUP = "9_research"
+UNDER = "history"
+RUNBOOK = "Runbook: `quant backfill --from A --to B`."
+
+INGESTED = (STAGES["market_data"], *between("universe", "verdicts"))
+DECIDED = between("scores", "decisions")
 
 
-def build(sessions: dg.PartitionsDefinition[str], reports: Path, notice: str) -> Sequence[dg.AssetsDefinition]:
-    """The stage's assets: a range in one run. Pages are written to `reports`."""
+def build(
+    quarters: dg.PartitionsDefinition[str], feature_sets: Sequence[FeatureSet], strategies: Sequence[Strategy]
+) -> Sequence[dg.AssetsDefinition]:
+    """The stages of the chain over a range, each asset with consecutive ones."""
+    read = [of_range(f"features_{s.feature_set}") for s in strategies]
 
-    @staged(
-        GROUP,
-        sessions,
-        deps=["decisions", "actions"],
-        kinds={"polars"},
-        description="Orders, fills, positions, cash and P&L of every research book. It sends nothing.\n\n"
-        "Runbook: `quant backtest --from A --to B`.",
-    )
-    def research_books_traded(
-        context: dg.AssetExecutionContext,
-        store: dg.ResourceParam[Store],
-        cuts: dg.ResourceParam[Cuts],
-        strategies: dg.ResourceParam[Sequence[Strategy]],
-        research_books: dg.ResourceParam[Sequence[Book]],
-    ) -> dg.MaterializeResult[Any]:
-        by_name = {s.name: s for s in strategies}
-        return result(merged([run(store, by_name[b.strategy], b, cuts, sessions_of(context)) for b in research_books]))
+    def asset(name: str, stages: Sequence[Stage], deps: Sequence[dg.AssetKey], **shown: Any) -> dg.AssetsDefinition:
+        return ranged((UNDER, name), stages, quarters, group_name=GROUP, deps=deps, **shown)
 
-    @staged(
-        GROUP,
-        sessions,
-        deps=["research_books_traded"],
-        kinds={"html"},
-        description="The full report of each research book over the range.\n\n"
-        "Runbook: `quant report --book research --from A --to B`.",
-    )
-    def research_report(
-        context: dg.AssetExecutionContext,
-        store: dg.ResourceParam[Store],
-        breaks: dg.ResourceParam[Breaks],
-        cuts: dg.ResourceParam[Cuts],
-        research_books: dg.ResourceParam[Sequence[Book]],
-    ) -> dg.MaterializeResult[Any]:
-        days, year = sessions_of(context), cuts.calendar.sessions_per_year
-        pages = {
-            b.name: range_report(
-                store,
-                b,
-                days[0],
-                days[-1],
-                folder=reports,
-                notice=notice,
-                breaks=breaks.listed(b.name),
-                per_year=year,
-            )
-            for b in research_books
-        }
-        return dg.MaterializeResult(
-            metadata={f"report_{name}": dg.MetadataValue.path(str(page)) for name, page in pages.items()}
-            | {"pages": len(pages)}
-        )
+    data = of_range("market_data")
+    ready = ", ".join(s.name for s in INGESTED)
+    return [
+        asset("market_data", INGESTED, [], description=f"Of a range: {ready}.\n\n{RUNBOOK}"),
+        *(asset(f.table.name, [publishing(f, strategies)], [data], **described(f)) for f in feature_sets),
+        asset(
+            "labels",
+            [STAGES["labels"]],
+            [data, *dict.fromkeys(of_range(f.table.name) for f in feature_sets)],
+            description=f"What models learn, of a range.\n\n{RUNBOOK}",
+        ),
+        asset(
+            "champion",
+            [STAGES["champion"]],
+            [*dict.fromkeys(read), of_range("labels")],
+            kinds={"lightgbm", "mlflow"},
+            description=f"A model at each month end of a range, promoted by rule.\n\n{RUNBOOK}",
+        ),
+        asset(
+            "decisions",
+            DECIDED,
+            [*dict.fromkeys(read), of_range("champion")],
+            description=f"Scores, drift and decisions of a range.\n\n{RUNBOOK}",
+        ),
+        ranged(
+            (RESEARCH.name,),
+            [RESEARCH],
+            quarters,
+            group_name=GROUP,
+            deps=[of_range("decisions")],
+            kinds={"polars"},
+            description=f"Orders, fills, positions, cash and P&L of every research book. It sends nothing.\n\n{RUNBOOK}",
+        ),
+        ranged(
+            ("research_report",),
+            [REPORT],
+            quarters,
+            group_name=GROUP,
+            deps=[RESEARCH.name],
+            kinds={"html"},
+            description="The full report of each research book over the range.\n\n"
+            "Runbook: `quant report --book research --from A --to B`.",
+        ),
+    ]
 
-    return [research_books_traded, research_report]
+
+def of_range(name: str) -> dg.AssetKey:
+    """The key of what a range computes under this name."""
+    return dg.AssetKey([UNDER, name])
+
+
+def report_range(
+    store: Store, breaks: Breaks, cuts: Cuts, research_books: Sequence[Book], reports: Path, notice: str, sessions: Any
+) -> Iterator[StageReport]:
+    """Write the report of each research book over the sessions to `reports`."""
+    first, last, year = min(sessions), max(sessions), cuts.calendar.sessions_per_year
+    write = partial(range_report, store, folder=reports, notice=notice, per_year=year)
+    pages = {f"report_{b.name}": str(write(b, first, last, breaks=breaks.listed(b.name))) for b in research_books}
+    numbers = {"pages": len(pages)}
+    yield StageReport(stage="report", first=first, last=last, state="done", numbers=numbers, links=pages)
+
+
+REPORT = Stage("research_report", RESEARCH.writes, ("pages",), report_range)

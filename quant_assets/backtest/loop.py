@@ -4,7 +4,7 @@ Session D: the orders decided at D-1 go to the open of D, D's actions and fills 
 state after D is what the tables say of D, so that a range equals its days.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -218,3 +218,17 @@ def _order(row: Mapping[str, Any], strategy: Strategy, cuts: Cuts) -> Order:
         "reference_price": str(row["reference_price"]),
     }
     return msgspec.convert(given | derived, Order)
+
+
+def trade_books(
+    store: Store,
+    strategies: Sequence[Strategy],
+    research_books: Sequence[Book],
+    cuts: Cuts,
+    sessions: Sequence[date],
+    progress: Progress = quiet,
+) -> Iterator[StageReport]:
+    """Trade the stored decisions of the sessions in every research book."""
+    by_name = {s.name: s for s in strategies}
+    for book in research_books:
+        yield run(store, by_name[book.strategy], book, cuts, sessions, progress=progress)

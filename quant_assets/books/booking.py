@@ -1,6 +1,6 @@
 """A traded book in the tables: what it holds, and its sessions booked in order."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -12,7 +12,7 @@ from quant_assets.books.rows import fill_rows, order_rows
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.errors import DataError
-from quant_assets.ports import Store
+from quant_assets.ports import Executions, Store
 from quant_assets.records import Book, Commission, Fill, OrderState, StageReport, Working
 from quant_assets.tables import ACTIONS, BARS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS
 
@@ -124,3 +124,12 @@ def record_orders(store: Store, book: Book, session: date, orders: Sequence[Work
         (pl.col("session") == session) | pl.col("state").is_in([s.value for s in OrderState if s.terminal])
     )
     return store.append(ORDERS, rows.join(ended, on="client_order_id", how="anti"))
+
+
+def book_sessions(
+    store: Store, executions: Executions, books: Sequence[Book], cuts: Cuts, sessions: Sequence[date]
+) -> Iterator[StageReport]:
+    """Book each session of each book, in order."""
+    for session in sessions:
+        for book in books:
+            yield book_session(store, book, cuts, session, executions.fills(book.name))

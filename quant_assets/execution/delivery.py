@@ -3,7 +3,7 @@
 Any number of times and killed anywhere, the venue ends with the same orders. What triggers it is a hint.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 import polars as pl
@@ -17,7 +17,7 @@ from quant_assets.execution.limits import within_limits
 from quant_assets.execution.orders import orders_for
 from quant_assets.execution.outbox import LEASE_SECONDS, OPEN, recover, send
 from quant_assets.market_data.quality import released, session_hash
-from quant_assets.ports import Breaks, Broker, Clock, KillSwitch, Notifier, Outbox, Store, Writer
+from quant_assets.ports import Breaks, Broker, Brokers, Clock, KillSwitch, Notifier, Outbox, Store, Writer
 from quant_assets.records import Book, Order, OrderState, StageReport
 from quant_assets.signals.decide import first_recorded
 from quant_assets.strategy import Strategy
@@ -234,3 +234,24 @@ def _symbols(store: Store, cut: datetime, sids: set[int]) -> dict[int, str]:
 
 def _words(order: Order) -> str:
     return f"{'buy' if order.side > 0 else 'sell'} {order.quantity} {order.symbol}"
+
+
+def deliver_books(
+    store: Store,
+    outbox: Outbox,
+    kill_switch: KillSwitch,
+    breaks: Breaks,
+    brokers: Brokers,
+    books: Sequence[Book],
+    strategies: Sequence[Strategy],
+    cuts: Cuts,
+    clock: Clock,
+    notifier: Notifier,
+    sessions: Sequence[date],
+) -> Iterator[StageReport]:
+    """Deliver the decisions of each session to the venue of every book that trades them."""
+    by_name = {s.name: s for s in strategies}
+    for session in sessions:
+        for book in books:
+            broker, strategy = brokers.open(book), by_name[book.strategy]
+            yield deliver(store, outbox, kill_switch, breaks, broker, book, strategy, cuts, session, clock, notifier)

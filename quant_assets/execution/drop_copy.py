@@ -1,11 +1,12 @@
 """The venue's own record comes home: executions are booked once, orders take the state that the venue gives them."""
 
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 
 from quant_assets.books.booking import record_fills, record_orders
 from quant_assets.calendars import Cuts
 from quant_assets.execution.outbox import LEASE_SECONDS, drop_copy
-from quant_assets.ports import Broker, Executions, Outbox, Store
+from quant_assets.ports import Broker, Brokers, Clock, Executions, Outbox, Store
 from quant_assets.records import Book, StageReport
 
 
@@ -39,3 +40,21 @@ def collect(
         rows=written,
         numbers={"fills": len(today), "booked": len(new), "notional": float(sum(f.quantity * f.price for f in today))},
     )
+
+
+def collect_fills(
+    store: Store,
+    outbox: Outbox,
+    executions: Executions,
+    brokers: Brokers,
+    books: Sequence[Book],
+    cuts: Cuts,
+    clock: Clock,
+    sessions: Sequence[date],
+) -> Iterator[StageReport]:
+    """Bring home what each book's venue did in the sessions; a venue that is simulated trades them first."""
+    for session in sessions:
+        for book in books:
+            broker = brokers.open(book)
+            broker.sync(session)
+            yield collect(store, outbox, executions, broker, book, cuts, session, clock.now())

@@ -1,20 +1,23 @@
 """2_features: published feature sets and labels, evaluated by anchored blocks: a range equals its days."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
-from quant_assets.assets import merged, result, session_partitions, sessions_of, staged
-from quant_assets.calendars import Cuts, calendar
+from quant_assets.assets import session_partitions, staged
+from quant_assets.calendars import calendar
+from quant_assets.chain import STAGES, Stage
 from quant_assets.features.catalogue import find_set
 from quant_assets.features.intraday import OnBars, publish_bars
-from quant_assets.features.labels import publish_labels
-from quant_assets.features.publish import publish
+from quant_assets.features.labels import label_rules
+from quant_assets.features.publish import publish_set
 from quant_assets.features.sets import FeatureSet
-from quant_assets.ports import Clock, KnowledgeLog, Store
+from quant_assets.ports import Clock, Store
+from quant_assets.records import StageReport
 from quant_assets.strategy import Strategy, universes_of
 from quant_assets.vendor_tables import INTRADAY_BARS
 
@@ -24,39 +27,31 @@ RUNBOOK = (
 )
 
 
-def _published(
-    feature_set: FeatureSet,
-    strategies: Sequence[Strategy],
-    sessions: dg.PartitionsDefinition[str],
-    upstream: Collection[str],
-) -> dg.AssetsDefinition:
+def publishing(feature_set: FeatureSet, strategies: Sequence[Strategy]) -> Stage:
+    """The stage that publishes one set over the universes of the strategies that read it."""
     universes = universes_of(strategies, feature_set.name)
+    function = partial(publish_set, feature_set=feature_set, universes=universes)
+    return Stage(feature_set.table.name, feature_set.reads, (feature_set.table.name,), function)
 
-    @staged(
-        GROUP,
-        sessions,
-        name=feature_set.table.name,
-        deps=[t for t in feature_set.reads if t in upstream],
-        kinds={"polars"},
-        metadata={
-            "version": feature_set.version,
-            "fingerprint": feature_set.fingerprint,
-            "features": len(feature_set.features),
-            "lookback": feature_set.lookback,
-        },
-        description=f"{feature_set.table.doc}\n\nVersion {feature_set.version}, {len(feature_set.features)} features, lookback {feature_set.lookback} sessions, reads {', '.join(feature_set.columns)}; docs/features.md has a line on each.\n\n{RUNBOOK}",
-    )
-    def published(
-        context: dg.AssetExecutionContext,
-        store: dg.ResourceParam[Store],
-        knowledge: dg.ResourceParam[KnowledgeLog],
-        cuts: dg.ResourceParam[Cuts],
-    ) -> dg.MaterializeResult[Any]:
-        days = sessions_of(context)
-        knowledge.note_cut(cuts.of(days[-1]))
-        return result(merged([publish(store, feature_set, universe, cuts, days) for universe in universes]))
 
-    return published
+def described(feature_set: FeatureSet) -> dict[str, Any]:
+    """What the asset of a set shows of its declaration."""
+    return {
+        "kinds": {"polars"},
+        "metadata": _declared(feature_set),
+        "description": f"{feature_set.table.doc}\n\nVersion {feature_set.version}, {len(feature_set.features)} features, "
+        f"lookback {feature_set.lookback} sessions, reads {', '.join(feature_set.columns)}; docs/features.md has a line "
+        f"on each.\n\n{RUNBOOK}",
+    }
+
+
+def _declared(feature_set: FeatureSet) -> dict[str, Any]:
+    return {
+        "version": feature_set.version,
+        "fingerprint": feature_set.fingerprint,
+        "features": len(feature_set.features),
+        "lookback": feature_set.lookback,
+    }
 
 
 def build(
@@ -67,7 +62,7 @@ def build(
 ) -> Sequence[dg.AssetsDefinition]:
     """The stage's assets, partitioned by `sessions`: every set given, and the labels. `fed`: the datasets that feeds bring, on which inputs may depend."""
     upstream = {"bars", "actions", "universe", "listings", *fed}
-    rules = sorted({s.rule for s in strategies}, key=lambda r: (r.name, r.horizon))
+    rules = label_rules(strategies)
     measured = {r.net_of for r in rules if r.net_of is not None}
     factors = [find_set(n.factors).table.name for n in measured if n.factors]
     members = [
@@ -75,9 +70,11 @@ def build(
         *(t for n in measured if n.index or n.symbol for t in ("listings", *(["index_members"] if n.index else []))),
     ]
 
-    @staged(
-        GROUP,
+    learnt = "; ".join(f"{r.name} over {r.horizon} sessions" for r in rules)
+    labels = staged(
+        STAGES["labels"],
         sessions,
+        group_name=GROUP,
         deps=[
             "bars",
             "actions",
@@ -85,14 +82,20 @@ def build(
             *sorted({*factors} & {f.table.name for f in feature_sets}),
         ],
         kinds={"polars"},
-        description=f"What models learn, filed under the session in which it becomes known: {'; '.join(f'{r.name} over {r.horizon} sessions' for r in rules)}.\n\n{RUNBOOK}",
+        description=f"What models learn, filed under the session in which it becomes known: {learnt}.\n\n{RUNBOOK}",
     )
-    def labels(
-        context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts]
-    ) -> dg.MaterializeResult[Any]:
-        return result(merged([publish_labels(store, cuts, r, sessions_of(context)) for r in rules]))
-
-    return [*(_published(f, strategies, sessions, upstream) for f in feature_sets), labels]
+    published = [
+        staged(
+            publishing(f, strategies),
+            sessions,
+            place=STAGES["features"],
+            group_name=GROUP,
+            deps=[t for t in f.reads if t in upstream],
+            **described(f),
+        )
+        for f in feature_sets
+    ]
+    return [*published, labels]
 
 
 def of_bars(declared: Sequence[OnBars], first: date, last: date | None) -> Sequence[dg.AssetsDefinition]:
@@ -102,37 +105,25 @@ def of_bars(declared: Sequence[OnBars], first: date, last: date | None) -> Seque
 
 def _on_bars(one: OnBars, sessions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
     features = find_set(one.feature_set)
-
-    @staged(
-        GROUP,
+    stage = Stage(asset_of_bars(one), (INTRADAY_BARS.name,), (features.table.name,), partial(publish_on_bars, one=one))
+    return staged(
+        stage,
         sessions,
-        name=asset_of_bars(one),
+        place=STAGES["features"],
+        group_name=GROUP,
         deps=[INTRADAY_BARS.name],
         kinds={"polars"},
-        metadata={
-            "version": features.version,
-            "fingerprint": features.fingerprint,
-            "features": len(features.features),
-            "lookback": features.lookback,
-        },
-        description=f"{features.table.doc}\n\nBars of {one.venue} on the hours of {one.calendar}, used {one.delay} seconds after their end. A session that is not over is published as far as it is; ask again for the rest.\n\n{RUNBOOK}",
+        metadata=_declared(features),
+        description=f"{features.table.doc}\n\nBars of {one.venue} on the hours of {one.calendar}, used {one.delay} "
+        "seconds after their end. A session that is not over is published as far as it is; ask again for the rest."
+        f"\n\n{RUNBOOK}",
     )
-    def published(
-        context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], clock: dg.ResourceParam[Clock]
-    ) -> dg.MaterializeResult[Any]:
-        return result(
-            publish_bars(
-                store,
-                features,
-                one.venue,
-                calendar(one.calendar),
-                sessions_of(context),
-                delay=timedelta(seconds=one.delay),
-                now=clock.now(),
-            )
-        )
 
-    return published
+
+def publish_on_bars(store: Store, clock: Clock, sessions: Sequence[date], one: OnBars) -> Iterator[StageReport]:
+    """Publish a set on the bars of its venue, as far as they are known."""
+    features, hours, delay = find_set(one.feature_set), calendar(one.calendar), timedelta(seconds=one.delay)
+    yield publish_bars(store, features, one.venue, hours, sessions, delay=delay, now=clock.now())
 
 
 def asset_of_bars(one: OnBars) -> str:

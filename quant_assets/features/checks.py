@@ -5,6 +5,7 @@ from datetime import date, timedelta
 
 import dagster as dg
 
+from quant_assets.assets import LAST
 from quant_assets.calendars import Cuts, calendar
 from quant_assets.features.assets import asset_of_bars
 from quant_assets.features.audit.audit import Standing, recorded, standing
@@ -13,7 +14,7 @@ from quant_assets.features.audit.gate import ensured
 from quant_assets.features.catalogue import find_set
 from quant_assets.features.intraday import OnBars
 from quant_assets.features.sets import FeatureSet
-from quant_assets.ports import Clock, Notifier, Store
+from quant_assets.ports import Clock, Notifier, Progress, Store
 from quant_assets.strategy import Strategy, universes_of
 
 NAME = "no_look_ahead"
@@ -25,27 +26,36 @@ QUESTION = (
 )
 
 
-def build(feature_sets: Sequence[FeatureSet], strategies: Sequence[Strategy]) -> Sequence[dg.AssetChecksDefinition]:
-    """A check for each set. Where one fails somebody is told, no model of the set becomes champion, and nothing downstream is made in its run, but for decisions (in runs tagged `REFUSES`) that refuse."""
-    return [_no_look_ahead(f, universes_of(strategies, f.name)[0]) for f in feature_sets]
+def build(
+    live: Sequence[FeatureSet], ranged: Sequence[FeatureSet], strategies: Sequence[Strategy]
+) -> Sequence[dg.AssetChecksDefinition]:
+    """A check for each set, where it is published by session and where it is by range.
+
+    Where one fails somebody is notified, no model of the set becomes champion, and nothing downstream is made in its run,
+    but for decisions (in runs tagged `REFUSES`) that refuse.
+    """
+    return [
+        *(_no_look_ahead(dg.AssetKey(f.table.name), f, universes_of(strategies, f.name)[0]) for f in live),
+        *(
+            _no_look_ahead(dg.AssetKey(["history", f.table.name]), f, universes_of(strategies, f.name)[0])
+            for f in ranged
+        ),
+    ]
 
 
-def _no_look_ahead(feature_set: FeatureSet, universe: str) -> dg.AssetChecksDefinition:
-    @dg.asset_check(asset=feature_set.table.name, name=NAME, blocking=True, description=QUESTION)
+def _no_look_ahead(key: dg.AssetKey, feature_set: FeatureSet, universe: str) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=key, name=NAME, blocking=True, description=QUESTION)
     def no_look_ahead(
         context: dg.AssetCheckExecutionContext,
         store: dg.ResourceParam[Store],
         cuts: dg.ResourceParam[Cuts],
         clock: dg.ResourceParam[Clock],
         notifier: dg.ResourceParam[Notifier],
+        progress: dg.ResourceParam[Progress],
     ) -> dg.AssetCheckResult:
-        return _shown(
-            ensured(
-                store, feature_set, universe, cuts, _last(context, cuts, clock), now=clock.now(), notifier=notifier
-            ),
-            feature_set,
-            stops=REFUSES not in context.run.tags,
-        )
+        last = cuts.calendar.on_or_before(_asked(context) or cuts.due(clock.now()))
+        found = ensured(store, feature_set, universe, cuts, last, now=clock.now(), notifier=notifier, progress=progress)
+        return _shown(found, feature_set, stops=REFUSES not in context.run.tags)
 
     return no_look_ahead
 
@@ -79,16 +89,11 @@ def _bars_no_look_ahead(one: OnBars) -> dg.AssetChecksDefinition:
     return no_look_ahead
 
 
-def _last(context: dg.AssetCheckExecutionContext, cuts: Cuts, clock: Clock) -> date:
-    """The last session of the run; asked without one, the last whose cut has passed."""
-    return _asked(context) or cuts.due(clock.now())
-
-
 def _asked(context: dg.AssetCheckExecutionContext) -> date | None:
     """The last session of the run."""
     tags = context.run.tags
     keys = [tags.get(f"dagster/{k}") for k in ("partition", "asset_partition_range_end")]
-    return max((date.fromisoformat(k) for k in keys if k), default=None)
+    return max((date.fromisoformat(k) for k in (tags.get(LAST), *keys) if k), default=None)
 
 
 def _shown(found: Standing, feature_set: FeatureSet, *, stops: bool = True) -> dg.AssetCheckResult:

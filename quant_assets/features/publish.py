@@ -9,11 +9,13 @@ import polars as pl
 from quant_assets.calendars import Cuts
 from quant_assets.errors import ContractViolation, LookbackExceeded
 from quant_assets.features.blocks import Block, default_anchor, evaluate, quarter_start, versions
+from quant_assets.features.catalogue import find_set
 from quant_assets.features.sets import FeatureSet, Input
 from quant_assets.market_data.adjustment import ADJUSTING
 from quant_assets.market_data.membership import Membership
-from quant_assets.ports import Progress, Store, quiet
+from quant_assets.ports import KnowledgeLog, Progress, Store, quiet
 from quant_assets.records import StageReport
+from quant_assets.strategy import Strategy, needed
 from quant_assets.tables import ACTIONS, ANCHORS, BARS, UNIVERSE
 
 CLOSURES = 5  # sessions that a calendar may lose after a block was begun: days of mourning, storms
@@ -191,3 +193,31 @@ def publish(
             "new_nulls": float(nulls),
         },
     )
+
+
+def publish_sets(
+    store: Store,
+    knowledge: KnowledgeLog,
+    cuts: Cuts,
+    strategies: Sequence[Strategy],
+    sessions: Sequence[date],
+    progress: Progress = quiet,
+) -> Iterator[StageReport]:
+    """Publish every feature set that a model reads, or a label is measured against, over each universe that needs it."""
+    for universe, name in needed(strategies):
+        yield from publish_set(store, knowledge, cuts, find_set(name), [universe], sessions, progress)
+
+
+def publish_set(
+    store: Store,
+    knowledge: KnowledgeLog,
+    cuts: Cuts,
+    feature_set: FeatureSet,
+    universes: Sequence[str],
+    sessions: Sequence[date],
+    progress: Progress = quiet,
+) -> Iterator[StageReport]:
+    """Publish one set over these universes, once the cut that it reads is noted: what arrives later is known later."""
+    knowledge.note_cut(cuts.of(max(sessions)))
+    for universe in universes:
+        yield publish(store, feature_set, universe, cuts, sessions, progress)

@@ -1,18 +1,19 @@
 """Ingest every outstanding delivery of a source: new or changed. A notification lists what could not be read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 
 import msgspec
 import polars as pl
 
-from quant_assets.calendars import Calendar
+from quant_assets.calendars import Calendar, Cuts
 from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import CalendarUnknown, CaptureUnreadable, ConfigurationError, ContractViolation
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.ingest import ingest
+from quant_assets.market_data.restatements import watching
 from quant_assets.market_data.taken import ABSENT, outstanding
-from quant_assets.ports import MarketDataSource, Notifier, Progress, Store, quiet
+from quant_assets.ports import Clock, KnowledgeLog, MarketDataSource, Notifier, Progress, Store, quiet
 from quant_assets.records import StageReport
 from quant_assets.tables import CAPTURES
 
@@ -81,3 +82,25 @@ def _missed(store: Store, source: MarketDataSource, absent: Sequence[date], now:
             f"they said stands"
         )
     ]
+
+
+def ingest_deliveries(
+    sources: Sequence[MarketDataSource],
+    store: Store,
+    knowledge: KnowledgeLog,
+    clock: Clock,
+    notifier: Notifier,
+    cuts: Cuts,
+    sessions: Sequence[date],
+    evidence: Evidence = EVIDENCE,
+    progress: Progress = quiet,
+) -> Iterator[StageReport]:
+    """Ingest every delivery of `sources` up to the last of `sessions` that has arrived by now; a report for each source.
+
+    Where rows changed that sessions were decided on, `notifier` is told.
+    """
+    last, now = max(sessions), clock.now()
+    with watching(store, cuts, notifier, last):
+        for source in sources:
+            latest = knowledge.latest_cut()
+            yield arrivals(source, store, notifier, latest, now, last, cuts.calendar, progress, evidence)

@@ -4,7 +4,7 @@ in `expectations`.
 Verdicts are rows, filed under the hash of the very content they judged. No row means no.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 import polars as pl
@@ -234,3 +234,8 @@ def released(standing: pl.DataFrame, session: date, content_hash: str) -> tuple[
         return False, f"no quality verdict on the bars of {session} with content {content_hash[:12]}"
     failed = rows.filter((pl.col("severity") == "block") & ~pl.col("passed")).sort("rule")
     return (False, "; ".join(failed["message"].to_list())) if failed.height else (True, "")
+
+
+def judge_sessions(store: Store, cuts: Cuts, sessions: Sequence[date]) -> Iterator[StageReport]:
+    """Judge the bars of each session by the quality rules, and store the verdicts."""
+    yield gate(store, cuts, sessions)

@@ -3,7 +3,7 @@
 `membership.Membership` answers who was a member.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 import polars as pl
@@ -14,7 +14,7 @@ from quant_assets.market_data.membership import Membership
 from quant_assets.market_data.securities import resolve
 from quant_assets.ports import Store
 from quant_assets.records import StageReport
-from quant_assets.strategy import Eligibility, UniverseRule
+from quant_assets.strategy import Eligibility, Strategy, UniverseRule
 from quant_assets.tables import BARS, LISTINGS, UNIVERSE
 from quant_assets.vendor_tables import INDEX_MEMBERS, SECTORS
 
@@ -141,3 +141,11 @@ def _eligible(
         if asked.exclude_sectors
         else names.select("sid")
     )
+
+
+def draw_universes(
+    store: Store, cuts: Cuts, strategies: Sequence[Strategy], sessions: Sequence[date]
+) -> Iterator[StageReport]:
+    """Draw the universe of each strategy; strategies that share one draw it once."""
+    for rule in dict.fromkeys(s.universe for s in strategies):
+        yield update(store, cuts, rule, sessions)

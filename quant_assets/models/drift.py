@@ -2,15 +2,19 @@
 page.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
+from pathlib import Path
 
+import msgspec
 import polars as pl
 
 from quant_assets.calendars import Cuts
 from quant_assets.errors import ModelError
+from quant_assets.features.catalogue import find_set
 from quant_assets.features.drift import median_psi, psi
 from quant_assets.features.sets import FeatureSet
+from quant_assets.models.drift_page import drift_page
 from quant_assets.models.promotion import champions
 from quant_assets.ports import Store
 from quant_assets.records import StageReport
@@ -80,3 +84,14 @@ def drift(
         # the schema's dtypes
         out.append(named.select(*FEATURE_DRIFT.schema).cast(dict(FEATURE_DRIFT.schema)))  # pyright: ignore[reportArgumentType]
     return pl.concat(out).sort(FEATURE_DRIFT.key)
+
+
+def measure_strategies(
+    store: Store, cuts: Cuts, strategies: Sequence[Strategy], sessions: Sequence[date], reports: Path
+) -> Iterator[StageReport]:
+    """Measure the drift of each strategy's features, and write its page to `reports`; the report links to it."""
+    for strategy in strategies:
+        found = measure(store, find_set(strategy.feature_set), strategy, cuts, sessions)
+        page = drift_page(store, strategy, max(sessions), reports)
+        links = {f"drift_{strategy.name}": str(page)} if page else {}
+        yield msgspec.structs.replace(found, links=links)

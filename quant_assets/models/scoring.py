@@ -1,12 +1,13 @@
 """Scores of the champion in force, session by session: a range and its days give the same rows, to the bit."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 import polars as pl
 
 from quant_assets.calendars import Cuts
 from quant_assets.errors import NoChampion
+from quant_assets.features.catalogue import find_set
 from quant_assets.features.sets import FeatureSet
 from quant_assets.models.boosting import predict
 from quant_assets.models.promotion import Champions, Model, champions
@@ -104,3 +105,11 @@ def _models(
                 f"{model.feature_version}, published is {feature_set.name} {feature_set.version}; retrain"
             )
     return models, tuple(notes)
+
+
+def score_strategies(
+    store: Store, cuts: Cuts, strategies: Sequence[Strategy], sessions: Sequence[date]
+) -> Iterator[StageReport]:
+    """Score the sessions with the champion of each strategy."""
+    for strategy in strategies:
+        yield score(store, find_set(strategy.feature_set), strategy, cuts, sessions)

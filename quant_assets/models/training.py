@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 import msgspec
@@ -19,7 +19,7 @@ from quant_assets.models.boosting import fit, predict, usable
 from quant_assets.models.promotion import RULE, Metrics, Model, Verdict, champion, judge, model_of
 from quant_assets.models.training_set import ranked, training_set
 from quant_assets.models.walk_forward import Fold, folds
-from quant_assets.ports import ModelRegistry, Notifier, Store
+from quant_assets.ports import ModelRegistry, Notifier, Progress, Store, quiet
 from quant_assets.records import FeatureSnapshot, StageReport, content_id
 from quant_assets.strategy import ModelRule, Strategy
 from quant_assets.tables import MODELS, PROMOTIONS
@@ -289,3 +289,24 @@ def _judged(store: Store, strategy: Strategy, cuts: Cuts, model: Model, validate
         floor=strategy.model.floor,
         minimum=strategy.limits.min_members,
     )
+
+
+def train_champions(
+    store: Store,
+    registry: ModelRegistry,
+    cuts: Cuts,
+    notifier: Notifier,
+    strategies: Sequence[Strategy],
+    sessions: Sequence[date],
+    train_at: Sequence[date] | None = None,
+    progress: Progress = quiet,
+) -> Iterator[StageReport]:
+    """Train a model of each strategy at each month end among `sessions`, or `train_at`; used from the session after."""
+    ends = month_ends(cuts.calendar, min(sessions), max(sessions)) if train_at is None else train_at
+    if not ends:
+        first, last = min(sessions), max(sessions)
+        yield StageReport(stage=STAGE, first=first, last=last, state="empty", reason="no month ends in these sessions")
+    for done, cut in enumerate(ends):
+        progress(done, len(ends), f"model {cut}")
+        for strategy in strategies:
+            yield retrain(store, registry, find_set(strategy.feature_set), strategy, cuts, cut, notifier=notifier)

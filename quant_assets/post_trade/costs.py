@@ -7,7 +7,7 @@ opportunity cost in the session in which it ended, to that session's close. The 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -154,3 +154,10 @@ def _end_prices(store: Store, orders: pl.DataFrame, session: date, cut: datetime
         sid: (close * ratio[sid].numerator / ratio[sid].denominator).quantize(TICK)
         for sid, (_, close) in closes.items()
     }
+
+
+def cost_books(store: Store, books: Sequence[Book], cuts: Cuts, sessions: Sequence[date]) -> Iterator[StageReport]:
+    """Measure what trading cost each book in each session."""
+    for session in sessions:
+        for book in books:
+            yield write_costs(store, book, cuts, session)

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from quant_assets.post_trade.sections import Breaks, Facts
+from quant_assets.post_trade.sections import BreakRows, Facts
 from quant_assets.records import Frozen, OrderState
 from quant_assets.signals.guardrails import REASONS, TRADE
 
@@ -17,7 +17,7 @@ class Answer(Frozen, frozen=True):
     text: str
 
 
-def answers(facts: Facts, breaks: Breaks) -> list[Answer]:
+def answers(facts: Facts, breaks: BreakRows) -> list[Answer]:
     """The questions of a session or range, in the order of the flow."""
     return [_data(facts), _decisions(facts), _orders(facts), _booked(facts), _matches(facts, breaks)]
 
@@ -122,7 +122,7 @@ def _booked(facts: Facts) -> Answer:
     return Answer(question="Books", level="ok", text="P&L by name adds up to the change of equity, to the last digit.")
 
 
-def _matches(facts: Facts, breaks: Breaks) -> Answer:
+def _matches(facts: Facts, breaks: BreakRows) -> Answer:
     if facts.book.research:
         return Answer(question="Reconciliation", level="ok", text="A research book: there is no venue to compare with.")
     if facts.cut is None and not breaks:

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from quant_assets.books.booking import holdings_of
-from quant_assets.ports import Breaks, Broker, Executions, Notifier, Outbox, Store
+from quant_assets.ports import Breaks, Broker, Brokers, Clock, Executions, Notifier, Outbox, Store
 from quant_assets.records import Book, Break, BrokerOrder, Fill, Frozen, OrderState, StageReport, Working, content_id
 from quant_assets.tables import NAV
 
@@ -193,3 +193,20 @@ def reconcile_session(
         numbers=numbers,
         notes=tuple(f"{b.kind} {b.subject}: ours {b.ours}, theirs {b.theirs}" for b in new),
     )
+
+
+def reconcile_books(
+    store: Store,
+    outbox: Outbox,
+    executions: Executions,
+    breaks: Breaks,
+    brokers: Brokers,
+    books: Sequence[Book],
+    clock: Clock,
+    notifier: Notifier,
+    sessions: Sequence[date],
+) -> Iterator[StageReport]:
+    """Compare each book with its venue after the last of the sessions."""
+    for book in books:
+        broker, now = brokers.open(book), clock.now()
+        yield reconcile_session(outbox, executions, breaks, broker, store, book, max(sessions), notifier, now=now)

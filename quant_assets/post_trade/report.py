@@ -1,5 +1,6 @@
 """The morning page of a session and the full report of a range: one self-contained HTML file each, the same bytes for the same rows."""
 
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ import polars as pl
 
 from quant_assets.contract import in_force
 from quant_assets.pages.rendering import render, write
-from quant_assets.ports import Store
+from quant_assets.ports import Breaks, Store
 from quant_assets.post_trade import sections
 from quant_assets.post_trade.headline import answers, overall
 from quant_assets.post_trade.performance import curve, performance
-from quant_assets.post_trade.sections import Breaks, Facts
-from quant_assets.records import Book
+from quant_assets.post_trade.sections import BreakRows, Facts
+from quant_assets.records import Book, StageReport
 from quant_assets.tables import LABELS, SCORES
 
 NAMES, ORDERS_SHOWN, POSITIONS_SHOWN = 8, 15, 15
@@ -25,7 +26,9 @@ def page_name(book: Book, session: date) -> str:
     return f"{book.name}_{session}.html"
 
 
-def session_report(store: Store, breaks: Breaks, book: Book, session: date, *, folder: Path, notice: str = "") -> Path:
+def session_report(
+    store: Store, breaks: BreakRows, book: Book, session: date, *, folder: Path, notice: str = ""
+) -> Path:
     """Write the page of `session` to `folder` and return its path. `breaks` are the book's open ones, `notice` is printed on top."""
     facts = sections.read(store, book, session, session)
     nav = facts.history.sort("session")
@@ -52,7 +55,7 @@ def range_report(
     *,
     folder: Path,
     notice: str = "",
-    breaks: Breaks = (),
+    breaks: BreakRows = (),
     per_year: float | None = None,
 ) -> Path:
     """Write the report of [first, last], with plots, to `folder` and return its path. Labels are those known at the last
@@ -82,7 +85,7 @@ def range_report(
     return write(folder / f"{book.name}_{first}_{last}.html", render("range.html.j2", page, __package__ or ""))
 
 
-def _common(facts: Facts, breaks: Breaks, notice: str) -> dict[str, Any]:
+def _common(facts: Facts, breaks: BreakRows, notice: str) -> dict[str, Any]:
     found = answers(facts, breaks)
     best, worst, by_sector = sections.pnl(facts, NAMES)
     states = sections.order_states(facts)
@@ -144,3 +147,25 @@ def _months(line: pl.DataFrame) -> list[dict[str, Any]]:
         .agg(sessions=pl.len(), pnl=pl.col("pnl").sum(), **{"return": _linked(pl.col("return"))})
         .rows(named=True)
     )
+
+
+def report_sessions(
+    store: Store,
+    breaks: Breaks,
+    books: Sequence[Book],
+    reports: Path,
+    notice: str,
+    beat: Callable[[date], None],
+    sessions: Sequence[date],
+) -> Iterator[StageReport]:
+    """Write each book's page of each session to `reports`, then the heartbeat: it says that the day is done."""
+    for session in sessions:
+        pages = {
+            f"report_{b.name}": session_report(store, breaks.listed(b.name), b, session, folder=reports, notice=notice)
+            for b in books
+        }
+        links = {name: str(page) for name, page in pages.items()}
+        beat(session)
+        yield StageReport(
+            stage="report", first=session, last=session, state="done", numbers={"pages": len(pages)}, links=links
+        )

@@ -29,7 +29,7 @@ from quant_assets.tables import (
 )
 
 Row = dict[str, Any]
-Breaks = Sequence[Mapping[str, str]]
+BreakRows = Sequence[Mapping[str, str]]
 
 
 @dataclass(frozen=True)

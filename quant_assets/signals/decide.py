@@ -1,6 +1,6 @@
 """Decisions: what each name of the universe should weigh, or why it is not traded."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 
 import msgspec
@@ -8,8 +8,9 @@ import polars as pl
 
 from quant_assets.calendars import Cuts
 from quant_assets.contract import UTC_MICROS
+from quant_assets.features.catalogue import find_set
 from quant_assets.features.sets import FeatureSet
-from quant_assets.ports import Progress, Store, quiet
+from quant_assets.ports import Clock, KillSwitch, KnowledgeLog, Progress, Stamp, Store, quiet
 from quant_assets.records import Provenance, StageReport, content_id
 from quant_assets.signals.guardrails import HAS_BAR, NO_TRADE, TRADE, guardrails
 from quant_assets.signals.inputs import Stored, day, read
@@ -188,3 +189,41 @@ def _report(rows: pl.DataFrame, sessions: Sequence[date], written: int) -> Stage
             **{code.lower(): n for code, n in reasons.items()},
         },
     )
+
+
+def decide_strategies(
+    store: Store,
+    knowledge: KnowledgeLog,
+    kill_switch: KillSwitch,
+    cuts: Cuts,
+    clock: Clock,
+    stamp: Stamp,
+    late: Callable[[Sequence[date], datetime], bool],
+    refused: Callable[[FeatureSet], str],
+    strategies: Sequence[Strategy],
+    sessions: Sequence[date],
+    run_id: str = "",
+    progress: Progress = quiet,
+) -> Iterator[StageReport]:
+    """Decide the sessions for each strategy, once the cut that is read is noted.
+
+    `late`: whether the sessions come to be decided after the open that they were to trade. `refused`: why a feature set may
+    not be used; empty where it may.
+    """
+    knowledge.note_cut(cuts.of(max(sessions)))
+    switch, is_late = kill_switch.state(), late(sessions, clock.now())
+    for strategy in strategies:
+        features = find_set(strategy.feature_set)
+        yield decide(
+            store,
+            features,
+            strategy,
+            cuts,
+            sessions,
+            kill_switch=(switch.on, switch.reason),
+            provenance=stamp(run_id),
+            now=clock.now(),
+            late=is_late,
+            features_refused=refused(features),
+            progress=progress,
+        )

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from quant_assets.assets import sessions_of, staged
+from quant_assets.assets import OWNERS, sessions_of
 from quant_assets.today.status import Status
 
 GROUP = "0_today"
@@ -18,10 +18,11 @@ Questions = Callable[[date], Sequence[Status]]
 def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinition]:
     """The stage's assets, partitioned by `sessions`."""
 
-    @staged(
-        GROUP,
-        sessions,
-        each=True,
+    @dg.asset(
+        partitions_def=sessions,
+        backfill_policy=dg.BackfillPolicy.multi_run(1),
+        group_name=GROUP,
+        owners=OWNERS,
         description="What is due, done or blocked in the session, and the next command.\n\nRunbook: `quant today` prints the same; each check asks one question.",
     )
     def day_status(context: dg.AssetExecutionContext, status: dg.ResourceParam[Questions]) -> dg.MaterializeResult[Any]:

@@ -12,6 +12,7 @@ import lightgbm  # noqa: F401
 
 from desk import day
 from quant_assets.contract import Table
+from quant_assets.post_trade import report
 from quant_assets.tables import BARS, CAPTURES, COSTS, DECISIONS, FILLS, NAV, PNL, PROMOTIONS, SCORES
 from resources.brokers import paper
 from resources.brokers.paper import PaperBroker
@@ -75,7 +76,7 @@ POINTS: dict[str, Callable[[], None]] = {
     "between the commit and the send": lambda: around(PaperBroker, "submit", before=True, hit=2),
     "between the venue's accept and our ack": lambda: around(PaperBroker, "submit", before=False, hit=2),
     "between the orders and their costs": at_append(COSTS, before=True),
-    "before the page": lambda: around(day, "session_report", before=True),
+    "before the page": lambda: around(report, "session_report", before=True),
     "before the heartbeat": lambda: around(day, "heartbeat", before=True),
 }
 
@@ -89,8 +90,8 @@ def run(home: Path, session: date, point: str) -> None:
 def run_job(home: Path, session: date) -> None:
     """The job `daily` of Dagster, until decisions are committed and Dagster does not know it yet."""
     from jobs.execute import runner
-    from quant_assets.signals import assets
+    from quant_assets.signals import decide
 
-    around(assets, "decide", before=False)
+    around(decide, "decide", before=False)
     with runner(workspace(home)) as started:
         started.session("daily", session)

@@ -93,8 +93,7 @@ def research(ws: Workspace, book: Book, sessions: Sequence[date]) -> StageReport
 
 def ranged(ws: Workspace, sessions: Sequence[date]) -> list[StageReport]:
     """Everything up to the decisions of `sessions`, in one call for each stage."""
-    now = ws.cuts.of(sessions[-1])
-    return [*arrive(ws, sessions[-1], now), *derive(ws, sessions, now)]
+    return [*arrive(ws, sessions[-1]), *derive(ws, sessions)]
 
 
 def live(ws: Workspace, sessions: Iterable[date]) -> list[StageReport]:

@@ -18,12 +18,11 @@ from jobs import sensors
 from jobs.definitions import build
 from jobs.execute import Runner, runner
 from jobs.live import Exit, Step, outcome, run_daily
-from quant_assets.assets import month_end_partitions, session_partitions
+from quant_assets.assets import session_partitions
 from quant_assets.calendars import calendar as venue
 from quant_assets.errors import CalendarUnknown, ConfigurationError
 from quant_assets.features import declared
 from quant_assets.market_data.quality import RULES
-from quant_assets.models.training import month_ends
 from quant_assets.records import frame_hash
 from quant_assets.tables import VERDICTS
 from tests.jobs.small import CUTS, FIRST, LAST, LIVE, PAPER, START, STRATEGY, TABLES, content, deployment, workspace
@@ -32,20 +31,39 @@ SETS = ("alpha158", "cross_sectional", "price_volume", "style", "technical")
 GROUPS = {
     "0_today": ["day_status"],
     "1_market_data": ["actions", "bars", "listings", "quarantine", "universe", "verdicts"],
-    "2_features": [*(f"features_{name}" for name in SETS), "labels"],
+    "2_features": ["features_price_volume", "labels"],
     "3_models": ["champion", "feature_drift", "scores"],
     "4_signals": ["decisions"],
     "5_execution": ["fills", "orders"],
     "6_post_trade": ["costs", "positions", "reconciliation", "report"],
-    "9_research": [*(f"explorer_{name}" for name in SETS), "research_books_traded", "research_report"],
+    "9_research": [
+        *(f"explorer_{name}" for name in SETS),
+        *(f"history/{name}" for name in ("champion", "decisions")),
+        *(f"history/features_{name}" for name in SETS),
+        *(f"history/{name}" for name in ("labels", "market_data")),
+        "research_books_traded",
+        "research_report",
+    ],
 }
 CHECKS = {
     "bars": sorted(["great_expectations", *(r.name for r in RULES)]),
-    **{f"features_{name}": ["no_look_ahead"] for name in SETS},
+    "features_price_volume": ["no_look_ahead"],
+    **{f"history/features_{name}": ["no_look_ahead"] for name in SETS},
     "day_status": ["booked", "breaks", "data", "decisions", "heartbeat", "kill_switch", "model", "orders", "report"],
 }
 JOBS = {  # and their steps; market_data makes bars, actions, listings and quarantine
+    "backfill": [
+        "history__champion",
+        "history__decisions",
+        "history__features_price_volume",
+        "history__features_price_volume_no_look_ahead",
+        "history__labels",
+        "history__market_data",
+        "research_books_traded",
+        "research_report",
+    ],
     "daily": [
+        "champion",
         "decisions",
         "feature_drift",
         "features_price_volume",
@@ -62,23 +80,12 @@ JOBS = {  # and their steps; market_data makes bars, actions, listings and quara
     ],
     "data_docs": ["bars_great_expectations"],
     "deliver": ["orders"],
-    "history": [
-        "features_price_volume",
-        "features_price_volume_no_look_ahead",
-        "labels",
-        "market_data",
-        "quality",
-        "universe",
-        "verdicts",
-    ],
     "maintenance": ["upkeep"],
     "post_trade": ["costs", "report"],
-    "research": ["decisions", "feature_drift", "research_books_traded", "research_report", "scores"],
     "retrain": ["champion"],
     "today": ["day_questions", "day_status"],
 }
 SENSORS = {
-    "month_end_labels": "retrain",
     "new_decisions": "deliver",
     "orders_delivered": "post_trade",
     "report_published": "today",
@@ -187,17 +194,15 @@ def test_every_trigger_starts_its_job(repository: dg.RepositoryDefinition) -> No
 
 
 def test_partitions_are_the_sessions(repository: dg.RepositoryDefinition) -> None:
-    """Every session of the span is a partition and nothing else is; models are cut at its month ends."""
+    """Every session from the start on is a partition of what is live, and nothing else is; history and research have
+    the quarters of the span.
+    """
     graph = repository.asset_graph
-    sessions = [s.isoformat() for s in CUTS.calendar.between(FIRST, LAST)]
-    assert not {"2024-01-15", "2024-02-19", "2024-03-29", "2024-05-27", "2024-06-19"} & set(sessions)
+    sessions = [s.isoformat() for s in CUTS.calendar.between(START, LAST)]
+    assert not {"2024-05-27", "2024-06-19"} & set(sessions)
     for node in graph.asset_nodes:
         keys = node.partitions_def.get_partition_keys() if node.partitions_def else None
-        assert keys == (
-            [s.isoformat() for s in month_ends(CUTS.calendar, FIRST, LAST)]
-            if node.key == dg.AssetKey("champion")
-            else sessions
-        ), node.key
+        assert keys == (["2024-01-01", "2024-04-01"] if node.group_name == "9_research" else sessions), node.key
 
 
 def test_a_strategy_on_bars_is_refused(tmp_path: Path) -> None:
@@ -215,14 +220,6 @@ def test_partitions_without_an_end_follow_the_calendar() -> None:
         k for k in known if k <= "2026-01-02"
     ]
     assert open_ended.get_partition_keys(current_time=datetime(calendar.last.year + 2, 1, 3, tzinfo=UTC)) == known
-    assert month_end_partitions(month_ends(calendar, FIRST, LAST)).get_partition_keys() == [
-        "2024-01-31",
-        "2024-02-29",
-        "2024-03-28",
-        "2024-04-30",
-        "2024-05-31",
-        "2024-06-28",
-    ]
 
 
 def test_past_the_calendar_nothing_is_a_session() -> None:
@@ -254,8 +251,15 @@ def tick(ran: Ran, repository: dg.RepositoryDefinition, day: date) -> tuple[str 
 
 def test_the_schedule_names_the_session_that_is_due(ran: Ran, repository: dg.RepositoryDefinition) -> None:
     """On a Monday morning that is Friday's, after a long weekend too."""
-    assert tick(ran, repository, date(2024, 5, 20)) == (None, ["2024-05-17"])
+    assert tick(ran, repository, date(2024, 6, 3))[1][-1] == "2024-05-31"
     assert tick(ran, repository, date(2024, 5, 28))[1][-1] == "2024-05-24"
+
+
+def test_the_schedule_starts_with_the_deployment(ran: Ran, repository: dg.RepositoryDefinition) -> None:
+    """The session before the first that is traded is history: nothing runs, and it says why."""
+    why, sessions = tick(ran, repository, START)
+    assert sessions == []
+    assert f"before {START}" in (why or "")
 
 
 @pytest.mark.parametrize(("day", "before"), [(date(2024, 5, 27), "2024-05-23"), (date(2024, 6, 19), "2024-06-17")])
@@ -309,14 +313,12 @@ def test_the_sensor_sees_every_event(
 
 
 def test_history_is_never_delivered(repository: dg.RepositoryDefinition) -> None:
-    """Decisions of sessions before the start of the deployment are seen and start nothing; the session of the start does. Labels of month ends only train."""
+    """Decisions of sessions before the start of the deployment are seen and start nothing; the session of the start does."""
     eve = CUTS.calendar.shift(START, -1)
     with dg.DagsterInstance.ephemeral() as instance:
         for session in (eve, START, date(2024, 5, 31)):
-            for asset in ("decisions", "labels"):
-                instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=session.isoformat()))
+            instance.report_runless_asset_event(dg.AssetMaterialization("decisions", partition=session.isoformat()))
         assert seen(repository, instance, "new_decisions", None)[0] == [START.isoformat(), "2024-05-31"]
-        assert seen(repository, instance, "month_end_labels", None)[0] == ["2024-05-31"]
 
 
 def test_a_day_materialises_every_asset(ran: Ran) -> None:
@@ -324,14 +326,7 @@ def test_a_day_materialises_every_asset(ran: Ran) -> None:
     assert [s.job for s in ran.traded] == ["daily", "deliver", "post_trade", "today"]
     made = [name for s in ran.traded for name in s.assets]
     assert sorted(made) == sorted(
-        {name for of_group in GROUPS.values() for name in of_group}
-        - {
-            "champion",
-            "research_books_traded",
-            "research_report",
-            *(f"explorer_{s}" for s in SETS),
-            *(f"features_{s}" for s in SETS if s != "price_volume"),
-        }
+        name for group, of_group in GROUPS.items() if group != "9_research" for name in of_group
     )
     metadata = {name: m for s in ran.traded for name, m in s.assets.items()}
     page, status = metadata.pop("report"), metadata.pop("day_status")

@@ -64,8 +64,8 @@ def test_its_rows_come_with_the_day(rates: dict[str, object], tmp_path: Path) ->
     declared = msgspec.structs.replace(deployment(), feeds=(rates,))
     days, span = (workspace(tmp_path / name, declared) for name in ("days", "span"))
     for session in LIVE[:3]:
-        list(arrive(days, session, CUTS.of(session)))
-    reports = {r.stage: r for r in arrive(span, LIVE[2], CUTS.of(LIVE[2]))}
+        list(arrive(days, session))
+    reports = {r.stage: r for r in arrive(span, LIVE[2])}
     assert {"ingest simulated", "ingest fx_rates/ecb"} <= set(reports)
     for table in (FX_RATES, QUARANTINE, CAPTURES):
         one, other = (

@@ -1,11 +1,11 @@
-"""What a notebook gets from `Workspace` is what the platform itself uses."""
+"""What a notebook gets from `Notebook` is what the platform itself uses."""
 
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from desk.workspace import Workspace
+from desk.notebook import Notebook
 from quant_assets.records import frame_hash
 from quant_assets.tables import ACTIONS, BARS, FILLS, NAV, UNIVERSE
 from tests.jobs.commands import FILLED, TRADED
@@ -15,11 +15,11 @@ DAYS = LIVE[:4]
 
 
 @pytest.fixture
-def ws(own: Path) -> Workspace:
-    return Workspace.open(own)
+def ws(own: Path) -> Notebook:
+    return Notebook.open(own)
 
 
-def test_bars_are_those_known_then(ws: Workspace) -> None:
+def test_bars_are_those_known_then(ws: Notebook) -> None:
     """Today one row a name and session; as of a cut none that was known later, and the one that was restated since as it stood."""
     now, then = ws.bars(LIVE[0], TRADED), ws.bars(LIVE[0], TRADED, as_of=CUTS.of(TRADED))
     assert not now.select("sid", "session").is_duplicated().any()
@@ -41,7 +41,7 @@ def test_bars_are_those_known_then(ws: Workspace) -> None:
     )
 
 
-def test_bars_come_under_a_policy(ws: Workspace) -> None:
+def test_bars_come_under_a_policy(ws: Notebook) -> None:
     """Raw by default; adjusted for splits in terms of the last session, so that the last session's prices are raw under every policy."""
     first, last = content(ws, BARS)["session"].min(), content(ws, BARS)["session"].max()
     raw, adjusted = ws.bars(first, last), ws.bars(first, last, policy="split-only")
@@ -54,7 +54,7 @@ def test_bars_come_under_a_policy(ws: Workspace) -> None:
     assert set() < set(moved["sid"]) <= set(split["sid"])
 
 
-def test_members_are_those_of_each_session_as_known_then(ws: Workspace) -> None:
+def test_members_are_those_of_each_session_as_known_then(ws: Notebook) -> None:
     """One answer a session, by its own cut; there is no way to ask for today's."""
     members = ws.membership(STRATEGY.universe.name, until=TRADED).at(LIVE[:2], ws.cuts)
     intervals = content(ws, UNIVERSE)
@@ -64,7 +64,7 @@ def test_members_are_those_of_each_session_as_known_then(ws: Workspace) -> None:
     assert ws.membership("no_such_index", until=TRADED).at(LIVE[:2], ws.cuts).is_empty()
 
 
-def test_features_decisions_and_training_set(ws: Workspace) -> None:
+def test_features_decisions_and_training_set(ws: Notebook) -> None:
     """Published values, stored decisions, and what a model may learn from at a cut: nothing whose label was known later."""
     assert set(ws.features(STRATEGY.feature_set, TRADED, TRADED)["sid"]) <= set(
         ws.decisions(STRATEGY.name, TRADED, TRADED)["sid"]
@@ -74,7 +74,7 @@ def test_features_decisions_and_training_set(ws: Workspace) -> None:
     assert rows["label_known_at"].max() <= snapshot.known_at_cutoff == CUTS.of(TRADED)  # pyright: ignore[reportOperatorIssue]
 
 
-def test_backtest_trades_the_range(ws: Workspace) -> None:
+def test_backtest_trades_the_range(ws: Notebook) -> None:
     """The NAV of the research book over the sessions: what the platform's own research writes, and again it writes nothing."""
     nav = ws.backtest(RESEARCH.name, DAYS[0], DAYS[-1])
     assert nav["session"].to_list() == DAYS
@@ -86,7 +86,7 @@ def test_backtest_trades_the_range(ws: Workspace) -> None:
     assert ws.store.version(NAV) == version
 
 
-def test_fills_carry_the_symbol_of_the_time(ws: Workspace) -> None:
+def test_fills_carry_the_symbol_of_the_time(ws: Notebook) -> None:
     """Every execution once, under the symbol that its order had."""
     fills = ws.fills(PAPER.name)
     assert fills.height == content(ws, FILLS).height > 0

@@ -53,7 +53,7 @@ def published(home: Path, seed: int, signal: float, *sets: FeatureSet) -> Worksp
         "restatements": 0.002,
     }
     ws = workspace(home, deployment(source=source))
-    list(arrive(ws, SESSIONS[-1], CUTS.of(SESSIONS[-1])))
+    list(arrive(ws, SESSIONS[-1]))
     update(ws.store, CUTS, EVERYONE, SESSIONS)
     publish_labels(ws.store, CUTS, HORIZON, SESSIONS)
     for features in sets:

@@ -337,7 +337,7 @@ def test_after_a_rebuild_the_past_stays(own: Workspace, chosen: Selection):
     assert own.store.read(DECISIONS, as_of=None).equals(decided)
     for decision in decided.filter(pl.col("session").is_in([DAY, ARRIVED]), rank=1)["decision_id"]:
         replay(own.store, find_set, own.deployment.strategy, CUTS, decision, provenance(own)).require_equal()
-    list(derive(own, [DAY], CUTS.of(DAY)))
+    list(derive(own, [DAY]))
     assert counts(own) == rows
     assert list(own.brokers.open(PAPER).orders()) == list(venue) == []
     assert own.ledger.outbox.orders(PAPER.name) == []

@@ -15,9 +15,11 @@ import yaml
 from rich.console import Console
 
 from desk import trial_market
+from desk.notebook import Notebook
 from desk.workspace import Workspace
 from jobs.beside import beside
 from jobs.commands import features
+from quant_assets.assets import FIRST, LAST, quarter
 from quant_assets.errors import ConfigurationError, QuantError
 from quant_assets.features.catalogue import find_set
 from tests.jobs.commands import declare
@@ -171,7 +173,7 @@ def test_the_how_to_followed_literally(tmp_path: Path, monkeypatch: pytest.Monke
     declared["start"] = date(2025, 3, 14)
     (folder / "deployment.yaml").write_text(yaml.safe_dump(declared))
     monkeypatch.chdir(folder)
-    ws = Workspace.open()
+    ws = Notebook.open()
     assert (ws.home, ws.feature_set_of(ws.deployment.strategies[0]).features) == (
         folder / ".quant",
         ("gap_20", "surge"),
@@ -185,15 +187,15 @@ def test_the_how_to_followed_literally(tmp_path: Path, monkeypatch: pytest.Monke
     assert (list(repository.sensor_defs), list(repository.schedule_defs)) == ([], [])
 
     sessions = ws.cuts.calendar.between(*[date(2025, 1, 2), date(2025, 3, 14)])
-    made = ran(definitions, "history", sessions[0], sessions[-1]) | ran(
+    made = ran(definitions, "backfill", sessions[0], sessions[-1]) | ran(
         definitions, "features", sessions[-3], sessions[-1]
     )
     assert made >= {
-        "tenfund/bars",
-        "tenfund/labels",
-        "tenfund/features_tenfund",
-        "tenfund/features_gap_20",
-        "tenfund/features_surge",
+        "tenfund/history/market_data",
+        "tenfund/history/labels",
+        "tenfund/history/features_tenfund",
+        "tenfund/history/features_gap_20",
+        "tenfund/history/features_surge",
     }
     values = ws.features("tenfund", sessions[-3], sessions[-1])
     assert values["session"].unique().sort().to_list() == sessions[-3:]
@@ -208,8 +210,10 @@ def test_the_how_to_followed_literally(tmp_path: Path, monkeypatch: pytest.Monke
 def ran(definitions: dg.Definitions, job: str, first: date, last: date) -> set[str]:
     """Run a job over a range, in this process; the assets that it made."""
     tags = {
-        "dagster/asset_partition_range_start": first.isoformat(),
-        "dagster/asset_partition_range_end": last.isoformat(),
+        "dagster/asset_partition_range_start": quarter(first).isoformat(),
+        "dagster/asset_partition_range_end": quarter(last).isoformat(),
+        FIRST: first.isoformat(),
+        LAST: last.isoformat(),
     }
     quiet = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
     with dg.DagsterInstance.ephemeral() as instance:
@@ -239,6 +243,6 @@ def test_a_package_beside_the_platform_keeps_what_its_strategies_read(stored: Pa
     """Where a deployment has no sets of its own, its research assets are still all there, and dependencies stay among them."""
     graph = beside(Workspace.open(), "other").get_repository_def().asset_graph
     (used,) = {find_set(s.feature_set).table.name for s in deployment().strategies}
-    champion = graph.get(dg.AssetKey(["other", "champion"]))
-    assert dg.AssetKey(["other", used]) in champion.parent_keys
+    champion = graph.get(dg.AssetKey(["other", "history", "champion"]))
+    assert dg.AssetKey(["other", "history", used]) in champion.parent_keys
     assert {k.path[0] for k in graph.get_all_asset_keys()} == {"other"}

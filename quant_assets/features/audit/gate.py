@@ -1,11 +1,15 @@
 """The audit where it is due: once for each text of a set, before anything is built on it."""
 
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 
 from quant_assets.calendars import Cuts
 from quant_assets.features.audit.audit import Standing, record, standing
+from quant_assets.features.catalogue import find_set
 from quant_assets.features.sets import FeatureSet
-from quant_assets.ports import Notifier, Progress, Store, quiet
+from quant_assets.ports import Clock, Notifier, Progress, Store, quiet
+from quant_assets.records import StageReport
+from quant_assets.strategy import Strategy, sets_of, universes_of
 from quant_assets.tables import UNIVERSE
 
 HISTORY = 260  # sessions from which the cuts are taken: a year has every awkward kind of day
@@ -51,3 +55,24 @@ def ensured(
             found.reason,
         )
     return found
+
+
+def audit_sets(
+    store: Store,
+    cuts: Cuts,
+    clock: Clock,
+    notifier: Notifier,
+    strategies: Sequence[Strategy],
+    sessions: Sequence[date],
+    progress: Progress = quiet,
+) -> Iterator[StageReport]:
+    """Audit each set that the strategies need and whose source was not audited yet. Refused where one looks ahead."""
+    last = max(sessions)
+    for name in sets_of(strategies):
+        universe = universes_of(strategies, name)[0]
+        found = ensured(
+            store, find_set(name), universe, cuts, last, now=clock.now(), notifier=notifier, progress=progress
+        )
+        state = "done" if found.state == "passed" else "refused" if found.state == "failed" else "empty"
+        reason = "" if state == "done" else found.reason
+        yield StageReport(stage=f"audit {name}", first=last, last=last, state=state, reason=reason)

@@ -1,71 +1,68 @@
 """9_research: the page of each feature set over a range, linked from its asset."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import date
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
-from quant_assets.assets import sessions_of, staged
+from quant_assets.assets import ranged
 from quant_assets.calendars import Cuts
+from quant_assets.chain import Stage
 from quant_assets.features.audit.audit import standing
 from quant_assets.features.explorer.reading import explorer
 from quant_assets.features.sets import FeatureSet
-from quant_assets.ports import Store
+from quant_assets.ports import Progress, Store, quiet
+from quant_assets.records import StageReport
 from quant_assets.strategy import Strategy, universes_of
 
 GROUP = "9_research"
 
 
 def build(
-    sessions: dg.PartitionsDefinition[str],
-    feature_sets: Sequence[FeatureSet],
-    strategies: Sequence[Strategy],
-    reports: Path,
-    notice: str,
+    quarters: dg.PartitionsDefinition[str], feature_sets: Sequence[FeatureSet], strategies: Sequence[Strategy]
 ) -> Sequence[dg.AssetsDefinition]:
-    """An asset for each set: over a range one page for each universe in which it is published, written to `reports`."""
-    return [_explored(f, universes_of(strategies, f.name), sessions, reports, notice) for f in feature_sets]
+    """An asset for each set: over a range one page for each universe in which it is published."""
+    return [
+        ranged(
+            (f"explorer_{f.name}",),
+            [Stage(f"explorer_{f.name}", (f.table.name,), ("pages",), partial(explore, one=f, strategies=strategies))],
+            quarters,
+            group_name=GROUP,
+            deps=[dg.AssetKey(["history", f.table.name])],
+            kinds={"html"},
+            description=f"What each feature of {f.name} foresees, how long and how surely, and how it moves: coverage, "
+            "distribution, rank IC with decay, quantile returns, turnover, correlation.\n\n"
+            f"Runbook: `quant features explore {f.name}`.",
+        )
+        for f in feature_sets
+    ]
 
 
-def _explored(
-    feature_set: FeatureSet,
-    universes: Sequence[str],
-    sessions: dg.PartitionsDefinition[str],
+def explore(
+    store: Store,
+    cuts: Cuts,
     reports: Path,
     notice: str,
-) -> dg.AssetsDefinition:
-    @staged(
-        GROUP,
-        sessions,
-        name=f"explorer_{feature_set.name}",
-        deps=[feature_set.table.name],
-        kinds={"html"},
-        description=f"What each feature of {feature_set.name} foresees, how long and how surely, and how it moves: coverage, distribution, rank IC with decay, quantile returns, turnover, correlation.\n\nRunbook: `quant features explore {feature_set.name}`.",
+    sessions: Sequence[date],
+    one: FeatureSet,
+    strategies: Sequence[Strategy],
+    progress: Progress = quiet,
+) -> Iterator[StageReport]:
+    """Write a page of the set for each universe in which it is published."""
+    found, first, last = standing(store, one), min(sessions), max(sessions)
+    passed = {"passed": True, "failed": False}.get(found.state)
+    write = partial(explorer, store, one, folder=reports, audit=found.reason, audit_passed=passed, notice=notice)
+    pages = {
+        f"page_{u}": str(write(u, cuts, first, last, progress=progress)) for u in universes_of(strategies, one.name)
+    }
+    yield StageReport(
+        stage=f"explorer {one.name}",
+        first=first,
+        last=last,
+        state="done",
+        reason=found.state,
+        numbers={"pages": len(pages)},
+        links=pages,
     )
-    def explored(
-        context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], cuts: dg.ResourceParam[Cuts]
-    ) -> dg.MaterializeResult[Any]:
-        days, found = sessions_of(context), standing(store, feature_set)
-        passed = {"passed": True, "failed": False}.get(found.state)
-        pages = {
-            u: explorer(
-                store,
-                feature_set,
-                u,
-                cuts,
-                days[0],
-                days[-1],
-                folder=reports,
-                audit=found.reason,
-                audit_passed=passed,
-                notice=notice,
-            )
-            for u in universes
-        }
-        return dg.MaterializeResult(
-            metadata={f"page_{u}": dg.MetadataValue.path(str(page)) for u, page in pages.items()}
-            | {"pages": len(pages), "audit": found.state}
-        )
-
-    return explored

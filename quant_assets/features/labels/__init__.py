@@ -7,7 +7,7 @@ name was halted when its window ended: then when it trades again or has ended, a
 (see `halts`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from itertools import groupby
 
@@ -22,7 +22,7 @@ from quant_assets.features.labels.returns import forward_returns
 from quant_assets.market_data.adjustment import ADJUSTING, ENDING
 from quant_assets.ports import Store
 from quant_assets.records import StageReport
-from quant_assets.strategy import LabelRule
+from quant_assets.strategy import LabelRule, Strategy
 from quant_assets.tables import ACTIONS, BARS, LABELS
 
 OPEN_TO_OPEN = LabelRule(horizon=1).name
@@ -107,3 +107,17 @@ def publish_labels(store: Store, cuts: Cuts, rule: LabelRule | int, sessions: Se
 
 def _and_what_it_is_net_of(rule: LabelRule | int) -> str:
     return "" if isinstance(rule, int) or rule.net_of is None else f", and with {rule.net_of.name} known"
+
+
+def label_strategies(
+    store: Store, cuts: Cuts, strategies: Sequence[Strategy], sessions: Sequence[date]
+) -> Iterator[StageReport]:
+    """Publish the labels that the strategies' models learn; strategies that share a rule share its labels."""
+    for rule in label_rules(strategies):
+        yield publish_labels(store, cuts, rule, sessions)
+
+
+def label_rules(strategies: Iterable[Strategy]) -> list[LabelRule]:
+    """The rules of all strategies, one for each name and horizon, sorted by these."""
+    rules = {(s.rule.name, s.rule.horizon): s.rule for s in strategies}
+    return [rules[key] for key in sorted(rules)]

@@ -1,0 +1,141 @@
+"""The order of the day, once: which stage follows which, what each reads and writes, and the function that does it.
+
+The Dagster jobs, the day, the range and the what-if all read `CHAIN`. A stage's function does its work for all
+strategies or books over the sessions that it is given, and takes the ports that it needs as arguments of their names.
+
+The day of session D is run at D's decision time, before the next open: the fills are those of D's open, the decisions
+are made from D, and the orders go to the next open. A range is decided by the same functions; it sends nothing.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from inspect import Parameter, signature
+
+from quant_assets.backtest.loop import trade_books
+from quant_assets.books.booking import book_sessions
+from quant_assets.execution.delivery import deliver_books
+from quant_assets.execution.drop_copy import collect_fills
+from quant_assets.features.audit.gate import audit_sets
+from quant_assets.features.labels import label_strategies
+from quant_assets.features.publish import publish_sets
+from quant_assets.market_data.arrivals import ingest_deliveries
+from quant_assets.market_data.quality import judge_sessions
+from quant_assets.market_data.universe import draw_universes
+from quant_assets.models.drift import measure_strategies
+from quant_assets.models.scoring import score_strategies
+from quant_assets.models.training import train_champions
+from quant_assets.post_trade.costs import cost_books
+from quant_assets.post_trade.reconciliation import reconcile_books
+from quant_assets.post_trade.report import report_sessions
+from quant_assets.records import StageReport
+from quant_assets.signals.decide import decide_strategies
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of the day.
+
+    `reads` and `writes`: tables by name; it may also read what it writes. `features_*` and `datasets_*` are the tables of
+    all sets and datasets, `vendor` and `venue` what is outside, `outbox`, `executions` and `breaks` what the ledger holds,
+    `pages` the reports.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    function: Callable[..., Iterable[StageReport]]
+
+    @cached_property
+    def needs(self) -> tuple[str, ...]:
+        """The arguments without which the stage cannot run."""
+        given = signature(self.function).parameters.values()
+        return tuple(p.name for p in given if p.default is Parameter.empty)
+
+    @cached_property
+    def takes(self) -> tuple[str, ...]:
+        """All arguments of the stage, by name."""
+        return tuple(signature(self.function).parameters)
+
+    def run(self, ports: Mapping[str, object]) -> Iterator[StageReport]:
+        """Do the stage's work with those of `ports` that it takes. Raises TypeError where one that it needs is missing."""
+        yield from self.function(**{name: ports[name] for name in self.takes if name in ports})
+
+
+MARKET = ("bars", "actions", "listings", "captures")
+BOOKED = ("positions", "journal", "pnl", "nav")
+MODEL = ("models", "promotions")
+PUBLISHED = ("features_*", "anchors")
+
+CHAIN = (
+    Stage(
+        "market_data",
+        ("vendor", "datasets_*"),
+        (*MARKET, "proposed_actions", "quarantine", "data_findings", "datasets_*"),
+        ingest_deliveries,
+    ),
+    Stage("fills", ("venue", *MARKET), ("executions", "outbox", "fills", "orders"), collect_fills),
+    Stage("positions", ("executions", "fills", *MARKET), BOOKED, book_sessions),
+    Stage("reconciliation", ("venue", "outbox", "executions", *BOOKED), ("breaks",), reconcile_books),
+    Stage("universe", (*MARKET, "datasets_*"), ("universe",), draw_universes),
+    Stage(
+        "verdicts",
+        (*MARKET, "datasets_*", "quarantine", "universe"),
+        ("verdicts", "data_findings"),
+        judge_sessions,
+    ),
+    Stage("features", (*MARKET, "datasets_*", "universe"), PUBLISHED, publish_sets),
+    Stage("no_look_ahead", (*MARKET, "datasets_*", "universe", *PUBLISHED), ("audits",), audit_sets),
+    Stage("labels", (*MARKET, "datasets_*", "universe", *PUBLISHED), ("labels",), label_strategies),
+    Stage("champion", ("captures", *PUBLISHED, "labels", "audits"), MODEL, train_champions),
+    Stage("scores", (*PUBLISHED, *MODEL), ("scores",), score_strategies),
+    Stage("feature_drift", (*PUBLISHED, *MODEL), ("feature_drift", "pages"), measure_strategies),
+    Stage(
+        "decisions",
+        (*MARKET, "proposed_actions", "datasets_*", "universe", "verdicts", *PUBLISHED, "audits", *MODEL, "scores"),
+        ("decisions",),
+        decide_strategies,
+    ),
+    Stage(
+        "orders",
+        (*MARKET, "verdicts", "decisions", *BOOKED, "breaks"),
+        ("outbox", "venue"),
+        deliver_books,
+    ),
+    Stage("costs", (*MARKET, "fills", "orders"), ("costs",), cost_books),
+    Stage(
+        "report",
+        (
+            *MARKET,
+            "quarantine",
+            "data_findings",
+            "verdicts",
+            "decisions",
+            "orders",
+            "fills",
+            *BOOKED,
+            "breaks",
+            "costs",
+        ),
+        ("pages",),
+        report_sessions,
+    ),
+)
+"""The stages of a day, in order."""
+
+RESEARCH = Stage("research_books_traded", (*MARKET, "decisions"), ("orders", "fills", *BOOKED, "costs"), trade_books)
+"""What a range does with its decisions in place of the venue, the books and their costs."""
+
+STAGES: Mapping[str, Stage] = {s.name: s for s in (*CHAIN, RESEARCH)}
+
+
+def between(first: str, last: str) -> tuple[Stage, ...]:
+    """The stages of the day from one to another, both included."""
+    names = [s.name for s in CHAIN]
+    return CHAIN[names.index(first) : names.index(last) + 1]
+
+
+def run(stages: Iterable[Stage], ports: Mapping[str, object]) -> Iterator[StageReport]:
+    """Run the stages one after another with the ports that each takes."""
+    for stage in stages:
+        yield from stage.run(ports)
