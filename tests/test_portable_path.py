@@ -4,7 +4,7 @@ NumPy's argsort puts equal values in another order with AVX-512, with AVX2 and w
 exponential and power have other last bits with AVX-512, glibc's (behind `math` and Polars) without FMA, a BLAS by its
 kernel.
 
-What is on it is read from the imports: all that `arrive` and `derive` of a day call, replay, every source of rows and
+What is on it is read from the imports: the stages of the chain that end in decisions, replay, every source of rows and
 every feature set, and whatever these import in turn.
 """
 
@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from quant_assets import chain
 
 REPOSITORY = Path(__file__).parents[1]
 SOURCES = [p for floor in ("quant_assets", "resources", "desk") for p in sorted((REPOSITORY / floor).rglob("*.py"))]
@@ -151,17 +153,9 @@ def imported(path: Path) -> set[str]:
 
 
 def called_by_a_day() -> set[str]:
-    """The modules whose functions `arrive` and `derive` name."""
-    tree = ast.parse(FILES["desk.day"].read_text())
-    homes = {a.asname or a.name: n.module for n in tree.body if isinstance(n, ast.ImportFrom) for a in n.names}
-    used = [
-        node.id
-        for function in tree.body
-        if isinstance(function, ast.FunctionDef) and function.name in {"arrive", "derive"}
-        for node in ast.walk(function)
-        if isinstance(node, ast.Name)
-    ]
-    return {home for name in used if (home := homes.get(name)) in FILES}
+    """The modules of the stages that end in decisions."""
+    stages = (chain.STAGES["market_data"], *chain.between("universe", "decisions"))
+    return {s.function.__module__ for s in stages}
 
 
 def off(module: str) -> bool:
