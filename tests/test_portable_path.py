@@ -26,6 +26,7 @@ BRANCHES = ("resources.sources.", "quant_assets.features.labels", "quant_assets.
 OFF_THE_PATH = {
     "quant_assets.models.training": "fits: an artifact is stored, and replay reads it; no replay fits again",
     "quant_assets.models.drift_page": "draws a page of numbers that are stored",
+    "quant_assets.features.audit": "asks of the code whether it looks ahead; a decision reads whether it passed",
 }
 """Modules that the path imports and that no replayed bit comes from, each with the reason."""
 
