@@ -36,9 +36,9 @@ from quant_assets.signals.decide import decide_strategies
 class Stage:
     """A step of the day.
 
-    `reads` and `writes`: tables by name; it may also read what it writes. `features_*` and `datasets_*` are the tables of
-    all sets and datasets, `vendor` and `venue` what is outside, `outbox`, `executions` and `breaks` what the ledger holds,
-    `pages` the reports.
+    `reads` and `writes`: tables by name; it may also read what it writes. `features_*` and `datasets_*` are the tables
+    of all sets and datasets, `vendor` and `venue` what is outside, `outbox`, `executions` and `breaks` what the ledger
+    holds, `pages` the reports.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Stage:
         return tuple(signature(self.function).parameters)
 
     def run(self, ports: Mapping[str, object]) -> Iterator[StageReport]:
-        """Do the stage's work with those of `ports` that it takes. Raises TypeError where one that it needs is missing."""
+        """Run the stage with those of `ports` that it takes. Raises TypeError where one that it needs is missing."""
         yield from self.function(**{name: ports[name] for name in self.takes if name in ports})
 
 

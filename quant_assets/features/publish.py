@@ -203,7 +203,7 @@ def publish_sets(
     sessions: Sequence[date],
     progress: Progress = quiet,
 ) -> Iterator[StageReport]:
-    """Publish every feature set that a model reads, or a label is measured against, over each universe that needs it."""
+    """Publish every set that a model reads, or a label is measured against, over each universe that needs it."""
     for universe, name in needed(strategies):
         yield from publish_set(store, knowledge, cuts, find_set(name), [universe], sessions, progress)
 

@@ -95,7 +95,7 @@ def ingest_deliveries(
     evidence: Evidence = EVIDENCE,
     progress: Progress = quiet,
 ) -> Iterator[StageReport]:
-    """Ingest every delivery of `sources` up to the last of `sessions` that has arrived by now; a report for each source.
+    """Ingest every delivery up to the last of `sessions` that has arrived by now; a report for each of `sources`.
 
     Where rows changed that sessions were decided on, `notifier` is told.
     """

@@ -207,8 +207,8 @@ def decide_strategies(
 ) -> Iterator[StageReport]:
     """Decide the sessions for each strategy, once the cut that is read is noted.
 
-    `late`: whether the sessions come to be decided after the open that they were to trade. `refused`: why a feature set may
-    not be used; empty where it may.
+    `late`: whether the sessions come to be decided after the open that they were to trade. `refused`: why a feature
+    set may not be used; empty where it may.
     """
     knowledge.note_cut(cuts.of(max(sessions)))
     switch, is_late = kill_switch.state(), late(sessions, clock.now())
