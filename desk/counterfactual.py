@@ -66,8 +66,8 @@ class AsItWas:
         return self._switch
 
 
-class Nobody:
-    """A notifier that tells nobody: what would have been is no news."""
+class Silent:
+    """A notifier that sends nothing: what would have been is no news."""
 
     def notify(self, severity: str, subject: str, body: str = "") -> None:
         """See the port."""
@@ -180,7 +180,7 @@ class _Again:
         for strategy in self._strategies:
             cuts = trained.filter(pl.col("strategy") == strategy.name)["session"].unique().sort().to_list()
             if cuts:
-                yield cuts, [strategy], {"train_at": cuts, "notifier": Nobody()}
+                yield cuts, [strategy], {"train_at": cuts, "notifier": Silent()}
 
     def _decided(self) -> Iterator[Run]:
         """Sessions that were decided, each with the switches of its first set."""
@@ -189,8 +189,8 @@ class _Again:
             where = {"strategy": strategy.name}
             rows = first_recorded(self._ws.store.read(DECISIONS, as_of=None, first=first, last=last, where=where))
             alike: dict[tuple[tuple[bool, str], bool, str], list[date]] = {}
-            for (session,), of_session in rows.partition_by("session", as_dict=True, maintain_order=True).items():
-                alike.setdefault(switches(of_session), []).append(session)  # pyright: ignore[reportArgumentType]  # the key is a date
+            for (session,), rows_then in rows.partition_by("session", as_dict=True, maintain_order=True).items():
+                alike.setdefault(switches(rows_then), []).append(session)  # pyright: ignore[reportArgumentType]  # the key is a date
             for recorded, days in alike.items():
                 yield days, [strategy], _as_recorded(*recorded, clock=SessionClock(self._ws.cuts.of(days[-1])))
 
@@ -213,16 +213,16 @@ NOT_AGAIN = {
 
 def written(stage: str, strategies: Sequence[Strategy]) -> Sequence[tuple[Table, Mapping[str, str | int]]]:
     """The rows that a stage writes for these strategies: tables, and the columns by which the rows are known."""
-    of_strategies = [{"strategy": s.name} for s in strategies]
+    by_strategy = [{"strategy": s.name} for s in strategies]
     sets = [(find_set(name), universe) for universe, name in needed(strategies)]
     rows: Mapping[str, Sequence[tuple[Table, Mapping[str, str | int]]]] = {
         "universe": [(UNIVERSE, {})],
         "verdicts": [(VERDICTS, {}), (DATA_FINDINGS, {})],
         "features": [(s.table, {"version": s.version, "universe": universe}) for s, universe in sets],
         "labels": [(LABELS, {"label": r.name, "horizon": r.horizon}) for r in label_rules(strategies)],
-        "champion": [(table, where) for table in (MODELS, PROMOTIONS) for where in of_strategies],
-        "scores": [(SCORES, where) for where in of_strategies],
-        "decisions": [(DECISIONS, where) for where in of_strategies],
+        "champion": [(table, where) for table in (MODELS, PROMOTIONS) for where in by_strategy],
+        "scores": [(SCORES, where) for where in by_strategy],
+        "decisions": [(DECISIONS, where) for where in by_strategy],
     }
     return rows[stage]
 

@@ -12,7 +12,7 @@ import dagster as dg
 
 from desk.workspace import Workspace
 from jobs.definitions import build
-from quant_assets.backtest.assets import of_range
+from quant_assets.backtest.assets import history_key
 from quant_assets.features.catalogue import SETS, find_sets
 
 if TYPE_CHECKING:  # what define_asset_job returns has no public name
@@ -69,7 +69,7 @@ def beside(ws: Workspace, name: str) -> dg.Definitions:
 def _own_sets() -> set[dg.AssetKey]:
     """The assets of the sets that do not come with the platform."""
     platforms = {s.name for s in SETS}
-    return {of_range(s.table.name) for s in find_sets().values() if s.name not in platforms}
+    return {history_key(s.table.name) for s in find_sets().values() if s.name not in platforms}
 
 
 def _renamed(checks: dg.AssetsDefinition, under: Mapping[dg.AssetKey, dg.AssetKey]) -> dg.AssetChecksDefinition:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from quant_assets.backtest.assets import of_range
+from quant_assets.backtest.assets import history_key
 from quant_assets.chain import RESEARCH
 
 if TYPE_CHECKING:  # what define_asset_job returns has no public name
@@ -18,7 +18,7 @@ def jobs(derived: Sequence[str]) -> "list[AssetJob]":
     return [
         dg.define_asset_job(
             "backfill",
-            dg.AssetSelection.assets(*(of_range(n) for n in names), RESEARCH.name, "research_report"),
+            dg.AssetSelection.assets(*(history_key(n) for n in names), RESEARCH.name, "research_report"),
             executor_def=dg.in_process_executor,
             description="History, features, models and decisions of a range, traded in research books. It sends nothing.",
         ),

@@ -29,12 +29,12 @@ def build(
     quarters: dg.PartitionsDefinition[str], feature_sets: Sequence[FeatureSet], strategies: Sequence[Strategy]
 ) -> Sequence[dg.AssetsDefinition]:
     """The stages of the chain over a range, each asset with consecutive ones."""
-    read = [of_range(f"features_{s.feature_set}") for s in strategies]
+    read = [history_key(f"features_{s.feature_set}") for s in strategies]
 
     def asset(name: str, stages: Sequence[Stage], deps: Sequence[dg.AssetKey], **shown: Any) -> dg.AssetsDefinition:
         return ranged((UNDER, name), stages, quarters, group_name=GROUP, deps=deps, **shown)
 
-    data = of_range("market_data")
+    data = history_key("market_data")
     ready = ", ".join(s.name for s in INGESTED)
     return [
         asset("market_data", INGESTED, [], description=f"Of a range: {ready}.\n\n{RUNBOOK}"),
@@ -42,20 +42,20 @@ def build(
         asset(
             "labels",
             [STAGES["labels"]],
-            [data, *dict.fromkeys(of_range(f.table.name) for f in feature_sets)],
+            [data, *dict.fromkeys(history_key(f.table.name) for f in feature_sets)],
             description=f"What models learn, of a range.\n\n{RUNBOOK}",
         ),
         asset(
             "champion",
             [STAGES["champion"]],
-            [*dict.fromkeys(read), of_range("labels")],
+            [*dict.fromkeys(read), history_key("labels")],
             kinds={"lightgbm", "mlflow"},
             description=f"A model at each month end of a range, promoted by rule.\n\n{RUNBOOK}",
         ),
         asset(
             "decisions",
             DECIDED,
-            [*dict.fromkeys(read), of_range("champion")],
+            [*dict.fromkeys(read), history_key("champion")],
             description=f"Scores, drift and decisions of a range.\n\n{RUNBOOK}",
         ),
         ranged(
@@ -63,7 +63,7 @@ def build(
             [RESEARCH],
             quarters,
             group_name=GROUP,
-            deps=[of_range("decisions")],
+            deps=[history_key("decisions")],
             kinds={"polars"},
             description=f"Orders, fills, positions, cash and P&L of every research book. It sends nothing.\n\n{RUNBOOK}",
         ),
@@ -80,7 +80,7 @@ def build(
     ]
 
 
-def of_range(name: str) -> dg.AssetKey:
+def history_key(name: str) -> dg.AssetKey:
     """The key of what a range computes under this name."""
     return dg.AssetKey([UNDER, name])
 

@@ -31,7 +31,7 @@ def build(
 ) -> Sequence[dg.AssetChecksDefinition]:
     """A check for each set, where it is published by session and where it is by range.
 
-    Where one fails somebody is notified, no model of the set becomes champion, and nothing downstream is made in its run,
+    Where one fails a notification is sent, no model of the set becomes champion, and nothing downstream is made in its run,
     but for decisions (in runs tagged `REFUSES`) that refuse.
     """
     return [

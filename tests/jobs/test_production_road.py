@@ -1,0 +1,35 @@
+"""`quant run daily`, through Dagster as production drives it, over a month end: the same day as the functions alone."""
+
+import shutil
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from jobs.execute import runner
+from jobs.live import DAY, run_daily
+from quant_assets.features import declared
+from quant_assets.tables import MODELS
+from tests.jobs.small import CUTS, outcome, workspace
+
+SESSIONS = CUTS.calendar.between(date(2024, 5, 30), date(2024, 6, 3))
+
+
+def test_a_month_end_through_dagster_is_the_month_end_of_the_functions(
+    by_day: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Three sessions with a month end between them leave the rows, orders, executions and pages that they leave without
+    Dagster; the model of the month end is trained once, and used from the next session.
+    """
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    monkeypatch.setattr(declared, "DECLARED", {})
+    ws = workspace(Path(shutil.copytree(by_day.with_name(f"{by_day.name}-{SESSIONS[0]}"), tmp_path / "home")))
+    with runner(ws) as started:
+        steps = list(run_daily(started, SESSIONS))
+    assert [s.job for s in steps] == [*DAY] * len(SESSIONS)
+    trained = {s.session: s.assets["champion"]["state"] for s in steps if s.job == "daily"}
+    assert trained == {SESSIONS[0]: "empty", SESSIONS[1]: "done", SESSIONS[2]: "empty"}
+    assert ws.store.read(MODELS, as_of=None, first=SESSIONS[1], last=SESSIONS[1]).height == 1
+    after = workspace(by_day.with_name(f"{by_day.name}-{CUTS.calendar.shift(SESSIONS[-1], 1)}"))
+    found, expected = outcome(ws), outcome(after)
+    assert {k for k in expected if found[k] != expected[k]} == set()
