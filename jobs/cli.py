@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from jobs.commands.actions import actions_app
-from jobs.commands.audit import audit_app
+from jobs.commands.audit import audit
 from jobs.commands.calendar import calendar_app
 from jobs.commands.catalogue import features_app
 from jobs.commands.check import check
@@ -15,6 +15,8 @@ from jobs.commands.data import findings_app, planned, previewed, quarantine_app,
 from jobs.commands.desk import breaks_app, switch_app
 from jobs.commands.doctor import doctor
 from jobs.commands.features import init, trial
+from jobs.commands.look_ahead import audit_features
+from jobs.commands.migrate import migrate
 from jobs.commands.options import AsJson, Day, From, To, day, moment, workspace
 from jobs.commands.restatement import restatement_app
 from jobs.commands.storage import storage_app
@@ -37,13 +39,15 @@ app.add_typer(restatement_app, name="restatement")
 app.add_typer(storage_app, name="storage")
 app.add_typer(switch_app, name="kill-switch")
 app.add_typer(features_app, name="features")
-app.add_typer(audit_app, name="audit")
+features_app.command("audit")(audit_features)
+app.command()(audit)
 app.command()(check)
 app.add_typer(calendar_app, name="calendar")
 app.command()(repair)
 app.command("try")(trial)
 app.command()(init)
 app.command()(doctor)
+app.command()(migrate)
 
 
 @app.command()

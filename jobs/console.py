@@ -17,7 +17,7 @@ from rich.text import Text
 
 from quant_assets.errors import ConfigurationError
 from quant_assets.ports import Progress
-from quant_assets.records import StageReport
+from quant_assets.records import StageReport, Switch
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,14 +44,18 @@ def say(text: str) -> None:
     console.print(text, highlight=False, soft_wrap=True)
 
 
-def switch(reason: str, *, on: bool, as_json: bool) -> None:
-    """Whether the kill switch is on, and why."""
+def switches(found: Sequence[Switch], *, as_json: bool) -> None:
+    """Each kill switch that is on, and why; or that all are off."""
+    on = [s for s in found if s.on]
     if as_json:
-        _json({"on": on, "reason": reason})
-    else:
-        say(
-            f"The kill switch is [bold red]ON[/]: {escape(reason)}." if on else "The kill switch is [bold green]off[/]."
-        )
+        first = on[0] if on else found[0]
+        _json({"on": first.on, "reason": first.reason, "scope": first.scope, "switches": found})
+        return
+    for switch in on:
+        of = "" if switch.scope == "all" else f" for {switch.scope}"
+        say(f"The kill switch{escape(of)} is [bold red]ON[/]: {escape(switch.reason)}.")
+    if not on:
+        say("The kill switch is [bold green]off[/].")
 
 
 def _json(value: object) -> None:

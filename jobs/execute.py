@@ -113,7 +113,7 @@ class Runner:
         except DagsterAssetCheckFailedError as error:
             raise FeaturesRefused(
                 f"{job}: {error} Nothing was made of it; "
-                "`quant audit features` shows the column, session and instrument"
+                "`quant features audit` shows the column, session and instrument"
             ) from error
         materialised = [e.step_materialization_data.materialization for e in outcome.get_asset_materialization_events()]
         return {

@@ -1,81 +1,15 @@
-"""`quant audit …`: does anything look ahead?"""
+"""`quant audit`: what people did by hand, when and why."""
 
-from datetime import timedelta
-from typing import Annotated
-
-import typer
-
-from jobs.commands.catalogue import among, sessions
-from jobs.commands.options import AsJson, From, To, workspace
-
-audit_app = typer.Typer(no_args_is_help=True, help="Proofs that what research saw could have been known.")
+from jobs.commands.options import AsJson
 
 
-@audit_app.command("features")
-def audit_features(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[NAME]…", help="Feature sets; all that this deployment declares where none is named."),
-    ] = None,
-    first: From = None,
-    last: To = None,
-    universe: Annotated[
-        str | None, typer.Option(help="Whose members; default: of the strategies that read the set.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Does a feature see what was not known yet? Each set is computed at cuts of every awkward kind (ex-dates, delistings, restatements, halts, index changes) with the future cut off and with it poisoned, and its kernel is tried on a synthetic panel. Names the first column, session and instrument that gives a leak away.
-
-    The verdict is stored: a set that did not pass as it is written now can feed no champion. Exit code 1 where one fails.
-    """
+def audit(as_json: AsJson = False) -> None:
+    """List every act of a person, oldest first: when, what, on what, by whom and why."""
     import polars as pl
 
-    from jobs.console import frame, progress, say
-    from quant_assets.calendars import calendar as venue_hours
-    from quant_assets.errors import ConfigurationError
-    from quant_assets.features.audit.audit import audit, recorded, standing
-    from quant_assets.features.audit.bars import RECENT, audit_bars
-    from quant_assets.features.audit.views import Remembered
-    from quant_assets.features.catalogue import find_set, find_sets
-    from quant_assets.features.sets import DAILY
-    from quant_assets.tables import AUDITS
+    from desk.workspace import home
+    from jobs.console import frame
+    from resources.ledger.open import open_ledger
 
-    ws = workspace()
-    on_bars = {one.feature_set: one for one in ws.deployment.bars}
-    asked = (
-        [find_set(n) for n in names]
-        if names
-        else [f for f in find_sets().values() if f.frequency == DAILY or f.name in on_bars]
-    )
-    days, now = sessions(ws, first, last), ws.clock.now()
-    calendar = ws.cuts.calendar
-    held = Remembered(
-        ws.store, calendar.shift(days[0], -max(f.lookback for f in asked)), days[-1]
-    )  # each table is read once for all of them
-    with progress() as tick:
-        for one in asked:
-            if one.frequency == DAILY:
-                rows = audit(held, one, universe or among(ws, one), ws.cuts, days, now=now, progress=tick)
-            elif one.name in on_bars:
-                of = on_bars[one.name]
-                hours = venue_hours(of.calendar)
-                recent = hours.between(
-                    hours.on_or_after(first or days[max(-RECENT, -len(days))]), hours.on_or_before(days[-1])
-                )
-                rows = audit_bars(
-                    ws.store, one, of.venue, hours, recent, now=now, delay=timedelta(seconds=of.delay), progress=tick
-                )
-            else:
-                raise ConfigurationError(
-                    f"{one.name} is a set on bars, and the deployment does not say of which venue's (bars: [{{feature_set: {one.name}, venue: …}}])"
-                )
-            recorded(ws.store, one, rows)
-    verdicts = {f.name: standing(ws.store, f) for f in asked}
-    if as_json:
-        stored, when = ws.store.read(AUDITS, as_of=None), pl.col("known_at")
-        of_now = stored.filter(pl.col("fingerprint").is_in([f.fingerprint for f in asked]))
-        frame(of_now.filter(when == when.max().over("feature_set", "version", "fingerprint")), "json")
-    else:
-        for name, found in verdicts.items():
-            say(f"[{'green' if found.state == 'passed' else 'bold red'}]{found.state:8}[/] {name:18} {found.reason}")
-    raise typer.Exit(0 if all(v.state == "passed" for v in verdicts.values()) else 1)
+    acts = pl.DataFrame(open_ledger(home()).audit.acts(), schema=["at", "act", "subject", "by", "reason"])
+    frame(acts, "json" if as_json else "table", title="acts, oldest first")

@@ -22,7 +22,7 @@ REFUSES = "quant/refuses"
 """Tag of runs that end in decisions: what failed is refused there, as a NO_TRADE that says why, and the books are settled all the same. Other runs stop."""
 QUESTION = (
     "Does a value at t depend on nothing that was unknown at t's cut? Asked of the stored market truncated at cuts of every awkward kind, with its future poisoned, and of the kernel on a synthetic panel."
-    " The answer holds for the set as it is declared and written; a changed line of its code is asked again. By hand: `quant audit features NAME`."
+    " The answer holds for the set as it is declared and written; a changed line of its code is asked again. By hand: `quant features audit NAME`."
 )
 
 

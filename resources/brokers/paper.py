@@ -19,7 +19,7 @@ from quant_assets.books.holdings import Holdings, apply_actions, apply_fills, fu
 from quant_assets.calendars import Cuts
 from quant_assets.errors import OrderRejected
 from quant_assets.records import Book, BrokerOrder, Fill, Order, OrderState, Working
-from resources.ledger.database import Database
+from resources.ledger.database import open_versioned
 
 VERSION = 1
 SCHEMA = """
@@ -43,7 +43,7 @@ class PaperBroker:
     name = "paper"
 
     def __init__(self, path: Path, book: Book, market: Market, cuts: Cuts, model: FillModel) -> None:
-        self._db = Database(path, SCHEMA, VERSION)
+        self._db = open_versioned(path, SCHEMA, VERSION)
         self._book = book
         self._market = market
         self._cuts = cuts

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from sqlite3 import Connection
 
+from quant_assets.errors import ConfigurationError
 from resources.ledger.audit import SqliteAudit
 from resources.ledger.breaks import SqliteBreaks
 from resources.ledger.database import Database
@@ -10,9 +12,14 @@ from resources.ledger.executions import SqliteExecutions
 from resources.ledger.kill_switch import SqliteKillSwitch
 from resources.ledger.knowledge import SqliteKnowledgeLog
 from resources.ledger.outbox import SqliteOutbox
-from resources.ledger.schema import SCHEMA, VERSION
 
 FILE = "ledger.sqlite"
+REVISION = "0002"  # the newest migration; without Alembic here, whose import costs a second
+_VERSIONS = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('alembic_version', 'schema_version')"
+_STAMP = (
+    "CREATE TABLE alembic_version "
+    "(version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+)
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,18 @@ class Ledger:
 
 def open_ledger(home: Path) -> Ledger:
     """The ledger in a home, made where there is none. Raises ConfigurationError where it has another schema."""
-    database = Database(home / FILE, SCHEMA, VERSION)
+    database = Database(home / FILE)
+    found = revision(database.connection)
+    if found is None:
+        with database.transaction() as tx:
+            if revision(tx) is None:  # no other process was first
+                _create(tx)
+    elif found != REVISION:
+        database.close()
+        raise ConfigurationError(
+            f"{database.path} has schema {found}, this release writes {REVISION}: "
+            + ("run `quant migrate`" if found < REVISION else "use the release that wrote it")
+        )
     return Ledger(
         knowledge=SqliteKnowledgeLog(database),
         outbox=SqliteOutbox(database),
@@ -38,3 +56,23 @@ def open_ledger(home: Path) -> Ledger:
         breaks=SqliteBreaks(database),
         audit=SqliteAudit(database),
     )
+
+
+def revision(connection: Connection) -> str | None:
+    """The schema that a database has; None where it is empty. `0001` was written before migrations existed."""
+    names = {name for (name,) in connection.execute(_VERSIONS).fetchall()}
+    if "alembic_version" in names:
+        (found,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return found
+    if "schema_version" in names:
+        (version,) = connection.execute("SELECT version FROM schema_version").fetchone()
+        return f"{version:04d}"
+    return None
+
+
+def _create(tx: Connection) -> None:
+    from resources.ledger.schema import create_statements
+
+    for statement in (*create_statements(), _STAMP):
+        tx.execute(statement)
+    tx.execute("INSERT INTO alembic_version (version_num) VALUES (?)", (REVISION,))

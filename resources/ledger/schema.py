@@ -1,39 +1,117 @@
-"""The tables of the ledger."""
+"""The tables of the ledger, as this release writes them. Imported to make a database or to migrate one.
+
+Money is decimal text and times are UTC text of one width. `order_events` and `audit` are only ever appended to.
+A change here needs a migration in `migrations/versions`; a test holds that both give the same schema.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import CheckConstraint, Column, ForeignKey, ForeignKeyConstraint, Index, Integer, MetaData, Table, Text
+from sqlalchemy import UniqueConstraint as Unique
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from quant_assets.records import OrderState
 
-VERSION = 2
 _STATES = ", ".join(f"'{s.value}'" for s in OrderState)
-SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS cuts (as_of TEXT NOT NULL PRIMARY KEY) STRICT;
-CREATE TABLE IF NOT EXISTS bindings (
-    book TEXT NOT NULL, strategy TEXT NOT NULL, session TEXT NOT NULL, decision_set_id TEXT NOT NULL, bound_at TEXT NOT NULL,
-    PRIMARY KEY (book, strategy, session)) STRICT;
-CREATE TABLE IF NOT EXISTS divergences (
-    book TEXT NOT NULL, strategy TEXT NOT NULL, session TEXT NOT NULL, decision_set_id TEXT NOT NULL, seen_at TEXT NOT NULL,
-    PRIMARY KEY (book, strategy, session, decision_set_id)) STRICT;
-CREATE TABLE IF NOT EXISTS orders (
-    client_order_id TEXT NOT NULL PRIMARY KEY, book TEXT NOT NULL, strategy TEXT NOT NULL, decided TEXT NOT NULL, session TEXT NOT NULL,
-    good_till TEXT NOT NULL CHECK (good_till >= session), slot TEXT NOT NULL, sid INTEGER NOT NULL, leg TEXT NOT NULL, symbol TEXT NOT NULL,
-    side INTEGER NOT NULL CHECK (side IN (-1, 1)), quantity INTEGER NOT NULL CHECK (quantity > 0), reference_price TEXT NOT NULL, decision_id TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ({_STATES})), filled INTEGER NOT NULL CHECK (filled BETWEEN 0 AND quantity), broker_order_id TEXT,
-    UNIQUE (book, strategy, decided, slot, sid, leg),
-    FOREIGN KEY (book, strategy, decided) REFERENCES bindings (book, strategy, session)) STRICT;
-CREATE TABLE IF NOT EXISTS order_events (
-    seq INTEGER PRIMARY KEY, client_order_id TEXT NOT NULL REFERENCES orders (client_order_id), state TEXT NOT NULL CHECK (state IN ({_STATES})),
-    filled INTEGER NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL) STRICT;
-CREATE INDEX IF NOT EXISTS order_events_of ON order_events (client_order_id);
-CREATE TABLE IF NOT EXISTS fills (
-    book TEXT NOT NULL, exec_id TEXT NOT NULL, client_order_id TEXT NOT NULL, session TEXT NOT NULL, sid INTEGER NOT NULL, side INTEGER NOT NULL CHECK (side IN (-1, 1)),
-    quantity INTEGER NOT NULL CHECK (quantity > 0), price TEXT NOT NULL, fee TEXT NOT NULL, arrival_price TEXT NOT NULL, ts TEXT NOT NULL,
-    PRIMARY KEY (book, exec_id)) STRICT;
-CREATE TABLE IF NOT EXISTS kill_switch (scope TEXT NOT NULL PRIMARY KEY, is_on INTEGER NOT NULL CHECK (is_on IN (0, 1)), reason TEXT NOT NULL) STRICT;
-INSERT INTO kill_switch (scope, is_on, reason) VALUES ('all', 0, '') ON CONFLICT DO NOTHING;
-CREATE TABLE IF NOT EXISTS breaks (
-    break_id TEXT NOT NULL PRIMARY KEY, book TEXT NOT NULL, session TEXT NOT NULL, kind TEXT NOT NULL CHECK (kind IN ('order', 'fill', 'position', 'cash')),
-    subject TEXT NOT NULL, ours TEXT NOT NULL, theirs TEXT NOT NULL, opened_at TEXT NOT NULL, resolved_at TEXT, resolved_by TEXT, resolution TEXT) STRICT;
-CREATE TABLE IF NOT EXISTS audit (seq INTEGER PRIMARY KEY, at TEXT NOT NULL, act TEXT NOT NULL, subject TEXT NOT NULL, by TEXT NOT NULL CHECK (by <> ''), reason TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS leases (account TEXT NOT NULL PRIMARY KEY, holder TEXT NOT NULL, token INTEGER NOT NULL, until TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS fees (book TEXT NOT NULL, exec_id TEXT NOT NULL, session TEXT NOT NULL, fee TEXT NOT NULL, PRIMARY KEY (book, exec_id)) STRICT;
-CREATE TABLE IF NOT EXISTS cursors (book TEXT NOT NULL PRIMARY KEY, cursor TEXT NOT NULL) STRICT;
-"""
+_KINDS = "'order', 'fill', 'position', 'cash'"
+METADATA = MetaData()
+
+
+def _key(*names: str) -> list[Column[str]]:
+    return [Column(name, Text, primary_key=True) for name in names]
+
+
+def _texts(*names: str) -> list[Column[str]]:
+    return [Column(name, Text, nullable=False) for name in names]
+
+
+def _text(name: str, check: str) -> Column[str]:
+    return Column(name, Text, CheckConstraint(check), nullable=False)
+
+
+def _whole(name: str, check: str) -> Column[int]:
+    return Column(name, Integer, CheckConstraint(check), nullable=False)
+
+
+def _number(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False)
+
+
+def _sequence() -> Column[int]:
+    return Column("seq", Integer, primary_key=True, nullable=True)  # SQLite's row id
+
+
+def _table(name: str, *parts: Column[str] | Column[int] | Unique | ForeignKeyConstraint | Index) -> Table:
+    return Table(name, METADATA, *parts, sqlite_strict=True)
+
+
+CUTS = _table("cuts", *_key("as_of"))
+BINDINGS = _table("bindings", *_key("book", "strategy", "session"), *_texts("decision_set_id", "bound_at"))
+DIVERGENCES = _table("divergences", *_key("book", "strategy", "session", "decision_set_id"), *_texts("seen_at"))
+ORDERS = _table(
+    "orders",
+    *_key("client_order_id"),
+    *_texts("book", "strategy", "decided", "session"),
+    _text("good_till", "good_till >= session"),
+    *_texts("slot"),
+    _number("sid"),
+    *_texts("leg", "symbol"),
+    _whole("side", "side IN (-1, 1)"),
+    _whole("quantity", "quantity > 0"),
+    *_texts("reference_price", "decision_id"),
+    _text("state", f"state IN ({_STATES})"),
+    _whole("filled", "filled BETWEEN 0 AND quantity"),
+    Column("broker_order_id", Text),
+    Unique("book", "strategy", "decided", "slot", "sid", "leg"),
+    ForeignKeyConstraint(["book", "strategy", "decided"], ["bindings.book", "bindings.strategy", "bindings.session"]),
+)
+ORDER_EVENTS = _table(
+    "order_events",
+    _sequence(),
+    Column("client_order_id", Text, ForeignKey("orders.client_order_id"), nullable=False),
+    _text("state", f"state IN ({_STATES})"),
+    _number("filled"),
+    *_texts("reason", "at"),
+    Index("order_events_of", "client_order_id"),
+)
+FILLS = _table(
+    "fills",
+    *_key("book", "exec_id"),
+    *_texts("client_order_id", "session"),
+    _number("sid"),
+    _whole("side", "side IN (-1, 1)"),
+    _whole("quantity", "quantity > 0"),
+    *_texts("price", "fee", "arrival_price", "ts"),
+)
+FEES = _table("fees", *_key("book", "exec_id"), *_texts("session", "fee"))
+CURSORS = _table("cursors", *_key("book"), *_texts("cursor"))
+KILL_SWITCH = _table("kill_switch", *_key("scope"), _whole("is_on", "is_on IN (0, 1)"), *_texts("reason"))
+BREAKS = _table(
+    "breaks",
+    *_key("break_id"),
+    *_texts("book", "session"),
+    _text("kind", f"kind IN ({_KINDS})"),
+    *_texts("subject", "ours", "theirs", "opened_at"),
+    *(Column(name, Text) for name in ("resolved_at", "resolved_by", "resolution")),
+)
+AUDIT = _table("audit", _sequence(), *_texts("at", "act", "subject"), _text("by", "by <> ''"), *_texts("reason"))
+LEASES = _table(
+    "leases",
+    *_key("account"),
+    _number("token"),
+    *_texts("until", "holder", "host", "boot"),
+    _number("pid"),
+    *_texts("started"),
+)
+
+
+def create_statements() -> Sequence[str]:
+    """The SQL that makes every table and its first rows."""
+    dialect = sqlite.dialect()
+    tables = METADATA.sorted_tables
+    return [
+        *(str(CreateTable(t).compile(dialect=dialect)) for t in tables),
+        *(str(CreateIndex(i).compile(dialect=dialect)) for t in tables for i in t.indexes),
+        "INSERT INTO kill_switch (scope, is_on, reason) VALUES ('all', 0, '')",
+    ]

@@ -227,7 +227,7 @@ def test_only_what_passed_as_it_is_written_now_is_audited(monkeypatch: pytest.Mo
     """Never audited, failed, passed, declared otherwise since, a law that came later, audited again."""
     store, honest, leak = Memory(), HONEST[-1], NAMED["shift(-1)"].feature_set
     store.frames = dict(market().frames)
-    assert audited(store, honest) == (False, "honest 1 was never audited: quant audit features honest")
+    assert audited(store, honest) == (False, "honest 1 was never audited: quant features audit honest")
     report = record(store, leak, UNIVERSE_NAME, CUTS, SESSIONS[-30:], now=NOW)
     assert (report.state, report.numbers["broken"]) == ("refused", 3)
     assert standing(store, leak).state == "failed"

@@ -14,7 +14,7 @@ from quant_assets.assets import merged
 from quant_assets.books.holdings import Holdings
 from quant_assets.strategy import Strategy
 from resources.brokers.paper import SCHEMA, VERSION
-from resources.ledger.database import Database
+from resources.ledger.database import open_versioned
 from tests.jobs.commands import answered
 
 BASE = """clock: session
@@ -119,7 +119,7 @@ def test_an_account_is_read_and_left_as_it_is(tmp_path: Path) -> None:
     held = Holdings(
         session=datetime(2025, 6, 3, tzinfo=UTC).date(), cash=Decimal("12.50"), quantities={5: 7}, marks={5: Decimal(3)}
     )
-    database = Database(path, SCHEMA, VERSION)
+    database = open_versioned(path, SCHEMA, VERSION)
     with database.transaction() as tx:
         tx.execute(
             "INSERT INTO evenings (session, holdings) VALUES ('2025-06-03', ?)", (msgspec.json.encode(held).decode(),)
@@ -145,7 +145,7 @@ def test_the_kill_switch_needs_no_deployment(
     (home / "deployment.yaml").write_text(TWELVE)
     assert answered(("today",), monkeypatch, capfdbinary).code == 1
     assert answered(("kill-switch", "on", "--by", "me", "--reason", "test"), monkeypatch, capfdbinary).code == 0
-    assert answered(("kill-switch", "status"), monkeypatch, capfdbinary).code == 20
+    assert answered(("kill-switch", "show"), monkeypatch, capfdbinary).code == 20
 
 
 @pytest.mark.parametrize(("calendar", "state"), [("24/7", "refused"), ("XNYS", "fine")])

@@ -89,7 +89,7 @@ def test_listing_feature_sets_loads_no_compiler() -> None:
 def test_the_operators_commands_never_load_dagster(own: Path) -> None:
     """today, sql, replay and kill-switch answer without Dagster, MLflow and Great Expectations, with their exit codes."""
     lines = [
-        ["kill-switch", "status"],
+        ["kill-switch", "show"],
         ["kill-switch", "on", "--by", "ann", "--reason", "drill"],
         ["kill-switch", "off", "--by", "ann", "--reason", "over"],
         ["today", "--session", str(FILLED)],
@@ -159,14 +159,14 @@ def test_the_kill_switch_blocks_the_day(own: Path, at: Callable[[Path], Quant]) 
     """On, with who and why in the audit: status and today say blocked, with the command that releases; off again, all is fine."""
     quant = at(own)
     assert quant("kill-switch", "on", "--by", "ann", "--reason", "strange prices").code == 0
-    assert quant("kill-switch", "status").code == 20
+    assert quant("kill-switch", "show").code == 20
     today = quant("today")
     assert today.code == 20
     assert "blocked" in today.text
     assert "ON: strange prices" in today.text
     assert "  quant kill-switch off --by NAME --reason TEXT" in today.text.splitlines()
     assert quant("kill-switch", "off", "--by", "bob", "--reason", "understood").code == 0
-    assert (quant("kill-switch", "status").code, quant("today").code) == (0, 0)
+    assert (quant("kill-switch", "show").code, quant("today").code) == (0, 0)
     acts = [(a["act"], a["by"], a["reason"]) for a in workspace(own).ledger.audit.acts()]
     assert acts == [("kill-switch on", "ann", "strange prices"), ("kill-switch off", "bob", "understood")]
     told = [json.loads(line)["event"] for line in (own / "notifications.jsonl").read_text().splitlines()]

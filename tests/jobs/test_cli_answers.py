@@ -177,9 +177,10 @@ def test_what_others_wrote_is_no_markup(own: Path, at: Callable[[Path], Quant]) 
     said, quant = "[/x] [red]", at(own)
     assert said in quant("sql", f"select '{said}' as a").text
     assert quant("kill-switch", "on", "--by", "ann [x]", "--reason", said).code == 0
-    assert said in quant("kill-switch", "status").text
+    assert said in quant("kill-switch", "show").text
     assert f"ON: {said} " in quant("today").text
-    assert quant("kill-switch", "status", "--json").json == {"on": True, "reason": said}
+    shown = {"on": True, "reason": said, "scope": "all"}
+    assert quant("kill-switch", "show", "--json").json == {**shown, "switches": [shown]}
 
 
 def test_a_spinner_turns_on_stderr_only(quant: Quant, operated: Path, monkeypatch: pytest.MonkeyPatch) -> None:

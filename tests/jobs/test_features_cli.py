@@ -83,7 +83,7 @@ def test_a_leak_is_named_and_remembered(own: Path, at: Callable[[Path], Quant]) 
         """Tomorrow's return."""
         return close.shift(-1) / close - 1
 
-    said = at(own)("audit", "features", "peeking", FEATURES.name)
+    said = at(own)("features", "audit", "peeking", FEATURES.name)
     text = " ".join(said.text.split())
     assert (said.code, "passed price_volume" in text, "failed peeking" in text) == (1, True, True)
     rows = Workspace.open(own).store.read(AUDITS, as_of=None, where={"feature_set": "peeking"})

@@ -75,5 +75,5 @@ def test_a_failed_audit_is_no_trade(failing: Workspace, by_dagster: bool):
 
 def test_a_failed_audit_stops_a_backfill(failing: Workspace):
     """A range that only builds features stops there, and the error says what to do."""
-    with runner(failing) as running, pytest.raises(FeaturesRefused, match="quant audit features"):
+    with runner(failing) as running, pytest.raises(FeaturesRefused, match="quant features audit"):
         running.range("backfill", DAY, DAY)

@@ -40,7 +40,7 @@ def test_an_unaudited_set_waits_for_its_audit(planted, registry, strategy, unaud
     """
     cut, audited = planted.sessions[100], planted.store(unaudited.root / "audited").read(AUDITS, as_of=None)
     first = retrain(unaudited, registry, planted.feature_set, strategy, planted.cuts, cut)
-    assert (first.state, "quant audit features planted" in first.reason) == ("refused", True)
+    assert (first.state, "quant features audit planted" in first.reason) == ("refused", True)
     assert (unaudited.read(MODELS, as_of=None).height, unaudited.read(PROMOTIONS, as_of=None).height) == (1, 0)
     unaudited.append(AUDITS, audited)
     assert retrain(unaudited, registry, planted.feature_set, strategy, planted.cuts, cut).numbers["promoted"]
@@ -127,7 +127,7 @@ def test_the_factors_of_a_label_are_audited_too(planted, registry, strategy, tmp
     store.append(LABELS, planted.labels.with_columns(label=pl.lit(rule.name)))
     neutral = msgspec.structs.replace(strategy, label=rule)
     report = retrain(store, registry, planted.feature_set, neutral, planted.cuts, planted.sessions[100])
-    assert (report.state, "quant audit features style" in report.reason) == ("refused", True)
+    assert (report.state, "quant features audit style" in report.reason) == ("refused", True)
     store.append(AUDITS, passed(STYLE, planted.cuts.of(planted.sessions[0])))
     assert retrain(store, registry, planted.feature_set, neutral, planted.cuts, planted.sessions[100]).numbers[
         "promoted"

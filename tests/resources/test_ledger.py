@@ -1,4 +1,5 @@
 import multiprocessing
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -260,7 +261,7 @@ def test_one_writer_per_account(ledger, tmp_path: Path):
     outbox, other = ledger.outbox, open_ledger(tmp_path).outbox
     with outbox.lease(BOOK, 60):
         for taker in (outbox, other):
-            with pytest.raises(LeaseLost, match="another"), taker.lease(BOOK, 60):
+            with pytest.raises(LeaseLost, match=f"process {os.getpid()} "), taker.lease(BOOK, 60):
                 pass
         with other.lease(msgspec.structs.replace(BOOK, account="A2"), 60):
             pass
@@ -274,13 +275,6 @@ def test_an_error_inside_releases(ledger):
         raise KeyError
     with ledger.outbox.lease(BOOK, 60):
         pass
-
-
-def test_another_schema_is_refused(ledger, tmp_path: Path):
-    """A file of another schema version is not touched."""
-    changed(tmp_path, "UPDATE schema_version SET version = 99")
-    with pytest.raises(ConfigurationError, match="schema version 99"):
-        open_ledger(tmp_path)
 
 
 def _race(home: Path, answers: "multiprocessing.Queue[int]") -> None:

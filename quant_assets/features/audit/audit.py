@@ -203,7 +203,7 @@ def standing(store: Store, feature_set: FeatureSet, as_of: datetime | None = Non
         )
         return Standing(
             state="never",
-            reason=f"{feature_set.name} {feature_set.version} was never audited{before}: quant audit features "
+            reason=f"{feature_set.name} {feature_set.version} was never audited{before}: quant features audit "
             f"{feature_set.name}",
         )
     latest = rows.filter(pl.col("known_at") == pl.col("known_at").max())
@@ -212,7 +212,7 @@ def standing(store: Store, feature_set: FeatureSet, as_of: datetime | None = Non
         return Standing(
             state="never",
             reason=f"{feature_set.name} {feature_set.version} was audited before there was a law on "
-            f"{', '.join(missing)}: quant audit features {feature_set.name}",
+            f"{', '.join(missing)}: quant features audit {feature_set.name}",
             audited_at=when,
         )
     if failed.height and failed["evidence"].str.starts_with(NOTHING).all():

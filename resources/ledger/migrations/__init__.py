@@ -1,0 +1,1 @@
+"""Migrations of the ledger, by Alembic. `migrate.upgrade` runs them."""
