@@ -235,7 +235,7 @@ def _next(ws: Workspace) -> None:
         f"quant why {session}": "decisions by reason",
         'quant sql "select reason, count(*) n from quarantine group by all order by n desc"': "any table, as of any time",
         "quant run daily": "the next session",
-        "quant kill-switch on --by YOU --reason drill": "nothing leaves any more",
+        "quant kill-switch on --by YOU --reason drill": "no order leaves",
     }
     installed = os.path.relpath(sys.argv[0]) if shutil.which("quant") is None else "quant"
     for told, text in commands.items():

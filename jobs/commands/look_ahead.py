@@ -23,10 +23,10 @@ def audit_features(
 ) -> None:
     """Does a feature read data that was not known yet?
 
-    Each set is computed at cuts of every awkward kind (ex-dates, delistings, restatements, halts, index changes) with the
-    future cut off and with it poisoned, and its kernel is tried on a synthetic panel. The first column, session and
-    instrument that shows a leak is named. The result is stored: a set that did not pass as it is written now can feed no
-    champion. Exit code 1 where one fails.
+    Each set is computed at cuts of every awkward kind (ex-dates, delistings, restatements, halts, index changes) with
+    the future cut off and with it poisoned, and its kernel is tried on a synthetic panel. The first column, session
+    and instrument that shows a leak is named. The result is stored: a set that did not pass as it is written now can
+    feed no champion. Exit code 1 where one fails.
     """
     import polars as pl
 

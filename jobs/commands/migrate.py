@@ -8,9 +8,10 @@ import typer
 def migrate(
     plan: Annotated[bool, typer.Option("--plan", help="Only list what would be migrated; nothing is written.")] = False,
 ) -> None:
-    """Bring the databases of the home to the schemas of this release. Each file is copied before; run again, nothing changes.
+    """Bring the databases of the home to the schemas of this release.
 
-    Killed in the middle, each file is the old one or the new one; the same command goes on.
+    Each file is copied before; run again, nothing changes. Killed in the middle, each file is the old one or the new
+    one, and the same command goes on.
     """
     from desk.lock import only_run
     from desk.migration import migrated, outdated

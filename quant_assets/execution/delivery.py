@@ -45,9 +45,9 @@ def deliver(
 ) -> StageReport:
     """Send the orders of the decisions of `session`, and what an interrupted run left.
 
-    State: done | empty (nothing to trade, or the book is not armed) | refused. `settle`: how long an order that the venue
-    does not show may still appear there. Numbers: orders (of the set that binds), sent, over_limit, unsure (the venue did
-    not answer yet), diverged.
+    State: done | empty (nothing to trade, or the book is not armed) | refused. `settle`: how long an order that the
+    venue does not show may still appear there. Numbers: orders (of the set that binds), sent, over_limit, unsure (the
+    venue did not answer yet), notional.
     """
     if not book.armed and not book.research:
         # as declared, every day: nobody has to act on it
@@ -157,9 +157,9 @@ def _clear(
     following = cuts.calendar.after(session)
     if valid_until != cuts.calendar.open(following):
         raise DeliveryRefused(
-            f"CLOSED: decided for the open at {valid_until:%Y-%m-%d %H:%M} UTC, which does not come; the next is that of "
-            f"{following} at {cuts.calendar.open(following):%Y-%m-%d %H:%M}, and nothing is traded that was not decided "
-            "for it"
+            f"CLOSED: decided for the open at {valid_until:%Y-%m-%d %H:%M} UTC, which does not come; the next is that "
+            f"of {following} at {cuts.calendar.open(following):%Y-%m-%d %H:%M}, and nothing is traded that was not "
+            "decided for it"
         )
     _released(store, cuts, session)
     if broken := breaks.listed(book.name):
@@ -197,7 +197,10 @@ def _bind(
     now: datetime,
     notifier: Notifier,
 ) -> list[str]:
-    """Commit the set and its orders together, unless one is bound; return a sentence for each order beyond the book's limits."""
+    """Commit the set and its orders together, unless one is bound.
+
+    Returns a sentence for each order beyond the book's limits.
+    """
     session = holdings.session
     if outbox.bound(book.name, strategy.name, session) is not None:
         return []

@@ -7,8 +7,9 @@
     CANCELED              ├─ absent after the settle window ─► PENDING
                           └─ cannot be proven ─► HELD (a person decides)
 
-Only the transaction that takes an order from PENDING to SUBMITTING, and reads the kill switches there, allows one send.
-Only the Writer of a lease in force has it. Whoever finds an order SUBMITTING or UNKNOWN did not see the answer, and asks the venue before anything else.
+Only the transaction that takes an order from PENDING to SUBMITTING, and reads the kill switches there, allows one
+send. Only the Writer of a lease in force has it. Whoever finds an order SUBMITTING or UNKNOWN did not see the answer,
+and asks the venue before anything else.
 """
 
 from collections.abc import Mapping

@@ -37,7 +37,7 @@ def gone(process: Process) -> bool:
     if not _exists(process.pid):
         return True
     started = _started(process.pid)
-    if started is None:  # a zombie, or the system does not say
+    if started is None:  # a zombie, or the system does not report it
         return _PROC.joinpath("self").exists()
     return process.started not in {_UNKNOWN, started}
 
@@ -68,7 +68,7 @@ def _exists(pid: int) -> bool:
 
 
 def _started(pid: int) -> str | None:
-    """The start of a process in ticks since the boot; None where it has ended or the system does not say."""
+    """The start of a process in ticks since the boot; None where it has ended or the system does not report it."""
     try:
         text = _PROC.joinpath(str(pid), "stat").read_text()
     except OSError:

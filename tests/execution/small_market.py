@@ -1,4 +1,7 @@
-"""A market made by hand, with what happens to holdings: splits (one known late), dividends, a halt, a delisting, thin volume; and decisions on it."""
+"""A market made by hand, and decisions on it.
+
+It has what happens to holdings: splits (one known late), dividends, a halt, a delisting, thin volume.
+"""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -55,8 +58,10 @@ def bars() -> pl.DataFrame:
             opened, close = round(price, 2), round(price * (1 + (i * sid % 5 - 2) / 100), 2)
             rows.append(
                 {
-                    "session": session, "sid": sid, "symbol": f"S{sid}", "open": opened, "high": max(opened, close), "low": min(opened, close), "close": close,
-                    "volume": 2_000 if sid == 5 else 90_000, "adj_close": None, "withdrawn": False, "source": "hand", "capture": session, "file": "prices.csv", "line": sid,
+                    "session": session, "sid": sid, "symbol": f"S{sid}", "open": opened, "high": max(opened, close),
+                    "low": min(opened, close), "close": close,
+                    "volume": 2_000 if sid == 5 else 90_000, "adj_close": None, "withdrawn": False,
+                    "source": "hand", "capture": session, "file": "prices.csv", "line": sid,
                     "known_at": CUTS.of(session), "declared_known_at": CUTS.of(session),
                 }
             )  # fmt: skip
@@ -69,7 +74,8 @@ def action(
     """One row of ACTIONS, known at the cut of `known` (default: the session before ex)."""
     at = CUTS.of(known or CUTS.calendar.shift(ex, -1))
     return {
-        "session": ex, "sid": sid, "kind": kind, "numerator": None, "denominator": None, "cash": None, "value": None, "origin": "declared", "confidence": 1.0, "withdrawn": withdrawn,
+        "session": ex, "sid": sid, "kind": kind, "numerator": None, "denominator": None, "cash": None, "value": None,
+        "origin": "declared", "confidence": 1.0, "withdrawn": withdrawn,
         "source": "hand", "capture": ex, "file": "actions.csv", "line": 1, "known_at": at, "declared_known_at": at,
     } | values  # fmt: skip
 
@@ -98,9 +104,12 @@ def decisions(
     rows = [
         {c: "" for c, t in DECISIONS.schema.items() if t == pl.String}
         | {
-            "session": session, "strategy": STRATEGY.name, "sid": sid, "symbol": f"S{sid}", "decision_set_id": set_id, "decision_id": content_id(set_id, sid),
-            "verdict": (verdict or {}).get(sid, "TRADE"), "score": 0.0, "rank": 1, "target_weight": weight, "reference_price": closes[sid],
-            "as_of": CUTS.of(session), "valid_until": CUTS.calendar.open(CUTS.calendar.shift(session, 1)), "known_at": CUTS.of(session), "recorded_at": CUTS.of(session),
+            "session": session, "strategy": STRATEGY.name, "sid": sid, "symbol": f"S{sid}",
+            "decision_set_id": set_id, "decision_id": content_id(set_id, sid),
+            "verdict": (verdict or {}).get(sid, "TRADE"), "score": 0.0, "rank": 1, "target_weight": weight,
+            "reference_price": closes[sid],
+            "as_of": CUTS.of(session), "valid_until": CUTS.calendar.open(CUTS.calendar.shift(session, 1)),
+            "known_at": CUTS.of(session), "recorded_at": CUTS.of(session),
         }
         for sid, weight in weights.items()
     ]  # fmt: skip
@@ -117,7 +126,10 @@ def weights(i: int) -> dict[int, float]:
 
 
 def stored(root: Path, sessions: Sequence[date] = SESSIONS) -> DeltaStore:
-    """A store with the market, a good verdict on each session, and the decisions of `sessions`; the fourth set is refused whole."""
+    """A store with the market, a good verdict on each session, and the decisions of `sessions`.
+
+    The fourth set is refused whole.
+    """
     store = DeltaStore(root)
     store.append(BARS, bars())
     store.append(ACTIONS, ACTED)

@@ -55,7 +55,10 @@ def starter() -> multiprocessing.context.ForkServerContext:
 
 @pytest.mark.parametrize("point", killed.POINTS)
 def test_killed_and_run_again_is_undisturbed(point, fresh, undisturbed, starter, tmp_path: Path):
-    """Wherever the process is killed, running again ends where an undisturbed run ends: no order lost, none doubled, nothing to reconcile."""
+    """Wherever the process is killed, running again ends where an undisturbed run ends.
+
+    No order is lost, none doubled, and nothing is left to reconcile.
+    """
     root = tmp_path / "home"
     shutil.copytree(fresh, root)
     process = starter.Process(target=killed.run, args=(root, point))

@@ -42,7 +42,10 @@ def test_difference_from_positions_and_open_orders():
 
 
 def test_what_is_followed():
-    """TRADE rows are followed, NO_TRADE rows leave the name, a held name outside the set is closed; without a TRADE row nothing is ordered."""
+    """TRADE rows are followed, NO_TRADE rows leave the name, a held name outside the set is closed.
+
+    Without a TRADE row nothing is ordered.
+    """
     holdings = held({1: 500, 2: 500, 3: 500, 9: 500})
     rows = decisions(D, {1: 0.0, 2: 0.0, 3: 0.0}, {2: "NO_TRADE", 3: "NO_TRADE"})
     assert wanted(rows, holdings) == {1: (-500, "exit"), 9: (-500, "exit")}

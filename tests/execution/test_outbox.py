@@ -90,7 +90,8 @@ class Desk:
         """An order for the next open."""
         following = CUTS.calendar.shift(D, 1)
         return Order(
-            client_order_id=f"c{sid}", book=PAPER.name, strategy="hand", decided=D, session=following, good_till=following, slot="open", sid=sid, leg="exit", symbol="S", side=side, quantity=10,
+            client_order_id=f"c{sid}", book=PAPER.name, strategy="hand", decided=D, session=following,
+            good_till=following, slot="open", sid=sid, leg="exit", symbol="S", side=side, quantity=10,
             reference_price=Decimal(10), decision_id="d",
         )  # fmt: skip
 
@@ -249,7 +250,10 @@ def test_a_switch_of_others_stops_nothing(desk):
 
 
 def test_drop_copy(desk):
-    """The venue's record becomes ours once; an order we never sent and a second one under an id are left for reconciliation."""
+    """The venue's record becomes ours once.
+
+    An order that we never sent and a second one under an id are left for reconciliation.
+    """
     desk.pump()
     held = {h.client_order_id: h for h in desk.venue.held}
     fill = Fill(

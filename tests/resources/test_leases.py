@@ -59,7 +59,7 @@ def leased(home: Path, **values: object) -> None:
 
 
 def test_a_living_process_keeps_its_lease(holder, tmp_path: Path):
-    """Nobody else writes, and the error names the process."""
+    """No other process writes, and the error names the process."""
     with pytest.raises(LeaseLost, match=f"process {holder.pid} "):
         lease(tmp_path)
 
@@ -103,7 +103,7 @@ def test_another_host_runs_out(tmp_path: Path):
     lease(tmp_path)
 
 
-def test_a_system_that_does_not_say(holder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_system_without_process_times(holder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Without boot id and start times a living process keeps its lease, and one that is gone loses it."""
     monkeypatch.setattr(processes, "_PROC", tmp_path / "nowhere")
     leased(tmp_path, pid=holder.pid)

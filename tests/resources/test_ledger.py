@@ -25,7 +25,8 @@ S = OrderState
 
 def order(n: int) -> Order:
     return Order(
-        client_order_id=f"c{n}", book="desk", strategy="s", decided=D, session=date(2024, 1, 5), good_till=date(2024, 1, 8), slot="open", sid=n, leg="exit", symbol="S", side=1, quantity=100,
+        client_order_id=f"c{n}", book="desk", strategy="s", decided=D, session=date(2024, 1, 5),
+        good_till=date(2024, 1, 8), slot="open", sid=n, leg="exit", symbol="S", side=1, quantity=100,
         reference_price=Decimal("10.10"), decision_id="d",
     )  # fmt: skip
 
@@ -102,7 +103,7 @@ def test_kill_switch_is_read_where_an_order_leaves(bound, writer):
 
 
 def test_the_first_switch_that_is_on(bound, writer):
-    """For all, then the account, then the book; another book's stops nothing; each is listed and audited by its scope."""
+    """For all, then the account, then the book; another book's stops nothing; each is listed and audited."""
     switch, scopes = bound.kill_switch, ["book desk", "account A1", "all"]
     switch.set(on=True, scope="book other", by="ops", reason="x", now=NOW)
     assert switch.state(BOOK).on is False

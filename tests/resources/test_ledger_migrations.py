@@ -67,7 +67,7 @@ def test_made_or_migrated_it_is_the_same_schema(old, tmp_path: Path):
 
 
 def test_the_revision_is_the_newest_migration():
-    """The constant that is read without Alembic says what Alembic finds."""
+    """The constant that is read without Alembic is the one that Alembic finds."""
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
@@ -100,7 +100,7 @@ def test_a_newer_ledger_is_refused(old, statement):
 
 
 def test_every_row_is_kept(old):
-    """Orders, fills, cuts, breaks and acts read as they were; the switch stays on; the lease is free, its token goes on."""
+    """Orders, fills, cuts, breaks and acts read as they were; the switch stays on; the lease is free."""
     migrate.upgrade(old)
     ledger = open_ledger(old.parent)
     (order,) = ledger.outbox.orders("desk")
@@ -171,7 +171,7 @@ def _killed(home: Path, point: str) -> None:
 
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_it_is_the_old_file(old, point):
-    """Wherever the process dies the ledger is the old one, whole; the same command ends where an undisturbed one ends."""
+    """Wherever the process dies the ledger is the old one, whole; the same command goes on to its end."""
     before, home = dump(old), old.parent
     process = multiprocessing.get_context("forkserver").Process(target=_killed, args=(home, point))
     process.start()
