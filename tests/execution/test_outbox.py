@@ -199,6 +199,15 @@ def test_uncertain_and_absent_waits_for_the_settle_window(desk):
     assert sorted(desk.arrived()) == ["c1", "c2", "c3"]
 
 
+def test_without_a_window_no_time_counts(desk):
+    """An order of unknown fate that was stamped by a clock ahead of this one is settled all the same."""
+    desk.clock.advance(timedelta(days=500))
+    with desk.outbox.lease(PAPER, 60) as writer:
+        writer.begin_submit("c1", now=desk.clock.now())
+    desk.clock.set(NOW)
+    assert desk.pump() == 3
+
+
 def test_what_cannot_be_proven_is_held(desk):
     """Where the venue cannot say after the window, a person decides; nothing is sent meanwhile."""
     desk.venue.on_submit = broken(OrderUncertain("timeout"))
