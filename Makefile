@@ -34,8 +34,9 @@ format: $(READY) ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: $(READY) ## seconds and memory of the stages
+bench: $(READY) ## seconds and memory of the stages, and of the daily commands on the home of `make demo`
 	@$(BIN)/python bench/stages.py
+	@$(BIN)/python -m bench.commands
 
 bench-peers: $(READY) ## the environments of the peers we measure against (Feast, Qlib), into the user's cache
 	@$(BIN)/python -m bench.peers.environment

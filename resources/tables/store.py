@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 from filelock import FileLock
@@ -30,14 +30,44 @@ LOSSES = 100  # commits that may be lost to other writers before one gives up
 SPANS = 8  # stretches of days that one comparison looks up apart
 
 
+class Opened(NamedTuple):
+    """A table opened at a version, and the log entry that made the version."""
+
+    at: "DeltaTable"
+    log: Path
+    version: int
+    entry: tuple[int, int, int] | None
+
+    def is_latest(self) -> bool:
+        """Whether the log ends with the same entry still: no commit came, and no other table was put in the place."""
+        return (
+            self.entry is not None
+            and not _entry(self.log, self.version + 1).exists()
+            and _identity(_entry(self.log, self.version)) == self.entry
+        )
+
+
+def _entry(log: Path, version: int) -> Path:
+    return log / f"{version:020}.json"
+
+
+def _identity(file: Path) -> tuple[int, int, int] | None:
+    """Which file lies there, and when it was written; None where none does."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 class DeltaStore:
     """The Store port on a folder of Delta tables, partitioned by the year of the event column."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._compared: dict[
-            str, DeltaTable
-        ] = {}  # by table: the version that `_unwritten` looked at, for `_commit`; used under the table's lock only
+        self._read: dict[str, Opened] = {}  # by table: the version read last
+        # by table: the version that `_unwritten` looked at, for `_commit`; used under the table's lock only
+        self._compared: dict[str, DeltaTable] = {}
 
     def path(self, table: Table) -> Path:
         """The folder of a table."""
@@ -46,19 +76,28 @@ class DeltaStore:
     def exists(self, table: Table) -> bool:
         """Whether anything was ever committed to the table."""
         log = self.path(table) / "_delta_log"
-        return (log / f"{0:020}.json").exists() or any(
-            log.glob("*.json")
-        )  # the first commit is kept for good; only a foreign tool drops it
+        # the first commit is kept for good; only a foreign tool drops it
+        return _entry(log, 0).exists() or any(log.glob("*.json"))
 
     def version(self, table: Table) -> int:
         """The table's current version; -1 where it does not exist yet."""
-        return self.open(table).version() if self.exists(table) else -1
+        return self._latest(table).version() if self.exists(table) else -1
 
     def open(self, table: Table, version: int | None = None) -> "DeltaTable":
         """The Delta table as it stands, or stood after the commit `version`."""
         from deltalake import DeltaTable
 
         return DeltaTable(self.path(table), version=version)
+
+    def _latest(self, table: Table) -> "DeltaTable":
+        """The table as it stands, for readers: opened again only after a commit. Nobody may change what it returns."""
+        kept = self._read.get(table.name)
+        if kept and kept.is_latest():
+            return kept.at
+        at = self.open(table)
+        log = self.path(table) / "_delta_log"
+        self._read[table.name] = Opened(at, log, at.version(), _identity(_entry(log, at.version())))
+        return at
 
     @contextmanager
     def writing(self, table: Table) -> Generator[None]:
@@ -78,9 +117,10 @@ class DeltaStore:
         columns: Sequence[str] | None = None,
         version: int | None = None,
     ) -> pl.DataFrame:
-        """See the port. `version` reads the table as it stood after that commit. Days are days in UTC where the event is a time.
+        """See the port. `version` reads the table as of that commit. Days are days in UTC where the event is a time.
 
-        Raises ContractViolation where the stored columns are not the contract's; columns that the contract has added since are null.
+        Raises ContractViolation where the stored columns are not the contract's; columns that the contract has added
+        since are null.
         """
         if (version is not None and version < 0) or not self.exists(table):
             return table.empty().select(_projected(table, columns))
@@ -88,7 +128,8 @@ class DeltaStore:
         if as_of is not None:
             keep.append(pl.col("known_at") <= as_of)
         keep += [pl.col(column) == pl.lit(value) for column, value in (where or {}).items()]
-        return _collect(table, self.open(table, version), keep, _projected(table, columns))
+        at = self._latest(table) if version is None else self.open(table, version)
+        return _collect(table, at, keep, _projected(table, columns))
 
     def append(self, table: Table, frame: pl.DataFrame) -> int:
         """See the port. Raises ContractViolation where a row has no event time: it would belong to no year."""
@@ -99,7 +140,8 @@ class DeltaStore:
             return 0
         if nowhere := given[table.event].null_count():
             raise ContractViolation(
-                f"{table.name}: {nowhere} of {given.height} rows have no {table.event}; every row is about a time, leave those out that are not"
+                f"{table.name}: {nowhere} of {given.height} rows have no {table.event}; "
+                "every row is about a time, leave those out that are not"
             )
         with self.writing(table):
             for left in reversed(range(LOSSES)):
@@ -132,12 +174,15 @@ class DeltaStore:
             )
             differ = {c: (theirs[c], ours[c]) for c in content if theirs[c] != ours[c]}
             raise ConflictingRow(
-                f"{table.name}: {conflicts.height} row(s) stand already with another content; {key}: (stands, given) {differ}"
+                f"{table.name}: {conflicts.height} row(s) stand already with another content; "
+                f"{key}: (stands, given) {differ}"
             )
         return new_content
 
     def _commit(self, table: Table, rows: pl.DataFrame) -> None:
-        """Write the rows onto the version they were compared with. Raises CommitFailedError where that is not the latest."""
+        """Write the rows onto the version they were compared with. Raises CommitFailedError where that is not the
+        latest.
+        """
         from deltalake import CommitProperties
         from deltalake.transaction import AddAction, RemoveAction
 
@@ -162,7 +207,9 @@ class DeltaStore:
 
 
 def keep_log() -> "PostCommitHookProperties":
-    """For every commit to a table: left to itself, a checkpoint drops the log of all versions older than thirty days, the cited ones too."""
+    """For every commit to a table: left to itself, a checkpoint drops the log of all versions older than thirty days,
+    the cited ones too.
+    """
     from deltalake import PostCommitHookProperties
 
     return PostCommitHookProperties(cleanup_expired_logs=False)
@@ -176,7 +223,9 @@ def _fields(table: Table) -> "Schema":
 
 
 def _within(table: Table, first: date | None, last: date | None) -> pl.Expr:
-    """Whether a row's event lies in [first, last], said so that partitions and files without such a row are not opened."""
+    """Whether a row's event lies in [first, last], said so that partitions and files without such a row are not
+    opened.
+    """
     event, instants = pl.col(table.event), isinstance(table.schema[table.event], pl.Datetime)
     keep = [pl.lit(value=True)]
     if first is not None:
@@ -190,7 +239,9 @@ def _within(table: Table, first: date | None, last: date | None) -> pl.Expr:
 
 
 def _spans(events: pl.Series) -> list[tuple[date, date]]:
-    """The stretches of days on which the events lie, at most SPANS: a late row of an old session must not make the years between be read."""
+    """The stretches of days on which the events lie, at most SPANS: a late row of an old session must not make the
+    years between be read.
+    """
     days: list[date] = events.cast(pl.Date).unique().sort().to_list()
     widest = sorted(
         ((b - a, i) for i, (a, b) in enumerate(pairwise(days), 1) if b - a > timedelta(days=4)), reverse=True
@@ -200,16 +251,20 @@ def _spans(events: pl.Series) -> list[tuple[date, date]]:
 
 
 def _added(table: Table, at: "DeltaTable") -> list[str]:
-    """The columns that the contract has and the stored table has not, yet. Raises ContractViolation where the two cannot be brought together."""
+    """The columns that the contract has and the stored table has not, yet. Raises ContractViolation where the two
+    cannot be brought together.
+    """
     stored = {c: t for c, t in pl.Schema(at.schema()).items() if c != PARTITION}
     contract = pl.Schema(table.schema)
     added = [c for c in contract if c not in stored]
     wrong = {c: (stored[c], contract.get(c)) for c in stored if stored[c] != contract.get(c)}
     if wrong or set(added) & {*table.key, table.event}:
         raise ContractViolation(
-            f"{table.name}: the stored table and its contract do not fit. Stored, in version {at.version()}: {_told(stored)}; the contract: {_told(contract)}. "
-            f"Otherwise stored (stored, contract): { ({c: (str(a), str(b)) for c, (a, b) in wrong.items()}) }; not stored: {added}. "
-            "A contract may only gain columns outside its key: use the release that wrote the table, or export it, rename the folder and append again under the new contract"
+            f"{table.name}: the stored table and its contract do not fit. "
+            f"Stored, in version {at.version()}: {_told(stored)}; the contract: {_told(contract)}. "
+            f"Otherwise stored (stored, contract): { ({c: (str(a), str(b)) for c, (a, b) in wrong.items()}) }; "
+            f"not stored: {added}. A contract may only gain columns outside its key: use the release that wrote the "
+            "table, or export it, rename the folder and append again under the new contract"
         )
     return added
 

@@ -33,7 +33,8 @@ HEAVY = (
     "polars_talib",
 )
 
-# Runs the command lines one after the other as a shell would, and prints the exit code of each and which libraries it loaded.
+# Runs the command lines one after the other as a shell would, and prints the exit code of each and which libraries it
+# loaded.
 LOADED = """
 import contextlib, io, json, sys
 told = []
@@ -78,16 +79,34 @@ def test_help_is_light(tmp_path: Path) -> None:
 
 
 def test_listing_feature_sets_loads_no_compiler() -> None:
-    """To know all sets and the fingerprint of each, nothing is compiled, nor is what compiles loaded: that takes seconds."""
-    code = "import sys; from quant_assets.features.catalogue import find_sets; print(len({f.fingerprint for f in find_sets().values()}), sorted({'numba', 'llvmlite', 'dagster', 'lightgbm', 'altair'} & set(sys.modules)))"
+    """To know all sets and the fingerprint of each, nothing is compiled, nor is what compiles loaded: that takes
+    seconds.
+    """
+    code = """
+import sys
+from quant_assets.features.catalogue import find_sets
+heavy = {"numba", "llvmlite", "dagster", "lightgbm", "altair"}
+print(len({f.fingerprint for f in find_sets().values()}), sorted(heavy & set(sys.modules)))
+"""
     said = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(cli.__file__).parents[1], capture_output=True, text=True, check=True
     ).stdout.split(maxsplit=1)
     assert (int(said[0]) > 10, said[1]) == (True, "[]\n")
 
 
+def test_a_day_loads_few_heavy_libraries(own: Path) -> None:
+    """today, sql and why load none; a daily run loads Dagster and LightGBM, and pandas for it. Calendars are kept."""
+    quick = [["today", "--session", str(FILLED)], ["sql", "select count(*) from bars"], ["why", str(TRADED)]]
+    seconds = [name for name in HEAVY if name != "polars_talib"]  # milliseconds, for the sets that are declared with it
+    loaded(seconds, own, *quick)  # from here on the calendar is kept
+    assert loaded(seconds, own, *quick) == [[line[0], 0, []] for line in quick]
+    ((_, code, heavy),) = loaded(seconds, own, ["run", "daily"])
+    assert code in {Exit.DONE, Exit.NOTHING_TO_TRADE, Exit.BLOCKED}
+    assert heavy == ["dagster", "lightgbm", "pandas"]
+
+
 def test_the_operators_commands_never_load_dagster(own: Path) -> None:
-    """today, sql, replay and kill-switch answer without Dagster, MLflow and Great Expectations, with their exit codes."""
+    """today, sql, replay and kill-switch answer, with their exit codes, without Dagster, MLflow, Great Expectations."""
     lines = [
         ["kill-switch", "show"],
         ["kill-switch", "on", "--by", "ann", "--reason", "drill"],
@@ -135,8 +154,17 @@ def test_today_says_whether_somebody_has_to_act(quant: Quant) -> None:
 
 @pytest.mark.parametrize(
     "argv",
-    [["why", "tomorrow"], ["why"], ["today", "--session", "2024-13-01"], ["sql", "select 1", "--as-of", "yesterday"], ["backfill", "--from", "x"], ["kill-switch", "on", "--reason", "x"], ["breaks", "resolve", "b1", "--reason", "x"], ["dance"]],
-)  # fmt: skip
+    [
+        ["why", "tomorrow"],
+        ["why"],
+        ["today", "--session", "2024-13-01"],
+        ["sql", "select 1", "--as-of", "yesterday"],
+        ["backfill", "--from", "x"],
+        ["kill-switch", "on", "--reason", "x"],
+        ["breaks", "resolve", "b1", "--reason", "x"],
+        ["dance"],
+    ],
+)
 def test_what_is_not_understood_is_a_usage_error(argv: list[str], quant: Quant) -> None:
     """A bad date, a missing name of who acts, an unknown command: exit code 2, and what was expected."""
     answer = quant(*argv)
@@ -156,7 +184,9 @@ def test_our_errors_are_one_line(quant: Quant) -> None:
 
 
 def test_the_kill_switch_blocks_the_day(own: Path, at: Callable[[Path], Quant]) -> None:
-    """On, with who and why in the audit: status and today say blocked, with the command that releases; off again, all is fine."""
+    """On, with who and why in the audit: status and today say blocked, with the command that releases; off again, all
+    is fine.
+    """
     quant = at(own)
     assert quant("kill-switch", "on", "--by", "ann", "--reason", "strange prices").code == 0
     assert quant("kill-switch", "show").code == 20
@@ -195,10 +225,18 @@ def test_a_break_is_resolved_by_somebody(own: Path, at: Callable[[Path], Quant])
 def test_a_locked_home_is_an_error_that_says_so(
     own: Path, at: Callable[[Path], Quant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While another process works on the home nothing is written, and the lock goes with that process, however it ends."""
+    """While another process works on the home nothing is written, and the lock goes with that process, however it
+    ends.
+    """
     monkeypatch.setattr(lock, "only_run", partial(lock.only_run, seconds=0.2))
     quant = at(own)
-    hold = f"from pathlib import Path; from desk.lock import only_run\nwith only_run(Path({str(own)!r})):\n print(flush=True); input()"
+    hold = f"""
+from pathlib import Path
+from desk.lock import only_run
+with only_run(Path({str(own)!r})):
+    print(flush=True)
+    input()
+"""
     with subprocess.Popen(
         [sys.executable, "-c", hold], cwd=Path(cli.__file__).parents[1], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:

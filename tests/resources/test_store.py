@@ -1,6 +1,7 @@
 """The tables: appended once, read as of any time or version, at a cost that does not grow with history."""
 
 import os
+import shutil
 import time
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -93,7 +94,9 @@ INSTANTS = [
 def test_a_day_of_instants_is_the_whole_utc_day(
     store: DeltaStore, first: date | None, last: date | None, wanted: list[int], *, apart: bool
 ):
-    """Bounds are days, both inclusive, from midnight to the last microsecond in UTC, however the rows lie in files and years."""
+    """Bounds are days, both inclusive, from midnight to the last microsecond in UTC, however the rows lie in files and
+    years.
+    """
     rows = pl.DataFrame(
         [(ts, 1, float(n), datetime(2025, 1, 3, tzinfo=UTC)) for n, ts in enumerate(INSTANTS)],
         schema=dict(TICKS.schema),
@@ -107,7 +110,9 @@ def test_a_day_of_instants_is_the_whole_utc_day(
 
 
 def test_a_day_is_read_and_appended_without_opening_the_others(store: DeltaStore):
-    """One session is read where all files without it are gone; so is what a late row of an old session is compared with, though a year lies between."""
+    """One session is read where all files without it are gone; so is what a late row of an old session is compared
+    with, though a year lies between.
+    """
     of = sessions(90)  # over a new year
     for session in of:
         store.append(QUOTES, day(session))
@@ -148,7 +153,9 @@ def test_a_long_history_is_looked_up_in_few_stretches():
 
 
 def test_the_log_of_old_versions_outlives_thirty_days(store: DeltaStore, monkeypatch: pytest.MonkeyPatch):
-    """Left to itself Delta drops the log of versions that are older than thirty days when it writes a checkpoint. Also in a table made without our configuration every version stays."""
+    """Left to itself Delta drops the log of versions that are older than thirty days when it writes a checkpoint. Also
+    in a table made without our configuration every version stays.
+    """
     monkeypatch.setattr(store_module, "CONFIGURATION", {"delta.checkpointInterval": "5"})
     of = sessions(30)
     for session in of[:15]:
@@ -174,7 +181,9 @@ ADDED = replace(
 
 
 def test_a_column_that_the_contract_gains_is_null_in_what_stands(store: DeltaStore):
-    """Old files, old versions and old rows beside new ones read as null in the new column; the new rows keep theirs, in the contract's order."""
+    """Old files, old versions and old rows beside new ones read as null in the new column; the new rows keep theirs,
+    in the contract's order.
+    """
     first, second, third = sessions(3)
     store.append(QUOTES, day(first))
     then = store.version(QUOTES)
@@ -218,7 +227,9 @@ DRIFTS = {
 
 @pytest.mark.parametrize("drift", DRIFTS)
 def test_a_drift_names_both_sides(store: DeltaStore, drift: str):
-    """Where table and contract do not fit, reading and appending raise the same, with the stored columns and the contract's."""
+    """Where table and contract do not fit, reading and appending raise the same, with the stored columns and the
+    contract's.
+    """
     table, told = DRIFTS[drift]
     store.append(QUOTES, day(sessions(1)[0]))
     version = store.version(QUOTES)
@@ -242,7 +253,9 @@ def test_a_drift_names_both_sides(store: DeltaStore, drift: str):
 
 
 def test_files_are_as_small_as_plain_parquet(store: DeltaStore, tmp_path: Path):
-    """Repeating values lie in dictionaries, computed ones do not: no table takes more than 1.05 times the space of Polars' own Parquet."""
+    """Repeating values lie in dictionaries, computed ones do not: no table takes more than 1.05 times the space of
+    Polars' own Parquet.
+    """
     n = 20_000
     numbers = pl.int_range(n, eager=True)
     at = pl.Series([datetime(2025, 1, 1, tzinfo=UTC)] * n, dtype=QUOTES.schema["known_at"])
@@ -259,7 +272,9 @@ def test_files_are_as_small_as_plain_parquet(store: DeltaStore, tmp_path: Path):
 
 
 def test_what_a_writer_compared_with_is_what_it_writes_onto(store: DeltaStore, monkeypatch: pytest.MonkeyPatch):
-    """A foreign commit between comparing and writing makes the writer compare again: what came in meanwhile is not written twice."""
+    """A foreign commit between comparing and writing makes the writer compare again: what came in meanwhile is not
+    written twice.
+    """
     first, second = sessions(2)
     store.append(QUOTES, day(first))
     real, calls = DeltaStore._unwritten, iter(range(9))
@@ -278,7 +293,9 @@ def test_what_a_writer_compared_with_is_what_it_writes_onto(store: DeltaStore, m
 
 
 def test_another_reader_of_delta_reads_the_same_rows(store: DeltaStore):
-    """The files and what the log says of them are plain Delta Lake: its own reader finds every row, money and instants and nulls included, and the bounds of every column that a filter may use."""
+    """The files and what the log says of them are plain Delta Lake: its own reader finds every row, money and instants
+    and nulls included, and the bounds of every column that a filter may use.
+    """
     row = {
         "session": date(2024, 12, 31),
         "book": "paper",
@@ -309,3 +326,39 @@ def test_rows_of_several_years_come_in_one_commit(store: DeltaStore):
     assert store.version(QUOTES) == 1
     assert len(data_files(store, QUOTES)) == 2
     assert store.read(QUOTES, as_of=None).equals(days(of))
+
+
+def test_reads_between_two_commits_open_the_table_once(store: DeltaStore, monkeypatch: pytest.MonkeyPatch):
+    """Another read of the same version opens nothing; each commit, whoever makes it, is opened once."""
+    opened: list[str] = []
+    real = DeltaStore.open
+
+    def counted(self: DeltaStore, table: Table, version: int | None = None) -> DeltaTable:
+        opened.append(table.name)
+        return real(self, table, version)
+
+    one, two, three = sessions(3)
+    store.append(QUOTES, day(one))
+    other = DeltaStore(store.root)
+    monkeypatch.setattr(DeltaStore, "open", counted)
+    for expected in ([one], [one, two], [one, two, three]):
+        before = len(opened)
+        assert [store.read(QUOTES, as_of=None).equals(days(expected)) for _ in range(3)] == [True] * 3
+        assert store.version(QUOTES) == len(expected)
+        assert len(opened) - before == 1
+        other.append(QUOTES, day([one, two, three][len(expected) % 3]))
+
+
+def test_a_table_put_in_the_place_of_another_is_read(store: DeltaStore, tmp_path: Path):
+    """A folder that was replaced, as by a restore, is read anew, also at the same version and at an earlier one."""
+    one, two, three = sessions(3)
+    for name, content in (("earlier", [one]), ("same", [one, three])):
+        for session in content:
+            DeltaStore(tmp_path / name).append(QUOTES, day(session))
+    for session in (one, two):
+        store.append(QUOTES, day(session))
+    assert store.read(QUOTES, as_of=None).equals(days([one, two]))
+    for name, content in (("same", [one, three]), ("earlier", [one])):
+        shutil.rmtree(store.path(QUOTES))
+        shutil.copytree(tmp_path / name / QUOTES.name, store.path(QUOTES))
+        assert store.read(QUOTES, as_of=None).equals(days(content))
