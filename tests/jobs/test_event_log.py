@@ -51,7 +51,7 @@ def run_in(home: Path, monkeypatch: pytest.MonkeyPatch, storage: dict[str, Any] 
     told = yaml.safe_load(CONFIG.read_text())
     (folder / "dagster.yaml").write_text(yaml.safe_dump({**told, "storage": storage or told["storage"]}))
     monkeypatch.setenv("DAGSTER_HOME", str(folder))
-    monkeypatch.setattr(execute, "build", lambda _: DEFINITIONS)
+    monkeypatch.setattr(execute, "build", lambda *_: DEFINITIONS)
     ws: Any = None
     with dg.DagsterInstance.from_config(str(folder)) as instance:
         yield Runner(ws, instance)
