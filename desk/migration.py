@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from quant_assets.records import Frozen
+from resources.brokers import paper
 from resources.ledger import migrate
 from resources.ledger.open import FILE
 
@@ -30,8 +31,15 @@ def _ledgers(home: Path) -> Sequence[Path]:
     return sorted(p for p in (home / FILE, *home.glob(f"*/{FILE}")) if p.exists())
 
 
-# a paper venue's databases join here with their first migration
-KINDS = (Kind("ledger", _ledgers, migrate.outdated, migrate.upgrade),)
+def _venues(home: Path) -> Sequence[Path]:
+    """The records of its paper venues, and of those of homes inside it."""
+    return sorted(p for pattern in ("brokers/*.sqlite", "*/brokers/*.sqlite") for p in home.glob(pattern))
+
+
+KINDS = (
+    Kind("ledger", _ledgers, migrate.outdated, migrate.upgrade),
+    Kind("paper venue", _venues, paper.outdated, paper.upgrade),
+)
 
 
 def outdated(home: Path) -> list[Outdated]:

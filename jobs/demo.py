@@ -201,7 +201,7 @@ def _at_venue(ws: Workspace, session: date) -> Counter[str]:
     """How often the venue holds each of our client order ids of the session."""
     (book,) = ws.books(live=True)
     ours = {w.order.client_order_id for w in ws.ledger.outbox.orders(book.name) if w.order.decided == session}
-    return Counter(o.client_order_id for o in ws.brokers.open(book).orders() if o.client_order_id in ours)
+    return Counter(o.client_order_id for o in ws.brokers.open(book).events(None).orders if o.client_order_id in ours)
 
 
 def _counted(ws: Workspace, session: date) -> str:

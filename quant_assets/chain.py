@@ -102,7 +102,7 @@ CHAIN = (
         ("outbox", "venue"),
         deliver_books,
     ),
-    Stage("costs", (*MARKET, "fills", "orders"), ("costs",), cost_books),
+    Stage("costs", (*MARKET, "fills", "orders", *BOOKED), ("costs",), cost_books),
     Stage(
         "report",
         (

@@ -104,5 +104,9 @@ class OrderUncertain(ExecutionError):
     """It is not known whether the venue holds the order."""
 
 
+class CursorUnknown(ExecutionError):
+    """The venue does not know this cursor: ask for everything that it vouches for."""
+
+
 class ConfigurationError(QuantError):
     """The deployment or the environment is inconsistent."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import polars as pl
 
@@ -15,6 +15,7 @@ from quant_assets.records import (
     BrokerOrder,
     Capture,
     Commission,
+    Events,
     Fill,
     Order,
     OrderState,
@@ -76,7 +77,8 @@ class Store(Protocol):
         where: Mapping[str, str | int] | None = None,
         columns: Sequence[str] | None = None,
     ) -> pl.DataFrame:
-        """All versions known by `as_of` (None: all), event in [first, last], columns equal to `where`, sorted by the key.
+        """All versions known by `as_of` (None: all), event in [first, last], columns equal to `where`, sorted by the
+        key.
 
         `columns`: only these and the key.
         """
@@ -103,8 +105,8 @@ class Writer(Protocol):
     """The right to write the outbox of one book. Every method is one transaction.
 
     Every method raises LeaseLost, and writes nothing, once the lease is released or another process took it over;
-    ExecutionError for an order of another book or one that the outbox does not hold.
-    `now` is the time in the clock of the caller's run.
+    ExecutionError for an order of another book or one that the outbox does not hold. `now` is the time in the clock
+    of the caller's run.
     """
 
     def bind(
@@ -147,8 +149,10 @@ class Outbox(Protocol):
         """The decision set that binds, if any."""
         ...
 
-    def orders(self, book: str, states: Sequence[OrderState] | None = None) -> Sequence[Working]:
-        """Orders in these states (None: in any), by client order id."""
+    def orders(
+        self, book: str, states: Sequence[OrderState] | None = None, *, since: date | None = None
+    ) -> Sequence[Working]:
+        """Orders in these states (None: in any) that were decided in session `since` or later, by client order id."""
         ...
 
     def since(self, client_order_id: str) -> datetime:
@@ -248,28 +252,43 @@ class Audit(Protocol):
 
 
 class Broker(Protocol):
-    """A venue where orders go. It keeps its own record, which is the truth about fills."""
+    """A venue where orders go. It keeps its own record, which is the truth about fills.
+
+    `settle_window`: how long an order that was sent may take to appear there; one that is absent for longer never
+    arrived.
+    """
 
     name: str
-
-    def sync(self, session: date) -> None:
-        """Bring the venue's record up to the close of `session`."""
-        ...
+    settle_window: timedelta
 
     def submit(self, order: Order) -> str:
         """Send; return the venue's id. Raises OrderRejected (definite) or OrderUncertain."""
         ...
 
+    def cancel(self, client_order_id: str) -> None:
+        """Cancel an order. Raises OrderRejected where none is open under this id, or OrderUncertain."""
+        ...
+
+    def replace(self, client_order_id: str, order: Order) -> str:
+        """Cancel an order and send another in its place, both or neither; return the venue's id of the new one.
+
+        Raises OrderRejected where none is open under this id or the new one is refused, or OrderUncertain.
+        """
+        ...
+
     def find(self, client_order_id: str) -> BrokerOrder | None:
-        """What the venue holds under this client order id; None where it holds nothing."""
+        """What the venue holds under this client order id; None where it holds nothing. Raises OrderUncertain."""
         ...
 
-    def orders(self) -> Sequence[BrokerOrder]:
-        """Every order the venue knows of this account."""
+    def open_orders(self) -> Sequence[BrokerOrder]:
+        """The orders of this account that can still trade."""
         ...
 
-    def executions(self, first: date | None = None) -> Sequence[Fill]:
-        """Executions from session `first` on, in booking order."""
+    def events(self, since: str | None) -> Events:
+        """What was reported since a cursor that the venue gave; None: everything that it vouches for.
+
+        A venue may repeat what it reported before. Raises CursorUnknown where it does not know the cursor.
+        """
         ...
 
     def positions(self) -> Mapping[int, int]:
@@ -278,6 +297,15 @@ class Broker(Protocol):
 
     def cash(self) -> Decimal:
         """The account's cash."""
+        ...
+
+
+@runtime_checkable
+class Advances(Protocol):
+    """A venue that trades only on our word: paper alone."""
+
+    def advance(self, session: date) -> None:
+        """Trade up to the close of `session`. Again: a no-op."""
         ...
 
 

@@ -44,7 +44,10 @@ class Frozen(msgspec.Struct, frozen=True):
 
 _DEVICES = "[cC][oO][nN]|[pP][rR][nN]|[aA][uU][xX]|[nN][uU][lL]|([cC][oO][mM]|[lL][pP][tT])[0-9]"  # of Windows
 SAFE_NAME = f"^(?!({_DEVICES})$)[A-Za-z0-9_][A-Za-z0-9_-]{{0,63}}$(?!\\n)"
-NAME = "a name: at most 64 of the letters A-Z and a-z, digits, _ and -, beginning with no -, and no device of Windows (CON, NUL, COM1)"
+NAME = (
+    "a name: at most 64 of the letters A-Z and a-z, digits, _ and -, beginning with no -, "
+    "and no device of Windows (CON, NUL, COM1)"
+)
 Name = Annotated[str, Meta(pattern=SAFE_NAME, extra={"write": NAME})]
 """What files, folders and rows may be called after."""
 
@@ -57,7 +60,9 @@ def safe_name(name: str) -> str:
 
 
 class Declared(Frozen, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
-    """One kind of a thing that a deployment file declares: a class for each `kind`. Its fields can be read by key too, as in the file."""
+    """One kind of a thing that a deployment file declares: a class for each `kind`. Its fields can be read by key
+    too, as in the file.
+    """
 
     def __getitem__(self, key: str) -> Any:
         """The value of a key. Raises KeyError where it has none."""
@@ -97,14 +102,17 @@ class Capture(Frozen, frozen=True):
 
     `prices`: symbol, session, open, high, low, close, volume, adj_close, file, line (parsed rows; adj_close may be null)
     `listings`: symbol, name, sector (sector may be null), or None where the vendor sends none
-    `actions`: symbol, session (ex), kind, numerator, denominator, cash, value, counterpart, file, line, or None where the vendor declares none
+    `actions`: symbol, session (ex), kind, numerator, denominator, cash, value, counterpart, file, line, or None where
+      the vendor declares none
     `malformed`: file, line, symbol, reason, content
-    `dataset`: what the delivery is of. Where it is not of bars, `prices` is empty and says nothing about anybody's absence.
-    `others`: rows of other datasets by name: the dataset's own columns (typed, or text as it stands in the file), file, line, and optionally
-    known_at (UTC, where rows were known at different times), withdrawn, fault (why the row cannot be read; null where it can) and content (what such a row's line says)
-    `remarks`: symbol, file, line, rule, message: what was noticed of rows that are taken, and is told as a finding
-    `fingerprint`: what the port's `fingerprints` says of the label, of the very content that is here; None where nothing changes
-    `files`: as rows name them in `file`, all files that were there to be read, those without a row included; None where rows name them all
+    `dataset`: what the delivery is of. Where it is not of bars, `prices` is empty, and no name counts as absent.
+    `others`: rows of other datasets by name: the dataset's own columns (typed, or text as it is in the file), file,
+      line, and optionally known_at (UTC, where rows were known at different times), withdrawn, fault (why the row cannot
+      be read; null where it can) and content (the text of such a row's line)
+    `remarks`: symbol, file, line, rule, message: what was noticed of rows that are kept, and is reported as a finding
+    `fingerprint`: the port's `fingerprints` of the label, for this very content; None where nothing changes
+    `files`: all files that could be read, named as the rows name them in `file`, those without a row included; None
+      where rows name them all
     """
 
     source: str
@@ -183,7 +191,9 @@ class OrderState(StrEnum):
 
 
 class Order(Frozen, frozen=True):
-    """An intent for the venue: `side` is +1 or -1, `quantity` whole shares, to be filled at the open of `session` or carried until `good_till`."""
+    """An intent for the venue: `side` is +1 or -1, `quantity` whole shares, to be filled at the open of `session` or
+    carried until `good_till`.
+    """
 
     client_order_id: str
     book: str
@@ -237,8 +247,52 @@ class BrokerOrder(Frozen, frozen=True):
     reason: str = ""
 
 
+class Execution(Frozen, frozen=True):
+    """One execution as the venue reports it. `fee` is None where its commission comes apart."""
+
+    exec_id: str
+    client_order_id: str
+    sid: int
+    side: int
+    quantity: int
+    price: Decimal
+    ts: datetime
+    fee: Decimal | None = None
+
+
+class Commission(Frozen, frozen=True):
+    """A fee that the venue reports apart from its execution."""
+
+    exec_id: str
+    fee: Decimal
+
+
+class Coverage(Frozen, frozen=True):
+    """From when on the venue vouches for its record; None: from the beginning of the account."""
+
+    executions_since: datetime | None = None
+    orders_since: datetime | None = None
+
+
+class Events(Frozen, frozen=True):
+    """What a venue reports since a cursor: executions, commissions that came apart, and orders whose state changed.
+
+    `cursor`: ask for what comes after. `coverage`: what the venue vouches for, whatever was asked.
+    """
+
+    cursor: str
+    executions: tuple[Execution, ...] = ()
+    commissions: tuple[Commission, ...] = ()
+    orders: tuple[BrokerOrder, ...] = ()
+    coverage: Coverage = Coverage()
+
+
 class Fill(Frozen, frozen=True):
-    """One execution as the venue reports it (drop copy). `arrival_price` is the market when the order could first trade, before costs."""
+    """One execution as we book it: the venue's, and what is ours of it.
+
+    `session`: of the book's calendar at `ts`. `arrival_price`: the market when the order could first trade, before
+    costs. `fee`: 0 where the venue reports it apart.
+    """
 
     exec_id: str
     client_order_id: str
@@ -250,13 +304,6 @@ class Fill(Frozen, frozen=True):
     fee: Decimal
     arrival_price: Decimal
     ts: datetime
-
-
-class Commission(Frozen, frozen=True):
-    """A fee that the venue reports apart from its execution."""
-
-    exec_id: str
-    fee: Decimal
 
 
 class Switch(Frozen, frozen=True):

@@ -102,15 +102,17 @@ def _report(nav: pl.DataFrame, *, rows: int, notes: tuple[str, ...]) -> StageRep
 def record_fills(store: Store, book: Book, fills: Sequence[Fill], known_at: datetime) -> int:
     """Write the venue's executions to FILLS and return how many are new.
 
-    One that is stored keeps its knowledge time; with other content it raises ConflictingRow.
+    One that is stored keeps its knowledge time and the fee known then; with other content it raises ConflictingRow.
     """
     if not fills:
         return 0
     first = min(f.session for f in fills)
-    stored = store.read(FILLS, as_of=None, first=first, where={"book": book.name}).select("exec_id", known="known_at")
-    rows = fill_rows(book, fills, known_at).join(stored, on="exec_id", how="left", maintain_order="left")
-    kept = rows.with_columns(known_at=pl.coalesce("known", "known_at")).drop("known")
-    return store.append(FILLS, FILLS.conform(kept))
+    stored = store.read(FILLS, as_of=None, first=first, where={"book": book.name})
+    kept = {c: f"stored_{c}" for c in ("known_at", "fee")}
+    before = stored.select("exec_id", *kept).rename(kept)
+    rows = fill_rows(book, fills, known_at).join(before, on="exec_id", how="left", maintain_order="left")
+    rows = rows.with_columns(pl.coalesce(was, c).alias(c) for c, was in kept.items()).drop(kept.values())
+    return store.append(FILLS, FILLS.conform(rows))
 
 
 def record_orders(store: Store, book: Book, session: date, orders: Sequence[Working], known_at: datetime) -> int:
@@ -118,8 +120,11 @@ def record_orders(store: Store, book: Book, session: date, orders: Sequence[Work
 
     Each order has rows up to the session in which it ended. A row that is stored stays: it is the state of that time.
     """
+    if not orders:
+        return 0
     rows = order_rows(book, session, orders, known_at)
-    stored = store.read(ORDERS, as_of=None, last=session, where={"book": book.name})
+    first = min(w.order.decided for w in orders)  # no row of them is older
+    stored = store.read(ORDERS, as_of=None, first=first, last=session, where={"book": book.name})
     ended = stored.filter(
         (pl.col("session") == session) | pl.col("state").is_in([s.value for s in OrderState if s.terminal])
     )
@@ -132,4 +137,5 @@ def book_sessions(
     """Book each session of each book, in order."""
     for session in sessions:
         for book in books:
-            yield book_session(store, book, cuts, session, executions.fills(book.name))
+            fees = [fee for _, fee in executions.fees(book.name)]
+            yield book_session(store, book, cuts, session, executions.fills(book.name), fees)

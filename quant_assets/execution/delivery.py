@@ -4,7 +4,7 @@ Any number of times and killed anywhere, the venue ends with the same orders. Wh
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 import polars as pl
 
@@ -24,7 +24,6 @@ from quant_assets.strategy import Strategy
 from quant_assets.tables import BARS, DECISIONS, LISTINGS, VERDICTS
 
 STAGE = "deliver"
-NO_TIME = timedelta(0)
 NO_NUMBERS: Mapping[str, float] = {}
 
 
@@ -40,14 +39,11 @@ def deliver(
     session: date,
     clock: Clock,
     notifier: Notifier,
-    *,
-    settle: timedelta = NO_TIME,
 ) -> StageReport:
     """Send the orders of the decisions of `session`, and what an interrupted run left.
 
-    State: done | empty (nothing to trade, or the book is not armed) | refused. `settle`: how long an order that the
-    venue does not show may still appear there. Numbers: orders (of the set that binds), sent, over_limit, unsure (the
-    venue did not answer yet), notional.
+    State: done | empty (nothing to trade, or the book is not armed) | refused. Numbers: orders (of the set that binds),
+    sent, over_limit, unsure (the venue did not answer yet), notional.
     """
     if not book.armed and not book.research:
         # as declared, every day: nobody has to act on it
@@ -57,7 +53,7 @@ def deliver(
         if book.research:
             raise DeliveryRefused(f"RESEARCH_BOOK: {book.name} has no venue")  # noqa: TRY301  # one place reports every refusal
         with outbox.lease(book, LEASE_SECONDS) as writer:
-            unsure = recover(outbox, writer, broker, book, clock=clock, settle=settle, notifier=notifier)
+            unsure = recover(outbox, writer, broker, book, clock=clock, notifier=notifier)
             now = clock.now()
             decisions = _binding_set(store, outbox, writer, book, strategy, session, now, notifier)
             holdings = _clear(store, kill_switch, breaks, book, cuts, session, now, decisions)

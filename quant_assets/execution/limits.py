@@ -13,7 +13,9 @@ class Refused(Frozen, frozen=True):
 
 
 def within_limits(book: Book, orders: Sequence[Order]) -> tuple[list[Order], list[Refused]]:
-    """The orders that the book's limits let through, in the order given, and the refused ones. Sales come first where the number of orders is limited."""
+    """The orders that the book's limits let through, in the order given, and the refused ones. Sales come first where
+    the number of orders is limited.
+    """
     refused = [
         Refused(
             order=o,

@@ -19,7 +19,9 @@ _DIGITS = string.digits + string.ascii_lowercase
 
 
 def client_order_id(book: str, strategy: str, decided: date, slot: str, sid: int, leg: str) -> str:
-    """22 characters of [a-z0-9], which every venue known takes: the same intent has the same id, whoever computes it again."""
+    """22 characters of [a-z0-9], which every venue known takes: the same intent has the same id, whoever computes it
+    again.
+    """
     number = int.from_bytes(sha256(msgspec.json.encode((book, strategy, decided, slot, sid, leg))).digest(), "big")
     digits: list[str] = []
     for _ in range(21):
@@ -43,12 +45,13 @@ def orders_for(
     calendar: Calendar,
     symbols: Mapping[int, str],
 ) -> list[Order]:
-    """The orders for the open of `session` that bring the book to one set of `decisions` (DECISIONS rows), sorted by sid.
+    """The orders for the open of `session` that bring the book to one set of `decisions` (DECISIONS rows), sorted by
+    sid.
 
     Only TRADE rows are followed; a name with a NO_TRADE row stays as it is; a name held that the set does not mention
-    left the universe and is closed (`symbols` names it). A set without any TRADE row orders nothing. Differences below
-    `limits.min_trade` of the equity are left, unless they close a position. Where no weight is negative, nothing is sold
-    that is not held: shares that open orders may still buy cannot be delivered yet.
+    left the universe and is closed (`symbols` names it). A set without any TRADE row orders nothing. Differences
+    below `limits.min_trade` of the equity are left, unless they close a position. Where no weight is negative,
+    nothing is sold that is not held: shares that open orders may still buy cannot be delivered yet.
     """
     trades = decisions.filter(pl.col("verdict") == "TRADE").sort("sid")
     if trades.is_empty():

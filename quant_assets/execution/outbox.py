@@ -13,12 +13,12 @@ and asks the venue before anything else.
 """
 
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 
 from quant_assets.calendars import Calendar
 from quant_assets.errors import OrderRejected, OrderUncertain
-from quant_assets.ports import Broker, Clock, Executions, Notifier, Outbox, Writer
-from quant_assets.records import Book, BrokerOrder, Fill, Order, OrderState
+from quant_assets.ports import Broker, Clock, Notifier, Outbox, Writer
+from quant_assets.records import Book, Order, OrderState
 
 _S = OrderState
 _ENDS = {_S.FILLED, _S.CANCELED, _S.REJECTED, _S.EXPIRED}
@@ -32,6 +32,7 @@ TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
 }
 UNSURE = (_S.SUBMITTING, _S.UNKNOWN)
 LEASE_SECONDS = 300.0
+NO_TIME = timedelta(0)
 OPEN = tuple(s for s in _S if not s.terminal)
 
 
@@ -40,12 +41,10 @@ def allowed(state: OrderState, then: OrderState) -> bool:
     return then in TRANSITIONS.get(state, frozenset())
 
 
-def recover(
-    outbox: Outbox, writer: Writer, broker: Broker, book: Book, *, clock: Clock, settle: timedelta, notifier: Notifier
-) -> int:
+def recover(outbox: Outbox, writer: Writer, broker: Broker, book: Book, *, clock: Clock, notifier: Notifier) -> int:
     """Settle what an interrupted run left unsure, by asking the venue; return how many orders are still unsure.
 
-    Found: the order takes the venue's state. Absent for `settle` since the last event: PENDING again. Where the venue
+    Found: the order takes the venue's state. Absent for the venue's settle window since the last event: PENDING again. Where the venue
     cannot answer: HELD after that time, and somebody is notified. `clock` is the one whose time the events have.
     """
     unsure = 0
@@ -54,7 +53,8 @@ def recover(
         if item.state is _S.SUBMITTING:
             writer.transition(key, _S.UNKNOWN, now=now, reason="the venue's answer was not seen")
         # without a window no time counts: an older release stamped events of a historical run by the wall's clock
-        settled = settle <= timedelta(0) or now - outbox.since(key) >= settle
+        settle = broker.settle_window
+        settled = settle <= NO_TIME or now - outbox.since(key) >= settle
         try:
             held = broker.find(key)
         except OrderUncertain as error:
@@ -68,22 +68,18 @@ def recover(
             unsure += not settled
             continue
         if held is not None:
-            _follow(writer, held, now, reason="found at the venue")
+            writer.transition(
+                key,
+                held.state,
+                now=now,
+                filled=held.filled,
+                broker_order_id=held.broker_order_id,
+                reason="found at the venue",
+            )
         elif settled:
             writer.transition(key, _S.PENDING, now=now, reason="the venue holds nothing under this id")
         unsure += held is None and not settled
     return unsure
-
-
-def _follow(writer: Writer, held: BrokerOrder, now: datetime, reason: str) -> None:
-    writer.transition(
-        held.client_order_id,
-        held.state,
-        now=now,
-        filled=held.filled,
-        broker_order_id=held.broker_order_id,
-        reason=reason,
-    )
 
 
 def send(
@@ -133,28 +129,3 @@ def _submit(writer: Writer, broker: Broker, order: Order, clock: Clock, notifier
         writer.transition(key, _S.ACKED, now=clock.now(), broker_order_id=broker_order_id)
         return True
     return False
-
-
-def drop_copy(
-    outbox: Outbox,
-    writer: Writer,
-    executions: Executions,
-    broker: Broker,
-    book: Book,
-    first: date | None = None,
-    *,
-    now: datetime,
-) -> list[Fill]:
-    """Book the venue's executions from session `first` on and move our orders to its states; return what was new.
-
-    What the state machine does not allow (an order of ours that never left, a second one under the same id) is left to
-    reconciliation.
-    """
-    new = [fill for fill in broker.executions(first) if executions.book_fill(book.name, fill)]
-    ours = {w.order.client_order_id: (w.state, w.filled) for w in outbox.orders(book.name)}
-    for theirs in broker.orders():
-        state, filled = ours.pop(theirs.client_order_id, (_S.PENDING, 0))
-        news = (state, filled) != (theirs.state, theirs.filled) and theirs.filled >= filled
-        if news and state is not _S.PENDING and allowed(state, theirs.state):
-            _follow(writer, theirs, now, reason=theirs.reason)
-    return new

@@ -1,9 +1,10 @@
 """What trading cost: implementation shortfall of each order against the price at which it was decided.
 
-Perold (1988), with s = ±1, decision price Pd, arrival price Pa, fill price p, end price Pe, Q shares ordered and F filled:
-delay s·F·(Pa−Pd) + trading s·F·(p−Pa) + opportunity s·(Q−F)·(Pe−Pd) + fees. The terms add up to the shortfall exactly.
-An order that works over several sessions has a row in each: delay, trading and fees of that session's fills, and the
-opportunity cost in the session in which it ended, to that session's close. The rows add up to Perold's figure of the order.
+Perold (1988), with s = ±1, decision price Pd, arrival price Pa, fill price p, end price Pe, Q shares ordered and F
+filled: delay s·F·(Pa−Pd) + trading s·F·(p−Pa) + opportunity s·(Q−F)·(Pe−Pd) + fees. The terms add up to the shortfall
+exactly. An order that works over several sessions has a row in each: delay, trading and fees of that session's fills,
+and the opportunity cost in the session in which it ended, to that session's close. The rows add up to Perold's figure
+of the order.
 """
 
 from collections import defaultdict
@@ -21,7 +22,7 @@ from quant_assets.contract import in_force
 from quant_assets.market_data.adjustment import SPLITS
 from quant_assets.ports import Store
 from quant_assets.records import Book, Frozen, OrderState, StageReport
-from quant_assets.tables import ACTIONS, BARS, COSTS, FILLS, ORDERS
+from quant_assets.tables import ACTIONS, BARS, COSTS, FILLS, JOURNAL, ORDERS
 
 CARRIED = timedelta(days=10)  # how long the last close stands for a name without one
 
@@ -47,7 +48,9 @@ def shortfall(
     missed: int = 0,
     end_price: Decimal = Decimal(0),
 ) -> Shortfall:
-    """The terms from fills (quantity, price, arrival price, fee) and the `missed` shares that were never filled, valued at `end_price`."""
+    """The terms from fills (quantity, price, arrival price, fee) and the `missed` shares that were never filled,
+    valued at `end_price`.
+    """
     delay = trading = fees = Decimal(0)
     for quantity, price, arrival, fee in fills:
         delay += side * quantity * (arrival - decision_price)
@@ -59,8 +62,9 @@ def shortfall(
 def session_costs(orders: pl.DataFrame, fills: pl.DataFrame, closes: Mapping[int, Decimal]) -> pl.DataFrame:
     """COSTS rows of one session from its ORDERS and FILLS rows.
 
-    `closes` by sid in the shares the order was written in; an unfilled order in a name without one carries no opportunity
-    cost. Average prices are rounded to six decimals, the terms are exact. Orders that neither filled nor ended have no row.
+    `closes` by sid in the shares the order was written in; an unfilled order in a name without one carries no
+    opportunity cost. Average prices are rounded to six decimals, the terms are exact. Orders that neither filled nor
+    ended have no row.
     """
     of_order: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for fill in fills.sort("exec_id").iter_rows(named=True):
@@ -108,17 +112,18 @@ def _average(fills: list[dict[str, Any]], column: str) -> Decimal | None:
 
 
 def write_costs(store: Store, book: Book, cuts: Cuts, session: date) -> StageReport:
-    """Write the COSTS rows of `session` from its ORDERS and FILLS rows; a row that stands is left.
+    """Write the COSTS rows of `session` from its ORDERS rows and the fills and fees that it booked; a stored row stays.
 
-    The end price is the last close known at the cut, restated to the shares of the order where a split went by since.
+    A fill or fee that came late counts in the session that booked it, so that COSTS adds up to the fees of NAV. The end
+    price is the last close known at the cut, restated to the shares of the order where a split went by since.
     """
     where = {"book": book.name}
-    orders = store.read(ORDERS, as_of=None, first=session, last=session, where=where)
-    fills = store.read(FILLS, as_of=None, first=session, last=session, where=where)
+    fills = _booked(store, where, session)
+    orders = _with_late(store, where, session, cuts.of(session), fills)
     missed = orders.filter(pl.col("filled") < pl.col("quantity"))
     rows = session_costs(orders, fills, _end_prices(store, missed, session, cuts.of(session)))
-    standing = store.read(COSTS, as_of=None, first=session, last=session, where=where)
-    written = store.append(COSTS, rows.join(standing, on="client_order_id", how="anti"))
+    stored = store.read(COSTS, as_of=None, first=session, last=session, where=where)
+    written = store.append(COSTS, rows.join(stored, on="client_order_id", how="anti"))
     numbers = {c: float(rows[c].sum()) for c in ("delay", "trading", "opportunity", "fees", "shortfall")}
     return StageReport(
         stage="costs",
@@ -128,6 +133,40 @@ def write_costs(store: Store, book: Book, cuts: Cuts, session: date) -> StageRep
         rows=written,
         numbers=numbers,
     )
+
+
+def _booked(store: Store, where: Mapping[str, str | int], session: date) -> pl.DataFrame:
+    """The FILLS rows that `session` booked something of.
+
+    `fee`: the fee that it booked. `quantity`: 0 where an earlier session booked the trade.
+    """
+    journal = store.read(JOURNAL, as_of=None, first=session, last=session, where=where)
+    traded, paid = (
+        journal.filter(pl.col("kind") == kind).select(exec_id="reference", amount="amount") for kind in ("trade", "fee")
+    )
+    booked = pl.concat([traded, paid]).select("exec_id").unique()
+    fills = store.read(FILLS, as_of=None, first=session, last=session, where=where)
+    if booked.join(fills, on="exec_id", how="anti").height:
+        fills = store.read(FILLS, as_of=None, last=session, where=where)
+    fees = paid.select("exec_id", paid=-pl.col("amount"))
+    found = fills.join(booked, on="exec_id", how="semi").join(fees, on="exec_id", how="left", maintain_order="left")
+    quantity = pl.when(pl.col("exec_id").is_in(traded["exec_id"].implode())).then("quantity").otherwise(0)
+    return found.with_columns(fee=pl.col("paid").fill_null(Decimal(0)), quantity=quantity).drop("paid")
+
+
+def _with_late(
+    store: Store, where: Mapping[str, str | int], session: date, known_at: datetime, fills: pl.DataFrame
+) -> pl.DataFrame:
+    """The ORDERS rows of `session`, and the last rows of orders that ended before and of which it booked something."""
+    orders = store.read(ORDERS, as_of=None, first=session, last=session, where=where)
+    late = fills.join(orders, on="client_order_id", how="anti").select("client_order_id").unique()
+    if late.is_empty():
+        return orders
+    ended = store.read(ORDERS, as_of=None, last=session, where=where).join(late, on="client_order_id", how="semi")
+    last = ended.sort("session").unique("client_order_id", keep="last", maintain_order=True)
+    # what was never filled was counted in the session in which the order ended
+    moved = last.with_columns(session=pl.lit(session), known_at=pl.lit(known_at), filled=pl.col("quantity"))
+    return pl.concat([orders, ORDERS.conform(moved)])
 
 
 def _end_prices(store: Store, orders: pl.DataFrame, session: date, cut: datetime) -> dict[int, Decimal]:

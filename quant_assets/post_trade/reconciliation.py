@@ -1,7 +1,8 @@
-"""Two independent ledgers compared: what we think happened, and what the venue recorded. Every difference is a break until a person explains it.
+"""Two independent ledgers compared: what we booked, and what the venue recorded.
 
-A break's id is its content: of an order or fill the two descriptions, of a position or the cash the *difference*. So the
-same unexplained difference is opened once, however long it stands, and any change in it is a new break.
+Every difference is a break until a person explains it. A break's id is its content: of an order or fill the two
+descriptions, of a position or the cash the *difference*. So the same unexplained difference is opened once, however
+long it lasts, and any change in it is a new break.
 """
 
 from collections import defaultdict
@@ -10,44 +11,65 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from quant_assets.books.booking import holdings_of
+from quant_assets.calendars import Calendar, Cuts
+from quant_assets.execution.drop_copy import session_at
 from quant_assets.ports import Breaks, Broker, Brokers, Clock, Executions, Notifier, Outbox, Store
-from quant_assets.records import Book, Break, BrokerOrder, Fill, Frozen, OrderState, StageReport, Working, content_id
+from quant_assets.records import (
+    Book,
+    Break,
+    BrokerOrder,
+    Commission,
+    Coverage,
+    Execution,
+    Fill,
+    Frozen,
+    OrderState,
+    StageReport,
+    Working,
+    content_id,
+)
 from quant_assets.tables import NAV
 
-# In these states we have the venue's word that it holds the order; in the others an order may never have left.
-_AT_VENUE = frozenset({OrderState.ACKED, OrderState.PARTIAL, OrderState.FILLED})
+# In these states the venue acknowledged the order; in the others it may never have left.
+_WORKING = frozenset({OrderState.ACKED, OrderState.PARTIAL})
+_AT_VENUE = _WORKING | {OrderState.FILLED}
 _NOTHING = "nothing"
 
 
 class OurSide(Frozen, frozen=True):
-    """What our ledger says of a book at the end of a session: positions and cash as booked, orders with state and filled quantity."""
+    """Our ledger at the end of a session: orders, executions, fees that came apart, and positions and cash as booked."""
 
     orders: Sequence[Working]
     fills: Sequence[Fill]
     positions: Mapping[int, int]
     cash: Decimal
+    fees: Sequence[Commission] = ()
 
 
 class TheirSide(Frozen, frozen=True):
-    """What the venue's record says."""
+    """The venue's record, and what it vouches for."""
 
     orders: Sequence[BrokerOrder]
-    fills: Sequence[Fill]
+    executions: Sequence[Execution]
     positions: Mapping[int, int]
     cash: Decimal
+    fees: Sequence[Commission] = ()
+    coverage: Coverage = Coverage()
 
 
-def reconcile(book: Book, session: date, ours: OurSide, theirs: TheirSide) -> list[Break]:
+def reconcile(book: Book, calendar: Calendar, session: date, ours: OurSide, theirs: TheirSide) -> list[Break]:
     """Every difference, by kind and subject.
 
-    order: missing at the venue though it acknowledged it, unknown to us, held twice under one client id, or with another
-    side, quantity, state or filled quantity. fill: missing on one side, different, or of an order that we never sent.
-    position and cash: any difference. Our orders for later sessions may or may not have arrived, so only what both sides
-    hold of them is compared.
+    order: missing at the venue though it acknowledged it, unknown to us, held twice under one client id, or with
+    another side, quantity, state or filled quantity. fill: missing on one side, different, or of an order that we
+    never sent. position and cash: any difference. Our orders for later sessions may or may not have arrived, so only
+    what both sides hold of them is compared. An order or fill of ours from before the venue's coverage is not
+    missing; but an order that we hold to be working must be open there, however old it is. Session and arrival price
+    of a fill are ours alone.
     """
     found = [
-        *_orders(session, ours.orders, theirs.orders),
-        *_fills(session, ours, theirs.fills),
+        *_orders(calendar, session, ours.orders, theirs),
+        *_fills(calendar, session, ours, theirs),
         *(
             ("position", str(sid), str(ours.positions.get(sid, 0)), str(theirs.positions.get(sid, 0)))
             for sid in sorted({*ours.positions, *theirs.positions})
@@ -73,10 +95,11 @@ def _break(book: Book, session: date, kind: str, subject: str, ours: str, theirs
     )
 
 
-def _orders(session: date, ours: Sequence[Working], theirs: Sequence[BrokerOrder]) -> Iterator[Difference]:
+def _orders(calendar: Calendar, session: date, ours: Sequence[Working], theirs: TheirSide) -> Iterator[Difference]:
     at_venue: dict[str, list[BrokerOrder]] = defaultdict(list)
-    for held in theirs:
+    for held in theirs.orders:
         at_venue[held.client_order_id].append(held)
+    since = theirs.coverage.orders_since
     for item in sorted(ours, key=lambda w: w.order.client_order_id):
         order = item.order
         held = at_venue.pop(order.client_order_id, [])
@@ -84,15 +107,12 @@ def _orders(session: date, ours: Sequence[Working], theirs: Sequence[BrokerOrder
         if len(held) == 1:
             yield "order", order.client_order_id, our_word, _word(held[0])
         elif held:
-            yield (
-                "order",
-                order.client_order_id,
-                our_word,
-                f"{len(held)} orders under this id: "
-                + "; ".join(sorted(f"{h.broker_order_id} {_word(h)}" for h in held)),
-            )
+            several = "; ".join(sorted(f"{h.broker_order_id} {_word(h)}" for h in held))
+            yield "order", order.client_order_id, our_word, f"{len(held)} orders under this id: {several}"
         elif item.state in _AT_VENUE and order.session <= session:
-            yield "order", order.client_order_id, our_word, _NOTHING
+            covered = since is None or calendar.last_hours(order.session).open >= since
+            if covered or item.state in _WORKING:
+                yield "order", order.client_order_id, our_word, _NOTHING
     for client_order_id, held in sorted(at_venue.items()):
         yield "order", client_order_id, _NOTHING, "; ".join(sorted(f"{h.broker_order_id} {_word(h)}" for h in held))
 
@@ -101,19 +121,37 @@ def _word(held: BrokerOrder) -> str:
     return f"{held.state} {held.filled}/{held.side * held.quantity} of {held.sid}"
 
 
-def _fills(session: date, ours: OurSide, theirs: Sequence[Fill]) -> Iterator[Difference]:
-    booked = {f.exec_id: _execution(f) for f in ours.fills if f.session <= session}
-    recorded = {f.exec_id: _execution(f) for f in theirs if f.session <= session}
-    for exec_id in sorted({*booked, *recorded}):
-        yield "fill", exec_id, booked.get(exec_id, _NOTHING), recorded.get(exec_id, _NOTHING)
+def _fills(calendar: Calendar, session: date, ours: OurSide, theirs: TheirSide) -> Iterator[Difference]:
+    paid, charged = ({c.exec_id: c.fee for c in side.fees} for side in (ours, theirs))
+    since = theirs.coverage.executions_since
+    booked = {f.exec_id: f for f in ours.fills if f.session <= session}
+    for execution in sorted(theirs.executions, key=lambda e: e.exec_id):
+        fill = booked.pop(execution.exec_id, None)
+        at = session_at(calendar, execution.ts) if fill is None else fill.session
+        if at > session:
+            continue
+        our_fee = Decimal(0) if fill is None else fill.fee + paid.get(fill.exec_id, Decimal(0))
+        # a fee that the venue did not report yet is no difference
+        fee = execution.fee if execution.fee is not None else charged.get(execution.exec_id, our_fee)
+        our_word = _NOTHING if fill is None else _execution(at, fill, our_fee)
+        yield "fill", execution.exec_id, our_word, _execution(at, execution, fee)
+    for fill in sorted(booked.values(), key=lambda f: f.exec_id):
+        if since is None or fill.ts >= since:
+            fee = fill.fee + paid.get(fill.exec_id, Decimal(0))
+            yield "fill", fill.exec_id, _execution(fill.session, fill, fee), _NOTHING
     sent = {w.order.client_order_id for w in ours.orders}
     for fill in sorted(ours.fills, key=lambda f: f.exec_id):
         if fill.client_order_id not in sent:
-            yield "fill", fill.exec_id, f"no order {fill.client_order_id}", _execution(fill)
+            yield (
+                "fill",
+                fill.exec_id,
+                f"no order {fill.client_order_id}",
+                _execution(fill.session, fill, fill.fee + paid.get(fill.exec_id, Decimal(0))),
+            )
 
 
-def _execution(fill: Fill) -> str:
-    return f"{fill.session} {fill.side * fill.quantity} of {fill.sid} at {_plain(fill.price)} fee {_plain(fill.fee)} for {fill.client_order_id}"
+def _execution(session: date, of: Fill | Execution, fee: Decimal) -> str:
+    return f"{session} {of.side * of.quantity} of {of.sid} at {_plain(of.price)} fee {_plain(fee)} for {of.client_order_id}"
 
 
 def _plain(amount: Decimal) -> str:
@@ -130,65 +168,77 @@ def reconcile_session(
     broker: Broker,
     store: Store,
     book: Book,
+    cuts: Cuts,
     session: date,
     notifier: Notifier,
     *,
     now: datetime,
 ) -> StageReport:
-    """Compare the book's ledger and booked holdings with the venue's record after `session`, open each break once, tell somebody of the new ones.
+    """Compare the book with the venue's record after `session`, open each break once, and notify somebody of new ones.
 
-    The venue must be synchronised to `session` and the session booked. Once a later session is booked nothing is compared:
-    the venue tells how it stands, not how it stood.
+    The venue's events must be collected and the session booked. Once a later session is booked nothing is compared: the
+    venue reports its present state, not that of `session`.
     """
     booked = store.read(NAV, as_of=None, first=session, where={"book": book.name})["session"]
     if booked.len() and booked[-1] > session:
-        reason = f"{booked[-1]} is booked: the venue's record has moved on from {session}, which was compared when it was the last"
-        return StageReport(
-            stage="reconcile",
-            first=session,
-            last=session,
-            state="done",
-            reason=reason,
-            numbers={
-                "breaks_found": 0,
-                "breaks_new": 0,
-                "breaks_open": len(breaks.listed(book.name)),
-                "orders_compared": 0,
-                "fills_compared": 0,
-            },
+        reason = (
+            f"{booked[-1]} is booked: the venue's record has moved on from {session}, "
+            "which was compared when it was the last"
         )
+        return _report(session, [], [], TheirSide((), (), {}, Decimal(0)), len(breaks.listed(book.name)), reason)
+    theirs = _their_side(broker)
+    found = reconcile(book, cuts.calendar, session, _our_side(store, outbox, executions, book, session), theirs)
+    new = [b for b in found if breaks.open(b, now=now)]
+    if new:
+        notifier.notify(
+            "critical",
+            f"{book.name}: {len(new)} new break(s) at {session}; the book trades no more until they are resolved",
+            "\n".join(f"{b.break_id} {b.kind} {b.subject}: ours {b.ours}, theirs {b.theirs}" for b in new),
+        )
+    return _report(session, found, new, theirs, len(breaks.listed(book.name)))
+
+
+def _our_side(store: Store, outbox: Outbox, executions: Executions, book: Book, session: date) -> OurSide:
     holdings = holdings_of(store, book, session)
-    ours = OurSide(
+    return OurSide(
         orders=outbox.orders(book.name),
         fills=executions.fills(book.name),
         positions={s: q for s, q in holdings.quantities.items() if q},
         cash=holdings.cash,
+        fees=[commission for _, commission in executions.fees(book.name)],
     )
-    theirs = TheirSide(
-        orders=broker.orders(), fills=broker.executions(), positions=broker.positions(), cash=broker.cash()
+
+
+def _their_side(broker: Broker) -> TheirSide:
+    """All that the venue vouches for. Its open orders are always among it, however long ago they were sent."""
+    events = broker.events(None)
+    reported = {o.broker_order_id for o in events.orders}
+    return TheirSide(
+        orders=[*events.orders, *(o for o in broker.open_orders() if o.broker_order_id not in reported)],
+        executions=list({e.exec_id: e for e in events.executions}.values()),
+        positions=broker.positions(),
+        cash=broker.cash(),
+        fees=events.commissions,
+        coverage=events.coverage,
     )
-    found = reconcile(book, session, ours, theirs)
-    new = [b for b in found if breaks.open(b, now=now)]
-    if new:
-        lines = "\n".join(f"{b.break_id} {b.kind} {b.subject}: ours {b.ours}, theirs {b.theirs}" for b in new)
-        notifier.notify(
-            "critical",
-            f"{book.name}: {len(new)} new break(s) at {session}; the book trades no more until they are resolved",
-            lines,
-        )
-    still_open = len(breaks.listed(book.name))
+
+
+def _report(
+    session: date, found: Sequence[Break], new: Sequence[Break], theirs: TheirSide, still_open: int, reason: str = ""
+) -> StageReport:
     numbers = {
         "breaks_found": len(found),
         "breaks_new": len(new),
         "breaks_open": still_open,
         "orders_compared": len(theirs.orders),
-        "fills_compared": len(theirs.fills),
+        "fills_compared": len(theirs.executions),
     }
     return StageReport(
         stage="reconcile",
         first=session,
         last=session,
         state="done",
+        reason=reason,
         rows=len(found),
         numbers=numbers,
         notes=tuple(f"{b.kind} {b.subject}: ours {b.ours}, theirs {b.theirs}" for b in new),
@@ -202,6 +252,7 @@ def reconcile_books(
     breaks: Breaks,
     brokers: Brokers,
     books: Sequence[Book],
+    cuts: Cuts,
     clock: Clock,
     notifier: Notifier,
     sessions: Sequence[date],
@@ -209,4 +260,5 @@ def reconcile_books(
     """Compare each book with its venue after the last of the sessions."""
     for book in books:
         broker, now = brokers.open(book), clock.now()
-        yield reconcile_session(outbox, executions, breaks, broker, store, book, max(sessions), notifier, now=now)
+        ports = (outbox, executions, breaks, broker, store)
+        yield reconcile_session(*ports, book, cuts, max(sessions), notifier, now=now)

@@ -1,11 +1,14 @@
 """The paper venue: a stranger with its own record, its own commits and its own bookkeeping.
 
-It fills with the one fill model, and takes a second order under a client order id that it has seen for what it is,
-another order; so a duplicate shows.
+It fills with the one fill model. A second order under a client order id that it holds already is another order to it,
+so that a duplicate shows. Every commit counts up by one, and each row carries the count at which it last changed:
+that is the cursor of its events.
 """
 
+import sqlite3
 from collections.abc import Callable, Mapping
-from datetime import date
+from contextlib import closing
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from sqlite3 import Connection, Row
@@ -17,40 +20,112 @@ from quant_assets.backtest.fills import FillModel, match
 from quant_assets.books.due import corrections, due_actions, entitlements, splits_ex
 from quant_assets.books.holdings import Holdings, apply_actions, apply_fills, fund, mark
 from quant_assets.calendars import Cuts
-from quant_assets.errors import OrderRejected
-from quant_assets.records import Book, BrokerOrder, Fill, Order, OrderState, Working
-from resources.ledger.database import open_versioned
+from quant_assets.errors import ConfigurationError, CursorUnknown, OrderRejected
+from quant_assets.records import (
+    Book,
+    BrokerOrder,
+    Coverage,
+    Events,
+    Execution,
+    Fill,
+    Frozen,
+    Order,
+    OrderState,
+    Working,
+)
+from resources.ledger.database import BUSY_SECONDS, open_versioned
 
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS orders (
-    id INTEGER PRIMARY KEY, client_order_id TEXT NOT NULL, content TEXT NOT NULL, state TEXT NOT NULL, filled INTEGER NOT NULL, reason TEXT NOT NULL) STRICT;
+    id INTEGER PRIMARY KEY, client_order_id TEXT NOT NULL, content TEXT NOT NULL, state TEXT NOT NULL,
+    filled INTEGER NOT NULL, reason TEXT NOT NULL, changed INTEGER NOT NULL DEFAULT 1) STRICT;
 CREATE INDEX IF NOT EXISTS orders_by_client ON orders (client_order_id);
-CREATE TABLE IF NOT EXISTS executions (id INTEGER PRIMARY KEY, exec_id TEXT NOT NULL UNIQUE, session TEXT NOT NULL, content TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS executions (
+    id INTEGER PRIMARY KEY, exec_id TEXT NOT NULL UNIQUE, session TEXT NOT NULL, content TEXT NOT NULL,
+    changed INTEGER NOT NULL DEFAULT 1) STRICT;
 CREATE TABLE IF NOT EXISTS evenings (session TEXT NOT NULL PRIMARY KEY, holdings TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS capital (session TEXT NOT NULL PRIMARY KEY, paid TEXT NOT NULL) STRICT
+CREATE TABLE IF NOT EXISTS capital (session TEXT NOT NULL PRIMARY KEY, paid TEXT NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS orders_by_change ON orders (changed);
+CREATE INDEX IF NOT EXISTS executions_by_change ON executions (changed)
 """
+_SINCE_FIRST_SCHEMA = """
+ALTER TABLE orders ADD COLUMN changed INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE executions ADD COLUMN changed INTEGER NOT NULL DEFAULT 1;
+CREATE INDEX orders_by_change ON orders (changed);
+CREATE INDEX executions_by_change ON executions (changed);
+UPDATE schema_version SET version = 2
+"""
+_COUNT = (
+    "SELECT max((SELECT coalesce(max(changed), 0) FROM orders), (SELECT coalesce(max(changed), 0) FROM executions))"
+)
+_OPEN = tuple(s.value for s in OrderState if not s.terminal)
+_ARE_OPEN = f"state IN ({', '.join('?' for _ in _OPEN)})"
+_WORKING = f"""
+SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY client_order_id ORDER BY id) AS nth FROM orders)
+WHERE {_ARE_OPEN} ORDER BY id"""
+_CHANGE = "UPDATE orders SET state = ?, filled = ?, reason = ?, changed = ? WHERE id = ?"
 
 Market = Callable[[date], tuple[pl.DataFrame, pl.DataFrame]]
 """Session to its bars (sid, symbol, open, close, volume) and all ACTIONS versions, as known at the session's cut."""
 
 
+def outdated(path: Path) -> str | None:
+    """The schema of a paper venue's record, where it is an older one than this release writes."""
+    found = _version(path)
+    return f"{found:04d}" if found is not None and found < VERSION else None
+
+
+def upgrade(path: Path) -> bool:
+    """Bring the record of a paper venue to the present schema, in one transaction; False where it has it already."""
+    if outdated(path) is None:
+        return False
+    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as db:
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("BEGIN IMMEDIATE")
+        (found,) = db.execute("SELECT version FROM schema_version").fetchone()
+        if found == 1:  # else another process was faster
+            for statement in _SINCE_FIRST_SCHEMA.split(";"):
+                db.execute(statement)
+        db.execute("COMMIT")
+    return found == 1
+
+
+def _version(path: Path) -> int | None:
+    """The schema version of a venue's file; None where there is no file or nothing in it."""
+    if not path.exists():
+        return None
+    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as db:
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'").fetchone():
+            return None
+        (version,) = db.execute("SELECT version FROM schema_version").fetchone()
+    return version
+
+
 class PaperBroker:
-    """The Broker port on one file. The account opens with the book's capital on the first session that is matched;
-    where the book declares another one later, the difference is paid in or out before the next session.
+    """The Broker port on one file, and Advances.
+
+    The account opens with the book's capital on the first session that is traded; where the book declares another
+    capital later, the difference is paid in or out before the next session. Raises ConfigurationError for a file of
+    an older release, before `quant migrate`.
     """
 
     name = "paper"
+    settle_window = timedelta(0)
 
     def __init__(self, path: Path, book: Book, market: Market, cuts: Cuts, model: FillModel) -> None:
+        if found := outdated(path):
+            raise ConfigurationError(
+                f"{path} has schema {found}, this release writes {VERSION:04d}: run `quant migrate`"
+            )
         self._db = open_versioned(path, SCHEMA, VERSION)
         self._book = book
         self._market = market
         self._cuts = cuts
         self._model = model
 
-    def sync(self, session: date) -> None:
-        """See the port. Every session not matched yet, in order, each in one commit."""
+    def advance(self, session: date) -> None:
+        """See the port. Every session not traded yet, in order, each in one commit."""
         last = self._evening().session
         first = (
             self._cuts.calendar.after(last)
@@ -58,35 +133,47 @@ class PaperBroker:
             else min([session, *(w.order.session for _, w in self._working())])
         )
         for day in self._cuts.calendar.between(first, session):
-            self._match(day)
+            self._trade(day)
 
     def submit(self, order: Order) -> str:
         """See the port. OrderRejected where the session of the order is over."""
         with self._db.transaction() as tx:
-            matched = self._evening().session
-            if order.session <= matched:
-                raise OrderRejected(f"the open of {order.session} is past; matched up to {matched}")
-            values = (order.client_order_id, msgspec.json.encode(order).decode(), OrderState.ACKED.value)
-            row = tx.execute(
-                "INSERT INTO orders (client_order_id, content, state, filled, reason) VALUES (?, ?, ?, 0, '')", values
-            )
-            return f"P{row.lastrowid:08d}"
+            return self._insert(tx, order)
+
+    def cancel(self, client_order_id: str) -> None:
+        """See the port; all of them, where several are open under this id."""
+        with self._db.transaction() as tx:
+            self._cancel(tx, client_order_id)
+
+    def replace(self, client_order_id: str, order: Order) -> str:
+        """See the port; in one commit."""
+        with self._db.transaction() as tx:
+            self._cancel(tx, client_order_id)
+            return self._insert(tx, order)
 
     def find(self, client_order_id: str) -> BrokerOrder | None:
         """See the port; the first, where there are several."""
         found = self._db.rows("SELECT * FROM orders WHERE client_order_id = ? ORDER BY id LIMIT 1", client_order_id)
         return _reported(found[0]) if found else None
 
-    def orders(self) -> list[BrokerOrder]:
+    def open_orders(self) -> list[BrokerOrder]:
         """See the port; in the order of arrival."""
-        return [_reported(r) for r in self._db.rows("SELECT * FROM orders ORDER BY id")]
+        return [_reported(r) for r in self._db.rows(f"SELECT * FROM orders WHERE {_ARE_OPEN} ORDER BY id", *_OPEN)]
 
-    def executions(self, first: date | None = None) -> list[Fill]:
-        """See the port."""
-        found = self._db.rows(
-            "SELECT content FROM executions WHERE session >= ? ORDER BY id", (first or date.min).isoformat()
+    def events(self, since: str | None) -> Events:
+        """See the port; in the order of arrival. It vouches for everything since the account was opened."""
+        (count,) = self._db.rows(_COUNT)[0]
+        if since is not None and not (since.isdecimal() and int(since) <= count):
+            raise CursorUnknown(f"{self._book.account}: the record counts {count} commits, cursor {since} is not of it")
+        span = (int(since or 0), count)  # what is committed meanwhile counts more, and comes with the next cursor
+        where = "WHERE changed > ? AND changed <= ? ORDER BY id"
+        executed = self._db.rows(f"SELECT content FROM executions {where}", *span)
+        return Events(
+            cursor=str(count),
+            executions=tuple(msgspec.json.decode(r["content"], type=Execution) for r in executed),
+            orders=tuple(_reported(r) for r in self._db.rows(f"SELECT * FROM orders {where}", *span)),
+            coverage=Coverage(),
         )
-        return [msgspec.json.decode(r["content"], type=Fill) for r in found]
 
     def positions(self) -> Mapping[int, int]:
         """See the port."""
@@ -96,45 +183,68 @@ class PaperBroker:
         """See the port."""
         return self._evening().cash
 
-    def _match(self, session: date) -> None:
-        bars, actions = self._market(session)
-        last = self._evening().session
-        due = due_actions(actions, self._cuts, session, last if last > date.min else None)
-        splits = splits_ex(actions, self._cuts, session)
-        closes = {sid: close for sid, close in bars.select("sid", "close").iter_rows() if close is not None}
+    def _insert(self, tx: Connection, order: Order) -> str:
+        traded = self._evening().session
+        if order.session <= traded:
+            raise OrderRejected(f"the open of {order.session} is past; traded up to {traded}")
+        values = (order.client_order_id, msgspec.json.encode(order).decode(), OrderState.ACKED.value, _next(tx))
+        row = tx.execute(
+            "INSERT INTO orders (client_order_id, content, state, filled, reason, changed) VALUES (?, ?, ?, 0, '', ?)",
+            values,
+        )
+        return f"P{row.lastrowid:08d}"
+
+    def _cancel(self, tx: Connection, client_order_id: str) -> None:
+        done = tx.execute(
+            f"UPDATE orders SET state = ?, changed = ? WHERE client_order_id = ? AND {_ARE_OPEN}",
+            (OrderState.CANCELED.value, _next(tx), client_order_id, *_OPEN),
+        )
+        if not done.rowcount:
+            raise OrderRejected(f"no order {client_order_id} is open")
+
+    def _trade(self, session: date) -> None:
+        day = self._market_day(session)
         with self._db.transaction() as tx:
             evening = self._evening()
             if evening.session >= session:
-                return  # another process matched it
-            before = self._funded(tx, evening, session)
-            entitled = entitlements(due, self._cuts, lambda day: self._evening(day).quantities)
+                return  # another process traded it
+            before, count = self._funded(tx, evening, session), _next(tx)
+            entitled = entitlements(day.due, self._cuts, lambda ex: self._evening(ex).quantities)
             ids = {w.key: (row_id, w) for row_id, w in self._working()}
             fills, changed = match(
-                [w for _, w in ids.values()], bars, splits, session, self._cuts.calendar.open(session), self._model
+                [w for _, w in ids.values()],
+                day.bars,
+                splits_ex(day.actions, self._cuts, session),
+                session,
+                self._cuts.calendar.open(session),
+                self._model,
             )
-            corrected = corrections(actions, self._cuts, session, self._evening)
-            sids = dict(bars.select("symbol", "sid").iter_rows())
-            acted, _ = apply_actions(before, due, entitled, sids, corrected)
+            corrected = corrections(day.actions, self._cuts, session, self._evening)
+            acted, _ = apply_actions(before, day.due, entitled, day.sids, corrected)
             filled, _ = apply_fills(acted, fills)
             for fill in fills:
-                tx.execute(
-                    "INSERT INTO executions (exec_id, session, content) VALUES (?, ?, ?)",
-                    (fill.exec_id, session.isoformat(), msgspec.json.encode(fill).decode()),
-                )
+                values = (fill.exec_id, session.isoformat(), _executed(fill), count)
+                tx.execute("INSERT INTO executions (exec_id, session, content, changed) VALUES (?, ?, ?, ?)", values)
             for after in changed:
-                tx.execute(
-                    "UPDATE orders SET state = ?, filled = ?, reason = ? WHERE id = ?",
-                    (after.state.value, after.filled, after.reason, ids[after.key][0]),
-                )
-            evening = mark(filled, session, closes)
-            tx.execute(
-                "INSERT INTO evenings (session, holdings) VALUES (?, ?)",
-                (session.isoformat(), msgspec.json.encode(evening).decode()),
-            )
+                tx.execute(_CHANGE, (after.state.value, after.filled, after.reason, count, ids[after.key][0]))
+            content = msgspec.json.encode(mark(filled, session, day.closes)).decode()
+            tx.execute("INSERT INTO evenings (session, holdings) VALUES (?, ?)", (session.isoformat(), content))
+
+    def _market_day(self, session: date) -> "_Day":
+        bars, actions = self._market(session)
+        last = self._evening().session
+        return _Day(
+            bars=bars,
+            actions=actions,
+            due=due_actions(actions, self._cuts, session, last if last > date.min else None),
+            closes={sid: close for sid, close in bars.select("sid", "close").iter_rows() if close is not None},
+            sids=dict(bars.select("symbol", "sid").iter_rows()),
+        )
 
     def _funded(self, tx: Connection, evening: Holdings, session: date) -> Holdings:
-        """The account after what is paid in or out before `session`. The capital of an account from before this was
-        recorded counts as paid.
+        """The account after what is paid in or out before `session`.
+
+        The capital of an account from before this was recorded counts as paid.
         """
         found = tx.execute("SELECT paid FROM capital ORDER BY session DESC LIMIT 1").fetchone()
         before, moved = fund(evening, self._book.capital, Decimal(found["paid"]) if found else None)
@@ -145,20 +255,16 @@ class PaperBroker:
 
     def _working(self) -> list[tuple[int, Working]]:
         """The open orders by row id; of several under one client id, each later one has a key of its own."""
-        seen: dict[str, int] = {}
         working: list[tuple[int, Working]] = []
-        for row in self._db.rows("SELECT * FROM orders ORDER BY id"):
-            client = row["client_order_id"]
-            seen[client] = seen.get(client, 0) + 1
-            key = client if seen[client] == 1 else f"{client}#{seen[client]}"
-            if not OrderState(row["state"]).terminal:
-                order = msgspec.json.decode(row["content"], type=Order)
-                state = OrderState(row["state"])
-                working.append((row["id"], Working(order=order, state=state, filled=row["filled"], key=key)))
+        for row in self._db.rows(_WORKING, *_OPEN):
+            order = msgspec.json.decode(row["content"], type=Order)
+            key = order.client_order_id if row["nth"] == 1 else f"{order.client_order_id}#{row['nth']}"
+            state = OrderState(row["state"])
+            working.append((row["id"], Working(order=order, state=state, filled=row["filled"], key=key)))
         return working
 
     def _evening(self, session: date = date.max) -> Holdings:
-        """The account after the last session matched up to `session`."""
+        """The account after the last session traded up to `session`."""
         found = self._db.rows(
             "SELECT holdings FROM evenings WHERE session <= ? ORDER BY session DESC LIMIT 1", session.isoformat()
         )
@@ -167,6 +273,26 @@ class PaperBroker:
             if found
             else Holdings(session=date.min, cash=self._book.capital, quantities={}, marks={})
         )
+
+
+class _Day(Frozen, frozen=True):
+    """The market of a session, as known at its cut."""
+
+    bars: pl.DataFrame
+    actions: pl.DataFrame
+    due: pl.DataFrame
+    closes: dict[int, float]
+    sids: dict[str, int]
+
+
+def _next(tx: Connection) -> int:
+    """The count of this commit."""
+    return tx.execute(_COUNT).fetchone()[0] + 1
+
+
+def _executed(fill: Fill) -> str:
+    """The execution as its record has it. Files of older releases have fields beside these, which are not read."""
+    return msgspec.json.encode(Execution(**{f: getattr(fill, f) for f in Execution.__struct_fields__})).decode()
 
 
 def _reported(row: Row) -> BrokerOrder:

@@ -142,12 +142,14 @@ class SqliteOutbox:
         """Decision sets that came after the one that binds: book, strategy, session, decision_set_id, seen_at."""
         return [dict(r) for r in self._db.rows(_DIVERGENCES, book)]
 
-    def orders(self, book: str, states: Sequence[OrderState] | None = None) -> list[Working]:
+    def orders(
+        self, book: str, states: Sequence[OrderState] | None = None, *, since: date | None = None
+    ) -> list[Working]:
         """See the port."""
         wanted = [s.value for s in (OrderState if states is None else states)]
         marks = ", ".join("?" for _ in wanted)
-        query = f"SELECT * FROM orders WHERE book = ? AND state IN ({marks}) ORDER BY client_order_id"
-        found = self._db.rows(query, book, *wanted)
+        query = f"SELECT * FROM orders WHERE book = ? AND decided >= ? AND state IN ({marks}) ORDER BY client_order_id"
+        found = self._db.rows(query, book, (since or date.min).isoformat(), *wanted)
         return [Working(record(r, Order), OrderState(r["state"]), r["filled"]) for r in found]
 
     def since(self, client_order_id: str) -> datetime:

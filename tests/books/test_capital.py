@@ -63,12 +63,11 @@ def test_the_venue_and_the_book_agree_on_it(tmp_path: Path):
         home.day(session)
     for session in SESSIONS[EDITED : EDITED + 3]:
         broker = desk(home.store, tmp_path / "brokers").open(edited)
-        broker.sync(session)
         outbox, executions, breaks = home.ledger.outbox, home.ledger.executions, home.ledger.breaks
         collect(home.store, outbox, executions, broker, edited, CUTS, session, CUTS.of(session))
         book_session(home.store, edited, CUTS, session, executions.fills(edited.name))
         report = reconcile_session(
-            outbox, executions, breaks, broker, home.store, edited, session, home.told, now=CUTS.of(session)
+            outbox, executions, breaks, broker, home.store, edited, CUTS, session, home.told, now=CUTS.of(session)
         )
         assert (report.numbers["breaks_found"], breaks.listed()) == (0, [])
     nav = home.store.read(NAV, as_of=None)

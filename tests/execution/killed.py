@@ -48,11 +48,13 @@ POINTS: dict[str, Callable[[Home], None]] = {
     "between the venue's accept and our ack": lambda h: around(h.broker, "submit", before=False, hit=2),
     "after the ack": lambda _: around(SqliteWriter, "transition", before=False, hit=2),
     "in the middle of the venue's session": lambda _: around(paper, "mark", before=True, hit=2),
-    "after the venue's session": lambda h: around(h.broker, "sync", before=False, hit=2),
+    "after the venue's session": lambda h: around(h.broker, "advance", before=False, hit=2),
     "between two executions of the drop copy": lambda _: around(SqliteExecutions, "book_fill", before=False, hit=2),
     "between two order states of the drop copy": lambda _: around(
         SqliteWriter, "transition", before=False, hit=1, only=lambda *_a, **k: k.get("filled") is not None
     ),
+    "before the cursor of the drop copy": lambda _: around(SqliteExecutions, "advance", before=True, hit=2),
+    "after the cursor of the drop copy": lambda _: around(SqliteExecutions, "advance", before=False, hit=2),
     "before the session counts as booked": lambda h: around(
         h.store, "append", before=True, hit=2, only=lambda table, _: table is NAV
     ),

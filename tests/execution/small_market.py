@@ -186,7 +186,6 @@ class Home:
 
     def settle(self, session: date) -> StageReport:
         """The venue's session comes home, is booked and reconciled."""
-        self.broker.sync(session)
         outbox, executions, now = self.ledger.outbox, self.ledger.executions, CUTS.of(session)
         collect(self.store, outbox, executions, self.broker, PAPER, CUTS, session, now)
         book_session(self.store, PAPER, CUTS, session, executions.fills(PAPER.name))
@@ -196,7 +195,7 @@ class Home:
         """The comparison with the venue after a session."""
         outbox, executions, breaks = self.ledger.outbox, self.ledger.executions, self.ledger.breaks
         return reconcile_session(
-            outbox, executions, breaks, self.broker, self.store, PAPER, session, self.told, now=CUTS.of(session)
+            outbox, executions, breaks, self.broker, self.store, PAPER, CUTS, session, self.told, now=CUTS.of(session)
         )
 
     def deliver(self, session: date, book: Book = PAPER, now: datetime | None = None) -> StageReport:

@@ -37,11 +37,15 @@ def home(tmp_path: Path) -> Home:
 def test_delivered_once(home):
     """The decisions become orders at the venue; delivering again sends nothing."""
     report = home.deliver(D)
-    assert (report.state, report.numbers["sent"], len(home.broker.orders())) == ("done", report.rows, report.rows)
+    assert (report.state, report.numbers["sent"], len(home.broker.events(None).orders)) == (
+        "done",
+        report.rows,
+        report.rows,
+    )
     assert report.rows > 0
     again = home.deliver(D)
     assert (again.state, again.rows, again.numbers["sent"]) == ("done", report.rows, 0)
-    assert len(home.broker.orders()) == report.rows
+    assert len(home.broker.events(None).orders) == report.rows
 
 
 def test_a_day_without_trades_is_bound_too(home):
@@ -68,7 +72,7 @@ def refused(home: Home, reason: str, **changes: object) -> None:
     report = home.deliver(D, book)
     assert (report.state, report.reason.split(":")[0]) == ("refused", reason)
     assert any(reason in t for t in home.told.subjects)
-    assert (home.broker.orders(), home.ledger.outbox.orders(PAPER.name)) == ([], [])
+    assert (home.broker.events(None).orders, home.ledger.outbox.orders(PAPER.name)) == ((), [])
 
 
 def test_research_book(home):
@@ -82,7 +86,7 @@ def test_not_armed(home):
     report = home.deliver(D, msgspec.structs.replace(PAPER, armed=False))
     assert (report.state, report.reason.split(":")[0]) == ("empty", "NOT_ARMED")
     assert home.told.subjects == []
-    assert (home.broker.orders(), home.ledger.outbox.orders(PAPER.name)) == ([], [])
+    assert (home.broker.events(None).orders, home.ledger.outbox.orders(PAPER.name)) == ((), [])
 
 
 def test_kill_switch(home):
@@ -99,7 +103,7 @@ def test_expired(home):
     at = CUTS.calendar.open(SESSIONS[1])
     report = home.deliver(D, now=at)
     assert (report.state, report.reason[:7]) == ("refused", "EXPIRED")
-    assert home.broker.orders() == []
+    assert home.broker.events(None).orders == ()
 
 
 def test_no_decisions(home):
@@ -135,17 +139,17 @@ def test_open_break_blocks_this_book(home):
 
 def test_not_booked(home):
     """Orders are sized from the holdings of the very session that was decided."""
-    home.broker.sync(SESSIONS[1])
+    home.broker.advance(SESSIONS[1])
     report = home.deliver(SESSIONS[1])
     assert report.reason.startswith("NOT_BOOKED")
-    assert home.broker.orders() == []
+    assert home.broker.events(None).orders == ()
 
 
 def test_another_writer(home):
     """While another process writes the account, this one does not."""
     with open_ledger(home.root).outbox.lease(PAPER, 60):
         assert home.deliver(D).state == "refused"
-        assert home.broker.orders() == []
+        assert home.broker.events(None).orders == ()
     assert home.deliver(D).state == "done"
 
 
@@ -155,7 +159,7 @@ def test_diverged_orders_nothing(home):
     other = decisions(D, {8: 0.9}).with_columns(recorded_at=pl.col("recorded_at") - timedelta(hours=1))
     home.store.append(DECISIONS, other)
     again = home.deliver(D)
-    assert (again.numbers["sent"], again.rows, len(home.broker.orders())) == (0, first.rows, first.rows)
+    assert (again.numbers["sent"], again.rows, len(home.broker.events(None).orders)) == (0, first.rows, first.rows)
     assert [d["decision_set_id"] for d in home.ledger.outbox.divergences(PAPER.name)] == [other["decision_set_id"][0]]
     assert any("DIVERGED" in t for t in home.told.subjects)
 
@@ -163,7 +167,7 @@ def test_diverged_orders_nothing(home):
 def test_limits_refuse_and_tell(home):
     """An order beyond the book's limits is not sent, is reported, and the others go."""
     report = home.deliver(D, msgspec.structs.replace(PAPER, max_orders=1))
-    assert (report.rows, len(home.broker.orders())) == (1, 1)
+    assert (report.rows, len(home.broker.events(None).orders)) == (1, 1)
     assert report.numbers["over_limit"] == len(report.notes) > 0
     assert any("limits" in t for t in home.told.subjects)
 

@@ -17,7 +17,9 @@ def outcome(home: Home) -> dict[str, object]:
     tables: dict[str, object] = {
         t.name: home.store.read(t, as_of=None).rows() for t in (ORDERS, FILLS, POSITIONS, JOURNAL, NAV)
     }
-    orders = sorted((o.client_order_id, o.sid, o.side, o.quantity, o.filled, o.state) for o in home.broker.orders())
+    orders = sorted(
+        (o.client_order_id, o.sid, o.side, o.quantity, o.filled, o.state) for o in home.broker.events(None).orders
+    )
     return tables | {
         "venue": orders,
         "cash": home.broker.cash(),
@@ -40,8 +42,8 @@ def undisturbed(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     shutil.copytree(fresh, root)
     home = Home(root)
     killed.live(home)
-    assert len(home.broker.orders()) > 6
-    assert len(home.broker.executions()) > 4
+    assert len(home.broker.events(None).orders) > 6
+    assert len(home.broker.events(None).executions) > 4
     return outcome(home)
 
 
@@ -69,7 +71,7 @@ def test_killed_and_run_again_is_undisturbed(point, fresh, undisturbed, starter,
     killed.live(home)
     found = outcome(home)
     assert {k for k in undisturbed if found[k] != undisturbed[k]} == set()
-    assert max(Counter(o.client_order_id for o in home.broker.orders()).values()) == 1
+    assert max(Counter(o.client_order_id for o in home.broker.events(None).orders).values()) == 1
     home.reconcile(killed.DAYS[-1])
     assert home.ledger.breaks.listed(open_only=False) == []
 

@@ -1,13 +1,15 @@
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from quant_assets.errors import OrderRejected, OrderUncertain
-from quant_assets.execution.outbox import TRANSITIONS, drop_copy, recover, send
-from quant_assets.records import BrokerOrder, Fill, Order, OrderState, Switch
+from quant_assets.execution.drop_copy import follow
+from quant_assets.execution.outbox import TRANSITIONS, recover, send
+from quant_assets.records import BrokerOrder, Order, OrderState, Switch
 from resources.clock import SessionClock
 from resources.ledger.open import open_ledger
 from tests.execution.small_market import CUTS, PAPER, SESSIONS, Told
@@ -25,14 +27,11 @@ class Venue:
     name = "told"
 
     def __init__(self) -> None:
+        self.settle_window = timedelta(0)
         self.held: list[BrokerOrder] = []
-        self.fills: list[Fill] = []
         self.on_submit: Callable[[Order], None] = lambda _: None
         self.on_answer: Callable[[Order], None] = lambda _: None
         self.on_find: Callable[[str], None] = lambda _: None
-
-    def sync(self, session: date) -> None:
-        """Nothing to do."""
 
     def submit(self, order: Order) -> str:
         """Accept, unless told to break before or after."""
@@ -55,22 +54,6 @@ class Venue:
         """What is held."""
         self.on_find(client_order_id)
         return next((h for h in self.held if h.client_order_id == client_order_id), None)
-
-    def orders(self) -> list[BrokerOrder]:
-        """All orders."""
-        return self.held
-
-    def executions(self, first: date | None = None) -> list[Fill]:
-        """All fills."""
-        return [f for f in self.fills if first is None or f.session >= first]
-
-    def positions(self) -> dict[int, int]:
-        """None."""
-        return {}
-
-    def cash(self) -> Decimal:
-        """None."""
-        return Decimal(0)
 
 
 class Desk:
@@ -97,15 +80,16 @@ class Desk:
 
     def pump(self, settle: timedelta = timedelta(0)) -> int:
         """One turn: what is unsure, then what is pending."""
+        self.venue.settle_window = settle
         with self.outbox.lease(PAPER, 60) as writer:
             about = (self.outbox, writer, self.venue, PAPER)
-            recover(*about, clock=self.clock, settle=settle, notifier=self.told)
+            recover(*about, clock=self.clock, notifier=self.told)
             return send(*about, clock=self.clock, calendar=CUTS.calendar, notifier=self.told)
 
-    def drop_copy(self) -> list[Fill]:
-        """The venue's record, booked."""
+    def follow(self, *reported: BrokerOrder) -> None:
+        """The states that the venue reported."""
         with self.outbox.lease(PAPER, 60) as writer:
-            return drop_copy(self.outbox, writer, self.ledger.executions, self.venue, PAPER, now=self.clock.now())
+            follow(self.outbox, writer, PAPER, reported, self.clock.now())
 
     def switch(self, *, on: bool, scope: str = "all") -> None:
         """A kill switch, turned."""
@@ -258,36 +242,14 @@ def test_a_switch_of_others_stops_nothing(desk):
     assert desk.pump() == 3
 
 
-def test_drop_copy(desk):
-    """The venue's record becomes ours once.
-
-    An order that we never sent and a second one under an id are left for reconciliation.
-    """
+def test_our_orders_follow_the_venues(desk):
+    """What the machine allows is taken; an order we never sent or a second one under an id waits for reconciliation."""
     desk.pump()
     held = {h.client_order_id: h for h in desk.venue.held}
-    fill = Fill(
-        exec_id="e1",
-        client_order_id="c1",
-        session=D,
-        sid=1,
-        side=1,
-        quantity=4,
-        price=Decimal(10),
-        fee=Decimal(1),
-        arrival_price=Decimal(10),
-        ts=NOW,
-    )
-    report = BrokerOrder(
-        client_order_id="c1", broker_order_id="B", sid=1, side=1, quantity=10, filled=4, state=S.PARTIAL
-    )
-    desk.venue.held = [
-        report,
-        held["c2"],
-        held["c3"],
-        held["c3"],
-        BrokerOrder(client_order_id="x", broker_order_id="B", sid=1, side=1, quantity=10, filled=0, state=S.FILLED),
-    ]
-    desk.venue.fills = [fill]
-    assert desk.drop_copy() == [fill]
-    assert desk.drop_copy() == []
+    stranger = msgspec.structs.replace(held["c1"], client_order_id="x", state=S.FILLED)
+    part = msgspec.structs.replace(held["c1"], filled=4, state=S.PARTIAL)
+    second = msgspec.structs.replace(held["c3"], broker_order_id="B9", filled=10, state=S.FILLED)
+    desk.follow(part, held["c2"], held["c3"], second, stranger)
     assert [(w.state, w.filled) for w in desk.outbox.orders(PAPER.name)] == [(S.PARTIAL, 4), (S.ACKED, 0), (S.ACKED, 0)]
+    desk.follow(held["c1"])
+    assert desk.outbox.orders(PAPER.name)[0].filled == 4

@@ -127,10 +127,10 @@ def test_nothing_more_is_sent_for_an_open_that_does_not_come(own: Path) -> None:
     waiting = structs.replace(one, client_order_id="waiting", leg="exit", decided=CLOSED)
     with ws.ledger.outbox.lease(PAPER, 60) as writer:
         writer.bind(PAPER.name, STRATEGY.name, CLOSED, "set", [waiting], now=now)
-        before, clock, calendar = len(broker.orders()), SessionClock(now), ws.cuts.calendar
+        before, clock, calendar = len(broker.events(None).orders), SessionClock(now), ws.cuts.calendar
         about = (ws.ledger.outbox, writer, broker, PAPER)
         assert send(*about, clock=clock, calendar=calendar, notifier=ws.notifier) == 0
-    assert len(broker.orders()) == before
+    assert len(broker.events(None).orders) == before
     assert ws.ledger.outbox.events("waiting")[-1]["reason"] == f"CLOSED: {CLOSED} is no session any more"
 
 

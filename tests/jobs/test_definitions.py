@@ -119,7 +119,7 @@ def stands(ws: Workspace) -> object:
         tables,
         ws.ledger.outbox.orders(PAPER.name),
         ws.ledger.executions.fills(PAPER.name),
-        ws.brokers.open(PAPER).orders(),
+        ws.brokers.open(PAPER).events(None).orders,
     )
 
 
@@ -346,7 +346,7 @@ def test_a_day_materialises_every_asset(ran: Ran) -> None:
 def test_a_day_run_again_changes_nothing(ran: Ran) -> None:
     """No row, no version, no order, no second order at the venue; and the jobs still say what stands."""
     assert ran.before == ran.after
-    assert max(Counter(o.client_order_id for o in ran.ws.brokers.open(PAPER).orders()).values()) == 1
+    assert max(Counter(o.client_order_id for o in ran.ws.brokers.open(PAPER).events(None).orders).values()) == 1
     orders = ran.again[1].assets["orders"]
     assert (orders["orders"], orders["sent"]) == (8, 0)
     assert outcome(ran.again) == Exit.DONE

@@ -54,7 +54,7 @@ def test_killed_twice_and_run_again_is_undisturbed(
         outcome(workspace(by_day.with_name(f"{by_day.name}-{CUTS.calendar.shift(session, 1)}"))),
     )
     assert {k for k in undisturbed if found[k] != undisturbed[k]} == set()
-    assert max(Counter(o.client_order_id for o in ws.brokers.open(PAPER).orders()).values()) == 1
+    assert max(Counter(o.client_order_id for o in ws.brokers.open(PAPER).events(None).orders).values()) == 1
     assert ws.ledger.breaks.listed(open_only=False) == []
 
 

@@ -34,7 +34,7 @@ def before(by_day: Path, tmp_path: Path) -> Before:
 def sent(ws: Workspace, session: date) -> int:
     """Orders decided in `session` that are in the outbox or at the venue."""
     ours = {w.order.client_order_id for w in ws.ledger.outbox.orders(PAPER.name) if w.order.decided == session}
-    theirs = [o for o in ws.brokers.open(PAPER).orders() if o.client_order_id in ours]
+    theirs = [o for o in ws.brokers.open(PAPER).events(None).orders if o.client_order_id in ours]
     return max(len(ours), len(theirs))
 
 

@@ -59,7 +59,7 @@ def counts(ws: Workspace) -> Mapping[str, int]:
 
 def sent(ws: Workspace) -> list[str]:
     """The client order ids that the venue holds, doubled ones twice."""
-    return sorted(o.client_order_id for o in ws.brokers.open(PAPER).orders())
+    return sorted(o.client_order_id for o in ws.brokers.open(PAPER).events(None).orders)
 
 
 def restate(ws: Workspace) -> None:

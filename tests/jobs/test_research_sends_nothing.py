@@ -20,5 +20,5 @@ def test_a_backfill_over_sixty_sessions_sends_nothing(home: Path):
     )
     assert ws.store.read(NAV, as_of=None, where={"book": RESEARCH.name})["traded"].sum() > 0
     assert ws.ledger.outbox.orders(PAPER.name) == []
-    assert ws.brokers.open(PAPER).orders() == []
+    assert ws.brokers.open(PAPER).events(None).orders == ()
     assert ws.store.read(NAV, as_of=None, where={"book": PAPER.name}).is_empty()

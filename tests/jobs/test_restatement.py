@@ -329,7 +329,7 @@ def test_rebuilt_values_are_new_knowledge(own: Workspace, right: Workspace, slip
 
 def test_after_a_rebuild_the_past_stays(own: Workspace, chosen: Selection):
     """The decisions of the session restated replay equal, a rerun writes nothing, nothing is ordered, and the act is on record."""
-    decided, venue = own.store.read(DECISIONS, as_of=None), own.brokers.open(PAPER).orders()
+    decided, venue = own.store.read(DECISIONS, as_of=None), own.brokers.open(PAPER).events(None).orders
     reports = rebuild(
         own, chosen, by="ann", reason="late correction", now=CUTS.of(LIVE[-1]), acted_at=CUTS.of(LIVE[-1])
     )
@@ -339,7 +339,7 @@ def test_after_a_rebuild_the_past_stays(own: Workspace, chosen: Selection):
         replay(own.store, find_set, own.deployment.strategy, CUTS, decision, provenance(own)).require_equal()
     list(derive(own, [DAY]))
     assert counts(own) == rows
-    assert list(own.brokers.open(PAPER).orders()) == list(venue) == []
+    assert list(own.brokers.open(PAPER).events(None).orders) == list(venue) == []
     assert own.ledger.outbox.orders(PAPER.name) == []
     with sqlite3.connect(own.home / "ledger.sqlite") as db:
         assert db.execute("SELECT count(*) FROM audit WHERE act = 'rebuild'").fetchone() == (1,)

@@ -4,10 +4,10 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_assets.books.booking import record_fills, record_orders
+from quant_assets.books.booking import book_session, record_fills, record_orders
 from quant_assets.post_trade.costs import shortfall, write_costs
 from quant_assets.records import OrderState, Working
-from quant_assets.tables import ACTIONS, BARS, COSTS
+from quant_assets.tables import ACTIONS, BARS, COSTS, NAV
 
 D1, D2, D3 = date(2024, 1, 3), date(2024, 1, 4), date(2024, 1, 5)
 price = st.decimals(Decimal("0.01"), Decimal(10**6), places=6, allow_nan=False)
@@ -36,15 +36,13 @@ def test_an_order_over_two_sessions_adds_up(store, book, cuts, desk):
     store.append(BARS, desk.bars({D1: {1: 10.5}, D2: {1: 11.0}}))
     record_orders(store, book, D1, [Working(order=order, state=OrderState.PARTIAL, filled=30)], cuts.of(D1))
     record_orders(store, book, D2, [Working(order=order, state=OrderState.EXPIRED, filled=60)], cuts.of(D2))
-    record_fills(
-        store,
-        book,
-        [
-            desk.fill("e1", "c1", 1, 1, 30, "10.20", arrival="10.10"),
-            desk.fill("e2", "c1", 1, 1, 30, "10.40", arrival="10.30", session=D2),
-        ],
-        cuts.of(D2),
-    )
+    fills = [
+        desk.fill("e1", "c1", 1, 1, 30, "10.20", arrival="10.10"),
+        desk.fill("e2", "c1", 1, 1, 30, "10.40", arrival="10.30", session=D2),
+    ]
+    record_fills(store, book, fills, cuts.of(D2))
+    for session in (D1, D2):
+        book_session(store, book, cuts, session, fills)
     assert [write_costs(store, book, cuts, d).rows for d in (D1, D2, D2)] == [1, 1, 0]
     rows = store.read(COSTS, as_of=None).sort("session").rows(named=True)
     assert [(r["delay"], r["trading"], r["opportunity"], r["fees"], r["shortfall"]) for r in rows] == [
@@ -86,3 +84,23 @@ def test_a_quiet_session_has_no_costs(store, book, cuts, desk):
         store, book, D1, [Working(order=desk.order("c1", 1, 1, 10), state=OrderState.ACKED, filled=0)], cuts.of(D1)
     )
     assert write_costs(store, book, cuts, D1).state == "empty"
+
+
+def test_a_fill_that_came_late_costs_in_the_session_that_booked_it(store, book, cuts, desk):
+    """It is counted once, though its order had ended before, and the fees add up to those of NAV."""
+    order = desk.order("c1", 1, 1, 100, price="10")
+    store.append(BARS, desk.bars({D1: {1: 10.5}, D2: {1: 11.0}}))
+    early = desk.fill("e1", "c1", 1, 1, 60, "10.20", arrival="10.10")
+    late = desk.fill("e2", "c1", 1, 1, 40, "10.20", arrival="10.10")
+    record_orders(store, book, D1, [Working(order=order, state=OrderState.FILLED, filled=100)], cuts.of(D1))
+    for session, known in ((D1, [early]), (D2, [early, late])):
+        record_fills(store, book, known, cuts.of(session))
+        book_session(store, book, cuts, session, known)
+        assert [write_costs(store, book, cuts, session).rows for _ in range(2)] == [1, 0]
+    assert write_costs(store, book, cuts, D1).rows == 0
+    rows = store.read(COSTS, as_of=None).sort("session")
+    assert rows.select("session", "filled", "delay", "opportunity", "fees").rows() == [
+        (D1, 60, 6, 0, 1),
+        (D2, 40, 4, 0, 1),
+    ]
+    assert rows["fees"].to_list() == store.read(NAV, as_of=None)["fees"].to_list()

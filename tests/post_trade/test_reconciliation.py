@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -8,11 +8,23 @@ import msgspec
 import pytest
 
 from quant_assets.books.booking import book_session
+from quant_assets.calendars import calendar
 from quant_assets.post_trade.reconciliation import OurSide, TheirSide, reconcile, reconcile_session
-from quant_assets.records import Break, BrokerOrder, OrderState, Working
+from quant_assets.records import (
+    Break,
+    BrokerOrder,
+    Commission,
+    Coverage,
+    Events,
+    Execution,
+    Fill,
+    OrderState,
+    Working,
+)
 from quant_assets.tables import BARS
 
 D1, D2 = date(2024, 1, 3), date(2024, 1, 4)
+CALENDAR = calendar("XNYS")
 NOW = datetime(2024, 1, 4, 14, 15, tzinfo=UTC)
 
 
@@ -34,7 +46,12 @@ def agreed(desk) -> tuple[OurSide, TheirSide]:
         cash=Decimal("98999.00"),
     )
     venue = [BrokerOrder(client_order_id=c, broker_order_id=f"b{c}", sid=s, side=d, quantity=q, filled=f, state=t) for c, s, d, q, f, t in (("c1", 1, 1, 100, 100, OrderState.FILLED), ("c2", 2, -1, 50, 0, OrderState.REJECTED))]  # fmt: skip
-    return ours, TheirSide(orders=venue, fills=[fill], positions={1: 100}, cash=Decimal(98999))
+    return ours, TheirSide(orders=venue, executions=[execution(fill)], positions={1: 100}, cash=Decimal(98999))
+
+
+def execution(fill: Fill) -> Execution:
+    """The venue's report of a fill."""
+    return Execution(**{f: getattr(fill, f) for f in Execution.__struct_fields__})
 
 
 def change(record: Any, **values: Any) -> Any:
@@ -48,7 +65,7 @@ def at_venue(**values: Any) -> Callable[[OurSide, TheirSide], tuple[OurSide, The
 
 def in_fill(**values: Any) -> Callable[[OurSide, TheirSide], tuple[OurSide, TheirSide]]:
     """The venue records the execution differently."""
-    return lambda o, t: (o, change(t, fills=[change(t.fills[0], **values)]))
+    return lambda o, t: (o, change(t, executions=[change(t.executions[0], **values)]))
 
 
 STRANGER = BrokerOrder(
@@ -87,7 +104,7 @@ SEEDED: dict[str, tuple[Callable[[OurSide, TheirSide], tuple[OurSide, TheirSide]
         [("order", "c3")],
     ),
     "fill missing at our side": (lambda o, t: (change(o, fills=[]), t), [("fill", "e1")]),
-    "fill missing at the venue": (lambda o, t: (o, change(t, fills=[])), [("fill", "e1")]),
+    "fill missing at the venue": (lambda o, t: (o, change(t, executions=[])), [("fill", "e1")]),
     "fill price differs": (in_fill(price=Decimal("10.01")), [("fill", "e1")]),
     "fill fee differs": (in_fill(fee=Decimal("1.01")), [("fill", "e1")]),
     "fill quantity differs": (in_fill(quantity=99), [("fill", "e1")]),
@@ -105,29 +122,71 @@ SEEDED: dict[str, tuple[Callable[[OurSide, TheirSide], tuple[OurSide, TheirSide]
 
 def test_agreeing_ledgers_have_no_break(book, agreed):
     """Equal money in another scale, an unsent order and one for tomorrow are no differences."""
-    assert reconcile(book, D1, *agreed) == []
+    assert reconcile(book, CALENDAR, D1, *agreed) == []
 
 
 @pytest.mark.parametrize("name", SEEDED)
 def test_each_seeded_difference_is_found_and_nothing_else(name, book, agreed):
     """Exactly the seeded difference is reported."""
     seed, expected = SEEDED[name]
-    assert [(b.kind, b.subject) for b in reconcile(book, D1, *seed(*agreed))] == expected
+    assert [(b.kind, b.subject) for b in reconcile(book, CALENDAR, D1, *seed(*agreed))] == expected
+
+
+def test_what_is_older_than_the_coverage_is_not_missing(book, agreed, desk):
+    """A venue that keeps a week misses nothing before it and all inside it; positions and cash are compared always."""
+    ours, theirs = agreed
+    nothing = change(theirs, orders=theirs.orders[1:], executions=[])
+    since = CALENDAR.open(D1) + timedelta(seconds=1)
+    for executions, orders, missing in (
+        (None, None, [("order", "c1"), ("fill", "e1")]),
+        (CALENDAR.open(D1), since, [("fill", "e1")]),
+        (since, CALENDAR.open(D1), [("order", "c1")]),
+        (since, since, []),
+    ):
+        covered = change(nothing, coverage=Coverage(executions_since=executions, orders_since=orders))
+        assert [(b.kind, b.subject) for b in reconcile(book, CALENDAR, D1, ours, covered)] == missing
+    working = change(ours, orders=[change(ours.orders[0], state=OrderState.PARTIAL), *ours.orders[1:]])
+    old = change(nothing, coverage=Coverage(executions_since=since, orders_since=since))
+    assert [b.subject for b in reconcile(book, CALENDAR, D1, working, old)] == ["c1"]
+    poor = change(old, cash=Decimal(1), positions={})
+    assert [b.kind for b in reconcile(book, CALENDAR, D1, ours, poor)] == ["position", "cash"]
+
+
+def test_a_fee_is_compared_wherever_it_comes(book, agreed):
+    """Reported apart it counts as if it came with the execution; not reported yet it is no difference."""
+    ours, theirs = agreed
+    apart = change(theirs, executions=[change(theirs.executions[0], fee=None)])
+    assert reconcile(book, CALENDAR, D1, ours, apart) == []
+    for fee, breaks in (("1", 0), ("1.01", 1)):
+        charged = change(apart, fees=[Commission("e1", Decimal(fee))])
+        assert len(reconcile(book, CALENDAR, D1, ours, charged)) == breaks
+    late = change(ours, fills=[change(ours.fills[0], fee=Decimal(0))], fees=[Commission("e1", Decimal(1))])
+    assert reconcile(book, CALENDAR, D1, late, change(apart, fees=late.fees)) == []
+
+
+def test_session_and_arrival_price_are_ours(book, agreed):
+    """They are not compared with a venue that has neither."""
+    ours, theirs = agreed
+    other = change(ours, fills=[change(ours.fills[0], arrival_price=Decimal(9), session=D1 - timedelta(days=1))])
+    assert reconcile(book, CALENDAR, D1, other, theirs) == []
 
 
 def test_later_executions_wait_for_their_session(book, agreed, desk):
     """A fill of tomorrow on one side is no break of today."""
     ours, theirs = agreed
     late = desk.fill("e2", "c4", 1, -1, 10, "10", session=D2)
-    assert reconcile(book, D1, ours, change(theirs, fills=[*theirs.fills, late])) == []
-    assert reconcile(book, D1, change(ours, fills=[*ours.fills, late]), theirs) == []
+    assert reconcile(book, CALENDAR, D1, ours, change(theirs, executions=[*theirs.executions, execution(late)])) == []
+    assert reconcile(book, CALENDAR, D1, change(ours, fills=[*ours.fills, late]), theirs) == []
 
 
 def test_a_break_has_one_id_however_long_it_stands(book, agreed):
     """The same difference has the same id on another day and at another level, a different difference another."""
     ours, theirs = agreed
     levels = ((D1, 100, 90), (D2, 50, 40), (D2, 50, 41))
-    found = [reconcile(book, d, change(ours, positions={1: q}), change(theirs, positions={1: p})) for d, q, p in levels]
+    found = [
+        reconcile(book, CALENDAR, d, change(ours, positions={1: q}), change(theirs, positions={1: p}))
+        for d, q, p in levels
+    ]
     ids = [b.break_id for breaks in found for b in breaks if b.kind == "position"]
     assert ids[0] == ids[1] != ids[2]
 
@@ -137,7 +196,7 @@ def ledger(ours: OurSide) -> tuple[Any, Any, Any]:
     opened: dict[str, Break] = {}
     return (
         SimpleNamespace(orders=lambda _book: ours.orders),
-        SimpleNamespace(fills=lambda _book: ours.fills),
+        SimpleNamespace(fills=lambda _book: ours.fills, fees=lambda _book: []),
         SimpleNamespace(
             open=lambda found, **_: opened.setdefault(found.break_id, found) is found,
             listed=lambda _book: list(opened),
@@ -148,8 +207,8 @@ def ledger(ours: OurSide) -> tuple[Any, Any, Any]:
 def venue(theirs: TheirSide) -> SimpleNamespace:
     """The part of the Broker port that reconciliation uses."""
     return SimpleNamespace(
-        orders=lambda: theirs.orders,
-        executions=lambda: theirs.fills,
+        events=lambda _since: Events(cursor="1", executions=tuple(theirs.executions), orders=tuple(theirs.orders)),
+        open_orders=lambda: [o for o in theirs.orders if not o.state.terminal],
         positions=lambda: theirs.positions,
         cash=lambda: theirs.cash,
     )
@@ -162,9 +221,9 @@ def test_a_session_opens_each_break_once_and_tells_once(store, book, cuts, desk,
     book_session(store, book, cuts, D1, ours.fills)
     said: list[str] = []
     ports, told = ledger(ours), SimpleNamespace(notify=lambda severity, *_: said.append(severity))
-    assert reconcile_session(*ports, venue(theirs), store, book, D1, told, now=NOW).numbers["breaks_found"] == 0
+    assert reconcile_session(*ports, venue(theirs), store, book, cuts, D1, told, now=NOW).numbers["breaks_found"] == 0
     wrong = venue(change(theirs, cash=Decimal(1)))
-    reports = [reconcile_session(*ports, wrong, store, book, D1, told, now=NOW) for _ in range(2)]
+    reports = [reconcile_session(*ports, wrong, store, book, cuts, D1, told, now=NOW) for _ in range(2)]
     assert [(r.numbers["breaks_new"], r.numbers["breaks_open"]) for r in reports] == [(1, 1), (0, 1)]
     assert said == ["critical"]
 
@@ -175,7 +234,7 @@ def test_a_past_session_is_not_compared_with_todays_venue(store, book, cuts, agr
     for session in (D1, D2):
         book_session(store, book, cuts, session, ours.fills)
     report = reconcile_session(
-        *ledger(ours), venue(change(theirs, positions={})), store, book, D1, SimpleNamespace(), now=NOW
+        *ledger(ours), venue(change(theirs, positions={})), store, book, cuts, D1, SimpleNamespace(), now=NOW
     )
     assert report.numbers["breaks_found"] == 0
     assert "moved on" in report.reason
