@@ -10,6 +10,7 @@ import polars as pl
 
 from quant_assets.contract import Table
 from quant_assets.records import (
+    Artifact,
     Book,
     Break,
     BrokerOrder,
@@ -23,6 +24,7 @@ from quant_assets.records import (
     Switch,
     Working,
 )
+from quant_assets.strategy import ModelRule
 
 NOTHING = "nothing"  # the fingerprint of a label of which the source has no row any more
 
@@ -314,6 +316,40 @@ class Brokers(Protocol):
 
     def open(self, book: Book) -> Broker:
         """The adapter for the book's account. Raises ConfigurationError for a research book."""
+        ...
+
+
+class Learner(Protocol):
+    """A family of models. The same rows give the same artifact, and a row's score does not depend on other rows."""
+
+    family: str
+
+    def fit(self, frame: pl.DataFrame, features: Sequence[str], rule: ModelRule) -> Artifact:
+        """A model trained on column `target`, rows in the order given. Raises TrainingRefused."""
+        ...
+
+    def usable(self, artifact: Artifact) -> bool:
+        """Whether the artifact can be read."""
+        ...
+
+    def predict(self, artifact: Artifact, frame: pl.DataFrame, threads: int) -> pl.Series:
+        """`score` of each row of `frame`, which has the model's features as columns."""
+        ...
+
+    def explain(self, artifact: Artifact, frame: pl.DataFrame, threads: int) -> pl.DataFrame:
+        """What each feature adds to the raw score of each row: a column a feature, and `base`; a row's sum is the score."""
+        ...
+
+
+class Construction(Protocol):
+    """Turns scores into target weights."""
+
+    def weights(self, scores: pl.DataFrame, held: pl.DataFrame | None = None) -> pl.DataFrame:
+        """`scores` (session, sid, score, …) with rank and target_weight, a fraction of equity, sorted by (session, sid).
+
+        `held`: sid and weight of what the book holds, for a construction that minds turnover. A session's weights do not
+        depend on what other sessions are in the frame.
+        """
         ...
 
 

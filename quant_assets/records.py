@@ -326,6 +326,17 @@ class Break(Frozen, frozen=True):
     theirs: str
 
 
+class Artifact(Frozen, frozen=True):
+    """A fitted model as it is stored: no object is pickled.
+
+    `schema`: the hash of the features that it reads, in order.
+    """
+
+    family: str
+    content: str | bytes
+    schema: str
+
+
 class Provenance(Frozen, frozen=True):
     """What is recorded beside a result and never hashed into an id."""
 

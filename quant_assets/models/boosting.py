@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from importlib import import_module
 from threading import get_ident
@@ -13,6 +13,7 @@ import polars as pl
 
 from quant_assets.errors import TrainingRefused
 from quant_assets.portable import Floats, exp, log
+from quant_assets.records import Artifact, content_id
 from quant_assets.strategy import ModelRule
 
 if TYPE_CHECKING:
@@ -64,29 +65,75 @@ def _lightgbm() -> Any:
         return import_module("lightgbm")
 
 
-def fit(frame: pl.DataFrame, features: tuple[str, ...], rule: ModelRule) -> str:
-    """The text of a booster trained on column `target` of `frame`, rows in the order given. The same rows give the same
-    text. Raises TrainingRefused where LightGBM refuses the parameters, or they make another model than one of numbers.
-    """
-    lgb = _lightgbm()
-    fixed = {
-        "deterministic": True,
-        "force_row_wise": True,
-        "seed": rule.seed,
-        "num_threads": rule.threads,
-        "verbosity": -1,
-    }
-    data = lgb.Dataset(_matrix(frame, features), frame["target"].to_numpy(), feature_name=list(features), params=fixed)
-    try:
-        booster = lgb.train({**rule.params, **fixed}, data, num_boost_round=rule.rounds)
-    except lgb.basic.LightGBMError as error:
-        raise TrainingRefused(f"LightGBM refuses model.params {dict(rule.params)}: {error}; correct them") from error
-    if booster.num_model_per_iteration() != 1:
-        raise TrainingRefused(
-            f"the objective {rule.params.get('objective')!r} scores classes; a strategy ranks by one number: "
-            "use regression"
-        )
-    return booster.model_to_string()
+class LightGBM:
+    """The Learner of boosted trees, and of forests (`boosting: rf`)."""
+
+    family = "lightgbm"
+
+    def fit(self, frame: pl.DataFrame, features: Sequence[str], rule: ModelRule) -> Artifact:
+        """See the port.
+
+        TrainingRefused where LightGBM refuses the parameters, or they make another model than one of numbers.
+        """
+        lgb = _lightgbm()
+        fixed = {
+            "deterministic": True,
+            "force_row_wise": True,
+            "seed": rule.seed,
+            "num_threads": rule.threads,
+            "verbosity": -1,
+        }
+        target, names = frame["target"].to_numpy(), list(features)
+        data = lgb.Dataset(_matrix(frame, names), target, feature_name=names, params=fixed)
+        try:
+            booster = lgb.train({**rule.params, **fixed}, data, num_boost_round=rule.rounds)
+        except lgb.basic.LightGBMError as error:
+            raise TrainingRefused(
+                f"LightGBM refuses model.params {dict(rule.params)}: {error}; correct them"
+            ) from error
+        if booster.num_model_per_iteration() != 1:
+            raise TrainingRefused(
+                f"the objective {rule.params.get('objective')!r} scores classes; a strategy ranks by one number: "
+                "use regression"
+            )
+        return artifact(booster.model_to_string())
+
+    def usable(self, artifact: Artifact) -> bool:
+        """See the port."""
+        try:
+            load(str(artifact.content))
+        except _lightgbm().basic.LightGBMError:
+            return False
+        return True
+
+    def predict(self, artifact: Artifact, frame: pl.DataFrame, threads: int) -> pl.Series:
+        """See the port."""
+        text = str(artifact.content)
+        booster = load(text)
+        if frame.is_empty():
+            return pl.Series("score", [], dtype=pl.Float64)
+        rows = _matrix(frame, booster.feature_name())
+        objective = re.search(r"^objective=(\w+)(?: sigmoid:(\S+))?$", text, re.MULTILINE)
+        link = LINKS.get(objective[1]) if objective else None
+        found = np.asarray(booster.predict(rows, num_threads=threads, raw_score=link is not None), dtype=np.float64)
+        if objective and link:
+            averaged = re.search(r"^average_output$", text, re.MULTILINE)
+            mean = found / booster.current_iteration() if averaged else found  # of a forest, the raw score is the sum
+            found = link(mean * float(objective[2] or 1.0))
+        return pl.Series("score", found, dtype=pl.Float64)
+
+    def explain(self, artifact: Artifact, frame: pl.DataFrame, threads: int) -> pl.DataFrame:
+        """See the port. By TreeSHAP (Lundberg 2018); of the raw score, before an objective's link."""
+        booster = load(str(artifact.content))
+        names = booster.feature_name()
+        added = booster.predict(_matrix(frame, names), num_threads=threads, pred_contrib=True)
+        return pl.DataFrame(np.asarray(added, dtype=np.float64), schema=[*names, "base"])
+
+
+def artifact(text: str) -> Artifact:
+    """A stored text as an artifact."""
+    named = re.search(r"^feature_names=(.*)$", text, re.MULTILINE)
+    return Artifact(family=LightGBM.family, content=text, schema=content_id(*(named[1].split() if named else ())))
 
 
 @lru_cache(maxsize=8)
@@ -95,34 +142,6 @@ def load(text: str) -> "Booster":
     return _lightgbm().Booster(model_str=text)
 
 
-def usable(text: str) -> bool:
-    """Whether `text` is a model that LightGBM reads."""
-    try:
-        load(text)
-    except _lightgbm().basic.LightGBMError:
-        return False
-    return True
-
-
-def predict(text: str, frame: pl.DataFrame, threads: int) -> pl.Series:
-    """`score` of each row of `frame`, which has the model's features as columns.
-
-    A row's score does not depend on the other rows.
-    """
-    booster = load(text)
-    if frame.is_empty():
-        return pl.Series("score", [], dtype=pl.Float64)
-    rows = _matrix(frame, tuple(booster.feature_name()))
-    objective = re.search(r"^objective=(\w+)(?: sigmoid:(\S+))?$", text, re.MULTILINE)
-    link = LINKS.get(objective[1]) if objective else None
-    found = np.asarray(booster.predict(rows, num_threads=threads, raw_score=link is not None), dtype=np.float64)
-    if objective and link:
-        averaged = re.search(r"^average_output$", text, re.MULTILINE)
-        mean = found / booster.current_iteration() if averaged else found  # of a forest, the raw score is the sum
-        found = link(mean * float(objective[2] or 1.0))
-    return pl.Series("score", found, dtype=pl.Float64)
-
-
-def _matrix(frame: pl.DataFrame, features: tuple[str, ...]) -> np.ndarray:
+def _matrix(frame: pl.DataFrame, features: Sequence[str]) -> np.ndarray:
     """Rows × features; a null is NaN, which LightGBM takes as missing."""
     return np.ascontiguousarray(frame.select(pl.col(f).cast(pl.Float64) for f in features).to_numpy())

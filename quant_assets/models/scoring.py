@@ -9,7 +9,8 @@ from quant_assets.calendars import Cuts
 from quant_assets.errors import NoChampion
 from quant_assets.features.catalogue import find_set
 from quant_assets.features.sets import FeatureSet
-from quant_assets.models.boosting import predict
+from quant_assets.models.boosting import artifact
+from quant_assets.models.learners import find_learner
 from quant_assets.models.promotion import Champions, Model, champions
 from quant_assets.ports import Store
 from quant_assets.records import StageReport
@@ -80,8 +81,11 @@ def scored(feature_set: FeatureSet, strategy: Strategy, model_id: str, text: str
     sound = rows.filter(
         ~pl.all_horizontal(columns.is_null()), pl.all_horizontal(columns.is_finite().fill_null(value=True))
     )
+    fitted = artifact(text)
     return sound.with_columns(
-        predict(text, sound, strategy.model.threads), strategy=pl.lit(strategy.name), model_id=pl.lit(model_id)
+        find_learner(fitted.family).predict(fitted, sound, strategy.model.threads),
+        strategy=pl.lit(strategy.name),
+        model_id=pl.lit(model_id),
     ).select(*SCORES.schema)
 
 

@@ -15,7 +15,8 @@ from quant_assets.features.audit.audit import audited
 from quant_assets.features.catalogue import find_set
 from quant_assets.features.drift import freeze
 from quant_assets.features.sets import FeatureSet
-from quant_assets.models.boosting import fit, predict, usable
+from quant_assets.models.boosting import artifact
+from quant_assets.models.learners import LIGHTGBM, find_learner
 from quant_assets.models.promotion import RULE, Metrics, Model, Verdict, champion, judge, model_of
 from quant_assets.models.training_set import ranked, training_set
 from quant_assets.models.walk_forward import Fold, folds
@@ -112,7 +113,8 @@ def out_of_sample(
     for fold in splits:
         train, test = fold.split(frame)
         # a rank among labels that were not known yet would tell of them
-        parts.append(test.with_columns(predict(fit(ranked(train), features, rule), test, rule.threads)))
+        fitted = LIGHTGBM.fit(ranked(train), features, rule)
+        parts.append(test.with_columns(LIGHTGBM.predict(fitted, test, rule.threads)))
     return pl.concat(parts).sort("session", "sid")
 
 
@@ -198,7 +200,7 @@ def _train(
 ) -> Model:
     """Fit on everything, track, then keep: what is stored has a registry version. Raises TrainingRefused."""
     metrics = _metrics(frame, feature_set.features, validated, strategy.rule.horizon, strategy.limits.min_members)
-    text = fit(frame, feature_set.features, strategy.model)
+    text = str(LIGHTGBM.fit(frame, feature_set.features, strategy.model).content)
     model_id, described = content_id(text), msgspec.json.encode(snapshot).decode()
     params = {
         **strategy.model.params,
@@ -271,7 +273,9 @@ def _promote(
 def _judged(store: Store, strategy: Strategy, cuts: Cuts, model: Model, validated: pl.DataFrame) -> Verdict:
     """The rule applied. A champion on another feature set or version cannot score any more, so it is no rival."""
     threads = strategy.model.threads
-    final = predict(model.text, validated, threads) if usable(model.text) else None
+    fitted = artifact(model.text)
+    learner = find_learner(fitted.family)
+    final = learner.predict(fitted, validated, threads) if learner.usable(fitted) else None
     try:
         rival = champion(store, strategy.name, model.session, cuts.of(model.session))
     except NoChampion:
@@ -279,7 +283,8 @@ def _judged(store: Store, strategy: Strategy, cuts: Cuts, model: Model, validate
     if rival is not None and (rival.feature_set, rival.feature_version) != (model.feature_set, model.feature_version):
         rival = None
     if rival is not None:
-        validated = validated.with_columns(predict(rival.text, validated, threads).alias("champion"))
+        rivals = learner.predict(artifact(rival.text), validated, threads)
+        validated = validated.with_columns(rivals.alias("champion"))
     return judge(
         final,
         validated,

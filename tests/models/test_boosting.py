@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quant_assets.models.boosting import LINKS, _Absent, fit, predict
+from quant_assets.models.boosting import LINKS, LightGBM, _Absent
+from quant_assets.records import content_id
 from quant_assets.strategy import ModelRule
 
 RANDOM = np.random.default_rng(5)
@@ -26,18 +27,20 @@ def test_a_score_is_what_lightgbm_predicts(objective: str, boosting: str) -> Non
     rows = FLAGS if objective in {"binary", "cross_entropy", "cross_entropy_lambda"} else AMOUNTS
     if objective == "gamma":
         rows = rows.with_columns(pl.col("target") + 0.1)
-    text = fit(rows, ("a", "b", "c"), ModelRule(rounds=3, params=of))
+    made = LightGBM().fit(rows, ("a", "b", "c"), ModelRule(rounds=3, params=of))
+    text = str(made.content)
     theirs = lgb.Booster(model_str=text).predict(rows.select("a", "b", "c").to_numpy(), num_threads=1)
-    ours = predict(text, rows, 1).to_numpy()
+    ours = LightGBM().predict(made, rows, 1).to_numpy()
     np.testing.assert_allclose(ours, theirs, rtol=5e-16 if objective in LINKS else 0.0, atol=0.0)
     assert len(np.unique(ours)) > 1
 
 
 def test_a_sigmoid_is_scaled_as_it_was_fitted() -> None:
     """The scale that LightGBM keeps in the text of a binary model."""
-    text = fit(FLAGS, ("a", "b", "c"), ModelRule(rounds=3, params={"objective": "binary", "sigmoid": 2.5}))
+    made = LightGBM().fit(FLAGS, ("a", "b", "c"), ModelRule(rounds=3, params={"objective": "binary", "sigmoid": 2.5}))
+    text = str(made.content)
     theirs = lgb.Booster(model_str=text).predict(FLAGS.select("a", "b", "c").to_numpy(), num_threads=1)
-    np.testing.assert_allclose(predict(text, FLAGS, 1).to_numpy(), theirs, rtol=5e-16)
+    np.testing.assert_allclose(LightGBM().predict(made, FLAGS, 1).to_numpy(), theirs, rtol=5e-16)
 
 
 IMPORTS = """
@@ -46,11 +49,12 @@ first = sys.argv[1]
 if first:
     __import__(first)
 import polars as pl
-from quant_assets.models.boosting import fit, predict
+from quant_assets.models.boosting import LightGBM
+from quant_assets.records import content_id
 from quant_assets.strategy import ModelRule
 rows = pl.DataFrame({"a": [float(n * n % 37) for n in range(400)]}).with_columns(target=pl.col("a") % 5)
-text = fit(rows, ("a",), ModelRule(rounds=5))
-print(text, predict(text, rows, 1).to_list())
+made = LightGBM().fit(rows, ("a",), ModelRule(rounds=5))
+print(made.content, LightGBM().predict(made, rows, 1).to_list())
 print(sorted({"sklearn", "scipy.stats"} & set(sys.modules)), file=sys.stderr)
 from sklearn.linear_model import Ridge
 """
@@ -78,3 +82,15 @@ def test_other_threads_import_scikit_learn_meanwhile() -> None:
 def finder_of_sklearn() -> object:
     """Where the finders have scikit-learn, whatever is loaded."""
     return next((f for f in sys.meta_path if f.find_spec("sklearn", None, None)), None)
+
+
+def test_an_explanation_adds_up_to_the_score() -> None:
+    """What the features add, and the base, sum to the raw score of each row; the schema names the features in order."""
+    rows = FLAGS.with_columns(target=pl.col("a") - 2.0 * pl.col("b"))
+    made = LightGBM().fit(rows, ("a", "b", "c"), ModelRule(rounds=3))
+    added = LightGBM().explain(made, rows, 1)
+    assert added.columns == ["a", "b", "c", "base"]
+    total = added.to_numpy().sum(axis=1)
+    np.testing.assert_allclose(total, LightGBM().predict(made, rows, 1).to_numpy(), atol=1e-12)
+    assert made.schema == content_id("a", "b", "c")
+    assert made.schema != content_id("b", "a", "c")

@@ -4,7 +4,7 @@ import msgspec
 import polars as pl
 import pytest
 
-from quant_assets.models.boosting import predict
+from quant_assets.models.boosting import LightGBM, artifact
 from quant_assets.models.promotion import champion
 from quant_assets.models.scoring import score
 from quant_assets.models.training import month_ends, retrain
@@ -83,10 +83,10 @@ def test_a_row_does_not_depend_on_the_others(world, strategy):
     planted, store, _ = world
     text = champion(store, strategy.name, planted.sessions[-1], planted.cuts.of(planted.sessions[-1])).text
     rows = planted.features.tail(3000)
-    scores = predict(text, rows, 1)
-    assert predict(text, rows.reverse(), 1).reverse().equals(scores)
-    assert predict(text, rows, 2).equals(scores)
-    assert pl.concat([predict(text, rows[i : i + 1], 1) for i in range(200)]).equals(scores[:200])
+    scores = LightGBM().predict(artifact(text), rows, 1)
+    assert LightGBM().predict(artifact(text), rows.reverse(), 1).reverse().equals(scores)
+    assert LightGBM().predict(artifact(text), rows, 2).equals(scores)
+    assert pl.concat([LightGBM().predict(artifact(text), rows[i : i + 1], 1) for i in range(200)]).equals(scores[:200])
 
 
 def test_rows_that_say_nothing_are_not_scored(world, strategy, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from quant_assets.calendars import calendar
 from quant_assets.errors import ModelError, NoChampion, ReplayMismatch
 from quant_assets.evaluation import rank_ic
-from quant_assets.models.boosting import usable
+from quant_assets.models.boosting import LightGBM, artifact
 from quant_assets.models.promotion import champion, champions, judge
 from quant_assets.models.training import month_ends, out_of_sample, retrain, walk_forward
 from quant_assets.models.training_set import rebuild, training_set
@@ -287,7 +287,7 @@ def test_the_rule_compares_on_the_same_sessions(planted, strategy, store, regist
 def test_broken_candidates_are_not_promoted(planted):
     """No text, predictions that are not finite or constant, or no unseen session: no champion."""
     frame = validated(planted.sessions[:3], ours=True, theirs=True)
-    assert not usable("tree\nno model")
+    assert not LightGBM().usable(artifact("tree\nno model"))
     for final in (None, frame["value"] * float("nan"), frame["value"] * 0):
         verdict = judge(final, frame, None, horizon=5, tolerance=2.0)
         assert not verdict.promoted

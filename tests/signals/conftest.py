@@ -17,7 +17,7 @@ from quant_assets.features.drift import freeze
 from quant_assets.features.publish import publish
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.quality import session_hash
-from quant_assets.models.boosting import fit
+from quant_assets.models.boosting import LightGBM
 from quant_assets.models.promotion import Metrics
 from quant_assets.models.scoring import score
 from quant_assets.records import Provenance, StageReport, content_id
@@ -220,7 +220,7 @@ class Market:
         """Train on what stands and promote from the session after `CUT_SESSION` on."""
         frame = self.store.read(FEATURES.table, as_of=CUTS.of(CUT_SESSION))
         target = frame.with_columns(target=-pl.col("ret_1").fill_null(0.0))
-        text = fit(target, FEATURES.features, STRATEGY.model)
+        text = str(LightGBM().fit(target, FEATURES.features, STRATEGY.model).content)
         metrics = Metrics(
             ic=0.0,
             ic_error=1.0,

@@ -6,10 +6,14 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant_assets.signals.weights import target_weights
-from quant_assets.strategy import Limits
+from quant_assets.signals.construction import EqualWeightTop
 
-LIMITS = Limits(max_weight=0.3, max_gross=0.9)
+
+def top(holdings: int) -> EqualWeightTop:
+    """At most 0.3 a name, 0.9 in all."""
+    return EqualWeightTop(holdings=holdings, max_gross=0.9, max_weight=0.3)
+
+
 DAY = date(2016, 4, 1)
 
 
@@ -21,11 +25,8 @@ def scored(*days: list[float | None]) -> pl.DataFrame:
 
 def test_the_best_are_held_and_ties_go_to_the_lower_sid() -> None:
     """Rank is by score, then sid; names without a finite score have none and weigh nothing."""
-    out = target_weights(
-        scored([0.1, 0.5, None, 0.5, float("nan"), float("inf"), 0.2]).sample(fraction=1.0, shuffle=True, seed=1),
-        3,
-        LIMITS,
-    )
+    scores = scored([0.1, 0.5, None, 0.5, float("nan"), float("inf"), 0.2]).sample(fraction=1.0, shuffle=True, seed=1)
+    out = top(3).weights(scores)
     assert out["sid"].to_list() == [1, 2, 3, 4, 5, 6, 7]
     assert out["rank"].to_list() == [4, 1, None, 2, None, None, 3]
     assert out["target_weight"].to_list() == [0, 0.3, 0, 0.3, 0, 0, 0.3]
@@ -33,7 +34,7 @@ def test_the_best_are_held_and_ties_go_to_the_lower_sid() -> None:
 
 def test_no_weight_is_beyond_the_cap() -> None:
     """Where few names are held, each stops at max_weight."""
-    assert target_weights(scored([3.0, 2.0, 1.0]), 2, LIMITS)["target_weight"].to_list() == [0.3, 0.3, 0]
+    assert top(2).weights(scored([3.0, 2.0, 1.0]))["target_weight"].to_list() == [0.3, 0.3, 0]
 
 
 @settings(max_examples=40, deadline=None)
@@ -41,8 +42,6 @@ def test_no_weight_is_beyond_the_cap() -> None:
 def test_a_range_equals_its_days_and_stays_within_limits(days: list[list[float | None]], holdings: int) -> None:
     """A session's weights do not depend on other sessions, and never add up to more than max_gross."""
     frame = scored(*days)
-    out = target_weights(frame, holdings, LIMITS)
-    assert out.equals(pl.concat(target_weights(d, holdings, LIMITS) for d in frame.partition_by("session")))
-    assert (
-        out.group_by("session").agg(pl.col("target_weight").sum())["target_weight"] <= LIMITS.max_gross + 1e-12
-    ).all()
+    out = top(holdings).weights(frame)
+    assert out.equals(pl.concat(top(holdings).weights(d) for d in frame.partition_by("session")))
+    assert (out.group_by("session").agg(pl.col("target_weight").sum())["target_weight"] <= 0.9 + 1e-12).all()

@@ -1,0 +1,39 @@
+"""Scores to target weights: the ways to build a portfolio, each a `Construction`."""
+
+import polars as pl
+
+from quant_assets.ports import Construction
+from quant_assets.records import Frozen
+from quant_assets.strategy import Strategy
+
+
+class EqualWeightTop(Frozen, frozen=True):
+    """The long-only top of the ranking, equally weighted: the best `holdings` of each session get max_gross / holdings
+    of equity, at most max_weight; all others 0.
+    """
+
+    holdings: int
+    max_gross: float
+    max_weight: float
+
+    def weights(self, scores: pl.DataFrame, held: pl.DataFrame | None = None) -> pl.DataFrame:  # noqa: ARG002  # the port's
+        """See the port. Rank 1 is best, ties by sid; it is null without a finite score."""
+        usable = pl.col("score").is_finite().fill_null(value=False)
+        ordered = scores.with_columns(usable=usable).sort(
+            "session", "usable", "score", "sid", descending=[False, True, True, False]
+        )
+        place = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("session")
+        weight = min(self.max_gross / self.holdings, self.max_weight)
+        ranked = ordered.with_columns(rank=pl.when("usable").then(place))
+        chosen = (pl.col("rank") <= self.holdings).fill_null(value=False)
+        return (
+            ranked.with_columns(target_weight=pl.when(chosen).then(weight).otherwise(0.0))
+            .drop("usable")
+            .sort("session", "sid")
+        )
+
+
+def construction_of(strategy: Strategy) -> Construction:
+    """The construction that a strategy declares."""
+    limits = strategy.limits
+    return EqualWeightTop(holdings=strategy.holdings, max_gross=limits.max_gross, max_weight=limits.max_weight)
