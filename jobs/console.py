@@ -103,15 +103,22 @@ def _logged() -> Progress:
     return tick
 
 
-def _number(value: object) -> str:
-    """As a person reads it: cents where there is money to show, few digits where there are few."""
-    return (
-        f"{value:,.2f}"
-        if isinstance(value, float) and abs(value) >= 1_000
-        else f"{value:,.6g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+FORMATS = {
+    ",.2f": {"equity", "cash", "pnl", "fees", "traded", "notional", "shortfall", "delay", "trading", "opportunity"},
+    ".1%": {"coverage", "decile_spread"},
+    ".4f": {"ic", "ic_error", "median_psi", "largest_psi"},
+    ".2f": {"ic_t"},
+}
+"""How numbers of a stage are written, by their names; all others are counts."""
+_FORMAT = {name: form for form, names in FORMATS.items() for name in names}
+
+
+def number(name: str, value: object) -> str:
+    """A number of a stage as a person reads it: money in cents, shares in per cent, counts whole."""
+    if not isinstance(value, int | float):
+        return str(value)
+    form = _FORMAT.get(name) or (",.0f" if float(value).is_integer() else ",.6g")
+    return f"{value:{form}}"
 
 
 def _numbers(numbers: Iterable[tuple[str, object]]) -> str:
@@ -120,17 +127,26 @@ def _numbers(numbers: Iterable[tuple[str, object]]) -> str:
         for k, v in numbers
         if isinstance(v, (int, float, str)) and not isinstance(v, bool) and v != "" and "\n" not in str(v)
     ]
-    return ", ".join(f"{k} {_number(v)}" for k, v in one_line[:SHOWN])
+    return ", ".join(f"{k} {number(k, v)}" for k, v in one_line[:SHOWN])
+
+
+def _stages(rows: Iterable[tuple[str, str, str]]) -> Table:
+    """State, name and numbers of stages, in columns that fit the terminal."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, overflow="fold", max_width=28)
+    table.add_column(overflow="fold")
+    for state, name, text in rows:
+        table.add_row(Text(state, style=COLOURS.get(state, "white")), name, escape(text))
+    return table
 
 
 def show(reports: Sequence[StageReport]) -> None:
-    """A line for each stage."""
+    """A row for each stage, with its first notes below."""
     for r in reports:
-        say(
-            f"[{COLOURS.get(r.state, 'white')}]{r.state:8}[/] {r.stage:22} {_numbers(r.numbers.items())} {escape(r.reason)}"
-        )
+        console.print(_stages([(r.state, r.stage, f"{_numbers(r.numbers.items())} {r.reason}".strip())]))
         for note in r.notes[:5]:
-            say(f"           {escape(note)}")
+            say(f"         {escape(note)}")
 
 
 def steps(ran: "Iterable[Step]", *, as_json: bool) -> "list[Step]":
@@ -144,11 +160,8 @@ def steps(ran: "Iterable[Step]", *, as_json: bool) -> "list[Step]":
                 _json(step)
                 continue
             say(f"[bold]{step.session} {step.job}[/]")
-            for name, metadata in step.assets.items():
-                state = str(metadata.get("state", "done"))
-                say(
-                    f"  [{COLOURS.get(state, 'white')}]{state:8}[/] {name:24} {escape(_numbers((k, v) for k, v in metadata.items() if k != 'state' and not k.startswith('dagster')))}"
-                )
+            shown = {k: {n: v for n, v in m.items() if not n.startswith("dagster")} for k, m in step.assets.items()}
+            console.print(_stages((str(m.pop("state", "done")), k, _numbers(m.items())) for k, m in shown.items()))
     return out
 
 

@@ -8,7 +8,7 @@ from jobs.commands.options import AsJson, By, Reason, wall, workspace
 
 actions_app = typer.Typer(
     no_args_is_help=True,
-    help="Corporate actions that nobody declared: what is proposed, and what a person says it was.",
+    help="Confirm or reject proposed corporate actions.",
 )
 ProposalId = Annotated[
     str, typer.Argument(metavar="ID", help="As `quant actions list` shows it; its beginning will do.")

@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from desk.workspace import Workspace
     from quant_assets.calendars import Hours
 
-calendar_app = typer.Typer(
-    no_args_is_help=True, help="The venue's sessions: a closure announced tonight, a session that was not listed."
-)
+calendar_app = typer.Typer(no_args_is_help=True, help="Change the venue's sessions: add a closure or a session.")
 Session = Annotated[date, typer.Argument(metavar="SESSION", parser=day)]
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from desk.workspace import Workspace
     from quant_assets.features.sets import FeatureSet
 
-features_app = typer.Typer(no_args_is_help=True, help="Feature sets: list them, publish a range, look at one.")
+features_app = typer.Typer(no_args_is_help=True, help="List, publish, audit and explore feature sets.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A feature set; `quant features list` has them.")]
 Universe = Annotated[
     str | None,

@@ -21,7 +21,7 @@ def check(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say every fault of a deployment file, or else open each source and broker for reading and say what would run when. It writes nothing.
+    """List every fault of a deployment file; if it has none, open each source and broker for reading. Writes nothing.
 
     Exit codes: 0 all is fine, 1 there are faults.
     """

@@ -10,8 +10,8 @@ from jobs.commands.options import DAY, AsJson, By, Day, From, Reason, To, wall, 
 if TYPE_CHECKING:
     from desk.workspace import Workspace
 
-quarantine_app = typer.Typer(no_args_is_help=True, help="Vendor rows that were not let in.")
-findings_app = typer.Typer(no_args_is_help=True, help="Rows that are in, and look wrong.")
+quarantine_app = typer.Typer(no_args_is_help=True, help="Review vendor rows that were refused.")
+findings_app = typer.Typer(no_args_is_help=True, help="Review stored rows that look wrong.")
 RowId = Annotated[str, typer.Argument(metavar="ID", help="As `quant quarantine list` shows it; its beginning will do.")]
 
 
@@ -146,9 +146,9 @@ def findings_scan(
     first: From = None,
     last: To = None,
     repair_them: Annotated[
-        bool, typer.Option("--repair", help="Let the proposed repairs in, known from now on; say who and why.")
+        bool, typer.Option("--repair", help="Store the proposed repairs, known from now on; name who and why.")
     ] = False,
-    by: Annotated[str, typer.Option("--by", help="Who lets them in; it is recorded.")] = "",
+    by: Annotated[str, typer.Option("--by", help="Who does this; it is recorded.")] = "",
     reason: Annotated[str, typer.Option("--reason", help="Why; it is recorded.")] = "",
 ) -> None:
     """Examine the whole history of the daily bars with hindsight: units, splits, payments. Findings are stored; repairs are proposed, and let in with --repair."""
@@ -199,9 +199,9 @@ def repair(
         list[str] | None,
         typer.Option("--set", metavar="COLUMN=VALUE", help="open, high, low, close or volume; again for more."),
     ] = None,
-    withdraw: Annotated[bool, typer.Option("--withdraw", help="There should be no bar at all.")] = False,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Withdraw the bar: there was none.")] = False,
 ) -> None:
-    """Put a daily bar right: a new row, known from now on. Past decisions keep what they saw; a vendor that repeats its error changes nothing."""
+    """Correct a daily bar by a new row, known from now on. Past decisions keep what they saw."""
     from desk.lock import only_run
     from jobs.console import frame
     from quant_assets.market_data.repairs import repair as put_right

@@ -6,8 +6,8 @@ import typer
 
 from jobs.commands.options import AsJson, By, Reason, wall, workspace
 
-breaks_app = typer.Typer(no_args_is_help=True, help="Differences between our ledger and the venue's record.")
-switch_app = typer.Typer(no_args_is_help=True, help="Stop and release all sending, at once.")
+breaks_app = typer.Typer(no_args_is_help=True, help="List and resolve differences between our ledger and the venue.")
+switch_app = typer.Typer(no_args_is_help=True, help="Stop sending orders at once, or allow it again.")
 
 
 @breaks_app.command("list")

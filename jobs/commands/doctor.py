@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """The processor and what the libraries make of it, and the golden market's ids and hashes beside the expected ones. Exit code 20 where bits differ that are promised."""
+    """Check this machine: compute the golden market, and compare its ids and hashes. Exit code 20: bits differ."""
     from desk.golden.market import expected, first_difference
     from desk.golden.processor import processor
     from jobs.console import say, working

@@ -35,12 +35,13 @@ def trial(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Try a feature before anything is deployed: does it look ahead, what does it cover, what does it foretell, what does it repeat?
+    """Try a feature before you deploy it: look-ahead, coverage, IC, and what it repeats.
 
-    It runs over the market stored in this home (two years of it, or --from, --to), and where there is none over a small simulated
-    one. Nothing is written but the page. Exit codes: 0 free of look-ahead, 1 refused, with the column, session and instrument that gave it away.
+    It runs over the market stored in this home (two years of it, or --from, --to), or over a small simulated one. It
+    writes nothing but the page. Exit codes: 0 free of look-ahead, 1 refused, with the column, session and instrument.
 
-    Three lines of my.py are a feature: [bold]@feature(lookback=20)[/], [bold]def month(close):[/] with a docstring, and [bold]return close / close.shift(20) - 1[/].
+    Three lines of my.py are a feature: [bold]@feature(lookback=20)[/], [bold]def month(close):[/] with a docstring,
+    and [bold]return close / close.shift(20) - 1[/].
     """
     from desk.packages import feature_set_in
     from jobs.console import progress, say
@@ -78,10 +79,10 @@ def init(
         Path | None, typer.Argument(metavar="[FOLDER]", help="Where it is written; default a folder of its name.")
     ] = None,
 ) -> None:
-    """Begin a package of your own: features, strategies and books that use this platform without editing it.
+    """Write a package of your own, with features, strategies and books, that uses this platform.
 
-    It has a feature of ten lines, a deployment on a simulated market, tests that hold the laws, and a code location for a Dagster in
-    which others run too. Nothing is ever overwritten.
+    It has a feature of ten lines, a deployment on a simulated market, tests of the laws, and a code location for a
+    shared Dagster. No file is overwritten.
     """
     from desk.packages import write_package
     from jobs.console import escape, say

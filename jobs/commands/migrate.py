@@ -6,7 +6,7 @@ import typer
 
 
 def migrate(
-    plan: Annotated[bool, typer.Option("--plan", help="Only list what would be migrated; nothing is written.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="List what would be migrated. Write nothing.")] = False,
 ) -> None:
     """Bring the databases of the home to the schemas of this release.
 

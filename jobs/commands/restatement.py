@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from desk.workspace import Workspace
     from quant_assets.market_data.restatements import Selection
 
-restatement_app = typer.Typer(no_args_is_help=True, help="Rows that were changed after they were known.")
+restatement_app = typer.Typer(
+    no_args_is_help=True, help="List rows that changed after they were known, and what they touched."
+)
 SHOWN = 12  # rows of a part of the radius; --json has them all
 
 Session = Annotated[

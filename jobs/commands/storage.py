@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from desk.workspace import Workspace
     from quant_assets.contract import Table
 
-storage_app = typer.Typer(no_args_is_help=True, help="The tables on disk: statistics, compaction, vacuum, export.")
+storage_app = typer.Typer(no_args_is_help=True, help="Measure, compact, vacuum and export the tables.")
 Only = Annotated[str | None, typer.Option("--table", help="Only this table.")]
 
 
@@ -77,7 +77,7 @@ def compact(by: By, reason: Reason, table: Only = None) -> None:
 def vacuum(
     delete: Annotated[bool, typer.Option("--delete", help="Delete them; without it they are only named.")] = False,
     keep_days: Annotated[
-        int, typer.Option("--keep-days", help="Versions that stood within these days are kept, cited or not.")
+        int, typer.Option("--keep-days", help="Keep every version of these last days, cited or not.")
     ] = 30,
     by: Annotated[str, typer.Option("--by", help="Who deletes; it is recorded.")] = "",
     reason: Annotated[str, typer.Option("--reason", help="Why; it is recorded.")] = "",

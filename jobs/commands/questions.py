@@ -1,0 +1,75 @@
+"""What people ask of a home: today, why, sql, replay, trace."""
+
+from datetime import UTC, date, datetime
+from typing import Annotated
+
+import typer
+
+from jobs.commands.options import AsJson, Day, day, moment, workspace
+
+
+def today(session: Day = None, as_json: AsJson = False) -> None:
+    """Show what is due, done or blocked, and the next command. Exit code 20: a person has to act."""
+    from desk.day import status
+    from jobs.console import statuses
+
+    ws = workspace()
+    day = session or ws.latest()
+    answers = status(ws, day)
+    statuses(answers, day, as_json=as_json)
+    raise typer.Exit(0 if all(a.fine for a in answers) else 20)
+
+
+def why(session: Annotated[date, typer.Argument(metavar="SESSION", parser=day)], as_json: AsJson = False) -> None:
+    """Explain a session: its decisions by reason, and what refused them."""
+    from jobs.console import explained, working
+    from quant_assets.signals.why import why as explain
+
+    ws = workspace()
+    with working("reading the decisions", quiet=as_json):
+        answers = {s.name: explain(ws.store, s.name, session) for s in ws.deployment.strategies}
+    explained(answers, session, as_json=as_json)
+
+
+def sql(
+    query: str,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option("--as-of", metavar="TIME", parser=moment, help="Knowledge time, ISO 8601, UTC; default now."),
+    ] = None,
+    output: Annotated[str, typer.Option("--format", help="table, csv, json or parquet")] = "table",
+) -> None:
+    """Query the tables: `bars` has the rows in force as of a time, `history.bars` every version."""
+    from desk.queries import run as ask
+    from jobs.console import frame, working
+
+    moment = as_of or datetime.now(UTC)
+    with working("reading the tables", quiet=output != "table"):
+        answer = ask(workspace().store, query, moment)
+    frame(answer, output, title=f"as of {moment:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def replay(decision_id: str, as_json: AsJson = False) -> None:
+    """Rebuild a decision from what was known at its cut, and compare each field. Exit code 1: one differs."""
+    from desk.day import provenance
+    from jobs.console import replayed, working
+    from quant_assets.features.catalogue import find_set
+    from quant_assets.signals.replay import replay as rebuild
+
+    ws = workspace()
+    with working("rebuilding the decision", quiet=as_json):
+        answer = rebuild(ws.store, find_set, ws.deployment.strategy, ws.cuts, decision_id, provenance(ws))
+    replayed(answer, as_json=as_json)
+    raise typer.Exit(0 if answer.equal else 1)
+
+
+def trace(exec_id: str, as_json: AsJson = False) -> None:
+    """Walk a fill back: order, decision, model, features, and the lines of the vendor's files."""
+    from jobs.console import traced
+    from quant_assets.post_trade.lineage import walk_back
+    from quant_assets.tables import FILLS
+
+    ws = workspace()
+    filled = ws.store.read(FILLS, as_of=None, where={"exec_id": exec_id}, columns=())["book"].to_list()
+    read = ws.strategy_of(ws.deployment.book(filled[0])) if filled else ws.deployment.strategies[0]
+    traced(walk_back(ws.store, exec_id, features=ws.feature_set_of(read).table), as_json=as_json)
