@@ -1,7 +1,7 @@
 """Dagster's SQLite storage with its connections kept open and one file for the events of all runs.
 
 Dagster's own opens a connection for every statement, commits every event alone, and makes a file of 0.3 MB for each
-run. A day of four runs spends more CPU on that than on its data; a range of sessions spends minutes.
+run. A day of four runs spends a third of its CPU on that; a range of sessions, most of it.
 """
 
 import os

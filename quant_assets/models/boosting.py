@@ -60,9 +60,17 @@ class _Absent:
 
 @cache
 def _lightgbm() -> Any:
-    """LightGBM, without its wrappers for scikit-learn, for which it would import scipy.stats: a second of CPU."""
+    """LightGBM without its wrappers for scikit-learn, for which it would import scipy.stats: a second of CPU.
+
+    It is a copy of our own: who imports LightGBM in the same process, a notebook say, gets the whole of it.
+    """
+    if "lightgbm" in sys.modules:
+        return sys.modules["lightgbm"]
     with _Absent():
-        return import_module("lightgbm")
+        own = import_module("lightgbm")
+    for name in [n for n in sys.modules if n == "lightgbm" or n.startswith("lightgbm.")]:
+        del sys.modules[name]
+    return own
 
 
 class LightGBM:

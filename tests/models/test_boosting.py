@@ -56,6 +56,8 @@ rows = pl.DataFrame({"a": [float(n * n % 37) for n in range(400)]}).with_columns
 made = LightGBM().fit(rows, ("a",), ModelRule(rounds=5))
 print(made.content, LightGBM().predict(made, rows, 1).to_list())
 print(sorted({"sklearn", "scipy.stats"} & set(sys.modules)), file=sys.stderr)
+from lightgbm import LGBMRegressor
+LGBMRegressor(n_estimators=1, verbosity=-1, min_child_samples=1).fit([[0.0], [1.0]], [0.0, 1.0])
 from sklearn.linear_model import Ridge
 """
 
