@@ -5,11 +5,13 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from jobs import daily, live
+from quant_assets import chain
 from quant_assets.contract import UTC_MICROS, Table
 from quant_assets.market_data.datasets import contracts
 from tests.test_portable_path import FILES, decision_path, offences
@@ -215,6 +217,84 @@ def test_a_circle_is_seen() -> None:
     store, files = "resources.tables.store", "resources.tables.data_files"
     broken = {**SOURCE, files: f"{SOURCE[files]}\nfrom {store} import DeltaStore\n"}
     assert f"{files} imports {store}" in circles(arrows(broken))
+
+
+def naming_dagster(sources: Mapping[str, str]) -> list[str]:
+    """The modules that import Dagster, at the top or in a function, and are neither assets, checks nor jobs."""
+    return [
+        name
+        for name, text in sources.items()
+        if not name.startswith("jobs.") and name.rpartition(".")[2] not in {"assets", "checks"}
+        for node in ast.walk(ast.parse(text))
+        for named in (
+            [a.name for a in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+        if named.partition(".")[0] == "dagster"
+    ]
+
+
+def test_dagster_is_a_shell() -> None:
+    """Only assets, checks and jobs know it; a core that imports it is seen, in a function too."""
+    none(naming_dagster(SOURCE))
+    core = "quant_assets.signals.decide"
+    for line in ("import dagster as dg", "def f():\n    from dagster import asset"):
+        assert naming_dagster({**SOURCE, core: f"{SOURCE[core]}\n{line}\n"}) == [core]
+
+
+def not_in_the_chain(sources: Mapping[str, str]) -> list[str]:
+    """The stage functions (they take sessions and yield reports) that neither the chain nor an asset names."""
+    known = "\n".join(text for name, text in sources.items() if name == CHAIN or name.endswith(".assets"))
+    return [
+        f"{name}.{node.name}"
+        for name, text in sources.items()
+        if name.startswith("quant_assets.")
+        for node in ast.parse(text).body
+        if isinstance(node, ast.FunctionDef)
+        and node.returns is not None
+        and ast.unparse(node.returns) == "Iterator[StageReport]"
+        and "sessions" in {a.arg for a in (*node.args.args, *node.args.kwonlyargs)}
+        and not re.search(rf"\b{node.name}\b", known)
+    ]
+
+
+def test_every_stage_is_in_the_chain() -> None:
+    """A stage that is written and not listed is seen."""
+    none(not_in_the_chain(SOURCE))
+    for function in ("cost_books", "judge_sessions", "deliver_books"):
+        broken = {**SOURCE, CHAIN: re.sub(rf"\b{function}\b", "other", SOURCE[CHAIN])}
+        (missing,) = not_in_the_chain(broken)
+        assert missing.endswith(f".{function}")
+
+
+def unwritten(stages: Sequence[chain.Stage]) -> list[str]:
+    """What stages read that comes neither from outside, nor from the ledger, nor from a stage before them."""
+    written, found = {"vendor", "venue", "outbox"}, list[str]()
+    for stage in stages:
+        found += [f"{stage.name} reads {t}" for t in sorted(set(stage.reads) - set(stage.writes) - written)]
+        written |= set(stage.writes)
+    return found
+
+
+def test_what_is_read_was_written_before() -> None:
+    """The chain's order is that of its tables; two stages the other way round are seen, and so is one left out."""
+    none(unwritten(chain.CHAIN))
+    names = [s.name for s in chain.CHAIN]
+    for early, late in (("scores", "decisions"), ("universe", "features"), ("fills", "positions"), ("costs", "report")):
+        swapped = list(chain.CHAIN)
+        a, b = names.index(early), names.index(late)
+        swapped[a], swapped[b] = swapped[b], swapped[a]
+        assert any(f.startswith(f"{late} reads") for f in unwritten(swapped)), (early, late)
+        assert unwritten([s for s in chain.CHAIN if s.name != early])
+
+
+def test_the_jobs_of_a_day_are_the_chain() -> None:
+    """Daily, deliver and post_trade, in the order in which a day runs them, are its stages in its order."""
+    slices = {"daily": daily.DAILY, "deliver": daily.DELIVERED, "post_trade": daily.REPORTED, "today": ()}
+    assert [name for job in live.DAY for name in slices[job]] == [s.name for s in chain.CHAIN]
 
 
 def test_only_assets_checks_and_jobs_import_heavy_libraries() -> None:
