@@ -122,14 +122,14 @@ def of_book(ws: Workspace, table: Table, book: Book) -> pl.DataFrame:
 WALL = {"at", "seen_at", "bound_at", "opened_at"}  # when it was really done
 
 
+# how often a home was leased or moved, and how far the venue was asked, which a day run again asks once more
+UNEQUAL = {"leases", "order_events", "audit", "cursors"}
+
+
 def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
     """All that a database says, but for when it was written."""
     with sqlite3.connect(path) as db:
-        names = [
-            n
-            for (n,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            if n not in {"leases", "order_events", "audit"}
-        ]
+        names = [n for (n,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'") if n not in UNEQUAL]
         columns = {n: [c[1] for c in db.execute(f"PRAGMA table_info({n})") if c[1] not in WALL] for n in names}
         return {n: sorted(db.execute(f"SELECT {', '.join(c)} FROM {n}")) for n, c in columns.items()}
 
