@@ -26,7 +26,7 @@ from quant_assets.calendars import Cuts, calendar
 from quant_assets.market_data import observations, screening
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.ingest import ingest, pending
-from quant_assets.market_data.quality import gate
+from quant_assets.market_data.quality import write_verdicts
 from quant_assets.ports import MarketDataSource
 from quant_assets.records import Capture
 from quant_assets.tables import ACTIONS, BARS, DATA_FINDINGS, LISTINGS, QUARANTINE
@@ -192,7 +192,7 @@ def main(home: Path, data: Path, only: Sequence[str]) -> None:
         table += load(opened(), store)
         began = time.perf_counter()
         sessions = store.read(BARS, as_of=None)["session"].unique().sort()
-        report = gate(store, Cuts(XNYS), XNYS.between(sessions[0], sessions[-1]))
+        report = write_verdicts(store, Cuts(XNYS), XNYS.between(sessions[0], sessions[-1]))
         print(
             f"  judged in {time.perf_counter() - began:.1f} s: { {k: int(v) for k, v in report.numbers.items()} }",
             flush=True,

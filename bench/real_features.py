@@ -24,7 +24,7 @@ from bench.real_panel import BEGIN, LAST, STRATEGY, workspace
 from desk.day import arrive
 from desk.notebook import Notebook
 from quant_assets.features.audit.audit import standing
-from quant_assets.features.audit.gate import ensured
+from quant_assets.features.audit.gate import audit_if_due
 from quant_assets.features.catalogue import OF_SESSIONS
 from quant_assets.features.explorer.measures import Measures, explore
 from quant_assets.features.explorer.reading import explorer, forward
@@ -110,7 +110,7 @@ def main(home: Path, data: Path) -> None:
     for one in OF_SESSIONS:
         families(one, measured(ws, one, sessions))
         begun = time.process_time()
-        ensured(ws.store, one, STRATEGY.universe.name, ws.cuts, LAST, now=ws.cuts.of(LAST))
+        audit_if_due(ws.store, one, STRATEGY.universe.name, ws.cuts, LAST, now=ws.cuts.of(LAST))
         verdict = standing(ws.store, one)
         page = explorer(
             ws.store,

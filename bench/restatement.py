@@ -68,7 +68,7 @@ def vendors_own(ws: Workspace) -> Selection:
         .with_columns(move=pl.max_horizontal(pl.col("close", "volume").log().abs()))
     )
     chosen = (
-        Membership.of_universe(ws.store.read(UNIVERSE, as_of=None))
+        Membership.from_universe(ws.store.read(UNIVERSE, as_of=None))
         .at(ws.cuts.calendar.between(FIRST, LAST), ws.cuts)
         .select("session", sid="who")
     )

@@ -13,6 +13,7 @@ from quant_assets.contract import Table, in_force
 from quant_assets.features.catalogue import find_set
 from quant_assets.features.labels import compute_labels
 from quant_assets.features.publish import anchors, compute
+from quant_assets.frames import span
 from quant_assets.market_data.datasets import DATASETS
 from quant_assets.market_data.restatements import DERIVING, AsIf, Selection, as_if_known, changes, seen
 from quant_assets.ports import Progress, quiet
@@ -234,12 +235,11 @@ def _all_known(ws: "Workspace", sessions: Sequence[date]) -> Mapping[str, AsIf]:
     Of a dataset that may be everything: a filing is of a period long over.
     """
     starts = [
-        anchors(ws.store, find_set(name), ws.cuts, sessions)["anchor"].min()
+        span(anchors(ws.store, find_set(name), ws.cuts, sessions)["anchor"], date)[0]
         for name in sets_of(ws.deployment.strategies)
     ]
     starts += [ws.cuts.calendar.shift(sessions[0], -s.rule.lookback) for s in ws.deployment.strategies]
-    # a Series' bounds are typed by no dtype
-    near = Selection(first=min(starts), last=sessions[-1])  # pyright: ignore[reportArgumentType, reportCallIssue]
+    near = Selection(first=min(starts), last=sessions[-1])
     others = [t for t in read_by(ws.deployment.strategies) if t not in DERIVING]
     return {
         **as_if_known(ws.store, ws.cuts, near, (BARS, ACTIONS)),

@@ -278,10 +278,10 @@ def _features(parts: Parts) -> None:
 
 def _set(parts: Parts, path: str, name: str) -> None:
     if name not in parts.sets:
-        of_sessions = sorted(n for n, s in parts.sets.items() if s.frequency == DAILY)
+        daily_sets = sorted(n for n, s in parts.sets.items() if s.frequency == DAILY)
         parts.fault(
             path,
-            f"no feature set is named so; {_near(name, of_sessions, 20)}. One of your own is found where "
+            f"no feature set is named so; {_near(name, daily_sets, 20)}. One of your own is found where "
             f"`packages` names its module",
         )
         return

@@ -142,7 +142,7 @@ class _Again:
         self._all: list[date] = judged["session"].unique().sort().to_list()
         # a kernel that reads what each session's own cut knew of it, such as the market's return, keeps it for a block
         sets = [find_set(name) for _, name in needed(self._strategies)]
-        blocks = [s.lookback + QUARTER for s in sets if any(i.of_panel for i in s.inputs)]
+        blocks = [s.lookback + QUARTER for s in sets if any(i.reads_panel for i in s.inputs)]
         reach = ws.cuts.calendar.shift(learnt, max([HISTORY, *blocks, *(s.rule.reach for s in self._strategies)]))
         self._near = [s for s in self._all if s <= reach]
         self.looked_at = self._near

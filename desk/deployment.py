@@ -112,5 +112,5 @@ class DeploymentRefused(ConfigurationError):
     def __init__(self, path: Path, faults: Sequence[Fault]) -> None:
         self.path = path
         self.faults = tuple(faults)
-        lines = "\n  ".join(f.told(str(path)) for f in faults)
+        lines = "\n  ".join(f.line_in(str(path)) for f in faults)
         super().__init__(f"{len(faults)} faults in the deployment:\n  {lines}" if len(faults) > 1 else lines)

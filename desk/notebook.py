@@ -46,9 +46,9 @@ class Notebook(Workspace):
         cut = self.cuts.of(until)
         drawn = self.store.read(UNIVERSE, as_of=cut, last=until, where={"universe": name})
         return (
-            Membership.of_universe(drawn)
+            Membership.from_universe(drawn)
             if drawn.height
-            else Membership.of_index(self.store.read(INDEX_MEMBERS, as_of=cut, last=until, where={"index": name}))
+            else Membership.from_index(self.store.read(INDEX_MEMBERS, as_of=cut, last=until, where={"index": name}))
         )
 
     def features(self, name: str, first: date, last: date) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.catalogue import find_set
 from quant_assets.features.sets import FeatureSet
-from quant_assets.market_data.closures import as_said
+from quant_assets.market_data.closures import with_changes
 from quant_assets.ports import Brokers, Clock, MarketDataSource, ModelRegistry, Notifier
 from quant_assets.records import Book
 from quant_assets.strategy import Strategy
@@ -96,7 +96,7 @@ class Workspace:
             raise ConfigurationError(
                 f"the strategies of one deployment decide at one time; found {sorted(minutes)} minutes before the open. Use one deployment for each."
             )
-        return Cuts(as_said(calendar(self.deployment.calendar), self.store), minutes.pop())
+        return Cuts(with_changes(calendar(self.deployment.calendar), self.store), minutes.pop())
 
     @cached_property
     def clock(self) -> Clock:

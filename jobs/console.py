@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from desk.checkup import Finding
     from desk.document.reading import Fault
     from jobs.live import Step
-    from quant_assets.post_trade.lineage import Step as Station
+    from quant_assets.post_trade.lineage import Station
     from quant_assets.signals.replay import Field, Replay
     from quant_assets.today.status import Status
 

@@ -27,7 +27,7 @@ class Fault:
     path: str
     what: str
 
-    def told(self, file: str) -> str:
+    def line_in(self, file: str) -> str:
         """One line, as an editor or a terminal jumps to it."""
         return f"{file}:{self.line}:{self.column}: {self.path + ': ' if self.path else ''}{self.what}"
 

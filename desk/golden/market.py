@@ -19,7 +19,7 @@ from quant_assets.contract import Table
 from quant_assets.features.catalogue import find_set
 from quant_assets.features.labels import publish_labels
 from quant_assets.features.publish import compute, publish
-from quant_assets.market_data.quality import gate
+from quant_assets.market_data.quality import write_verdicts
 from quant_assets.market_data.universe import update
 from quant_assets.models.drift import measure
 from quant_assets.models.scoring import score
@@ -121,7 +121,7 @@ def prepared(home: Path) -> Workspace:
     sessions = ws.cuts.calendar.between(first, last or first)
     list(arrive(ws, sessions[-1]))
     update(ws.store, ws.cuts, strategy.universe, sessions)
-    gate(ws.store, ws.cuts, sessions)
+    write_verdicts(ws.store, ws.cuts, sessions)
     publish(ws.store, find_set(strategy.feature_set), strategy.universe.name, ws.cuts, sessions)
     publish_labels(ws.store, ws.cuts, strategy.rule, sessions)
     return ws

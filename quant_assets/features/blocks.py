@@ -140,7 +140,7 @@ def _forward_adjusted(rows: pl.DataFrame, actions: pl.DataFrame, columns: tuple[
     return out.with_columns(*raw, *prices, *volume)
 
 
-def _of_few(rows: pl.DataFrame) -> list[pl.DataFrame]:
+def _few_rows(rows: pl.DataFrame) -> list[pl.DataFrame]:
     """The panel, some series at a time: a kernel looks at one alone, and its columns of all rows would fill the memory,
     most of them for rows that are not selected.
     """
@@ -176,9 +176,9 @@ def evaluate(
 def kerneled(feature_set: FeatureSet, rows: pl.DataFrame, inputs: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """What the kernel makes of a panel: the selected rows with i and sid, sorted by them."""
     for one in feature_set.inputs:
-        if one.of_panel:
+        if one.reads_panel:
             rows = rows.join(inputs[one.name], on="i", how="left", maintain_order="left")
-    computed = pl.concat([feature_set.kernel(few).filter("selected") for few in _of_few(rows)])
+    computed = pl.concat([feature_set.kernel(few).filter("selected") for few in _few_rows(rows)])
     return computed.drop("selected", "present", "series").sort("i", "sid")
 
 
@@ -186,13 +186,13 @@ def sectioned(
     feature_set: FeatureSet, selected: pl.DataFrame, members: pl.DataFrame, inputs: Mapping[str, pl.DataFrame]
 ) -> pl.DataFrame:
     """Columns i, sid and the features of the members among `selected`, after the cross-section; as `evaluate`."""
-    of_members = selected.join(members.select("i", "sid"), on=["i", "sid"], how="semi", maintain_order="left")
+    member_rows = selected.join(members.select("i", "sid"), on=["i", "sid"], how="semi", maintain_order="left")
     for one in feature_set.inputs:
-        if not one.of_panel:
-            of_members = of_members.join(inputs[one.name], on=["i", "sid"], how="left", maintain_order="left")
+        if not one.reads_panel:
+            member_rows = member_rows.join(inputs[one.name], on=["i", "sid"], how="left", maintain_order="left")
     # a key that is flagged as sorted is summed in another order: ^ 1 keeps sessions apart and is never sorted, however
     # many there are
-    out = feature_set.cross_section(of_members.with_columns(session=pl.col("i") ^ 1))
+    out = feature_set.cross_section(member_rows.with_columns(session=pl.col("i") ^ 1))
     finite = [
         pl.when(pl.col(f).is_finite()).then(pl.col(f)).cast(feature_set.dtype).alias(f) for f in feature_set.features
     ]

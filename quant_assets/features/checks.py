@@ -10,7 +10,7 @@ from quant_assets.calendars import Cuts, calendar
 from quant_assets.features.assets import asset_of_bars
 from quant_assets.features.audit.audit import Standing, recorded, standing
 from quant_assets.features.audit.bars import RECENT, audit_bars
-from quant_assets.features.audit.gate import ensured
+from quant_assets.features.audit.gate import audit_if_due
 from quant_assets.features.catalogue import find_set
 from quant_assets.features.intraday import OnBars
 from quant_assets.features.sets import FeatureSet
@@ -54,7 +54,9 @@ def _no_look_ahead(key: dg.AssetKey, feature_set: FeatureSet, universe: str) -> 
         progress: dg.ResourceParam[Progress],
     ) -> dg.AssetCheckResult:
         last = cuts.calendar.on_or_before(_asked(context) or cuts.due(clock.now()))
-        found = ensured(store, feature_set, universe, cuts, last, now=clock.now(), notifier=notifier, progress=progress)
+        found = audit_if_due(
+            store, feature_set, universe, cuts, last, now=clock.now(), notifier=notifier, progress=progress
+        )
         return _shown(found, feature_set, stops=REFUSES not in context.run.tags)
 
     return no_look_ahead

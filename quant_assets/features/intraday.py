@@ -129,13 +129,13 @@ def compute_bars(
         hours.on_or_before(first.date()), hours.on_or_after(last.date() + timedelta(days=1))
     )  # FX opens a session on the evening before
     rows = [
-        _of_session(store, feature_set, venue, hours, day, anchor, (first, last), delay)
+        _session_rows(store, feature_set, venue, hours, day, anchor, (first, last), delay)
         for day, anchor in _anchors(store, feature_set, venue, hours, days).items()
     ]
     return pl.concat([feature_set.table.empty(), *rows]).sort(feature_set.table.key)
 
 
-def _of_session(
+def _session_rows(
     store: Store,
     feature_set: FeatureSet,
     venue: str,
@@ -190,11 +190,11 @@ def _actions(
     known = store.read(ACTIONS, as_of=as_of, first=anchor, last=day, columns=(*TERMS, "withdrawn")).filter(
         pl.col("kind").is_in(ADJUSTING)
     )
-    of_names = known.join(
+    named = known.join(
         names.rename({"sid": "number"}).join(listed.select("symbol", "sid"), on="symbol"), on="sid"
     ).with_columns(sid="number")
     opening = slots.group_by("day", maintain_order=True).agg(pl.all().first()).select("day", "i", "cut")
-    return versions(of_names, opening.rename({"day": "session"}), TERMS, ("sid", "kind"))
+    return versions(named, opening.rename({"day": "session"}), TERMS, ("sid", "kind"))
 
 
 def by_session(
@@ -209,7 +209,7 @@ def by_session(
     """The rows of `compute_bars`, a session at a time."""
     for done, (day, anchor) in enumerate(_anchors(store, feature_set, venue, hours, sessions).items()):
         progress(done, len(sessions), f"{feature_set.name} {day}")
-        yield _of_session(store, feature_set, venue, hours, day, anchor, (hours.open(day), hours.close(day)), delay)
+        yield _session_rows(store, feature_set, venue, hours, day, anchor, (hours.open(day), hours.close(day)), delay)
     progress(len(sessions), len(sessions), feature_set.name)
 
 

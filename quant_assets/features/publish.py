@@ -98,18 +98,20 @@ def by_block(
         return
     ordered, calendar = sorted(sessions), cuts.calendar
     standing = dict(anchors(store, feature_set, cuts, ordered).select("session", "anchor").iter_rows())
-    membership = Membership.of_universe(store.read(UNIVERSE, as_of=cuts.of(ordered[-1]), where={"universe": universe}))
+    membership = Membership.from_universe(
+        store.read(UNIVERSE, as_of=cuts.of(ordered[-1]), where={"universe": universe})
+    )
     for done, (start, in_block) in enumerate(groupby(ordered, key=lambda s: quarter_start(calendar, s))):
         wanted, anchor = list(in_block), standing[start]
         progress(done, len(standing), f"{feature_set.name} {start:%Y} Q{(start.month - 1) // 3 + 1}")
         located = cuts.frame(wanted[0], wanted[-1]).filter(pl.col("session").is_in(wanted))
-        of_session = membership.at(wanted, cuts).select("session", sid="who").join(located, on="session")
+        members = membership.at(wanted, cuts).select("session", sid="who").join(located, on="session")
         # a kernel looks at one name alone, so that names that are no members of any of these sessions need no
         # evaluation
-        bars, actions = as_versions(store, feature_set, cuts, anchor, wanted[-1], of_session.select("sid").unique())
+        bars, actions = as_versions(store, feature_set, cuts, anchor, wanted[-1], members.select("sid").unique())
         block = Block(calendar.index(anchor), calendar.index(wanted[0]), calendar.index(wanted[-1]))
         values = evaluate(
-            feature_set, bars, actions, of_session, block, inputs_of(store, feature_set, universe, cuts, wanted, anchor)
+            feature_set, bars, actions, members, block, inputs_of(store, feature_set, universe, cuts, wanted, anchor)
         ).join(located, on="i", maintain_order="left")
         named = values.with_columns(universe=pl.lit(universe), version=pl.lit(feature_set.version)).rename(
             {"cut": "known_at"}
@@ -124,7 +126,8 @@ def inputs_of(
     """What the set's inputs brought for `wanted`, by name; those of the panel from the anchor on."""
     whole = cuts.calendar.between(anchor, wanted[-1])
     return {
-        one.name: brought(store, one, universe, cuts, whole if one.of_panel else wanted) for one in feature_set.inputs
+        one.name: brought(store, one, universe, cuts, whole if one.reads_panel else wanted)
+        for one in feature_set.inputs
     }
 
 

@@ -57,7 +57,7 @@ class Input:
     without: tuple[str, ...] = ()
 
     @property
-    def of_panel(self) -> bool:
+    def reads_panel(self) -> bool:
         """Whether the kernel reads it."""
         return self.on == ("session",)
 

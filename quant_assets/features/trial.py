@@ -15,6 +15,7 @@ from quant_assets.features.explorer.measures import Measures, explore
 from quant_assets.features.labels import compute_labels
 from quant_assets.features.publish import compute
 from quant_assets.features.sets import FeatureSet
+from quant_assets.frames import span
 from quant_assets.ports import Progress, Store, quiet
 
 HORIZONS = (1, 2, 5, 10, 20)
@@ -127,12 +128,12 @@ def _correlations(
     for other in others:
         if other.name == feature_set.name or store.version(other.table) < 0 or values.is_empty():
             continue
-        first, last = values["session"].min(), values["session"].max()
+        first, last = span(values["session"], date)
         published = store.read(
             other.table,
             as_of=None,
-            first=first,  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
-            last=last,  # pyright: ignore[reportArgumentType]  # as above
+            first=first,
+            last=last,
             where={"version": other.version, "universe": universe},
         )
         both = values.join(
@@ -144,7 +145,7 @@ def _correlations(
             for theirs in other.features:
                 column = f"{theirs} of the other" if theirs in values.columns else theirs
                 if (means := rank_ic(both, mine, column)["ic"]).len():
-                    # as above
+                    # Polars types the mean of no dtype
                     found.append((mine, other.name, theirs, float(means.mean())))  # pyright: ignore[reportArgumentType]
     schema = {"feature": pl.String, "set": pl.String, "other": pl.String, "correlation": pl.Float64}
     return pl.DataFrame(found, schema=schema, orient="row").sort(

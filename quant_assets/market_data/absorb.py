@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from quant_assets.calendars import Calendar
+from quant_assets.frames import bounds
 from quant_assets.market_data import actions, listings, proposals
 from quant_assets.market_data.adjustment import ADJUSTING
 from quant_assets.market_data.derivation import derive, pairs
@@ -131,8 +132,7 @@ def _identify(
             .unique("symbol", keep="first", maintain_order=True)
             .drop("held")
         )
-    # a Series' bounds are typed by no dtype
-    first: date = min(rows["session"].min() or day, day)  # pyright: ignore[reportArgumentType, reportAssignmentType]
+    first = min((bounds(rows["session"], date) or (day, day))[0], day)
     recent = known.days(sessions_back(calendar, first, REUSE_AFTER), day).filter(~pl.col("withdrawn"))["sid"].unique()
     overlap = standing.filter(~pl.col("withdrawn")).select("sid", "session", "close")
     declared = (pl.col("kind") == "delisting") & (pl.col("origin") == "declared") & ~pl.col("withdrawn")

@@ -9,6 +9,7 @@ import polars as pl
 from quant_assets.calendars import Calendar, Cuts
 from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import CalendarUnknown, CaptureUnreadable, ConfigurationError, ContractViolation
+from quant_assets.frames import span
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.restatements import watching
@@ -31,12 +32,10 @@ def arrivals(
     progress: Progress = quiet,
     evidence: Evidence = EVIDENCE,
 ) -> StageReport:
-    """`ingest` of everything outstanding up to `last`.
+    """Ingest every outstanding delivery up to `last`, and notify if one cannot be read: the report is then `refused`.
 
-    The report is `refused`, and somebody is told, where something of it cannot be taken in.
-
-    A source that cannot be read at all, or whose columns are not those declared, is such a report too: those after it
-    go on. A delivery that was taken in and is not there any more is told once; what it said stands.
+    A source that cannot be read at all, or whose columns are not the declared ones, gives a refused report and no
+    error: the sources after it are ingested. A delivery that has disappeared is reported once; its rows stay in force.
     """
     absent: list[date] = []
     try:
@@ -51,15 +50,16 @@ def arrivals(
     reason = report.reason or notes[0]
     notifier.notify(
         "warning",
-        f"{source.name}: {len(notes)} delivery(s) could not be taken in" if notes else f"{source.name}: {reason}",
+        f"{source.name}: {len(notes)} delivery(s) could not be ingested" if notes else f"{source.name}: {reason}",
         "; ".join(notes[:SHOWN]),
     )
     return msgspec.structs.replace(report, state="refused", reason=reason, notes=tuple(notes))
 
 
 def _missed(store: Store, source: MarketDataSource, absent: Sequence[date], now: datetime) -> list[str]:
-    """What to tell of deliveries that are not there any more, and were when one looked last; it is on record from now
-    on.
+    """Notes on deliveries that have disappeared since the last ingest.
+
+    The loss is recorded in CAPTURES, so each note is sent once.
     """
     rows = store.read(CAPTURES, as_of=None, where={"source": source.name})
     latest = (
@@ -70,18 +70,12 @@ def _missed(store: Store, source: MarketDataSource, absent: Sequence[date], now:
     fresh = latest.filter(~pl.col("sha256").str.ends_with(ABSENT))
     if fresh.is_empty():
         return []
-    # a Series' bounds are typed by no dtype
-    last: datetime = rows["known_at"].max()  # pyright: ignore[reportAssignmentType]
+    _, last = span(rows["known_at"], datetime)
     after = pl.lit(max(now, last + timedelta(microseconds=1)), UTC_MICROS)
     known_at = after + pl.duration(microseconds=pl.int_range(pl.len()))
     store.append(CAPTURES, fresh.with_columns(pl.col("sha256") + ABSENT, known_at=known_at))
     first, final = fresh["capture"][0], fresh["capture"][-1]
-    return [
-        (
-            f"{fresh.height} delivery(s) that were taken in are not there any more, {first} to {final}; what "
-            f"they said stands"
-        )
-    ]
+    return [f"{fresh.height} ingested delivery(s) have disappeared, {first} to {final}; their rows stay in force"]
 
 
 def ingest_deliveries(
@@ -97,7 +91,7 @@ def ingest_deliveries(
 ) -> Iterator[StageReport]:
     """Ingest every delivery up to the last of `sessions` that has arrived by now; a report for each of `sources`.
 
-    Where rows changed that sessions were decided on, `notifier` is told.
+    A notification is sent if rows changed on which sessions were decided.
     """
     last, now = max(sessions), clock.now()
     with watching(store, cuts, notifier, last):

@@ -13,7 +13,7 @@ _TICK = timedelta(microseconds=1)
 _ALWAYS = datetime(1, 1, 1, tzinfo=UTC)
 
 
-def as_said(calendar: Calendar, store: Store) -> Calendar:
+def with_changes(calendar: Calendar, store: Store) -> Calendar:
     """The calendar with what has been said of its days; a day that a book was booked on is known to have been a
     session.
 

@@ -183,7 +183,7 @@ def _splits(factor: float, off: float) -> list[tuple[float, Explanation]]:
         found.append((SPLITS_RATE * share, Explanation(ratio, "", 0.0)))
     n = round(factor)
     if n > FEW and abs(n / factor - 1) <= off:
-        found.append((SPLITS_RATE * _of_one(n), Explanation((1, n), "", 0.0)))
+        found.append((SPLITS_RATE * _share_of_one(n), Explanation((1, n), "", 0.0)))
     return found
 
 
@@ -267,7 +267,7 @@ def _half(price: float) -> float:
     return 0.5 / _TENS[decimals]
 
 
-def _of_one(n: int) -> float:
+def _share_of_one(n: int) -> float:
     return (0.1 if n % 5 else 0.3) / (n * n)
 
 
@@ -277,7 +277,7 @@ def _shares() -> list[tuple[float, float, tuple[int, int]]]:
     """
     others = {
         **{(n, 1): 0.01 / (n * n) for n in range(2, FEW + 1)},
-        **{(1, n): _of_one(n) for n in range(2, FEW + 1)},
+        **{(1, n): _share_of_one(n) for n in range(2, FEW + 1)},
         **{(a, b): 0.01 / (a * b * a * b) for a in range(2, 26) for b in range(2, 26) if math.gcd(a, b) == 1},
     }
     plain = {r: s for r, s in others.items() if max(r[0] / r[1], r[1] / r[0]) >= SMALLEST_SPLIT}

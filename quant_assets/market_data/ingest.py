@@ -1,9 +1,13 @@
-"""Captures become bars, actions, listings and quarantine, in the order of their labels."""
+"""Ingest deliveries in the order of their labels: fetch, absorb, commit.
+
+A delivery becomes bars, actions, listings, observations of other datasets, and quarantined rows.
+"""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import partial
+from typing import TypeVar
 
 import polars as pl
 
@@ -16,13 +20,15 @@ from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.known import Known
 from quant_assets.market_data.observations import Observations, Stamp, remarked
-from quant_assets.market_data.retaking import Retaking
+from quant_assets.market_data.retaking import Retaken, Retaking
 from quant_assets.market_data.taken import outstanding
 from quant_assets.ports import MarketDataSource, Progress, Store, quiet
 from quant_assets.records import Capture, StageReport
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, DATA_FINDINGS, LISTINGS, PROPOSED_ACTIONS, QUARANTINE, VERDICTS
 
-CHUNK, ROWS = 250, 200_000  # captures, or rows, that are judged and committed together
+T = TypeVar("T")
+CHUNK, ROWS = 250, 200_000  # deliveries, or rows, that are absorbed and committed together
+UNREADABLE = (CaptureUnreadable, ContractViolation, ConfigurationError)
 COUNTED = (
     "captures",
     "rows",
@@ -39,6 +45,25 @@ COUNTED = (
 )
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """The time `now`, at which deliveries arrive, and the latest cut that anything has read."""
+
+    now: datetime
+    cuts_latest: datetime | None
+
+    def known_at(self, declared: datetime, before: datetime | None) -> datetime:
+        """When a delivery is known; see `known_at`."""
+        return known_at(declared, self.cuts_latest, self.now, before)
+
+    def effective(self, declared: pl.Expr) -> pl.Expr:
+        """When rows are known: as declared; at arrival if a cut has read past that."""
+        if self.cuts_latest is None:
+            return declared
+        arrived = pl.lit(max(self.now, self.cuts_latest + timedelta(microseconds=1)), UTC_MICROS)
+        return pl.when(declared <= self.cuts_latest).then(arrived).otherwise(declared)
+
+
 def ingest(
     source: MarketDataSource,
     store: Store,
@@ -49,64 +74,133 @@ def ingest(
     progress: Progress = quiet,
     evidence: Evidence = EVIDENCE,
 ) -> StageReport:
-    """Take in the captures of `labels`: those never taken in, ascending, then those that were; what says the same as
-    then, and what arrives after `now`, is passed over.
+    """Ingest the deliveries of `labels`: new labels first, then labels ingested before, each in ascending order.
 
-    `cuts_latest`: the latest cut that anything has read; what was declared known by then is known at `now`, and so is
-    what a label says otherwise than it did (`redelivery`). `evidence`: what must be known before an action that nobody
-    declared counts. An unreadable capture is named in the report, which is then `refused`, and the others go on. So it
-    is where of rows that came none was kept.
+    A delivery that is unchanged, or that arrives after `now`, is skipped. `cuts_latest`: the latest cut that anything
+    has read; a row declared known by then is known at `now`, and so is each difference of a label ingested before
+    (`redelivery`). `evidence`: what a derived action needs before it counts. The report is `refused` if a delivery
+    cannot be read (it is named in the notes; the others are ingested), or if all rows were quarantined.
     """
-    known = Known(store, source.name, calendar, evidence)
-    others = Observations(store)
-    stamp = partial(effective, cuts_latest=cuts_latest, now=now)
-    numbers = Counter[str]()
-    unreadable: list[str] = []
-    waiting: list[Delivery] = []
+    arrival = Arrival(now, cuts_latest)
+    known, others = Known(store, source.name, calendar, evidence), Observations(store)
+    todo = sorted(labels)
+    known.changed = [label for label in todo if label in known.taken]
+    fresh = [label for label in todo if label not in known.taken]
+    numbers, unreadable = Counter[str](), list[str]()
+    for batch in _batches(_fetched(source, known, fresh, arrival, unreadable, progress), lambda d: _size(d.capture)):
+        absorbed = take(known, others, batch, arrival.effective, calendar)
+        _commit(store, known, others, absorbed.tables)
+        numbers.update(absorbed.numbers)
+    if known.changed:
+        retaking = Retaking(source, store, known.taken, others, calendar, evidence)
+        for again in _batches(_fetched_again(retaking, known, arrival, unreadable, progress), lambda a: a.size):
+            _commit(store, known, others, _tables(again))
+            retaking.committed()
+            for one in again:
+                numbers.update(one.numbers)
+    return _report(source.name, todo, now, numbers, unreadable)
 
-    def settle() -> None:
-        if waiting:
-            taken = take(known, others, waiting, stamp, calendar)
-            _commit(store, known, others, taken.tables)
-            numbers.update(taken.numbers)
-            waiting.clear()
 
-    todo, rows = sorted(labels), 0
-    before = [label for label in todo if label in known.taken]
-    known.changed = before
-    for i, label in enumerate((label for label in todo if label not in known.taken), 1):
+def _batches(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """The items in batches: a batch ends with CHUNK items, or when it holds more than ROWS rows."""
+    batch, rows = list[T](), 0
+    for item in items:
+        batch.append(item)
+        rows += size(item)
+        if len(batch) == CHUNK or rows > ROWS:
+            yield batch
+            batch, rows = [], 0
+    if batch:
+        yield batch
+
+
+def _fetched(
+    source: MarketDataSource,
+    known: Known,
+    labels: Sequence[date],
+    arrival: Arrival,
+    unreadable: list[str],
+    progress: Progress,
+) -> Iterator[Delivery]:
+    """The deliveries of new labels that have arrived; `unreadable` collects those that cannot be read."""
+    for i, label in enumerate(labels, 1):
         try:
             capture = source.fetch(label)
-        except (CaptureUnreadable, ContractViolation, ConfigurationError) as error:
+        except UNREADABLE as error:
             unreadable.append(f"{label}: {error}")
             continue
-        if capture.known_at <= now:
-            waiting.append(Delivery(capture, known_at(capture.known_at, cuts_latest, now, known.moment)))
-            known.done(*waiting[-1])
-            rows += _size(capture)
-        if len(waiting) == CHUNK or rows > ROWS:
-            settle()
-            rows = 0
-        progress(i, len(todo), f"capture {label}")
-    settle()
-    if before:
-        retaking = Retaking(source, store, known.taken, others, calendar, evidence)
-        unreadable += _again(retaking, store, known, others, before, cuts_latest, now, numbers, progress)
+        if capture.known_at <= arrival.now:
+            delivery = Delivery(capture, arrival.known_at(capture.known_at, known.moment))
+            known.done(*delivery)
+            yield delivery
+        progress(i, len(labels) + len(known.changed), f"delivery {label}")
+
+
+@dataclass(frozen=True)
+class _Again:
+    """What a label ingested before adds, with its row of CAPTURES."""
+
+    retaken: Retaken
+    own: Mapping[str, object]
+
+    @property
+    def size(self) -> int:
+        """Rows to write."""
+        return sum(f.height for f in self.retaken.frames.values())
+
+    @property
+    def numbers(self) -> Counter[str]:
+        """Rows by what became of them."""
+        rows, refused = self.retaken.capture.prices.height, self.retaken.refused
+        kept = max(_size(self.retaken.capture) - refused, 0)
+        return Counter(captures=1, rows=rows, quarantined=refused, kept=kept) + Counter(self.retaken.counts)
+
+
+def _fetched_again(
+    retaking: Retaking, known: Known, arrival: Arrival, unreadable: list[str], progress: Progress
+) -> Iterator[_Again]:
+    """What differs in labels ingested before, known at arrival; `unreadable` collects those that cannot be read."""
+    for i, label in enumerate(known.changed, 1):
+        try:
+            retaken = retaking.take(label, arrival.known_at(arrival.now, known.moment), arrival.now)
+        except UNREADABLE as error:
+            unreadable.append(f"{label}: {error}")
+            continue
+        if retaken:
+            known.done(retaken.capture, retaken.moment)
+            delivery = Delivery(retaken.capture, retaken.moment)
+            yield _Again(retaken, _own(known, delivery, retaken.capture.prices.height, retaken.refused))
+        progress(i, len(known.changed), f"delivery {label}, which changed")
+
+
+def _tables(again: Sequence[_Again]) -> Mapping[str, pl.DataFrame]:
+    """The rows to write by table, the deliveries' own rows included."""
+    frames: dict[str, list[pl.DataFrame]] = {}
+    for one in again:
+        for name, frame in one.retaken.frames.items():
+            frames.setdefault(name, []).append(frame)
+    own = pl.DataFrame([one.own for one in again], schema=dict(CAPTURES.schema))
+    return {**{name: pl.concat(some) for name, some in frames.items()}, CAPTURES.name: own}
+
+
+def _report(
+    source: str, todo: Sequence[date], now: datetime, numbers: Counter[str], unreadable: Sequence[str]
+) -> StageReport:
+    """The report of an ingest."""
     nothing = numbers["quarantined"] > 0 and not numbers["kept"]
-    state = "refused" if unreadable or nothing else "done" if numbers["captures"] else "empty"
     reason = (
         f"{len(unreadable)} capture(s) unreadable"
         if unreadable
-        else f"all {numbers['quarantined']:,} rows were quarantined: `quant quarantine list` says why"
+        else f"all {numbers['quarantined']:,} rows were quarantined: `quant quarantine list` shows why"
         if nothing
         else ""
     )
     first, last = (todo[0], todo[-1]) if todo else (now.date(), now.date())
     return StageReport(
-        stage=f"ingest {source.name}",
+        stage=f"ingest {source}",
         first=first,
         last=last,
-        state=state,
+        state="refused" if reason else "done" if numbers["captures"] else "empty",
         reason=reason,
         rows=int(numbers["bars"] + numbers["observed"]),
         numbers={name: float(numbers[name]) for name in COUNTED},
@@ -119,64 +213,15 @@ def _size(capture: Capture) -> int:
     return capture.prices.height + capture.malformed.height + sum(f.height for f in capture.others.values())
 
 
-def _again(
-    retaking: Retaking,
-    store: Store,
-    known: Known,
-    others: Observations,
-    labels: Sequence[date],
-    cuts_latest: datetime | None,
-    now: datetime,
-    numbers: Counter[str],
-    progress: Progress,
-) -> list[str]:
-    """Take in labels of which a delivery was taken in before: all that differs is known at arrival.
-
-    Returns what could not be read, and why.
-    """
-    batch = list[Mapping[str, pl.DataFrame]]()
-    own = list[Mapping[str, object]]()
-    wrong: list[str] = []
-
-    def settle() -> None:
-        if own:
-            names = {name: [b[name] for b in batch if name in b] for name in dict.fromkeys(n for b in batch for n in b)}
-            tables = {name: pl.concat(frames) for name, frames in names.items()}
-            _commit(store, known, others, {**tables, CAPTURES.name: pl.DataFrame(own, schema=dict(CAPTURES.schema))})
-            retaking.committed()
-            batch.clear()
-            own.clear()
-
-    for i, label in enumerate(labels, 1):
-        try:
-            again = retaking.take(label, known_at(now, cuts_latest, now, known.moment), now)
-        except (CaptureUnreadable, ContractViolation, ConfigurationError) as error:
-            wrong.append(f"{label}: {error}")
-            continue
-        if again:
-            rows = again.capture.prices.height
-            known.done(again.capture, again.moment)
-            own.append(_own(known, Delivery(again.capture, again.moment), rows, again.refused))
-            batch.append(again.frames)
-            kept = max(_size(again.capture) - again.refused, 0)
-            numbers.update(Counter(captures=1, rows=rows, quarantined=again.refused, kept=kept) + Counter(again.counts))
-        if len(own) == CHUNK or sum(f.height for b in batch for f in b.values()) > ROWS:
-            settle()
-        progress(i, len(labels), f"capture {label}, which changed")
-    settle()
-    return wrong
-
-
 def pending(source: MarketDataSource, store: Store, last: date) -> list[date]:
-    """The labels up to `last`, ascending, of which no delivery was taken in yet, or which say something else than when
-    one was.
-    """
+    """The labels up to `last`, ascending, that were never ingested, or whose content changed since."""
     return list(outstanding(source, store, last).labels)
 
 
 def known_at(declared: datetime, cuts_latest: datetime | None, now: datetime, before: datetime | None) -> datetime:
-    """When a capture is known: as declared, but at arrival (`now`, and after the cut) where a cut has read past that,
-    and after the capture taken in before it.
+    """When a delivery is known: as declared; at arrival (`now`, and after the cut) if a cut has read past that.
+
+    Always later than `before`, when the delivery ingested before it is known.
     """
     behind = cuts_latest is not None and declared <= cuts_latest
     moment = max(now, cuts_latest + timedelta(microseconds=1)) if cuts_latest and behind else declared
@@ -186,8 +231,9 @@ def known_at(declared: datetime, cuts_latest: datetime | None, now: datetime, be
 def take(
     known: Known, others: Observations, deliveries: Sequence[Delivery], stamp: Stamp, calendar: Calendar
 ) -> Absorbed:
-    """What deliveries add to each table: of bars, of other datasets, and the row of each in CAPTURES, which counts what
-    its own dataset brought and what was refused of it. `known` and `others` learn it.
+    """What deliveries add to each table: bars, other datasets, and a row of CAPTURES for each delivery.
+
+    The row of CAPTURES counts the rows of the delivery's own dataset, and those refused. `known` and `others` learn it.
     """
     barred = [d for d in deliveries if d.capture.dataset == BARS.name]
     absorbed = absorb(known, barred, calendar) if barred else Absorbed({}, Counter())
@@ -200,23 +246,23 @@ def take(
         numbers += Counter(rows=rows, quarantined=bad)
         if capture.remarks is not None:
             tables.setdefault(DATA_FINDINGS.name, []).append(remarked(capture, moment))
-        for name, said in sorted(capture.others.items()):
+        for name, given in sorted(capture.others.items()):
             taken = others.take(dataset(name), capture, stamp)
             for table, frame in taken.frames.items():
                 tables.setdefault(table, []).append(frame)
             wrong, new = taken.frames[QUARANTINE.name].height, taken.frames[name].height
             numbers += Counter(
-                rows=said.height, quarantined=wrong, observed=new, repeated=taken.repeated, kept=new + taken.repeated
+                rows=given.height, quarantined=wrong, observed=new, repeated=taken.repeated, kept=new + taken.repeated
             )
             if name == capture.dataset:
-                rows, bad = rows + said.height, bad + wrong
+                rows, bad = rows + given.height, bad + wrong
         arrived.append(_own(known, Delivery(capture, moment), rows, bad))
     tables[CAPTURES.name] = [pl.DataFrame(arrived, schema=dict(CAPTURES.schema))]
     return Absorbed({name: pl.concat(frames) for name, frames in tables.items()}, numbers)
 
 
 def _own(known: Known, delivery: Delivery, rows: int, refused: int) -> Mapping[str, object]:
-    """The row of a delivery in CAPTURES, which `known` notes."""
+    """The row of a delivery in CAPTURES; `known` learns it."""
     capture, moment = delivery
     row = {
         "source": capture.source,
@@ -235,21 +281,10 @@ def _own(known: Known, delivery: Delivery, rows: int, refused: int) -> Mapping[s
     return row
 
 
-def effective(declared: pl.Expr, *, cuts_latest: datetime | None, now: datetime) -> pl.Expr:
-    """When rows are known: as declared, but at arrival where a cut has read past that; see `known_at`."""
-    if cuts_latest is None:
-        return declared
-    return (
-        pl.when(declared <= cuts_latest)
-        .then(pl.lit(max(now, cuts_latest + timedelta(microseconds=1)), UTC_MICROS))
-        .otherwise(declared)
-    )
-
-
 def _commit(store: Store, known: Known, others: Observations, tables: Mapping[str, pl.DataFrame]) -> None:
-    """Write, table by table in `_order`.
+    """Append the rows, table by table in `_order`.
 
-    Rows that an interrupted run left there already are recognised by their content, whatever it took for their time.
+    Rows that an interrupted run has written are recognised by their content, whatever their time, and not appended.
     """
     for table in _order():
         if (rows := tables.get(table.name)) is None:
@@ -263,7 +298,7 @@ def _commit(store: Store, known: Known, others: Observations, tables: Mapping[st
 
 
 def _order() -> tuple[Table, ...]:
-    """A capture counts as taken in once its row in CAPTURES stands: last."""
+    """CAPTURES comes last: a delivery is ingested once its row there is stored."""
     return (
         QUARANTINE,
         DATA_FINDINGS,

@@ -14,6 +14,7 @@ import polars as pl
 
 from quant_assets.calendars import Calendar
 from quant_assets.contract import Table
+from quant_assets.frames import bounds, span
 from quant_assets.market_data.actions import COLUMNS
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.identity import REUSE_AFTER
@@ -43,8 +44,7 @@ class Known:
         ours = captures.filter(pl.col("source") == source)
         self.taken = Taken(ours)
         self.changed: list[date] = []  # labels that wait to be taken in again
-        # a Series' bounds are typed by no dtype
-        self.moment: datetime | None = ours["known_at"].max()  # pyright: ignore[reportAttributeAccessIssue]
+        _, self.moment = bounds(ours["known_at"], datetime) or (None, None)
         self._done = captures.select("source", "capture").unique()
         self._absorbed: list[tuple[str, date]] = []
         self.unfinished: dict[str, pl.DataFrame] = {}
@@ -64,10 +64,10 @@ class Known:
         if self._done.is_empty():
             first = None
         else:
-            last: date = self._done["capture"].max()  # pyright: ignore[reportAssignmentType]  # see above
+            _, last = span(self._done["capture"], date)
             first = self._calendar.shift(self._calendar.on_or_before(last), 1 - self._window)
         bars = self._store.read(BARS, as_of=None, first=first)
-        self._stored_until = bars["session"].max()  # pyright: ignore[reportAttributeAccessIssue]  # see above
+        _, self._stored_until = bounds(bars["session"], date) or (None, None)
         for (day,), rows in self._finished(BARS, bars).partition_by("session", as_dict=True).items():
             # the key is a date
             self._days[day] = _latest(rows, "sid").select(_BAR)  # pyright: ignore[reportArgumentType]

@@ -205,12 +205,12 @@ class Membership:
         self._versions = versions
 
     @classmethod
-    def of_universe(cls, rows: pl.DataFrame) -> "Membership":
+    def from_universe(cls, rows: pl.DataFrame) -> "Membership":
         """The membership of one universe, by its rows of UNIVERSE.
 
         Raises ContractViolation where intervals overlap or rows are of several.
         """
-        _of_one(rows, "universe", UNIVERSE)
+        _require_one(rows, "universe", UNIVERSE)
         spans = rows.select(
             who="sid",
             start="session",
@@ -223,12 +223,12 @@ class Membership:
         return cls(spans)
 
     @classmethod
-    def of_index(cls, rows: pl.DataFrame) -> "Membership":
+    def from_index(cls, rows: pl.DataFrame) -> "Membership":
         """The membership of one index by symbol, by every version of its rows of INDEX_MEMBERS (withdrawn ones too).
 
         Raises ContractViolation where rows are of several.
         """
-        _of_one(rows, "index", INDEX_MEMBERS)
+        _require_one(rows, "index", INDEX_MEMBERS)
         told = rows.sort("symbol", "known_at", "session").select(
             "symbol", "session", "known_at", "weight", member=pl.when("withdrawn").then(None).otherwise("member")
         )
@@ -310,7 +310,7 @@ class Membership:
         return pl.concat(found)
 
 
-def _of_one(rows: pl.DataFrame, column: str, table: Table) -> None:
+def _require_one(rows: pl.DataFrame, column: str, table: Table) -> None:
     """Raise ContractViolation where rows lack what `table` has to say of membership, or are of more than one
     `column`.
     """

@@ -54,8 +54,8 @@ def partitions(store: Store, cuts: Cuts, sessions: Sequence[date]) -> Iterator[P
         cut, before = cuts.of(session), calendar.shift(session, -1)
         now, was = (in_force(known_by(bars.get((s,), BARS.empty()), cut), BARS) for s in (session, before))
         absent = _absent(now, was, listings, cut, session)
-        came = known_by(_of_bars(captures, session), cut)
-        refused = in_force(known_by(_of_bars(quarantine, session), cut), QUARANTINE).height
+        came = known_by(_bar_rows(captures, session), cut)
+        refused = in_force(known_by(_bar_rows(quarantine, session), cut), QUARANTINE).height
         usual = pl.Series(
             [n for s in calendar.between(calendar.shift(session, -HISTORY), before) if (n := counts[s])],
             dtype=pl.Float64,
@@ -84,7 +84,7 @@ def partitions(store: Store, cuts: Cuts, sessions: Sequence[date]) -> Iterator[P
         )
 
 
-def _of_bars(frame: pl.DataFrame, session: date) -> pl.DataFrame:
+def _bar_rows(frame: pl.DataFrame, session: date) -> pl.DataFrame:
     return frame.filter((pl.col("capture") == session) & (pl.col("dataset") == BARS.name))
 
 

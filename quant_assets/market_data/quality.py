@@ -171,7 +171,7 @@ def session_hash(bars_in_force_of_session: pl.DataFrame) -> str:
     return frame_hash(bars_in_force_of_session.sort("sid").select(JUDGED))
 
 
-def gate(store: Store, cuts: Cuts, sessions: Sequence[date], rules: Sequence[Rule] = RULES) -> StageReport:
+def write_verdicts(store: Store, cuts: Cuts, sessions: Sequence[date], rules: Sequence[Rule] = RULES) -> StageReport:
     """Judge each session's bars as known at its cut and write the verdicts.
 
     The report is `refused` where a blocking rule failed in any of them.
@@ -238,4 +238,4 @@ def released(standing: pl.DataFrame, session: date, content_hash: str) -> tuple[
 
 def judge_sessions(store: Store, cuts: Cuts, sessions: Sequence[date]) -> Iterator[StageReport]:
     """Judge the bars of each session by the quality rules, and store the verdicts."""
-    yield gate(store, cuts, sessions)
+    yield write_verdicts(store, cuts, sessions)

@@ -15,6 +15,7 @@ import polars as pl
 
 from quant_assets.calendars import Cuts
 from quant_assets.contract import UTC_MICROS, Schema, Table
+from quant_assets.frames import span
 from quant_assets.market_data import proposals
 from quant_assets.market_data.datasets import DATASETS
 from quant_assets.market_data.taken import ABSENT
@@ -103,7 +104,7 @@ def changes(store: Store, cuts: Cuts, selection: Selection, tables: Sequence[Tab
     for table in tables:
         chosen = _versions(store, cuts, selection, table).filter("chosen")
         if chosen.height:
-            found.append(_told(table, chosen, names))
+            found.append(_reported(table, chosen, names))
     return pl.concat(found).sort("known_at", "table", "session", "row", descending=[True, False, False, False])
 
 
@@ -240,10 +241,8 @@ def _with_cuts(rows: pl.DataFrame, table: Table, cuts: Cuts) -> pl.DataFrame:
     """
     if table not in (BARS, ACTIONS) or rows.is_empty():
         return rows.with_columns(cut=pl.lit(None, dtype=UTC_MICROS))
-    # a Series' bounds are typed by no dtype
-    last: date = cuts.due(rows["known_at"].max())  # pyright: ignore[reportArgumentType]
-    # as above
-    first: date = max(cuts.calendar.first, min(last, rows["session"].min()))  # pyright: ignore[reportArgumentType, reportCallIssue]
+    last = cuts.due(span(rows["known_at"], datetime)[1])
+    first = max(cuts.calendar.first, min(last, span(rows["session"], date)[0]))
     found = rows.join(cuts.frame(first, last).select("session", "cut"), on="session", how="left", maintain_order="left")
     inferred = (
         (pl.col("kind") == "delisting") & (pl.col("origin") == "derived") if table is ACTIONS else pl.lit(value=False)
@@ -251,7 +250,7 @@ def _with_cuts(rows: pl.DataFrame, table: Table, cuts: Cuts) -> pl.DataFrame:
     return found.with_columns(cut=pl.when(~inferred).then("cut"))
 
 
-def _told(table: Table, chosen: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+def _reported(table: Table, chosen: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     """Rows of CHANGES."""
     says, about = _says(table), [c for c in table.subject if c not in {"sid", table.event}]
     known = (

@@ -61,7 +61,7 @@ class Retaking:
             return None
         if self._taken.repeats(capture):
             return Retaken(capture, moment, {}, {})
-        of_others = [
+        others = [
             self._others.again(dataset(name), capture, moment, self._following(label))
             for name in sorted(capture.others)
         ]
@@ -78,7 +78,7 @@ class Retaking:
                 "restated": bars.restated,
                 "withdrawn": bars.withdrawn,
             }
-        for name, observed in zip(sorted(capture.others), of_others, strict=True):
+        for name, observed in zip(sorted(capture.others), others, strict=True):
             self._others.learn(observed)
             counts["observed"] += observed.frames[name].height
             counts["repeated"] += observed.repeated

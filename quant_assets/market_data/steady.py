@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from quant_assets.calendars import Calendar
+from quant_assets.frames import bounds
 from quant_assets.market_data.actions import declared
 from quant_assets.market_data.adjustment import ENDING
 from quant_assets.market_data.identity import REUSE_AFTER, content_sid, normal
@@ -169,14 +170,10 @@ def _turns(known: Known, seen: pl.DataFrame, given: pl.DataFrame | None) -> list
     continued = called.join(others, on="same").filter(pl.col("since") < pl.col("delivery"))
     twice = known.instruments.filter(pl.col("symbol").is_duplicated())["symbol"]
     doubtful = (pl.col("names") > 1) & ((pl.col("begins") >= 0) | pl.col("symbol").is_in(twice.implode()))
-    turns = [
-        seen.filter(renamed | doubtful)["delivery"].min(),
-        continued["delivery"].min(),
-    ]
+    turns = [seen.filter(renamed | doubtful)["delivery"], continued["delivery"]]
     if given is not None and "withdrawn" in given.columns:
-        turns.append(given.filter(pl.col("kind").is_in(ENDING) & pl.col("withdrawn"))["delivery"].min())
-    # a Series' bounds are typed by no dtype
-    return [int(t) for t in turns if t is not None]  # pyright: ignore[reportArgumentType]
+        turns.append(given.filter(pl.col("kind").is_in(ENDING) & pl.col("withdrawn"))["delivery"])
+    return [found[0] for t in turns if (found := bounds(t, int))]
 
 
 def _new(seen: pl.DataFrame) -> pl.DataFrame:

@@ -121,7 +121,7 @@ def _eligible(
         )
     if asked.index:
         told = [
-            Membership.of_index(store.read(INDEX_MEMBERS, as_of=cut, where={"index": index})).at([session], cuts)
+            Membership.from_index(store.read(INDEX_MEMBERS, as_of=cut, where={"index": index})).at([session], cuts)
             for index in asked.index
         ]
         names = names.join(

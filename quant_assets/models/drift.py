@@ -62,7 +62,7 @@ def drift(
         {"version": feature_set.version, "universe": strategy.universe.name},
     )
     published = store.read(feature_set.table, as_of=cuts.of(last), first=first, last=last, where=where)
-    of_session = {
+    by_session = {
         s: rows for (s,), rows in published.partition_by("session", as_dict=True, maintain_order=True).items()
     }
     out = [FEATURE_DRIFT.empty()]
@@ -73,7 +73,7 @@ def drift(
             continue
         if (model.feature_set, model.feature_version) != (feature_set.name, feature_set.version):
             continue
-        rows = of_session.get(session, feature_set.table.empty())
+        rows = by_session.get(session, feature_set.table.empty())
         moved = psi(model.metrics.drift, rows.filter(pl.col("known_at") <= cuts.of(session)))
         named = moved.with_columns(
             session=pl.lit(session),

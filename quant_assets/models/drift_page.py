@@ -42,7 +42,7 @@ def page_facts(rows: pl.DataFrame, days: list[date]) -> dict[str, Any]:
     """What the template draws, of FEATURE_DRIFT rows (one model a session) of `days`."""
     width = (RIGHT - LEFT) / len(days)
     at = {d: round(LEFT + i * width, 2) for i, d in enumerate(days)}
-    of_last = rows.filter(pl.col("session") == days[-1]).sort(
+    latest = rows.filter(pl.col("session") == days[-1]).sort(
         "psi", "feature", descending=[True, False], nulls_last=True
     )
     by_feature = {f: r for (f,), r in rows.partition_by("feature", as_dict=True).items()}
@@ -55,21 +55,21 @@ def page_facts(rows: pl.DataFrame, days: list[date]) -> dict[str, Any]:
                 for s, p, k in by_feature[name].select("session", "psi", "ks").iter_rows()
             ],
         }
-        for name, last in of_last.select("feature", "psi").iter_rows()
+        for name, last in latest.select("feature", "psi").iter_rows()
     ]
     medians = [m for d in days if (m := median_psi(rows.filter(pl.col("session") == d))) is not None]
-    largest = of_last.select("feature", "psi").row(0, named=True)
+    largest = latest.select("feature", "psi").row(0, named=True)
     step = max(1, len(days) // 8)
     return {
         "sessions": days,
         "features": features,
         "cell": round(width * 0.94, 2),
         "ticks": [{"x": at[d], "label": f"{d.day} {d:%b}"} for d in days[::step]],
-        "median": median_psi(of_last),
+        "median": median_psi(latest),
         "medians": medians,
         "largest": largest,
-        "over": of_last.filter(pl.col("psi") > SHIFTED).height,
-        "model_id": of_last["model_id"][0],
+        "over": latest.filter(pl.col("psi") > SHIFTED).height,
+        "model_id": latest["model_id"][0],
     }
 
 

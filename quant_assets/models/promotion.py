@@ -53,7 +53,7 @@ class Model(Frozen, frozen=True):
     known_at: datetime
 
 
-class Verdict(Frozen, frozen=True):
+class PromotionDecision(Frozen, frozen=True):
     """The outcome of the rule, with its numbers. `difference` = candidate's mean IC − champion's over the `sessions`
     compared; where nothing was compared, `candidate_ic` ± `error` over `sessions` is the candidate's own, against
     `floor`.
@@ -80,7 +80,7 @@ def judge(
     tolerance: float,
     floor: float = 0.0,
     minimum: int = 2,
-) -> Verdict:
+) -> PromotionDecision:
     """Whether a candidate becomes champion: a rule on numbers only.
 
     `final`: the candidate's predictions on the rows of `validated`, None where its text is no model. `validated`:
@@ -91,14 +91,14 @@ def judge(
     was trained on does not judge it. Sessions with fewer than `minimum` names count in no IC.
     """
     if broken := _broken(final, validated):
-        return Verdict(promoted=False, reason=broken)
+        return PromotionDecision(promoted=False, reason=broken)
     own = rank_ic(validated, minimum=minimum)
     skipped = left_out(validated, own)
     if own.height < 2:
         few = (
             f"an IC needs two sessions of {minimum} names or more whose scores and labels vary; there are {own.height}"
         )
-        return Verdict(promoted=False, reason=few, sessions=own.height, floor=floor, left_out=skipped)
+        return PromotionDecision(promoted=False, reason=few, sessions=own.height, floor=floor, left_out=skipped)
     earned = ic_estimate(own, horizon)
     if champion is None or earned.mean <= floor:
         fine = earned.mean > floor
@@ -106,7 +106,7 @@ def judge(
             f"out-of-sample IC {earned.mean:+.4f} ± {earned.error:.4f} is {'' if fine else 'not '}above the "
             f"floor {floor:g}"
         )
-        return Verdict(
+        return PromotionDecision(
             promoted=fine,
             reason=f"first champion: {said}" if fine else said,
             champion=champion.model_id if champion else None,
@@ -120,7 +120,7 @@ def judge(
     ours, theirs = (rank_ic(unseen, score=s, minimum=minimum) for s in ("score", "champion"))
     both = ours.join(theirs, on="session", suffix="_champion").sort("session")
     if both.height < 2:
-        return Verdict(
+        return PromotionDecision(
             promoted=False,
             reason="fewer than two sessions that the champion was not trained on",
             champion=champion.model_id,
@@ -131,7 +131,7 @@ def judge(
     gap = ic_estimate(both.select("session", ic=pl.col("ic") - pl.col("ic_champion")), horizon)
     means = {c: float(np.mean(both[c].to_numpy())) for c in ("ic", "ic_champion")}
     promoted = gap.mean >= -tolerance * gap.error
-    return Verdict(
+    return PromotionDecision(
         promoted=promoted,
         reason=f"validation IC {'not worse' if promoted else 'worse'} than the champion's by more than "
         f"{tolerance:g} standard errors",

@@ -17,7 +17,7 @@ from quant_assets.features.drift import freeze
 from quant_assets.features.sets import FeatureSet
 from quant_assets.models.boosting import artifact
 from quant_assets.models.learners import LIGHTGBM, find_learner
-from quant_assets.models.promotion import RULE, Metrics, Model, Verdict, champion, judge, model_of
+from quant_assets.models.promotion import RULE, Metrics, Model, PromotionDecision, champion, judge, model_of
 from quant_assets.models.training_set import ranked, training_set
 from quant_assets.models.walk_forward import Fold, folds
 from quant_assets.ports import ModelRegistry, Notifier, Progress, Store, quiet
@@ -236,7 +236,7 @@ def _train(
     return model_of(row)
 
 
-def _standing(store: Store, strategy: Strategy, cuts: Cuts, model: Model) -> Verdict | None:
+def _standing(store: Store, strategy: Strategy, cuts: Cuts, model: Model) -> PromotionDecision | None:
     session = cuts.calendar.after(model.session)
     rows = store.read(
         PROMOTIONS,
@@ -245,12 +245,12 @@ def _standing(store: Store, strategy: Strategy, cuts: Cuts, model: Model) -> Ver
         last=session,
         where={"strategy": strategy.name, "model_id": model.model_id},
     )
-    return msgspec.json.decode(rows["detail"][0], type=Verdict) if rows.height else None
+    return msgspec.json.decode(rows["detail"][0], type=PromotionDecision) if rows.height else None
 
 
 def _promote(
     store: Store, registry: ModelRegistry, strategy: Strategy, cuts: Cuts, model: Model, validated: pl.DataFrame
-) -> Verdict:
+) -> PromotionDecision:
     """Judge and record, from the next session on. The alias moves first, so that a crash in between repeats it."""
     verdict = _judged(store, strategy, cuts, model, validated)
     if verdict.promoted:
@@ -270,7 +270,7 @@ def _promote(
     return verdict
 
 
-def _judged(store: Store, strategy: Strategy, cuts: Cuts, model: Model, validated: pl.DataFrame) -> Verdict:
+def _judged(store: Store, strategy: Strategy, cuts: Cuts, model: Model, validated: pl.DataFrame) -> PromotionDecision:
     """The rule applied. A champion on another feature set or version cannot score any more, so it is no rival."""
     threads = strategy.model.threads
     fitted = artifact(model.text)

@@ -16,7 +16,7 @@ from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, MODELS, ORDERS,
 REACH = timedelta(days=456)
 
 
-class Step(Frozen, frozen=True):
+class Station(Frozen, frozen=True):
     """One station on the way back: the rows of `table`, what they are to the step before, and their ids or places of origin."""
 
     table: str
@@ -24,7 +24,7 @@ class Step(Frozen, frozen=True):
     rows: list[dict[str, Any]]
 
 
-def walk_back(store: Store, exec_id: str, *, features: Table | None = None, sessions: int = 60) -> list[Step]:
+def walk_back(store: Store, exec_id: str, *, features: Table | None = None, sessions: int = 60) -> list[Station]:
     """From an execution back to the vendor's rows, the fill first and the bars last.
 
     `features` is the table of the decision's feature set; without it that step is left out. The bars are the last
@@ -46,20 +46,20 @@ def walk_back(store: Store, exec_id: str, *, features: Table | None = None, sess
     of_name: dict[str, str | int] = {"sid": order["sid"]}
     of_model: dict[str, str | int] = {"strategy": decision["strategy"], "model_id": decision["model_id"]}
     steps = [
-        Step(table="fills", meaning="the venue's execution", rows=[fill]),
-        Step(table="orders", meaning="of this order, as it stood after the session", rows=[order]),
-        Step(table="decisions", meaning="sent for this decision", rows=[decision]),
-        Step(
+        Station(table="fills", meaning="the venue's execution", rows=[fill]),
+        Station(table="orders", meaning="of this order, as it stood after the session", rows=[order]),
+        Station(table="decisions", meaning="sent for this decision", rows=[decision]),
+        Station(
             table="promotions",
             meaning="by this champion, promoted so",
             rows=store.read(PROMOTIONS, as_of=cut, last=decided, where=of_model).tail(1).rows(named=True),
         ),
-        Step(
+        Station(
             table="models",
             meaning="trained on this",
             rows=store.read(MODELS, as_of=cut, where=of_model).drop("text").tail(1).rows(named=True),
         ),
-        Step(
+        Station(
             table="scores",
             meaning="whose score was",
             rows=store.read(SCORES, as_of=cut, first=decided, last=decided, where=of_name | of_model).rows(named=True),
@@ -69,13 +69,13 @@ def walk_back(store: Store, exec_id: str, *, features: Table | None = None, sess
         read = store.read(
             features, as_of=cut, first=decided, last=decided, where=of_name | {"version": decision["feature_version"]}
         )
-        steps.append(Step(table=features.name, meaning="from these features", rows=read.rows(named=True)))
+        steps.append(Station(table=features.name, meaning="from these features", rows=read.rows(named=True)))
     actions = in_force(store.read(ACTIONS, as_of=cut, first=decided - REACH, last=decided, where=of_name), ACTIONS)
     bars = in_force(store.read(BARS, as_of=cut, first=decided - REACH, last=decided, where=of_name), BARS)
     return [
         *steps,
-        Step(table="actions", meaning="and these corporate actions", rows=actions.rows(named=True)),
-        Step(
+        Station(table="actions", meaning="and these corporate actions", rows=actions.rows(named=True)),
+        Station(
             table="bars",
             meaning="from these rows of the vendor's files",
             rows=bars.sort("session", descending=True).head(sessions).rows(named=True),

@@ -72,7 +72,7 @@ def read(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, 
         proposals=store.read(PROPOSED_ACTIONS, as_of=as_of),
         inputs={
             i.name: i.read(
-                store, cuts, strategy.universe.name, cuts.calendar.between(anchor, last) if i.of_panel else sessions
+                store, cuts, strategy.universe.name, cuts.calendar.between(anchor, last) if i.reads_panel else sessions
             ).sort(i.on)
             for i in feature_set.inputs
         },
@@ -88,7 +88,7 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
     """
     cut = cuts.of(session)
     of_session = pl.col("session") == session
-    names = _names(Membership.of_universe(stored.intervals), cuts, session)
+    names = _names(Membership.from_universe(stored.intervals), cuts, session)
     today = in_force(known_by(stored.bars.filter(of_session), cut), BARS)
     past = pl.col("session").is_between(stored.anchors[quarter_start(cuts.calendar, session)], session)
     bars, actions = (
@@ -104,7 +104,7 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
     gone = vanished(model.metrics.drift, published) if model else []
     scores = known_by(stored.scores.filter(of_session, pl.col("model_id") == (model.model_id if model else "")), cut)
     brought = [
-        f.filter(past if i.of_panel else of_session) for i in feature_set.inputs for f in [stored.inputs[i.name]]
+        f.filter(past if i.reads_panel else of_session) for i in feature_set.inputs for f in [stored.inputs[i.name]]
     ]
     waiting = unconfirmed(known_by(stored.proposals, cut)).join(names, on="sid", how="semi")
     read_too = [*brought, waiting] if waiting.height else brought

@@ -22,6 +22,7 @@ from msgspec import Meta
 
 from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
+from quant_assets.frames import bounds
 from quant_assets.ports import Clock, Progress, quiet
 from quant_assets.records import Capture, Declared, Name, content_id, frame_hash
 from resources.sources.pages import Pages, plain
@@ -221,7 +222,7 @@ class Exchange:
             min(self._page, (start + DAY - since) // step + 1) if bars else self._page
         )  # one more, for those that repeat the row before
         what = f"{symbol} {self.feed.what} from {_iso(since)}"
-        answer = self._ask(what, lambda: self._of_window(self._page_of(symbol, since, limit), since))
+        answer = self._ask(what, lambda: self._in_window(self._page_of(symbol, since, limit), since))
         new = answer.filter(pl.col("ts").is_between(since, start + DAY - 1))
         latest, earliest = answer["ts"].max(), answer["ts"].min()
         if not bars and answer.height >= limit and latest == since:
@@ -249,8 +250,7 @@ class Exchange:
 
     def _after(self, page: pl.DataFrame, start: int) -> int:
         """From where to ask after a page."""
-        # a Series' bounds are typed by no dtype
-        last = int(page["ts"].max() or start)  # pyright: ignore[reportArgumentType]
+        _, last = bounds(page["ts"], int) or (start, start)
         return last + self.seconds * 1000 if self._bars else last
 
     def _page_of(self, symbol: str, since: int, limit: int) -> pl.DataFrame:
@@ -266,7 +266,7 @@ class Exchange:
             rows = [(t["timestamp"], str(t["id"]), t["price"], t["amount"], _SIDES.get(t["side"], 0)) for t in trades]
         return pl.DataFrame(rows, schema=self._schema, orient="row").sort("ts", maintain_order=True)
 
-    def _of_window(self, page: pl.DataFrame, since: int) -> pl.DataFrame:
+    def _in_window(self, page: pl.DataFrame, since: int) -> pl.DataFrame:
         """The page, if it is an answer to what was asked.
 
         The client drops rows before `since`; an answer that had nothing else would count as an empty window.
@@ -337,7 +337,7 @@ class Exchange:
         client.has["fetchCurrencies"] = False  # needs credentials at some, and nothing here needs it
         client.throttle = self._throttle
         client.on_rest_response = _not_a_page
-        client.enableLastJsonResponse = True  # what it was made of is looked at, see `_of_window`
+        client.enableLastJsonResponse = True  # what it was made of is looked at, see `_in_window`
         if feed.api:
             client.urls["api"] = _elsewhere(client.urls["api"], feed.api)
         if feed.dataset == "intraday_bars" and feed.bar not in (client.timeframes or {}):

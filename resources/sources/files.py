@@ -163,7 +163,7 @@ class Files:
             listed = self._listing_digests()
             self._kept.keep()
         return {
-            label: _of_both(said[str(label)], listed.get(str(label))) if str(label) in said else NOTHING
+            label: _combined(said[str(label)], listed.get(str(label))) if str(label) in said else NOTHING
             for label in labels
             if str(label) in said or len(self._files) == 1
         }
@@ -217,10 +217,10 @@ class Files:
                     f"{self.prices.name}: no rows of {label}; the file has {len(self._rows.counts)} captures"
                 )
             rows = self._rows.rows(label)
-            of_rows = self._rows.fingerprint(label)
+            rows_print = self._rows.fingerprint(label)
         prices, malformed = parted(rows)
         listings = self._listed_at(label)
-        fingerprint = _of_both(of_rows, None if listings is None else frame_hash(listings))
+        fingerprint = _combined(rows_print, None if listings is None else frame_hash(listings))
         return Capture(
             source=self.name,
             label=label,
@@ -377,6 +377,6 @@ class Files:
         return typed(standing, LISTINGS).sort("symbol", "name")
 
 
-def _of_both(rows: str, listings: str | None) -> str:
+def _combined(rows: str, listings: str | None) -> str:
     """The fingerprint of a label, from that of its rows and that of its listings."""
     return rows if listings is None else content_id(rows, listings)

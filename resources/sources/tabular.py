@@ -24,6 +24,7 @@ from msgspec import Meta
 
 from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import CaptureUnreadable, ConfigurationError, ContractViolation
+from quant_assets.frames import bounds
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.observations import OPTIONAL, typed
 from quant_assets.ports import NOTHING
@@ -174,7 +175,7 @@ class Tabular:
 
     def _digests(self, path: Path) -> dict[str, str]:
         """The fingerprint of each label's rows. Rows whose label cannot be read are those of the last."""
-        rows, digests = self._told(self._rows(path, ())), Digests()
+        rows, digests = self._known(self._rows(path, ())), Digests()
         total, last = rows.select(pl.len()).collect().item(), self._labels_of(path)[-1]
         for start in range(0, total, ROWS):
             batch = rows.slice(start, ROWS).drop("line", strict=False).collect()
@@ -188,31 +189,30 @@ class Tabular:
         columns are not those of the mapping or of the dataset.
         """
         files = self._files()
-        of_label = [(path, files[:n]) for n, path in enumerate(files) if label in self._labels_of(path)]
-        if not of_label:
+        holding = [(path, files[:n]) for n, path in enumerate(files) if label in self._labels_of(path)]
+        if not holding:
             raise CaptureUnreadable(
                 f"{self.name}: no file of {self.feed.files} has the label {label}; there are {len(files)} files"
             )
         rows = pl.concat(
-            [self._complete(self._of(path, earlier, label), label, path) for path, earlier in of_label],
+            [self._complete(self._of(path, earlier, label), label, path) for path, earlier in holding],
             how="diagonal_relaxed",
         )
-        # the maximum of a column of times
-        latest: datetime | None = rows["known_at"].max()  # pyright: ignore[reportAssignmentType]
+        _, latest = bounds(rows["known_at"], datetime) or (None, None)
         return Capture(
             source=self.name,
             label=label,
-            location=str(of_label[0][0]) if len(of_label) == 1 else self.feed.files,
+            location=str(holding[0][0]) if len(holding) == 1 else self.feed.files,
             sha256=frame_hash(rows),
             known_at=latest.astimezone(UTC) if latest else datetime.combine(label + timedelta(days=1), time(), UTC),
-            assumed=self._assumed(of_label[0][0]),
+            assumed=self._assumed(holding[0][0]),
             prices=pl.DataFrame(schema=PRICES),
             listings=None,
             actions=None,
             malformed=pl.DataFrame(schema=MALFORMED),
             dataset=self.dataset.name,
             others={self.dataset.name: rows},
-            fingerprint=self._fingerprint(label, [p for p, _ in of_label]),
+            fingerprint=self._fingerprint(label, [p for p, _ in holding]),
             files=frozenset([*rows["file"].drop_nulls(), *(p.relative_to(self._root).as_posix() for p in files)]),
         )
 
@@ -252,7 +252,7 @@ class Tabular:
         try:
             if "label" not in rows.collect_schema():
                 return rows.collect()
-            told = self._told(rows)
+            told = self._known(rows)
             mine = pl.col("label") == label
             # a row whose label cannot be read is quarantined with the file's last capture
             return told.filter(
@@ -261,7 +261,7 @@ class Tabular:
         except BROKEN as error:
             raise CaptureUnreadable(f"{path}: not readable ({error})") from error
 
-    def _told(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+    def _known(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         return rows.with_columns(typed("label", rows.collect_schema()["label"], pl.Date))
 
     def _labels_of(self, path: Path) -> list[date]:
@@ -288,7 +288,7 @@ class Tabular:
             schema = rows.collect_schema()
             if "label" in schema:
                 return (
-                    self._told(rows).select(pl.col("label").unique().drop_nulls().sort()).collect()["label"].to_list()
+                    self._known(rows).select(pl.col("label").unique().drop_nulls().sort()).collect()["label"].to_list()
                 )
             if event not in schema:
                 return [date.fromisoformat(str(self.feed.constants[event]))]

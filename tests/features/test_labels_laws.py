@@ -248,4 +248,4 @@ def test_on_the_real_panel(shared_data: Path) -> None:
         assert frame_hash(alone) == frame_hash(found.filter(label_end=days[7]))
     shares = dict(found["touched"].value_counts().iter_rows())
     assert min(shares[w] / found.height for w in ("upper", "lower", "time")) > 0.02
-    assert Membership.of_universe(store.frames["universe"]).at(days, CUTS).height > found["sid"].n_unique()
+    assert Membership.from_universe(store.frames["universe"]).at(days, CUTS).height > found["sid"].n_unique()

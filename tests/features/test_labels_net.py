@@ -113,7 +113,7 @@ def test_what_is_left_of_a_universe_averages_to_zero(seed: int, kind: str) -> No
     taken_of = gross(seed, rule, SESSIONS)
     both = net.join(taken_of, on=["session", "sid", "label_end", "known_at", "died"], suffix="_gross")
     assert both.height == net.height == taken_of.height
-    members = Membership.of_universe(market(seed).frames["universe"].filter(universe="few")).at(
+    members = Membership.from_universe(market(seed).frames["universe"].filter(universe="few")).at(
         net["session"].unique().to_list(), CUTS
     )
     of_members = (

@@ -111,7 +111,9 @@ def test_missing_verdict(before: Before, monkeypatch: pytest.MonkeyPatch):
     """Rows that nobody judged are not traded; judged later, they are not traded either, for the set that was decided first binds."""
     ws = before(GOOD)
     with monkeypatch.context() as patch:
-        patch.setattr(day, "gate", lambda *_: StageReport(stage="quality", first=GOOD, last=GOOD, state="done"))
+        patch.setattr(
+            day, "write_verdicts", lambda *_: StageReport(stage="quality", first=GOOD, last=GOOD, state="done")
+        )
         assert refused(live(ws, [GOOD]), "DATA")
     later = live(ws, [GOOD])
     assert next(r for r in later if r.stage == "quality").rows > 0

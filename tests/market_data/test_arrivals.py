@@ -59,7 +59,7 @@ def test_a_lost_delivery_is_told_once(store: DeltaStore, capture: Callable[..., 
     first, again = (arrive(store, rest, told, NOW + timedelta(days=n)) for n in (1, 2))
     assert (first.state, again.state) == ("refused", "empty")
     assert len(told.said) == 1
-    assert f"1 delivery(s) that were taken in are not there any more, {DAYS[1]}" in told.said[0]
+    assert f"1 ingested delivery(s) have disappeared, {DAYS[1]}" in told.said[0]
     assert arrive(store, captures(every), told, NOW + timedelta(days=3)).state == "empty"
     assert store.read(BARS, as_of=None)["withdrawn"].any() is False
 
@@ -82,7 +82,7 @@ def test_a_source_that_cannot_be_read_is_refused_and_told(store: DeltaStore, err
     told = Told()
     report = arrive(store, Broken(), told)
     assert (report.state, report.notes) == ("refused", (str(error),))
-    assert told.said == [f"warning: broken: 1 delivery(s) could not be taken in: {error}"]
+    assert told.said == [f"warning: broken: 1 delivery(s) could not be ingested: {error}"]
 
 
 def test_a_correction_of_long_ago_is_told(store: DeltaStore, capture: Callable[..., Capture], captures: Any) -> None:

@@ -32,7 +32,7 @@ def remembered(events: pl.DataFrame, known_at: datetime | None = None) -> Member
     rows = events.with_columns(**beside).with_columns(
         known_at=known, declared_known_at=known, withdrawn=pl.lit(value=False)
     )
-    return Membership.of_index(INDEX_MEMBERS.conform(rows.select(*INDEX_MEMBERS.schema)))
+    return Membership.from_index(INDEX_MEMBERS.conform(rows.select(*INDEX_MEMBERS.schema)))
 
 
 @pytest.fixture(scope="module")

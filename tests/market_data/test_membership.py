@@ -108,7 +108,7 @@ def test_spells_are_events() -> None:
     assert told(events) == ["0+A", "0+B", "9-B", "12+B"]
     assert events.columns == [*EVENT, "line"]
     assert events["line"].to_list() == [2, 1, 3, 4]
-    assert during(Membership.of_index(stored(events)), [on(n) for n in (0, 4, 5, 8, 9, 11, 12)]) == {
+    assert during(Membership.from_index(stored(events)), [on(n) for n in (0, 4, 5, 8, 9, 11, 12)]) == {
         on(0): "AB",
         on(4): "AB",
         on(5): "AB",
@@ -149,7 +149,7 @@ def test_a_change_log_is_events() -> None:
     """What it says again is said once; a removal of a name that it never added stays, and makes nobody a member."""
     log = logged((3, "A", True), (4, "A", True), (7, "A", False), (5, "Z", False), (3, "A", True))
     assert told(changes(log, "x")) == ["3+A", "5-Z", "7-A"]
-    assert during(Membership.of_index(stored(changes(log, "x"))), [on(n) for n in range(9)]) == {
+    assert during(Membership.from_index(stored(changes(log, "x"))), [on(n) for n in range(9)]) == {
         on(n): "A" for n in range(3, 7)
     }
 
@@ -207,9 +207,9 @@ def test_weights_are_events_too() -> None:
     held = listed({0: "AB", 10: "AB"}).with_columns(weight=pl.Series([0.6, 0.4, 0.7, 0.4]))
     events = lists(held, "x")
     assert told(events) == ["0+A", "0+B", "10+A"]
-    members = Membership.of_index(stored(events)).at([on(9), on(10)], DAILY)
+    members = Membership.from_index(stored(events)).at([on(9), on(10)], DAILY)
     assert members.rows() == [(on(9), "A", 0.6), (on(9), "B", 0.4), (on(10), "A", 0.7), (on(10), "B", 0.4)]
-    assert Membership.of_index(stored(events)).intervals(on(10), DAILY).rows() == [("A", DAY, None), ("B", DAY, None)]
+    assert Membership.from_index(stored(events)).intervals(on(10), DAILY).rows() == [("A", DAY, None), ("B", DAY, None)]
 
 
 @settings(max_examples=40, deadline=None)
@@ -247,7 +247,7 @@ def test_spells_log_and_lists_tell_the_same(edges: dict[str, set[int]], open_end
         spells(told_as_spells.reverse(), "x"),
         changes(log.reverse(), "x"),
     ):
-        membership = Membership.of_index(stored(events))
+        membership = Membership.from_index(stored(events))
         assert during(membership, days) == expected
         intervals = membership.intervals(on(12), DAILY)
         assert intervals.rows() == sorted(
@@ -296,7 +296,7 @@ def test_membership_is_the_definition_read_row_by_row(versions: list[tuple[int, 
     ]
     events = pl.DataFrame(made, schema={c: INDEX_MEMBERS.schema[c] for c in (*EVENT, "withdrawn", "known_at")})
     rows = stored(events)
-    membership = Membership.of_index(rows)
+    membership = Membership.from_index(rows)
     days = [on(n) for n in range(8)]
     expected = {d: names for d in days if (names := brute(rows, d, DAILY.of(d)))}
     assert during(membership, days) == expected
@@ -338,8 +338,8 @@ def test_an_entry_that_was_announced_is_no_membership_yet() -> None:
     )
     called_off = announced.with_columns(withdrawn=pl.lit(value=True), known_at=pl.lit(knew(4)))
     days = [on(n) for n in range(8)]
-    assert during(Membership.of_index(stored(announced)), days) == {on(n): "A" for n in (5, 6, 7)}
-    assert during(Membership.of_index(stored(pl.concat([announced, called_off]))), days) == {}
+    assert during(Membership.from_index(stored(announced)), days) == {on(n): "A" for n in (5, 6, 7)}
+    assert during(Membership.from_index(stored(pl.concat([announced, called_off]))), days) == {}
 
 
 def universe(*rows: tuple[int, int, int, int]) -> pl.DataFrame:
@@ -367,7 +367,7 @@ def test_a_universes_members_are_those_of_its_intervals() -> None:
     """From the first session of an interval to the one before its end, if it was known by then; whoever left is
     remembered, and for so long only.
     """
-    membership = Membership.of_universe(universe((1, 0, 5, 0), (1, 5, 9, 5), (2, 0, 5, 0), (3, 5, 9, 7)))
+    membership = Membership.from_universe(universe((1, 0, 5, 0), (1, 5, 9, 5), (2, 0, 5, 0), (3, 5, 9, 7)))
     days = [on(n) for n in (-1, 0, 4, 5, 6, 7, 8, 9)]
     found = {
         d: g["who"].to_list() for (d,), g in membership.at(days, DAILY).partition_by("session", as_dict=True).items()
@@ -408,7 +408,7 @@ def test_intervals_are_half_open_and_do_not_overlap(rows: list[tuple[int, int, i
 def test_a_universe_whose_intervals_overlap_is_refused() -> None:
     """Two intervals of one name at one time cannot both be its membership; an interval without an end is none."""
     with pytest.raises(ContractViolation, match="overlap"):
-        Membership.of_universe(universe((1, 0, 5, 0), (1, 4, 9, 4)))
+        Membership.from_universe(universe((1, 0, 5, 0), (1, 4, 9, 4)))
     with pytest.raises(ContractViolation, match="without sid"):
         check_intervals(
             pl.DataFrame(
@@ -436,11 +436,11 @@ def test_membership_is_of_one_index_or_universe() -> None:
     """Rows of two at once, or a list without its knowledge time, are refused by name."""
     two = stored(pl.concat([changes(logged((0, "A", True)), index) for index in ("x", "y")]))
     with pytest.raises(ContractViolation, match=r"\['x', 'y'\]"):
-        Membership.of_index(two)
+        Membership.from_index(two)
     with pytest.raises(ContractViolation, match=r"without \['known_at'"):
-        Membership.of_index(two.drop("known_at"))
+        Membership.from_index(two.drop("known_at"))
     with pytest.raises(ContractViolation, match=r"without \['known_at'"):
-        Membership.of_universe(universe((1, 0, 5, 0)).drop("known_at"))
+        Membership.from_universe(universe((1, 0, 5, 0)).drop("known_at"))
 
 
 def test_membership_answers_for_cuts_only() -> None:
@@ -454,17 +454,17 @@ def test_membership_answers_for_cuts_only() -> None:
     for name, signature in asked.items():
         assert signature.parameters["cuts"].annotation is Cuts, name
         assert signature.parameters["cuts"].default is inspect.Parameter.empty, name
-    held = Membership.of_universe(universe((1, 0, 5, 0)))
+    held = Membership.from_universe(universe((1, 0, 5, 0)))
     assert not [name for name in vars(held) if not name.startswith("_")]
 
 
 def test_nobody_is_asked_about() -> None:
     """No session, or no member that anybody ever had: an empty answer with its columns."""
     for membership, who in (
-        (Membership.of_universe(UNIVERSE.empty()), pl.Int64),
-        (Membership.of_index(INDEX_MEMBERS.empty()), pl.String),
+        (Membership.from_universe(UNIVERSE.empty()), pl.Int64),
+        (Membership.from_index(INDEX_MEMBERS.empty()), pl.String),
     ):
         for sessions in ([], [on(1)]):
             assert dict(membership.at(sessions, DAILY).schema) == {"session": pl.Date, "who": who, "weight": pl.Float64}
             assert dict(membership.former(sessions, DAILY).schema) == {"session": pl.Date, "who": who}
-    assert Membership.of_universe(universe((1, 0, 5, 0))).at([], DAILY).is_empty()
+    assert Membership.from_universe(universe((1, 0, 5, 0))).at([], DAILY).is_empty()

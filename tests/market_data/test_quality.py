@@ -44,7 +44,7 @@ def content(store: DeltaStore, day: date, as_of: datetime) -> str:
 
 def test_the_thin_session_is_blocked(store: DeltaStore) -> None:
     """Only the session with too few rows is refused, and says which rule failed with its number."""
-    report = quality.gate(store, CUTS, DAYS)
+    report = quality.write_verdicts(store, CUTS, DAYS)
     assert (report.state, report.notes) == ("refused", (f"{DAYS[2]}: coverage",))
     verdicts = store.read(VERDICTS, as_of=None)
     assert [quality.released(verdicts, d, content(store, d, CUTS.of(d)))[0] for d in DAYS] == [True, True, False, True]
@@ -56,7 +56,7 @@ def test_the_thin_session_is_blocked(store: DeltaStore) -> None:
 def test_no_row_means_no(store: DeltaStore) -> None:
     """Bars that nobody judged are not released: no verdict at all, or none on this content."""
     assert quality.released(VERDICTS.empty(), DAYS[0], content(store, DAYS[0], CUTS.of(DAYS[0])))[0] is False
-    quality.gate(store, CUTS, DAYS)
+    quality.write_verdicts(store, CUTS, DAYS)
     restated = content(store, DAYS[2], CUTS.of(DAYS[3]))
     allowed, reason = quality.released(store.read(VERDICTS, as_of=None), DAYS[2], restated)
     assert (allowed, reason[:18]) == (False, "no quality verdict")
@@ -67,9 +67,9 @@ def test_a_range_of_verdicts_equals_its_days(store: DeltaStore) -> None:
     together = pl.concat(quality.verdict(p.session, p.rows, CUTS) for p in partitions(store, CUTS, DAYS))
     alone = pl.concat(quality.verdict(p.session, p.rows, CUTS) for day in DAYS for p in partitions(store, CUTS, [day]))
     assert_frame_equal(together, alone, check_exact=True)
-    quality.gate(store, CUTS, DAYS)
+    quality.write_verdicts(store, CUTS, DAYS)
     version = store.version(VERDICTS)
-    quality.gate(store, CUTS, DAYS[::-1])
+    quality.write_verdicts(store, CUTS, DAYS[::-1])
     assert store.version(VERDICTS) == version
 
 
@@ -177,7 +177,7 @@ def test_a_gap_is_a_finding_on_the_name_that_is_missing(
         DAYS,
         XNYS,
     )
-    quality.gate(opened, CUTS, DAYS)
+    quality.write_verdicts(opened, CUTS, DAYS)
     gaps = opened.read(DATA_FINDINGS, as_of=None, where={"rule": "gaps"})
     assert gaps.select("session", "symbol", "known_at").rows() == [(DAYS[1], "N9", CUTS.of(DAYS[1]))]
     assert set(json.loads(gaps["row"].item())) == {"sid", "session"}

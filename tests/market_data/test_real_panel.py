@@ -114,7 +114,7 @@ def test_a_missing_capture_arrives_with_the_next(panel: Panel, tmp_path: Path) -
     store = load(tmp_path, panel(date(2015, 6, 8), date(2015, 6, 12)))
     assert store.read(BARS, as_of=CUTS.of(day), first=day, last=day).is_empty()
     assert store.read(BARS, as_of=CUTS.of(date(2015, 6, 11)), first=day, last=day).height > 2400
-    report = quality.gate(store, CUTS, [day])
+    report = quality.write_verdicts(store, CUTS, [day])
     assert report.state == "refused"
     verdicts = store.read(VERDICTS, as_of=None)
     assert verdicts.height == len(quality.RULES)
@@ -125,7 +125,7 @@ def test_a_nearly_empty_capture_is_refused(panel: Panel, tmp_path: Path) -> None
     """The capture of 2015-11-17 has one row of its own session: coverage fails, and the sessions beside it pass."""
     thin = date(2015, 11, 17)
     store = load(tmp_path, panel(date(2015, 11, 11), date(2015, 11, 19)))
-    report = quality.gate(store, CUTS, [date(2015, 11, 16), thin, date(2015, 11, 18)])
+    report = quality.write_verdicts(store, CUTS, [date(2015, 11, 16), thin, date(2015, 11, 18)])
     assert report.notes == (f"{thin}: coverage",)
     rows = in_force(store.read(BARS, as_of=CUTS.of(thin), first=thin, last=thin), BARS)
     allowed, reason = quality.released(store.read(VERDICTS, as_of=None), thin, quality.session_hash(rows))

@@ -98,7 +98,7 @@ def test_the_most_liquid_are_drawn_monthly(store: DeltaStore, tmp_path: Path) ->
         (date(2016, 4, 1), date(2016, 5, 2)),
         (date(2016, 5, 2), date(2016, 6, 1)),
     ]
-    by_day = symbols(drawn, Membership.of_universe(rows).at(DAYS, CUTS).rename({"who": "sid"}))
+    by_day = symbols(drawn, Membership.from_universe(rows).at(DAYS, CUTS).rename({"who": "sid"}))
     assert [by_day.get(d) for d in (DAYS[6], DAYS[7], date(2016, 4, 1), date(2016, 4, 29), date(2016, 5, 2))] == [
         None,
         "ABE",
@@ -144,7 +144,7 @@ def test_former_members_are_remembered_for_a_year(store: DeltaStore, tmp_path: P
     """
     rows = draw(store, tmp_path, DAYS).read(UNIVERSE, as_of=None)
     asked = [date(2016, 4, 29), date(2016, 5, 6), date(2017, 5, 1), date(2017, 5, 2)]
-    assert symbols(store, Membership.of_universe(rows).former(asked, CUTS).rename({"who": "sid"})) == {
+    assert symbols(store, Membership.from_universe(rows).former(asked, CUTS).rename({"who": "sid"})) == {
         date(2016, 5, 6): "E",
         date(2017, 5, 1): "ABDE",
         date(2017, 5, 2): "ABD",

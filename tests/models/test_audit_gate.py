@@ -92,7 +92,7 @@ def test_what_has_not_passed_is_asked_again(planted, unaudited, monkeypatch, evi
             news.append(f"{severity} {subject} {body}")
 
     asked = [
-        gate.ensured(
+        gate.audit_if_due(
             unaudited,
             planted.feature_set,
             "small",

@@ -16,7 +16,7 @@ FLAT = 2e-5
 
 
 @compiled
-def of_the_bar(out: F32, bars: F32, segments: Ints) -> None:
+def bar_factors(out: F32, bars: F32, segments: Ints) -> None:
     """KMID to KSFT2; where high is low, the shares of the range are 0."""
     for s in range(len(segments)):
         p, r, n = segments[s, 0], segments[s, 1], segments[s, 2]
@@ -43,7 +43,7 @@ def of_the_bar(out: F32, bars: F32, segments: Ints) -> None:
 
 
 @compiled
-def of_the_close(out: F32, bars: F32, segments: Ints) -> None:
+def close_factors(out: F32, bars: F32, segments: Ints) -> None:
     """OPEN0 to VWAP0 and ROC."""
     for s in range(len(segments)):
         p, r, n = segments[s, 0], segments[s, 1], segments[s, 2]

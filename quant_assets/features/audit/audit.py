@@ -13,11 +13,22 @@ from quant_assets.features.audit.cuts import MOST, Cut, choose
 from quant_assets.features.audit.laws import LAWS as KERNEL_LAWS
 from quant_assets.features.audit.laws import examine
 from quant_assets.features.audit.pairs import PAIRS, Compared, compare
-from quant_assets.features.audit.trial import AFTER, BEFORE, TRUNCATION, Compute, Finding, Trial, told, trial, windows
-from quant_assets.features.audit.trial import LAWS as STORE_LAWS
+from quant_assets.features.audit.recomputation import (
+    AFTER,
+    BEFORE,
+    TRUNCATION,
+    Compute,
+    Finding,
+    Recomputation,
+    recompute,
+    shown,
+    windows,
+)
+from quant_assets.features.audit.recomputation import LAWS as STORE_LAWS
 from quant_assets.features.audit.views import Remembered
 from quant_assets.features.publish import anchors, compute
 from quant_assets.features.sets import DAILY, FeatureSet
+from quant_assets.frames import bounds, span
 from quant_assets.ports import Progress, Store, quiet
 from quant_assets.records import Frozen, StageReport
 from quant_assets.tables import AUDITS
@@ -74,7 +85,7 @@ def audit(
     if chosen:
         # a call with its arguments put in
         of_universe: Compute = lambda store, one, asked: compute(store, one, universe, cuts, asked)  # noqa: E731
-        tried = trial(
+        tried = recompute(
             held,
             feature_set,
             chosen,
@@ -90,7 +101,7 @@ def audit(
             else _rare(held, feature_set, universe, cuts, ordered, pairs=pairs, seed=seed, progress=progress)
         )
     else:
-        tried, rare = Trial(), Compared()
+        tried, rare = Recomputation(), Compared()
     return verdicts(feature_set, universe, ordered, chosen, tried, now, rare)
 
 
@@ -118,7 +129,7 @@ def verdicts(
     of: str,
     sessions: Sequence[date],
     chosen: Sequence[Cut],
-    tried: Trial,
+    tried: Recomputation,
     now: datetime,
     rare: Compared | Finding = NONE_COMPARED,
 ) -> pl.DataFrame:
@@ -128,7 +139,7 @@ def verdicts(
     found = _finding(rare)
     if found is not None:
         tried = msgspec.structs.replace(tried, findings=(*tried.findings, found))
-    rows = [*_of_store(feature_set, of, sessions, chosen, tried, rare), *_of_kernel(feature_set)]
+    rows = [*_store_rows(feature_set, of, sessions, chosen, tried, rare), *_kernel_rows(feature_set)]
     known = {
         "session": sessions[-1] if sessions else now.date(),
         "feature_set": feature_set.name,
@@ -143,8 +154,8 @@ def remembered(store: Store, feature_set: FeatureSet, cuts: Cuts, sessions: Sequ
     """The store, of which an audit of `sessions` reads each table once."""
     first, last = (min(sessions), max(sessions)) if sessions else (date.min, date.max)
     if sessions:
-        # a Series' bounds are typed by no dtype
-        earliest: date = anchors(store, feature_set, cuts, [cuts.calendar.shift(first, -BEFORE), last])["anchor"].min()  # pyright: ignore[reportAssignmentType]
+        located = anchors(store, feature_set, cuts, [cuts.calendar.shift(first, -BEFORE), last])
+        earliest, _ = span(located["anchor"], date)
         first = min(earliest, cuts.calendar.shift(first, -feature_set.lookback))
     return Remembered(store, first, last)
 
@@ -183,9 +194,9 @@ def recorded(store: Store, feature_set: FeatureSet, rows: pl.DataFrame) -> Stage
         numbers={
             "laws": rows.height,
             "broken": failed.height,
-            "cuts": rows["cuts"].max() or 0,
-            "cells": rows["cells"].sum(),
-        },  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+            "cuts": (bounds(rows["cuts"], int) or (0, 0))[1],
+            "cells": int(rows["cells"].sum()),
+        },
     )
 
 
@@ -256,8 +267,8 @@ def _finding(rare: Compared | Finding) -> Finding | None:
         return rare if isinstance(rare, Finding) else None
     d = rare.differs
     sentence = (
-        f"{d.column or 'a row'} of session {d.at}, sid {d.sid}, is {told(d.one)} as its series ends there, "
-        f"and {told(d.other)} as it "
+        f"{d.column or 'a row'} of session {d.at}, sid {d.sid}, is {shown(d.one)} as its series ends there, "
+        f"and {shown(d.other)} as it "
         f"goes on: {rare.where} reads what lies after the session, or other sessions than its own. It is "
         f"rare: none of the "
         f"cuts showed it, one of the first {rare.pairs:,} random pairs of name and session did"
@@ -271,12 +282,12 @@ def _finding(rare: Compared | Finding) -> Finding | None:
     )
 
 
-def _of_store(
+def _store_rows(
     feature_set: FeatureSet,
     of: str,
     sessions: Sequence[date],
     chosen: Sequence[Cut],
-    tried: Trial,
+    tried: Recomputation,
     rare: Compared | Finding,
 ) -> list[dict[str, object]]:
     broken = {f.law: f for f in tried.findings}
@@ -312,7 +323,7 @@ def _of_store(
     ]
 
 
-def _of_kernel(feature_set: FeatureSet) -> list[dict[str, object]]:
+def _kernel_rows(feature_set: FeatureSet) -> list[dict[str, object]]:
     found = examine(feature_set)
     broken = {f.law: f for f in found.findings}
     return [_row(law, broken.get(law), "", found.tried, 0, found.cells[law]) for law in KERNEL_LAWS]

@@ -9,10 +9,11 @@ from quant_assets.calendars import Calendar
 from quant_assets.contract import UTC_MICROS
 from quant_assets.features.audit.audit import verdicts
 from quant_assets.features.audit.cuts import MOST, Cut, events, pick
-from quant_assets.features.audit.trial import AFTER, BEFORE, Trial, trial
+from quant_assets.features.audit.recomputation import AFTER, BEFORE, Recomputation, recompute
 from quant_assets.features.audit.views import Remembered
 from quant_assets.features.intraday import NO_DELAY, anchor_of, compute_bars, grid, seconds_of
 from quant_assets.features.sets import FeatureSet
+from quant_assets.frames import span
 from quant_assets.ports import Progress, Store, quiet
 from quant_assets.vendor_tables import INTRADAY_BARS
 
@@ -43,7 +44,7 @@ def audit_bars(
     """
     ordered, seconds = sorted(sessions), seconds_of(feature_set.frequency)
     if not ordered:
-        return verdicts(feature_set, venue, ordered, [], Trial(), now)
+        return verdicts(feature_set, venue, ordered, [], Recomputation(), now)
     first, last = ordered[-RECENT:][0], ordered[-1]
     anchor = anchor_of(hours, first, seconds, feature_set.lookback)
     slots = grid(hours, anchor, last, seconds, delay).slots
@@ -54,7 +55,7 @@ def audit_bars(
         held, {"venue": venue, "seconds": seconds}, slots, first, lookback=feature_set.lookback, most=most, seed=seed
     )
     if not chosen:
-        return verdicts(feature_set, venue, ordered, [], Trial(), now)
+        return verdicts(feature_set, venue, ordered, [], Recomputation(), now)
     starts, cut_of = slots["session"].to_list(), dict(slots.select("session", "cut").iter_rows())
     place = {t: i for i, t in enumerate(starts)}
     around = {
@@ -67,7 +68,7 @@ def audit_bars(
         rows = pl.concat([compute_bars(seen, one, venue, hours, starts[a], starts[b], delay=delay) for a, b in runs])
         return rows.rename({"ts": "session", "symbol": "sid"}).filter(pl.col("session").is_in(list(asked)))
 
-    tried = trial(held, feature_set, chosen, around, cut_of.__getitem__, compute, progress=progress, seed=seed)
+    tried = recompute(held, feature_set, chosen, around, cut_of.__getitem__, compute, progress=progress, seed=seed)
     return verdicts(feature_set, venue, ordered, chosen, tried, now)
 
 
@@ -96,13 +97,12 @@ def _choose(
     rows = bars.rename({"ts": "session", "symbol": "sid"}).join(located, on="session")
     if rows.is_empty():
         return []
-    of_days = slots.filter(pl.col("day") >= first)
-    edges = of_days.group_by("day", maintain_order=True).agg(opening=pl.col("i").first(), closing=pl.col("i").last())
+    daily = slots.filter(pl.col("day") >= first)
+    edges = daily.group_by("day", maintain_order=True).agg(opening=pl.col("i").first(), closing=pl.col("i").last())
     found = events(rows, _NO_ACTIONS, located)
     found |= {"first bar of a session": edges.select(i="opening"), "last bar of a session": edges.select(i="closing")}
-    # a Series' bounds are typed by no dtype
-    there, grown = set(rows["i"]), int(rows["i"].min()) + lookback  # pyright: ignore[reportArgumentType]
-    with_bars = [i for i in of_days["i"] if i in there]
+    there, grown = set(rows["i"]), span(rows["i"], int)[0] + lookback
+    with_bars = [i for i in daily["i"] if i in there]
     wanted = [i for i in with_bars[:-1] if i >= grown] or with_bars
     starts = slots["session"].to_list()
     return [

@@ -10,6 +10,7 @@ import polars as pl
 
 from quant_assets.calendars import Cuts
 from quant_assets.features.blocks import quarter_start
+from quant_assets.frames import span
 from quant_assets.market_data.adjustment import ADJUSTING, ENDING
 from quant_assets.market_data.membership import Membership
 from quant_assets.ports import Store
@@ -51,14 +52,13 @@ def choose(
         return []
     ordered = sorted(sessions)
     first, last = ordered[0], ordered[-1]
-    membership = Membership.of_universe(store.read(UNIVERSE, as_of=cuts.of(last), where={"universe": universe}))
+    membership = Membership.from_universe(store.read(UNIVERSE, as_of=cuts.of(last), where={"universe": universe}))
     members = membership.at(ordered, cuts).select("session", sid="who")
     located = cuts.frame(first, last)
     bars = store.read(
         BARS, as_of=cuts.of(last), first=cuts.calendar.shift(first, -lookback), last=last, columns=("withdrawn",)
     )
-    # a Series' bounds are typed by no dtype
-    began: date | None = bars["session"].min()  # pyright: ignore[reportAssignmentType]
+    began = None if bars.is_empty() else span(bars["session"], date)[0]
     grown = (
         cuts.calendar.shift(began, lookback)
         if began and cuts.calendar.index(began) + lookback <= cuts.calendar.index(last)
@@ -117,7 +117,7 @@ def events(bars: pl.DataFrame, actions: pl.DataFrame, located: pl.DataFrame) -> 
     )
     days = versions.select("sid", "i").unique().sort("sid", "i")
     after = pl.col("i").shift(-1).over("sid")
-    end: int = located["i"].max()  # pyright: ignore[reportAssignmentType]  # as above
+    _, end = span(located["i"], int)
     adjusting, ending = (
         actions.filter(pl.col("kind").is_in(k)).join(at, on="session").unique(["sid", "i"]) for k in (ADJUSTING, ENDING)
     )

@@ -15,7 +15,7 @@ from quant_assets.tables import UNIVERSE
 HISTORY = 260  # sessions from which the cuts are taken: a year has every awkward kind of day
 
 
-def ensured(
+def audit_if_due(
     store: Store,
     feature_set: FeatureSet,
     universe: str,
@@ -70,7 +70,7 @@ def audit_sets(
     last = max(sessions)
     for name in sets_of(strategies):
         universe = universes_of(strategies, name)[0]
-        found = ensured(
+        found = audit_if_due(
             store, find_set(name), universe, cuts, last, now=clock.now(), notifier=notifier, progress=progress
         )
         state = "done" if found.state == "passed" else "refused" if found.state == "failed" else "empty"

@@ -65,7 +65,7 @@ class Hostile(ReadOnly):
 
     def _another_future(self, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
         scrambled = self._scrambled(table, rows)
-        later = _of_day(table, pl.col(table.event)) > pl.lit(self._session)
+        later = _day_rows(table, pl.col(table.event)) > pl.lit(self._session)
         gone = (later & self._one_in(DELISTED, [who], rows)) if (who := _who(table)) else pl.lit(value=False)
         kept = ~gone & ~self._one_in(DROPPED, list(table.key), rows)
         if "withdrawn" in rows.columns:
@@ -76,7 +76,7 @@ class Hostile(ReadOnly):
 
     def _restatements(self, table: Table, past: pl.DataFrame) -> pl.DataFrame:
         """Other values for the latest event of each subject in a sample, and for half of those before."""
-        day = _of_day(table, pl.col(table.event))
+        day = _day_rows(table, pl.col(table.event))
         recent = past.filter(day <= pl.lit(self._session), day > pl.lit(self._session - RECENT))
         about = [c for c in table.subject if c != table.event]
         if about:
@@ -151,7 +151,7 @@ class Hostile(ReadOnly):
         ).to_numpy() >> np.uint64(7)
 
 
-def _of_day(table: Table, event: pl.Expr) -> pl.Expr:
+def _day_rows(table: Table, event: pl.Expr) -> pl.Expr:
     return event.dt.date() if isinstance(table.schema[table.event], pl.Datetime) else event
 
 

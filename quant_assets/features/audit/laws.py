@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 
 from quant_assets.features.audit.difference import Difference, difference
+from quant_assets.features.audit.recomputation import Finding
 from quant_assets.features.audit.synthetic import SEED, sections, synthetic, trimmed
-from quant_assets.features.audit.trial import Finding
 from quant_assets.features.sets import PRICES, FeatureSet
+from quant_assets.frames import span
 from quant_assets.records import Frozen
 
 ROWS, HOMOGENEITY, PREFIX, INDEPENDENCE, LOOKBACK, CROSS_SECTION = LAWS = (
@@ -144,16 +145,16 @@ def rows(subject: _Subject) -> Found:
     if differs := subject.differ(panel.select("i", "sid"), computed.select("i", "sid"), ()):
         yield (
             differs,
-            f"the kernel {_rows_told(differs)}: give back the panel's rows, with the features added (with_columns)",
+            f"the kernel {_rows_shown(differs)}: give back the panel's rows, with the features added (with_columns)",
         )
         return
-    of_members = sections(subject.feature_set, computed)
-    sectioned = subject.feature_set.cross_section(of_members)
-    if differs := subject.differ(of_members.select("i", "sid"), sectioned.select("i", "sid"), ()):
+    member_rows = sections(subject.feature_set, computed)
+    sectioned = subject.feature_set.cross_section(member_rows)
+    if differs := subject.differ(member_rows.select("i", "sid"), sectioned.select("i", "sid"), ()):
         yield (
             differs,
             (
-                f"the cross-section {_rows_told(differs)}: who is a member is the universe's to say; give back "
+                f"the cross-section {_rows_shown(differs)}: who is a member is the universe's to say; give back "
                 f"all rows, null where there is no value"
             ),
         )
@@ -187,17 +188,16 @@ def homogeneity(subject: _Subject) -> Found:
 
 def prefix_causality(subject: _Subject) -> Found:
     """A row has the same bits whatever rows follow it, and whatever other rows are selected."""
-    # a Series' bounds are typed by no dtype
-    panel, last = subject.panel, int(subject.panel["i"].max())  # pyright: ignore[reportArgumentType]
+    panel, last = subject.panel, span(subject.panel["i"], int)[1]
     whole = subject.kernel(panel)
     before, series = pl.col("present").shift(1), pl.col("series")
     resumed = panel.filter(pl.col("present") & ~before & (series == series.shift(1)))["i"].unique().sort()
     for end in (last - 1, last - 7, subject.start, last // 2, 12, *resumed.gather_every(max(1, len(resumed) // 2))):
         prefix = subject.kernel(trimmed(panel.filter(pl.col("i") <= end)))
-        of_whole = whole.join(prefix.select("i", "sid"), on=["i", "sid"], how="semi", maintain_order="left").filter(
+        same_rows = whole.join(prefix.select("i", "sid"), on=["i", "sid"], how="semi", maintain_order="left").filter(
             "present"
         )
-        if differs := subject.differ(prefix.filter("present"), of_whole, subject.made(whole)):
+        if differs := subject.differ(prefix.filter("present"), same_rows, subject.made(whole)):
             yield (
                 differs,
                 (
@@ -303,11 +303,11 @@ def cross_section(subject: _Subject) -> Found:
     """A session's rows have the same bits whatever other sessions are there; and the same values in whichever order
     sessions and names stand.
     """
-    of_members, features = subject.sections(subject.panel), subject.feature_set.features
-    whole = subject.section(of_members)
-    sessions = of_members["i"].unique().sort()
+    member_rows, features = subject.sections(subject.panel), subject.feature_set.features
+    whole = subject.section(member_rows)
+    sessions = member_rows["i"].unique().sort()
     for chosen in ([sessions[-1]], [sessions[len(sessions) // 2]], list(sessions[::2]), list(sessions[-5:])):
-        part = subject.section(of_members.filter(pl.col("i").is_in(chosen)))
+        part = subject.section(member_rows.filter(pl.col("i").is_in(chosen)))
         if differs := subject.differ(part, whole.filter(pl.col("i").is_in(chosen)), features):
             alone = "its session is alone" if len(chosen) == 1 else f"{len(chosen)} sessions are"
             yield (
@@ -318,8 +318,8 @@ def cross_section(subject: _Subject) -> Found:
                 ),
             )
     for what, turned in {
-        "sessions": of_members.sort(["i", "sid"], descending=[True, False]),
-        "names": of_members.sort(["i", "sid"], descending=[False, True]),
+        "sessions": member_rows.sort(["i", "sid"], descending=[True, False]),
+        "names": member_rows.sort(["i", "sid"], descending=[False, True]),
     }.items():
         if differs := subject.differ(subject.section(turned), whole, features, TOLERANCE):
             yield (
@@ -341,7 +341,7 @@ def _cell(differs: Difference) -> str:
     return f"{differs.column or 'a row'} (row {differs.at}, sid {differs.sid})"
 
 
-def _rows_told(differs: Difference) -> str:
+def _rows_shown(differs: Difference) -> str:
     return (
         f"drops rows, such as row {differs.at} of sid {differs.sid}"
         if differs.one == "a row"

@@ -76,7 +76,9 @@ def compare(
     Ends with the first difference. What the set's own functions raise is raised.
     """
     rng = np.random.default_rng([seed, 3])
-    membership = Membership.of_universe(store.read(UNIVERSE, as_of=cuts.of(sessions[-1]), where={"universe": universe}))
+    membership = Membership.from_universe(
+        store.read(UNIVERSE, as_of=cuts.of(sessions[-1]), where={"universe": universe})
+    )
     members = membership.at(sessions, cuts).select("session", sid="who")
     if members.is_empty():
         return Compared()
@@ -138,10 +140,10 @@ class _Block:
         cells = told = 0
         for begin, end in _in_parts(chosen):
             alone = kerneled(self.set, self._cut_off(begin, end), self.inputs)
-            of_range = self.range.join(alone.select("i", "sid"), on=["i", "sid"], how="semi", maintain_order="left")
+            ranged = self.range.join(alone.select("i", "sid"), on=["i", "sid"], how="semi", maintain_order="left")
             cells += alone.height * len(made)
             told += alone.filter(~pl.all_horizontal(pl.col(made).is_null())).height
-            if differs := difference(alone, of_range, made, where="i"):
+            if differs := difference(alone, ranged, made, where="i"):
                 return Compared(pairs=told, cells=cells, differs=self._dated(differs), where="the kernel")
         return Compared(pairs=told, cells=cells)
 
@@ -176,8 +178,8 @@ class _Block:
             return found
         one = pl.concat(alone)
         whole = sectioned(self.set, self.range, self.members, self.inputs)
-        of_range = whole.filter(pl.col("i").is_in(one["i"].unique().implode()))
-        differs = difference(one, of_range, self.set.features, where="i")
+        ranged = whole.filter(pl.col("i").is_in(one["i"].unique().implode()))
+        differs = difference(one, ranged, self.set.features, where="i")
         cells = found.cells + one.height * len(self.set.features)
         return Compared(cells=cells, differs=self._dated(differs) if differs else None, where="the cross-section")
 
@@ -186,7 +188,7 @@ class _Block:
         asked = self.members.filter(at)
         for one in self.set.inputs:
             # what stands in the panel begins at the anchor, and so do its sums
-            first = self.anchor if one.of_panel else session
+            first = self.anchor if one.reads_panel else session
             alone = brought(known, one, self.universe, self.cuts, self.cuts.calendar.between(first, session))
             told = [_of(f.filter(at), asked, one) for f in (alone, self.inputs[one.name])]
             cells += asked.height * len(one.columns)
@@ -201,7 +203,7 @@ class _Block:
 
 def _of(rows: pl.DataFrame, members: pl.DataFrame, one: Input) -> pl.DataFrame:
     """What an input says of each member; null where it says nothing."""
-    return members.join(rows, on=["i"] if one.of_panel else ["i", "sid"], how="left", maintain_order="left")
+    return members.join(rows, on=["i"] if one.reads_panel else ["i", "sid"], how="left", maintain_order="left")
 
 
 def _in_parts(chosen: pl.DataFrame) -> Iterator[tuple[Rows, Rows]]:

@@ -7,6 +7,7 @@ import polars as pl
 
 from quant_assets.contract import Schema
 from quant_assets.features.sets import PRICES, FeatureSet
+from quant_assets.frames import span
 
 SERIES = 12
 SEED = 20_240_229
@@ -20,7 +21,7 @@ def synthetic(feature_set: FeatureSet, rows: int) -> pl.DataFrame:
     panel = pl.concat(series).sort("series", "i")
     kept = panel.select("series", "i", "sid", "present", *feature_set.columns, selected=pl.col("present"))
     for one in feature_set.inputs:
-        if one.of_panel:
+        if one.reads_panel:
             kept = kept.join(_brought(one.columns, rows), on="i", how="left", maintain_order="left")
     return kept
 
@@ -31,9 +32,8 @@ def sections(feature_set: FeatureSet, computed: pl.DataFrame) -> pl.DataFrame:
     """
     rows = computed.filter("selected").drop("selected", "present", "series").sort("i", "sid")
     for one in feature_set.inputs:
-        if not one.of_panel:
-            # a Series' bounds are typed by no dtype
-            n = int(rows["i"].max()) + 1  # pyright: ignore[reportArgumentType]
+        if not one.reads_panel:
+            n = span(rows["i"], int)[1] + 1
             sids = rows["sid"].unique().sort()
             brought = pl.concat([_brought(one.columns, n, s).with_columns(sid=pl.lit(s, dtype=pl.Int64)) for s in sids])
             rows = rows.join(brought, on=["i", "sid"], how="left", maintain_order="left")

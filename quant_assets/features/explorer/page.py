@@ -12,6 +12,7 @@ import polars as pl
 
 from quant_assets.features.explorer.measures import LEVEL_NAMES, REFERENCE, STRETCH, Measures
 from quant_assets.features.explorer.ranks import Floats
+from quant_assets.frames import bounds
 from quant_assets.pages import rendering
 
 if TYPE_CHECKING:
@@ -243,12 +244,11 @@ def _cell(value: float, widest: float) -> dict[str, Any]:
 
 def _families(measures: Measures) -> list[dict[str, Any]]:
     """A row for each family, in the set's order: its mean |IC| by horizon, and its most certain feature at any."""
-    widest = measures.families["mean_abs_ic"].drop_nulls().max() or 1.0
+    _, widest = bounds(measures.families["mean_abs_ic"], float) or (0.0, 1.0)
     out: list[dict[str, Any]] = []
     for _, of in measures.families.group_by("family", maintain_order=True):
         best = of.sort(pl.col("best_t").abs(), descending=True, nulls_last=True).row(0, named=True)
-        # a Series' bounds are typed by no dtype
-        cells = [_cell(float("nan") if v is None else v, float(widest)) for v in of["mean_abs_ic"]]  # pyright: ignore[reportArgumentType]
+        cells = [_cell(float("nan") if v is None else v, widest or 1.0) for v in of["mean_abs_ic"]]
         out.append(
             {
                 "family": best["family"],
@@ -274,7 +274,7 @@ def _figures(measures: Measures, features: list[dict[str, Any]], chosen: int) ->
         "first": measures.sessions["session"][0],
         "last": measures.sessions["session"][-1],
         "rows": int(measures.sessions["rows"].sum()),
-        # as above
+        # Polars types the median of no dtype
         "names": float(measures.sessions["rows"].cast(pl.Float64).median() or 0),  # pyright: ignore[reportArgumentType]
         "coverage": summary["coverage"].mean(),
         "least": summary.sort("coverage").select(pl.col("feature").cast(pl.String), "coverage").row(0),

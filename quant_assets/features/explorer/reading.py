@@ -125,9 +125,9 @@ def forward(
     actions = store.read(ACTIONS, as_of=as_of, first=begin, last=end, columns=(*terms, "withdrawn")).filter(
         pl.col("kind").is_in([*ADJUSTING, *ENDING])
     )
-    of_names = [f.join(names, on="sid", how="semi") for f in (bars, actions)]
-    prices = versions(of_names[0], located, ("open", "close"), ("sid",))
-    moved = versions(of_names[1], located, terms, ("sid", "kind"))
+    named = [f.join(names, on="sid", how="semi") for f in (bars, actions)]
+    prices = versions(named[0], located, ("open", "close"), ("sid",))
+    moved = versions(named[1], located, terms, ("sid", "kind"))
     started = located.filter(pl.col("session").is_in(sessions)).select("session", "i")
     out = [pl.DataFrame(schema={"session": pl.Date, "sid": pl.Int64, "horizon": pl.Int64, "value": pl.Float64})]
     for horizon in horizons:

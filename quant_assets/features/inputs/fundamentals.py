@@ -56,7 +56,7 @@ def fundamentals(store: Store, cuts: Cuts, universe: str, sessions: Sequence[dat
         return nothing
     listings = listings_of(store, asked)
     theirs = filings.join(listings, on="name", how="semi", maintain_order="left")
-    told = pl.concat(_told(stretch, theirs, listings) for stretch in by_knowledge(asked, listings))
+    told = pl.concat(_reported(stretch, theirs, listings) for stretch in by_knowledge(asked, listings))
     values = told.join(_splits(store, cuts, told), on=["session", "sid"], how="left").with_columns(
         shares=pl.col("shares") * pl.col("split").fill_null(1.0)
     )
@@ -66,7 +66,7 @@ def fundamentals(store: Store, cuts: Cuts, universe: str, sessions: Sequence[dat
     )
 
 
-def _told(asked: pl.DataFrame, filings: pl.DataFrame, listings: pl.DataFrame) -> pl.DataFrame:
+def _reported(asked: pl.DataFrame, filings: pl.DataFrame, listings: pl.DataFrame) -> pl.DataFrame:
     """Those of `asked` (session, sid, cut) of which filings were known, with the columns of `statements`; the same of
     `listings` was known at all their cuts. Whose a filing is, its symbol tells by the day on which it was filed.
     """
@@ -142,7 +142,7 @@ def _trailing(reports: pl.DataFrame) -> pl.DataFrame:
         for name, c in picked.items()
         if not name.endswith("before")
     ]
-    of_year = dated.group_by(_OF, maintain_order=True).agg(*values, *dates)
+    yearly = dated.group_by(_OF, maintain_order=True).agg(*values, *dates)
     earnings, end = pl.col("annual"), pl.col("end of annual")
     trailing = pl.col("annual")
     for q in QUARTERS:  # null as soon as a quarter up to this one is missing
@@ -156,7 +156,7 @@ def _trailing(reports: pl.DataFrame) -> pl.DataFrame:
             pl.when(latest & trailing.is_not_null()).then(new).otherwise(old)
             for new, old in ((trailing, earnings), (pl.col(f"end of {q}"), end))
         )
-    return of_year.select(*_OF, earnings=earnings, **{_ENDS["earnings"]: end})
+    return yearly.select(*_OF, earnings=earnings, **{_ENDS["earnings"]: end})
 
 
 def _splits(store: Store, cuts: Cuts, told: pl.DataFrame) -> pl.DataFrame:

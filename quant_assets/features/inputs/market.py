@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from functools import partial
 
 import polars as pl
 
@@ -27,11 +28,9 @@ def market_return(store: Store, cuts: Cuts, universe: str, sessions: Sequence[da
     calendar = cuts.calendar
     first, last = calendar.shift(min(sessions), -1), max(sessions)
     located, of = cuts.frame(first, last), members(store, cuts, universe, sessions)
-    known = {"as_of": cuts.of(last), "first": first, "last": last}
-    # the keywords of one call
-    bars = _of_members(store.read(BARS, **known, columns=("close", "withdrawn")), of)  # pyright: ignore[reportArgumentType]
-    # see above
-    actions = _of_members(store.read(ACTIONS, **known, columns=(*_TERMS, "withdrawn")), of)  # pyright: ignore[reportArgumentType]
+    read = partial(store.read, as_of=cuts.of(last), first=first, last=last)
+    bars = _member_rows(read(BARS, columns=("close", "withdrawn")), of)
+    actions = _member_rows(read(ACTIONS, columns=(*_TERMS, "withdrawn")), of)
     moved = terms(
         _in_force(
             versions(actions.filter(pl.col("kind").is_in(ADJUSTING)), located, _TERMS, ("sid", "kind")),
@@ -60,7 +59,7 @@ def market_return(store: Store, cuts: Cuts, universe: str, sessions: Sequence[da
     )
 
 
-def _of_members(rows: pl.DataFrame, of: pl.DataFrame) -> pl.DataFrame:
+def _member_rows(rows: pl.DataFrame, of: pl.DataFrame) -> pl.DataFrame:
     return rows.join(of.select("sid").unique(), on="sid", how="semi", maintain_order="left")
 
 

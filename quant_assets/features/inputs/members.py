@@ -3,11 +3,12 @@ them.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import date, datetime
 
 import polars as pl
 
 from quant_assets.calendars import Cuts
+from quant_assets.frames import bounds
 from quant_assets.market_data.membership import Membership
 from quant_assets.market_data.securities import canonical
 from quant_assets.ports import Store
@@ -19,7 +20,7 @@ def members(store: Store, cuts: Cuts, universe: str, sessions: Sequence[date]) -
     rows = store.read(UNIVERSE, as_of=cuts.of(max(sessions)), where={"universe": universe})
     asked = cuts.frame(min(sessions), max(sessions)).select("session", "cut")
     return (
-        Membership.of_universe(rows)
+        Membership.from_universe(rows)
         .at(sessions, cuts)
         .select("session", sid="who")
         .join(asked, on="session")
@@ -32,11 +33,11 @@ def listings_of(store: Store, asked: pl.DataFrame) -> pl.DataFrame:
     (session, sid, cut) meant: those of all that ever had one of their symbols. With `name`, the symbol in canonical
     form.
     """
-    # a Series' bounds are typed by no dtype
-    said = store.read(LISTINGS, as_of=asked["cut"].max()).with_columns(name=canonical())  # pyright: ignore[reportArgumentType]
-    theirs = said.join(asked.select("sid").unique(), on="sid", how="semi").select("name")
-    claiming = said.join(theirs, on="name", how="semi").select("sid")
-    return said.join(claiming, on="sid", how="semi", maintain_order="left")
+    _, cut = bounds(asked["cut"], datetime) or (None, None)
+    listed = store.read(LISTINGS, as_of=cut).with_columns(name=canonical())
+    theirs = listed.join(asked.select("sid").unique(), on="sid", how="semi").select("name")
+    claiming = listed.join(theirs, on="name", how="semi").select("sid")
+    return listed.join(claiming, on="sid", how="semi", maintain_order="left")
 
 
 def by_knowledge(asked: pl.DataFrame, listings: pl.DataFrame) -> Iterator[pl.DataFrame]:

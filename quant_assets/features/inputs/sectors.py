@@ -1,7 +1,7 @@
 """The sector of each member, as known at each session's cut."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 
 import polars as pl
 
@@ -9,6 +9,7 @@ from quant_assets.calendars import Cuts
 from quant_assets.features.inputs.members import by_knowledge, listings_of, members
 from quant_assets.features.point_in_time import View, point_in_time
 from quant_assets.features.sets import Input
+from quant_assets.frames import span
 from quant_assets.market_data.securities import canonical, symbols
 from quant_assets.ports import Store
 from quant_assets.vendor_tables import SECTORS
@@ -28,15 +29,15 @@ def classified(scheme: str) -> Input:
         asked = members(store, cuts, universe, sessions)
         if asked.is_empty():
             return asked.select("session", "sid", sector=pl.lit(None, pl.String))
-        # a Series' bounds are typed by no dtype
-        said = store.read(SECTORS, as_of=asked["cut"].max(), where={"scheme": scheme}, columns=("sector", "withdrawn"))  # pyright: ignore[reportArgumentType]
+        _, cut = span(asked["cut"], datetime)
+        rows = store.read(SECTORS, as_of=cut, where={"scheme": scheme}, columns=("sector", "withdrawn"))
         listings = listings_of(store, asked)
         own = point_in_time(asked, [View("listing", listings.drop("name"), ("sector",))], cut="cut")
-        if said.is_empty():
+        if rows.is_empty():
             return own.select("session", "sid", sector="listing_sector")
-        # one name can come spelled in two ways; of what was said at one moment about one day, the last row stands
+        # one name can come spelled in two ways; of what was rows at one moment about one day, the last row stands
         named = (
-            said.with_columns(name=canonical())
+            rows.with_columns(name=canonical())
             .sort("name", "session", "known_at", "symbol")
             .unique(["name", "session", "known_at"], keep="last", maintain_order=True)
         )

@@ -77,8 +77,8 @@ def gross_returns(store: Store, cuts: Cuts, rule: LabelRule, sessions: Sequence[
     ends = located.filter(pl.col("session").is_in(sessions)).select(u="i", label_end="session", known_at="cut")
     values = forward_returns(bars, actions, rule.horizon, ends, prices[0]).with_columns(due="u")
     if rule.kind != "triple_barrier" and rule.net_of is None:
-        of_halts = later_returns(store, cuts, rule, bars, sessions, prices[0])
-        values = pl.concat([values.filter("settled").select(of_halts.columns), of_halts])
+        later = later_returns(store, cuts, rule, bars, sessions, prices[0])
+        values = pl.concat([values.filter("settled").select(later.columns), later])
     values = values.with_columns(t=pl.col("due") - rule.reach, touched=pl.lit(None, pl.String)).drop(
         "settled", "due", strict=False
     )
@@ -97,15 +97,13 @@ def publish_labels(store: Store, cuts: Cuts, rule: LabelRule | int, sessions: Se
         first=min(sessions),
         last=max(sessions),
         state="done" if rows.height else "empty",
-        reason=""
-        if rows.height
-        else f"no label's window ends in these sessions with prices known{_and_what_it_is_net_of(rule)}",
+        reason="" if rows.height else f"no label's window ends in these sessions with prices known{_benchmark(rule)}",
         rows=store.append(LABELS, rows),
         numbers={"labels": rows.height, "died": float(rows["died"].sum())},
     )
 
 
-def _and_what_it_is_net_of(rule: LabelRule | int) -> str:
+def _benchmark(rule: LabelRule | int) -> str:
     return "" if isinstance(rule, int) or rule.net_of is None else f", and with {rule.net_of.name} known"
 
 

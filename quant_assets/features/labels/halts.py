@@ -16,6 +16,7 @@ import polars as pl
 from quant_assets.calendars import Cuts
 from quant_assets.features.blocks import versions
 from quant_assets.features.labels.returns import as_known, grown, proceeds
+from quant_assets.frames import span
 from quant_assets.market_data.adjustment import ADJUSTING, ENDING
 from quant_assets.ports import Store
 from quant_assets.strategy import LabelRule
@@ -69,16 +70,15 @@ def _reopened(bars: pl.DataFrame, rule: LabelRule) -> pl.DataFrame:
 
 def _ended(store: Store, cuts: Cuts, last: date) -> pl.DataFrame:
     """sid, v, w: mergers and delistings with ex w that the cut of v knows first, or knows otherwise."""
-    told = pl.concat(
+    ended = pl.concat(
         store.read(ACTIONS, as_of=cuts.of(last), last=last, where={"kind": kind}, columns=(*TERMS, "withdrawn"))
         for kind in ENDING
     )
-    if told.is_empty():
+    if ended.is_empty():
         return pl.DataFrame(schema=NEWS)
-    # a Series' bounds are typed by no dtype
-    earliest: date = told["session"].min()  # pyright: ignore[reportAssignmentType]
-    found = versions(told, cuts.frame(cuts.calendar.on_or_after(earliest), last), TERMS, ("sid", "kind"))
-    # as above
+    earliest, _ = span(ended["session"], date)
+    found = versions(ended, cuts.frame(cuts.calendar.on_or_after(earliest), last), TERMS, ("sid", "kind"))
+    # dtypes by name
     return found.filter(~pl.col("withdrawn")).select("sid", v="e", w="i").unique().cast(NEWS)  # pyright: ignore[reportArgumentType]
 
 
@@ -104,14 +104,11 @@ def _start(
         listings = store.read(LISTINGS, as_of=cuts.of(last)).group_by("sid").agg(listed=pl.col("session").min())
         born = far.join(listings, on="sid", how="left").select(
             "w",
-            # as above
-            known=pl.col("listed").is_null() | (pl.col("listed") < cuts.calendar.at(int(far["w"].min()))),  # pyright: ignore[reportArgumentType]
+            known=pl.col("listed").is_null() | (pl.col("listed") < cuts.calendar.at(span(far["w"], int)[0])),
         )
         far = far.filter(born["known"])
-    # as above
-    starts = [int(f.min()) for f in (placed.filter("near")["oldest"], far["w"] - LONGEST) if f.len()]  # pyright: ignore[reportArgumentType]
-    # as above
-    return max(0, min([*starts, int(news["v"].min())]) - rule.horizon)  # pyright: ignore[reportArgumentType]
+    reached = (placed.filter("near")["oldest"], far["w"] - LONGEST, news["v"])
+    return max(0, min(span(f, int)[0] for f in reached if f.len()) - rule.horizon)
 
 
 def _windows(known: pl.DataFrame, reopened: pl.DataFrame, ended: pl.DataFrame, horizon: int) -> pl.DataFrame:
@@ -167,6 +164,6 @@ def _values(known: pl.DataFrame, acted: pl.DataFrame, windows: pl.DataFrame, pri
     return (
         kept.select("u", "sid", "due", value=value + income, died=pl.col("exit").is_null())
         .filter(pl.col("value").is_finite())
-        .cast(FOUND)  # pyright: ignore[reportArgumentType]  # as above
+        .cast(FOUND)  # pyright: ignore[reportArgumentType]  # dtypes by name
         .sort("u", "sid", "due")
     )

@@ -55,12 +55,14 @@ def _weights(store: Store, cuts: Cuts, of: NetOf, sessions: Sequence[date]) -> p
     """session, sid, weight: of whom the mean is taken."""
     as_of = cuts.of(sessions[-1])
     if of.universe:
-        members = Membership.of_universe(store.read(UNIVERSE, as_of=as_of, where={"universe": of.universe})).at(
+        members = Membership.from_universe(store.read(UNIVERSE, as_of=as_of, where={"universe": of.universe})).at(
             sessions, cuts
         )
         return members.select("session", sid="who", weight=pl.lit(1.0))
     if of.index:
-        told = Membership.of_index(store.read(INDEX_MEMBERS, as_of=as_of, where={"index": of.index})).at(sessions, cuts)
+        told = Membership.from_index(store.read(INDEX_MEMBERS, as_of=as_of, where={"index": of.index})).at(
+            sessions, cuts
+        )
         whole = pl.col("weight").is_not_null().all().over(AMONG)
         named = told.select("session", symbol="who", weight=pl.when(whole).then("weight").otherwise(1.0))
     else:

@@ -59,7 +59,7 @@ def diagnose(bars: pl.DataFrame, limits: Thresholds = CHOSEN) -> tuple[pl.DataFr
     seen = payouts.with_noise(payouts.seen(restored))
     verdicts = _verdicts(seen, gaps, limits)
     findings = (
-        pl.concat([on_levels, on_splits, standstill.standing(moves, limits), _told(verdicts.filter("_told"))])
+        pl.concat([on_levels, on_splits, standstill.standing(moves, limits), _reported(verdicts.filter("_reported"))])
         .join(given.select("_row", "symbol", "session"), on="_row", maintain_order="left")
         .sort("_row", "rule", "column")
         .select(FINDINGS)
@@ -73,13 +73,13 @@ def diagnose(bars: pl.DataFrame, limits: Thresholds = CHOSEN) -> tuple[pl.DataFr
 
 
 def _verdicts(seen: pl.DataFrame, gaps: pl.DataFrame, limits: Thresholds) -> pl.DataFrame:
-    """What is wrong with payments and steps, by row; `_told` of them as findings, `_mended` in the repairs."""
+    """What is wrong with payments and steps, by row; `_reported` of them as findings, `_mended` in the repairs."""
     paid = rhythm.gains_once(rhythm.without_repeats(payouts.weighed(seen, gaps, limits), limits), limits)
     verdicts = pl.concat(
         [paid.filter(pl.col("_rule").is_not_null()), rhythm.unpaid(seen)], how="diagonal_relaxed"
     ).sort("_row")
     verdicts = verdicts.with_columns(
-        _told=pl.lit(value=True),
+        _reported=pl.lit(value=True),
         _if_paid_day=payouts.likelihood(pl.col("_y"), fall="_fall"),
         _if_not_day=payouts.likelihood(pl.lit(0.0), fall="_fall"),
     )
@@ -87,7 +87,7 @@ def _verdicts(seen: pl.DataFrame, gaps: pl.DataFrame, limits: Thresholds) -> pl.
     return verdicts.with_columns(_mended=pl.col("_known") & (pl.col("_lead") >= limits.mended))
 
 
-def _told(verdicts: pl.DataFrame) -> pl.DataFrame:
+def _reported(verdicts: pl.DataFrame) -> pl.DataFrame:
     """Findings by row of the verdicts on payments."""
     verdicts = verdicts.with_columns(_cash=pl.col("_step") * pl.col("_prev"))
     rule = pl.col("_rule")

@@ -179,7 +179,7 @@ def _local(field: str, held: pl.DataType, column: Column, what: str) -> Callable
     numeric = held.is_integer() or held.is_float() or isinstance(held, pl.Decimal)
     text = isinstance(held, (pl.String, pl.Categorical, pl.Enum))
     if isinstance(held, pl.Datetime):
-        return _of_datetimes
+        return _read_datetimes
     if held == pl.Date:
         return lambda s: pl.DataFrame({"local": s.cast(pl.Datetime("us"))}).with_columns(
             offset=_NO_OFFSET, stated=False
@@ -191,9 +191,9 @@ def _local(field: str, held: pl.DataType, column: Column, what: str) -> Callable
     if (numeric or text) and column.unit:
         return lambda s: _counted(s, column.unit or "")
     if text:
-        return lambda s: _of_text(s.cast(pl.String), column)
+        return lambda s: _read_text(s.cast(pl.String), column)
     if numeric and column.format:
-        return lambda s: _of_text(_digits(s), column)
+        return lambda s: _read_text(_digits(s), column)
     declare = (
         f"{{column: {column.column}, format: '%Y%m%d'}} or {{column: {column.column}, unit: s}} (s, ms, us, ns, "
         f"d or excel)"
@@ -213,7 +213,7 @@ def _digits(s: pl.Series) -> pl.Series:
     return only(whole, whole.cast(pl.Float64) == s.cast(pl.Float64, strict=False)).cast(pl.String)
 
 
-def _of_datetimes(s: pl.Series) -> pl.DataFrame:
+def _read_datetimes(s: pl.Series) -> pl.DataFrame:
     """A Parquet column of times, with zone or without."""
     zone = s.dtype.time_zone if isinstance(s.dtype, pl.Datetime) else None
     micros = s.cast(pl.Datetime("us", zone), strict=False)
@@ -249,7 +249,7 @@ def _counted(s: pl.Series, unit: str) -> pl.DataFrame:
     )
 
 
-def _of_text(s: pl.Series, column: Column) -> pl.DataFrame:
+def _read_text(s: pl.Series, column: Column) -> pl.DataFrame:
     """Text under the declared format, or with its year first."""
     regex, utc = (pattern(column.format).regex, pattern(column.format).utc) if column.format else (_ISO, False)
     parts = (

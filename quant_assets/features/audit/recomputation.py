@@ -38,7 +38,7 @@ class Finding(Frozen, frozen=True):
     sid: int | None = None
 
 
-class Trial(Frozen, frozen=True):
+class Recomputation(Frozen, frozen=True):
     """What was tried: the laws broken, and on how much.
 
     `cells`: values compared with each law, `values`: those of them that are not missing; `never`: features that had
@@ -61,7 +61,7 @@ def windows(cuts: Cuts, at: Sequence[Cut], last: date) -> dict[date, list[date]]
     return {t: calendar.between(f, min(last, calendar.shift(t, AFTER))) for t, f in first.items()}
 
 
-def trial(
+def recompute(
     store: Store,
     feature_set: FeatureSet,
     at: Sequence[Cut],
@@ -71,7 +71,7 @@ def trial(
     *,
     progress: Progress = quiet,
     seed: int = 0,
-) -> Trial:
+) -> Recomputation:
     """Compute the set at each of the cuts from what was known, and hold against it what a range, `around` it, makes of
     the same session: as stored, and with another future.
 
@@ -104,10 +104,12 @@ def trial(
                 findings |= {f.law: f for f in _elsewhere(runs, alone, cut, around[t], seed)}
         findings |= {f.law: f for f in runs.inputs()}
     except NotComputedError as error:
-        return Trial(findings=tuple(Finding(law=law, sentence=f"nothing is proven: {error}") for law in LAWS))
+        return Recomputation(findings=tuple(Finding(law=law, sentence=f"nothing is proven: {error}") for law in LAWS))
     progress(total, total, feature_set.name)
     never = tuple(f for f in feature_set.features if not counts[f])
-    return Trial(findings=tuple(findings.values()), cells=cells, values=counts.total(), names=names, never=never)
+    return Recomputation(
+        findings=tuple(findings.values()), cells=cells, values=counts.total(), names=names, never=never
+    )
 
 
 def _elsewhere(runs: "_Runs", alone: pl.DataFrame, cut: Cut, window: list[date], seed: int) -> Iterator[Finding]:
@@ -144,11 +146,11 @@ def _told(law: str, cut: Cut, differs: Difference | str, when: str, why: str) ->
         return Finding(law=law, sentence=f"{differs} {when}: {why}. Cut: {cut}", at=str(cut.session))
     more = f" ({differs.others} more columns differ)" if differs.others else ""
     what = (
-        f"{differs.column} of session {differs.at}, sid {differs.sid}, is {told(differs.one)}"
+        f"{differs.column} of session {differs.at}, sid {differs.sid}, is {shown(differs.one)}"
         if differs.column
         else f"session {differs.at}, sid {differs.sid}, has {differs.one}"
     )
-    sentence = f"{what} as known at the cut, and {told(differs.other)} {when}{more}: {why}. Cut: {cut}"
+    sentence = f"{what} as known at the cut, and {shown(differs.other)} {when}{more}: {why}. Cut: {cut}"
     sid = differs.sid if isinstance(differs.sid, int) else None
     return Finding(
         law=law,
@@ -159,7 +161,7 @@ def _told(law: str, cut: Cut, differs: Difference | str, when: str, why: str) ->
     )  # bars are told by symbol
 
 
-def told(value: object) -> str:
+def shown(value: object) -> str:
     """A value as a sentence tells it."""
     return "missing" if value is None else repr(value) if isinstance(value, float) else str(value)
 
