@@ -82,8 +82,9 @@ def absorb(known: Known, deliveries: Sequence[Delivery], calendar: Calendar) -> 
 
 
 def _together(known: Known, deliveries: Sequence[Delivery], rows: pl.DataFrame, calendar: Calendar) -> Settled | None:
-    """What deliveries say up to the first that must be judged alone, which `known` learns; None where that is the first
-    of them.
+    """What deliveries add up to the first that must be judged alone; None if that is the first of them.
+
+    `known` learns it.
     """
     step = steady(known, [d.capture for d in deliveries], rows, calendar)
     if step is not None:
@@ -98,7 +99,7 @@ def _together(known: Known, deliveries: Sequence[Delivery], rows: pl.DataFrame, 
 
 
 def _alone(known: Known, delivery: Delivery, rows: pl.DataFrame, calendar: Calendar) -> Settled:
-    """What one delivery says, whatever happens in it; `known` learns its bars and listings."""
+    """What one delivery adds, whatever happens in it; `known` learns its bars and listings."""
     capture, moment = delivery
     day = calendar.on_or_before(capture.label)
     standing = known.standing(rows["session"].unique().to_list())
@@ -106,7 +107,7 @@ def _alone(known: Known, delivery: Delivery, rows: pl.DataFrame, calendar: Calen
     rows = rows.join(assigned.assigned.select("symbol", "sid"), on="symbol", maintain_order="left")
     bars = pl.concat([versions(rows, standing), _withdrawn(rows, standing, assigned)])
     if capture.assumed:
-        # what it says of sessions whose own label changed was not known when it is assumed to have been
+        # its rows of sessions whose own label changed were not known at the time that it assumes
         bars = bars.filter((pl.col("session") == day) | ~pl.col("session").is_in(known.changed))
     known.learn(BARS, bars)
     changed = listings.changes(known, assigned, rows, standing, capture.listings, capture.label, calendar)
@@ -143,7 +144,7 @@ def _identify(
 
 
 def _withdrawn(rows: pl.DataFrame, standing: pl.DataFrame, assigned: Identified) -> pl.DataFrame:
-    """The withdrawal of bars filed under an instrument that a symbol does not mean any more, as `versions`."""
+    """The withdrawal of bars filed under an instrument that a symbol no longer means, as `versions`."""
     replaced = rows.join(assigned.of("replaced").select("symbol", "old_sid"), on="symbol")
     # unless it is filed under that instrument again, by its new symbol
     left = standing.filter(~pl.col("withdrawn")).join(rows, on=["sid", "session"], how="anti")
@@ -178,10 +179,10 @@ def _in_turns(
     evidence: pl.DataFrame,
     changed: pl.DataFrame,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The news of each delivery: of actions, and of proposals.
+    """What changes with each delivery: of actions, and of proposals.
 
-    What is said of one instrument hangs on nothing said of another. So first comes what the first delivery says that
-    speaks of an instrument at all, of all instruments at once, then what the second says, and so on.
+    The rows of one instrument do not depend on those of another. So the first delivery of each instrument is processed
+    for all instruments at once, then the second of each, and so on.
     """
     who = ["sid", "delivery"]
     turns = _turns(known, step.deliveries, [f.select(who) for f in (given, unsure, evidence, changed)])
@@ -211,8 +212,9 @@ def _in_turns(
 
 
 def _turns(known: Known, deliveries: int, speaking: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Columns sid, delivery, and turn, which counts the deliveries of an instrument that say something of it; and the
-    one after each, where a proposal waits: it may be settled by what is known by then.
+    """Columns sid, delivery and turn: turn counts the deliveries that have rows of the instrument.
+
+    If a proposal is open, the delivery after counts too: what is known by then may settle it.
     """
     waits = proposals.opened(known.proposals).select("sid").unique()
     doubted = pl.concat([waits, speaking[1].select("sid")])

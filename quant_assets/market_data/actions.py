@@ -33,17 +33,16 @@ SAYS = (
     "value",
     "counterpart",
     "withdrawn",
-)  # what an action says; a version that says the same is a no-op
+)  # the content of an action; a version with the same content is a no-op
 
 
 def declared(actions: pl.DataFrame, holders: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The vendor's own actions by sid (columns `COLUMNS`), and as rejected rows those of symbols that no instrument
-    has, of kinds that we do not know, that do not say what they must, or that contradict each other.
+    """The vendor's own actions by sid (columns `COLUMNS`), and the rejected rows: of unknown symbols or kinds,
+    incomplete, or contradictory.
 
-    `holders`: symbol, sid; where `actions` are of several deliveries, each of which is judged by itself, also begins,
-    the `delivery` from which on the symbol means it. Dividends of one ex-session add up; the same row twice is one.
-    Where the vendor has a column `withdrawn`, it is there too: rows in which it is true take back what was declared
-    before, and need no terms.
+    `holders`: symbol, sid; if `actions` are of several deliveries, each judged by itself, also begins, the `delivery`
+    from which on the symbol means it. Dividends of one ex-session add up; the same row twice is one. If the vendor has
+    a column `withdrawn`, it is kept: rows in which it is true withdraw an earlier declaration, and need no terms.
     """
     gone = pl.col("withdrawn").fill_null(value=False) if "withdrawn" in actions.columns else pl.lit(value=False)
     known = actions.with_columns(withdrawn=gone).join(holders, on="symbol", how="left", maintain_order="left")
@@ -80,7 +79,7 @@ def declared(actions: pl.DataFrame, holders: pl.DataFrame) -> tuple[pl.DataFrame
 
 
 def _complete() -> pl.Expr:
-    """Whether a row of its kind says what must be known to book it."""
+    """Whether a row has all values that its kind needs to be booked."""
     ratio = (pl.col("numerator") > 0) & (pl.col("denominator") > 0)
     handed = ratio & pl.col("counterpart").is_not_null()
     paid, worth = pl.col("cash") >= 0, pl.col("value").is_finite()
@@ -102,14 +101,12 @@ def news(
 ) -> pl.DataFrame:
     """The versions to write: columns `COLUMNS`, withdrawn.
 
-    `given`: actions from this capture; `standing`: the latest version of each, as known.
+    `given`: actions of this delivery; `standing`: the latest version of each, as known. `proposed`, `rejected` (sid,
+    session): where the evidence of this delivery is not sure, and where a person decided that there was no action.
 
-    `proposed`, `rejected` (sid, session): where this capture's evidence is not sure, and where a person said that there
-    was none.
-
-    An action that stands with the same terms is a no-op, a declared or confirmed one is not overruled by evidence, and
-    what was derived from prices is withdrawn where the prices around its ex-session now deny it. A derived delisting
-    gives way to the merger or delisting that the vendor declares, and what the vendor takes back is withdrawn.
+    An action in force with the same terms is a no-op. Evidence does not overrule a declared or confirmed action. An
+    action derived from prices is withdrawn if the prices around its ex-session now contradict it. A derived delisting
+    is replaced by the merger or delisting that the vendor declares, and what the vendor withdraws is withdrawn.
     """
     given = given if "withdrawn" in given.columns else given.with_columns(withdrawn=pl.lit(value=False))
     given = given.select(*COLUMNS, pl.col("withdrawn").fill_null(value=False))

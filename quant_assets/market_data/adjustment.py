@@ -90,7 +90,7 @@ def adjusted(bars: pl.DataFrame, actions: pl.DataFrame, policy: str, session: da
 
 
 class _Rows:
-    """Bars sorted by (sid, session), and where each name and each ex-session stands among them."""
+    """Bars sorted by (sid, session), and the position of each name and each ex-session among them."""
 
     def __init__(self, bars: pl.DataFrame) -> None:
         key = self._index(bars)

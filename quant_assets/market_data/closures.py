@@ -1,4 +1,6 @@
-"""What people say of single days: a closure announced tonight, a session that nobody had listed; known from then on."""
+"""Changes of the calendar that people record: a closure announced tonight, a session that was not listed. Known from
+then on.
+"""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -14,11 +16,10 @@ _ALWAYS = datetime(1, 1, 1, tzinfo=UTC)
 
 
 def with_changes(calendar: Calendar, store: Store) -> Calendar:
-    """The calendar with what has been said of its days; a day that a book was booked on is known to have been a
-    session.
+    """The calendar with the recorded changes of its days. A day on which a book was booked is a session.
 
-    The latter where a newer exchange_calendars has dropped a day: what was decided and booked for it keeps its cut, and
-    the next session goes on from it.
+    The latter matters if a newer exchange_calendars drops a day: the decisions and bookings of that day keep their cut,
+    and the next session continues from it.
     """
     rows = store.read(CALENDAR_CHANGES, as_of=None, where={"calendar": calendar.code})
     said = calendar.amended(

@@ -1,9 +1,8 @@
-"""What a person says about a proposed action: what it was, or that there was none.
+"""A person's answer to a proposed action: its terms, or that there was no action. Each act is a later row, and
+recorded.
 
-Each act is a later row, and on record.
-
-What is confirmed becomes rows of ACTIONS with the origin `confirmed`, known from then on, which no evidence of prices
-overrules.
+A confirmed action becomes rows of ACTIONS with the origin `confirmed`, known from then on. Evidence of prices never
+overrules it.
 """
 
 import re
@@ -25,7 +24,7 @@ _TERMS = re.compile(r"(?P<kind>split|stock_dividend|dividend|spin_off) (?P<first
 
 
 def find(store: Store, proposal: str) -> dict[str, Any]:
-    """The proposal that waits under that id. Raises DataError where there is none, or it does not wait any more."""
+    """The open proposal with that id. Raises DataError if there is none, or if it is closed."""
     rows = listed(store.read(PROPOSED_ACTIONS, as_of=None), everything=True).filter(
         pl.col("id").str.starts_with(proposal)
     )
@@ -66,7 +65,7 @@ def _one(part: str, before: float) -> dict[str, Any]:
         return {"kind": match["kind"], "numerator": new, "denominator": old}
     if not 0 < float(match["first"]) < before:
         raise ConfigurationError(
-            f"{part!r}: the close before was {before}; nobody pays nothing, or more than a share is worth"
+            f"{part!r}: the close before was {before}; a payment is above zero and below the price of a share"
         )
     if match["kind"] == "dividend":
         return {"kind": "dividend", "cash": Decimal(match["first"])}
@@ -85,19 +84,18 @@ def confirm(
     now: datetime,
     acted_at: datetime,
 ) -> tuple[str, pl.DataFrame]:
-    """Say what a proposal is: `terms`, or else its first explanation.
+    """Confirm a proposal: with `terms`, or with its first explanation. Returns the terms and the rows written to
+    ACTIONS.
 
-    Returns the terms and the rows written to ACTIONS.
-
-    Raises DataError where no proposal waits under that id or nothing explains it and no terms are given,
-    ConfigurationError for terms that say nothing.
+    Raises DataError if no open proposal has that id, or if nothing explains it and no terms are given;
+    ConfigurationError for terms that are no action.
     """
     row = find(store, proposal)
     first = str(row["explanations"]).split("; ")[0].rpartition(" (")[0]
     text = terms or first
     if not text:
         raise DataError(
-            f"nothing explains {row['symbol']} {row['session']}; say what it is: --as 'split 1:6 + spin_off 1.20'"
+            f"nothing explains {row['symbol']} {row['session']}; give its terms: --as 'split 1:6 + spin_off 1.20'"
         )
     moment = known_at(now, knowledge.latest_cut(), now, None)
     said = read_terms(text, row["before"])
@@ -120,9 +118,9 @@ def reject(
     now: datetime,
     acted_at: datetime,
 ) -> str:
-    """Say that there was no action; returns the name and ex-session.
+    """Reject a proposal: there was no action. Returns the name and ex-session.
 
-    Raises DataError where no proposal waits under that id.
+    Raises DataError if no open proposal has that id.
     """
     row = find(store, proposal)
     moment = known_at(now, knowledge.latest_cut(), now, None)

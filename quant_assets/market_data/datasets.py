@@ -1,7 +1,7 @@
-"""Every dataset beside the daily bars, declared: its contract, its rules, how its time is to be read.
+"""Every dataset beside the daily bars, declared: its contract, its rules, and how its time is read.
 
-Its asset and partitions, checks, quarantine, findings, and its page in docs/data-contracts.md follow from the
-declaration; a feed in the deployment file says where its rows come from.
+The declaration gives its asset and partitions, checks, quarantine, findings, and its page in docs/data-contracts.md. A
+feed in the deployment file gives the source of its rows.
 """
 
 from collections.abc import Sequence
@@ -43,12 +43,12 @@ PRICES = ("open", "high", "low", "close")
 
 @dataclass(frozen=True)
 class Dataset:
-    """A table of what a vendor says, and how to judge it.
+    """A table of vendor data, and how to judge it.
 
     `rules` may read each of the table's columns and, as `x_before`, the value x (or the time) of the same entity's
-    event before (null where none lies within `remembers`). `ahead`: how long before its event a row may be known
+    event before (null if none lies within `remembers`). `ahead`: how long before its event a row may be known
     (announcements). `sessions`: the calendar whose sessions rows must be of; None takes any day. `ends`: an expression
-    for when a row's event is over, where that is not its event column's own day or time.
+    for the end of a row's event, if that is not its event column's own day or time.
     """
 
     table: Table
@@ -75,12 +75,12 @@ class Dataset:
 
     @property
     def judging(self) -> tuple[Rule, ...]:
-        """The rules on rows that were let in."""
+        """The rules on stored rows."""
         return tuple(r for r in self.rules if r.severity != "refuse")
 
     @property
     def says(self) -> tuple[str, ...]:
-        """The columns whose values are what a row says; a version that says the same is a no-op."""
+        """The content of a row; a version with the same content is a no-op."""
         return (*(c for c in self.columns if c not in self.table.key), "withdrawn")
 
 

@@ -1,9 +1,9 @@
-"""Actions derived from raw against adjusted closes, where the vendor declares none.
+"""Actions derived from raw and adjusted closes, if the vendor declares none.
 
-A capture carries a name's last two sessions (p, c), raw and adjusted. With r = adj_close / close,
-factor = r(p) / r(c) is what the vendor applied between them; `explanations` says what it may be, and how sure that is.
-r(c) != 1 announces an action whose ex-session comes after c. What is surer than the deployment asks for becomes an
-action; what is not is proposed to a person, and so is what nothing explains.
+A delivery carries a name's last two sessions (p, c), raw and adjusted. With r = adj_close / close, factor = r(p) / r(c)
+is what the vendor applied between them; `explanations` lists what it may be, with confidences. r(c) != 1 announces an
+action whose ex-session comes after c. An explanation above the deployment's `min_confidence` becomes an action; a
+factor that nothing explains well enough is proposed to a person.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,8 +40,8 @@ PROPOSAL = (
 
 
 class Derived(NamedTuple):
-    """What a capture's prices say: actions (columns `COLUMNS`), rejected rows (UNEXPLAINED_FACTOR), and proposals
-    (columns `PROPOSAL`).
+    """What the prices of a delivery show: actions (columns `COLUMNS`), rejected rows (UNEXPLAINED_FACTOR), and
+    proposals (columns `PROPOSAL`).
     """
 
     actions: pl.DataFrame
@@ -50,12 +50,13 @@ class Derived(NamedTuple):
 
 
 def pairs(rows: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
-    """Evidence per name and ex-session: sid, p, session, before (raw close), adjusted, factor, move (raw open after /
-    before; null where not seen yet), after, adjusted_after (the closes of the later session; null likewise), file,
-    line, symbol.
+    """Evidence per name and ex-session.
 
-    `rows`: clean rows with their sid, of one capture, or of several by `delivery`, each of which is judged by itself.
-    Factors of one are there too: they say that there was no action.
+    Columns: sid, p, session, before (raw close), adjusted, factor, move (raw open after / before; null if not known
+    yet), after, adjusted_after (the closes of the later session; null likewise), file, line, symbol.
+
+    `rows`: clean rows with their sid, of one delivery, or of several by `delivery`, each of which is judged by itself.
+    Factors of one are kept: they show that there was no action.
     """
     of = [c for c in ("delivery",) if c in rows.columns]
     seen = (
@@ -132,7 +133,7 @@ def _not_in_the_price_yet(evidence: pl.DataFrame, calendar: Calendar) -> pl.Data
 
 
 def derive(evidence: pl.DataFrame, asked: Evidence = EVIDENCE) -> Derived:
-    """What `pairs` say: actions as sure as `asked`, and the rest as proposals.
+    """What `pairs` show: actions with a confidence of at least `asked`, and the rest as proposals.
 
     A split that comes with a payment is two actions of one ex-session. A factor that nothing here explains, or a
     payment that the open contradicts, is a rejected row, and a proposal without an explanation.
@@ -192,7 +193,7 @@ def _terms(row: Mapping[str, Any], explanation: Explanation) -> list[dict[str, A
 
 
 def written(explanation: Explanation) -> list[dict[str, Any]]:
-    """The columns of ACTIONS that say an explanation's terms, for each action that it is."""
+    """The columns of ACTIONS with an explanation's terms, for each of its actions."""
     rows = list[dict[str, Any]]()
     if explanation.shares:
         new, old = explanation.shares

@@ -1,7 +1,7 @@
-"""How a delivery of a label differs from what stood once the label had been taken in.
+"""How a delivery of a label differs from the versions in force once the label had been ingested.
 
-What a later capture has said of a row since stays: that is the vendor's last word. A row that says the same is nothing;
-one that says otherwise is a restatement; one that is there no more, and in no later delivery either, is a withdrawal.
+A later delivery's version of a row stays: it is the vendor's latest. A row with the same content is a no-op; a row with
+other content is a restatement; a row that is missing, in all later deliveries too, is a withdrawal.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,8 +17,8 @@ Following = Iterator[Capture]  # the deliveries after that of a label, one by on
 
 
 def stood(versions: pl.DataFrame, label: date, subject: Sequence[str]) -> pl.DataFrame:
-    """Of each subject the version that stood once `label` was taken in (nulls where none did), and `later`: whether a
-    later capture has spoken of it since.
+    """Of each subject the version in force once `label` was ingested (nulls if there was none), and `later`: whether a
+    later delivery has a version of it.
     """
     ordered = versions.sort(*subject, "known_at")
     latest = ordered.unique(subject, keep="last", maintain_order=True).select(*subject, later=pl.col("capture") > label)
@@ -27,8 +27,8 @@ def stood(versions: pl.DataFrame, label: date, subject: Sequence[str]) -> pl.Dat
 
 
 def otherwise(rows: pl.DataFrame, then: pl.DataFrame, subject: Sequence[str], says: Sequence[str]) -> pl.DataFrame:
-    """Those of `rows` that say something else than stood, with `withdrawn` (as given, else false), and `was_withdrawn`
-    (null where nothing stood).
+    """Those of `rows` that differ from the version in force, with `withdrawn` (as given, else false), and
+    `was_withdrawn` (null if there was no version).
     """
     told = rows if "withdrawn" in rows.columns else rows.with_columns(withdrawn=pl.lit(value=False))
     before = then.select(*subject, *(pl.col(c).alias(f"was_{c}") for c in (*says, "withdrawn")), later="later")
@@ -41,10 +41,10 @@ def otherwise(rows: pl.DataFrame, then: pl.DataFrame, subject: Sequence[str], sa
 def vanished(
     capture: Capture, rows: pl.DataFrame, rejected: pl.DataFrame, then: pl.DataFrame, subject: Sequence[str]
 ) -> pl.DataFrame:
-    """Of `stood` what the label brought and has no row of any more, but for what stands in files that are not there.
+    """Of `stood` the label's rows that are missing now, but for rows of files that are not there.
 
-    Raises CaptureUnreadable where that is more than a vendor takes back. Of a row that cannot be read nobody knows what
-    it says, so a name with such a row keeps what stands, and a line without a name keeps all.
+    Raises CaptureUnreadable if more are missing than a vendor withdraws. The content of an unreadable row is unknown,
+    so a name with such a row keeps its versions, and a line without a name keeps all.
     """
     theirs = then.filter(pl.col("capture") == capture.label, ~pl.col("withdrawn"), ~pl.col("later"))
     gone = theirs.join(rows, on=subject, how="anti")

@@ -1,5 +1,5 @@
-"""How much must be known before the platform acts on what nobody declared: actions that prices alone show, names that
-no bar is heard of.
+"""How much evidence the platform needs before it acts on what no vendor declared: actions that only prices show, and
+names without bars.
 """
 
 from typing import Annotated
@@ -15,9 +15,9 @@ DELISTED_AFTER = 60  # a quarter: regulators' halts seldom last longer, and a fu
 class Evidence(Frozen, frozen=True, forbid_unknown_fields=True):
     """The deployment's `evidence`.
 
-    `min_confidence`: a derived action below it is only proposed: a person confirms or rejects it, and until then
-    nothing is traded on the name. `delisted_after`: good sessions without a bar that end a name where the vendor lists
-    nobody.
+    `min_confidence`: a derived action below it is only proposed: a person confirms or rejects it, and until then the
+    name is not traded. `delisted_after`: so many good sessions without a bar end a name, if the vendor has no list of
+    names.
     """
 
     min_confidence: Annotated[

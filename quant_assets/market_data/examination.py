@@ -1,8 +1,8 @@
-"""The whole history of the daily bars, examined for what vendors really get wrong: levels a hundredfold off, splits
-missed or doubled, payments that no price shows.
+"""The whole history of the daily bars, examined for known vendor errors: levels a hundredfold off, splits missed or
+doubled, payments that no price shows.
 
-The gate looks at a session and the one before it, as known at its cut; this looks at everything, with hindsight. So it
-proposes: its findings are stored, and its repairs are rows that a person lets in.
+The quality rules look at a session and the one before it, as known at its cut. This module looks at the whole history,
+with hindsight. So it only proposes: its findings are stored, and a person decides on its repairs.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ TOLD = (
     "PRICE_BREAK",
     "ADJUSTMENT_UNEXPLAINED",
     "STALE_RUN",
-)  # may be true: a crash, a split that nobody declared, a halt
+)  # may be true: a crash, an undeclared split, a halt
 
 
 def examine(bars: pl.DataFrame, actions: pl.DataFrame, known_at: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:

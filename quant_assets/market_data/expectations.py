@@ -1,7 +1,7 @@
-"""The quality rules as a Great Expectations suite, with its data docs: the same measures on the same partition, another
-judge.
+"""The quality rules as a Great Expectations suite, with its data docs: the same measures on the same partition, judged
+a second time.
 
-It stands beside the gate and off the daily path: what may be traded on is decided by the stored verdicts.
+It is not on the daily path: the stored verdicts decide what may be traded on.
 """
 
 import os

@@ -149,9 +149,9 @@ class Pair:
 
 
 def explain(pair: Pair) -> Sequence[Explanation]:
-    """The explanations that fit, the surest first; none where nothing does.
+    """The explanations that fit, by descending confidence; none if nothing fits.
 
-    `confidence`s sum to less than one: the rest is what cannot be told.
+    `confidence`s sum to less than one: the rest is the chance that none of them is true.
 
     The confidence of a payment beyond a fifth of the price, and of a spin-off that leaves less than a quarter of it, is
     at most `UNSURE`.
@@ -259,8 +259,8 @@ def _roundest(amount: float, off: float) -> float:
 
 
 def _half(price: float) -> float:
-    """Half of the last decimal that a price was printed with; two decimals at least, for nobody prints the zeros of a
-    round price.
+    """Half of the last decimal that a price was printed with; two decimals at least, because the zeros of a round price
+    are not printed.
     """
     single = 6e-8 * price + 6e-7  # 16.97 comes as 16.969999 where it was a float of 32 bits on its way
     decimals = next((d for d in range(2, 6) if abs(price - round(price, d)) <= single), 6)

@@ -1,4 +1,4 @@
-"""Which instrument a symbol means, as the captures tell it one after the other."""
+"""Which instrument a symbol means, learnt from the deliveries one after the other."""
 
 import hashlib
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import polars as pl
 
 from quant_assets.calendars import Calendar
 
-SAME_CLOSE = 0.02  # closes of one session that differ by more are not of one instrument, where the name says so too
+SAME_CLOSE = 0.02  # closes of one session that differ by more are not of one instrument, if the name confirms it
 REUSE_AFTER = 20  # sessions without a bar after which another name under an old symbol is another instrument
 REOPENS_WITHIN = (
     252  # sessions, a year, after which a symbol without a name that absence alone had ended is taken for another one

@@ -1,8 +1,8 @@
-"""What the captures taken in so far have established: the state that ingest carries from capture to capture.
+"""What the deliveries ingested so far have established: the state that ingest carries from delivery to delivery.
 
-It is read from the store and nowhere else, from rows of captures that were completed; so a range of captures
-in one call and each in a call of its own see the same state, and a capture that was interrupted while being
-written is judged again as if it had never begun.
+It is read only from the store, from rows of deliveries that were completed. So a range of deliveries in one call, and
+each in a call of its own, see the same state, and a delivery whose ingest was interrupted is judged again from the
+start.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,9 +25,10 @@ from quant_assets.records import Capture
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS, PROPOSED_ACTIONS, QUARANTINE
 
 WINDOW = REUSE_AFTER + 5  # sessions held in memory between commits, beside those that absence is counted over
-THIN = 0.8  # of the median row count of the sessions before: fewer rows say nothing about who is absent
+THIN = 0.8  # of the median row count of the sessions before: a session with fewer rows proves nobody absent
 UNLISTED_FOR = 3  # good sessions without a bar end a name that the vendor lists no more
-SAYS = ("symbol", "open", "high", "low", "close", "volume")  # what a bar says; a version that says the same is a no-op
+SAYS = ("symbol", "open", "high", "low", "close", "volume")  # the content of a bar; a version with the same content is
+# a no-op
 _BAR = ("sid", "session", *SAYS, "withdrawn")
 
 
@@ -43,7 +44,7 @@ class Known:
         captures = store.read(CAPTURES, as_of=None)
         ours = captures.filter(pl.col("source") == source)
         self.taken = Taken(ours)
-        self.changed: list[date] = []  # labels that wait to be taken in again
+        self.changed: list[date] = []  # labels that will be ingested again
         _, self.moment = bounds(ours["known_at"], datetime) or (None, None)
         self._done = captures.select("source", "capture").unique()
         self._absorbed: list[tuple[str, date]] = []
@@ -148,7 +149,7 @@ class Known:
         return missing.filter(pl.Series(long, dtype=pl.Boolean))
 
     def learn(self, table: Table, rows: pl.DataFrame) -> None:
-        """Take in new versions."""
+        """Learn new versions."""
         if table is LISTINGS:
             self.instruments = pl.concat([self.instruments, rows.select(self.instruments.columns)]).unique(
                 "sid", keep="last", maintain_order=True
@@ -168,7 +169,7 @@ class Known:
                 self._days[day] = kept  # pyright: ignore[reportArgumentType]  # see above
                 self._trading.pop(day, None)  # pyright: ignore[reportArgumentType, reportCallIssue]  # see above
             for sid in rows["sid"].filter(rows["sid"].is_in(list(self._silent))) if self._silent else ():
-                self._silent.pop(sid, None)  # a name may stand in several sessions of the rows
+                self._silent.pop(sid, None)  # a name may be in several sessions of the rows
 
     def done(self, capture: Capture, moment: datetime) -> None:
         """Mark a capture as absorbed."""
@@ -176,7 +177,7 @@ class Known:
         self.moment = moment
 
     def committed(self) -> None:
-        """All that was learnt stands in the store: let go of old sessions."""
+        """All that was learnt is stored: forget old sessions."""
         self._done = pl.concat(
             [self._done, pl.DataFrame(self._absorbed, schema=self._done.schema, orient="row")]
         ).unique()

@@ -1,5 +1,5 @@
-"""What becomes of instruments: listed, renamed, moved to another symbol, gone, back; and the corporate actions that say
-so.
+"""What becomes of instruments: listed, renamed, moved to another symbol, gone, back; and the corporate actions that
+follow.
 """
 
 from datetime import date
@@ -15,7 +15,7 @@ from quant_assets.market_data.known import UNLISTED_FOR, Known
 from quant_assets.tables import ACTIONS, LISTINGS
 
 CHANGE = ("session", "sid", "symbol", "name", "sector", "listed", "event")
-# nobody declared it, and the proceeds are unknown: the last price stands in for them
+# undeclared, and the proceeds are unknown: the last price is used instead
 DELISTING_CONFIDENCE = 0.5
 SYMBOL_CHANGE_CONFIDENCE = 0.9
 
@@ -29,13 +29,13 @@ def changes(
     label: date,
     calendar: Calendar,
 ) -> pl.DataFrame:
-    """One row per instrument whose listing changed (columns `CHANGE`), `known` having learnt the capture's bars
+    """One row per instrument whose listing changed (columns `CHANGE`), `known` having learnt the delivery's bars
     already.
 
     event: new | continued | changed | relisted | ended. An instrument ends when its symbol means another one, when a
-    delisting or merger was declared and it trades no more, or when it has no bar: in three good sessions where the
-    vendor lists it no more (`names`: what it lists), in as many as the deployment declares where the vendor lists
-    nobody (None).
+    delisting or merger was declared and it no longer trades, or when it has no bar: in three good sessions if the
+    vendor no longer lists it (`names`: the vendor's list), in as many as the deployment declares if the vendor has no
+    list (None).
     """
     day = calendar.on_or_before(label)
     symbols = assigned.assigned.with_columns(

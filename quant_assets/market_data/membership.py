@@ -1,12 +1,12 @@
-"""Who belonged to an index or a universe, as it was known: vendor shapes become events, events become spans, spans
-answer for (session, cut).
+"""Members of an index or a universe, as known: vendor formats become events, events become spans, spans answer for
+(session, cut).
 
-Vendors tell membership as spells, as change logs, or as lists seen at some date. `spells`, `changes` and `lists` turn
-each into events, the rows of INDEX_MEMBERS: from `session` on, the symbol is a member (or none). Columns of the input
-that are not named here (file, line, content, known_at) are carried along to the events that a row makes.
+Vendors report membership as spells, as change logs, or as lists at some date. `spells`, `changes` and `lists` turn each
+into events, the rows of INDEX_MEMBERS: from `session` on, the symbol is a member (or not). Columns of the input that
+are not named here (file, line, content, known_at) are carried along to the events that a row makes.
 
-`Membership` is the only thing that answers who was a member. It takes rows that say since when they were known, and
-it is asked for sessions together with their cuts; there is no way to ask it, or anything else here, for "the members".
+Only `Membership` answers who was a member. It takes rows with the time since when they were known, and sessions
+together with their cuts; nothing here answers for "the members" without a cut.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -21,7 +21,7 @@ from quant_assets.errors import ContractViolation
 from quant_assets.tables import UNIVERSE
 from quant_assets.vendor_tables import INDEX_MEMBERS
 
-THIN = 0.8  # of the names of the list before: a shorter list says nothing about who is not on it
+THIN = 0.8  # of the names of the list before: a shorter list proves nobody absent
 AT_ONCE = 20  # sessions that are looked up together
 EVENT = ("session", "index", "symbol", "member", "weight")
 FOREVER = date.max
@@ -31,11 +31,10 @@ _Span = tuple[date, date, float | None, datetime, datetime]  # start, until, wei
 
 
 def spells(frame: pl.DataFrame, index: str) -> pl.DataFrame:
-    """Events (columns `EVENT`, then those carried along) of the half-open spells [start, until): symbol, start, until
-    (null: still a member), weight where told.
+    """Events (columns `EVENT`, then those carried along) of the half-open spells [start, until).
 
-    Spells that touch are one membership. Raises ContractViolation where `spell_faults` finds any; take those rows out
-    first.
+    Input: symbol, start, until (null: still a member), weight if given. Spells that touch are one membership. Raises
+    ContractViolation if `spell_faults` finds any; remove those rows first.
     """
     wrong = spell_faults(frame)
     if wrong.height:
@@ -51,7 +50,7 @@ def spells(frame: pl.DataFrame, index: str) -> pl.DataFrame:
         .with_columns(member=pl.lit(value=False))
     )
     over = over.with_columns(weight=pl.lit(None, pl.Float64)) if "weight" in frame.columns else over
-    both = pl.concat([over.select(begun.columns), begun])  # where one ends as the next begins, the later row stands
+    both = pl.concat([over.select(begun.columns), begun])  # if one ends as the next begins, the later row counts
     return _events(_said(both.unique(["symbol", "session"], keep="last", maintain_order=True)), index)
 
 
@@ -77,12 +76,11 @@ def spell_faults(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def changes(frame: pl.DataFrame, index: str) -> pl.DataFrame:
-    """Events of a change log: session, symbol, member (true: added, false: removed), weight where told.
+    """Events of a change log: session, symbol, member (true: added, false: removed), weight if given.
 
-    What adds a member again is no event.
-
-    A removal without an addition before it stays: it says that the name is out, since when it was in is not known.
-    Raises ContractViolation where `change_faults` finds any; take those rows out first.
+    A second addition of a member is no event. A removal without an addition before it is kept: the name is out, though
+    the time at which it came in is not known. Raises ContractViolation if `change_faults` finds any; remove those rows
+    first.
     """
     wrong = change_faults(frame)
     if wrong.height:
@@ -107,14 +105,13 @@ def change_faults(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def lists(frame: pl.DataFrame, index: str, between: pl.DataFrame | None = None) -> pl.DataFrame:
-    """Events of full lists: session (the day for which the list holds), symbol, weight where told; `between`: a change
-    log of the time between them (as for `changes`).
+    """Events of full lists: session (the day for which the list holds), symbol, weight if given.
 
-    A name that appears or disappears is dated to the first list that shows it: when it happened between two lists is
-    not known, and earlier would be look-ahead. So a month without a list is no departure of anybody: the next list
-    decides. A list with less than `THIN` of the names of the one before adds members and takes none away. On one day,
-    the list has the last word over the log. An absence has no line of its own: of the columns carried along it has
-    those which are the same in the whole list.
+    `between`: a change log of the time between them (as for `changes`). A name that appears or disappears is dated to
+    the first list that shows it: the time between two lists is not known, and earlier would be look-ahead. So a month
+    without a list removes nobody: the next list decides. A list with less than `THIN` of the names of the one before
+    adds members and removes none. On one day, the list overrules the log. An absence has no line of its own: of the
+    columns carried along it has those which are the same in the whole list.
     """
     days = frame.group_by("session").agg(count=pl.col("symbol").n_unique()).sort("session")
     days = days.with_columns(tells=(pl.col("count") >= THIN * pl.col("count").shift(1)).fill_null(value=True))
@@ -145,7 +142,7 @@ def _like(frame: pl.DataFrame, model: pl.DataFrame) -> pl.DataFrame:
 
 
 def _said(told: pl.DataFrame, *, leading: bool = True) -> pl.DataFrame:
-    """Of statements about symbols, those that change something; `leading`: keep a first statement that somebody is no
+    """Of statements about symbols, those that change something; `leading`: keep a first statement that a symbol is no
     member.
     """
     ordered = told.with_columns(weight=pl.col("weight") if "weight" in told.columns else pl.lit(None, pl.Float64)).sort(
@@ -311,9 +308,7 @@ class Membership:
 
 
 def _require_one(rows: pl.DataFrame, column: str, table: Table) -> None:
-    """Raise ContractViolation where rows lack what `table` has to say of membership, or are of more than one
-    `column`.
-    """
+    """Raise ContractViolation if rows lack a key of `table` or known_at, or are of more than one `column`."""
     if missing := [c for c in dict.fromkeys((*table.key, "known_at")) if c not in rows.columns]:
         raise ContractViolation(
             f"rows of {table.name} lack {missing}; membership as known needs the rows as the store returns them"
@@ -325,8 +320,9 @@ def _require_one(rows: pl.DataFrame, column: str, table: Table) -> None:
 
 
 def _plain_spans(told: pl.DataFrame) -> pl.DataFrame:
-    """What `_spans` says, for symbols whose events became known in the order in which they happen, none withdrawn: each
-    holds without an end until the next is known, and up to the next from then on.
+    """As `_spans`, for symbols whose events became known in the order in which they happen, none withdrawn.
+
+    Each event holds without an end until the next is known, and up to the next from then on.
     """
     following = told.with_columns(
         after=pl.col("session").shift(-1).over("symbol"), corrected=pl.col("known_at").shift(-1).over("symbol")
@@ -346,10 +342,10 @@ def _plain_spans(told: pl.DataFrame) -> pl.DataFrame:
 
 
 def _spans(versions: Iterable[tuple[date, datetime, float | None, bool | None]]) -> Iterator[_Span]:
-    """What one symbol's events (session, known_at, weight, member; None: withdrawn), in the order in which they became
-    known, say and for how long they said it.
+    """The spans of one symbol's events, each with the time from which it was known so.
 
-    An event holds until the next event's session, so a new one changes the span it falls into and no other.
+    Events: (session, known_at, weight, member; None: withdrawn), in the order in which they became known. An event
+    holds until the next event's session, so a new one changes only the span into which it falls.
     """
     said: dict[date, tuple[float | None, bool]] = {}
     order: list[date] = []

@@ -1,7 +1,7 @@
-"""What a capture says of a dataset becomes new versions, quarantined rows, findings and verdicts.
+"""The rows that a delivery has of a dataset become new versions, quarantined rows, findings and verdicts.
 
-A row that says what the version known before it says is nothing new. Standing rows come from the store and from
-captures that wait to be committed, so captures one by one and many in one call leave the same rows.
+A row equal to the version known before it is a repetition. Rows in force come from the store and from deliveries that
+wait to be committed, so deliveries one by one and many in one call leave the same rows.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +38,7 @@ class Taken:
 
 
 class Observations:
-    """The standing rows of datasets, with what was taken in and is not committed yet."""
+    """The stored rows of datasets, with those ingested but not committed yet."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -65,9 +65,10 @@ class Observations:
         return taken
 
     def again(self, dataset: Dataset, capture: Capture, moment: datetime, following: Following) -> Taken:
-        """The differences of a capture whose label was taken in before, known at `moment`; `learn` them once the
-        capture counts. Raises as `take`, and CaptureUnreadable where more of its rows have vanished than a vendor takes
-        back.
+        """The differences of a label that was ingested before, known at `moment`; `learn` them once the delivery
+        counts.
+
+        Raises as `take`, and CaptureUnreadable if more of its rows are missing than a vendor withdraws.
         """
         table, label = dataset.table, capture.label
         clean, refused = screen(dataset, capture)
@@ -156,7 +157,7 @@ class Observations:
         return Taken(frames, capture.others[dataset.name].height - refused.height - news.height)
 
     def committed(self) -> None:
-        """All that was taken in stands in the store."""
+        """All that was learnt is stored."""
         self._waiting.clear()
 
     def _standing(self, table: Table, rows: pl.DataFrame, back: timedelta) -> pl.DataFrame:
@@ -195,7 +196,7 @@ class Observations:
 
 
 def turned_away(quarantine: pl.DataFrame) -> pl.DataFrame:
-    """Quarantined rows as findings (rows of DATA_FINDINGS): the rule is the reason, the row is where it stands in the
+    """Quarantined rows as findings (rows of DATA_FINDINGS): the rule is the reason, the row is its place in the
     vendor's file.
     """
     shown = quarantine.select(
@@ -214,7 +215,7 @@ def turned_away(quarantine: pl.DataFrame) -> pl.DataFrame:
 
 
 def remarked(capture: Capture, moment: datetime) -> pl.DataFrame:
-    """What was noticed of rows that a capture's source let in, as warnings (rows of DATA_FINDINGS)."""
+    """Warnings about rows that a delivery's source accepted (rows of DATA_FINDINGS)."""
     if capture.remarks is None:
         return DATA_FINDINGS.empty()
     shown = capture.remarks.select(
@@ -242,9 +243,9 @@ def screen(dataset: Dataset, capture: Capture) -> tuple[pl.DataFrame, pl.DataFra
     """Clean rows (the dataset's columns, withdrawn, file, line, declared_known_at) and refused ones (file, line,
     symbol, reason, content).
 
-    Text is read as the contract's types. Identical rows collapse to the first; rows that say different things about one
-    subject at one time are all refused, for nothing tells which is right. A row whose `fault` is given is refused for
-    that.
+    Text is read as the contract's types. Identical rows collapse to the first. Rows that contradict each other about
+    one subject at one time are all refused, because nothing shows which is right. A row whose `fault` is given is
+    refused for that.
     """
     rows = capture.others[dataset.name]
     missing = [c for c in (*dataset.columns, "file", "line") if c not in rows.columns]
@@ -288,8 +289,10 @@ def screen(dataset: Dataset, capture: Capture) -> tuple[pl.DataFrame, pl.DataFra
 
 
 def corrected_late(dataset: Dataset, rows: pl.DataFrame, standing: pl.DataFrame, moment: datetime) -> pl.DataFrame:
-    """`rows` of a capture whose times are assumed; those that say otherwise than stands are known with the whole
-    capture, at `moment`: the assumed time is that of a first word, not of its correction.
+    """`rows` of a delivery whose times are assumed: those that differ from the version in force are known with the
+    whole delivery, at `moment`.
+
+    The assumed time is that of a first version, not of its correction.
     """
     subject = dataset.table.subject
     latest = standing.sort(*subject, "known_at").unique(subject, keep="last")
@@ -303,9 +306,9 @@ def corrected_late(dataset: Dataset, rows: pl.DataFrame, standing: pl.DataFrame,
 
 
 def versions(dataset: Dataset, rows: pl.DataFrame, standing: pl.DataFrame) -> pl.DataFrame:
-    """Rows of the dataset's table: those that say something else than the version known before them.
+    """Rows of the dataset's table that differ from the version known before them.
 
-    A withdrawal of what is not there is nothing.
+    A withdrawal of a row that does not exist is a no-op.
     """
     table = dataset.table
     given = rows.select(table.schema.keys())

@@ -13,7 +13,7 @@ from quant_assets.contract import in_force, known_by
 from quant_assets.ports import Store
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS, QUARANTINE, UNIVERSE
 
-HISTORY = 20  # sessions that say how many rows are normal
+HISTORY = 20  # sessions from which the normal number of rows is taken
 JUDGED = ("session", "sid", "symbol", "open", "high", "low", "close", "volume")
 BEFORE = ("open", "high", "low", "close", "volume")
 

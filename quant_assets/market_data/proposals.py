@@ -1,7 +1,7 @@
-"""Actions that prices alone do not tell well enough: proposed with their evidence, settled by a later capture, or by a
+"""Corporate actions that prices alone do not prove: proposed with their evidence, settled by a later delivery or by a
 person.
 
-Nothing is edited: a proposal's state changes by a later row. While one waits, its name is not traded.
+Nothing is edited: a proposal's state changes by a later row. While one is open, its name is not traded.
 """
 
 from datetime import datetime
@@ -23,7 +23,7 @@ ROW = (*PROPOSAL, "state", "by", "note", "withdrawn")
 
 
 def opened(standing: pl.DataFrame) -> pl.DataFrame:
-    """Of the latest version of each proposal, those that wait for somebody."""
+    """Of the latest version of each proposal, those that are open."""
     return standing.filter((pl.col("state") == OPEN) & ~pl.col("withdrawn"))
 
 
@@ -35,9 +35,9 @@ def rejected(standing: pl.DataFrame) -> pl.DataFrame:
 def news(given: pl.DataFrame, evidence: pl.DataFrame, standing: pl.DataFrame, actions: pl.DataFrame) -> pl.DataFrame:
     """The versions to write, columns `ROW`.
 
-    `given`: this capture's proposals (columns `derivation.PROPOSAL`); `evidence`: the pairs that it holds; `standing`:
-    the latest version of each proposal; `actions`: the latest version of each action, this capture's among them. Where
-    an action stands, nothing is proposed; where the prices around an ex-session now say that there was none, or an
+    `given`: this delivery's proposals (columns `derivation.PROPOSAL`); `evidence`: the pairs that it holds; `standing`:
+    the latest version of each proposal; `actions`: the latest version of each action, this delivery's included. If an
+    action is in force, nothing is proposed. If the prices around an ex-session now show that there was no action, or an
     action is found there or a few days later, the proposal is settled.
     """
     told = actions.filter(~pl.col("withdrawn") & pl.col("kind").is_in(ADJUSTING)).select(SUBJECT).unique()
@@ -83,7 +83,7 @@ def listed(proposals: pl.DataFrame, *, everything: bool = False) -> pl.DataFrame
 
 
 def tell(store: Store, notifier: Notifier, since: datetime | None) -> int:
-    """Tell somebody of the proposals that wait and became known after `since`; return how many."""
+    """Notify of the open proposals that became known after `since`; return how many."""
     waiting = listed(store.read(PROPOSED_ACTIONS, as_of=None))
     fresh = waiting if since is None else waiting.filter(pl.col("known_at") > since)
     if fresh.height:
@@ -91,7 +91,7 @@ def tell(store: Store, notifier: Notifier, since: datetime | None) -> int:
         body = "; ".join(f"{symbol} {ex}: {text or 'unexplained'}" for symbol, ex, text in sample)
         notifier.notify(
             "warning",
-            f"{fresh.height} corporate actions cannot be told from prices: nothing is traded on these names",
+            f"{fresh.height} corporate actions are not clear from prices: these names are not traded",
             f"{body}. quant actions list shows them; confirm or reject each.",
         )
     return fresh.height

@@ -189,7 +189,7 @@ def write_verdicts(store: Store, cuts: Cuts, sessions: Sequence[date], rules: Se
         judged.append(said)
         whole = said.filter(pl.col("rule").is_in(["captured", "coverage"]))[
             "passed"
-        ].all()  # of a session that is missing or thin, the verdict says so once
+        ].all()  # of a missing or thin session only that verdict is reported
         found += [
             findings(BARS, part.rows, rules, cuts.of(session)),
             findings(BARS, part.absent if whole else part.absent.clear(), (GAP,), cuts.of(session)),
@@ -224,8 +224,8 @@ def verdict(session: date, rows: pl.DataFrame, cuts: Cuts, rules: Sequence[Rule]
 
 
 def released(standing: pl.DataFrame, session: date, content_hash: str) -> tuple[bool, str]:
-    """Whether a session's bars with this content may be traded on, and why not: a blocking rule failed, or nobody
-    judged them.
+    """Whether a session's bars with this content may be traded on, and why not: a blocking rule failed, or they have no
+    verdict.
     """
     rows = standing.filter(
         (pl.col("table") == BARS.name) & (pl.col("session") == session) & (pl.col("content_hash") == content_hash)

@@ -1,7 +1,7 @@
-"""A label that was taken in says something else now: its differences, known from now on.
+"""A label that was ingested before has changed: its differences, known from now on.
 
-`differences` says what differs; here it becomes versions of bars, actions and listings. Which instrument a symbol means
-is asked of what stands for that session, never of today alone: a symbol may have changed hands since.
+`differences` finds what differs; here it becomes versions of bars, actions and listings. The instrument of a symbol is
+the one of that session, never only of today: a symbol may have changed hands since.
 """
 
 from collections.abc import Mapping
@@ -33,8 +33,8 @@ BAR, ACTION = ("sid", "session"), actions.KEY
 
 @dataclass(frozen=True)
 class Redelivered:
-    """What a label that is taken in again adds to BARS, ACTIONS, PROPOSED_ACTIONS, LISTINGS and QUARANTINE; how many
-    rows were restated and withdrawn.
+    """What a label ingested again adds to BARS, ACTIONS, PROPOSED_ACTIONS, LISTINGS and QUARANTINE; how many rows were
+    restated and withdrawn.
     """
 
     frames: dict[str, pl.DataFrame]
@@ -43,7 +43,7 @@ class Redelivered:
 
 
 class Redeliveries:
-    """Every version of a source's bars, actions and listings, for labels that are taken in again, ascending."""
+    """Every version of a source's bars, actions and listings, for labels that are ingested again, ascending."""
 
     def __init__(self, store: Store, source: str, calendar: Calendar, evidence: Evidence) -> None:
         self._store, self._calendar, self._where, self._asked = store, calendar, {"source": source}, evidence
@@ -54,7 +54,7 @@ class Redeliveries:
         self._listings = store.read(LISTINGS, as_of=None)
 
     def committed(self) -> None:
-        """All that was taken stands in the store."""
+        """All that was learnt is stored."""
         self._bars = pl.concat([self._bars, self._waiting.filter(pl.col("session").is_in(sorted(self._read)))])
         self._waiting = self._waiting.clear()
 
@@ -112,7 +112,7 @@ class Redeliveries:
         return pl.concat([self._bars, self._waiting]).filter(pl.col("session").is_in(sorted(sessions)))
 
     def _identified(self, rows: pl.DataFrame, versions: pl.DataFrame, label: date) -> pl.DataFrame:
-        """The rows with the sid that their symbol meant in their session: by the bars that stand, by the listings, else
+        """The rows with the sid that their symbol meant in their session: by the bars in force, by the listings, else
         the one that has it now, or a new one.
         """
         about = rows.select("symbol", "session").unique().sort("session", "symbol")
@@ -238,8 +238,8 @@ def _said_by_none(gone: pl.DataFrame, following: Following) -> pl.DataFrame:
 
 
 def _unrounded(given: pl.DataFrame, evidence: pl.DataFrame, standing: pl.DataFrame) -> pl.DataFrame:
-    """Derived actions, in the terms that stand where they differ by no more than the rounding of adjusted closes: a
-    history that was scaled anew says nothing new.
+    """Derived actions, with the terms in force if they differ by no more than the rounding of adjusted closes: a
+    history that was rescaled changes nothing.
     """
     if given.is_empty():
         return given

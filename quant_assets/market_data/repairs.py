@@ -1,9 +1,9 @@
-"""What a person does to data: release or drop a quarantined row, or put a wrong row right.
+"""What a person does to data: release or drop a quarantined row, or repair a wrong row.
 
-Nothing is edited: each act is a later row, and on record.
+Nothing is edited: each act is a later row, and recorded.
 
-A repaired row has the source `repair`. Ingest compares what a vendor sends with what that vendor said before, so a
-vendor that repeats its error changes nothing, and one that corrects it is believed again.
+A repaired row has the source `repair`. Ingest compares a vendor's rows with the vendor's earlier rows, so a vendor that
+repeats its error changes nothing, and one that corrects it overrules the repair.
 """
 
 import csv
@@ -25,18 +25,18 @@ REPAIR = "repair"
 NEAR = timedelta(days=45)  # around a row, where its symbol must have meant an instrument
 REASONS = {
     "CONFLICT": (
-        "The capture says different things about one name and session; nothing tells which is right. Release "
-        "the right row, drop the others."
+        "Rows of the delivery contradict each other about one name and session; nothing shows which is right. "
+        "Release the right row, drop the others."
     ),
     "NOT_A_SESSION": "The venue did not trade on that day. Drop it, unless the calendar is wrong.",
-    "AFTER_LABEL": "The row is about a day after the capture's own.",
+    "AFTER_LABEL": "The row is about a day after the delivery's label.",
     "BAD_PRICE": "A price is missing, not finite or not positive.",
     "OHLC": "The high is not the highest price, or the low not the lowest.",
     "BAD_VOLUME": "The volume is missing or negative.",
-    "NO_SYMBOL": "The row does not say which name it is about.",
+    "NO_SYMBOL": "The row has no symbol.",
     "UNEXPLAINED_FACTOR": (
         "Raw and adjusted close moved apart in a way that no split or dividend explains. It is evidence, not a "
-        "row: drop it once somebody knows why."
+        "row: drop it once the reason is known."
     ),
     "UNKNOWN_SYMBOL": "The vendor declares an action for a symbol that no instrument has.",
 }
@@ -69,8 +69,8 @@ def find(store: Store, row_id: str) -> Mapping[str, object]:
 
 
 def explained(row: Mapping[str, object], store: Store) -> tuple[str, pl.DataFrame]:
-    """Why a row is held, in words; and what stands near it: rows in force of its name, and others of the quarantine
-    with the same name and capture.
+    """Why a row is held, as a sentence; and the rows near it: rows in force of its name, and other quarantined rows
+    with the same name and delivery.
     """
     reason = str(row["reason"])
     quarantine = listed(store.read(QUARANTINE, as_of=None), states=("held", "released", "dropped"))
@@ -120,7 +120,7 @@ def drop(
     now: datetime,
     acted_at: datetime,
 ) -> None:
-    """Say that a held row stays out for good. Raises DataError where it is not held."""
+    """Drop a held row: it stays out for good. Raises DataError if it is not held."""
     row = _held(store, row_id)
     audit.record("drop quarantined row", str(row["id"]), by=by, reason=reason, now=acted_at)
     _close(store, row, "dropped", by, reason, known_at(now, knowledge.latest_cut(), now, None))
@@ -173,9 +173,9 @@ def mend(
     now: datetime,
     acted_at: datetime,
 ) -> int:
-    """Let in the repairs that an examination proposes (rows of BARS as they should be); how many.
+    """Store the repairs that an examination proposes (rows of BARS as they should be); how many.
 
-    Raises ContractViolation where one is no possible bar.
+    Raises ContractViolation if one is no possible bar.
     """
     _possible(rows, f"{rows.height} proposed repairs")
     if rows.is_empty():
@@ -223,12 +223,12 @@ def _close(store: Store, row: Mapping[str, object], state: str, by: str, note: s
 
 
 def _parsed(table: Table, row: Mapping[str, object], columns: tuple[str, ...]) -> pl.DataFrame:
-    """What the row's content says, typed by the contract."""
+    """The row's content, typed by the contract."""
     (cells,) = csv.reader([str(row["content"])])
     if len(cells) != len(columns):
         raise ContractViolation(
-            f"row {row['id']} says {row['content']!r}, which is no row of {table.name} "
-            f"({', '.join(columns)}); drop it, and repair what it should have said"
+            f"row {row['id']} has {row['content']!r}, which is no row of {table.name} "
+            f"({', '.join(columns)}); drop it, and repair the row that it was meant to be"
         )
     text = pl.DataFrame(
         {c: [v.strip() or None] for c, v in zip(columns, cells, strict=True)}, schema=dict.fromkeys(columns, pl.String)
@@ -244,7 +244,7 @@ def _parsed(table: Table, row: Mapping[str, object], columns: tuple[str, ...]) -
         )
     except pl.exceptions.PolarsError as error:
         raise ContractViolation(
-            f"row {row['id']} says {row['content']!r}: {error}; drop it, and repair what it should have said"
+            f"row {row['id']} has {row['content']!r}: {error}; drop it, and repair the row that it was meant to be"
         ) from error
 
 
@@ -265,13 +265,13 @@ def _bar(store: Store, row: Mapping[str, object], moment: datetime) -> pl.DataFr
     )
     if near.is_empty():
         raise DataError(
-            f"{said['symbol'].item()!r} means no instrument around {session}; it gets one when a capture "
+            f"{said['symbol'].item()!r} means no instrument around {session}; it gets one when a delivery "
             f"has a good row of it"
         )
     says = [c for c in CONTENT if c != "adj_close"]
     if there := near.join(said, on=says, how="semi")["known_at"].to_list():
         raise DataError(
-            f"the bars say that already, since {there[0]:%Y-%m-%d %H:%M} UTC: a later capture brought it. "
+            f"the bars have these values already, since {there[0]:%Y-%m-%d %H:%M} UTC: from a later delivery. "
             f"Drop row {row['id']}."
         )
     closest = near.with_columns(away=(pl.col("session") - session).abs()).sort("away", "session")["sid"].item(0)

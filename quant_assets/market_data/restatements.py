@@ -24,11 +24,11 @@ from quant_assets.records import Frozen
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS
 
 DERIVING = (BARS, ACTIONS, LISTINGS)  # what features, labels, universes and trades are made of
-WATCHED = (*DERIVING, *(d.table for d in DATASETS))  # what vendors say, every version
+WATCHED = (*DERIVING, *(d.table for d in DATASETS))  # what vendors report, every version
 KINDS: Mapping[str, str] = {
-    "restated": "a later version says something else",
-    "withdrawn": "a later version says that there is no such row",
-    "returned": "a version after a withdrawal says that there is one",
+    "restated": "a later version differs",
+    "withdrawn": "a later version removes the row",
+    "returned": "a version after a withdrawal brings the row back",
     "late": "the first version came after the cut of its own session",
 }
 CHANGES: Schema = {
@@ -52,7 +52,7 @@ _STAMPS = {
     "line",
     "origin",
     "confidence",
-}  # where a version came from, not what it says
+}  # the origin of a version, not its content
 BACK = 25  # sessions before its label that a capture may be about
 # sessions back in which each ingest looks for restatements: a quarter, so that a day costs the same whatever the
 # history
@@ -73,7 +73,7 @@ class Selection(Frozen, frozen=True):
     symbols: tuple[str, ...] | None = None
 
     def names(self, table: Table) -> pl.Expr:
-        """Whether a row of `table` is about the names meant; a table that names nobody is about none of them."""
+        """Whether a row of `table` is about the names meant; a table without names is about none of them."""
         if self.sids is None and self.symbols is None:
             return pl.lit(value=True)
         if "sid" in table.schema:
@@ -147,10 +147,9 @@ def seen(cuts: Cuts, as_if: Mapping[str, AsIf]) -> tuple[date, date] | None:
 
 
 def tell(store: Store, cuts: Cuts, notifier: Notifier, since: datetime | None, first: date | None = None) -> int:
-    """Tell somebody what became known after `since` about rows known before, of events from `first` on; return how many
-    versions.
+    """Notify of versions known after `since` of rows known before, of events from `first` on; return how many.
 
-    A warning, or a note where nothing but volumes of bars changed. Rows that are merely late are no restatement.
+    A warning, or a note if nothing but volumes of bars changed. Rows that are merely late are no restatement.
     """
     news = changes(store, cuts, Selection(since=since, first=first)).filter(pl.col("kind") != "late")
     if news.is_empty():
@@ -182,9 +181,10 @@ def tell(store: Store, cuts: Cuts, notifier: Notifier, since: datetime | None, f
 
 @contextmanager
 def watching(store: Store, cuts: Cuts, notifier: Notifier, last: date) -> Generator[None]:
-    """Around an ingest up to session `last`: somebody is told of what it changed in the `LATELY` sessions before, in
-    older ones whose captures it took in again, and of the actions that it proposes. The first one of a home changes
-    nothing.
+    """Around an ingest up to session `last`: notify of its changes in the `LATELY` sessions before, in older ones whose
+    deliveries it ingested again, and of the actions that it proposes.
+
+    The first ingest of a home changes nothing.
     """
     before = store.read(CAPTURES, as_of=None)["known_at"].max()
     yield
@@ -199,8 +199,10 @@ def watching(store: Store, cuts: Cuts, notifier: Notifier, last: date) -> Genera
 
 
 def _versions(store: Store, cuts: Cuts, selection: Selection, table: Table) -> pl.DataFrame:
-    """All versions of the subjects of which one is meant: the table's columns, change (a key of KINDS; null where a
-    version says the same), chosen, was_known_at, cut (of its session), and before_<column>.
+    """All versions of the subjects of which one is meant.
+
+    Columns: the table's, change (a key of KINDS; null for an unchanged version), chosen, was_known_at, cut (of its
+    session), and before_<column>.
     """
     subject, known = list(table.subject), pl.col("known_at")
     rows = store.read(table, as_of=selection.until, first=selection.first, last=selection.last).filter(
@@ -231,7 +233,7 @@ def _versions(store: Store, cuts: Cuts, selection: Selection, table: Table) -> p
 
 
 def _says(table: Table) -> list[str]:
-    """The columns in which a version says something."""
+    """The columns with the content of a version."""
     return [c for c in table.content if c not in {*table.key, *_STAMPS, "withdrawn"}]
 
 

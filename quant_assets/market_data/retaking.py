@@ -1,5 +1,5 @@
-"""Labels that were taken in before are taken in again: of each its bars, with what follows from them, and its rows of
-other datasets.
+"""Labels that were ingested before are ingested again: their bars, with what follows from them, and their rows of other
+datasets.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ from quant_assets.tables import BARS, DATA_FINDINGS, PROPOSED_ACTIONS, QUARANTIN
 
 @dataclass(frozen=True)
 class Retaken:
-    """A capture whose label was taken in before: what it adds by table, known at `moment`, and in numbers."""
+    """A delivery whose label was ingested before: what it adds by table, known at `moment`, and in numbers."""
 
     capture: Capture
     moment: datetime
@@ -38,7 +38,7 @@ class Retaken:
 
 
 class Retaking:
-    """The labels of a source that were taken in before, one after the other."""
+    """The labels of a source that were ingested before, one after the other."""
 
     def __init__(
         self,
@@ -53,8 +53,9 @@ class Retaking:
         self._bars = Redeliveries(store, source.name, calendar, evidence)
 
     def take(self, label: date, moment: datetime, now: datetime) -> Retaken | None:
-        """What the label says otherwise, known at `moment`; None where it says what it said, or has not arrived by
-        `now`. Raises CaptureUnreadable.
+        """What has changed in the label, known at `moment`; None if it is unchanged, or has not arrived by `now`.
+
+        Raises CaptureUnreadable.
         """
         capture = self._delivery(label)
         if capture.known_at > now or self._taken.has(capture):
@@ -86,11 +87,11 @@ class Retaking:
         return Retaken(capture, moment, frames, counts)
 
     def committed(self) -> None:
-        """All that was taken stands in the store."""
+        """All that was learnt is stored."""
         self._bars.committed()
 
     def _delivery(self, label: date) -> Capture:
-        """What the source has of the label: its capture, or that it has no row of it any more."""
+        """What the source has of the label: its delivery, or an empty one if all its rows are gone."""
         try:
             return self._source.fetch(label)
         except CaptureUnreadable:
@@ -105,7 +106,7 @@ class Retaking:
             return self._taken.emptied(label)
 
     def _following(self, label: date) -> Iterator[Capture]:
-        """The deliveries after the label's that were taken in and can be read."""
+        """The deliveries after the label's that were ingested and can be read."""
         for later in (other for other in self._taken.labels if other > label):
             try:
                 yield self._source.fetch(later)

@@ -18,10 +18,10 @@ SEVERITIES = ("refuse", "block", "warn")
 class Rule:
     """A question about rows.
 
-    `measure`: an expression over the rows judged. A boolean one says which rows are wrong, and its mean is their share;
-    a number is taken as it is. The mean must not pass `threshold`: stay at or above it where `at_least`, else at or
-    below. `severity`: refuse (a wrong row goes to quarantine at the door), block (the rows may not be traded on), warn.
-    `found`, `expected`: what a finding on a wrong row shows beside each other.
+    `measure`: an expression over the rows judged. A boolean marks the wrong rows, and its mean is their share; a number
+    is used as it is. The mean must not pass `threshold`: stay at or above it if `at_least`, else at or below.
+    `severity`: refuse (a wrong row goes to quarantine on arrival), block (the rows may not be traded on), warn.
+    `found`, `expected`: the two values that a finding on a wrong row shows.
     """
 
     name: str
@@ -62,7 +62,7 @@ def measured(rows: pl.DataFrame, rules: Sequence[Rule]) -> pl.DataFrame:
 def verdicts(
     table: Table, rows: pl.DataFrame, rules: Sequence[Rule], *, session: date, content_hash: str, known_at: datetime
 ) -> pl.DataFrame:
-    """Rows of VERDICTS: what each rule says of `rows`. Rows that are not there fail every rule."""
+    """Rows of VERDICTS: the result of each rule on `rows`. Missing rows fail every rule."""
     shares = (
         measured(rows, rules).select(pl.all().cast(pl.Float64).mean()).row(0, named=True)
         if rows.height and rules

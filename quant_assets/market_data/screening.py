@@ -12,7 +12,7 @@ from quant_assets.records import Capture
 
 PRICES = ("open", "high", "low", "close")
 CONTENT = ("symbol", "session", *PRICES, "volume", "adj_close")
-BAR = ("delivery", "symbol", "session")  # what a delivery says once
+BAR = ("delivery", "symbol", "session")  # the content of a delivery's row
 REJECTED = {"file": pl.String, "line": pl.Int64, "symbol": pl.String, "reason": pl.String, "content": pl.String}
 
 _OHLC_BROKEN = (pl.col("high") < pl.max_horizontal(PRICES)) | (pl.col("low") > pl.min_horizontal(PRICES))
@@ -29,10 +29,9 @@ def screen_all(captures: Sequence[Capture], calendar: Calendar) -> tuple[pl.Data
     """Clean rows (one per symbol, session and delivery; columns `CONTENT`, file, line, delivery) and rejected rows
     (columns `REJECTED`, delivery); `delivery` is the position in `captures`.
 
-    Identical duplicates collapse to the first. Rows of one delivery that say different things about one symbol and
-    session are all rejected: nothing tells which is right. Where they differ in `adj_close` alone the bar is not in
-    doubt, and the one that most of them say counts, or none. An `adj_close` that is no positive number is dropped from
-    its row.
+    Identical duplicates collapse to the first. Rows of one delivery that contradict each other about one symbol and
+    session are all rejected: nothing shows which is right. If only `adj_close` differs, the bar is not in doubt: it
+    gets the value of most rows, or none. An `adj_close` that is no positive number is dropped from its row.
     """
     rows = _gathered([c.prices.select(*CONTENT, "file", "line") for c in captures])
     labels = pl.Series([c.label for c in captures], dtype=pl.Date).gather(rows["delivery"])
@@ -76,8 +75,8 @@ def _gathered(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _agreed(rows: pl.DataFrame) -> pl.DataFrame:
-    """`rows` with one `adj_close` per bar: the one that most copies of the bar say; null where two are said equally
-    often.
+    """`rows` with one `adj_close` per bar: the value of most copies of the bar; null if two values are equally
+    frequent.
     """
     bar = [*(c for c in CONTENT if c != "adj_close"), "delivery"]
     votes = pl.len().over(*CONTENT, "delivery")

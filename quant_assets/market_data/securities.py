@@ -61,7 +61,7 @@ def _spans(listings: pl.DataFrame, cut: datetime) -> pl.DataFrame:
 
 
 def _as_of(rows: pl.DataFrame, told: pl.DataFrame, by: str, value: str) -> pl.DataFrame:
-    """`rows` in their order with the `value` that `told` (by, edge, value; sorted by edge) says last, by each row's
+    """`rows` in their order with the last `value` that `told` (by, edge, value; sorted by edge) has by each row's
     session.
     """
     kept = rows.drop(value, strict=False).with_row_index("_row").sort("session")

@@ -1,8 +1,8 @@
 """How far deliveries can be judged together: as long as no symbol changes its meaning.
 
-Deliveries in which nothing happens but the ordinary (names come, trade, and are heard of no more) say the same
-together as one after the other, and are judged in one go. The first in which a symbol may have come to mean another
-instrument, an instrument was renamed, or one that had ended is back, is left to `identity` and `listings`, alone.
+Deliveries in which only the ordinary happens (names come, trade and disappear) give the same rows together as one after
+the other, and are judged at once. The first delivery in which a symbol may have come to mean another instrument, an
+instrument was renamed, or an ended one is back, is left to `identity` and `listings`, alone.
 """
 
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ EPOCH = date(1970, 1, 1)
 
 
 class Settled(NamedTuple):
-    """What the first `deliveries` of some say of bars and instruments.
+    """What the first `deliveries` of some add to bars and instruments.
 
     `rows`: their clean rows with sid; `bars`: the versions to write (see `versions`); `changed`: the listings that
     changed (columns `listings.CHANGE`, delivery); `given`, `refused`: the actions that the vendor declares (see
-    `actions.declared`), None where it declares none.
+    `actions.declared`), None if it declares none.
     """
 
     deliveries: int
@@ -46,7 +46,7 @@ class Settled(NamedTuple):
 
 
 def steady(known: Known, captures: Sequence[Capture], rows: pl.DataFrame, calendar: Calendar) -> Settled | None:
-    """What the captures say up to the first in which a symbol may change its meaning; None where that is the first of
+    """What the deliveries add up to the first in which a symbol may change its meaning; None if that is the first of
     them.
 
     `rows`: their clean rows, by `delivery`, the position in `captures`. `known` learns nothing.
@@ -78,7 +78,7 @@ def _alike(known: Known, captures: Sequence[Capture], calendar: Calendar) -> int
     actions, as the first one does.
     """
     first = captures[0]
-    if known.changed:  # what a capture says of those sessions may count for nothing
+    if known.changed:  # a delivery's rows of those sessions may not count
         return 0
     if known.newest is not None and calendar.on_or_before(first.label) <= known.newest:
         return 0
@@ -109,9 +109,10 @@ def _symbols(known: Known, captures: Sequence[Capture], rows: pl.DataFrame) -> p
 
 
 def _seen(captures: Sequence[Capture], rows: pl.DataFrame, symbols: pl.DataFrame) -> pl.DataFrame:
-    """By delivery and symbol: first and newest session, what the vendor calls it (said_name, said_sector, names: how
-    many; null where it says nothing), and the columns of `_symbols`; what a new symbol is called is what its first
-    delivery said.
+    """By delivery and symbol: first and newest session, the vendor's names for it, and the columns of `_symbols`.
+
+    The vendor's names: said_name, said_sector, names (how many; null if it gives none). A new symbol has the name of
+    its first delivery.
     """
     seen = rows.group_by("delivery", "symbol").agg(first=pl.col("session").min(), newest=pl.col("session").max())
     seen = seen.join(symbols, on="symbol").sort("delivery", "code")
@@ -280,7 +281,7 @@ class _Walk:
         return True
 
     def _silent_since(self, n: int) -> int | None:
-        """The day since which a listed instrument must have been heard of, where delivery `n` can tell; see
+        """The day since which a listed instrument must have had a bar, if delivery `n` can show it; see
         `Known.absent`.
         """
         if self._captures[n].label != self._sessions[n]:

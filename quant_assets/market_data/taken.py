@@ -1,4 +1,4 @@
-"""Which deliveries of a source were taken in, and whether a label says now what it said then."""
+"""Which deliveries of a source were ingested, and whether a label has changed since."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from quant_assets.ports import NOTHING, MarketDataSource, Store
 from quant_assets.records import Capture, content_id
 from quant_assets.tables import BARS, CAPTURES
 
-ABSENT = ".absent"  # likewise: the delivery was not there any more when one looked
+ABSENT = ".absent"  # likewise: the delivery was missing at the last ingest
 # in a stored sha256: what follows counts deliveries of one label, where the same content came back after another
 AGAIN = "."
 BELIEVED = 0.05  # of a source's labels may lose their last row at once, and one always; more is a file that was cut off
@@ -21,9 +21,9 @@ BELIEVED = 0.05  # of a source's labels may lose their last row at once, and one
 
 @dataclass(frozen=True)
 class Outstanding:
-    """Labels to take in, ascending: never taken, or saying something else than when they were.
+    """Labels to ingest, ascending: new ones, and those that have changed.
 
-    `absent`: taken, and not there to be read any more.
+    `absent`: labels that were ingested and can no longer be read.
     """
 
     labels: Sequence[date]
@@ -46,12 +46,12 @@ class Taken:
         self._said.setdefault(label, []).append(_plain(row["sha256"]))
 
     def __contains__(self, label: date) -> bool:
-        """Whether a delivery of the label was ever taken in."""
+        """Whether a delivery of the label was ever ingested."""
         return label in self._latest
 
     @property
     def labels(self) -> Sequence[date]:
-        """All labels of which a delivery was taken in, ascending."""
+        """All labels of which a delivery was ingested, ascending."""
         return sorted(self._latest)
 
     @property
@@ -76,12 +76,14 @@ class Taken:
         return capture.label in self and _plain(self._latest[capture.label]["sha256"]) == capture.sha256
 
     def sha256(self, capture: Capture) -> str:
-        """Under which the delivery is stored: its own; counted where the label said the same once before."""
+        """The sha256 under which the delivery is stored: its own; with a count if the label had the same content
+        before.
+        """
         said = self._said.get(capture.label, [])
         return f"{capture.sha256}{AGAIN}{len(said)}" if capture.sha256 in said else capture.sha256
 
     def emptied(self, label: date) -> Capture:
-        """The delivery of a label that was taken in and has no row any more."""
+        """An empty delivery of a label that was ingested and has lost all its rows."""
         then = self._latest[label]
         bars = then["dataset"] == BARS.name
         columns = {} if bars else dict.fromkeys(dataset(then["dataset"]).columns, pl.String)
@@ -114,14 +116,14 @@ class Taken:
 
 
 def taken_of(source: MarketDataSource, store: Store) -> Taken:
-    """What was taken in of a source."""
+    """What was ingested of a source."""
     return Taken(store.read(CAPTURES, as_of=None, where={"source": source.name}))
 
 
 def outstanding(source: MarketDataSource, store: Store, last: date) -> Outstanding:
-    """What there is to take in up to `last`, and what is there no more.
+    """The labels to ingest up to `last`, and those that have disappeared.
 
-    Raises CaptureUnreadable where the source cannot be read at all.
+    Raises CaptureUnreadable if the source cannot be read at all.
     """
     taken = taken_of(source, store)
     there = set(source.labels(None, last))

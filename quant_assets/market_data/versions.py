@@ -1,4 +1,4 @@
-"""Which bars of some deliveries are new versions: those that say something else than the version known before them."""
+"""Which bars of some deliveries are new versions: those that differ from the version known before them."""
 
 import polars as pl
 
@@ -6,8 +6,8 @@ from quant_assets.market_data.known import SAYS
 
 
 def versions(rows: pl.DataFrame, standing: pl.DataFrame) -> pl.DataFrame:
-    """The rows that say something new, with `withdrawn` (false), `restated` (a version stood before) and `opened` (none
-    was in force).
+    """The rows that differ, with `withdrawn` (false), `restated` (there was a version before) and `opened` (none was in
+    force).
 
     `rows`: clean rows of deliveries with sid and delivery, one for each instrument, session and delivery; `standing`:
     the latest version, of each bar, that was known before all of them.

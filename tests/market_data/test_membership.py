@@ -437,9 +437,9 @@ def test_membership_is_of_one_index_or_universe() -> None:
     two = stored(pl.concat([changes(logged((0, "A", True)), index) for index in ("x", "y")]))
     with pytest.raises(ContractViolation, match=r"\['x', 'y'\]"):
         Membership.from_index(two)
-    with pytest.raises(ContractViolation, match=r"without \['known_at'"):
+    with pytest.raises(ContractViolation, match=r"lack \['known_at'"):
         Membership.from_index(two.drop("known_at"))
-    with pytest.raises(ContractViolation, match=r"without \['known_at'"):
+    with pytest.raises(ContractViolation, match=r"lack \['known_at'"):
         Membership.from_universe(universe((1, 0, 5, 0)).drop("known_at"))
 
 

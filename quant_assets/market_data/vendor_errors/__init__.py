@@ -1,9 +1,8 @@
-"""Errors that vendors really make in adjusted daily bars: found by what the columns say about each other, and repaired
+"""Errors that vendors really make in adjusted daily bars: found by comparing the columns with each other, and repaired
 as new rows.
 
-`diagnose` is all there is to call; `levels` judges prices, `payouts` dividends and the adjusted close, on the basis
-that `levels` has restored. Split-adjusted bars are expected: `split_adjusted` brings raw ones there, `raw` brings
-repairs back.
+Call only `diagnose`. `levels` judges prices, `payouts` dividends and the adjusted close, on the basis that `levels` has
+restored. Split-adjusted bars are expected: `split_adjusted` converts raw ones, `raw` converts repairs back.
 """
 
 from quant_assets.market_data.vendor_errors.basis import raw, split_adjusted

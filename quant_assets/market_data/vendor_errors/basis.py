@@ -22,8 +22,9 @@ def split_adjusted(bars: pl.DataFrame) -> pl.DataFrame:
 
 
 def raw(rows: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
-    """Split-adjusted `rows` (repairs, say) on the basis on which they traded; `bars` are the raw bars that were
-    adjusted, whose splits say by how much.
+    """Split-adjusted `rows` (repairs, say) on the basis on which they traded.
+
+    `bars` are the raw bars that were adjusted; their splits give the factors.
     """
     factors = _in_order(bars).select("symbol", "session", _by=1.0 / _LATER_SPLITS)
     return _scaled(rows.join(factors, on=["symbol", "session"], how="left", maintain_order="left"))

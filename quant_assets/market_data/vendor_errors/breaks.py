@@ -21,7 +21,7 @@ from quant_assets.market_data.vendor_errors.thresholds import Thresholds
 Floats = NDArray[np.float64]
 UNITS = (100.0, 1000.0)  # pence, cents and agorot to the main unit; fils and millimes
 GLITCH = 10.0  # a slipped decimal point; believed only where it is undone soon, for some names do fall by nine tenths
-SMALLEST_SPLIT = math.log(1.2)  # nearer to one, a break cannot be told from a bad day
+SMALLEST_SPLIT = math.log(1.2)  # nearer to one, a break looks like a bad day
 SMALLEST_MOVE = 0.1  # of a break
 NEAR = 21  # days by which vendors miss the ex-session of a split they declare
 LONG_AGO = 56  # days before a split at which a stretch on the other side of it may begin
@@ -46,9 +46,7 @@ class Events:
 
 @dataclass(frozen=True)
 class Level:
-    """A level that a price may stand on, by what it is multiplied there. `at`: the day of the split's declaration, -1
-    for a unit.
-    """
+    """A level that a price may be on, by its factor. `at`: the day of the split's declaration, -1 for a unit."""
 
     ratio: float
     at: int = -1
@@ -109,8 +107,8 @@ def _overdue(levels: list[Level], rows: int) -> NDArray[np.bool_]:
 
 
 def against(levels: list[Level], events: Events, limits: Thresholds) -> Floats:
-    """By event, level before and level after: the odds against that change there, less what the volumes say for it
-    (shares multiply, money does not).
+    """By event, level before and level after: the odds against that change there, less the evidence of the volumes (a
+    split multiplies shares, not money).
     """
     n = len(levels)
     cost = np.zeros((len(events.move), n, n))

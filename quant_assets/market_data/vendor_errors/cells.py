@@ -1,5 +1,5 @@
-"""The prices of a row whose open and close are on known levels: on which level the high, the low and the adjusted close
-stand.
+"""The prices of a row whose open and close are on known levels: the level of the high, the low and the adjusted
+close.
 """
 
 from collections.abc import Mapping

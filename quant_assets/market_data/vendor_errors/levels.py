@@ -1,11 +1,11 @@
-"""Prices that stand on another level than the rest of their series: another unit (pounds for pence), or before a split
-where all others are after it.
+"""Prices on another level than the rest of their series: another unit (pounds for pence), or before a split when all
+others are after it.
 
-Opens and closes in turn are one series, in which `breaks.path` finds the changes of level; a week may so be wrong in
+Opens and closes in turn are one series, in which `breaks.path` finds the changes of level; so a week may be wrong in
 part. A high or low is on the level on which it fits its row's open and close. Rows away from the level in force are
 wrong by the ratio of the two. In force is the level at which the name last traded: of splits at once, of units when it
-has lasted `SETTLED` traded rows; before that, the one of most traded rows. Rows without volume do not vote while others
-trade: what nobody traded at is copied, and copies are where units go wrong.
+has lasted `SETTLED` traded rows; before that, the one of most traded rows. Rows without volume do not count while
+others trade: untraded prices are copied, and copies are where units go wrong.
 """
 
 import itertools
@@ -172,9 +172,7 @@ def _events(rows: Rows) -> tuple[Indices, breaks.Events]:
 
 
 def _wrongs(rows: Rows, levels: list[Level], states: Indices) -> tuple[Floats, Floats]:
-    """By half row, by what it must be multiplied to stand on its name's level in force: the part that is a unit, and
-    the part that is a split.
-    """
+    """By half row, the factor to its name's level in force: the part that is a unit, and the part that is a split."""
     traded = rows["_priced"] & rows["_trades"]
     votes = np.flatnonzero(traded if traded.any() else rows["_priced"])
     unit = np.array([1.0 if level.at >= 0 else level.ratio for level in levels])[states]
@@ -279,7 +277,7 @@ def _short(number: pl.Expr) -> pl.Expr:
 
 
 def _gap_findings(gaps: pl.DataFrame) -> pl.DataFrame:
-    """A break that nothing explains is told and not repaired: the ratio is known only to within the day's own move."""
+    """An unexplained break is reported and not repaired: the ratio is known only to within the day's own move."""
     text = pl.format(
         "the price goes from {} to {} in one row, {} times; no unit and no declared split or dividend "
         "explains it: ask for the corporate action",

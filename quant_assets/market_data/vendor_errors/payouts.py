@@ -31,7 +31,7 @@ ROUNDING = 2e-4  # and absolute: two prices of four digits
 NOTHING = 5e-5  # a step below this is rounding
 IMPOSSIBLE = -1e3  # log-likelihood of paying out more than the share was worth
 ALIKE = 0.15  # in logs: errors of one cause
-MOST = 8.0  # log odds that one payment can say about the others
+MOST = 8.0  # log odds that one payment gives about the others
 LEVEL = 1.5  # in logs: payments of one level
 KNOWN = 3e-3  # relative: how well an amount or a step must be known to be written down
 LARGEST_MISSING = 0.25  # a larger step without a payment is rather a spin-off or a split
@@ -195,8 +195,8 @@ EXPLANATIONS = ("declared", "step", "break", "split", "hundredth", "hundredfold"
 
 
 def _together(paid: pl.DataFrame, limits: Thresholds) -> pl.DataFrame:
-    """A name whose payments are all off by one factor has one error: that explanation leads over `_as_declared` by what
-    the prices of all say.
+    """A name whose payments are all off by one factor has one error: that explanation leads over `_as_declared` by the
+    evidence of all prices.
     """
     off = pl.when(pl.col("_by_step").is_not_null()).then((pl.col("_step") / pl.col("_y")).log())
     lead = pl.when(pl.col("_by_step").is_not_null()).then(pl.col("_as_step") - pl.col("_as_declared"))

@@ -1,5 +1,5 @@
-"""Payments beside payments: the same one declared twice, or on another session than the one that the adjusted close
-takes it on; capital gains taken twice; steps that nobody declared.
+"""Payments compared with payments: the same one declared twice, or on another session than the adjusted close has it;
+capital gains counted twice; undeclared steps.
 """
 
 import math
@@ -9,7 +9,7 @@ import polars as pl
 from quant_assets.market_data.vendor_errors.payouts import LARGEST_MISSING, ROUNDING, likelihood
 from quant_assets.market_data.vendor_errors.thresholds import Thresholds
 
-REPEAT_DAYS = 17  # the same payment again: nobody but weekly payers is that quick, and they always are
+REPEAT_DAYS = 17  # the same payment again: only weekly payers are that quick, and they always are
 REPEAT_ALIKE = 0.15  # the currency of the first announcement against that of the payment moves by less
 SLOW = 25  # days between the payments of a payer of months or longer
 BESIDE = 3  # rows between the session on which a payment is declared and the one on which it is taken
@@ -111,10 +111,10 @@ def unpaid(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def misdated(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """A payment that was not taken and a step that nobody declared, alike and within `BESIDE` rows, are one payment on
-    two dates: `verdicts` with both rows mended to the date on which the price fell, told once.
+    """A payment without a step and an undeclared step, alike and within `BESIDE` rows, are one payment on two dates:
+    `verdicts` with both rows repaired to the date on which the price fell, reported once.
 
-    `verdicts` are sorted by row and have `_told`.
+    `verdicts` are sorted by row and have `_reported`.
     """
     out = verdicts
     for k in (1, -1):  # the step after the payment, the step before it
@@ -150,7 +150,7 @@ def misdated(verdicts: pl.DataFrame) -> pl.DataFrame:
             .otherwise("_right_step"),
             _lead=pl.when(either).then(lead.abs()).otherwise("_lead"),
             _known=pl.when(either).then(pl.lit(value=True)).otherwise("_known"),
-            _told=pl.when(partner).then(pl.lit(value=False)).otherwise("_told"),
+            _reported=pl.when(partner).then(pl.lit(value=False)).otherwise("_reported"),
             _rule=pl.when(either).then(pl.lit("DIVIDEND_MISDATED")).otherwise("_rule"),
         )
     return out

@@ -1,5 +1,6 @@
-"""A feed that stood still: by a name that trades, the same close quoted for a week or longer without volume. A halt
-looks the same, so it is told and mends nothing.
+"""A feed that stopped: a name that trades has the same close quoted for a week or longer without volume.
+
+A halt looks the same, so it is reported and nothing is repaired.
 """
 
 import polars as pl
@@ -8,7 +9,7 @@ from quant_assets.market_data.vendor_errors.basis import PRICES
 from quant_assets.market_data.vendor_errors.thresholds import Thresholds
 
 SHORTEST = 4  # rows: less is a holiday that the vendor fills in
-QUIET = 0.05  # share of untraded rows outside the run above which a name is thin, and standing still is what it does
+QUIET = 0.05  # share of untraded rows outside the run above which a name is thin: repeated closes are normal for it
 
 
 def standing(moves: pl.DataFrame, limits: Thresholds) -> pl.DataFrame:

@@ -20,15 +20,15 @@ class Thresholds:
     glitch: float = 9.0  # against a slipped decimal point
     cell: float = 4.0  # against a high or low in another unit than its row
     payment: float = 5.5  # against an amount that contradicts amount and step at once
-    phantom: float = 6.9  # against a payment that nobody made
+    phantom: float = 6.9  # against a payment that was not made
     rarer: float = 2.3  # and than a payment in another unit
     repeat: float = (
         5.0  # for one payment being declared twice, where two are alike within days and others are months apart
     )
     odd: float = 2.0  # for that one being too many whose amount is wrong besides
     gains: float = 1.0  # for gains being in the dividend, as they are meant to be
-    stale: float = 9.0  # against a name that trades having stood still
-    told: float = 0.0  # by what the best explanation must lead to be told
+    stale: float = 9.0  # against a stopped feed of a name that trades
+    told: float = 0.0  # the lead that the best explanation needs to be reported
     mended: float = 1.0  # and to be mended
     either: float = (
         0.5  # and for one of two payments to be taken away: whichever it is, the history before both is right again

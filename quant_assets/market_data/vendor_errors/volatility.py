@@ -8,7 +8,7 @@ longer than quarters of an hour.
 
 import polars as pl
 
-CALMEST = 0.005  # volatility below which nobody's price fall says more: ticks and stale quotes
+CALMEST = 0.005  # volatility below which a price fall has no more evidence: ticks and stale quotes
 NORMAL = 1.4826  # from a median absolute move to a standard deviation
 MOVE = 0.5  # larger moves, in logs, are no part of the usual
 AT_FIRST = {"day": 0.02, "week": 0.04, "night": 0.015, "bar": 0.005}  # what is usual before anything is seen
