@@ -124,7 +124,7 @@ def panel(feature_set: FeatureSet, bars: pl.DataFrame, actions: pl.DataFrame, bl
 def _forward_adjusted(rows: pl.DataFrame, actions: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
     """Raw × the cumulative factor of the actions after the anchor: what one unit held at the anchor has become.
 
-    What an action does to one unit is said once, in `adjustment.terms` and `adjustment.growth`.
+    The effect of an action on one unit is defined once, in `adjustment.terms` and `adjustment.growth`.
     """
     on = ["sid", "v", "i"]
     out = rows.join(terms(actions, *on), on=on, how="left").sort("series", "i")

@@ -1,9 +1,9 @@
-"""What can be said of a member among the members of its session: rank, z-score, winsorised value, residual.
+"""A member among the members of its session: rank, z-score, winsorised value, residual.
 
-Nothing here looks beyond its session: every window is over the session or over a part of it, so that the bits of a
-session do not depend on what other sessions stand in the frame, or where. There is no BLAS: least squares go by
-Frisch–Waugh–Lovell (demean within the sector, then take out one covariate after the other), sums alone.
-A missing value stays missing and takes no part. Values have to be finite or null (`finite`).
+Nothing here looks beyond its session: every window is over the session or a part of it, so the bits of a session do not
+depend on the other sessions of the frame, or on its order. There is no BLAS: least squares go by Frisch–Waugh–Lovell
+(demean within the sector, then remove one covariate after the other), with sums alone. A missing value stays missing
+and is in no sum. Values have to be finite or null (`finite`).
 """
 
 from collections.abc import Mapping, Sequence

@@ -57,7 +57,7 @@ def psi(reference: Reference, frame: pl.DataFrame) -> pl.DataFrame:
             rows.append((feature, None, None, None))
             continue
         now, then = _shares(_values(frame, feature), np.asarray(was.edges)), np.asarray(was.shares)
-        used = now + then > 0  # a bin that neither has says nothing
+        used = now + then > 0  # a bin that is empty in both is left out
         p, q = np.maximum(now[used], 0.5 / frame.height), np.maximum(then[used], 0.5 / reference.rows)
         noise = (len(p) - 1) * (1 / frame.height + 1 / reference.rows)
         rows.append((feature, math.fsum((p - q) * log(p / q)), noise, float(np.abs(np.cumsum(now - then)).max())))
@@ -74,7 +74,7 @@ def median_psi(drift: pl.DataFrame) -> float | None:
 
 def vanished(reference: Reference, frame: pl.DataFrame) -> list[str]:
     """The features that training knew and `frame`, rows of one session, does not: at most a tenth of the values that
-    training's share would give, of five or more. A frame without rows says nothing.
+    training's share would give, of five or more. A frame without rows has none.
     """
     gone: list[str] = []
     for feature, was in reference.features.items():

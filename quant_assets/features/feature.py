@@ -41,13 +41,12 @@ mean in standard deviations."""
 def feature(
     *, lookback: int, version: str = "1", cross_section: str | Among | None = None, name: str = ""
 ) -> Callable[[Expression], FeatureSet]:
-    """Makes a function of columns a declared feature set of one feature, named as the function unless `name` says
-    otherwise.
+    """Make a function of columns a declared feature set of one feature, named as the function or as `name`.
 
     `lookback`: the sessions before a row that its value depends on (a window of 20 over a shift of 1 reaches back 20).
-    `version`: another one where the formula changes: what is published stands. `cross_section`: what becomes of the
-    value among the members of its session: "rank", "zscore", or a function of the value's expression. Raises
-    ConfigurationError where the function cannot be a feature, saying why.
+    `version`: change it when the formula changes; published values stay. `cross_section`: what the value becomes among
+    the members of its session: "rank", "zscore", or a function of the value's expression. Raises ConfigurationError if
+    the function cannot be a feature, with the reason.
     """
 
     def declare_set(function: Expression) -> FeatureSet:

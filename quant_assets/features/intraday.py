@@ -224,7 +224,7 @@ def publish_bars(
     now: datetime | None = None,
     progress: Progress = quiet,
 ) -> StageReport:
-    """Compute and store session by session; bars that are published stand.
+    """Compute and store session by session; published bars are kept.
 
     `now`: bars that are not over by then are left for the next call.
     """

@@ -5,7 +5,7 @@ import polars as pl
 from quant_assets.features.cross_section import finite
 
 SERIES = "series"
-STALE = 5  # sessions for which the last close stands in for one that is missing
+STALE = 5  # sessions for which the last close replaces a missing one
 BETA = 60  # sessions of the market model
 ENOUGH = BETA // 2  # of them have to be there
 

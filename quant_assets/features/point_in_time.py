@@ -220,19 +220,17 @@ def _looked_up(latest: Ints, learnt: Ints, subject: Ints, asked: _Spine) -> Ints
     if len(learnt):
         place = np.searchsorted(learnt, asked.moments, "right") - 1
         answer = latest[place]
-        answer[
-            (place < 0) | (subject[place] != asked.subject)
-        ] = -1  # subjects stand in one order in rows and in `learnt`
+        answer[(place < 0) | (subject[place] != asked.subject)] = -1  # subjects have one order in rows and in `learnt`
         row[asked.order] = answer
     return row
 
 
 def _latest_standing(event: pl.Series, subject: Ints, order: Ints, withdrawn: npt.NDArray[np.bool_]) -> Ints:
-    """After each row learnt, the greatest row that then stands: neither withdrawn nor followed by a newer version; -1
-    where none does.
+    """After each row learnt, the greatest row in force then: neither withdrawn nor followed by a newer version; -1 if
+    there is none.
 
-    A row stands over a stretch of places in `order`. Every stretch is covered by two of one length, a power of two;
-    from the longest down, what holds over such a stretch holds over both of its halves.
+    A row is in force over a stretch of places in `order`. Every stretch is covered by two of one length, a power of
+    two; from the longest down, what holds over such a stretch holds over both of its halves.
     """
     rows = len(order)
     place = np.empty_like(order)

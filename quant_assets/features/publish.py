@@ -161,8 +161,7 @@ def publish(
 ) -> StageReport:
     """Compute and store, block by block.
 
-    What is published stands, so that an interrupted run goes on where it stopped, and the same sessions again are a
-    no-op.
+    Published values are kept: an interrupted run continues where it stopped, and the same sessions again are a no-op.
     """
     store.append(ANCHORS, anchors(store, feature_set, cuts, sessions))
     stands = store.read(

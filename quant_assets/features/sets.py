@@ -41,12 +41,12 @@ def as_is(rows: pl.DataFrame) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class Input:
-    """Columns that come from elsewhere than the set's own bars, as known at each session's cut.
+    """Columns from elsewhere than the set's own bars, as known at each session's cut.
 
     `read` returns session, sid and `columns` (name and dtype of what it brings), from `tables`. Joined on session and
-    sid they stand in the members' rows before the cross-section; `on` the session alone they stand in the panel before
-    the kernel, where the value of row i is the one known at the cut of i. `without`: those of the tables that it does
-    without where nobody feeds them.
+    sid they are in the members' rows before the cross-section; `on` the session alone they are in the panel before the
+    kernel, where the value of row i is the one known at the cut of i. `without`: those of the tables that it does
+    without if no feed brings them.
     """
 
     name: str
@@ -129,10 +129,10 @@ class FeatureSet:
 
 
 def together(name: str, *sets: FeatureSet, version: str = "1", doc: str = "") -> FeatureSet:
-    """The features of several sets as one: each kernel and cross-section as it stands, over the longest of their
+    """The features of several sets as one: each kernel and cross-section unchanged, over the longest of their
     lookbacks.
 
-    Raises ConfigurationError where two of them have a feature of one name, or other inputs under one name, or sessions
+    Raises ConfigurationError if two of them have a feature of one name, or other inputs under one name, or if sessions
     and bars are mixed.
     """
     features = [f for s in sets for f in s.features]

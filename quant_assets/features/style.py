@@ -66,7 +66,7 @@ FACTORS = ("size", "beta", "momentum", "reversal", "residual_volatility", "liqui
 
 
 def kernel(panel: pl.DataFrame) -> pl.DataFrame:
-    """What prices and volumes say of each name, under names of their own."""
+    """The price and volume measures of each name, under names of their own."""
     rows = with_market_model(panel, _OWN)
     dollars = pl.col(f"{_OWN}dollars")
     rows = rows.with_columns(pl.when(dollars > 0).then(pl.col(f"{_OWN}daily").abs() / dollars).alias(f"{_OWN}impact"))

@@ -22,8 +22,8 @@ HORIZONS = (1, 2, 5, 10, 20)
 HURDLE = 3.0
 """The t that a new predictor needs when many are tried (Harvey, Liu & Zhu 2016, …and the Cross-Section of Expected
 Returns)."""
-INDEPENDENT = 10  # stretches as long as the horizon that a range must hold: fewer tell nothing of it
-REPEATS = 0.9  # rank correlation from which a feature says what another says
+INDEPENDENT = 10  # stretches as long as the horizon that a range must hold: fewer prove nothing
+REPEATS = 0.9  # rank correlation from which a feature repeats another
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
-"""The audit of one feature set: does it look ahead, does its kernel keep the laws? Its rows stand in AUDITS, under the
-fingerprint of what was audited.
+"""The audit of one feature set: does it look ahead, does its kernel keep the laws? Its rows are stored in AUDITS, under
+the fingerprint of the audited set.
 """
 
 from collections.abc import Sequence
@@ -175,8 +175,10 @@ def record(
 
 
 def recorded(store: Store, feature_set: FeatureSet, rows: pl.DataFrame) -> StageReport:
-    """Store the verdicts of an audit as the latest on their set, though the clock of a historical run stands behind an
-    earlier one; `refused` where a law was broken, with the first reason.
+    """Store the rows of an audit as the latest of their set, even if the clock of a historical run is behind an earlier
+    one.
+
+    The report is `refused` if a law was broken, with the first reason.
     """
     which = {"feature_set": feature_set.name, "version": feature_set.version, "fingerprint": feature_set.fingerprint}
     before = store.read(AUDITS, as_of=None, where=which, columns=())["known_at"].max()

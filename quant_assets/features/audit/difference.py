@@ -11,11 +11,10 @@ from quant_assets.records import Frozen
 
 
 class Difference(Frozen, frozen=True):
-    """The first cell in which two frames differ: its column, where it stands, and what the two say.
+    """The first cell in which two frames differ: its column, its place, and the two values.
 
-    `others`: how many more columns differ.
-
-    `column` is empty where a row is in one frame alone; then what the two say is "a row" and "none".
+    `others`: how many more columns differ. `column` is empty if a row is in one frame alone; then the two values are "a
+    row" and "none".
     """
 
     column: str
@@ -29,11 +28,10 @@ class Difference(Frozen, frozen=True):
 def difference(
     one: pl.DataFrame, other: pl.DataFrame, columns: Sequence[str], where: str = "session", tolerance: float = 0.0
 ) -> Difference | None:
-    """The first difference in `columns`, compared by bits, nulls told apart; rows (by `where` and sid, unique) that are
-    in one frame alone come first. None where there is none.
+    """The first difference in `columns`, compared by bits, nulls included; None if there is none.
 
-    With a `tolerance` values are the same that differ by no more than it, relative to the larger one or to the column's
-    median size.
+    Rows (by `where` and sid, unique) that are in one frame alone come first. With a `tolerance`, values are equal if
+    they differ by no more than it, relative to the larger one or to the column's median size.
     """
     key = [where, "sid"]
     one, other = (f if f.select(key).equals(f.select(key).sort(key)) else f.sort(key) for f in (one, other))

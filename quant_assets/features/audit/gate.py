@@ -26,10 +26,10 @@ def audit_if_due(
     notifier: Notifier | None = None,
     progress: Progress = quiet,
 ) -> Standing:
-    """The standing of the set as it is written now.
+    """The audit status of the set's current source.
 
-    Where it has not passed, it is audited on the year up to `last`, and the verdict stored; of one that fails,
-    `notifier` is told.
+    If it has not passed, the set is audited on the year up to `last`, and the result is stored; if it fails, `notifier`
+    is notified.
     """
     found = standing(store, feature_set)
     if found.state == "passed":

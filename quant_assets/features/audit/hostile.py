@@ -1,6 +1,6 @@
-"""The same past with another future: a store in which all that became known after a cut is other than it was.
+"""The same past with another future: a store in which everything that became known after a cut is different.
 
-What is known by the cut stays as it is, to the bit; so whatever a feature set says of the session must, too.
+What is known by the cut is unchanged, to the bit; so a feature set's values of the session must be, too.
 """
 
 from collections.abc import Mapping
@@ -24,11 +24,11 @@ DELISTED, DROPPED, WITHDRAWN, RESTATED = 6, 10, 10, 3  # one in so many
 
 
 class Hostile(ReadOnly):
-    """`below` with the past of `cut` untouched, and after it what would betray a look ahead.
+    """`below` with the past of `cut` unchanged, and after it whatever would expose look-ahead.
 
     `future`: rows known after the cut are scrambled, withdrawn or dropped, names are gone from `session` on, and splits
-    are told a minute after the cut, of sessions to come and of sessions past. `restated`: a minute after the cut, other
-    values become known of events up to `session`. What is done to a row follows from its key and `seed`, however it is
+    become known a minute after the cut, of sessions to come and of past ones. `restated`: a minute after the cut, other
+    values become known of events up to `session`. The change of a row depends only on its key and `seed`, however it is
     read.
     """
 

@@ -288,7 +288,7 @@ def lookback(subject: _Subject) -> Found:
 
 
 def _too_short(subject: _Subject, panel: pl.DataFrame, first: int, lookback: int) -> Difference | None:
-    """What a panel that starts `lookback` rows before `first` says otherwise than the whole."""
+    """The difference between a panel that starts `lookback` rows before `first` and the whole."""
     evaluated, at_start = (pl.col("i") >= first) & pl.col("present"), pl.col("i") == first - lookback
     suspended = panel.filter(at_start & ~pl.col("present"))[
         "sid"
@@ -300,8 +300,8 @@ def _too_short(subject: _Subject, panel: pl.DataFrame, first: int, lookback: int
 
 
 def cross_section(subject: _Subject) -> Found:
-    """A session's rows have the same bits whatever other sessions are there; and the same values in whichever order
-    sessions and names stand.
+    """A session's rows have the same bits whatever other sessions are there, and the same values in any order of
+    sessions and names.
     """
     member_rows, features = subject.sections(subject.panel), subject.feature_set.features
     whole = subject.section(member_rows)

@@ -1,9 +1,8 @@
-"""Rare leaks: very many pairs of name and session, each held against its own past.
+"""Rare leaks: very many pairs of name and session, each compared with its own past.
 
-A leak of one session shows in the last row before a cut and in no other, so a cut tells of one row a name. Here each
-pair is a series of its own, cut off after its session, and very many of them stand in one panel as vintages do; their
-last rows must have the bits that the range gave. Cross-sections and inputs, which look at
-whole sessions, are asked for one session at a time.
+A leak of one session shows only in the last row before a cut, so a cut tests one row a name. Here each pair is a series
+of its own, cut off after its session, and very many of them share one panel as vintages do; their last rows must have
+the bits of the range. Cross-sections and inputs, which look at whole sessions, are asked for one session at a time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +28,7 @@ from quant_assets.tables import UNIVERSE
 
 PAIRS = 100_000
 ROWS = 24_000_000  # of all truncated series together: what a long lookback leaves of the pairs
-AT_ONCE = 1_000_000  # rows that stand in memory together
+AT_ONCE = 1_000_000  # rows in memory together
 ALONE = 40  # sessions for which inputs are read alone
 SURE = 1e-3  # the chance with which a leak of the share named was missed
 
@@ -187,7 +186,7 @@ class _Block:
         at, known = pl.col("i") == self.cuts.calendar.index(session), KnownBy(self.store, self.cuts.of(session))
         asked = self.members.filter(at)
         for one in self.set.inputs:
-            # what stands in the panel begins at the anchor, and so do its sums
+            # the panel begins at the anchor, and so do its sums
             first = self.anchor if one.reads_panel else session
             alone = brought(known, one, self.universe, self.cuts, self.cuts.calendar.between(first, session))
             told = [_of(f.filter(at), asked, one) for f in (alone, self.inputs[one.name])]
@@ -202,12 +201,12 @@ class _Block:
 
 
 def _of(rows: pl.DataFrame, members: pl.DataFrame, one: Input) -> pl.DataFrame:
-    """What an input says of each member; null where it says nothing."""
+    """An input's values of each member; null if it has none."""
     return members.join(rows, on=["i"] if one.reads_panel else ["i", "sid"], how="left", maintain_order="left")
 
 
 def _in_parts(chosen: pl.DataFrame) -> Iterator[tuple[Rows, Rows]]:
-    """First and last row of each series, so many at a time as stand in memory together."""
+    """First and last row of each series, as many at a time as are in memory together."""
     begin, end = (chosen[c].cast(pl.Int64).to_numpy() for c in ("begin", "row"))
     parts = np.cumsum(end - begin + 1) // AT_ONCE
     for part in np.unique(parts):

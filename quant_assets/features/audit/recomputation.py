@@ -1,6 +1,4 @@
-"""A feature set computed over and over, each time through another store: does what it says of a session stay the
-same?
-"""
+"""A feature set computed again and again, each time on another store: do its values of a session stay the same?"""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -72,10 +70,10 @@ def recompute(
     progress: Progress = quiet,
     seed: int = 0,
 ) -> Recomputation:
-    """Compute the set at each of the cuts from what was known, and hold against it what a range, `around` it, makes of
-    the same session: as stored, and with another future.
+    """Compute the set at each of the cuts from what was known, and compare it with the same session in a range `around`
+    it: as stored, and with another future.
 
-    Where the set is of bars, their starts stand for sessions. What the set's own functions raise is a finding.
+    For a set of bars, the starts of bars are the sessions. An error of the set's own functions is a finding.
     """
     runs, total = _Runs(store, feature_set, cut_of, compute), 1 + 2 * len(at)
     try:
@@ -113,7 +111,7 @@ def recompute(
 
 
 def _elsewhere(runs: "_Runs", alone: pl.DataFrame, cut: Cut, window: list[date], seed: int) -> Iterator[Finding]:
-    """What a range says otherwise than `alone` where the future is another."""
+    """The difference of a range from `alone` when the future is another."""
     t, features = cut.session, runs.feature_set.features
     day = t.date() if isinstance(t, datetime) else t
 
@@ -158,11 +156,11 @@ def _told(law: str, cut: Cut, differs: Difference | str, when: str, why: str) ->
         column=differs.column,
         at=str(differs.at) if sid == differs.sid else f"{differs.at} {differs.sid}",
         sid=sid,
-    )  # bars are told by symbol
+    )  # bars are identified by symbol
 
 
 def shown(value: object) -> str:
-    """A value as a sentence tells it."""
+    """A value as text in a sentence."""
     return "missing" if value is None else repr(value) if isinstance(value, float) else str(value)
 
 
@@ -183,7 +181,7 @@ class _Runs:
         self._asked: defaultdict[str, list[set[str]]] = defaultdict(list)
 
     def of(self, store: Store, sessions: Sequence[date]) -> pl.DataFrame:
-        """What the set says of `sessions`, read from `store`."""
+        """The set's values of `sessions`, read from `store`."""
         try:
             return self._compute(store, self.feature_set, sessions)
         except Exception as error:

@@ -51,7 +51,7 @@ class ReadOnly:
         where: Mapping[str, str | int],
         columns: list[str],
     ) -> pl.DataFrame:
-        """What this store shows instead of what stands below."""
+        """The rows that this store shows instead of those of the store below."""
         return self.below.read(table, as_of=as_of, first=first, last=last, where=where, columns=columns)
 
     def append(self, table: Table, frame: pl.DataFrame) -> int:
@@ -106,7 +106,7 @@ class Remembered(ReadOnly):
 
 
 class KnownBy(ReadOnly):
-    """`below` as it stood at `cut`: whatever a reader asks for, what became known later is not there."""
+    """`below` as it was at `cut`: rows that became known later are not there, whatever a reader asks for."""
 
     def __init__(self, below: Store, cut: datetime) -> None:
         super().__init__(below)

@@ -7,7 +7,8 @@ from typing import Any
 
 from quant_assets.pages.charts import ACCENT, HALF, INK, SOFT, WIDE, styled
 
-PLUS, MINUS = ACCENT, "#b4641e"  # signs of a correlation: told apart by those who do not see red and green
+PLUS, MINUS = ACCENT, "#b4641e"  # signs of a correlation, in colours that differ for people who do not see red and
+# green
 SEQUENCE = ("#9db8d2", "#6d94b9", "#467199", "#24507f", "#12304f", "#0a1c30")
 SPREAD_OF = ("#b4641e", "#d9a679", "#b9bec4", "#7ea0c2", "#24507f")
 HEIGHT = 170
@@ -296,7 +297,7 @@ def _heat(groups: Mapping[str, str]) -> Any:
     import altair as alt
     import msgspec
 
-    # a map from the features that are named to what stands there; the axis itself has a place for every feature
+    # a map from the named features to their places; the axis itself has a place for every feature
     label = f"({msgspec.json.encode(dict(groups)).decode()})[datum.value]"
     axis: dict[str, Any] = {
         "values": list(groups),

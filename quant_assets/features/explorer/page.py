@@ -26,10 +26,10 @@ NAMED = 45  # so many features still have their names on the axes of the heat ma
 
 @dataclass(frozen=True)
 class Heading:
-    """What the page says of its origin.
+    """The origin of the page.
 
-    `audit`: what the look-ahead audit found, and whether it passed (None: it was not run). `symbols`: how instruments
-    are called.
+    `audit`: the findings of the look-ahead audit, and whether it passed (None: it was not run). `symbols`: the names of
+    instruments.
     """
 
     universe: str = ""
@@ -327,8 +327,8 @@ def _clustered(measures: Measures) -> list[int]:
 
 
 def _named(measures: Measures) -> dict[str, str]:
-    """What stands on the axes of the heat map: the features, or where they are many the families of more than one at
-    their middle member.
+    """The marks on the axes of the heat map: the features, or if they are many the families of more than one at their
+    middle member.
     """
     names = measures.summary["feature"].cast(pl.String).to_list()
     if len(names) <= NAMED:

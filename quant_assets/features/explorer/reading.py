@@ -109,8 +109,8 @@ def forward(
     names: pl.DataFrame,
     as_of: datetime | None,
 ) -> pl.DataFrame:
-    """Columns session, sid, horizon, value: what LABELS would say of `sessions` (consecutive) and `names` (column sid),
-    of windows that have ended in what is known at `as_of`.
+    """Columns session, sid, horizon, value: the values that LABELS would have of `sessions` (consecutive) and `names`
+    (column sid), of windows that have ended in what is known at `as_of`.
     """
     calendar = cuts.calendar
     furthest = min(

@@ -1,4 +1,4 @@
-"""What one session says of each feature, all features at once, with the sessions before it at hand."""
+"""The measures of one session for all features at once, with the sessions before it at hand."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from quant_assets.features.explorer.ranks import (
 )
 
 LEVELS = np.array([0.01, 0.25, 0.5, 0.75, 0.99])
-HELD = (0.01, 0.99)  # one price that is wrong by a factor of 10,000 would else be all that a mean return says
+HELD = (0.01, 0.99)  # else one price that is wrong by a factor of 10,000 would decide a mean return
 ENOUGH = 20  # names to hold the outermost of
 
 

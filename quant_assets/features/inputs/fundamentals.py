@@ -1,4 +1,4 @@
-"""What a company's filings had said of it by each session's cut."""
+"""A company's figures from its filings, as known at each session's cut."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -23,7 +23,7 @@ NEAR, FAR = (
     timedelta(days=45),
     timedelta(days=330),
 )  # the first three quarters of a fiscal year end so long after the year before, and before its own end
-SMALLEST_EPS = 0.10  # rounded to a cent, a smaller one tells the number of shares to worse than 5%
+SMALLEST_EPS = 0.10  # rounded to a cent, a smaller one gives the number of shares to worse than 5%
 
 COLUMNS = ("shares", "book", "earnings", "leverage", "accruals")
 _ENDS = {c: f"end of {c}" for c in COLUMNS}  # of the period that a value is of
@@ -51,7 +51,7 @@ def fundamentals(store: Store, cuts: Cuts, universe: str, sessions: Sequence[dat
     filings = filings.with_columns(name=canonical(), accepted=pl.col("declared_known_at").dt.date())
     filings = filings.filter(
         pl.col("item").is_in(ITEMS), pl.col("session") <= pl.col("accepted")
-    )  # nobody reports on a period before its end
+    )  # no report is filed before its period ends
     if filings.is_empty() or asked.is_empty():
         return nothing
     listings = listings_of(store, asked)
@@ -67,8 +67,10 @@ def fundamentals(store: Store, cuts: Cuts, universe: str, sessions: Sequence[dat
 
 
 def _reported(asked: pl.DataFrame, filings: pl.DataFrame, listings: pl.DataFrame) -> pl.DataFrame:
-    """Those of `asked` (session, sid, cut) of which filings were known, with the columns of `statements`; the same of
-    `listings` was known at all their cuts. Whose a filing is, its symbol tells by the day on which it was filed.
+    """Those of `asked` (session, sid, cut) of which filings were known, with the columns of `statements`.
+
+    The same of `listings` was known at all their cuts. The symbol names the company of a filing as of the day on which
+    it was filed.
     """
     meant = resolve(filings.select("symbol", session="accepted").unique(), listings, asked["cut"][0]).drop_nulls("sid")
     theirs = filings.join(meant.rename({"session": "accepted"}), on=["symbol", "accepted"]).join(

@@ -20,9 +20,9 @@ SCHEME = "GICS"
 def classified(scheme: str) -> Input:
     """Column sector.
 
-    In sessions at whose cut the scheme (table `sectors`) classifies a member, what it says, and null of those that it
-    does not classify; in the others the listing's own sector: never two schemes in one cross-section. What is dated
-    from the next session on holds at the cut before it opens, if it was known.
+    In sessions at whose cut the scheme (table `sectors`) classifies a member, its sectors, and null of members that it
+    does not classify; in the others the listing's own sector: never two schemes in one cross-section. A row dated from
+    the next session on holds at the cut before it opens, if it was known.
     """
 
     def read(store: Store, cuts: Cuts, universe: str, sessions: Sequence[date]) -> pl.DataFrame:
@@ -35,7 +35,7 @@ def classified(scheme: str) -> Input:
         own = point_in_time(asked, [View("listing", listings.drop("name"), ("sector",))], cut="cut")
         if rows.is_empty():
             return own.select("session", "sid", sector="listing_sector")
-        # one name can come spelled in two ways; of what was rows at one moment about one day, the last row stands
+        # one name can have two spellings; of rows of one moment about one day, the last row counts
         named = (
             rows.with_columns(name=canonical())
             .sort("name", "session", "known_at", "symbol")

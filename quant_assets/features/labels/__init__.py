@@ -1,10 +1,10 @@
 """Labels: what models learn, filed under the session in which it becomes known.
 
-A rule (`LabelRule`, declared with the strategy) says how a return is taken; here its rows of LABELS are made, a quarter
-of sessions at a time. A label is computed from what is known at the cut at which it becomes known: a range of sessions
-has the bits of its days. That cut is the row's known_at, so that purging by it is exact. It is filed once, unless its
-name was halted when its window ended: then when it trades again or has ended, and again where that turns out otherwise
-(see `halts`).
+A rule (`LabelRule`, declared with the strategy) defines the return; this module makes its rows of LABELS, a quarter of
+sessions at a time. A label is computed from what is known at the cut at which it becomes known: a range of sessions has
+the bits of its days. That cut is the row's known_at, so purging by it is exact. A label is filed once, unless its name
+was halted when its window ended: then it is filed when the name trades again or has ended, and again if that is
+corrected (see `halts`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,7 +37,7 @@ PRICES = {
 def compute_labels(store: Store, cuts: Cuts, rule: LabelRule | int, sessions: Sequence[date]) -> pl.DataFrame:
     """Rows of LABELS that become known in `sessions`.
 
-    A number stands for the rule from open to open over so many sessions. Reads only.
+    A number means the rule from open to open over so many sessions. Reads only.
     """
     one = LabelRule(horizon=rule) if isinstance(rule, int) else rule
     parts = [

@@ -110,7 +110,7 @@ def _path(known: _Known, rule: LabelRule, entry: int, k: int, sigma: Floats) -> 
     )
 
     def leave(which: int, out: Bools, at: Floats) -> Bools:
-        """Leave where `out` says so and nobody left before, with the return `at`."""
+        """Leave at `out`, if the holder has not left before, with the return `at`."""
         now = (barrier == 0) & out & (sigma > 0)
         returned[now], barrier[now] = at[now], which
         return now

@@ -1,10 +1,10 @@
 """Labels whose window ended while the name did not trade: known when it trades again, or when it is known to have
 ended.
 
-A halt is no death, and no price of a halted name is one at which anybody could have left. So such a label is filed at
-the first cut that knows of a price at or after the window's end, and runs to that price; or at the cut that knows of a
-merger or delisting, and gets what its terms say, or the last price. What is filed of an ended name that trades again
-after all, or whose ending is told otherwise, is filed again by a later row: the latest one known is in force.
+A halt is no ending, and a halted name has no price at which a holder could have left. So such a label is filed at the
+first cut that knows of a price at or after the window's end, and runs to that price; or at the cut that knows of a
+merger or delisting, with the return of its terms, or to the last price. If an ended name trades again, or its ending is
+corrected, a later row is filed: the latest one known is in force.
 """
 
 from collections.abc import Sequence
@@ -112,8 +112,8 @@ def _start(
 
 
 def _windows(known: pl.DataFrame, reopened: pl.DataFrame, ended: pl.DataFrame, horizon: int) -> pl.DataFrame:
-    """u, sid, due, exit (position of the price; null for an ending), last: the windows of which the news tell, one row
-    for each.
+    """u, sid, due, exit (position of the price; null for an ending), last: the windows that the news close, one row for
+    each.
     """
     to_price = _after(known, reopened.with_columns(before="w", exit="w")).with_columns(
         until=pl.when(pl.col("v") > pl.col("w")).then("w").otherwise(pl.col("w") - 1)

@@ -25,9 +25,9 @@ def forward_returns(
     known at u's cut.
 
     `bars` (sid, open, close) and `actions` (sid, kind, numerator, denominator, cash, value, counterpart) are
-    `blocks.versions`. A name that ends by a merger or delisting ends with the return its terms say; where they do not
-    say it (or hand out shares), with its last price. Returns columns u, sid, value (simple return), died, settled
-    (false: without a price at the end and no known ending, what the last price says is no return that anybody had).
+    `blocks.versions`. A name that ends by a merger or delisting ends with the return of its terms; if there are none
+    (or shares are handed out), with its last price. Returns columns u, sid, value (simple return), died, settled
+    (false: without a price at the end and no known ending, the return to the last price was nobody's).
     """
     offsets = pl.DataFrame({"offset": range(-horizon, 1)}, schema={"offset": pl.Int32})
     window = (
@@ -62,8 +62,9 @@ def forward_returns(
 
 
 def _growth(actions: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
-    """What actions with ex inside (entry, exit] make of one share: columns u, sid, growth (splits), income (cash per
-    share at entry), merged and delisted (the return said), taken_out (cash per share in a merger for cash alone).
+    """The effect of actions with ex inside (entry, exit] on one share: columns u, sid, growth (splits), income (cash
+    per share at entry), merged and delisted (the declared return), taken_out (cash per share in a merger for cash
+    alone).
     """
     inside = window.filter(pl.col("offset") > pl.col("offset").min())
     by = ["sid", "kind", "i"]
@@ -92,13 +93,13 @@ def grown(held: pl.DataFrame, window: list[str]) -> pl.DataFrame:
 
 
 def proceeds() -> pl.Expr:
-    """What one got for a share at its last price (column price), by `endings`; one where nothing is said."""
+    """The proceeds of a share at its last price (column price), by `endings`; one if none are declared."""
     return pl.coalesce(1.0 + pl.col("merged"), pl.col("taken_out") / pl.col("price"), 1.0 + pl.col("delisted"), 1.0)
 
 
 def endings() -> dict[str, pl.Expr]:
-    """What an action that ends a name says of its holders: merged and delisted (a return), taken_out (cash per share in
-    a merger for cash alone); null where it says nothing.
+    """The terms of an action that ends a name, for its holders: merged and delisted (a return), taken_out (cash per
+    share in a merger for cash alone); null if there are none.
     """
     return {
         "merged": pl.when(kind="merger").then("value"),
