@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from desk.workspace import Workspace
 
 STEPS = 8
-# By table: what its rows are about, and what of them says how it came out; the rest says what was read.
+# By table: the columns that a row is about, and the columns of its result; the rest is what was read.
 OUTCOMES: Sequence[tuple[Table, list[str], list[str]]] = (
     (VERDICTS, ["table", "session", "rule"], ["passed"]),
     (UNIVERSE, ["universe", "session", "sid"], ["until"]),
@@ -51,10 +51,10 @@ OUTCOMES: Sequence[tuple[Table, list[str], list[str]]] = (
 class Radius(Frozen, frozen=True):
     """What would differ.
 
-    Columns ending in _would say what would have been; null where there would have been no row, or was none.
+    Columns ending in _would have the values that would have been; null if there would have been no row, or was none.
 
     `changes`: the restatements (rows of `CHANGES`). `sessions`: how many were looked at, from `first` to `last`.
-    `features`: feature_set, feature, values, sessions, names, largest (relative change; null where a value would be
+    `features`: feature_set, feature, values, sessions, names, largest (relative change; null if a value would be
     missing or was). `derived`: table, rows that differ: verdicts, universe, labels, models. `scores`: strategy,
     session, names, largest_move (of the rank). `decisions`: strategy, session, sid, symbol, then verdict, reason and
     target_weight. `trades`: book, session, sid, shares and cash (of all fills, fees included), symbol. `pnl`: book,
@@ -144,8 +144,8 @@ def blast_radius(ws: "Workspace", selection: Selection, progress: Progress = qui
 
 
 def read_by(strategies: Sequence[Strategy]) -> Sequence[Table]:
-    """The tables of what vendors say that these strategies read: bars, actions and listings, and the datasets that the
-    inputs of their feature sets, their universes and their labels name.
+    """The vendor tables that these strategies read: bars, actions and listings, and the datasets that the inputs of
+    their feature sets, their universes and their labels name.
     """
     named = {table for one in sets_of(strategies) for table in find_set(one).reads}
     for strategy in strategies:

@@ -79,8 +79,9 @@ def _captures(ws: Workspace, declared: Source | AnyFeed, cache: Path) -> str:
 
 
 def _in_time(ws: Workspace, capture: Capture) -> None:
-    """Raises where by the declared rule a capture is known only after the decisions that need it. What really arrived
-    late, an old file say, is no fault of the declaration.
+    """Raises if, by the declared rule, a delivery is known only after the decisions that need it.
+
+    A delivery that really arrived late, an old file for example, is no fault of the declaration.
     """
     session = ws.cuts.calendar.on_or_before(capture.label)
     if capture.assumed and capture.known_at > (cut := ws.cuts.of(session)):

@@ -72,12 +72,12 @@ class Parts:
 
     @cached_property
     def sessions(self) -> Calendar | None:
-        """The calendar; None where nobody has it."""
+        """The calendar; None if no package has it."""
         return calendar(self.code) if self.code in codes() else None
 
     @cached_property
     def fed(self) -> set[str]:
-        """The datasets whose rows somebody brings."""
+        """The datasets for which a feed exists."""
         return {f.dataset for f in self.feeds.values()} | ({"filings"} if isinstance(self.source, Drops) else set())
 
     @cached_property
@@ -109,7 +109,7 @@ def _names(parts: Parts) -> None:
     """No two of a kind have one name, capitals aside: a page or a table is called after it."""
     _once(parts, "strategies", "name")
     _once(parts, "books", "name")
-    _once(parts, "books", "account", ": positions of two books on one account cannot be told apart at the venue")
+    _once(parts, "books", "account", ": the venue cannot separate the positions of two books on one account")
     rules: dict[str, tuple[str, Strategy]] = {}
     for path, one in parts.strategies.items():
         first, same = rules.setdefault(one.universe.name.lower(), (path, one))
@@ -144,7 +144,7 @@ def _books(parts: Parts) -> None:
         elif priced and currency != priced:
             what = f"the source's prices are in {priced}, and no rates convert them yet: keep the book in {priced}"
             say = (
-                ", or say in what they are (source: currency)"
+                ", or declare the currency of the prices (source: currency)"
                 if isinstance(parts.source, PriceFile | HistoryFiles)
                 else ""
             )
@@ -231,7 +231,7 @@ def _market(parts: Parts, market: Simulated, there: int) -> None:
 
 
 def _sources(parts: Parts) -> None:
-    """Each declaration stands for a source that can be opened; datasets exist; no two feeds have one name."""
+    """Each declaration has a source that can be opened; datasets exist; no two feeds have one name."""
     if parts.sessions is None:
         return
     if isinstance(parts.source, IbFeed) and parts.source.dataset != "bars":
@@ -253,8 +253,8 @@ def _sources(parts: Parts) -> None:
         if (first := names.setdefault(opened.name.lower(), path)) != path:
             parts.fault(
                 path,
-                f"two feeds are named {opened.name}, the other is {first}: what one of them took in would "
-                f"count for the other. Give each a name (name: …)",
+                f"two feeds are named {opened.name}, the other is {first}: the deliveries of one would count "
+                f"for the other. Give each a name (name: …)",
             )
 
 
@@ -290,7 +290,7 @@ def _set(parts: Parts, path: str, name: str) -> None:
         parts.fault(
             path,
             f"it has a value for each bar of {one.frequency}, and a strategy decides once a session; sets "
-            f"on bars stand under `bars`",
+            f"on bars are declared under `bars`",
         )
     needed = sorted({t for i in one.inputs for t in i.tables if t in _DATASETS and t not in i.without} - parts.fed)
     if needed:

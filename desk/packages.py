@@ -19,10 +19,10 @@ TEMPLATE = Path(__file__).with_name("template")
 
 
 def load_packages(names: Sequence[str], folder: Path) -> None:
-    """Import the modules, so that what they declare is known; packages that stand in `folder` are found, after those
-    installed.
+    """Import the modules, so that their declarations are known; packages in `folder` are found after the installed
+    ones.
 
-    Raises ConfigurationError naming the module, what went wrong in it, and where.
+    Raises ConfigurationError with the module, the error in it, and its line.
     """
     for name in names:
         if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name):
@@ -46,8 +46,9 @@ def load_packages(names: Sequence[str], folder: Path) -> None:
 
 
 def feature_set_in(target: str) -> FeatureSet:
-    """The set that FILE.py:NAME stands for, by its own name or its variable's; the file's only one where no name is
-    given. Raises ConfigurationError saying what is there instead.
+    """The set of FILE.py:NAME, by its own name or its variable's; the file's only one if no name is given.
+
+    Raises ConfigurationError with the sets that exist.
     """
     file, _, name = target.partition(":")
     path = Path(file).expanduser().absolute()
@@ -71,7 +72,7 @@ def feature_set_in(target: str) -> FeatureSet:
 def write_package(name: str, folder: Path) -> list[Path]:
     """Write a team's own package of that name into the folder, and return its files.
 
-    Raises ConfigurationError where a file stands there already, or the name cannot be a package's.
+    Raises ConfigurationError if a file exists already, or if the name cannot be a package's.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise ConfigurationError(
@@ -100,7 +101,7 @@ def _place(template: Path, name: str) -> str:
 
 
 def _module_of(path: Path) -> ModuleType:
-    """The file as a module: the one it is loaded as already, or else under its name in the package it stands in."""
+    """The file as a module: the one as which it is loaded already, or else under its name in its package."""
     for loaded in list(sys.modules.values()):
         if getattr(loaded, "__file__", None) == str(path):
             return loaded
@@ -126,14 +127,14 @@ def _module_of(path: Path) -> ModuleType:
 
 
 def _find_in(folder: Path) -> None:
-    """Packages that stand in the folder are found; last, so that nothing there takes the place of what is installed."""
+    """Make packages in the folder importable; last, so that they never replace an installed one."""
     if (where := str(folder.absolute())) not in sys.path:
         sys.path.append(where)
     importlib.invalidate_caches()  # it may have been written a moment ago
 
 
 def _broken(what: str, error: Exception) -> ConfigurationError:
-    """What went wrong in somebody's module, and at which of its lines."""
+    """The error in a team's module, and its line."""
     frames = [
         f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename and f.filename != __file__
     ]

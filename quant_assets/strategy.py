@@ -139,8 +139,8 @@ class NetOf(Frozen, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
         """Exactly one of them; factors with their universe and version."""
         if self.factors and not (self.universe and self.version):
             raise ValueError(
-                f"net of the factors of {self.factors!r}: say for which universe they are published and at "
-                f"which version"
+                f"net of the factors of {self.factors!r}: give the universe for which they are published, and the "
+                f"version"
             )
         if sum(map(bool, (self.universe, self.index, self.symbol))) != 1 or (
             not self.factors and (self.version or self.exposures)
@@ -152,7 +152,7 @@ class NetOf(Frozen, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
 
     @property
     def name(self) -> str:
-        """As it stands in a label's name."""
+        """The benchmark as in a label's name."""
         if self.factors:
             return f"{self.factors} {self.version} in {self.universe}" + (
                 f" ({', '.join(self.exposures)})" if self.exposures else ""

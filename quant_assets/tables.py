@@ -1,6 +1,6 @@
 """The contract of every stored table: what a row means, its columns, its key.
 
-`contract.py` says what these words mean.
+`contract.py` defines these words.
 """
 
 import polars as pl

@@ -17,9 +17,7 @@ def vendor_table(
     event: str = "session",
     units: Mapping[str, str] | None = None,
 ) -> Table:
-    """A table of what a vendor says, every version: its columns, and beside them where each row came from and when it
-    was known.
-    """
+    """A table of vendor data, every version: its columns, the origin of each row and its knowledge time."""
     return Table(
         name,
         doc,

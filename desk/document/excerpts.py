@@ -1,5 +1,5 @@
-"""A line of a deployment file as it may be shown: no value of a source, a feed or an unknown key, and no comment, for a
-secret may stand there.
+"""A line of a deployment file as it may be shown: without values of a source, a feed or an unknown key, and without
+comments, because they may hold a secret.
 """
 
 import re

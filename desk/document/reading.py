@@ -1,8 +1,8 @@
-"""A YAML document read against the types that declare it: what is good of it, and every fault, each with its line, what
-was meant and what is allowed.
+"""A YAML document read against the types that declare it: the valid values, and every fault with its line, the likely
+correction and the allowed values.
 
-The types say it all: fields, defaults, ranges (`msgspec.Meta`), kinds of a tagged union. Of `Meta.extra` are read
-`write` (how such a text is written), `above` (of a Decimal) and `hint` (what a number means).
+The types define everything: fields, defaults, ranges (`msgspec.Meta`), kinds of a tagged union. `Meta.extra` may have
+`write` (the form of such a text), `above` (of a Decimal) and `hint` (what a number means).
 """
 
 import re
@@ -33,7 +33,7 @@ class Fault:
 
 
 class _Missing:
-    """Stands for what could not be read."""
+    """A value that could not be read."""
 
 
 MISSING = _Missing()
@@ -43,19 +43,19 @@ MISSING = _Missing()
 class Reading:
     """What was found.
 
-    `values`: each value that is good, by its path (`books[0]`, `books[0].name`), objects without their faulty keys;
-    `nodes`: where each value stands.
+    `values`: each valid value, by its path (`books[0]`, `books[0].name`), objects without their faulty keys; `nodes`:
+    the place of each value.
     """
 
     faults: list[Fault] = field(default_factory=list[Fault])
     values: dict[str, Any] = field(default_factory=dict[str, Any])
     nodes: dict[str, yaml.Node] = field(default_factory=dict[str, yaml.Node])
-    silent: list[yaml.Node] = field(default_factory=list[yaml.Node])  # of keys that nobody knows: never shown
+    silent: list[yaml.Node] = field(default_factory=list[yaml.Node])  # values of unknown keys: never shown
     secret: tuple[str, ...] = ()  # roots below which no text is shown
     homes: Mapping[str, str] = field(default_factory=dict[str, str])  # where a key belongs, by its name
 
     def fault(self, path: str, what: str, node: yaml.Node | None = None) -> None:
-        """Note what is wrong at a path, or at the nearest thing above it that stands in the document."""
+        """Note a fault at a path, or at the nearest thing above it that is in the document."""
         above = path
         while node is None and above and above not in self.nodes:
             above = re.sub(r"(\.[^.\[]+|\[\d+\]|^[^.\[]+)$", "", above)
@@ -77,8 +77,8 @@ class Reading:
         return found
 
     def wrong(self, *paths: str) -> bool:
-        """Whether a fault stands at, below or above one of the paths (a value that could not be read is no ground for
-        another fault).
+        """Whether there is a fault at, below or above one of the paths (a value that could not be read causes no second
+        fault).
         """
         return any(
             f.path == p or f.path.startswith((f"{p}.", f"{p}[")) or p.startswith((f"{f.path}.", f"{f.path}["))
@@ -151,7 +151,7 @@ class Reading:
         return self._struct(node, by_tag[tag], path)
 
     def _pairs(self, node: yaml.Node, path: str, what: str) -> dict[str, tuple[yaml.Node, yaml.Node]] | None:
-        """Key and value by the key's text; what stands twice is a fault. None where the node is no mapping."""
+        """Key and value by the key's text; a key given twice is a fault. None if the node is no mapping."""
         if not isinstance(node, yaml.MappingNode):
             self.fault(path, f"{what}; {self._found(node, path)}", node)
             return None
@@ -163,7 +163,7 @@ class Reading:
             elif key.value in pairs:
                 self.silent.append(value)
                 first = pairs[key.value][0].start_mark.line + 1
-                self.fault(_under(path, key.value), f"stands twice, first on line {first}; keep one", key)
+                self.fault(_under(path, key.value), f"is given twice, first on line {first}; keep one", key)
             else:
                 pairs[key.value] = key, value
         return pairs
@@ -214,7 +214,7 @@ class Reading:
         return {k: v for k, v in values.items() if v is not MISSING}
 
     def _found(self, node: yaml.Node, path: str) -> str:
-        """What stands there; text only where no secret may stand."""
+        """The text at this place; nothing if it may hold a secret."""
         if isinstance(node, yaml.MappingNode):
             return "found keys with their values"
         if isinstance(node, yaml.SequenceNode):
@@ -229,9 +229,7 @@ class Reading:
 
 
 def read(node: yaml.Node, wanted: type[Any], secret: tuple[str, ...] = ()) -> tuple[Any, Reading]:
-    """The object, or MISSING, and all that was found on the way; below the roots named in `secret` no text of the
-    document is told.
-    """
+    """The object, or MISSING, and all faults; below the roots named in `secret` no text of the document is shown."""
     found = Reading(secret=secret, homes=_homes(wanted))
     return found.read(node, _info(wanted), ""), found
 

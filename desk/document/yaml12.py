@@ -12,7 +12,7 @@ import yaml
 from quant_assets.errors import ConfigurationError
 
 DEEPEST = 40
-MOST = 50_000  # nodes of a document, each alias counted where it stands
+MOST = 50_000  # nodes of a document, each alias counted at each use
 _NULLS = ("", "~", "null")
 _TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 _INTEGER = re.compile(r"[-+]?(0|[1-9]\d{0,18})")
@@ -23,7 +23,7 @@ _PLAIN_TAGS = tuple(f"tag:yaml.org,2002:{t}" for t in ("str", "map", "seq"))
 def parse(content: bytes) -> yaml.Node:
     """The document's root node.
 
-    Raises ConfigurationError with line and column, and with no word of the document: a secret may stand in it.
+    Raises ConfigurationError with line and column, and with no word of the document: it may hold a secret.
     """
     try:
         root = yaml.compose(content.decode("utf-8-sig"), Loader=yaml.BaseLoader)
@@ -45,19 +45,17 @@ def parse(content: bytes) -> yaml.Node:
 
 
 def _problem(error: yaml.MarkedYAMLError) -> str:
-    """What the parser says, but for names that stand in the document."""
+    """The parser's message, without names from the document."""
     said = str(error.problem or error.context or "unreadable")
     if "alias" in said:
-        return "an alias (*name) whose anchor (&name) does not stand before it"
+        return "an alias (*name) without an anchor (&name) before it"
     if "anchor" in said:
-        return "an anchor (&name) stands twice"
+        return "an anchor (&name) is defined twice"
     if "tag" in said or "handle" in said:
         return "a tag (!name) that it does not know"
     if "\\t" in said:
-        return "a tab where only spaces may stand"
-    return said.replace("but found another document", "a second document; only one may stand here").replace(
-        "'?'", "a key"
-    )
+        return "a tab; indent with spaces"
+    return said.replace("but found another document", "a second document; keep one").replace("'?'", "a key")
 
 
 def _bounded(root: yaml.Node) -> None:
@@ -68,7 +66,7 @@ def _bounded(root: yaml.Node) -> None:
         seen += 1
         if seen > MOST or depth > DEEPEST:
             what = f"more than {MOST:,} values" if seen > MOST else f"more than {DEEPEST} levels deep"
-            raise ConfigurationError(f"{place(node)}: {what} (does an alias stand within its own anchor?)")
+            raise ConfigurationError(f"{place(node)}: {what} (is an alias inside its own anchor?)")
         if node.tag not in _PLAIN_TAGS:
             raise ConfigurationError(f"{place(node)}: tags (!name) are not read; write the value without")
         if isinstance(node, yaml.MappingNode):
@@ -83,12 +81,12 @@ def place(node: yaml.Node) -> str:
 
 
 def is_null(node: yaml.Node) -> bool:
-    """Whether nothing is said: null, ~, or nothing at all."""
+    """Whether the value is null: null, ~, or nothing at all."""
     return _plain(node) and node.value in _NULLS
 
 
 def boolean(node: yaml.Node) -> bool | None:
-    """What is said of yes and no; None for everything else."""
+    """The boolean of a text; None for any other text."""
     if not _plain(node) or node.value not in _TRUE + _FALSE:
         return None
     return node.value in _TRUE

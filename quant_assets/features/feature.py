@@ -67,7 +67,7 @@ def feature(
         _must(
             lookback >= 0,
             called,
-            f"a lookback of {lookback} sessions looks ahead; say how many sessions back its value depends on",
+            f"a lookback of {lookback} sessions looks ahead; give the sessions back that its value depends on",
         )
         made = FeatureSet(
             name=called,
@@ -102,7 +102,7 @@ def _must(holds: bool, called: str, otherwise: str) -> None:
 def _parameters(function: Expression, called: str) -> tuple[str, ...]:
     """The columns that the parameters name."""
     reads = tuple(inspect.signature(function).parameters)
-    _must(bool(reads), called, f"its parameters say what it reads, and it has none; there are {', '.join(COLUMNS)}")
+    _must(bool(reads), called, f"its parameters name what it reads, and it has none; there are {', '.join(COLUMNS)}")
     for unknown in (p for p in reads if p not in COLUMNS):
         meant = get_close_matches(unknown, COLUMNS, n=1)
         _must(

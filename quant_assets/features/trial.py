@@ -72,19 +72,19 @@ class Trial:
             )
         if (best := self.best) is None:
             return (
-                f"FREE OF LOOK-AHEAD. What it foretells cannot be told from {len(self.sessions)} sessions: take "
-                f"more, or it is the same for all names."
+                f"FREE OF LOOK-AHEAD. {len(self.sessions)} sessions are too few to measure what it predicts, or it "
+                f"is the same for all names."
             )
         told = f"rank IC {best['mean']:+.4f} over {best['horizon']} sessions (t {best['t']:+.1f}, {best['n']} sessions)"
         closest = self.correlation.filter(pl.col("correlation").abs() >= REPEATS).head(1)
         repeats = "".join(
-            f" It says what {r['set']}'s {r['other']} says (rank correlation {r['correlation']:+.2f})."
+            f" It repeats {r['set']}'s {r['other']} (rank correlation {r['correlation']:+.2f})."
             for r in closest.iter_rows(named=True)
         )
         judged = (
             "more than luck explains"
             if abs(float(best["t"])) >= HURDLE
-            else f"no more than luck gives somebody who tries many (|t| below {HURDLE:g})"
+            else f"no more than luck explains when many are tried (|t| below {HURDLE:g})"
         )
         return f"FREE OF LOOK-AHEAD. {told}: {judged}.{repeats}"
 

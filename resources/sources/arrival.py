@@ -1,4 +1,4 @@
-"""Under which day a file is filed of which no row tells one."""
+"""The label of a file none of whose rows has one."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
@@ -8,7 +8,7 @@ from quant_assets.calendars import Calendar
 
 
 def last_known(files: Sequence[Path], calendar: Calendar, known_at: Callable[[date], datetime]) -> date:
-    """The last session whose rows were known when the files were last changed: what they say of it, wrong as it is, has
+    """The last session whose rows were known when the files were last changed: their rows, right or wrong, have
     arrived.
     """
     changed = datetime.fromtimestamp(max(f.stat().st_mtime for f in files), UTC)

@@ -42,12 +42,12 @@ class Deliveries:
 
 @cache
 def deliveries(m: Market) -> Deliveries:
-    """The vendor's schedule. Whatever is lost or broken in one capture stands right in a later one."""
+    """The vendor's schedule. Whatever is lost or broken in one delivery is right in a later one."""
     market = paths(m)
     random = m.random("deliveries")
     ends = set((market.names.end - 1).tolist())
     count = len(market.sessions)
-    free = [t for t in range(1, count - 2) if t not in ends]  # an ending name has no later capture to stand in
+    free = [t for t in range(1, count - 2) if t not in ends]  # an ending name has no later delivery to be right in
     order = random.permutation(free).tolist() if free else []
     chosen: dict[str, frozenset[int]] = {}
     used: set[int] = set()
@@ -200,8 +200,8 @@ Action = tuple[int, int, str, int | None, int | None, float | None, float | None
 
 
 def action_rows(market: Paths, t: int, ahead: int) -> list[Action]:
-    """What the capture of `t` says of actions, as (ex position, company, kind, numerator, denominator, cash, value):
-    those that come in `ahead` sessions and those just passed.
+    """The actions in the delivery of `t`, as (ex position, company, kind, numerator, denominator, cash, value): those
+    ahead by up to `ahead` sessions and those just passed.
     """
     names = market.names
     window = slice(max(0, t - 1), t + ahead + 1)

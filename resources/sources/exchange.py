@@ -1,8 +1,9 @@
-"""Bars and trades of a crypto exchange, through ccxt; any exchange that it knows, with public data and no credentials.
+"""Bars and trades of a crypto exchange, through ccxt: any exchange that it supports, with public data and no
+credentials.
 
-A capture is a UTC day of all symbols of the feed. It is taken in whole or not at all, when the day is over by this
-machine's clock and by the exchange's, so an unfinished bar is never delivered. Exchanges do not say when a row could
-first be known: a bar is taken to be known at its end and a trade at its time, which is ASSUMED.
+A delivery is a UTC day of all symbols of the feed. It is fetched whole or not at all, when the day is over by this
+machine's clock and by the exchange's, so an unfinished bar is never delivered. Exchanges do not publish when a row
+could first be known: a bar is known at its end and a trade at its time, which is ASSUMED.
 """
 
 import difflib
@@ -31,7 +32,7 @@ from resources.sources.retry import Pause, Retry, persist
 from resources.sources.rows import MALFORMED, PRICES
 
 DAY = 86_400_000  # ms
-# the window that some exchanges put around a question for trades; a quiet one says nothing about the next
+# the window that some exchanges put around a request for trades; an empty one proves nothing about the next
 HOUR = 3_600_000
 _BARS = {"ts": pl.Int64, **dict.fromkeys(("open", "high", "low", "close", "volume"), pl.Float64)}
 _TRADES = {"ts": pl.Int64, "trade_id": pl.String, "price": pl.Float64, "quantity": pl.Float64, "side": pl.Int64}
@@ -230,7 +231,7 @@ class Exchange:
                 f"{self.name}: {limit} trades of {symbol} or more in the millisecond {_iso(since)}: the "
                 f"rest cannot be asked for. Set a larger `page` in the feed"
             )
-        if not bars:  # asked again from the last trade's millisecond, for more may stand in it
+        if not bars:  # asked again from the last trade's millisecond, because it may have more trades
             new = new.join(_since(pages, since), on="trade_id", how="anti")
         if new.height:
             return new, self._after(new, start)
@@ -260,8 +261,8 @@ class Exchange:
             trades = self._client.fetch_trades(symbol, since, limit)
             if any(t["id"] is None for t in trades):
                 raise CaptureUnreadable(
-                    f"{self.name}: it gives trades of {symbol} no ids, so two that are alike could not be "
-                    f"told apart; take bars of it instead"
+                    f"{self.name}: it gives trades of {symbol} no ids, so two equal trades would count as one; "
+                    f"fetch bars of it instead"
                 )
             rows = [(t["timestamp"], str(t["id"]), t["price"], t["amount"], _SIDES.get(t["side"], 0)) for t in trades]
         return pl.DataFrame(rows, schema=self._schema, orient="row").sort("ts", maintain_order=True)
@@ -304,7 +305,9 @@ class Exchange:
         return persist(ask, f"{self.name}: {what}", self._retry, self._pause, (ccxt.BaseError,), self._again)
 
     def _again(self, error: Exception) -> float | None:
-        """Network and limits pass: after as many seconds as the exchange says. What it refuses, it refuses again."""
+        """Network errors and rate limits pass: wait as many seconds as the exchange asks for. A refusal stays a
+        refusal.
+        """
         import ccxt
 
         if not isinstance(error, ccxt.OperationFailed):
@@ -317,7 +320,7 @@ class Exchange:
         seconds = next((v for k, v in headers.items() if k.lower() == "retry-after"), "0")
         return (
             float(seconds) if seconds.isdigit() else self._retry.longest
-        )  # the header may also be a date, which nobody sends here
+        )  # the header may also be a date, which no exchange here sends
 
     @cached_property
     def _client(self) -> Any:

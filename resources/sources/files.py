@@ -46,12 +46,12 @@ _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
 class ColumnMapping(Frozen, frozen=True, forbid_unknown_fields=True):
-    """Under which column of the file each field stands, and how it is written where that is not plain.
+    """The column of the file for each field, and its notation if that is not plain.
 
-    What is not mapped is not used.
+    A column that is not mapped is not used.
 
-    `label`: the column that names the capture a row came in. `symbol: "{file}"`: the name of a file that is of one
-    ticker; so it is taken where files of a folder or glob have no column `symbol` and no other is named.
+    `label`: the column that names the delivery of a row. `symbol: "{file}"`: the file's name is the ticker of all its
+    rows; this is the default if files of a folder or glob have no column `symbol` and no other is named.
     """
 
     symbol: str | Column = "symbol"
@@ -91,12 +91,12 @@ class PriceFile(Declared, frozen=True, kw_only=True, tag="files"):
 
 
 class Files:
-    """The MarketDataSource port on such files. It declares no actions; they are derived where adj_close is mapped.
+    """The MarketDataSource port on such files. It declares no actions; they are derived if adj_close is mapped.
 
-    `listings`: a Parquet file with symbol, name, optionally sector, and first_capture and last_capture (the listing
-    stands in the captures between them). `tz`, `decimal`: of columns that declare none of their own. `delimiter`,
-    `encoding`: of text, where its header does not show the one and it is not UTF-8. Of the price files a stretch is in
-    memory at a time; see `large.py`.
+    `listings`: a Parquet file with symbol, name, optionally sector, and first_capture and last_capture (the listing is
+    in the deliveries between them). `tz`, `decimal`: of columns that declare none of their own. `delimiter`,
+    `encoding`: of text, if its header does not show the delimiter, and if it is not UTF-8. Of the price files a stretch
+    is in memory at a time; see `large.py`.
     """
 
     name = "files"
@@ -140,12 +140,12 @@ class Files:
             f: msgspec.structs.replace(c, tz=c.tz or tz, decimal=c.decimal or decimal) for f, c in columns.items()
         }
         self._seen: list[tuple[int, int]] | None = None  # the files' sizes and times of change
-        self._stood: list[State] | None = None  # how they stood when their labels were asked for
+        self._stood: list[State] | None = None  # their state when their labels were read
 
     def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
-        """See the port: of the files as they stand now.
+        """See the port: of the files as they are now.
 
-        Raises CaptureUnreadable where a file cannot be read, ConfigurationError where the mapping does not fit it.
+        Raises CaptureUnreadable if a file cannot be read, ConfigurationError if the mapping does not fit it.
         """
         self._forget()
         with self._reading():
@@ -155,8 +155,8 @@ class Files:
     def fingerprints(self, labels: Sequence[date]) -> Mapping[date, str | None]:
         """See the port.
 
-        The files are read through where one was touched since they were last; of several, nobody knows which has said
-        what none says now.
+        The files are read if one was changed since the last reading. Of several files, it is not known which one had a
+        label that none has now.
         """
         with self._reading():
             said = self._kept.of(self._declared, self._files, self._digests)
@@ -172,7 +172,7 @@ class Files:
         return {str(label): digest for label, digest in self._rows.fingerprints.items()}
 
     def _listing_digests(self) -> Mapping[str, str]:
-        """By label a fingerprint of the listings that stood then; empty where there are none."""
+        """By label a fingerprint of its listings; empty if there are none."""
         if self.listings is None:
             return {}
 
@@ -194,7 +194,7 @@ class Files:
         return frozenset(path.relative_to(self._root).as_posix() for path in self._files)
 
     def _forget(self) -> None:
-        """What is known of the files as they stood before, where they are not as they stood."""
+        """What is known of the files' earlier state, if it is not their state now."""
         before, stood = self.__dict__.pop("_files", None), self._stood
         if before is None or stood is None or before != self._files or stood != self._states():
             for held in ("_named", "_root", "_rows", "_listings"):
@@ -203,7 +203,7 @@ class Files:
         self._stood = self._states()
 
     def _states(self) -> list[State] | None:
-        """How the files stand, that of listings among them; None where one is not there."""
+        """The state of the files, that of listings included; None if one is missing."""
         try:
             return [state_of(f) for f in (*self._files, *([self.listings] if self.listings else []))]
         except OSError:
@@ -253,9 +253,7 @@ class Files:
 
     @contextmanager
     def _reading(self) -> Generator[None]:
-        """Raises CaptureUnreadable where a file cannot be read, or they are not any more those whose labels were
-        read.
-        """
+        """Raises CaptureUnreadable if a file cannot be read, or has changed since its labels were read."""
         try:
             stands = [(stat.st_size, stat.st_mtime_ns) for stat in (f.stat() for f in self._files)]
             self._seen = self._seen or stands
@@ -287,7 +285,7 @@ class Files:
         (only, *others) = self._files
         for path in filter(is_parquet, self._files):
             for nothing in slices(path, self._root, self._wanted(None), rows=0):
-                self._judged(nothing, path)  # a column of a type that cannot be read is told before any row is
+                self._judged(nothing, path)  # a column of a type that cannot be read is reported before any row is
         middle = self._middle if not others and is_parquet(only) else None
         return ByLabel(self._batches, middle, lambda: last_known(self._files, self.calendar, self.known_at), fold)
 
@@ -367,9 +365,9 @@ class Files:
         return found if "sector" in found.columns else found.with_columns(pl.lit(None, pl.String).alias("sector"))
 
     def _listed_at(self, label: date) -> pl.DataFrame | None:
-        """The listings of a capture; when they will end is not told.
+        """The listings of a delivery; when they will end is not included.
 
-        A symbol may stand under several names: the file keeps first and last captures only.
+        A symbol may have several names: the file keeps only first and last captures.
         """
         if self._listings is None:
             return None

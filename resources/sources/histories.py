@@ -71,7 +71,7 @@ class Histories:
     def fingerprints(self, labels: Sequence[date]) -> Mapping[date, str | None]:
         """See the port.
 
-        Where several files say what a session was, nobody knows which of them has said what none says now: such a label
+        If several files have rows of a session, it is not known which of them had rows that none has now: such a label
         is left out.
         """
         said: dict[date, str | None] = {d: self._sha256(d) for d in labels if d in self._rows}

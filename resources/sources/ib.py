@@ -1,12 +1,12 @@
 """Daily and intraday bars of stocks from Interactive Brokers, through a running TWS or IB Gateway.
 
-A capture is a session of all symbols of the feed. IB never sends a price as it stood: its history is adjusted for the
-splits up to the request. So what was raw when it was first fetched is kept, and of a session the daily capture carries
-two rows: the session before as it was delivered then, and the session itself; the adjusted close is IB's ADJUSTED_LAST,
-brought to the session, as a vendor would have said it that evening. From the two, splits and dividends are derived. Of
-sessions that are fetched long after, dividends are seen and prices are adjusted for the splits in between: returns are
-right, levels are not. IB does not say when a bar could first be known: a capture an hour after the close, an intraday
-bar at its end; ASSUMED.
+A delivery is a session of all symbols of the feed. IB never sends a price as it was then: its history is adjusted for
+the splits up to the request. So the raw prices of the first request are kept, and the daily delivery of a session has
+two rows: the session before as it was delivered then, and the session itself. The adjusted close is IB's ADJUSTED_LAST,
+converted to the session, as a vendor would have sent it that evening. Splits and dividends are derived from the two.
+For sessions that are fetched long after, dividends are seen and prices are adjusted for the splits in between: returns
+are right, levels are not. IB does not publish when a bar could first be known: a delivery is known an hour after the
+close, an intraday bar at its end; both are ASSUMED.
 """
 
 import math
@@ -198,8 +198,8 @@ class InteractiveBrokers:
             theirs = gateway.now()
             if theirs < self._known_at(label):
                 raise CaptureUnreadable(
-                    f"{self.name}: {label} is known at {self._known_at(label)}, and IB's own clock says "
-                    f"{theirs}. Run again later, and look at this machine's clock"
+                    f"{self.name}: {label} is known at {self._known_at(label)}, and IB's clock is {theirs}. "
+                    f"Run again later, and check this machine's clock"
                 )
             for n, symbol in enumerate(symbols):
                 self.progress(n, len(symbols), f"{self.name} {symbol} {label}")
@@ -350,10 +350,10 @@ class InteractiveBrokers:
 def adjusted_then(
     close: float, adjusted: float | None, close_after: float, adjusted_after: float | None
 ) -> float | None:
-    """The adjusted close of a session as a vendor would have said it on the next one, after which nothing is adjusted
+    """The adjusted close of a session as a vendor would have sent it after the next one, when nothing later is adjusted
     yet.
 
-    `adjusted` and `adjusted_after` are of one later request. Where they come in whole cents, what lies within their
+    `adjusted` and `adjusted_after` are of one later request. If they are in whole cents, a difference within their
     rounding is no adjustment.
     """
     if adjusted is None or adjusted_after is None or min(adjusted, adjusted_after, close, close_after) <= 0:

@@ -1,9 +1,9 @@
 """The rows of files that may be larger than memory, one label at a time.
 
-Files that stand by label and can be read from the middle are read where a label's rows stand; that takes a first pass
-over their labels alone. Of any others each row is read once and, where they do not fit, put down in a temporary folder,
-in stretches of labels that are small enough to be sorted when they are asked for; the folder goes when the object does.
-Either way the memory is that of a batch and a stretch, however long the files.
+Files that are sorted by label and can be read from the middle are read only at a label's rows; that takes a first pass
+over their labels alone. Of any others each row is read once and, if they do not fit, written to a temporary folder, in
+stretches of labels that are small enough to be sorted on request; the folder is removed with the object. Either way the
+memory is that of a batch and a stretch, however long the files.
 """
 
 import shutil
@@ -47,7 +47,7 @@ class ByLabel:
         self._fold = fold
         self._carried: list[pl.DataFrame | None] = [None]  # before each stretch
         self._held: tuple[int, pl.DataFrame] | None = None  # a stretch and its number
-        self._at: dict[date, tuple[int, int]] = {}  # where in it a label's rows stand, and how many
+        self._at: dict[date, tuple[int, int]] = {}  # the place of a label's rows in it, and how many
         self._digests: dict[date, str] = {}  # of its labels, once one is asked for
 
     @cached_property
@@ -92,9 +92,7 @@ class ByLabel:
 
     @cached_property
     def fingerprints(self) -> dict[date, str]:
-        """What tells whether the rows of a label are those of another time; one pass, whose memory is that of a
-        stretch.
-        """
+        """A value that changes when the rows of a label change; one pass, whose memory is that of a stretch."""
         digests = Digests()
         for number in dict.fromkeys(self._stretches.values()):
             digests.add(_said(self._hold(number)))
@@ -102,7 +100,7 @@ class ByLabel:
 
     @cached_property
     def _counted(self) -> tuple[dict[date, int], bool]:
-        """Rows by label, and whether they stand in that order."""
+        """Rows by label, and whether they are in that order."""
         counted, ordered, last = Counter[date](), True, date.min
         for batch in _labelled(self._batches(["label"]) if self._middle else iter(self._read), self._otherwise):
             label = batch["label"]
@@ -210,5 +208,5 @@ def _labelled(batches: Iterator[pl.DataFrame], otherwise: Callable[[], date]) ->
 
 
 def _said(rows: pl.DataFrame) -> pl.DataFrame:
-    """What rows say, in an order that is not that of the file."""
+    """The content of rows, in an order that is not that of the file."""
     return rows.drop("file", "line", strict=False).sort("label", "symbol", "session", maintain_order=True)

@@ -1,4 +1,4 @@
-"""What a deployment may declare as its source and its feeds, kind by kind, and the adapters that these stand for."""
+"""What a deployment may declare as its source and its feeds, kind by kind, and their adapters."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,9 +27,10 @@ AnyFeed = Feed | ExchangeFeed | IbFeed
 
 
 def declared(values: Mapping[str, Any]) -> Source | AnyFeed:
-    """The declaration of a kind that these keys and values are.
+    """The declaration with these keys and values, by its kind.
 
-    Raises ConfigurationError on a key or value that does not fit, naming keys and no value: a secret may stand beside.
+    Raises ConfigurationError on a key or value that does not fit. The message has keys and no values: one may be a
+    secret.
     """
     kind, kinds = values.get("kind"), {str(k.__struct_config__.tag): k for k in (*Source.__args__, *AnyFeed.__args__)}
     if kind not in kinds:
@@ -43,9 +44,9 @@ def declared(values: Mapping[str, Any]) -> Source | AnyFeed:
 def open_source(
     what: Source | AnyFeed | Mapping[str, Any], calendar: Calendar, *, cache: Path, clock: Clock
 ) -> MarketDataSource:
-    """The source that a declaration stands for. `cache`: where pages that a vendor gave are kept; `clock`: the wall.
+    """The source of a declaration. `cache`: the folder for pages of a vendor; `clock`: the wall clock.
 
-    Nothing is read or asked yet. Raises ConfigurationError where the declaration cannot be.
+    Nothing is read or requested yet. Raises ConfigurationError for an impossible declaration.
     """
     seen = Seen(cache / "seen")
     opened: MarketDataSource

@@ -1,9 +1,9 @@
-"""What a whole history of adjusted closes says of each session: its row, and the one before with what was adjusted
+"""What a whole history of adjusted closes shows of each session: its row, and the one before with the adjustment
 between them.
 
-An adjusted close of today's file knows every action since; as it stands it is not point in time. Of two consecutive
-sessions it tells one thing that could be known then: the factor between them. A vendor of daily captures would have
-sent the session with an adjusted close that is its close, and the session before with the factor in it.
+An adjusted close of today's file includes every action since, so it is not point in time. Two consecutive sessions show
+one thing that could be known then: the factor between them. A vendor of daily deliveries would have sent the session
+with an adjusted close equal to its close, and the session before with the factor in it.
 """
 
 import polars as pl
@@ -17,12 +17,12 @@ _UNITS = {n: 0.5 / 10**n for n in (*DIGITS, EXACT)}  # what rounding takes at mo
 
 
 def paired(rows: pl.DataFrame, carried: pl.DataFrame | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows by the session that brings them (`label`): each with its close as adjusted close, and beside it the session
+    """Rows by the session that brings them (`label`): each with its close as adjusted close, and with the session
     before of the same name.
 
     `rows` as `rows.judged` makes them, with label; `carried`: what this function returned for the rows before them.
-    Returned second: the last row of each name. A factor that the rounding of the adjusted closes explains is one:
-    nobody paid it.
+    Returned second: the last row of each name. A factor that the rounding of the adjusted closes explains is one: no
+    action caused it.
     """
     sound = (
         pl.col("reason").is_null()

@@ -7,10 +7,10 @@ from quant_assets.records import Frozen
 
 
 class Plan(Frozen, frozen=True):
-    """A dry run: the labels to fetch, how many requests that takes and about how long the vendor's limits make it last.
+    """A dry run: the labels to fetch, the number of requests and about how long the vendor's limits make them last.
 
-    `kept`: of the labels, those that stand whole in the cache and cost nothing. `seconds`: by the vendor's rate limit
-    alone, without the time its answers take. `note`: what the numbers do not say.
+    `kept`: of the labels, those that are complete in the cache and cost nothing. `seconds`: by the vendor's rate limit
+    alone, without the time of its answers. `note`: what the numbers leave out.
     """
 
     source: str
@@ -35,7 +35,7 @@ class Plan(Frozen, frozen=True):
 
 @runtime_checkable
 class Planned(Protocol):
-    """A source that asks a vendor over the network, and can say beforehand how often."""
+    """A source that sends requests to a vendor over the network, and can count them beforehand."""
 
     def plan(self, first: date | None = None, last: date | None = None) -> Plan:
         """What fetching the labels in [first, last] takes."""

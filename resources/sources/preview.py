@@ -36,7 +36,7 @@ class Seen(Frozen, frozen=True):
 
 
 class Refused(Frozen, frozen=True):
-    """Why rows would be quarantined, how many, and where the first of them stands."""
+    """Why rows would be quarantined, how many, and the place of the first of them."""
 
     reason: str
     rows: int

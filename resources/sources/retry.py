@@ -1,4 +1,4 @@
-"""Ask a vendor again: a bounded number of times, waiting longer each time, and as long as it says."""
+"""Ask a vendor again: a bounded number of times, with longer and longer waits, and at least as long as it asks for."""
 
 import random
 import time
@@ -51,10 +51,10 @@ def persist(
 ) -> T:
     """The answer to `ask`.
 
-    `again` says of one of `errors` how many seconds to wait at least before asking again; None where asking again
-    cannot help.
+    `again`: for one of `errors`, the seconds to wait at least before the next attempt; None if another attempt cannot
+    help.
 
-    Raises CaptureUnreadable: what was asked, how often, what came, what to do.
+    Raises CaptureUnreadable: the request, the number of attempts, the answer, and what to do.
     """
     began = pause.monotonic()
     for attempt in range(1, retry.attempts + 1):
@@ -65,7 +65,7 @@ def persist(
             asked = again(error)
             if asked is None:
                 raise CaptureUnreadable(
-                    f"{said}. Asking again would not help; correct the feed or the vendor's side, then run again"
+                    f"{said}. Another attempt would not help; correct the feed or the vendor's side, then run again"
                 ) from error
             if asked > retry.patience:
                 raise CaptureUnreadable(
@@ -74,9 +74,8 @@ def persist(
                 ) from error
             if attempt == retry.attempts:
                 raise CaptureUnreadable(
-                    f"{said}. Asked {attempt} times over {pause.monotonic() - began:,.0f} s. Look whether "
-                    f"the vendor is up and this machine may reach it, then run again; what was fetched so "
-                    f"far is kept"
+                    f"{said}. Asked {attempt} times over {pause.monotonic() - began:,.0f} s. Check that the vendor "
+                    f"is up and that this machine may reach it, then run again; what was fetched so far is kept"
                 ) from error
             pause.sleep(max(asked, retry.wait(attempt, pause.chance())))
     raise ValueError(f"{what}: {retry.attempts} attempts are none")

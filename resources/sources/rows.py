@@ -52,8 +52,8 @@ _SUMMARY = r"(?i)^(?:grand |sub)?(?:totals?|sum|average|mean|count)\b"
 def parse(text: str, file: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Read the CSV text of one price file in the order of `HEADER`, line 1 being its header.
 
-    Returns (prices, malformed) with the columns of `PRICES` and `MALFORMED`, in the file's order. Every line that
-    is not blank and not the header stands in exactly one of them.
+    Returns (prices, malformed) with the columns of `PRICES` and `MALFORMED`, in the file's order. Every line that is
+    not blank and not the header is in exactly one of them.
     """
     rows = pl.concat(delimited(StringIO(text), HEADER.split(",")), how="diagonal")
     headed = (pl.col("#line") == 1) & (pl.col("symbol") == "symbol") & (pl.col("date") == "date")
@@ -83,12 +83,12 @@ def parted(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def judged(rows: pl.DataFrame, columns: Mapping[str, Column] = PLAIN) -> pl.DataFrame:
     """The rows read as `columns` declare them: the columns of `PRICES`, and for those that are no prices `reason` and
-    `content`; `note` where something else was seen.
+    `content`; `note` if something else was noticed.
 
-    `rows` has `FIELDS` (adj_close may be absent) in the vendor's types, file, line; optionally content (what the line
-    says; otherwise its fields are joined) and shape (a reason found while splitting it, or null). The first reason
-    found is given. An adjusted close that is a number and not positive is dropped from its row: it does not put the bar
-    in doubt.
+    `rows` has `FIELDS` (adj_close may be absent) in the vendor's types, file, line; optionally content (the text of the
+    line; otherwise its fields are joined) and shape (a reason found while splitting it, or null). The first reason
+    found is given. An adjusted close that is a number and not positive is dropped from its row: the bar is not in
+    doubt.
     """
     told = [f for f in FIELDS if f in rows.columns]
     readers = {"symbol": names, "session": days, "volume": whole}

@@ -1,9 +1,8 @@
-"""What files said when they were last looked at, so that one that was not touched is not read again only to see that it
-says the same.
+"""The fingerprints of files when they were last read, so that an unchanged file is not read again.
 
-A file counts as untouched while its size, both its times and its inode stay; a copy that keeps the time of change has
-another inode, or another time of status change. What is kept is no record: where it is gone or cannot be read, files
-are read again.
+A file counts as unchanged while its size, both its times and its inode are the same; a copy that keeps the time of
+change has another inode, or another time of status change. This is a cache: if it is missing or broken, files are read
+again.
 """
 
 import hashlib
@@ -19,7 +18,7 @@ import polars as pl
 from quant_assets.records import content_id
 
 State = tuple[int, int, int, int]
-Kept = dict[str, tuple[list[State], dict[str, str]]]  # by the files: as they stood, and what they said
+Kept = dict[str, tuple[list[State], dict[str, str]]]  # by the files: their state, and their fingerprints
 PIECE = 1 << 20  # bytes hashed at a time
 
 
@@ -32,9 +31,9 @@ class Seen:
         self._fresh: set[str] = set()
 
     def of(self, what: str, files: Sequence[Path], make: Callable[[], dict[str, str]]) -> Mapping[str, str]:
-        """What `make` says of the files, asked for only where one was touched since it said so.
+        """The result of `make` for the files, computed only if one was changed since.
 
-        Raises OSError where one is not there.
+        Raises OSError if one is missing.
         """
         kept, name = self._kept(what), content_id([str(f) for f in files])
         states = [state_of(f) for f in files]
@@ -84,15 +83,13 @@ def sha256(path: Path) -> str:
 
 
 class Digests:
-    """A fingerprint of the rows of each label, as they stand one after the other in a file of which a batch is seen at
-    a time.
-    """
+    """A fingerprint of the rows of each label, in their order in a file of which a batch is seen at a time."""
 
     def __init__(self) -> None:
         self._of: dict[date, dict[str, hashlib.blake2b]] = {}
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Take in rows: label, and whatever they say."""
+        """Add rows: label, and any other columns."""
         ordered = rows.sort("label", maintain_order=True)
         counts = ordered.group_by("label", maintain_order=True).len()
         labels: list[date] = counts["label"].to_list()
@@ -110,7 +107,7 @@ class Digests:
 
 
 def _bytes(column: pl.Series, labels: pl.Series, ends: Sequence[int]) -> dict[str, list[bytes]]:
-    """What the column says of each label: of numbers the bits and which are missing, of all else text, each value with
+    """The content of the column by label: of numbers the bits and which are missing, of all else text, each value with
     its end.
     """
     spans = list(pairwise([0, *ends]))

@@ -43,13 +43,13 @@ _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
 class Feed(Declared, frozen=True, tag="tabular"):
-    """A feed as it is declared: a `mapping` (with `wide` where each column is a thing of its own) or a `layout`.
+    """A feed as it is declared: a `mapping` (with `wide` if each column is a thing of its own) or a `layout`.
 
-    `constants`: what holds for every row. `known_at`: event+1d, event+90m, event+1d@13:00 after the row's event (a
-    bar's event is its end), or label+1d@13:00 after the capture's label, UTC; none where mapping or layout give the
-    column. `day`: a regular expression with the groups year, month and, if told, day. `name`: tells feeds of one
-    dataset apart; without one the layout's, else the files'. `tz`, `decimal`: of columns that declare none of their
-    own. `delimiter`, `encoding`: of text, where its header does not show the one and it is not UTF-8.
+    `constants`: values that hold for every row. `known_at`: event+1d, event+90m, event+1d@13:00 after the row's event
+    (a bar's event is its end), or label+1d@13:00 after the delivery's label, UTC; none if mapping or layout have the
+    column. `day`: a regular expression with the groups year, month and, if given, day. `name`: distinguishes feeds of
+    one dataset; the default is the layout's, else the files'. `tz`, `decimal`: of columns that declare none of their
+    own. `delimiter`, `encoding`: of text, if its header does not show the delimiter, and if it is not UTF-8.
     """
 
     dataset: Annotated[str, Meta(description="Of which dataset its rows are.")]
@@ -86,9 +86,8 @@ class Feed(Declared, frozen=True, tag="tabular"):
 class Tabular:
     """The MarketDataSource port on a feed.
 
-    A knowledge time that only a rule on the event gives is assumed; one that the vendor tells, by a column or by a
-    label of its own, is not. A file that cannot be read has the day of its last change for a label, and is named when
-    it is fetched.
+    A knowledge time from a rule on the event is assumed; one that the vendor gives, by a column or by a label of its
+    own, is not. The label of a file that cannot be read is the day of its last change, and fetching it raises.
     """
 
     def __init__(self, feed: Feed, seen: Seen | None = None) -> None:
@@ -143,9 +142,9 @@ class Tabular:
         return sorted(d for d in found if (first is None or d >= first) and (last is None or d <= last))
 
     def fingerprints(self, labels: Sequence[date]) -> Mapping[date, str | None]:
-        """See the port: of the files that are a label's, or of its rows where a column tells the label.
+        """See the port: of the files of a label, or of its rows if a column has the label.
 
-        A file whose label is its last event has another one once it has grown: nobody misses the label that it had.
+        A file whose label is its last event has another label once it has grown: the old label is not missed.
         """
         files = self._files()
         held = {path: self._labels_of(path) for path in files}
@@ -157,7 +156,7 @@ class Tabular:
 
     @property
     def _by_row(self) -> bool:
-        """Whether a column tells the label of each row."""
+        """Whether a column has the label of each row."""
         return self._shape is not None and "label" in self._shape.mapping
 
     @property
@@ -280,7 +279,7 @@ class Tabular:
         return date(year, month, *day) if day else date(year + month // 12, month % 12 + 1, 1) - timedelta(days=1)
 
     def _found(self, path: Path) -> list[date]:
-        """Labels told by the rows: those in their column, else the last event."""
+        """Labels of the rows: those in their column, else the last event."""
         files = self._files()
         event = self.dataset.table.event
         try:
@@ -336,7 +335,7 @@ class Tabular:
             return typed("known_at", rows.schema["known_at"], UTC_MICROS)
         if self._rule is None:
             raise ConfigurationError(
-                f"{self.name}: neither the feed nor its files say when rows were known; give known_at a rule"
+                f"{self.name}: neither the feed nor its files give a time at which rows were known; declare known_at"
             )
         table = self.dataset.table
         if self._rule["of"] == "label":

@@ -118,8 +118,9 @@ class Gateway:
     def history(
         self, contract: Any, what: str, bar: str, end: datetime | None, duration: str, *, regular: bool
     ) -> list[Row]:
-        """Bars up to `end` (None: now) over `duration` (`2 D`, `1 Y`), ascending; none where IB says that it has no
-        data. `regular`: only regular trading hours.
+        """Bars up to `end` (None: now) over `duration` (`2 D`, `1 Y`), ascending; none if IB has no data.
+
+        `regular`: only regular trading hours.
         """
         about = f"{what} {bar} of {contract.symbol}, {duration} to {end or 'now'}"
         key = f"{contract.conId} {about} {regular}"

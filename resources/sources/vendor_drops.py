@@ -1,8 +1,8 @@
 """A folder of daily drops `YYYYMMDD.tar.gz`, each with prices.csv, symbols.txt and reports.csv.
 
-prices.csv holds raw OHLCV and adj_close of the last two sessions, symbols.txt every listed security as
-`symbol TAB name`, reports.csv what companies filed with the SEC, a column for each number. The drop's name is the last
-session meant; when the crawl ran is told by the members' times, and so is when the filings were known.
+prices.csv holds raw OHLCV and adj_close of the last two sessions, symbols.txt every listed security as `symbol TAB
+name`, reports.csv the companies' filings with the SEC, a column for each number. The drop's name is its last session;
+the times of its members show when the crawl ran, and so when the filings were known.
 """
 
 import hashlib
@@ -156,7 +156,7 @@ def _members(packed: bytes, path: Path) -> tuple[dict[str, str], datetime]:
         EOFError,
         ValueError,
         OverflowError,
-    ) as error:  # gzip says OSError or EOFError, zlib its own
+    ) as error:  # gzip raises OSError or EOFError, zlib its own
         raise CaptureUnreadable(f"{path.name}: not a readable tar.gz ({error}); fetch the drop again") from error
     if "prices.csv" not in texts:
         raise CaptureUnreadable(f"{path.name}: no prices.csv among {sorted([*texts, *others])}")

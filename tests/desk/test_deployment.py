@@ -78,8 +78,8 @@ REFUSED = [
         "strategies[0].label.knid",
         "did you mean kind?",
     ),
-    ("holdings: 10", "holdings: 10\n    holdings: 3", 8, "strategies[0].holdings", "stands twice, first on line 7"),
-    ("armed: true", "armed: false, armed: true", 10, "books[0].armed", "stands twice"),
+    ("holdings: 10", "holdings: 10\n    holdings: 3", 8, "strategies[0].holdings", "is given twice, first on line 7"),
+    ("armed: true", "armed: false, armed: true", 10, "books[0].armed", "is given twice"),
     ("clock: session", "<<: {clock: session}", 1, "<<", "no such key"),
     ("name: slow\n", "nmae: slow\n", 5, "strategies[0].name", "lacks it"),
     # values: beyond the range, of another kind

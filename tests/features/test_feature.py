@@ -199,7 +199,7 @@ def plain(close):
         (number, {}, "must return a Polars expression.*returned int"),
         (past, {}, r"reads \['open'\] past its parameters.*def past\(close, open\)"),
         (shorter, {}, "one number for each row"),
-        (nothing, {}, "its parameters say what it reads"),
+        (nothing, {}, "its parameters name what it reads"),
         (mute, {}, "no docstring"),
         (plain, {"lookback": -1}, "looks ahead"),
         (plain, {"cross_section": "rnk"}, "no cross-section is named 'rnk'.*rank, zscore"),

@@ -51,12 +51,12 @@ def tried(
 @pytest.mark.parametrize(
     ("trial", "fine", "words"),
     [
-        (tried(), True, "no more than luck gives somebody who tries many"),
+        (tried(), True, "no more than luck explains when many are tried"),
         (tried(signal=0.5), True, "(t +"),
         (tried(signal=0.5), True, "more than luck explains."),
         (tried(signal=-0.5), True, "sessions): more than luck explains."),
-        (tried(signal=0.5, like=-0.97), True, "It says what theirs's two says (rank correlation -0.97)."),
-        (tried(signal=0.5, sessions=8), True, "cannot be told from 8 sessions"),
+        (tried(signal=0.5, like=-0.97), True, "It repeats theirs's two (rank correlation -0.97)."),
+        (tried(signal=0.5, sessions=8), True, "8 sessions are too few"),
         (tried(known=False), False, "NO VALUE"),
         (
             tried(signal=0.5, broken=("truncation", "homogeneity")),

@@ -127,7 +127,7 @@ def test_the_bar_of_the_running_session_is_not_delivered(make: Make, tws: Tws, w
 def test_ibs_own_clock_counts_too(make: Make, tws: Tws, wall: Wall) -> None:
     """Where this machine's clock runs ahead, the session is not over at IB."""
     tws.now = lambda: wall.now() - timedelta(hours=3)
-    with pytest.raises(CaptureUnreadable, match="IB's own clock says 2024-05-02 19:00"):
+    with pytest.raises(CaptureUnreadable, match="IB's clock is 2024-05-02 19:00"):
         make().fetch(LAST)
     assert not tws.asked
 
@@ -274,7 +274,7 @@ def test_what_passes_is_asked_again(
 def test_what_ib_refuses_is_not_asked_again(make: Make, tws: Tws, fault: Fault, says: str) -> None:
     """A refusal is an error with IB's own words, at once."""
     tws.faults.append(fault)
-    with pytest.raises(CaptureUnreadable, match=f"{says}.*Asking again would not help"):
+    with pytest.raises(CaptureUnreadable, match=f"{says}.*Another attempt would not help"):
         make().fetch(LAST)
     assert len(tws.asked) == 1
 

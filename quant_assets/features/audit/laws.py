@@ -154,8 +154,8 @@ def rows(subject: _Subject) -> Found:
         yield (
             differs,
             (
-                f"the cross-section {_rows_shown(differs)}: who is a member is the universe's to say; give back "
-                f"all rows, null where there is no value"
+                f"the cross-section {_rows_shown(differs)}: only the universe decides who is a member; return "
+                f"all rows, null if there is no value"
             ),
         )
     if missing := [f for f in features if f not in sectioned.columns]:

@@ -1,8 +1,8 @@
-"""Shapes of vendor files that no column mapping can express, by the name that a feed gives.
+"""Formats of vendor files that no column mapping can express, by the name that a feed gives.
 
-A layout reads one file: it is given that file, the folder that its rows name it from, and the feed's files before it
-(a list of members says who left only beside the list before). It returns the dataset's columns but those that the
-feed's constants give, file, line, and where there are such label, known_at, withdrawn, fault and content.
+A layout reads one file: it is given that file, the folder that its rows name it from, and the feed's files before it (a
+list of members shows who left only beside the list before). It returns the dataset's columns except those of the feed's
+constants, file, line, and if there are such label, known_at, withdrawn, fault and content.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A declared mapping: under which of the vendor's columns a dataset's columns stand, and in which units."""
+"""A declared mapping: the vendor's column for each of a dataset's columns, and its unit."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -51,7 +51,7 @@ class Shape(Frozen, frozen=True):
 
 
 def check(shape: Shape, dataset: Dataset) -> None:
-    """Hold that the mapping is one of this dataset's columns, and gives all that says what a row is about.
+    """Check that the mapping is one of this dataset's columns, and has all columns of a row's subject.
 
     Raises ConfigurationError.
     """
@@ -124,8 +124,9 @@ def shaped(sheet: pl.LazyFrame, shape: Shape, dataset: Dataset) -> pl.LazyFrame:
 
 
 def _read(field: str, held: pl.DataType, wanted: pl.DataType | type[pl.DataType], column: Column) -> pl.Expr:
-    """The column in our units, and why a cell of it cannot be read where that says more than its type: a struct of
-    value and why. Text stays text where it cannot be read, so that quarantine shows what the vendor said.
+    """The column in our units, and the reason if a cell cannot be read: a struct of value and why.
+
+    Text that cannot be read stays text, so that quarantine shows what the vendor sent.
     """
     value = pl.col(column.column)
     worded = isinstance(held, (pl.String, pl.Categorical, pl.Enum))
@@ -165,7 +166,7 @@ def _time(field: str, held: pl.DataType, column: Column, *, worded: bool, moment
     iso = "%Y-%m-%dT%H:%M:%S%.6fZ" if moment else "%Y-%m-%d"
 
     def as_text(s: pl.Series) -> pl.Series:
-        """The contract says in its own words where a text is no time at all."""
+        """The contract's own words for a text that is no time at all."""
         frame = pl.DataFrame({"read": read(s), "text": s.cast(pl.String)})
         why = pl.col("read").struct.field("why")
         value = pl.coalesce(pl.col("read").struct.field("value").dt.to_string(iso), "text")

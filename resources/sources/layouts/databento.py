@@ -1,5 +1,5 @@
-"""Databento's corporate actions (JSON lines), as they stand or point in time: one record for each version of an event,
-option and listing.
+"""Databento's corporate actions (JSON lines), current or point in time: one record for each version of an event, option
+and listing.
 """
 
 from collections.abc import Sequence

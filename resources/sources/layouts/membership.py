@@ -1,6 +1,6 @@
 """Files of index membership: spells, change logs, full lists, and lists with a log.
 
-`market_data.membership` says what they mean.
+`market_data.membership` turns them into events.
 """
 
 import re
@@ -76,9 +76,9 @@ def changes(path: Path, root: Path, earlier: Sequence[Path]) -> Frame:
 
 
 def lists(path: Path, root: Path, earlier: Sequence[Path]) -> Frame:
-    """Events of the full lists `YYYY-MM.csv` with Symbol: what this file's list says that the lists before it did not.
+    """Events of the full lists `YYYY-MM.csv` with Symbol: the differences of this file's list from the lists before it.
 
-    It holds from the month's last day, for the day within the month is not told.
+    A list holds from the month's last day, because the day within the month is not given.
     """
     read = [_listed(file, root) for file in (*earlier, path)]
     good = pl.concat(r.filter(pl.col("fault").is_null()).drop("fault", "content") for r in read)

@@ -12,8 +12,10 @@ GAP = timedelta(days=7)  # a name that follows within a week took the symbol ove
 
 
 def listings(path: Path, root: Path, earlier: Sequence[Path]) -> pl.DataFrame:
-    """Rows of securities: listed under its name from the first capture on, delisted the day after the last unless that
-    is the file's last, or another name of the symbol goes on. Gaps within a span are not told.
+    """Rows of securities: listed under its name from the first capture on, delisted the day after the last.
+
+    Not delisted: if the last is the file's last, or if another name of the symbol goes on. Gaps within a span are not
+    reported.
     """
     del earlier
     found = (

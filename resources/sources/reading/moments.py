@@ -1,9 +1,9 @@
-"""Days and times, read as they are declared, or where they can mean one thing only.
+"""Days and times, read as they are declared, or if they can mean only one thing.
 
 Unambiguous is a day with its year first (2024-01-05), such a day with a time and an offset from UTC, a Parquet date,
 and a Parquet time with a zone. A day is the one on the vendor's own clock: that of the zone or offset in which it is
-written. Nothing tells the day of a time in UTC or without zone, unless it is midnight or `tz` is declared; nothing
-tells the moment of a time without zone. What lies outside a plausible span was written otherwise than it was read.
+written. A time in UTC or without zone has no such day, unless it is midnight or `tz` is declared; a time without zone
+is no moment. A value outside a plausible span was read in the wrong format.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ _FARTHEST = 250_000 * _DAY  # of a moment from 1970 that is looked at; no arithm
 def days(field: str, held: pl.DataType, column: Column) -> Read:
     """Reads a column of type `held` as days.
 
-    Raises ConfigurationError where such a column cannot tell days as it is declared.
+    Raises ConfigurationError if such a column, as declared, has no days.
     """
     if held == pl.Date:
         return lambda s: _judged(s, s.is_not_null(), field, _in_span(s), "")
@@ -112,7 +112,7 @@ def only(s: pl.Series, mask: pl.Series) -> pl.Series:
 
 
 def given(s: pl.Series) -> pl.Series:
-    """Whether a cell says anything."""
+    """Whether a cell has content."""
     return (s.is_not_null() & (s.str.strip_chars() != "")) if s.dtype == pl.String else s.is_not_null()
 
 
@@ -135,7 +135,7 @@ def _judged(
     said: pl.Series | None = None,
     late: tuple[pl.Series, str] | None = None,
 ) -> pl.Series:
-    """The struct of values and reasons; a reason stands where something is given and no value could be read."""
+    """The struct of values and reasons; there is a reason if a cell has content and no value could be read."""
     frame = pl.DataFrame({"value": value, "found": found, "given": given})
     if frame.select((pl.col("value").is_null() & pl.col("given")).any()).item():
         text = said.cast(pl.String) if said is not None else found.cast(pl.String)
@@ -173,8 +173,8 @@ def _iso_days(s: pl.Series) -> pl.Series:
 
 
 def _local(field: str, held: pl.DataType, column: Column, what: str) -> Callable[[pl.Series], pl.DataFrame]:
-    """Reads a column as it is written: local (what the clock on its wall said), offset (from UTC, null where it names
-    none), stated (whether that is a zone and not UTC itself).
+    """Reads a column as it is written: local (the time on its wall clock), offset (from UTC, null if there is none),
+    stated (whether that is a zone and not UTC itself).
     """
     numeric = held.is_integer() or held.is_float() or isinstance(held, pl.Decimal)
     text = isinstance(held, (pl.String, pl.Categorical, pl.Enum))

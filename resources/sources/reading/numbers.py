@@ -1,6 +1,6 @@
-"""Numbers as vendors write them: 1000.0, 1e3, 1,000 with groups of three, or 1.000,5 where a decimal comma is declared.
+"""Numbers as vendors write them: 1000.0, 1e3, 1,000 with groups of three, or 1.000,5 if a decimal comma is declared.
 
-A comma that groups no three digits is no number: `3,5` may be three and a half, and only a declaration says so.
+A comma that does not group three digits is no number: `3,5` may be three and a half, but only if it is declared.
 """
 
 import polars as pl
@@ -11,7 +11,7 @@ from resources.sources.reading.written import Column
 
 _GROUPED = r"^[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?$"
 _COMMA = r"^[+-]?(?:\d+|\d{1,3}(?:[. '’\x{00a0}\x{202f}]\d{3})+)(?:,\d*)?(?:[eE][+-]?\d+)?$"
-_WHOLE = 2.0**53  # beyond it a float does not tell one whole number from the next
+_WHOLE = 2.0**53  # beyond it a float cannot represent every whole number
 
 
 def numbers(field: str, held: pl.DataType, column: Column) -> Read:

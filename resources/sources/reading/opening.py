@@ -1,8 +1,9 @@
-"""One place that opens vendor files: a path, a folder or a glob; packed by gzip, bzip2, Zstandard or zip; text or
+"""The only place that opens vendor files: a path, a folder or a glob; packed by gzip, bzip2, Zstandard or zip; text or
 Parquet.
 
-What a file is, its first bytes say, not its name. Text is UTF-8, with a byte order mark or without, unless another
-encoding is declared. Nothing is unpacked beyond a budget: what says much more than its size allows is a bomb, no feed.
+The type of a file is read from its first bytes, not from its name. Text is UTF-8, with a byte order mark or without,
+unless another encoding is declared. Nothing is unpacked beyond a budget: a file that unpacks to far more than its size
+is refused.
 """
 
 import bz2
@@ -61,8 +62,8 @@ class Readable(Protocol):
 
 
 class Text(NamedTuple):
-    """An open text: `member` of the archive it came in (empty where it is a file of its own), the `name` that tells its
-    kind, and the stream.
+    """An open text: `member` of the archive it came in (empty for a file of its own), the `name` with its kind, and the
+    stream.
     """
 
     member: str
@@ -72,7 +73,7 @@ class Text(NamedTuple):
 
 def found_by(pattern: str) -> tuple[list[Path], Path]:
     """The files of a path, folder or glob, in order, and the folder before its first wild card: places in files are
-    told from there.
+    given from there.
     """
     path = Path(pattern).expanduser()
     if path.is_dir():
@@ -93,7 +94,7 @@ def _is_data(path: Path) -> bool:
 
 
 def stem(path: Path) -> str:
-    """The name of a file of one ticker: what stands before the endings of its kind (`BRK.B.csv.gz` is of BRK.B)."""
+    """The ticker of a file of one ticker: its name without the endings of its kind (`BRK.B.csv.gz` is of BRK.B)."""
     name = path.name
     for suffix in (*PACKED, *SUFFIXES):
         if name.lower().endswith(suffix):

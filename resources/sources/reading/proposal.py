@@ -81,7 +81,7 @@ FORMATS = (
 )
 UNITS = ("s", "ms", "us", "ns", "excel", "d")
 ENOUGH = 0.9  # of the cells that a reading must read: the rest may be broken rows
-ALSO = 0.3  # of them that another must read to be told beside it
+ALSO = 0.3  # of them that another must read to be reported beside it
 RECENT = 1990  # of numbers that count from 1970: before it, hardly any file of prices
 
 
@@ -103,9 +103,9 @@ class Form(NamedTuple):
 
 
 def fields(columns: Sequence[str], *, by_file: bool) -> dict[str, str]:
-    """Under which column each field seems to stand.
+    """The likely column of each field.
 
-    `by_file`: the files' names are the tickers where no column is a symbol.
+    `by_file`: the files' names are the tickers if no column is a symbol.
     """
     plain = {c: re.sub(r"^\d+\.|[^\w]|_", "", c).lower() for c in columns}
     found: dict[str, str] = {}
@@ -125,7 +125,7 @@ def forms(cells: pl.Series, name: str, zone: str) -> list[Form]:
     said = cells.cast(pl.String, strict=False) if not cells.dtype.is_nested() else cells
     count = said.drop_nulls().len()
     if said.dtype == pl.String:
-        count = said.filter(said.str.strip_chars() != "").len()  # a blank says nothing of how days are written
+        count = said.filter(said.str.strip_chars() != "").len()  # a blank shows nothing of how days are written
     tried = [
         Column(column=name),
         *(Column(column=name, format=f) for f in FORMATS),

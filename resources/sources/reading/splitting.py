@@ -1,7 +1,7 @@
-"""One place that splits text into rows: lines of cells with quotes as in RFC 4180, or a JSON object a line.
+"""The only place that splits text into rows: lines of cells with quotes as in RFC 4180, or a JSON object a line.
 
 A frame has the vendor's columns (text), `#line` (from 1, as an editor counts), `#fault` (why the line cannot be read;
-its cells are null then) and `#content` (what such a line says). No line is dropped but blank ones and the header.
+its cells are null then) and `#content` (the text of such a line). No line is dropped but blank ones and the header.
 """
 
 import csv
@@ -20,15 +20,13 @@ CHARACTERS = 16_000_000  # that are split at a time
 MAX_LINE = 4_000_000  # characters: a wide file's header may have some; a line without end is none
 MAX_COLUMNS = 20_000
 DELIMITERS = ",;\t|"
-_REPLACED = "\ufffd"  # what stands where bytes were no text
+_REPLACED = "\ufffd"  # replaces bytes that are no text
 _QUOTED = r'"(?:[^"]|"")*"'
 _FIELD = rf'(?:{_QUOTED}|[^"DELIMITER]*)'
 
 
 class Header(NamedTuple):
-    """The names of a text's columns, the mark between cells, and the line it stands on (empty where the text has
-    none).
-    """
+    """The names of a text's columns, the mark between cells, and their line (empty if the text has none)."""
 
     columns: tuple[str, ...]
     delimiter: str
@@ -82,7 +80,7 @@ def _header(line: str, delimiter: str | None) -> Header:
     if len(set(columns)) < len(columns):
         raise CaptureUnreadable(
             f"columns are named twice: {sorted({c for c in columns if columns.count(c) > 1})}; name each "
-            f"once, for nothing tells which is meant"
+            f"once, because it is not clear which is meant"
         )
     return Header(tuple(f"{c} of the file" if c in PLACE else c for c in columns), chosen, line)
 
@@ -181,8 +179,10 @@ def _quoted_lines(found: pl.DataFrame, header: Header) -> pl.DataFrame | None:
 
 
 def _quoted(text: str, first: int, delimiter: str, *, final: bool) -> tuple[pl.DataFrame, str]:
-    """Columns line, content, cells, fault with the csv module, which knows quotes; a record may span lines and stands
-    at its first. A line from which it cannot go on, such as an open quote, is a fault, and the next is tried.
+    """Columns line, content, cells, fault with the csv module, which knows quotes; a record may span lines and is at
+    its first.
+
+    A line from which it cannot go on, such as an open quote, is a fault, and the next is tried.
     """
     given = list(StringIO(text))
     found: list[tuple[int, str, list[str], str | None]] = []

@@ -39,7 +39,7 @@ class Column(Frozen, frozen=True, forbid_unknown_fields=True):
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        """Raises ValueError where what is declared can mean nothing: a file of declarations says where it stands."""
+        """Raises ValueError for a declaration that can mean nothing; a file of declarations adds the line."""
         if self.unit and self.format:
             raise ValueError(f"column {self.column!r} is written in a unit or in a format, not in both")
         try:
