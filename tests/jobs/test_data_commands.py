@@ -33,7 +33,7 @@ def test_the_quarantine_is_listed_explained_and_emptied(asked: tuple[Quant, Work
     assert sum(r["rows"] for r in counted) == held.height
     shown = quant("quarantine", "show", conflict[0], "--json").json
     assert (shown["reason"], shown["id"]) == ("CONFLICT", conflict[0])
-    assert "different things" in shown["explanation"]
+    assert "contradict each other" in shown["explanation"]
     assert any(o["id"] == conflict[1] for o in shown["others"])
     assert quant("quarantine", "release", conflict[0]).code == 2
     standing = quant("quarantine", "release", conflict[0], *WHO)
