@@ -37,7 +37,7 @@ def test_the_quarantine_is_listed_explained_and_emptied(asked: tuple[Quant, Work
     assert any(o["id"] == conflict[1] for o in shown["others"])
     assert quant("quarantine", "release", conflict[0]).code == 2
     standing = quant("quarantine", "release", conflict[0], *WHO)
-    assert (standing.code, "a later capture brought it" in standing.err) == (1, True)
+    assert (standing.code, "from a later delivery" in standing.err) == (1, True)
     assert quant("quarantine", "release", conflict[1], *WHO).code == 0
     assert quant("quarantine", "drop", conflict[0], *WHO).code == 0
     again = quant("quarantine", "drop", conflict[0], *WHO)
