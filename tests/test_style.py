@@ -42,7 +42,7 @@ WORDS = {
     r"stands?|standing|stood": 111,
     r"told|tells?": 66,
     r"said|says?": 171,
-    r"somebody|nobody": 87,
+    r"somebody|nobody": 85,
     r"(?:take[sn]?|taking|took|let|lets) in": 20,
     r"any more": 13,
 }
