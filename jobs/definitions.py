@@ -10,6 +10,7 @@ from jobs import daily, intraday, maintenance, post_trade, research, sensors
 from jobs.resources import build as resources
 from quant_assets.assets import quarter_partitions, session_partitions
 from quant_assets.backtest import assets as backtest_assets
+from quant_assets.chain import HISTORY, STAGES
 from quant_assets.errors import ConfigurationError
 from quant_assets.execution import assets as execution_assets
 from quant_assets.features import assets as features_assets
@@ -67,15 +68,15 @@ def build(ws: Workspace, progress: Progress = quiet) -> dg.Definitions:
 
     return dg.Definitions(
         assets=[
-            *market_data_assets.build(sessions, fed),
-            *features_assets.build(sessions, read, strategies, list(ws.feeds)),
+            *market_data_assets.build(sessions, STAGES, fed),
+            *features_assets.build(sessions, STAGES, read, strategies, list(ws.feeds)),
             *features_assets.of_bars(ws.deployment.bars, first, last),
             *explorer_assets.build(quarters, by_session, strategies),
-            *models_assets.build(sessions, strategies),
-            *signals_assets.build(sessions),
-            *execution_assets.build(sessions),
-            *post_trade_assets.build(sessions),
-            *backtest_assets.build(quarters, by_session, strategies),
+            *models_assets.build(sessions, STAGES, strategies),
+            *signals_assets.build(sessions, STAGES),
+            *execution_assets.build(sessions, STAGES),
+            *post_trade_assets.build(sessions, STAGES),
+            *backtest_assets.build(quarters, STAGES, HISTORY, by_session, strategies),
             *today_assets.build(sessions),
         ],
         asset_checks=[

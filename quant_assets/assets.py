@@ -9,9 +9,9 @@ import dagster as dg
 import msgspec
 
 from quant_assets.calendars import Calendar
-from quant_assets.chain import CHAIN, Stage
 from quant_assets.errors import DataError
 from quant_assets.records import StageReport
+from quant_assets.stage import Stage
 
 NEW_YORK = "America/New_York"
 OWNERS = ["team:quant"]
@@ -67,17 +67,16 @@ def staged(
     stage: Stage,
     sessions: dg.PartitionsDefinition[str],
     *,
-    place: Stage | None = None,
     each: bool = False,
     **shown: Any,
 ) -> dg.AssetsDefinition:
     """The live asset of a stage, partitioned by `sessions`; a run for `each` session where a venue is involved.
 
     It runs the stage's function with the resources named as the function's arguments, and shows its report. Steps that are
-    ready run in the chain's order, at the `place` of the stage that it is a part of.
+    ready run in the chain's order.
     """
     policy = dg.BackfillPolicy.multi_run(1) if each else dg.BackfillPolicy.single_run()
-    ordered = {"dagster/priority": str(-CHAIN.index(place or stage))}
+    ordered = {"dagster/priority": str(-stage.place)}
 
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         return result(merged(list(stage.run(given(stage, context, sessions_of(context))))))

@@ -7,10 +7,8 @@ The day of session D is run at D's decision time, before the next open: the fill
 are made from D, and the orders go to the next open. A range is decided by the same functions; it sends nothing.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from inspect import Parameter, signature
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from quant_assets.backtest.loop import trade_books
 from quant_assets.books.booking import book_sessions
@@ -30,36 +28,11 @@ from quant_assets.post_trade.reconciliation import reconcile_books
 from quant_assets.post_trade.report import report_sessions
 from quant_assets.records import StageReport
 from quant_assets.signals.decide import decide_strategies
+from quant_assets.stage import Stage, Stages
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A step of the day.
-
-    `reads` and `writes`: tables by name; it may also read what it writes. `features_*` and `datasets_*` are the tables
-    of all sets and datasets, `vendor` and `venue` what is outside, `outbox`, `executions` and `breaks` what the ledger
-    holds, `pages` the reports.
-    """
-
-    name: str
-    reads: tuple[str, ...]
-    writes: tuple[str, ...]
-    function: Callable[..., Iterable[StageReport]]
-
-    @cached_property
-    def needs(self) -> tuple[str, ...]:
-        """The arguments without which the stage cannot run."""
-        given = signature(self.function).parameters.values()
-        return tuple(p.name for p in given if p.default is Parameter.empty)
-
-    @cached_property
-    def takes(self) -> tuple[str, ...]:
-        """All arguments of the stage, by name."""
-        return tuple(signature(self.function).parameters)
-
-    def run(self, ports: Mapping[str, object]) -> Iterator[StageReport]:
-        """Run the stage with those of `ports` that it takes. Raises TypeError where one that it needs is missing."""
-        yield from self.function(**{name: ports[name] for name in self.takes if name in ports})
+def _in_order(*stages: Stage) -> tuple[Stage, ...]:
+    return tuple(replace(stage, place=place) for place, stage in enumerate(stages))
 
 
 MARKET = ("bars", "actions", "listings", "captures")
@@ -67,7 +40,7 @@ BOOKED = ("positions", "journal", "pnl", "nav")
 MODEL = ("models", "promotions")
 PUBLISHED = ("features_*", "anchors")
 
-CHAIN = (
+CHAIN = _in_order(
     Stage(
         "market_data",
         ("vendor", "datasets_*"),
@@ -126,7 +99,7 @@ CHAIN = (
 RESEARCH = Stage("research_books_traded", (*MARKET, "decisions"), ("orders", "fills", *BOOKED, "costs"), trade_books)
 """What a range does with its decisions in place of the venue, the books and their costs."""
 
-STAGES: Mapping[str, Stage] = {s.name: s for s in (*CHAIN, RESEARCH)}
+STAGES: Stages = {s.name: s for s in (*CHAIN, RESEARCH)}
 
 
 def between(first: str, last: str) -> tuple[Stage, ...]:
@@ -139,3 +112,12 @@ def run(stages: Iterable[Stage], ports: Mapping[str, object]) -> Iterator[StageR
     """Run the stages one after another with the ports that each takes."""
     for stage in stages:
         yield from stage.run(ports)
+
+
+HISTORY: Mapping[str, tuple[Stage, ...]] = {
+    "market_data": (STAGES["market_data"], *between("universe", "verdicts")),
+    "labels": (STAGES["labels"],),
+    "champion": (STAGES["champion"],),
+    "decisions": between("scores", "decisions"),
+}
+"""The assets of a range beside those of the feature sets, each with consecutive stages."""

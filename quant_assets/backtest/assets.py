@@ -1,6 +1,6 @@
 """9_research: a range, by quarters: history, features, models and decisions, traded in research books. It sends nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,58 +9,60 @@ import dagster as dg
 
 from quant_assets.assets import ranged
 from quant_assets.calendars import Cuts
-from quant_assets.chain import RESEARCH, STAGES, Stage, between
 from quant_assets.features.assets import described, publishing
 from quant_assets.features.sets import FeatureSet
 from quant_assets.ports import Breaks, Store
 from quant_assets.post_trade.report import range_report
 from quant_assets.records import Book, StageReport
+from quant_assets.stage import Stage, Stages
 from quant_assets.strategy import Strategy
 
 GROUP = "9_research"
 UNDER = "history"
+TRADED = "research_books_traded"
 RUNBOOK = "Runbook: `quant backfill --from A --to B`."
-
-INGESTED = (STAGES["market_data"], *between("universe", "verdicts"))
-DECIDED = between("scores", "decisions")
 
 
 def build(
-    quarters: dg.PartitionsDefinition[str], feature_sets: Sequence[FeatureSet], strategies: Sequence[Strategy]
+    quarters: dg.PartitionsDefinition[str],
+    stages: Stages,
+    slices: Mapping[str, Sequence[Stage]],
+    feature_sets: Sequence[FeatureSet],
+    strategies: Sequence[Strategy],
 ) -> Sequence[dg.AssetsDefinition]:
-    """The stages of the chain over a range, each asset with consecutive ones."""
+    """The `stages` of the chain over a range; `slices`: the assets with consecutive ones."""
     read = [history_key(f"features_{s.feature_set}") for s in strategies]
 
     def asset(name: str, stages: Sequence[Stage], deps: Sequence[dg.AssetKey], **shown: Any) -> dg.AssetsDefinition:
         return ranged((UNDER, name), stages, quarters, group_name=GROUP, deps=deps, **shown)
 
     data = history_key("market_data")
-    ready = ", ".join(s.name for s in INGESTED)
+    ready = ", ".join(s.name for s in slices["market_data"])
     return [
-        asset("market_data", INGESTED, [], description=f"Of a range: {ready}.\n\n{RUNBOOK}"),
-        *(asset(f.table.name, [publishing(f, strategies)], [data], **described(f)) for f in feature_sets),
+        asset("market_data", slices["market_data"], [], description=f"Of a range: {ready}.\n\n{RUNBOOK}"),
+        *(asset(f.table.name, [publishing(f, strategies, stages)], [data], **described(f)) for f in feature_sets),
         asset(
             "labels",
-            [STAGES["labels"]],
+            slices["labels"],
             [data, *dict.fromkeys(history_key(f.table.name) for f in feature_sets)],
             description=f"What models learn, of a range.\n\n{RUNBOOK}",
         ),
         asset(
             "champion",
-            [STAGES["champion"]],
+            slices["champion"],
             [*dict.fromkeys(read), history_key("labels")],
             kinds={"lightgbm", "mlflow"},
             description=f"A model at each month end of a range, promoted by rule.\n\n{RUNBOOK}",
         ),
         asset(
             "decisions",
-            DECIDED,
+            slices["decisions"],
             [*dict.fromkeys(read), history_key("champion")],
             description=f"Scores, drift and decisions of a range.\n\n{RUNBOOK}",
         ),
         ranged(
-            (RESEARCH.name,),
-            [RESEARCH],
+            (TRADED,),
+            [stages[TRADED]],
             quarters,
             group_name=GROUP,
             deps=[history_key("decisions")],
@@ -72,7 +74,7 @@ def build(
             [REPORT],
             quarters,
             group_name=GROUP,
-            deps=[RESEARCH.name],
+            deps=[TRADED],
             kinds={"html"},
             description="The full report of each research book over the range.\n\n"
             "Runbook: `quant report --book research --from A --to B`.",
@@ -96,4 +98,4 @@ def report_range(
     yield StageReport(stage="report", first=first, last=last, state="done", numbers=numbers, links=pages)
 
 
-REPORT = Stage("research_report", RESEARCH.writes, ("pages",), report_range)
+REPORT = Stage("research_report", ("orders", "fills", "positions", "pnl", "nav", "costs"), ("pages",), report_range)

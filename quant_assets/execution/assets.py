@@ -5,16 +5,16 @@ from collections.abc import Sequence
 import dagster as dg
 
 from quant_assets.assets import staged
-from quant_assets.chain import STAGES
+from quant_assets.stage import Stages
 from quant_assets.tables import FILLS, ORDERS
 
 GROUP = "5_execution"
 
 
-def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinition]:
+def build(sessions: dg.PartitionsDefinition[str], stages: Stages) -> Sequence[dg.AssetsDefinition]:
     """The stage's assets: one session a run, for books that are traded."""
     fills = staged(
-        STAGES["fills"],
+        stages["fills"],
         sessions,
         group_name=GROUP,
         each=True,
@@ -23,7 +23,7 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
         "Runbook: `quant breaks list` shows what does not match.",
     )
     orders = staged(
-        STAGES["orders"],
+        stages["orders"],
         sessions,
         group_name=GROUP,
         each=True,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 from typing import Any
@@ -10,7 +11,6 @@ import dagster as dg
 
 from quant_assets.assets import session_partitions, staged
 from quant_assets.calendars import calendar
-from quant_assets.chain import STAGES, Stage
 from quant_assets.features.catalogue import find_set
 from quant_assets.features.intraday import OnBars, publish_bars
 from quant_assets.features.labels import label_rules
@@ -18,6 +18,7 @@ from quant_assets.features.publish import publish_set
 from quant_assets.features.sets import FeatureSet
 from quant_assets.ports import Clock, Store
 from quant_assets.records import StageReport
+from quant_assets.stage import Stage, Stages
 from quant_assets.strategy import Strategy, universes_of
 from quant_assets.vendor_tables import INTRADAY_BARS
 
@@ -27,11 +28,12 @@ RUNBOOK = (
 )
 
 
-def publishing(feature_set: FeatureSet, strategies: Sequence[Strategy]) -> Stage:
+def publishing(feature_set: FeatureSet, strategies: Sequence[Strategy], stages: Stages) -> Stage:
     """The stage that publishes one set over the universes of the strategies that read it."""
     universes = universes_of(strategies, feature_set.name)
     function = partial(publish_set, feature_set=feature_set, universes=universes)
-    return Stage(feature_set.table.name, feature_set.reads, (feature_set.table.name,), function)
+    name = feature_set.table.name
+    return replace(stages["features"], name=name, reads=feature_set.reads, writes=(name,), function=function)
 
 
 def described(feature_set: FeatureSet) -> dict[str, Any]:
@@ -56,6 +58,7 @@ def _declared(feature_set: FeatureSet) -> dict[str, Any]:
 
 def build(
     sessions: dg.PartitionsDefinition[str],
+    stages: Stages,
     feature_sets: Sequence[FeatureSet],
     strategies: Sequence[Strategy],
     fed: Sequence[str] = (),
@@ -72,7 +75,7 @@ def build(
 
     learnt = "; ".join(f"{r.name} over {r.horizon} sessions" for r in rules)
     labels = staged(
-        STAGES["labels"],
+        stages["labels"],
         sessions,
         group_name=GROUP,
         deps=[
@@ -86,9 +89,8 @@ def build(
     )
     published = [
         staged(
-            publishing(f, strategies),
+            publishing(f, strategies, stages),
             sessions,
-            place=STAGES["features"],
             group_name=GROUP,
             deps=[t for t in f.reads if t in upstream],
             **described(f),
@@ -109,7 +111,6 @@ def _on_bars(one: OnBars, sessions: dg.PartitionsDefinition[str]) -> dg.AssetsDe
     return staged(
         stage,
         sessions,
-        place=STAGES["features"],
         group_name=GROUP,
         deps=[INTRADAY_BARS.name],
         kinds={"polars"},

@@ -7,22 +7,23 @@ from typing import Any
 import dagster as dg
 
 from quant_assets.assets import OWNERS, merged, resources_of, result, sessions_of, staged
-from quant_assets.chain import STAGES
 from quant_assets.contract import Table
 from quant_assets.market_data.datasets import Dataset
 from quant_assets.ports import MarketDataSource
 from quant_assets.records import StageReport
+from quant_assets.stage import Stage, Stages
 from quant_assets.tables import ACTIONS, BARS, LISTINGS, QUARANTINE
 
 GROUP = "1_market_data"
 MARKET_DATA = {t.name: t for t in (BARS, ACTIONS, LISTINGS, QUARANTINE)}  # what every delivery of bars brings
-_INGEST = STAGES["market_data"]
-_PORTS = resources_of(_INGEST) - {"sources"}
 RUNBOOK = "Runbook: a missing or thin capture is `quant why SESSION`; refused rows are `quant quarantine list`."
 
 
-def build(sessions: dg.PartitionsDefinition[str], fed: Sequence[Dataset] = ()) -> Sequence[dg.AssetsDefinition]:
+def build(
+    sessions: dg.PartitionsDefinition[str], stages: Stages, fed: Sequence[Dataset] = ()
+) -> Sequence[dg.AssetsDefinition]:
     """The stage's assets, partitioned by `sessions`: the daily bars with what belongs to them, and each dataset that a feed brings."""
+    ingest = stages["market_data"]
     specs = [
         dg.AssetSpec(
             name,
@@ -39,17 +40,17 @@ def build(sessions: dg.PartitionsDefinition[str], fed: Sequence[Dataset] = ()) -
         specs=specs,
         partitions_def=sessions,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        required_resource_keys={*_PORTS, "source"},
+        required_resource_keys={*_ports(ingest), "source"},
         op_tags={"dagster/priority": "0"},
     )
     def market_data(context: dg.AssetExecutionContext) -> Iterable[dg.MaterializeResult[Any]]:
         days = sessions_of(context)
-        report = _ingested(context, days, [context.resources.source])
+        report = _ingested(ingest, context, days, [context.resources.source])
         for name, table in MARKET_DATA.items():
             yield result(report, key=context.asset_key_for_output(name), extra=_stored(table, context, days))
 
     universe = staged(
-        STAGES["universe"],
+        stages["universe"],
         sessions,
         group_name=GROUP,
         deps=["bars", "listings", *(d.name for d in fed)],
@@ -58,7 +59,7 @@ def build(sessions: dg.PartitionsDefinition[str], fed: Sequence[Dataset] = ()) -
         f"intervals.\n\n{RUNBOOK}",
     )
     verdicts = staged(
-        STAGES["verdicts"],
+        stages["verdicts"],
         sessions,
         group_name=GROUP,
         deps=["bars", "universe"],
@@ -66,17 +67,17 @@ def build(sessions: dg.PartitionsDefinition[str], fed: Sequence[Dataset] = ()) -
         description="What the quality rules found on each session, stored by content hash: the data guardrail and "
         f"delivery read these rows.\n\n{RUNBOOK}",
     )
-    return [market_data, verdicts, universe, *(observed(sessions, d) for d in fed)]
+    return [market_data, verdicts, universe, *(observed(sessions, ingest, d) for d in fed)]
 
 
-def observed(sessions: dg.PartitionsDefinition[str], dataset: Dataset) -> dg.AssetsDefinition:
+def observed(sessions: dg.PartitionsDefinition[str], ingest: Stage, dataset: Dataset) -> dg.AssetsDefinition:
     """The asset of a declared dataset: everything that its feeds have and that was not ingested yet."""
 
     @dg.asset(
         name=dataset.name,
         partitions_def=sessions,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        required_resource_keys={*_PORTS, "feeds"},
+        required_resource_keys={*_ports(ingest), "feeds"},
         op_tags={"dagster/priority": "0"},
         group_name=GROUP,
         owners=OWNERS,
@@ -85,19 +86,23 @@ def observed(sessions: dg.PartitionsDefinition[str], dataset: Dataset) -> dg.Ass
     )
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         days = sessions_of(context)
-        report = _ingested(context, days, context.resources.feeds[dataset.name])
+        report = _ingested(ingest, context, days, context.resources.feeds[dataset.name])
         return result(report, extra=_stored(dataset.table, context, days))
 
     return asset
 
 
+def _ports(ingest: Stage) -> set[str]:
+    return resources_of(ingest) - {"sources"}
+
+
 def _ingested(
-    context: dg.AssetExecutionContext, days: Sequence[date], sources: Sequence[MarketDataSource]
+    ingest: Stage, context: dg.AssetExecutionContext, days: Sequence[date], sources: Sequence[MarketDataSource]
 ) -> StageReport:
     """The stage on some of the sources: each dataset has an asset of its own."""
-    ports = {name: getattr(context.resources, name) for name in _PORTS}
+    ports = {name: getattr(context.resources, name) for name in _ports(ingest)}
     clock = context.resources.clock_of(days[-1])
-    return merged(list(_INGEST.run({**ports, "clock": clock, "sources": sources, "sessions": days})))
+    return merged(list(ingest.run({**ports, "clock": clock, "sources": sources, "sessions": days})))
 
 
 def _stored(table: Table, context: dg.AssetExecutionContext, days: Sequence[date]) -> dict[str, Any]:

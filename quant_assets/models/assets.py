@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from quant_assets.assets import staged
-from quant_assets.chain import STAGES
+from quant_assets.stage import Stages
 from quant_assets.strategy import Strategy
 from quant_assets.tables import FEATURE_DRIFT
 
@@ -13,11 +13,13 @@ GROUP = "3_models"
 RUNBOOK = "Runbook: a session without a champion is NO_TRADE(MODEL_MISSING); train with `quant backfill` or the job `retrain`."
 
 
-def build(sessions: dg.PartitionsDefinition[str], strategies: Sequence[Strategy]) -> Sequence[dg.AssetsDefinition]:
+def build(
+    sessions: dg.PartitionsDefinition[str], stages: Stages, strategies: Sequence[Strategy]
+) -> Sequence[dg.AssetsDefinition]:
     """The stage's assets, partitioned by `sessions`. A session that ends no month trains nothing, and says so."""
     inputs = sorted({f"features_{s.feature_set}" for s in strategies})
     champion = staged(
-        STAGES["champion"],
+        stages["champion"],
         sessions,
         group_name=GROUP,
         deps=[*inputs, "labels"],
@@ -26,7 +28,7 @@ def build(sessions: dg.PartitionsDefinition[str], strategies: Sequence[Strategy]
         f"promoted by rule; used from the next session.\n\n{RUNBOOK}",
     )
     scores = staged(
-        STAGES["scores"],
+        stages["scores"],
         sessions,
         group_name=GROUP,
         deps=[*inputs, "champion"],
@@ -34,7 +36,7 @@ def build(sessions: dg.PartitionsDefinition[str], strategies: Sequence[Strategy]
         description=f"The champion's score of each member, from the stored model text.\n\n{RUNBOOK}",
     )
     feature_drift = staged(
-        STAGES["feature_drift"],
+        stages["feature_drift"],
         sessions,
         group_name=GROUP,
         deps=[*inputs, "scores"],

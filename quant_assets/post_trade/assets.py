@@ -5,16 +5,16 @@ from collections.abc import Sequence
 import dagster as dg
 
 from quant_assets.assets import staged
-from quant_assets.chain import STAGES
+from quant_assets.stage import Stages
 from quant_assets.tables import COSTS, POSITIONS
 
 GROUP = "6_post_trade"
 
 
-def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinition]:
+def build(sessions: dg.PartitionsDefinition[str], stages: Stages) -> Sequence[dg.AssetsDefinition]:
     """The stage's assets: one session a run, for books that are traded."""
     positions = staged(
-        STAGES["positions"],
+        stages["positions"],
         sessions,
         group_name=GROUP,
         each=True,
@@ -23,7 +23,7 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
         "Runbook: sessions are booked in order; `quant run daily` catches up.",
     )
     reconciliation = staged(
-        STAGES["reconciliation"],
+        stages["reconciliation"],
         sessions,
         group_name=GROUP,
         each=True,
@@ -32,7 +32,7 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
         "Runbook: an open break blocks its book's next delivery; `quant breaks resolve ID --by --reason`.",
     )
     costs = staged(
-        STAGES["costs"],
+        stages["costs"],
         sessions,
         group_name=GROUP,
         each=True,
@@ -41,7 +41,7 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
         "large trading means slippage.",
     )
     report = staged(
-        STAGES["report"],
+        stages["report"],
         sessions,
         group_name=GROUP,
         each=True,

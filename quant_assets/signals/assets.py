@@ -5,16 +5,16 @@ from collections.abc import Sequence
 import dagster as dg
 
 from quant_assets.assets import staged
-from quant_assets.chain import STAGES
+from quant_assets.stage import Stages
 from quant_assets.tables import DECISIONS
 
 GROUP = "4_signals"
 
 
-def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinition]:
+def build(sessions: dg.PartitionsDefinition[str], stages: Stages) -> Sequence[dg.AssetsDefinition]:
     """The stage's assets, partitioned by `sessions`."""
     decisions = staged(
-        STAGES["decisions"],
+        stages["decisions"],
         sessions,
         group_name=GROUP,
         deps=["scores", "universe", "verdicts"],

@@ -17,11 +17,12 @@ from jobs.execute import runner
 from jobs.resources import build as resources
 from quant_assets import chain
 from quant_assets.assets import resources_of
-from quant_assets.backtest.assets import DECIDED, INGESTED, REPORT
-from quant_assets.chain import CHAIN, RESEARCH, STAGES, Stage
+from quant_assets.backtest.assets import REPORT
+from quant_assets.chain import CHAIN, HISTORY, RESEARCH, STAGES
 from quant_assets.contract import Table
 from quant_assets.market_data.datasets import DATASETS
 from quant_assets.ports import Store
+from quant_assets.stage import Stage
 from tests.jobs.small import LIVE, deployment, workspace
 
 NAMES = [s.name for s in CHAIN]
@@ -42,7 +43,8 @@ def out_of_order(made: Sequence[str]) -> list[tuple[str, str]]:
 
 def test_the_slices_of_a_range_are_the_chain() -> None:
     """What a range computes are the stages of a day that send nothing, in their order."""
-    ranged = [s.name for s in (*INGESTED, STAGES["features"], STAGES["labels"], STAGES["champion"], *DECIDED)]
+    data, *after = HISTORY.values()
+    ranged = [s.name for s in (*data, STAGES["features"], *(s for part in after for s in part))]
     live_only = {"fills", "positions", "reconciliation", "orders", "costs", "report", "no_look_ahead"}
     assert ranged == [n for n in NAMES if n not in live_only]
 

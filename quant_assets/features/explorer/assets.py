@@ -9,12 +9,12 @@ import dagster as dg
 
 from quant_assets.assets import ranged
 from quant_assets.calendars import Cuts
-from quant_assets.chain import Stage
 from quant_assets.features.audit.audit import standing
 from quant_assets.features.explorer.reading import explorer
 from quant_assets.features.sets import FeatureSet
 from quant_assets.ports import Progress, Store, quiet
 from quant_assets.records import StageReport
+from quant_assets.stage import Stage
 from quant_assets.strategy import Strategy, universes_of
 
 GROUP = "9_research"
