@@ -10,9 +10,11 @@ import msgspec
 import polars as pl
 import pytest
 
-from desk import day
+from desk.day import clock_of, ports
 from desk.workspace import Workspace
+from quant_assets import chain
 from quant_assets.errors import ExecutionError
+from quant_assets.market_data import quality
 from quant_assets.ports import MarketDataSource
 from quant_assets.records import Capture, Order, StageReport
 from quant_assets.signals.why import why
@@ -48,6 +50,12 @@ def said(ws: Workspace, session: date) -> tuple[set[str], str]:
     """The reasons that `why` gives for a session, and its texts."""
     rows = why(ws.store, STRATEGY.name, session)
     return set(rows["reason"]), " ".join(rows["text"])
+
+
+def run_stages(ws: Workspace, first: str, last: str) -> list[StageReport]:
+    """A part of the day `GOOD`."""
+    given = {**ports(ws, clock_of(ws, GOOD)), "sessions": [GOOD], "run_id": ""}
+    return list(chain.run(chain.between(first, last), given))
 
 
 @pytest.mark.parametrize(
@@ -112,7 +120,7 @@ def test_missing_verdict(before: Before, monkeypatch: pytest.MonkeyPatch):
     ws = before(GOOD)
     with monkeypatch.context() as patch:
         patch.setattr(
-            day, "write_verdicts", lambda *_: StageReport(stage="quality", first=GOOD, last=GOOD, state="done")
+            quality, "write_verdicts", lambda *_: StageReport(stage="quality", first=GOOD, last=GOOD, state="done")
         )
         assert refused(live(ws, [GOOD]), "DATA")
     later = live(ws, [GOOD])
@@ -144,18 +152,12 @@ def test_kill_switch_before_the_day(before: Before):
     assert recorded["recorded_at"].n_unique() == 2
 
 
-def test_kill_switch_after_the_decisions(before: Before, monkeypatch: pytest.MonkeyPatch):
+def test_kill_switch_after_the_decisions(before: Before):
     """Switched on between decisions and delivery, nothing leaves; off again before the open, the same decisions are delivered."""
     ws = before(GOOD)
-    decided = day.derive
-
-    def then_switched_on(*given: object, **named: object) -> object:
-        yield from decided(*given, **named)
-        ws.ledger.kill_switch.set(on=True, by="ops", reason="drill", now=CUTS.of(GOOD))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(day, "derive", then_switched_on)
-        assert refused(live(ws, [GOOD]), "KILL_SWITCH")
+    run_stages(ws, "market_data", "decisions")
+    ws.ledger.kill_switch.set(on=True, by="ops", reason="drill", now=CUTS.of(GOOD))
+    assert refused(run_stages(ws, "orders", "report"), "KILL_SWITCH")
     assert "SELECTED" in said(ws, GOOD)[0]
     assert sent(ws, GOOD) == 0
     ws.ledger.kill_switch.set(on=False, by="ops", reason="over", now=CUTS.of(GOOD))
@@ -163,11 +165,10 @@ def test_kill_switch_after_the_decisions(before: Before, monkeypatch: pytest.Mon
     assert sent(ws, GOOD) > 0
 
 
-def test_expired(before: Before, monkeypatch: pytest.MonkeyPatch):
+def test_expired(before: Before):
     """Decisions whose open has come are not delivered."""
     ws = before(GOOD)
-    monkeypatch.setattr(day, "deliver", lambda *_: StageReport(stage="deliver", first=GOOD, last=GOOD, state="empty"))
-    live(ws, [GOOD])
+    run_stages(ws, "market_data", "decisions")
     at_the_open = CUTS.calendar.open(CUTS.calendar.shift(GOOD, 1))
     report = deliver_at(ws, GOOD, at_the_open)
     assert refused([report], "EXPIRED")
