@@ -1,4 +1,6 @@
-"""What the platform would have computed had something been known in time: its own functions, run again on an overlay, for the sessions that can differ."""
+"""What the platform would have computed had something been known in time: its own functions, run again on an
+overlay, for the sessions that can differ.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
@@ -85,7 +87,9 @@ class Unregistered:
 
 
 def first_known(store: Store, table: Table, cuts: Cuts, sessions: Sequence[date]) -> pl.DataFrame:
-    """Of derived rows of `sessions` (ascending), those known at their own session's cut: what a rebuild added later is left out."""
+    """Of derived rows of `sessions` (ascending), those known at their own session's cut: what a rebuild added later
+    is left out.
+    """
     if not sessions:
         return table.empty()
     rows = store.read(table, as_of=None, first=sessions[0], last=sessions[-1])
@@ -117,7 +121,8 @@ def rederive(
     """Universe to decisions again, from `first` on, on an overlay; and the sessions that were looked at.
 
     Input rows differ only up to the session `learnt`. A verdict looks back HISTORY sessions, a label as far as its rule
-    reaches: so far everything is computed again; further only where a universe differs (its members stay for the month) or
+    reaches: so far everything is computed again; further only where a universe differs (its members stay for the
+    month) or
     a model does, which learns from the sessions before.
     """
     again = _Again(ws, Overlay(ws.store, as_if), first, learnt)
@@ -249,7 +254,9 @@ def _as_recorded(switch: tuple[bool, str], late: bool, refused: str, clock: Cloc
 
 
 def retrade(ws: Workspace, store: Overlay, book: Book, first: date, last: date | None = None) -> list[date]:
-    """Trade the book's booked sessions in [first, last] again, by the one fill model, on the decisions in `store`; return them."""
+    """Trade the book's booked sessions in [first, last] again, by the one fill model, on the decisions in `store`;
+    return them.
+    """
     booked: list[date] = ws.store.read(NAV, as_of=None, first=first, last=last, where={"book": book.name})[
         "session"
     ].to_list()
@@ -262,7 +269,9 @@ def retrade(ws: Workspace, store: Overlay, book: Book, first: date, last: date |
 def retrade_both(
     ws: Workspace, was: Overlay, would: Overlay, book: Book, sessions: Sequence[date], step: Callable[[str], None]
 ) -> list[date]:
-    """`retrade` on both, over the sessions looked at, and on to the last one booked where the book does not stand the same after them; return those traded."""
+    """`retrade` on both, over the sessions looked at, and on to the last one booked where the book does not stand
+    the same after them; return those traded.
+    """
     traded: list[date] = []
     for last in (sessions[-1], None):
         step(f"trades of {book.name}")

@@ -119,7 +119,9 @@ def provenance(ws: Workspace, run_id: str = "") -> Provenance:
 
 
 def arrive(ws: Workspace, last: date, progress: Progress = quiet, clock: Clock | None = None) -> Reports:
-    """Ingest every delivery up to `last` that has arrived; where rows changed that sessions were decided on, somebody is notified."""
+    """Ingest every delivery up to `last` that has arrived; where rows changed that sessions were decided on,
+    somebody is notified.
+    """
     given = ports(ws, clock or clock_of(ws, last), progress)
     yield from chain.STAGES["market_data"].run(given | {"sessions": [last]})
 
@@ -131,7 +133,9 @@ def derive(
     run_id: str = "",
     train_at: Sequence[date] | None = None,
 ) -> Reports:
-    """Universe to decisions of consecutive sessions, a range or one day. Models are trained at month ends, or `train_at`."""
+    """Universe to decisions of consecutive sessions, a range or one day. Models are trained at month ends, or
+    `train_at`.
+    """
     given = ports(ws, clock_of(ws, max(sessions)), progress) | {"sessions": list(sessions), "run_id": run_id}
     yield from chain.run(DECIDED, given | {"train_at": train_at})
 
@@ -143,7 +147,9 @@ def run_day(ws: Workspace, session: date, progress: Progress = quiet, run_id: st
 
 
 def late(ws: Workspace, sessions: Sequence[date], now: datetime) -> bool:
-    """Whether a live session comes to be decided only after the open that it was to trade; somebody is told. What was decided in time stays so on a rerun."""
+    """Whether a live session comes to be decided only after the open that it was to trade; somebody is told. What
+    was decided in time stays so on a rerun.
+    """
     session = max(sessions)
     live = ws.deployment.clock == "system" and len(sessions) == 1 and session >= ws.deployment.start
     if (
@@ -159,7 +165,9 @@ def late(ws: Workspace, sessions: Sequence[date], now: datetime) -> bool:
 
 
 def status(ws: Workspace, session: date, now: datetime | None = None) -> list[Status]:
-    """The questions of the day and their answers. In a historical run, seen from just before the next open unless `now` is given."""
+    """The questions of the day and their answers. In a historical run, seen from just before the next open unless
+    `now` is given.
+    """
     beat = read_heartbeat(ws.home / "heartbeat.json")
     seen = now or (ws.cuts.of(session) if ws.deployment.clock == "session" else ws.clock.now())
     pages = [p.name for p in ws.reports.glob(f"*{session}*.html")]

@@ -47,7 +47,9 @@ def notifier_of(home: Path) -> Notifier:
 
 
 class Workspace:
-    """A home folder and its deployment. An adapter that is given stands in for the one that the deployment names; the others open when first used."""
+    """A home folder and its deployment. An adapter that is given stands in for the one that the deployment names;
+    the others open when first used.
+    """
 
     def __init__(
         self,
@@ -69,32 +71,42 @@ class Workspace:
 
     @classmethod
     def open(cls, folder: Path | None = None, deployment: Path | None = None) -> Self:
-        """The workspace of a folder. The deployment: the file given, $QUANT_DEPLOYMENT, the home's own, or the default simulated one."""
+        """The workspace of a folder. The deployment: the file given, $QUANT_DEPLOYMENT, the home's own, or the
+        default simulated one.
+        """
         where = (folder or home()).absolute()
         named = deployment or (Path(os.environ["QUANT_DEPLOYMENT"]) if "QUANT_DEPLOYMENT" in os.environ else None)
         return cls(where, load(named or own_deployment(where) or DEFAULT))
 
     def assume(self, known_at: str) -> None:
-        """Read the deployment's file under this rule of knowledge times instead of its own. Raises ConfigurationError where the source is no file."""
+        """Read the deployment's file under this rule of knowledge times instead of its own. Raises
+        ConfigurationError where the source is no file.
+        """
         source = self.deployment.source
         if not isinstance(source, PriceFile):
             raise ConfigurationError(
-                f"the source of kind {source.__struct_config__.tag!r} says itself when its rows were known; --known-at is for files"
+                f"the source of kind {source.__struct_config__.tag!r} says itself when its rows were known; "
+                "--known-at is for files"
             )
         assumed = msgspec.structs.replace(source, known_at=known_at)
         self.deployment = msgspec.structs.replace(self.deployment, source=assumed)
 
     @cached_property
     def cuts(self) -> Cuts:
-        """The knowledge cuts of the deployment's sessions, as known when first asked; all its strategies decide at the same time."""
+        """The knowledge cuts of the deployment's sessions, as known when first asked; all its strategies decide at
+        the same time.
+        """
         return self.current_cuts()
 
     def current_cuts(self) -> Cuts:
-        """The cuts with what has been said of the calendar up to now, by `quant calendar`, and with each day that was booked."""
+        """The cuts with what has been said of the calendar up to now, by `quant calendar`, and with each day that
+        was booked.
+        """
         minutes = {s.decide_minutes_before_open for s in self.deployment.strategies}
         if len(minutes) != 1:
             raise ConfigurationError(
-                f"the strategies of one deployment decide at one time; found {sorted(minutes)} minutes before the open. Use one deployment for each."
+                f"the strategies of one deployment decide at one time; found {sorted(minutes)} minutes before "
+                "the open. Use one deployment for each."
             )
         return Cuts(with_changes(calendar(self.deployment.calendar), self.store), minutes.pop())
 
@@ -125,7 +137,8 @@ class Workspace:
         names = [f.name for of_dataset in found.values() for f in of_dataset]
         if twice := {n for n in names if names.count(n) > 1}:
             raise ConfigurationError(
-                f"two feeds are named {sorted(twice)}; what one of them took in would count for the other. Give each a name (name: …)"
+                f"two feeds are named {sorted(twice)}; what one of them took in would count for the other. Give "
+                "each a name (name: …)"
             )
         return found
 
@@ -197,7 +210,9 @@ class Workspace:
         return [b for b in self.deployment.books if b.research is not live]
 
     def latest(self) -> date:
-        """The session that an operator asks about: the last one whose decision time has come; in a historical run the last one decided."""
+        """The session that an operator asks about: the last one whose decision time has come; in a historical run
+        the last one decided.
+        """
         if self.deployment.clock == "system":
             return self.cuts.due(self.clock.now())
         decided = self.store.read(DECISIONS, as_of=None, first=self.deployment.start)
@@ -208,7 +223,8 @@ class Workspace:
         nav = self.store.read(NAV, as_of=None, where={"book": book.name})
         if nav.is_empty():
             raise ConfigurationError(
-                f"nothing was booked for {book.name!r} yet; run `quant {'backfill' if book.research else 'run daily'}` first"
+                f"nothing was booked for {book.name!r} yet; run `quant "
+                f"{'backfill' if book.research else 'run daily'}` first"
             )
         return nav["session"][0], nav["session"][-1]
 

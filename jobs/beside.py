@@ -1,6 +1,8 @@
-"""A package's research as a code location beside others in one Dagster: the same assets, checks and jobs, each key under the package's name.
+"""A package's research as a code location beside others in one Dagster: the same assets, checks and jobs, each key
+under the package's name.
 
-What sends, and what starts it by itself, stays in the package's own instance (`quant ui` in its folder): started from two
+What sends, and what starts it by itself, stays in the package's own instance (`quant ui` in its folder): started
+from two
 places it would run twice. See docs/decisions/012-own-packages.md.
 """
 
@@ -22,7 +24,9 @@ SENDS_NOTHING = ("backfill",)
 
 
 def beside(ws: Workspace, name: str) -> dg.Definitions:
-    """The assets of the jobs that send nothing, those of the package's own feature sets and what is made of these alone, with their checks; these jobs, and `features` for the package's sets."""
+    """The assets of the jobs that send nothing, those of the package's own feature sets and what is made of these
+    alone, with their checks; these jobs, and `features` for the package's sets.
+    """
     whole = build(ws)
     repository = whole.get_repository_def()
     under = {key: key.with_prefix(name) for key in repository.asset_graph.get_all_asset_keys()}
@@ -73,7 +77,9 @@ def _own_sets() -> set[dg.AssetKey]:
 
 
 def _renamed(checks: dg.AssetsDefinition, under: Mapping[dg.AssetKey, dg.AssetKey]) -> dg.AssetChecksDefinition:
-    """The checks on the assets by their new keys. Renaming makes plain assets of them; Dagster would make them checks again, with a warning for each."""
+    """The checks on the assets by their new keys. Renaming makes plain assets of them; Dagster would make them
+    checks again, with a warning for each.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=dg.BetaWarning)
         return dg.AssetChecksDefinition(**checks.with_attributes(asset_key_replacements=under).get_attributes_dict())

@@ -1,4 +1,6 @@
-"""`quant …`: a thin layer over the same functions that the daemon's jobs call. State lives under $QUANT_HOME (.quant)."""
+"""`quant …`: a thin layer over the same functions that the daemon's jobs call. State lives under $QUANT_HOME
+(.quant).
+"""
 
 import sys
 from collections.abc import Callable, Mapping

@@ -176,7 +176,8 @@ def frame(rows: "pl.DataFrame", output: str, *, title: str = "") -> None:
             rows.write_parquet(sys.stdout.buffer)
         case "table":
             say(
-                f"[italic]{escape(title)} ({rows.height:,} rows{f', the first {ROWS}' if rows.height > ROWS else ''})[/]"
+                f"[italic]{escape(title)} ({rows.height:,} "
+                f"rows{f', the first {ROWS}' if rows.height > ROWS else ''})[/]"
             )
             _grid(
                 {name: dtype.is_numeric() for name, dtype in rows.schema.items()},
@@ -197,7 +198,9 @@ def _cell(value: object) -> str:
 
 
 def _grid(columns: Mapping[str, bool], rows: Sequence[Sequence[str]]) -> None:
-    """The rows as a table of the columns (name, whether to align right), in which no id is broken; where that is too wide, a block for each row."""
+    """The rows as a table of the columns (name, whether to align right), in which no id is broken; where that is
+    too wide, a block for each row.
+    """
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     if (
         sum(w if w <= WHOLE else FOLDED for w in widths) + 3 * len(widths) + 1 > console.width

@@ -27,7 +27,9 @@ REPORTED = tuple(s.name for s in between("costs", "report"))
 
 
 def assets_of(stages: Sequence[str], derived: Sequence[str], fed: Sequence[str]) -> list[str]:
-    """The assets of stages: the tables of the feature sets that are read, the datasets that feeds bring; audits are checks."""
+    """The assets of stages: the tables of the feature sets that are read, the datasets that feeds bring; audits are
+    checks.
+    """
     made = {"market_data": (*MARKET_DATA, *fed), "features": derived, "no_look_ahead": ()}
     return [asset for stage in stages for asset in made.get(stage, (stage,))]
 
@@ -38,7 +40,9 @@ def heavy(fed: Sequence[str]) -> dg.AssetSelection:
 
 
 def jobs(derived: Sequence[str], fed: Sequence[str]) -> "list[AssetJob]":
-    """daily; deliver; today (day_status), which stays apart so that it tells of a day on which the others failed; data_docs."""
+    """daily; deliver; today (day_status), which stays apart so that it tells of a day on which the others failed;
+    data_docs.
+    """
     executor = dg.in_process_executor
     return [
         dg.define_asset_job(
@@ -69,9 +73,11 @@ def jobs(derived: Sequence[str], fed: Sequence[str]) -> "list[AssetJob]":
 def schedule(
     cuts: Cuts, daily: "AssetJob", start: date, known: Callable[[], Cuts] | None = None
 ) -> dg.ScheduleDefinition:
-    """At the decision time of each session, on the venue's own clock; where none is due it says so. Sessions missed lately are asked for again, in order.
+    """At the decision time of each session, on the venue's own clock; where none is due it says so. Sessions missed
+    lately are asked for again, in order.
 
-    `known` gives the cuts as they are known at the tick, where closures may have been announced since the definitions were loaded.
+    `known` gives the cuts as they are known at the tick, where closures may have been announced since the
+    definitions were loaded.
     """
     when = ticks(cuts)
 

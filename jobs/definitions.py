@@ -45,7 +45,8 @@ def build(ws: Workspace, progress: Progress = quiet) -> dg.Definitions:
     read = [find_set(name) for name in sets_of(strategies)]
     if of_bars := [f.name for f in read if f.frequency != DAILY]:
         raise ConfigurationError(
-            f"strategies decide once a session and read sets of sessions; {of_bars} have a value for each bar. Sets on bars are declared under bars: in the deployment"
+            f"strategies decide once a session and read sets of sessions; {of_bars} have a value for each bar. "
+            "Sets on bars are declared under bars: in the deployment"
         )
     names = [f.table.name for f in read]
     by_session = [f for f in find_sets().values() if f.frequency == DAILY]

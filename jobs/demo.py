@@ -55,7 +55,8 @@ def tell(*, fresh: bool) -> None:
     ws, started = Workspace(where, load(DEFAULT)), time.monotonic()
     console.rule("[bold]quant-assets: from a vendor's rows to a report on what was traded")
     say(
-        "[yellow]The market is simulated: no price below was ever traded.[/] Vendor defects, corporate actions and a predictive signal of known strength are planted in it.\n"
+        "[yellow]The market is simulated: no price below was ever traded.[/] Vendor defects, corporate actions "
+        "and a predictive signal of known strength are planted in it.\n"
     )
     twin = subprocess.Popen(
         [sys.executable, "-m", "jobs.demo", "twin", str(where / "twin")], stdout=subprocess.PIPE
@@ -105,11 +106,13 @@ def _data(running: "Runner") -> None:
     asked = Notebook(ws.home, ws.deployment)
     taken = asked.sql("select count(*) captures, sum(rows) rows from captures").row(0)
     say(
-        f"   {taken[0]:,} captures with {taken[1]:,} rows; {asked.sql('select count(*) from bars').item():,} bars of {asked.sql('select count(distinct sid) from bars').item()} instruments in force."
+        f"   {taken[0]:,} captures with {taken[1]:,} rows; {asked.sql('select count(*) from bars').item():,} "
+        f"bars of {asked.sql('select count(distinct sid) from bars').item()} instruments in force."
     )
     say("   Quarantined, with file, line and reason: " + ", ".join(f"{r} {n}" for r, n in refused.iter_rows()) + ".")
     say(
-        f"   Sessions whose data the rules refused: {data['verdicts_blocked']:.0f}. Feature values published: {features['values']:,.0f}."
+        f"   Sessions whose data the rules refused: {data['verdicts_blocked']:.0f}. Feature values published: "
+        f"{features['values']:,.0f}."
     )
     if not data["market_data_captures"]:
         say("   Nothing of it was new.")
@@ -165,7 +168,8 @@ def _day(running: "Runner", number: int, session: date, *, interrupted: bool) ->
     say("   Decisions: " + ", ".join(f"{k} {n}" for k, n in sorted(counts.items(), key=lambda kv: -kv[1])) + ".")
     book = daily["positions"]
     say(
-        f"   Fills booked: {daily['fills']['fills']:.0f}. Equity {book['equity']:,.2f}, P&L {book['pnl']:+,.2f}. Breaks: {daily['reconciliation']['breaks_open']:.0f}."
+        f"   Fills booked: {daily['fills']['fills']:.0f}. Equity {book['equity']:,.2f}, P&L "
+        f"{book['pnl']:+,.2f}. Breaks: {daily['reconciliation']['breaks_open']:.0f}."
     )
     if interrupted:
         _interrupt(ws, session)
@@ -191,7 +195,8 @@ def _interrupt(ws: Workspace, session: date) -> None:
         )  # our own module
     if ended.returncode == -signal.SIGKILL:
         say(
-            f"   [red]kill -9[/] after {KILLED_AFTER} orders: the venue holds {_at_venue(ws, session).total()} of them, our ledger has acknowledgements for {KILLED_AFTER - 1}."
+            f"   [red]kill -9[/] after {KILLED_AFTER} orders: the venue holds {_at_venue(ws, session).total()} "
+            f"of them, our ledger has acknowledgements for {KILLED_AFTER - 1}."
         )
     else:
         say("   Everything had been delivered before: there was nothing to kill.")
@@ -208,7 +213,8 @@ def _counted(ws: Workspace, session: date) -> str:
     (book,) = ws.books(live=True)
     ours = {w.order.client_order_id for w in ws.ledger.outbox.orders(book.name) if w.order.decided == session}
     held = _at_venue(ws, session)
-    return f" Counted at the venue: {held.total()} orders, [bold]{sum(n - 1 for n in held.values())} doubled, {len(ours - set(held))} lost[/]."
+    doubled, lost = sum(n - 1 for n in held.values()), len(ours - set(held))
+    return f" Counted at the venue: {held.total()} orders, [bold]{doubled} doubled, {lost} lost[/]."
 
 
 def _close(running: "Runner") -> None:
@@ -233,7 +239,7 @@ def _next(ws: Workspace) -> None:
             {f"quant trace {fills['exec_id'][-1]}": "a fill, walked back to the vendor's lines"} if fills.height else {}
         ),
         f"quant why {session}": "decisions by reason",
-        'quant sql "select reason, count(*) n from quarantine group by all order by n desc"': "any table, as of any time",
+        'quant sql "select reason, count(*) n from quarantine group by all order by n desc"': "any table, at any time",
         "quant run daily": "the next session",
         "quant kill-switch on --by YOU --reason drill": "no order leaves",
     }

@@ -78,7 +78,9 @@ class Runner:
     def range(
         self, job: str, first: date, last: date, only: Sequence[str] | None = None
     ) -> dict[str, dict[str, object]]:
-        """Run a job over the sessions of [first, last], in one run; `only` these of its assets, by their names below `history`."""
+        """Run a job over the sessions of [first, last], in one run; `only` these of its assets, by their names
+        below `history`.
+        """
         tags = {
             "dagster/asset_partition_range_start": quarter(first).isoformat(),
             "dagster/asset_partition_range_end": quarter(last).isoformat(),

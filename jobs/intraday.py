@@ -31,7 +31,9 @@ def jobs(declared: Sequence[OnBars]) -> "list[AssetJob]":
 
 
 def schedules(declared: Sequence[OnBars], made: "Sequence[AssetJob]") -> list[dg.ScheduleDefinition]:
-    """Each job every `EVERY` minutes while its venue is open and once after its close; off until somebody turns it on."""
+    """Each job every `EVERY` minutes while its venue is open and once after its close; off until somebody turns it
+    on.
+    """
     return [_schedule(one, job) for one, job in zip(declared, made, strict=True)]
 
 

@@ -44,9 +44,11 @@ def done(ws: "Workspace", session: date) -> bool:
 
 
 def due(ws: "Workspace", session: date | None) -> list[date]:
-    """The sessions to run, in order: from the first one not done to `session`, or to the last whose decision time has come.
+    """The sessions to run, in order: from the first one not done to `session`, or to the last whose decision time
+    has come.
 
-    In a historical run without `session`: just the next one. A session that is done already is run again only where it is named.
+    In a historical run without `session`: just the next one. A session that is done already is run again only where
+    it is named.
     """
     calendar, start, live = ws.cuts.calendar, ws.deployment.start, ws.deployment.clock == "system"
     if session is not None:
@@ -95,7 +97,9 @@ def run_backfill(runner: "Runner", first: date, last: date) -> Iterator[Step]:
 
 
 def outcome(steps: list[Step]) -> Exit:
-    """The exit code of daily steps: BLOCKED where a delivery was refused, NOTHING_TO_TRADE where none of the sessions had an order."""
+    """The exit code of daily steps: BLOCKED where a delivery was refused, NOTHING_TO_TRADE where none of the
+    sessions had an order.
+    """
     delivered = [s.assets.get("orders", {}) for s in steps if s.job == "deliver"]
     if any(d.get("state") == "refused" for d in delivered):
         return Exit.BLOCKED

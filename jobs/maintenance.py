@@ -19,10 +19,13 @@ def build(
     reports: Path,
     retention: Retention,
 ) -> dg.JobDefinition:
-    """The job `maintenance`. It takes the tables' own locks, one after the other: a day that runs meanwhile waits for one table, not for the job."""
+    """The job `maintenance`. It takes the tables' own locks, one after the other: a day that runs meanwhile waits
+    for one table, not for the job.
+    """
 
     @dg.op(
-        description="Small files are written together; files of versions that nobody cites and that are older than the policy says are deleted."
+        description="Small files are written together; files of versions that nobody cites and that are older "
+        "than the policy says are deleted."
     )
     def upkeep(context: dg.OpExecutionContext) -> None:
         now = datetime.now(UTC)  # wall time: the commits were made in it
@@ -49,7 +52,8 @@ def build(
     @dg.job(
         name="maintenance",
         executor_def=dg.in_process_executor,
-        description="Compaction and vacuum of all tables. No version that a decision, a model or a report cites is ever lost.",
+        description="Compaction and vacuum of all tables. No version that a decision, a model or a report cites "
+        "is ever lost.",
     )
     def maintenance() -> None:
         upkeep()

@@ -20,7 +20,8 @@ def jobs(derived: Sequence[str]) -> "list[AssetJob]":
             "backfill",
             dg.AssetSelection.assets(*(history_key(n) for n in names), RESEARCH.name, "research_report"),
             executor_def=dg.in_process_executor,
-            description="History, features, models and decisions of a range, traded in research books. It sends nothing.",
+            description="History, features, models and decisions of a range, traded in research books. It sends "
+            "nothing.",
         ),
         dg.define_asset_job(
             "retrain",

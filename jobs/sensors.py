@@ -14,7 +14,9 @@ BATCH = 100
 def follows(
     asset: str, job: "AssetJob", name: str, *, wanted: Callable[[str], bool] = lambda _: True
 ) -> dg.SensorDefinition:
-    """Starts `job` for each session in which `asset` is new and which is `wanted`; the cursor is the last event seen, so none is skipped."""
+    """Starts `job` for each session in which `asset` is new and which is `wanted`; the cursor is the last event
+    seen, so none is skipped.
+    """
 
     @dg.sensor(name=name, job=job, minimum_interval_seconds=5, description=f"New {asset} start {job.name}.")
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:

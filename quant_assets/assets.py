@@ -21,7 +21,9 @@ _Declared = Callable[[Callable[..., Any]], dg.AssetsDefinition]
 
 
 def session_partitions(calendar: Calendar, first: date, last: date | None) -> dg.DailyPartitionsDefinition:
-    """One partition a trading session: every day on which the venue trades, as its calendar knows; to `last`, or to today, and never past the calendar's end."""
+    """One partition a trading session: every day on which the venue trades, as its calendar knows; to `last`, or to
+    today, and never past the calendar's end.
+    """
     end = last or calendar.last
     known = set(calendar.between(first, end))
     days = (first + timedelta(days=n) for n in range((end - first).days + 1))
@@ -41,7 +43,8 @@ def session_partitions(calendar: Calendar, first: date, last: date | None) -> dg
 
 
 def quarter_partitions(first: date, last: date | None) -> dg.TimeWindowPartitionsDefinition:
-    """One partition a quarter of the calendar, from that of `first` on: for what is computed over a range, where an event
+    """One partition a quarter of the calendar, from that of `first` on: for what is computed over a range, where an
+    event
     for each session would cost more than the work.
     """
     return dg.TimeWindowPartitionsDefinition(
@@ -72,7 +75,8 @@ def staged(
 ) -> dg.AssetsDefinition:
     """The live asset of a stage, partitioned by `sessions`; a run for `each` session where a venue is involved.
 
-    It runs the stage's function with the resources named as the function's arguments, and shows its report. Steps that are
+    It runs the stage's function with the resources named as the function's arguments, and shows its report. Steps
+    that are
     ready run in the chain's order.
     """
     policy = dg.BackfillPolicy.multi_run(1) if each else dg.BackfillPolicy.single_run()
@@ -171,7 +175,9 @@ def result(report: StageReport, *, key: dg.AssetKey | None = None, extra: Mappin
 
 
 def merged(reports: Sequence[StageReport]) -> StageReport:
-    """Reports of one stage, one for each book or strategy, as one: numbers add up, reasons are listed; refused where any was, empty where there is none."""
+    """Reports of one stage, one for each book or strategy, as one: numbers add up, reasons are listed; refused
+    where any was, empty where there is none.
+    """
     if not reports:
         reason = "the deployment has no book or strategy that this is done for"
         return StageReport(stage="", first=date.min, last=date.min, state="empty", reason=reason)

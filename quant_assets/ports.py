@@ -337,7 +337,9 @@ class Learner(Protocol):
         ...
 
     def explain(self, artifact: Artifact, frame: pl.DataFrame, threads: int) -> pl.DataFrame:
-        """What each feature adds to the raw score of each row: a column a feature, and `base`; a row's sum is the score."""
+        """What each feature adds to the raw score of each row: a column a feature, and `base`; a row's sum is the
+        score.
+        """
         ...
 
 
@@ -345,9 +347,11 @@ class Construction(Protocol):
     """Turns scores into target weights."""
 
     def weights(self, scores: pl.DataFrame, held: pl.DataFrame | None = None) -> pl.DataFrame:
-        """`scores` (session, sid, score, …) with rank and target_weight, a fraction of equity, sorted by (session, sid).
+        """`scores` (session, sid, score, …) with rank and target_weight, a fraction of equity, sorted by (session,
+        sid).
 
-        `held`: sid and weight of what the book holds, for a construction that minds turnover. A session's weights do not
+        `held`: sid and weight of what the book holds, for a construction that minds turnover. A session's weights
+        do not
         depend on what other sessions are in the frame.
         """
         ...

@@ -100,14 +100,16 @@ class FeatureSnapshot(Frozen, frozen=True):
 class Capture(Frozen, frozen=True):
     """One delivery of a vendor.
 
-    `prices`: symbol, session, open, high, low, close, volume, adj_close, file, line (parsed rows; adj_close may be null)
+    `prices`: symbol, session, open, high, low, close, volume, adj_close, file, line (parsed rows; adj_close may be
+    null)
     `listings`: symbol, name, sector (sector may be null), or None where the vendor sends none
     `actions`: symbol, session (ex), kind, numerator, denominator, cash, value, counterpart, file, line, or None where
       the vendor declares none
     `malformed`: file, line, symbol, reason, content
     `dataset`: what the delivery is of. Where it is not of bars, `prices` is empty, and no name counts as absent.
     `others`: rows of other datasets by name: the dataset's own columns (typed, or text as it is in the file), file,
-      line, and optionally known_at (UTC, where rows were known at different times), withdrawn, fault (why the row cannot
+      line, and optionally known_at (UTC, where rows were known at different times), withdrawn, fault (why the row
+      cannot
       be read; null where it can) and content (the text of such a row's line)
     `remarks`: symbol, file, line, rule, message: what was noticed of rows that are kept, and is reported as a finding
     `fingerprint`: the port's `fingerprints` of the label, for this very content; None where nothing changes

@@ -63,7 +63,8 @@ REGISTRY = re.compile(
 )
 MACHINE = re.compile(r"(?<![\w.])/(work|root|home)/[a-z]")
 
-# Imports every module in turn; a heavy library is refused at the door, so that each module that needs one fails by itself.
+# Imports every module in turn; a heavy library is refused at the door, so that each module that needs one fails by
+# itself.
 IMPORT_ALL = """
 import importlib, json, sys
 modules, heavy = json.loads(sys.argv[1]), set(json.loads(sys.argv[2]))
@@ -171,7 +172,9 @@ def going_up(of: Iterable[Arrow]) -> list[str]:
 
 
 def circles(of: Iterable[Arrow]) -> list[str]:
-    """Modules that import each other, directly or not: what is left when modules that import nothing left are taken away, from both ends."""
+    """Modules that import each other, directly or not: what is left when modules that import nothing left are taken
+    away, from both ends.
+    """
     left = set(of)
     while True:
         sources, targets = {a for a, _ in left}, {b for _, b in left}
@@ -187,7 +190,9 @@ ARROWS = arrows(SOURCE)
 
 
 def test_imports_go_down_and_with_the_flow() -> None:
-    """No module imports from a floor above its own, nor from a stage that comes after its own, not even inside a function."""
+    """No module imports from a floor above its own, nor from a stage that comes after its own, not even inside a
+    function.
+    """
     assert len(ARROWS) > 500
     none(going_up(ARROWS))
 
@@ -402,7 +407,9 @@ def test_table_names_are_unique() -> None:
 
 
 def test_nothing_on_the_decision_path_hangs_on_the_processor() -> None:
-    """No logarithm, power or angle of a library, no BLAS, no solver, no order of equals, no licence to contract or reorder: see `quant_assets.portable`."""
+    """No logarithm, power or angle of a library, no BLAS, no solver, no order of equals, no licence to contract or
+    reorder: see `quant_assets.portable`.
+    """
     none(
         [
             f"{FILES[module].relative_to(REPOSITORY)}:{offence}"

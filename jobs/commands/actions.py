@@ -1,4 +1,6 @@
-"""`quant actions …`: corporate actions that prices alone do not tell well enough, and what a person says about them; every act is on record."""
+"""`quant actions …`: corporate actions that prices alone do not tell well enough, and what a person says about
+them; every act is on record.
+"""
 
 from typing import Annotated
 
@@ -21,7 +23,9 @@ def actions_list(
     everything: Annotated[bool, typer.Option("--all", help="Confirmed and rejected ones too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ex-sessions at which raw and adjusted closes part for a reason that is not sure: the closes, the vendor's factor, what may explain it. Nothing is traded on the name meanwhile."""
+    """Ex-sessions at which raw and adjusted closes part for a reason that is not sure: the closes, the vendor's
+    factor, what may explain it. Nothing is traded on the name meanwhile.
+    """
     from jobs.console import frame
     from quant_assets.market_data.proposals import listed
     from quant_assets.tables import PROPOSED_ACTIONS
@@ -41,11 +45,14 @@ def actions_confirm(
         typer.Option(
             "--as",
             metavar="TERMS",
-            help="What it was, where that is not the first explanation: 'split 5:2', 'split 2:1 + dividend 1.00' (per old share), 'spin_off 5.50'.",
+            help="What it was, where that is not the first explanation: 'split 5:2', 'split 2:1 + dividend "
+            "1.00' (per old share), 'spin_off 5.50'.",
         ),
     ] = None,
 ) -> None:
-    """Say what a proposed action was, known from now on: prices, labels and books take it into account, and the name is traded again."""
+    """Say what a proposed action was, known from now on: prices, labels and books take it into account, and the
+    name is traded again.
+    """
     from desk.lock import only_run
     from jobs.console import escape, say
     from quant_assets.market_data.confirmations import confirm
@@ -69,7 +76,9 @@ def actions_confirm(
 
 @actions_app.command("reject")
 def actions_reject(proposal: ProposalId, by: By, reason: Reason) -> None:
-    """Say that there was no action, from now on: the price moved by itself, or the vendor erred. The name is traded again."""
+    """Say that there was no action, from now on: the price moved by itself, or the vendor erred. The name is traded
+    again.
+    """
     from desk.lock import only_run
     from jobs.console import escape, say
     from quant_assets.market_data.confirmations import reject

@@ -47,7 +47,9 @@ def calendar_open(
         typer.Option("--hours", metavar="HH:MM-HH:MM", help="On the venue's clock; default: its usual hours."),
     ] = None,
 ) -> None:
-    """SESSION trades, as is known from now on. One that is heard of after its decision time is read, and never traded."""
+    """SESSION trades, as is known from now on. One that is heard of after its decision time is read, and never
+    traded.
+    """
     from desk.lock import only_run
     from quant_assets.market_data.closures import reopen
 

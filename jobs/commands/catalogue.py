@@ -23,7 +23,9 @@ Universe = Annotated[
 
 @features_app.command("list")
 def listed(as_json: AsJson = False) -> None:
-    """The sets that this deployment declares: how many features, what they read, whether their audit stands, how far they are published."""
+    """The sets that this deployment declares: how many features, what they read, whether their audit stands, how
+    far they are published.
+    """
     import polars as pl
 
     from jobs.console import frame, working
@@ -71,7 +73,8 @@ def show(name: Name, as_json: AsJson = False) -> None:
     if not as_json:
         say(f"[bold]{one.name}[/] {one.version}: {one.doc}")
         say(
-            f"Reads {', '.join(one.columns)}{''.join(f', {i.name}' for i in one.inputs)} of {', '.join(one.reads)}; looks back {one.lookback}; every {one.frequency}; fingerprint {one.fingerprint}."
+            f"Reads {', '.join(one.columns)}{''.join(f', {i.name}' for i in one.inputs)} of "
+            f"{', '.join(one.reads)}; looks back {one.lookback}; every {one.frequency}; fingerprint {one.fingerprint}."
         )
         say(standing(ws.store, one).reason)
     frame(rows, "json" if as_json else "table", title=f"table {one.table.name}")
@@ -89,7 +92,9 @@ def backfill(
         typer.Option("--calendar", help="The venue's hours where the deployment does not say them: 24/7, FX, XNYS …"),
     ] = "24/7",
 ) -> None:
-    """Publish a set over a range of sessions, a calendar quarter at a time. Interrupted, the same command goes on where it stopped."""
+    """Publish a set over a range of sessions, a calendar quarter at a time. Interrupted, the same command goes on
+    where it stopped.
+    """
     from desk.lock import only_run
     from jobs.console import progress
     from jobs.console import show as shown
@@ -108,7 +113,8 @@ def backfill(
             report = publish(ws.store, one, universe or among(ws, one), ws.cuts, asked, tick)
         elif venue is None or first is None or last is None:
             raise ConfigurationError(
-                f"{name} is a set on bars: say whose and when (--venue binance --from 2026-11-02 --to 2026-11-06 --calendar 24/7)"
+                f"{name} is a set on bars: say whose and when (--venue binance --from 2026-11-02 --to "
+                "2026-11-06 --calendar 24/7)"
             )
         else:
             declared = [b for b in ws.deployment.bars if (b.feature_set, b.venue) == (name, venue)]
@@ -130,7 +136,9 @@ def backfill(
 
 @features_app.command("explore")
 def explore(name: Name, first: From = None, last: To = None, universe: Universe = None) -> None:
-    """Write the page of a set over a range: coverage, distribution, IC with decay, quantile returns, turnover, correlation. And say where it is."""
+    """Write the page of a set over a range: coverage, distribution, IC with decay, quantile returns, turnover,
+    correlation. And say where it is.
+    """
     from jobs.console import progress, say
     from quant_assets.features.audit.audit import standing
     from quant_assets.features.catalogue import find_set
@@ -140,8 +148,18 @@ def explore(name: Name, first: From = None, last: To = None, universe: Universe 
     asked, found = sessions(ws, first, last), standing(ws.store, one)
     with progress() as tick:
         page = explorer(
-            ws.store, one, universe or among(ws, one), ws.cuts, asked[0], asked[-1], folder=ws.reports, audit=found.reason, audit_passed={"passed": True, "failed": False}.get(found.state), notice=ws.notice, progress=tick
-        )  # fmt: skip
+            ws.store,
+            one,
+            universe or among(ws, one),
+            ws.cuts,
+            asked[0],
+            asked[-1],
+            folder=ws.reports,
+            audit=found.reason,
+            audit_passed={"passed": True, "failed": False}.get(found.state),
+            notice=ws.notice,
+            progress=tick,
+        )
     say(str(page))
 
 
@@ -151,7 +169,9 @@ def drift(
         date | None, typer.Option("--session", help="The last session shown; default the last one measured.")
     ] = None,
 ) -> None:
-    """Write the heat map of each strategy's feature drift against what its champion was trained on. And say where it is."""
+    """Write the heat map of each strategy's feature drift against what its champion was trained on. And say where
+    it is.
+    """
     from jobs.console import say
     from quant_assets.errors import ConfigurationError
     from quant_assets.models.drift_page import drift_page
@@ -165,7 +185,8 @@ def drift(
         page = drift_page(ws.store, strategy, measured[-1], ws.reports) if len(measured) else None
         if page is None:
             raise ConfigurationError(
-                f"no drift of {strategy.name} is stored{f' up to {session}' if session else ''}; a session with a champion stores it: quant backfill, quant run daily"
+                f"no drift of {strategy.name} is stored{f' up to {session}' if session else ''}; a session with "
+                "a champion stores it: quant backfill, quant run daily"
             )
         say(str(page))
 
@@ -177,7 +198,8 @@ def sessions(ws: "Workspace", first: date | None, last: date | None) -> list[dat
     calendar, (begin, _) = ws.cuts.calendar, ws.span
     taken = ws.store.read(CAPTURES, as_of=None, where={"dataset": "bars"}, columns=())["capture"].max()
     due = ws.cuts.due(ws.clock.now()) if ws.deployment.clock == "system" else None
-    # what is published before its data came is frozen without it, and data behind a cut that was read is known too late to be traded on
+    # what is published before its data came is frozen without it, and data behind a cut that was read is known too
+    # late to be traded on
     until = min(d for d in (last, taken, due) if isinstance(d, date)) if isinstance(taken, date) else begin
     return calendar.between(calendar.on_or_after(first or begin), calendar.on_or_before(until))
 

@@ -48,7 +48,8 @@ def check(
     findings(told, str(path), as_json=as_json)
     if refused := [f for f in told if f.state == "refused"]:
         raise ConfigurationError(
-            f"{len(refused)} of {len(told)} things in {path} cannot be used as they are: {', '.join(f'{f.what} {f.name}' for f in refused)}"
+            f"{len(refused)} of {len(told)} things in {path} cannot be used as they are: "
+            f"{', '.join(f'{f.what} {f.name}' for f in refused)}"
         )
 
 

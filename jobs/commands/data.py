@@ -1,4 +1,6 @@
-"""`quant quarantine …`, `quant findings …` and `quant repair`: what a person sees and does about bad data; every act is on record."""
+"""`quant quarantine …`, `quant findings …` and `quant repair`: what a person sees and does about bad data; every
+act is on record.
+"""
 
 from datetime import date
 from typing import TYPE_CHECKING, Annotated
@@ -151,7 +153,9 @@ def findings_scan(
     by: Annotated[str, typer.Option("--by", help="Who does this; it is recorded.")] = "",
     reason: Annotated[str, typer.Option("--reason", help="Why; it is recorded.")] = "",
 ) -> None:
-    """Examine the whole history of the daily bars with hindsight: units, splits, payments. Findings are stored; repairs are proposed, and let in with --repair."""
+    """Examine the whole history of the daily bars with hindsight: units, splits, payments. Findings are stored;
+    repairs are proposed, and let in with --repair.
+    """
     from desk.lock import only_run
     from jobs.console import frame, say, working
     from quant_assets.contract import in_force
@@ -179,9 +183,9 @@ def findings_scan(
             title="findings",
         )
         if repair_them:
-            say(
-                f"{mend(ws.store, ws.ledger.knowledge, ws.ledger.audit, mended, by=by, reason=reason, now=now, acted_at=wall()):,} rows are repaired. `quant restatement list` shows what that changes."
-            )
+            who = {"by": by, "reason": reason}
+            count = mend(ws.store, ws.ledger.knowledge, ws.ledger.audit, mended, **who, now=now, acted_at=wall())
+            say(f"{count:,} rows are repaired. `quant restatement list` shows what that changes.")
         elif mended.height:
             frame(
                 mended.select("session", "symbol", "open", "high", "low", "close", "volume"),
@@ -271,7 +275,9 @@ def planned(ws: "Workspace", last: date) -> int:
 
 
 def previewed(where: str, ws: "Workspace") -> int:
-    """Show how files would be read and the source that reads them so; the exit code: 0, or 20 where no row would be kept."""
+    """Show how files would be read and the source that reads them so; the exit code: 0, or 20 where no row would be
+    kept.
+    """
     from rich.markup import escape
 
     from jobs.console import say, table
@@ -289,11 +295,13 @@ def previewed(where: str, ws: "Workspace") -> int:
         say(f"[yellow]?[/] {escape(note)}")
     if not found.yaml:
         say(
-            "No source can be proposed. `quant ingest --preview` again with a file whose columns can be told, or write the mapping by hand: README, Your own data."
+            "No source can be proposed. `quant ingest --preview` again with a file whose columns can be told, "
+            "or write the mapping by hand: README, Your own data."
         )
         return 20
     say(
-        "Put this into $QUANT_HOME/deployment.yaml in the place of its source (known_at is an assumption: say when you really had the rows):\n"
+        "Put this into $QUANT_HOME/deployment.yaml in the place of its source (known_at is an assumption: say "
+        "when you really had the rows):\n"
     )
     say(escape(found.yaml))
     say("\nThen: [bold]quant ingest[/]")

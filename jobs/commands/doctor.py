@@ -63,5 +63,9 @@ def _told(found: "Golden", first: str) -> str:
     if not first:
         return f"{mark}: [green]the same bits as everywhere[/]."
     if architecture() != PROMISED:
-        return f"{mark}: this is {architecture()}, and bits are promised on {PROMISED} alone (the first layer that differs: {first})."
-    return f"{mark}: [bold red]the bits differ, first in {first}[/]. Compare the versions above with requirements.lock, then report the processor and this table."
+        where = f"this is {architecture()}, and bits are promised on {PROMISED} alone"
+        return f"{mark}: {where} (the first layer that differs: {first})."
+    return (
+        f"{mark}: [bold red]the bits differ, first in {first}[/]. Compare the versions above with requirements.lock, "
+        "then report the processor and this table."
+    )

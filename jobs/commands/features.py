@@ -1,4 +1,6 @@
-"""`quant try` and `quant init`: a feature of your own, tried before anything is deployed, and a package for many of them."""
+"""`quant try` and `quant init`: a feature of your own, tried before anything is deployed, and a package for many of
+them.
+"""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -92,7 +94,8 @@ def init(
         say(f"[dim]{escape(str(path))}[/]")
     say("Next:")
     say(
-        f"  [bold]cd {escape(str(where))} && quant try {name}/features.py:gap_20[/]  [dim]does it look ahead, what does it foretell?[/]"
+        f"  [bold]cd {escape(str(where))} && quant try {name}/features.py:gap_20[/]  [dim]does it look ahead, "
+        "what does it foretell?[/]"
     )
     say("  [bold]quant backfill[/]  [dim]history, features, models and a research book, as deployment.yaml says[/]")
     say("  [bold]quant ui[/]  [dim]its asset graph and its day[/]")
@@ -106,10 +109,11 @@ def _with_data(ws: "Workspace", tick: "Progress") -> "tuple[Workspace, str]":
     if ws.store.version(BARS) >= 0:
         return ws, ws.notice
     small = trial_market(ws.home, tick)
-    return (
-        small,
-        f"{ws.home} holds no market yet (quant ingest takes one in, quant demo simulates one): tried on a small simulated market, kept in {small.home}.",
+    note = (
+        f"{ws.home} holds no market yet (quant ingest takes one in, quant demo simulates one): tried on a small "
+        f"simulated market, kept in {small.home}."
     )
+    return small, note
 
 
 def _asked(
@@ -141,7 +145,8 @@ def _asked(
     if asked.is_empty():
         there = f"bars of {stored[0]} to {stored[-1]}, {len(stored)} sessions"
         raise ConfigurationError(
-            f"{tried.name} looks back {tried.lookback} sessions and nothing can be tried on {first or 'the first'} to {last or 'the last'}: there are {there}"
+            f"{tried.name} looks back {tried.lookback} sessions and nothing can be tried on "
+            f"{first or 'the first'} to {last or 'the last'}: there are {there}"
         )
     return among, pl.Series(asked).to_list()
 
@@ -191,7 +196,9 @@ def _document(found: "Trial", note: str, written: Path | None) -> None:
 
 
 def _told(found: "Trial", note: str) -> None:
-    """What a person reads: the laws, what it covers, how its values lie, what it foretells, what it repeats, the verdict."""
+    """What a person reads: the laws, what it covers, how its values lie, what it foretells, what it repeats, the
+    verdict.
+    """
     import polars as pl
 
     from jobs.console import escape, frame, say
@@ -199,7 +206,8 @@ def _told(found: "Trial", note: str) -> None:
     one = found.feature_set
     say(f"[bold]{escape(one.name)}[/] {escape(one.version)}: {escape(one.doc)}")
     say(
-        f"{len(found.sessions)} sessions, {found.sessions[0]} to {found.sessions[-1]}, members of {escape(found.universe)}."
+        f"{len(found.sessions)} sessions, {found.sessions[0]} to {found.sessions[-1]}, members of "
+        f"{escape(found.universe)}."
     )
     if note:
         say(f"[yellow]{escape(note)}[/]")

@@ -1,4 +1,6 @@
-"""`quant restatement …`: what was changed after it was known, what would have come out otherwise, and the values that research reads from now on."""
+"""`quant restatement …`: what was changed after it was known, what would have come out otherwise, and the values
+that research reads from now on.
+"""
 
 import sys
 from datetime import date, datetime
@@ -59,7 +61,8 @@ def selected(
         )
         if not listed:
             raise typer.BadParameter(
-                f'nothing was ever listed under {symbol!r}; `quant sql "select symbol, sid from history.listings"` shows the symbols'
+                f"nothing was ever listed under {symbol!r}; "
+                '`quant sql "select symbol, sid from history.listings"` shows the symbols'
             )
         sids = tuple(s for s in listed if sid in {None, s})
     return Selection(
@@ -76,7 +79,9 @@ def restatement_list(
     sid: Sid = None,
     as_json: AsJson = False,
 ) -> None:
-    """The changes, newest first: restated, withdrawn, returned, or late (known only after the cut of its own session)."""
+    """The changes, newest first: restated, withdrawn, returned, or late (known only after the cut of its own
+    session).
+    """
     from jobs.console import frame, working
     from quant_assets.market_data.restatements import changes
 
@@ -101,14 +106,17 @@ def restatement_show(
         bool,
         typer.Option(
             "--rebuild",
-            help="Also store the features and labels touched as they come out now, known from now on. No decision changes.",
+            help="Also store the features and labels touched as they come out now, known from now on. No "
+            "decision changes.",
         ),
     ] = False,
     by: Annotated[str | None, typer.Option("--by", help="With --rebuild: who does this; it is recorded.")] = None,
     reason: Annotated[str | None, typer.Option("--reason", help="With --rebuild: why; it is recorded.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The blast radius: which features, scores, decisions and trades would differ had the changes been known in time, and by how much P&L. What was decided stays."""
+    """The blast radius: which features, scores, decisions and trades would differ had the changes been known in
+    time, and by how much P&L. What was decided stays.
+    """
     from desk.blast_radius import blast_radius
     from desk.blast_radius import rebuild as renew
     from desk.lock import only_run

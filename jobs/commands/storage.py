@@ -29,7 +29,9 @@ def _tables(ws: "Workspace", only: str | None) -> "list[Table]":
 
 @storage_app.command("stats")
 def stats(table: Only = None, as_json: AsJson = False) -> None:
-    """Files, rows and bytes of each table, now and with all old versions; what is cited. Exit code 20 where a cited version can no longer be read."""
+    """Files, rows and bytes of each table, now and with all old versions; what is cited. Exit code 20 where a cited
+    version can no longer be read.
+    """
     import polars as pl
 
     from jobs.console import frame, progress
@@ -83,7 +85,9 @@ def vacuum(
     reason: Annotated[str, typer.Option("--reason", help="Why; it is recorded.")] = "",
     table: Only = None,
 ) -> None:
-    """Name the files that belong to no version which is cited or recent, and delete them with --delete. What a decision, a model or a report cites stays."""
+    """Name the files that belong to no version which is cited or recent, and delete them with --delete. What a
+    decision, a model or a report cites stays.
+    """
     from jobs.console import say
     from resources.tables.citations import citations
     from resources.tables.maintenance import Retention
@@ -101,7 +105,8 @@ def vacuum(
             if delete:
                 ws.ledger.audit.record(
                     "vacuum",
-                    f"{one.name}: {len(gone.files)} files, {gone.bytes} bytes, versions older than {keep_days} days that nobody cites",
+                    f"{one.name}: {len(gone.files)} files, {gone.bytes} bytes, versions older than {keep_days} "
+                    "days that nobody cites",
                     by=by,
                     reason=reason,
                     now=wall(),
@@ -131,5 +136,6 @@ def export(
     with working("writing the file"):
         manifest = write(ws.store, one, as_of or datetime.now(UTC), to)
     say(
-        f"{manifest.rows:,} rows of {one.name}, version {manifest.version}, as of {manifest.as_of:%Y-%m-%d %H:%M:%S} UTC: {escape(str(to))}"
+        f"{manifest.rows:,} rows of {one.name}, version {manifest.version}, as of "
+        f"{manifest.as_of:%Y-%m-%d %H:%M:%S} UTC: {escape(str(to))}"
     )

@@ -1,4 +1,6 @@
-"""9_research: a range, by quarters: history, features, models and decisions, traded in research books. It sends nothing."""
+"""9_research: a range, by quarters: history, features, models and decisions, traded in research books. It sends
+nothing.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -67,7 +69,8 @@ def build(
             group_name=GROUP,
             deps=[history_key("decisions")],
             kinds={"polars"},
-            description=f"Orders, fills, positions, cash and P&L of every research book. It sends nothing.\n\n{RUNBOOK}",
+            description="Orders, fills, positions, cash and P&L of every research book. It sends "
+            f"nothing.\n\n{RUNBOOK}",
         ),
         ranged(
             ("research_report",),

@@ -1,6 +1,8 @@
-"""Knowledge cuts of sessions, and what had closed by them elsewhere. A date outside the known range is an error, never "a weekday".
+"""Knowledge cuts of sessions, and what had closed by them elsewhere. A date outside the known range is an error,
+never "a weekday".
 
-Inside, all times are UTC. Venues are aligned by what had closed (`align`), never by date: Tokyo's and New York's session
+Inside, all times are UTC. Venues are aligned by what had closed (`align`), never by date: Tokyo's and New York's
+session
 of one date are half a day apart. The calendars themselves come from `venues`.
 """
 
@@ -18,7 +20,8 @@ __all__ = ["CLOSED", "COMPUTED_UNTIL", "Calendar", "Change", "Cuts", "Hours", "a
 
 
 def align(asked: pl.DataFrame, other: Calendar) -> pl.DataFrame:
-    """`asked` (session, cut: of one venue, by its `closes` or by a strategy's `Cuts.frame`) with `aligned`: the last session of `other` that had closed by the cut.
+    """`asked` (session, cut: of one venue, by its `closes` or by a strategy's `Cuts.frame`) with `aligned`: the
+    last session of `other` that had closed by the cut.
 
     Raises CalendarUnknown where a cut lies outside of what is known of `other`.
     """
@@ -32,16 +35,19 @@ def align(asked: pl.DataFrame, other: Calendar) -> pl.DataFrame:
     beyond = out.filter(pl.col("aligned").is_null() | (pl.col("cut").dt.date() > other.known[1]))
     if beyond.height:
         raise CalendarUnknown(
-            f"{other.code}: what had closed by {beyond['cut'][0]} lies outside the known days {other.known[0]} to {other.known[1]}; update exchange-calendars"
+            f"{other.code}: what had closed by {beyond['cut'][0]} lies outside the known days {other.known[0]} "
+            f"to {other.known[1]}; update exchange-calendars"
         )
     return out
 
 
 class Cuts:
-    """The knowledge cut of each session: some minutes before the next open. What is known by it may be used to decide `session`.
+    """The knowledge cut of each session: some minutes before the next open. What is known by it may be used to
+    decide `session`.
 
     It lies not before the session's own close, where the venue rests between the two. Where the next session opens as
-    this one closes (FX on weekdays, crypto), it lies before both: a decision cannot know the last minutes of the session
+    this one closes (FX on weekdays, crypto), it lies before both: a decision cannot know the last minutes of the
+    session
     that it is about, but its orders come before the open that they are to trade at.
 
     A cut is what was so at the time: a closure that became known only after the cut moves it no more.
@@ -58,7 +64,9 @@ class Cuts:
         self._known: dict[date, tuple[datetime, datetime]] = {}
 
     def of(self, session: date) -> datetime:
-        """The cut of `session`, UTC; also of one that was closed after it was decided. Raises CalendarUnknown where it never was a session."""
+        """The cut of `session`, UTC; also of one that was closed after it was decided. Raises CalendarUnknown where
+        it never was a session.
+        """
         return self._edges(session)[0]
 
     def trades_at(self, session: date) -> datetime:
@@ -93,7 +101,9 @@ class Cuts:
         return self.calendar.is_session(session) and self._stood(session)
 
     def booked_before(self, day: date) -> date:
-        """The last day before `day` that was a session by its own cut, whatever is known now: what was booked then stays booked."""
+        """The last day before `day` that was a session by its own cut, whatever is known now: what was booked then
+        stays booked.
+        """
         return next(d for d in self.calendar.ever_before(day) if self._stood(d))
 
     def decided_before(self, day: date) -> date:
@@ -114,7 +124,9 @@ class Cuts:
         return pl.DataFrame(data, schema={"session": pl.Date, "i": pl.Int32, "cut": UTC_MICROS})
 
     def due(self, now: datetime) -> date:
-        """The last session whose cut has passed; on the last days that the calendar knows, of those whose next open it knows."""
+        """The last session whose cut has passed; on the last days that the calendar knows, of those whose next open
+        it knows.
+        """
         session = self.calendar.on_or_before(now.astimezone(UTC).date())
         if session == self.calendar.last:
             session = self.calendar.before(session)

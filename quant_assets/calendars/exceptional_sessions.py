@@ -1,4 +1,5 @@
-"""Sessions and closures of venues that exchange_calendars does not have, and closures that came too late to be known at the cut.
+"""Sessions and closures of venues that exchange_calendars does not have, and closures that came too late to be
+known at the cut.
 
 Each is what the venue announced, with where that can be read. What exchange_calendars has needs no line here, and what
 nobody could confirm has none.
@@ -8,14 +9,17 @@ from datetime import date, datetime, time
 from typing import NamedTuple
 
 CLOSED: dict[str, tuple[tuple[str, str], ...]] = {
-    # the Bank of Russia kept the equity market shut; it opened again on 2022-03-24 (cbr.ru, press releases of 2022-02-28 to 03-23)
+    # the Bank of Russia kept the equity market shut; it opened again on 2022-03-24 (cbr.ru, press releases of
+    # 2022-02-28 to 03-23)
     "XMOS": (("2022-02-28", "2022-03-23"),),
 }
 """First and last day of closures, by venue."""
 
 
 class Special(NamedTuple):
-    """A session out of the usual: from when to when on the venue's clock, with a break where there is one; and since when that is known (UTC)."""
+    """A session out of the usual: from when to when on the venue's clock, with a break where there is one; and
+    since when that is known (UTC).
+    """
 
     session: date
     open: time
@@ -25,7 +29,9 @@ class Special(NamedTuple):
 
 
 class Shut(NamedTuple):
-    """A day that exchange_calendars knows as closed, and that was a session until then (UTC): what was decided for it met a closed door."""
+    """A day that exchange_calendars knows as closed, and that was a session until then (UTC): what was decided for
+    it met a closed door.
+    """
 
     session: date
     known_at: datetime
@@ -74,7 +80,8 @@ SHUT: dict[str, tuple[Shut, ...]] = {
     "XNYS": (Shut(date(2001, 9, 11), datetime.fromisoformat("2001-09-11T13:30+00:00")),),
     # a failure of the trading system; at 11:45 the day was called off (JPX, 2020-10-19)
     "XTKS": (Shut(date(2020, 10, 1), datetime.fromisoformat("2020-10-01T02:45+00:00")),),
-    # typhoons, by their days in exchange_calendars' HKAdhocClosures: where the signal still stands at noon there is no session
+    # typhoons, by their days in exchange_calendars' HKAdhocClosures: where the signal still stands at noon there is
+    # no session
     "XHKG": tuple(
         Shut(date.fromisoformat(day), datetime.fromisoformat(f"{day}T04:00+00:00"))
         for day in (

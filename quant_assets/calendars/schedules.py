@@ -18,7 +18,8 @@ class Ticks(NamedTuple):
 
 
 def ticks(cuts: Cuts) -> Ticks:
-    """The cron lines, on the venue's own clock, of which one fires at the cut of each session, or within the minute after it.
+    """The cron lines, on the venue's own clock, of which one fires at the cut of each session, or within the minute
+    after it.
 
     They follow from the cuts alone: what opens late once a year has a line of its own, which finds nothing to do on the
     other days; so has the other hour where daylight saving moves a cut that lies long before the open.

@@ -1,4 +1,5 @@
-"""A venue's sessions, and what is known of them by when: a closure announced tonight is no session from now on, and was one before.
+"""A venue's sessions, and what is known of them by when: a closure announced tonight is no session from now on, and
+was one before.
 
 Inside, all times are UTC; a venue's wall clock appears at its edges only (`Calendar.local`).
 """
@@ -101,7 +102,9 @@ class Calendar:
         return [c for _, said in sorted(self._changes.items()) for c in said]
 
     def amended(self, changes: Iterable[Change]) -> "Calendar":
-        """The calendar with more `changes`. Raises CalendarUnknown where one speaks of a day outside the known range."""
+        """The calendar with more `changes`. Raises CalendarUnknown where one speaks of a day outside the known
+        range.
+        """
         more = list(changes)
         for change in more:
             self._inside(change.session)
@@ -134,14 +137,18 @@ class Calendar:
         return said[-1].hours if said else self._base.get(day)
 
     def ever_after(self, day: date) -> Iterator[tuple[date, list[Hours]]]:
-        """The days after `day` that are sessions or were held to be ones, ascending, each with the hours ever said of it."""
+        """The days after `day` that are sessions or were held to be ones, ascending, each with the hours ever said
+        of it.
+        """
         for i in range(bisect_right(self._ever, day), len(self._ever)):
             s = self._ever[i]
             said = [self._base.get(s), *(c.hours for c in self._changes.get(s, ()))]
             yield s, [h for h in said if h is not None]
 
     def last_hours(self, session: date) -> Hours:
-        """The hours of a session, or those last said of a day that is none any more. Raises CalendarUnknown where it never was one."""
+        """The hours of a session, or those last said of a day that is none any more. Raises CalendarUnknown where
+        it never was one.
+        """
         said = [self._base.get(session), *(c.hours for c in self._changes.get(session, ()))]
         given = [h for h in said if h is not None]
         return given[-1] if given else self._of(session)
@@ -184,7 +191,9 @@ class Calendar:
         return self.at(self.index(session) + by)
 
     def before(self, day: date) -> date:
-        """The last session before `day`, which need be none itself: a stored row may be of a day that is no session any more."""
+        """The last session before `day`, which need be none itself: a stored row may be of a day that is no session
+        any more.
+        """
         return self.on_or_before(day - timedelta(days=1))
 
     def after(self, day: date) -> date:
@@ -245,7 +254,9 @@ class Calendar:
         return moment.astimezone(self.tz)
 
     def usual_hours(self, day: date) -> Hours:
-        """The hours that `day` would have on the venue's clock if it were a session like the last one before it that did not close early."""
+        """The hours that `day` would have on the venue's clock if it were a session like the last one before it
+        that did not close early.
+        """
         like = next(s for s in reversed(self.between(self.first, self.before(day))) if s not in self._early)
         days = (day - like).days
 
@@ -258,7 +269,8 @@ class Calendar:
 
     @property
     def sessions_per_year(self) -> int:
-        """How many sessions a year has, counted over `COUNTED`, or over all that is known where that is not a year of it.
+        """How many sessions a year has, counted over `COUNTED`, or over all that is known where that is not a year
+        of it.
 
         252 on XNYS, 261 in FX, 365 on 24/7: what a figure of one session is annualised with.
         """
@@ -276,9 +288,11 @@ class Calendar:
         return pl.DataFrame(rows, schema=_SCHEDULE, orient="row")
 
     def grid(self, first: date, last: date, seconds: int) -> pl.DataFrame:
-        """Columns session, ts: the starts (UTC) of all bars of `seconds` that a complete series has in [first, last]; ascending.
+        """Columns session, ts: the starts (UTC) of all bars of `seconds` that a complete series has in [first,
+        last]; ascending.
 
-        Bars are counted from the open, and anew from the end of a break; the last one before a break or the close may be
+        Bars are counted from the open, and anew from the end of a break; the last one before a break or the close
+        may be
         shorter. Early closes, breaks and daylight saving are the schedule's.
         """
         hours = self.schedule(first, last)

@@ -29,6 +29,7 @@ def build(sessions: dg.PartitionsDefinition[str], stages: Stages) -> Sequence[dg
         each=True,
         deps=["decisions", "reconciliation"],
         description=f"{ORDERS.doc} A durable intent first, then sent: exactly once lives in the outbox.\n\n"
-        "Runbook: refused deliveries say why; a HELD order needs a person; DIVERGED means that another decision set binds.",
+        "Runbook: refused deliveries say why; a HELD order needs a person; DIVERGED means that another decision "
+        "set binds.",
     )
     return [fills, orders]

@@ -44,7 +44,8 @@ def allowed(state: OrderState, then: OrderState) -> bool:
 def recover(outbox: Outbox, writer: Writer, broker: Broker, book: Book, *, clock: Clock, notifier: Notifier) -> int:
     """Settle what an interrupted run left unsure, by asking the venue; return how many orders are still unsure.
 
-    Found: the order takes the venue's state. Absent for the venue's settle window since the last event: PENDING again. Where the venue
+    Found: the order takes the venue's state. Absent for the venue's settle window since the last event: PENDING
+    again. Where the venue
     cannot answer: HELD after that time, and somebody is notified. `clock` is the one whose time the events have.
     """
     unsure = 0

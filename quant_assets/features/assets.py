@@ -41,9 +41,9 @@ def described(feature_set: FeatureSet) -> dict[str, Any]:
     return {
         "kinds": {"polars"},
         "metadata": _declared(feature_set),
-        "description": f"{feature_set.table.doc}\n\nVersion {feature_set.version}, {len(feature_set.features)} features, "
-        f"lookback {feature_set.lookback} sessions, reads {', '.join(feature_set.columns)}; docs/features.md has a line "
-        f"on each.\n\n{RUNBOOK}",
+        "description": f"{feature_set.table.doc}\n\n"
+        f"Version {feature_set.version}, {len(feature_set.features)} features, lookback {feature_set.lookback} "
+        f"sessions, reads {', '.join(feature_set.columns)}; docs/features.md has a line on each.\n\n{RUNBOOK}",
     }
 
 
@@ -63,7 +63,9 @@ def build(
     strategies: Sequence[Strategy],
     fed: Sequence[str] = (),
 ) -> Sequence[dg.AssetsDefinition]:
-    """The stage's assets, partitioned by `sessions`: every set given, and the labels. `fed`: the datasets that feeds bring, on which inputs may depend."""
+    """The stage's assets, partitioned by `sessions`: every set given, and the labels. `fed`: the datasets that
+    feeds bring, on which inputs may depend.
+    """
     upstream = {"bars", "actions", "universe", "listings", *fed}
     rules = label_rules(strategies)
     measured = {r.net_of for r in rules if r.net_of is not None}

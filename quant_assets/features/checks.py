@@ -19,10 +19,14 @@ from quant_assets.strategy import Strategy, universes_of
 
 NAME = "no_look_ahead"
 REFUSES = "quant/refuses"
-"""Tag of runs that end in decisions: what failed is refused there, as a NO_TRADE that says why, and the books are settled all the same. Other runs stop."""
+"""Tag of runs that end in decisions: what failed is refused there, as a NO_TRADE that says why, and the books are
+settled all the same. Other runs stop.
+"""
 QUESTION = (
-    "Does a value at t depend on nothing that was unknown at t's cut? Asked of the stored market truncated at cuts of every awkward kind, with its future poisoned, and of the kernel on a synthetic panel."
-    " The answer holds for the set as it is declared and written; a changed line of its code is asked again. By hand: `quant features audit NAME`."
+    "Does a value at t depend on nothing that was unknown at t's cut? Asked of the stored market truncated at "
+    "cuts of every awkward kind, with its future poisoned, and of the kernel on a synthetic panel."
+    " The answer holds for the set as it is declared and written; a changed line of its code is asked again. By "
+    "hand: `quant features audit NAME`."
 )
 
 
@@ -31,7 +35,8 @@ def build(
 ) -> Sequence[dg.AssetChecksDefinition]:
     """A check for each set, where it is published by session and where it is by range.
 
-    Where one fails a notification is sent, no model of the set becomes champion, and nothing downstream is made in its run,
+    Where one fails a notification is sent, no model of the set becomes champion, and nothing downstream is made in
+    its run,
     but for decisions (in runs tagged `REFUSES`) that refuse.
     """
     return [

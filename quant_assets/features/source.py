@@ -14,7 +14,8 @@ FRAME = {f"{OURS}.sets", f"{OURS}.declared"}  # what every set is declared with 
 
 
 def source_hash(function: Callable[..., object]) -> str:
-    """A hash of the function's module and of the modules that it imports, directly or not, from its own package: a changed line in any of them is another hash.
+    """A hash of the function's module and of the modules that it imports, directly or not, from its own package: a
+    changed line in any of them is another hash.
 
     Of the platform's own functions: from `quant_assets.features`. A function that stands in no file counts by its code.
     """
@@ -46,7 +47,9 @@ def _of_modules(name: str) -> str:
 
 @lru_cache(1024)
 def _read(path: Path, module: str, package: str, _stands: tuple[int, int]) -> tuple[bytes, frozenset[str]]:
-    """The file's text, and the modules of `package` that it imports, wherever in it; read again where its time or size is another."""
+    """The file's text, and the modules of `package` that it imports, wherever in it; read again where its time or
+    size is another.
+    """
     text = path.read_bytes()
     within = module if path.name == "__init__.py" else module.rpartition(".")[0]
     found: set[str] = set()
@@ -63,7 +66,9 @@ def _read(path: Path, module: str, package: str, _stands: tuple[int, int]) -> tu
 
 
 def _file(module: str) -> Path | None:
-    """Where a module's text stands; None where it has none. Nothing is imported for it: a compiler takes seconds to load."""
+    """Where a module's text stands; None where it has none. Nothing is imported for it: a compiler takes seconds to
+    load.
+    """
     loaded = getattr(sys.modules.get(module), "__file__", None)
     if loaded and module != "__main__":
         return Path(loaded) if loaded.endswith(".py") else None

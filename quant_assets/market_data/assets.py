@@ -22,7 +22,9 @@ RUNBOOK = "Runbook: a missing or thin capture is `quant why SESSION`; refused ro
 def build(
     sessions: dg.PartitionsDefinition[str], stages: Stages, fed: Sequence[Dataset] = ()
 ) -> Sequence[dg.AssetsDefinition]:
-    """The stage's assets, partitioned by `sessions`: the daily bars with what belongs to them, and each dataset that a feed brings."""
+    """The stage's assets, partitioned by `sessions`: the daily bars with what belongs to them, and each dataset
+    that a feed brings.
+    """
     ingest = stages["market_data"]
     specs = [
         dg.AssetSpec(

@@ -1,4 +1,6 @@
-"""The stored verdicts as checks: Dagster displays them, it does not decide by them; and the Great Expectations suites with their data docs."""
+"""The stored verdicts as checks: Dagster displays them, it does not decide by them; and the Great Expectations
+suites with their data docs.
+"""
 
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -28,7 +30,9 @@ def _sessions(context: dg.AssetCheckExecutionContext) -> list[date]:
 
 
 def build(docs: Path, fed: Sequence[Dataset] = ()) -> Sequence[dg.AssetChecksDefinition]:
-    """One check for each rule of the bars and of each dataset that a feed brings, and one for the Great Expectations suite made from the same rules; data docs go to `docs`."""
+    """One check for each rule of the bars and of each dataset that a feed brings, and one for the Great
+    Expectations suite made from the same rules; data docs go to `docs`.
+    """
     of_datasets = [
         c
         for d in fed
@@ -39,7 +43,9 @@ def build(docs: Path, fed: Sequence[Dataset] = ()) -> Sequence[dg.AssetChecksDef
 
 
 def _verdicts(table: str, rules: Sequence[Rule], *, after: str, required: bool) -> dg.AssetChecksDefinition:
-    """What the stored verdicts say. `required`: a session that nobody judged has failed; a dataset may have nothing new."""
+    """What the stored verdicts say. `required`: a session that nobody judged has failed; a dataset may have nothing
+    new.
+    """
     specs = [
         dg.AssetCheckSpec(
             rule.name, asset=table, description=rule.question, additional_deps=[after] if after != table else None
@@ -61,9 +67,14 @@ def _verdicts(table: str, rules: Sequence[Rule], *, after: str, required: bool) 
             failed = of_rule.filter(~pl.col("passed"))
             rows = found.filter(pl.col("rule") == rule.name)
             metadata = {
-                "sessions": of_rule.height, "failed": failed.height, "findings": rows.height,
-                "first_failures": "; ".join(f"{s}: {m}" for s, m in failed.select("session", "message").head(5).iter_rows()), **({"rows": dg.MetadataValue.md(_shown(rows))} if rows.height else {}),
-            }  # fmt: skip
+                "sessions": of_rule.height,
+                "failed": failed.height,
+                "findings": rows.height,
+                "first_failures": "; ".join(
+                    f"{s}: {m}" for s, m in failed.select("session", "message").head(5).iter_rows()
+                ),
+                **({"rows": dg.MetadataValue.md(_shown(rows))} if rows.height else {}),
+            }
             severity = dg.AssetCheckSeverity.ERROR if rule.severity == "block" else dg.AssetCheckSeverity.WARN
             passed = failed.is_empty() and (of_rule.height > 0 or not required)
             yield dg.AssetCheckResult(check_name=rule.name, passed=passed, severity=severity, metadata=metadata)

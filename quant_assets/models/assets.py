@@ -10,7 +10,10 @@ from quant_assets.strategy import Strategy
 from quant_assets.tables import FEATURE_DRIFT
 
 GROUP = "3_models"
-RUNBOOK = "Runbook: a session without a champion is NO_TRADE(MODEL_MISSING); train with `quant backfill` or the job `retrain`."
+RUNBOOK = (
+    "Runbook: a session without a champion is NO_TRADE(MODEL_MISSING); "
+    "train with `quant backfill` or the job `retrain`."
+)
 
 
 def build(

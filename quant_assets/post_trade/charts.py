@@ -13,7 +13,9 @@ BARS = 15
 
 
 def specs(facts: Facts, line: pl.DataFrame, ic: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    """A specification by name: equity, exposure, turnover, costs, names, sectors, ic; those without rows are left out."""
+    """A specification by name: equity, exposure, turnover, costs, names, sectors, ic; those without rows are left
+    out.
+    """
     costs = _costs_by_session(facts)
     best, worst, by_sector = sections.pnl(facts, BARS)
     drawn = {

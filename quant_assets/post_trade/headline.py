@@ -1,4 +1,6 @@
-"""Is today fine? Each question has one answer: ok, warn (somebody looks) or bad (something is broken), with its numbers."""
+"""Is today fine? Each question has one answer: ok, warn (somebody looks) or bad (something is broken), with its
+numbers.
+"""
 
 import polars as pl
 
@@ -84,7 +86,8 @@ def _decisions(facts: Facts) -> Answer:
     return Answer(
         question="Decisions",
         level="warn" if idle.height or facts.other_sets else "ok",
-        text=f"{trading.height:,} of {facts.decisions.height:,} may trade, {refused:,} refused with a reason{gone}{others}.",
+        text=f"{trading.height:,} of {facts.decisions.height:,} may trade, {refused:,} refused with a "
+        f"reason{gone}{others}.",
     )
 
 
@@ -131,7 +134,8 @@ def _matches(facts: Facts, breaks: BreakRows) -> Answer:
         return Answer(
             question="Reconciliation",
             level="bad",
-            text=f"{len(breaks)} open break{'' if len(breaks) == 1 else 's'}; the book trades no more until they are resolved.",
+            text=f"{len(breaks)} open break{'' if len(breaks) == 1 else 's'}; the book trades no more until "
+            "they are resolved.",
         )
     return Answer(
         question="Reconciliation",

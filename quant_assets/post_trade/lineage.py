@@ -1,4 +1,6 @@
-"""Every fill walks back to the vendor's rows: fill → order → decision → model, score and features → bars, with file and line."""
+"""Every fill walks back to the vendor's rows: fill → order → decision → model, score and features → bars, with file
+and line.
+"""
 
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -17,7 +19,9 @@ REACH = timedelta(days=456)
 
 
 class Station(Frozen, frozen=True):
-    """One station on the way back: the rows of `table`, what they are to the step before, and their ids or places of origin."""
+    """One station on the way back: the rows of `table`, what they are to the step before, and their ids or places
+    of origin.
+    """
 
     table: str
     meaning: str
@@ -28,7 +32,8 @@ def walk_back(store: Store, exec_id: str, *, features: Table | None = None, sess
     """From an execution back to the vendor's rows, the fill first and the bars last.
 
     `features` is the table of the decision's feature set; without it that step is left out. The bars are the last
-    `sessions` rows of the name that were in force at the decision's cut, newest first, each with source, capture, file and
+    `sessions` rows of the name that were in force at the decision's cut, newest first, each with source, capture,
+    file and
     line; its corporate actions known by then come before them. Raises UnknownDecision where a link is missing.
     """
     fill = _one(store.read(FILLS, as_of=None, where={"exec_id": exec_id}), f"no execution {exec_id} is recorded")

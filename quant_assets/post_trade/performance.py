@@ -21,7 +21,8 @@ class Performance(Frozen, frozen=True):
 
     `total_return` links the sessions' returns, so capital paid in or out is no gain and no loss. `annual_return`
     compounds; `sharpe` is mean over standard deviation (n-1) of session returns times the root of the calendar's
-    sessions a year, with no riskless rate (Sharpe 1994). A figure that is not defined is None, and `undefined` says why.
+    sessions a year, with no riskless rate (Sharpe 1994). A figure that is not defined is None, and `undefined` says
+    why.
     """
 
     first: date

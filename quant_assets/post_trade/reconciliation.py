@@ -37,7 +37,9 @@ _NOTHING = "nothing"
 
 
 class OurSide(Frozen, frozen=True):
-    """Our ledger at the end of a session: orders, executions, fees that came apart, and positions and cash as booked."""
+    """Our ledger at the end of a session: orders, executions, fees that came apart, and positions and cash as
+    booked.
+    """
 
     orders: Sequence[Working]
     fills: Sequence[Fill]
@@ -151,7 +153,8 @@ def _fills(calendar: Calendar, session: date, ours: OurSide, theirs: TheirSide) 
 
 
 def _execution(session: date, of: Fill | Execution, fee: Decimal) -> str:
-    return f"{session} {of.side * of.quantity} of {of.sid} at {_plain(of.price)} fee {_plain(fee)} for {of.client_order_id}"
+    what = f"{of.side * of.quantity} of {of.sid} at {_plain(of.price)}"
+    return f"{session} {what} fee {_plain(fee)} for {of.client_order_id}"
 
 
 def _plain(amount: Decimal) -> str:

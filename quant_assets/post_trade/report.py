@@ -1,4 +1,6 @@
-"""The morning page of a session and the full report of a range: one self-contained HTML file each, the same bytes for the same rows."""
+"""The morning page of a session and the full report of a range: one self-contained HTML file each, the same bytes
+for the same rows.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
@@ -29,7 +31,9 @@ def page_name(book: Book, session: date) -> str:
 def session_report(
     store: Store, breaks: BreakRows, book: Book, session: date, *, folder: Path, notice: str = ""
 ) -> Path:
-    """Write the page of `session` to `folder` and return its path. `breaks` are the book's open ones, `notice` is printed on top."""
+    """Write the page of `session` to `folder` and return its path. `breaks` are the book's open ones, `notice` is
+    printed on top.
+    """
     facts = sections.read(store, book, session, session)
     nav = facts.history.sort("session")
     line = curve(nav)
@@ -58,7 +62,8 @@ def range_report(
     breaks: BreakRows = (),
     per_year: float | None = None,
 ) -> Path:
-    """Write the report of [first, last], with plots, to `folder` and return its path. Labels are those known at the last
+    """Write the report of [first, last], with plots, to `folder` and return its path. Labels are those known at the
+    last
     cut; `per_year`: the sessions that the book's calendar has a year (see `performance`).
     """
     from quant_assets.pages.charts import bundle
@@ -118,7 +123,9 @@ def _common(facts: Facts, breaks: BreakRows, notice: str) -> dict[str, Any]:
 
 
 def _ic(store: Store, facts: Facts) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """The IC of each session (session, ic, n) against one label, the first by name of the shortest horizon stored, and its mean with Newey–West error."""
+    """The IC of each session (session, ic, n) against one label, the first by name of the shortest horizon stored,
+    and its mean with Newey–West error.
+    """
     from quant_assets.evaluation import ic_estimate, rank_ic
 
     scores = store.read(

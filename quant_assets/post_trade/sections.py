@@ -34,7 +34,9 @@ BreakRows = Sequence[Mapping[str, str]]
 
 @dataclass(frozen=True)
 class Facts:
-    """Rows of one book and its strategy in [first, last] as known at `cut`; `history` is NAV from the book's beginning."""
+    """Rows of one book and its strategy in [first, last] as known at `cut`; `history` is NAV from the book's
+    beginning.
+    """
 
     book: Book
     first: date
@@ -60,7 +62,9 @@ class Facts:
 
 
 def read(store: Store, book: Book, first: date, last: date) -> Facts:
-    """Read what the pages show. The cut is the one at which `last` was booked (None: it is not booked, then all there is counts)."""
+    """Read what the pages show. The cut is the one at which `last` was booked (None: it is not booked, then all
+    there is counts).
+    """
     history = store.read(NAV, as_of=None, last=last, where={"book": book.name})
     booked = history.filter(pl.col("session") == last)
     cut: datetime | None = booked["known_at"][0] if booked.height else None

@@ -23,7 +23,8 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
         backfill_policy=dg.BackfillPolicy.multi_run(1),
         group_name=GROUP,
         owners=OWNERS,
-        description="What is due, done or blocked in the session, and the next command.\n\nRunbook: `quant today` prints the same; each check asks one question.",
+        description="What is due, done or blocked in the session, and the next command.\n\nRunbook: `quant "
+        "today` prints the same; each check asks one question.",
     )
     def day_status(context: dg.AssetExecutionContext, status: dg.ResourceParam[Questions]) -> dg.MaterializeResult[Any]:
         (day,) = sessions_of(context)

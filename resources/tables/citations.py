@@ -29,7 +29,9 @@ NAMED = re.compile(r'<meta name="table-versions" content="([^"]*)"')
 
 
 class Commit(Frozen, frozen=True):
-    """One commit of a table: the data files that it brought and those that it took out of the current version, relative to the table's folder."""
+    """One commit of a table: the data files that it brought and those that it took out of the current version,
+    relative to the table's folder.
+    """
 
     version: int
     at: datetime
@@ -80,7 +82,9 @@ def _commit(path: Path, actions: list[_Action]) -> Commit:
 
 
 def citations(store: DeltaStore, pages: Iterable[Path]) -> dict[str, set[int]]:
-    """The versions cited, by name of the table. Raises DataError where somebody's citation cannot be read: then nothing may be dropped."""
+    """The versions cited, by name of the table. Raises DataError where somebody's citation cannot be read: then
+    nothing may be dropped.
+    """
     cited: dict[str, set[int]] = defaultdict(set)
     moments: list[datetime] = []
     for named in _named(store, DECISIONS, "table_versions", wrapped=False):
@@ -109,7 +113,9 @@ def _add(cited: dict[str, set[int]], named: Mapping[str, int]) -> None:
 
 
 def _named(store: DeltaStore, table: Table, column: str, *, wrapped: bool) -> list[dict[str, int] | None]:
-    """What each distinct text in `column` names: a JSON object of versions by table, or one that has it under `table_versions`; None where it has not."""
+    """What each distinct text in `column` names: a JSON object of versions by table, or one that has it under
+    `table_versions`; None where it has not.
+    """
     if not store.exists(table):
         return []
     texts: list[str] = (
@@ -131,7 +137,8 @@ def _decoded(text: str, kind: type[T], where: str) -> T:
         return msgspec.json.decode(text, type=kind)
     except msgspec.DecodeError as error:
         raise DataError(
-            f"{where}: a citation cannot be read ({error}), it says {text[:200]!r}; as long as it is unknown what it cites, no version may be dropped"
+            f"{where}: a citation cannot be read ({error}), it says {text[:200]!r}; as long as it is unknown "
+            "what it cites, no version may be dropped"
         ) from error
 
 

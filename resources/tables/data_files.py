@@ -1,4 +1,6 @@
-"""A table's data files: written by Polars, described to Delta as its protocol asks, so that a reader knows what it need not open."""
+"""A table's data files: written by Polars, described to Delta as its protocol asks, so that a reader knows what it
+need not open.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,9 @@ SHORT = 32  # characters up to which a text's bounds are told; longer ones would
 
 
 def write(folder: Path, table: Table, rows: pl.DataFrame, *, new: bool) -> "Iterator[AddAction]":
-    """Write the rows as a file for each year of their event; what Delta's log has to say of each. `new`: rows, not files written together. Until that is committed, nobody reads them."""
+    """Write the rows as a file for each year of their event; what Delta's log has to say of each. `new`: rows, not
+    files written together. Until that is committed, nobody reads them.
+    """
     from deltalake.transaction import AddAction
 
     for (year,), part in rows.group_by(pl.col(table.event).dt.year().alias(PARTITION), maintain_order=True):
@@ -37,7 +41,9 @@ def write(folder: Path, table: Table, rows: pl.DataFrame, *, new: bool) -> "Iter
 
 
 def described(rows: pl.DataFrame) -> str:
-    """Number of rows, and of each column with an order that a filter may use its bounds and nulls, as JSON of the Delta protocol (instants cut to the millisecond, as it says)."""
+    """Number of rows, and of each column with an order that a filter may use its bounds and nulls, as JSON of the
+    Delta protocol (instants cut to the millisecond, as it says).
+    """
     ordered = [
         c
         for c, t in rows.schema.items()

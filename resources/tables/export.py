@@ -12,7 +12,9 @@ from resources.tables.store import DeltaStore
 
 
 class Manifest(Frozen, frozen=True):
-    """What an exported file holds: every row of the table known by `as_of`, read from `version`. `frame_hash` is that of `records.frame_hash` over the rows in key order."""
+    """What an exported file holds: every row of the table known by `as_of`, read from `version`. `frame_hash` is
+    that of `records.frame_hash` over the rows in key order.
+    """
 
     table: str
     version: int
@@ -24,7 +26,9 @@ class Manifest(Frozen, frozen=True):
 
 
 def export(store: DeltaStore, table: Table, as_of: datetime, to: Path) -> Manifest:
-    """Write all rows known by `as_of` to a .parquet or .csv file, then `<file>.manifest.json`: where that stands, the file is whole. Raises ConfigurationError on another ending."""
+    """Write all rows known by `as_of` to a .parquet or .csv file, then `<file>.manifest.json`: where that stands,
+    the file is whole. Raises ConfigurationError on another ending.
+    """
     if to.suffix not in {".parquet", ".csv"}:
         raise ConfigurationError(f"an export is a .parquet or a .csv file, {to.name!r} is neither")
     version = store.version(table)

@@ -23,19 +23,23 @@ from resources.tables.store import CONFIGURATION, DeltaStore, keep_log
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-FANOUT = 8  # adjacent files of a size that are written as one; each row is rewritten log8(rows of a year / rows of a day) times
+# adjacent files of a size that are written as one; each row is rewritten log8(rows of a year / rows of a day) times
+FANOUT = 8
 TOGETHER = 32 << 20  # bytes that are read at once to be written together
 
 
 class Retention(Frozen, frozen=True):
-    """How long versions are kept that nobody cites. A running reader holds an old version for minutes: a day is the least."""
+    """How long versions are kept that nobody cites. A running reader holds an old version for minutes: a day is the
+    least.
+    """
 
     keep_days: int = 30
 
     def __post_init__(self) -> None:
         if self.keep_days < 1:
             raise ConfigurationError(
-                f"versions are kept for {self.keep_days} days; keep them for one at least, or a reader at work may lose its files"
+                f"versions are kept for {self.keep_days} days; keep them for one at least, or a reader at work "
+                "may lose its files"
             )
 
 
@@ -57,7 +61,8 @@ class Vacuumed(Frozen, frozen=True):
 
 
 class Statistics(Frozen, frozen=True):
-    """A table on disk. `files`, `rows`, `bytes`: of the current version; `small`: files that the next compaction writes together; `disk_*`: of all versions.
+    """A table on disk. `files`, `rows`, `bytes`: of the current version; `small`: files that the next compaction
+    writes together; `disk_*`: of all versions.
 
     `lost`: cited versions that cannot be read any more. There must be none.
     """
@@ -76,7 +81,9 @@ class Statistics(Frozen, frozen=True):
 
 
 def compact(store: DeltaStore, table: Table) -> Compacted:
-    """Write adjacent small files of a table together. The rows and their order of reading stay as they are; killed anywhere, the table reads as before or as after."""
+    """Write adjacent small files of a table together. The rows and their order of reading stay as they are; killed
+    anywhere, the table reads as before or as after.
+    """
     with store.writing(table):
         at = store.open(table)
         if missing := {k: v for k, v in CONFIGURATION.items() if at.metadata().configuration.get(k) != v}:
@@ -101,7 +108,9 @@ def _files(table: Table, at: "DeltaTable") -> list[dict[str, Any]]:
 
 
 def _runs(files: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """Stretches of at least FANOUT adjacent files of a partition that are of one order of magnitude or smaller, the smallest first; each of at most TOGETHER bytes."""
+    """Stretches of at least FANOUT adjacent files of a partition that are of one order of magnitude or smaller, the
+    smallest first; each of at most TOGETHER bytes.
+    """
     runs: list[list[Mapping[str, Any]]] = []
     for level in sorted({_level(f) for f in files}):
         for (_, chosen), stretch in groupby(files, key=lambda f, level=level: (f[PARTITION], _level(f) <= level)):
@@ -140,7 +149,8 @@ def _together(store: DeltaStore, table: Table, at: "DeltaTable", run: Sequence[M
     rows = pl.concat(parts).sort(table.event, *table.key)
     if rows.height != sum(f["rows"] for f in run):
         raise DataError(
-            f"{table.name}: {len(run)} files hold {rows.height} rows and the log says {sum(f['rows'] for f in run)}; nothing was changed. Look at {run[0]['path']} and those after it"
+            f"{table.name}: {len(run)} files hold {rows.height} rows and the log says "
+            f"{sum(f['rows'] for f in run)}; nothing was changed. Look at {run[0]['path']} and those after it"
         )
     now = int(datetime.now(UTC).timestamp() * 1_000)
     removed = [
@@ -168,7 +178,8 @@ def _together(store: DeltaStore, table: Table, at: "DeltaTable", run: Sequence[M
 def vacuum(
     store: DeltaStore, table: Table, cited: set[int], retention: Retention, now: datetime, *, dry_run: bool
 ) -> Vacuumed:
-    """Delete the data files that belong to no version which is cited, or stood within the days of retention; in a dry run say which they are.
+    """Delete the data files that belong to no version which is cited, or stood within the days of retention; in a
+    dry run say which they are.
 
     A decision made meanwhile cites a version that stands now, and such a version keeps all its files.
     """
@@ -199,7 +210,9 @@ def _on_disk(folder: Path) -> list[Path]:
 
 
 def _unneeded(commits: Sequence[Commit], cited: set[int], before: datetime) -> set[str]:
-    """The files that were taken out before a time and that no cited version holds: version v holds a file that was added by v and not yet removed at v."""
+    """The files that were taken out before a time and that no cited version holds: version v holds a file that was
+    added by v and not yet removed at v.
+    """
     added = {path: c.version for c in commits for path in c.added}
     out: set[str] = set()
     for commit in commits:

@@ -1,4 +1,6 @@
-"""A store that shows another in a different light: some versions as if they had been known in time, some sessions not computed yet. It writes to memory only."""
+"""A store that shows another in a different light: some versions as if they had been known in time, some sessions
+not computed yet. It writes to memory only.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
@@ -21,7 +23,9 @@ class Overlay:
         self._written: dict[str, pl.DataFrame] = {}
 
     def redo(self, tables: Sequence[Table], sessions: Collection[date], **where: str | int) -> None:
-        """Pass over what stands below for these sessions, of rows with columns equal to `where`: it is to be computed anew."""
+        """Pass over what stands below for these sessions, of rows with columns equal to `where`: it is to be
+        computed anew.
+        """
         for table in tables:
             self._redone.setdefault(table.name, []).append(
                 pl.all_horizontal(
@@ -65,7 +69,8 @@ class Overlay:
         new = rows.join(standing.select(table.content), on=list(table.content), how="anti", nulls_equal=True)
         if (conflicts := new.join(standing, on=list(table.key), how="semi")).height:
             raise ConflictingRow(
-                f"{table.name}: {conflicts.height} row(s) stand already with another content, such as {conflicts.select(table.key).row(0, named=True)}"
+                f"{table.name}: {conflicts.height} row(s) stand already with another content, such as "
+                f"{conflicts.select(table.key).row(0, named=True)}"
             )
         self._written[table.name] = pl.concat([self._written.get(table.name, table.empty()), new])
         return new.height

@@ -16,9 +16,21 @@ def order(cid: str, side: int = 1, quantity: int = 100, sid: int = 1, session: d
     decided = CUTS.calendar.shift(session, -1)
     good_till = CUTS.calendar.shift(session, good_for - 1)
     made = Order(
-        client_order_id=cid, book="b", strategy="s", decided=decided, session=session, good_till=good_till, slot="open", sid=sid, leg="rebalance", symbol="S", side=side, quantity=quantity,
-        reference_price=Decimal(10), decision_id="d",
-    )  # fmt: skip
+        client_order_id=cid,
+        book="b",
+        strategy="s",
+        decided=decided,
+        session=session,
+        good_till=good_till,
+        slot="open",
+        sid=sid,
+        leg="rebalance",
+        symbol="S",
+        side=side,
+        quantity=quantity,
+        reference_price=Decimal(10),
+        decision_id="d",
+    )
     return Working(order=made)
 
 
@@ -39,7 +51,9 @@ def at_open(
 
 @pytest.mark.parametrize(("side", "price"), [(1, "10.0062"), (-1, "9.9962")])
 def test_price_moves_against_the_order(side, price):
-    """A buy pays and a sale loses the slippage, to four decimals; arrival is the open; the fee is commission in cents."""
+    """A buy pays and a sale loses the slippage, to four decimals; arrival is the open; the fee is commission in
+    cents.
+    """
     (fill,), (update,) = at_open([order("a", side, 1_000)], 10.0012)
     assert (fill.price, fill.arrival_price, fill.fee, fill.quantity) == (
         Decimal(price),
@@ -56,7 +70,9 @@ def test_minimum_commission():
 
 
 def test_cap_is_shared_and_the_rest_carries():
-    """Orders of one name share the participation cap, the older first; the rest carries until good_till and then expires."""
+    """Orders of one name share the participation cap, the older first; the rest carries until good_till and then
+    expires.
+    """
     old, new = order("z", quantity=80, session=SESSIONS[2]), order("a", quantity=80)
     fills, updates = at_open([new, old], volume=2_000)
     assert [(f.client_order_id, f.quantity) for f in fills] == [("z", 80), ("a", 20)]

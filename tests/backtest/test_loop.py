@@ -32,7 +32,9 @@ def ranged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pl.DataFrame]:
 
 
 def test_market_exercises_what_it_should(ranged):
-    """The comparison below is worth something: carried orders, expiries, splits, dividends and a delisting happen in it."""
+    """The comparison below is worth something: carried orders, expiries, splits, dividends and a delisting happen
+    in it.
+    """
     assert {"FILLED", "PARTIAL", "EXPIRED"} <= set(ranged["orders"]["state"])
     assert {"deposit", "trade", "fee", "dividend", "cash_in_lieu", "delisting"} == set(ranged["journal"]["kind"])
     assert ranged["orders"]["leg"].unique().sort().to_list() == ["exit", "rebalance"]
@@ -52,7 +54,9 @@ def test_range_equals_days(ranged, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_live_path_equals_range(ranged, tmp_path: Path):
-    """Day by day through outbox, venue and drop copy ends in the same orders, fills, cash and P&L, to the cent, with nothing to reconcile."""
+    """Day by day through outbox, venue and drop copy ends in the same orders, fills, cash and P&L, to the cent,
+    with nothing to reconcile.
+    """
     home = Home(tmp_path)
     for session in SESSIONS:
         assert home.day(session).state in {"done", "empty"}, home.told.subjects

@@ -82,11 +82,26 @@ def test_booked_days_add_up(before, traded, acts, close, named):
     at = CUTS.of(D2)
     rows = [
         {
-            "session": D2, "sid": sid, "kind": kind, "numerator": n, "denominator": d, "cash": Decimal(c) / 100, "value": abs(v) if kind == "spin_off" else v, "counterpart": f"S{sid % 5 + 1}", "origin": "declared", "confidence": 1.0, "withdrawn": False,
-            "source": "x", "capture": D2, "file": "f", "line": 1, "known_at": at, "declared_known_at": at,
+            "session": D2,
+            "sid": sid,
+            "kind": kind,
+            "numerator": n,
+            "denominator": d,
+            "cash": Decimal(c) / 100,
+            "value": abs(v) if kind == "spin_off" else v,
+            "counterpart": f"S{sid % 5 + 1}",
+            "origin": "declared",
+            "confidence": 1.0,
+            "withdrawn": False,
+            "source": "x",
+            "capture": D2,
+            "file": "f",
+            "line": 1,
+            "known_at": at,
+            "declared_known_at": at,
         }
         for (sid, kind), (n, d, c, v) in acts.items()
-    ]  # fmt: skip
+    ]
     entitled = {(sid, D2): q for sid, q in before.quantities.items()}
     of = closes(close)
     of = of.with_columns(symbol=pl.format("S{}", "sid")) if named else of
@@ -96,7 +111,9 @@ def test_booked_days_add_up(before, traded, acts, close, named):
 
 
 def test_parts_of_pnl_by_hand(desk):
-    """Holding runs from mark to mark, trading from fill to mark, fees are negative, and a sold name still has its day."""
+    """Holding runs from mark to mark, trading from fill to mark, fees are negative, and a sold name still has its
+    day.
+    """
     before = Holdings(
         session=D1, cash=Decimal(1000), quantities={1: 100, 2: 50}, marks={1: Decimal(10), 2: Decimal(20)}
     )
@@ -121,7 +138,9 @@ def test_a_split_without_a_bar_makes_no_pnl_on_what_is_sold_at_the_mark(desk):
 
 
 def test_a_spin_off_is_no_loss_of_the_parent(store, book, cuts, desk):
-    """From the store alone: the parent is credited with what it hands out, the child begins at its worth and earns from there; the journal's transfers sum to zero."""
+    """From the store alone: the parent is credited with what it hands out, the child begins at its worth and earns
+    from there; the journal's transfers sum to zero.
+    """
     store.append(BARS, desk.bars({D1: {1: 30.0}, D2: {1: 25.0, 2: 13.0}, D3: {1: 25.0}}))
     spun = desk.action(1, D2, "spin_off", value=6.0, numerator=1, denominator=2, counterpart="S2")
     store.append(ACTIONS, pl.concat([spun, desk.action(2, D3, "merger", cash=Decimal(15))]))
@@ -222,7 +241,9 @@ def test_fills_are_recorded_once_and_never_changed(store, book, cuts, desk):
 
 
 def test_orders_are_recorded_until_they_end_and_as_they_stood(store, book, cuts, desk):
-    """A working order has a row per session, an ended one none after its end, a future one none yet; rows do not change afterwards."""
+    """A working order has a row per session, an ended one none after its end, a future one none yet; rows do not
+    change afterwards.
+    """
     work, done, later = desk.order("c1", 1, 1, 10), desk.order("c2", 2, 1, 10), desk.order("c3", 3, 1, 10, session=D3)
     record_orders(
         store,

@@ -56,7 +56,9 @@ def test_what_is_paid_in_is_no_profit(tmp_path: Path):
 
 
 def test_the_venue_and_the_book_agree_on_it(tmp_path: Path):
-    """The paper account gets the same money before the same session, so nothing is left to reconcile; opened again, it gets none."""
+    """The paper account gets the same money before the same session, so nothing is left to reconcile; opened again,
+    it gets none.
+    """
     home = Home(tmp_path)
     edited = msgspec.structs.replace(PAPER, capital=Decimal(250_000))
     for session in SESSIONS[:EDITED]:

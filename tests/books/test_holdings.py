@@ -42,7 +42,9 @@ def filled(exec_id: str, side: int, quantity: int, price: Decimal, fee: Decimal,
 
 @given(SHARES, PRICES, st.integers(1, 50), st.integers(1, 50), st.sampled_from(["split", "stock_dividend"]))
 def test_split_makes_no_profit(quantity, price, numerator, denominator, kind):
-    """A split or stock dividend leaves equity as it was, up to the cent of cash in lieu and the sixth decimal of the mark; and no fraction of a share."""
+    """A split or stock dividend leaves equity as it was, up to the cent of cash in lieu and the sixth decimal of
+    the mark; and no fraction of a share.
+    """
     before = held(quantity, price)
     after, moved = apply_actions(
         before, actions(action(1, D, kind, numerator=numerator, denominator=denominator)), {(1, D): quantity}
@@ -82,7 +84,9 @@ RATIO = {"numerator": st.integers(1, 50), "denominator": st.integers(1, 50)}
     st.booleans(),
 )
 def test_what_another_company_takes_over_keeps_its_worth(quantity, price, known, ratio, part, kind, held_already):
-    """Whatever part of a price a spin-off hands out or a merger pays in cash, equity stays at unchanged total value up to the cent and the sixth decimal of the marks, and each share is accounted for."""
+    """Whatever part of a price a spin-off hands out or a merger pays in cash, equity stays at unchanged total value
+    up to the cent and the sixth decimal of the marks, and each share is accounted for.
+    """
     cash = (price * part).quantize(Decimal("0.0001"))
     worth = cash if kind == "spin_off" else price - cash
     terms = {"value": float(worth)} if kind == "spin_off" else {"cash": cash}
@@ -147,7 +151,9 @@ def test_what_another_company_takes_over_keeps_its_worth(quantity, price, known,
     ],
 )
 def test_what_is_handed_out(kind, terms, sids, shares, marks, paid):
-    """100 shares marked at 30 through a spin-off or merger of S2: the shares and marks after, and what was paid in cash; for shorts the same with the other sign."""
+    """100 shares marked at 30 through a spin-off or merger of S2: the shares and marks after, and what was paid in
+    cash; for shorts the same with the other sign.
+    """
     acted = actions(action(1, D, kind, **{"counterpart": "S2" if "denominator" in terms else None} | terms))
     for side in (1, -1):
         after, moved = apply_actions(held(100 * side), acted, {(1, D): 100 * side}, sids)
@@ -159,7 +165,9 @@ def test_what_is_handed_out(kind, terms, sids, shares, marks, paid):
 
 
 def test_actions_of_one_session_are_booked_in_their_order():
-    """A dividend and a spin-off are per old share, split and stock dividend multiply, a merger takes all that is then held and leaves nothing to the delisting."""
+    """A dividend and a spin-off are per old share, split and stock dividend multiply, a merger takes all that is
+    then held and leaves nothing to the delisting.
+    """
     one = {"ex": D, "sid": 1}
     due = actions(
         action(**one, kind="delisting", value=-0.5),
@@ -186,7 +194,9 @@ def test_actions_of_one_session_are_booked_in_their_order():
 
 
 def test_a_late_spin_off_acts_on_the_shares_of_its_evening():
-    """A spin-off that becomes known later hands out shares for what was held before its ex-session and leaves the mark, which is ex already; a later split of what was received counts it."""
+    """A spin-off that becomes known later hands out shares for what was held before its ex-session and leaves the
+    mark, which is ex already; a later split of what was received counts it.
+    """
     first, second = SESSIONS[1], SESSIONS[2]
     spun = action(1, first, "spin_off", D, value=6.0, numerator=1, denominator=2, counterpart="S2")
     split = action(2, second, "split", D, numerator=3, denominator=1)
@@ -210,7 +220,9 @@ def test_not_entitled_is_not_paid():
 
 
 def test_late_split_adds_the_missing_shares():
-    """A split that becomes known after its ex-session acts on the shares held before it, and leaves the mark, which is in new shares already."""
+    """A split that becomes known after its ex-session acts on the shares held before it, and leaves the mark, which
+    is in new shares already.
+    """
     ex = SESSIONS[1]
     after, _ = apply_actions(held(60), actions(action(1, ex, "split", D, numerator=3, denominator=1)), {(1, ex): 100})
     assert after.quantities == {1: 260}
@@ -258,7 +270,9 @@ class TestCorrections:
         return {s: c for s, c in found.items() if c}
 
     def test_a_name_that_trades_again_is_held_again(self):
-        """Withdrawn after it was booked: the shares come back at the price they were paid out at, and the payment goes back, once."""
+        """Withdrawn after it was booked: the shares come back at the price they were paid out at, and the payment
+        goes back, once.
+        """
         rows = action(**self.ROW, known=SESSIONS[5]), action(**self.ROW, known=SESSIONS[8], withdrawn=True)
         found = self.corrected(*rows)
         assert list(found) == [SESSIONS[8]]
@@ -269,7 +283,9 @@ class TestCorrections:
         assert closed.equity - held(0).equity == Decimal("-1800.00")
 
     def test_in_the_shares_of_today(self):
-        """A split while none were held is counted, one that is due in the same session counts the shares that come back."""
+        """A split while none were held is counted, one that is due in the same session counts the shares that come
+        back.
+        """
         rows = action(**self.ROW, known=SESSIONS[5]), action(**self.ROW, known=SESSIONS[8], withdrawn=True)
         missed = action(1, SESSIONS[6], "split", SESSIONS[5], numerator=1, denominator=10)
         found = self.corrected(*rows, missed)
@@ -279,7 +295,9 @@ class TestCorrections:
         assert after.quantities == {1: 20}
 
     def test_what_was_paid_otherwise_is_paid_to_the_difference(self):
-        """A later version with another return moves the difference and no shares; one before it was booked, or that says the same, nothing."""
+        """A later version with another return moves the difference and no shares; one before it was booked, or that
+        says the same, nothing.
+        """
         early = action(**self.ROW, known=SESSIONS[5])
         late = action(**self.ROW | {"value": -0.5}, known=SESSIONS[7])
         assert [(c.shares, c.paid) for c in self.corrected(early, late)[SESSIONS[7]]] == [(0, Decimal("1200.00"))]

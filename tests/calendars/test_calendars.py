@@ -91,7 +91,9 @@ def test_daylight_saving_moves_the_close_in_utc(code: str, before: str, after: s
 
 
 def test_an_fx_session_runs_from_five_to_five_in_new_york() -> None:
-    """Monday's begins on Sunday; each follows the one before without a gap but for the weekend; across both clock changes all last 24 hours."""
+    """Monday's begins on Sunday; each follows the one before without a gap but for the weekend; across both clock
+    changes all last 24 hours.
+    """
     fx = calendar("FX")
     assert (fx.open(date(2024, 3, 11)), fx.open(date(2024, 3, 4))) == (
         utc("2024-03-10", "21:00"),
@@ -150,7 +152,9 @@ def test_a_calendar_that_nobody_has() -> None:
 
 @pytest.mark.parametrize("code", VENUES)
 def test_sessions_are_in_order_and_do_not_overlap(code: str) -> None:
-    """Each opens before it closes, pauses within, and closes before the next opens or as it does; the schedule says what the single answers say."""
+    """Each opens before it closes, pauses within, and closes before the next opens or as it does; the schedule says
+    what the single answers say.
+    """
     venue = calendar(code)
     hours = venue.schedule(date(2010, 1, 1), date(2025, 12, 31))
     inside = pl.col("break_start").is_null() | (
@@ -245,7 +249,9 @@ def brute_aligned(asked: pl.DataFrame, other: Calendar) -> list[date]:
     ("first", "last"), [("2024-03-01", "2024-04-12"), ("2024-10-15", "2024-11-15"), ("2023-12-15", "2024-01-12")]
 )
 def test_alignment_is_what_had_closed(ours: str, theirs: str, first: str, last: str) -> None:
-    """Session by session, over both clock changes and the turn of the year: the last one whose close is not after ours."""
+    """Session by session, over both clock changes and the turn of the year: the last one whose close is not after
+    ours.
+    """
     asked = calendar(ours).closes(*(date.fromisoformat(d) for d in (first, last)))
     out = align(asked, calendar(theirs))
     assert out["session"].to_list() == asked["session"].to_list()
@@ -253,7 +259,9 @@ def test_alignment_is_what_had_closed(ours: str, theirs: str, first: str, last: 
 
 
 def test_one_date_is_two_days_apart() -> None:
-    """Tokyo's Tuesday knows New York's Monday; New York's Tuesday knows Tokyo's Tuesday; over Golden Week New York sees the session before it."""
+    """Tokyo's Tuesday knows New York's Monday; New York's Tuesday knows Tokyo's Tuesday; over Golden Week New York
+    sees the session before it.
+    """
     tokyo, new_york = calendar("XTKS"), calendar("XNYS")
     tuesday = date(2024, 3, 12)
     assert align(tokyo.closes(tuesday, tuesday), new_york)["aligned"].item() == date(2024, 3, 11)
@@ -262,7 +270,9 @@ def test_one_date_is_two_days_apart() -> None:
 
 
 def test_the_weeks_in_which_only_one_side_has_changed_its_clock() -> None:
-    """At 11:30 in New York London has just closed, but not while only the United States have summer time; nor on the days when it is London that is back already."""
+    """At 11:30 in New York London has just closed, but not while only the United States have summer time; nor on
+    the days when it is London that is back already.
+    """
     london = calendar("XLON")
     days = [
         date(2024, 3, 8),
@@ -328,7 +338,9 @@ def test_a_cut_lies_before_the_next_open(code: str, session: str, cut: datetime)
 
 @pytest.mark.parametrize("code", VENUES)
 def test_cuts_never_know_what_they_trade_at(code: str) -> None:
-    """Over two years each cut lies before the next open, after its session's close where the venue rests, and they ascend."""
+    """Over two years each cut lies before the next open, after its session's close where the venue rests, and they
+    ascend.
+    """
     cuts = Cuts(calendar(code))
     frame = cuts.frame(date(2023, 1, 1), date(2024, 12, 31))
     hours = cuts.calendar.schedule(date(2023, 1, 1), date(2024, 12, 31)).join(frame, on="session")

@@ -27,7 +27,9 @@ ZONES = {
 @pytest.mark.parametrize("minutes", [15, 600])
 @pytest.mark.parametrize("code", ZONES)
 def test_every_session_is_asked_for_before_the_open_that_it_trades(code: str, minutes: int) -> None:
-    """Of 2025 and 2026: after its cut, before the next open, on the venue's own clock; also where the cut lies ten hours before."""
+    """Of 2025 and 2026: after its cut, before the next open, on the venue's own clock; also where the cut lies ten
+    hours before.
+    """
     cuts = Cuts(calendar(code), minutes)
     when, venue = ticks(cuts), cuts.calendar
     assert when.zone == ZONES[code]
@@ -62,7 +64,9 @@ def test_the_lines_are_those_of_the_venue(code: str, crons: tuple[str, ...]) -> 
 
 
 def test_a_closure_announced_in_the_evening_is_asked_for_in_the_morning_after_it() -> None:
-    """Nothing is due on the closed morning; the session before it is asked for the day after, for the open that comes."""
+    """Nothing is due on the closed morning; the session before it is asked for the day after, for the open that
+    comes.
+    """
     day = date(2024, 5, 22)
     plain = Cuts(calendar("XNYS"))
     told = Cuts(plain.calendar.amended([Change(day, datetime(2024, 5, 21, 23, tzinfo=UTC))]))

@@ -1,4 +1,5 @@
-"""The calendars of venues against exchange_calendars' own under the pandas it was written for, and what it does not have.
+"""The calendars of venues against exchange_calendars' own under the pandas it was written for, and what it does not
+have.
 
 The CSV files beside this one are exchange_calendars 4.13.2 under pandas 2.3.3: `venue_years` how many sessions and open
 minutes each year has since 1990, `venue_exceptions` the days since 2015 that differ from the venue's usual week.
@@ -51,7 +52,9 @@ def test_sessions_and_hours_are_those_of_exchange_calendars(code: str) -> None:
 
 @pytest.mark.parametrize("code", VENUES)
 def test_exceptions_of_the_week(code: str) -> None:
-    """Day by day since 2015: holidays, special weekend sessions and Tel Aviv's weeks are theirs, but for what is listed."""
+    """Day by day since 2015: holidays, special weekend sessions and Tel Aviv's weeks are theirs, but for what is
+    listed.
+    """
     venue = calendar(code)
     said = dict(EXCEPTIONS.filter(pl.col("venue") == code).select("day", "trades").iter_rows())
     for n in range((date(2026, 12, 31) - date(2015, 1, 1)).days + 1):
@@ -84,7 +87,9 @@ def test_sessions_out_of_the_usual(code: str, day: str, opens: str, closes: str,
 
 @pytest.mark.parametrize(("code", "day"), [("XBOM", "2024-03-09"), ("XMOS", "2025-03-01"), ("XTAE", "2026-01-11")])
 def test_no_session_is_invented(code: str, day: str) -> None:
-    """The weekend after a special session, an evening's trading without a session of its own, and the Sunday of a changed week."""
+    """The weekend after a special session, an evening's trading without a session of its own, and the Sunday of a
+    changed week.
+    """
     assert not calendar(code).is_session(date.fromisoformat(day))
 
 
@@ -131,7 +136,9 @@ def at(text: str) -> datetime:
     ],
 )
 def test_a_closure_counts_from_when_it_was_known(known_at: str, cut: str, decided: bool) -> None:
-    """Of the Wednesday that turns out closed: no session from then on; the cut before it moves only where it was known by it."""
+    """Of the Wednesday that turns out closed: no session from then on; the cut before it moves only where it was
+    known by it.
+    """
     day = date(2024, 1, 10)
     cuts = Cuts(short().amended([Change(day, at(known_at))]))
     assert not cuts.calendar.is_session(day)
@@ -145,7 +152,9 @@ def test_a_closure_counts_from_when_it_was_known(known_at: str, cut: str, decide
 
 
 def test_a_session_that_is_opened_late_is_read_and_not_decided() -> None:
-    """A Saturday heard of on Monday is a session for its data, moves no cut, and is none to decide; one heard of in time is."""
+    """A Saturday heard of on Monday is a session for its data, moves no cut, and is none to decide; one heard of in
+    time is.
+    """
     saturday = date(2024, 1, 13)
     hours = short().usual_hours(saturday)
     assert hours == Hours(at("2024-01-13T14:30"), at("2024-01-13T21:00"))

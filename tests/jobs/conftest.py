@@ -1,4 +1,6 @@
-"""Homes of the small deployment that are made once for a whole test run, also where several workers share it, and copied by tests."""
+"""Homes of the small deployment that are made once for a whole test run, also where several workers share it, and
+copied by tests.
+"""
 
 import os
 import shutil
@@ -19,7 +21,9 @@ Make = Callable[[Path], None]
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Make], Path]:
-    """`once(name, make)`: the folder `name`, filled by `make` by whichever worker comes first. Nobody may write to it afterwards."""
+    """`once(name, make)`: the folder `name`, filled by `make` by whichever worker comes first. Nobody may write to
+    it afterwards.
+    """
     base = tmp_path_factory.getbasetemp()
     root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 

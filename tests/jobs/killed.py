@@ -29,7 +29,9 @@ def at_append(table: Table, *, before: bool) -> Callable[[], None]:
 
 
 def torn(table: Table) -> Callable[[], None]:
-    """Die inside the write of `table`, leaving what a writer leaves that did not come to its commit: a data file, half of one, and a commit under its temporary name."""
+    """Die inside the write of `table`, leaving what a writer leaves that did not come to its commit: a data file,
+    half of one, and a commit under its temporary name.
+    """
     real = DeltaStore._commit
 
     def commit(self: DeltaStore, to: Table, rows: Any) -> None:

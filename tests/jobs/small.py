@@ -1,4 +1,6 @@
-"""A small deployment on the simulated market, with everything in it that goes wrong, run by plain functions; and what of its state must not depend on how it came to be."""
+"""A small deployment on the simulated market, with everything in it that goes wrong, run by plain functions; and
+what of its state must not depend on how it came to be.
+"""
 
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -40,9 +42,26 @@ CUTS = Cuts(calendar("XNYS"))
 FIRST, LAST, START = date(2024, 1, 2), date(2024, 6, 28), date(2024, 5, 21)
 LIVE = CUTS.calendar.between(START, date(2024, 6, 10))
 SOURCE: dict[str, Any] = {
-    "kind": "simulated", "first": FIRST, "last": LAST, "names": 24, "seed": 60, "signal": 0.1, "splits": 1.0, "payers": 1.0, "delistings": 0.5, "listings": 0.6, "symbol_changes": 0.6, "halts": 1.0,
-    "restatements": 0.02, "duplicates": 0.003, "conflicts": 0.002, "malformed": 0.003, "late": 0.025, "missing": 0.02, "thin": 0.02,
-}  # fmt: skip
+    "kind": "simulated",
+    "first": FIRST,
+    "last": LAST,
+    "names": 24,
+    "seed": 60,
+    "signal": 0.1,
+    "splits": 1.0,
+    "payers": 1.0,
+    "delistings": 0.5,
+    "listings": 0.6,
+    "symbol_changes": 0.6,
+    "halts": 1.0,
+    "restatements": 0.02,
+    "duplicates": 0.003,
+    "conflicts": 0.002,
+    "malformed": 0.003,
+    "late": 0.025,
+    "missing": 0.02,
+    "thin": 0.02,
+}
 STRATEGY = Strategy(
     name="small",
     universe=UniverseRule(name="small", size=16, lookback=10, min_price=1.0),

@@ -46,7 +46,9 @@ def prices(tmp_path: Path) -> Path:
 
 
 def test_the_command_assumes_and_stamps(prices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """`quant ingest --known-at close+1h` takes the file in, each session known an hour after its close, and marks each capture as assumed."""
+    """`quant ingest --known-at close+1h` takes the file in, each session known an hour after its close, and marks
+    each capture as assumed.
+    """
     (tmp_path / "deployment.yaml").write_text(DEPLOYMENT.replace("PRICES", str(prices)))
     monkeypatch.setenv("QUANT_HOME", str(tmp_path))
     monkeypatch.setattr("sys.argv", ["quant", "ingest", "--known-at", "close+1h"])

@@ -1,4 +1,6 @@
-"""A closure announced tonight, one heard of too late, one that a newer package brings: what was decided stays, the book goes on."""
+"""A closure announced tonight, one heard of too late, one that a newer package brings: what was decided stays, the
+book goes on.
+"""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -102,7 +104,9 @@ def test_a_closure_known_before_the_decision_moves_it(own: Path) -> None:
 
 
 def test_a_closure_known_after_the_decision_expires_its_orders(own: Path) -> None:
-    """What was not sent by then expires; what is at the venue lives as long as it was declared; the next session is decided."""
+    """What was not sent by then expires; what is at the venue lives as long as it was declared; the next session is
+    decided.
+    """
     ws = workspace(own)
     known_at = close(ws.store, ws.ledger.knowledge, ws.ledger.audit, ws.cuts.calendar, CLOSED, now=CUTS.of(EVE), **BY)
     assert known_at > CUTS.of(EVE)
@@ -116,7 +120,9 @@ def test_a_closure_known_after_the_decision_expires_its_orders(own: Path) -> Non
 
 
 def test_nothing_more_is_sent_for_an_open_that_does_not_come(own: Path) -> None:
-    """After the closure is known a delivery is refused with the reason, and an order that still waits expires unsent."""
+    """After the closure is known a delivery is refused with the reason, and an order that still waits expires
+    unsent.
+    """
     ws = workspace(own)
     close(ws.store, ws.ledger.knowledge, ws.ledger.audit, ws.cuts.calendar, CLOSED, now=CUTS.of(EVE), **BY)
     ws = after(own, CLOSED)
@@ -152,7 +158,9 @@ class Without:
 def test_a_day_that_was_booked_and_is_no_session_stays_booked(
     how: str, own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the last booked session it turns out, by word or by a newer package, that it was none: the next one goes on from it."""
+    """Of the last booked session it turns out, by word or by a newer package, that it was none: the next one goes
+    on from it.
+    """
     ws = workspace(own)
     vendor = Closed(ws.source, EVE)
     if how == "said":

@@ -1,4 +1,6 @@
-"""The order of the day: one list, which the jobs, the day, the range and the what-if read; and what its stages say they read and write."""
+"""The order of the day: one list, which the jobs, the day, the range and the what-if read; and what its stages say
+they read and write.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime

@@ -25,7 +25,9 @@ def test_sql_answers_in_every_format(quant: Quant) -> None:
 
 
 def test_sql_shows_what_was_known_then(quant: Quant, operated: Path) -> None:
-    """A restated row is the old one before its restatement and the new one from then on; an offset is part of the time; history has both."""
+    """A restated row is the old one before its restatement and the new one from then on; an offset is part of the
+    time; history has both.
+    """
     bars = Workspace.open(operated).store.read(BARS, as_of=None)
     versions = bars.filter(
         pl.len().over("sid", "session") == 2, pl.col("close").n_unique().over("sid", "session") == 2
@@ -102,7 +104,9 @@ def test_quarantine_names_file_line_and_reason(quant: Quant) -> None:
 
 
 def test_trace_ends_at_a_line_of_a_file(quant: Quant, operated: Path) -> None:
-    """From an execution over order, decision and features to the vendor's rows, none of which was known after the decision."""
+    """From an execution over order, decision and features to the vendor's rows, none of which was known after the
+    decision.
+    """
     steps = quant("trace", execution(operated), "--json").json
     assert isinstance(steps, list)
     assert [s["table"] for s in steps] == [
@@ -156,7 +160,9 @@ def test_replay_shows_both_where_they_differ(own: Path, at: Callable[[Path], Qua
 
 
 def test_no_id_is_broken_over_lines(quant: Quant, operated: Path) -> None:
-    """Where a table is too wide for the terminal its rows stand below each other; a narrow one stays a table, however long its text."""
+    """Where a table is too wide for the terminal its rows stand below each other; a narrow one stays a table,
+    however long its text.
+    """
     fills = quant("sql", "select * from fills limit 2").text
     assert f"exec_id          {execution(operated)}" in [line.rstrip() for line in fills.splitlines()]
     narrow = quant("sql", "select 1 as n, repeat('words of a long text ', 20) as said").text

@@ -1,4 +1,6 @@
-"""What a person does about data on the command line: it says what it did, it is on record, and it needs a name and a reason."""
+"""What a person does about data on the command line: it says what it did, it is on record, and it needs a name and
+a reason.
+"""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -24,7 +26,9 @@ def asked(own: Path, at: Callable[[Path], Quant]) -> tuple[Quant, Workspace]:
 
 
 def test_the_quarantine_is_listed_explained_and_emptied(asked: tuple[Quant, Workspace]) -> None:
-    """Each row by its id; one is shown with its reason, released or dropped; the list gets shorter and the audit longer."""
+    """Each row by its id; one is shown with its reason, released or dropped; the list gets shorter and the audit
+    longer.
+    """
     quant, ws = asked
     held = listed(ws.store.read(QUARANTINE, as_of=None))
     conflict = held.filter(reason="CONFLICT")["id"].to_list()
@@ -90,13 +94,22 @@ def test_what_would_be_fetched_is_told_and_not_fetched(asked: tuple[Quant, Works
 
 
 def test_proposed_actions_are_listed_confirmed_and_rejected(asked: tuple[Quant, Workspace]) -> None:
-    """Each with its closes and what may explain it; one is confirmed under other terms, one rejected; both are on record, and nobody does either without a name."""
+    """Each with its closes and what may explain it; one is confirmed under other terms, one rejected; both are on
+    record, and nobody does either without a name.
+    """
     quant, ws = asked
     bars = in_force(ws.store.read(BARS, as_of=None, first=LIVE[0], last=LIVE[0]), BARS).head(2)
     rows = bars.with_columns(
-        before=pl.lit(100.0), adjusted=pl.lit(40.0), after=pl.lit(40.0), factor=pl.lit(0.4), confidence=pl.lit(0.6),
-        explanations=pl.lit("split 5:2 (0.6); dividend 60 (0.36)"), state=pl.lit("proposed"), by=pl.lit(None, pl.String), note=pl.lit(None, pl.String),
-    )  # fmt: skip
+        before=pl.lit(100.0),
+        adjusted=pl.lit(40.0),
+        after=pl.lit(40.0),
+        factor=pl.lit(0.4),
+        confidence=pl.lit(0.6),
+        explanations=pl.lit("split 5:2 (0.6); dividend 60 (0.36)"),
+        state=pl.lit("proposed"),
+        by=pl.lit(None, pl.String),
+        note=pl.lit(None, pl.String),
+    )
     ws.store.append(PROPOSED_ACTIONS, rows.select(*PROPOSED_ACTIONS.schema))
     shown = quant("actions", "list", "--json").json
     assert [(r["before"], r["adjusted"], r["after"], r["confidence"]) for r in shown] == [(100.0, 40.0, 40.0, 0.6)] * 2

@@ -1,4 +1,6 @@
-"""What Dagster loads: which assets, checks, jobs and triggers there are, when they fire, and that a day run through them is the day itself."""
+"""What Dagster loads: which assets, checks, jobs and triggers there are, when they fire, and that a day run through
+them is the day itself.
+"""
 
 import shutil
 from collections import Counter
@@ -113,7 +115,9 @@ class Ran:
 
 
 def stands(ws: Workspace) -> object:
-    """All that a rerun must not change: the rows and versions of the tables, our orders and fills, the venue's orders."""
+    """All that a rerun must not change: the rows and versions of the tables, our orders and fills, the venue's
+    orders.
+    """
     tables = {t.name: (ws.store.version(t), frame_hash(content(ws, t))) for t in TABLES}
     return (
         tables,
@@ -181,7 +185,9 @@ def test_every_check_asks_its_question(repository: dg.RepositoryDefinition) -> N
 
 
 def test_every_job_has_its_steps(repository: dg.RepositoryDefinition) -> None:
-    """The jobs, and what runs in each: Great Expectations only in its own, and nothing that sends in what may run over a range."""
+    """The jobs, and what runs in each: Great Expectations only in its own, and nothing that sends in what may run
+    over a range.
+    """
     assert {
         j.name: sorted(n.name for n in j.nodes) for j in repository.get_all_jobs() if not j.name.startswith("__")
     } == JOBS
@@ -212,7 +218,9 @@ def test_a_strategy_on_bars_is_refused(tmp_path: Path) -> None:
 
 
 def test_partitions_without_an_end_follow_the_calendar() -> None:
-    """Over years with holidays, and days on which the venue closed for mourning or a storm, every key is a session; past the calendar's known end there is none."""
+    """Over years with holidays, and days on which the venue closed for mourning or a storm, every key is a session;
+    past the calendar's known end there is none.
+    """
     calendar = CUTS.calendar
     open_ended = session_partitions(calendar, date(2012, 1, 3), None)
     known = [s.isoformat() for s in calendar.between(date(2012, 1, 3), calendar.last)]
@@ -296,7 +304,9 @@ def seen(
 def test_the_sensor_sees_every_event(
     batch: int, repository: dg.RepositoryDefinition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three events between two ticks are three deliveries, also where they do not fit into one tick; each is seen once."""
+    """Three events between two ticks are three deliveries, also where they do not fit into one tick; each is seen
+    once.
+    """
     monkeypatch.setattr(sensors, "BATCH", batch)
     sessions = [s.isoformat() for s in LIVE[:3]]
     with dg.DagsterInstance.ephemeral() as instance:
@@ -313,7 +323,9 @@ def test_the_sensor_sees_every_event(
 
 
 def test_history_is_never_delivered(repository: dg.RepositoryDefinition) -> None:
-    """Decisions of sessions before the start of the deployment are seen and start nothing; the session of the start does."""
+    """Decisions of sessions before the start of the deployment are seen and start nothing; the session of the start
+    does.
+    """
     eve = CUTS.calendar.shift(START, -1)
     with dg.DagsterInstance.ephemeral() as instance:
         for session in (eve, START, date(2024, 5, 31)):
@@ -353,7 +365,9 @@ def test_a_day_run_again_changes_nothing(ran: Ran) -> None:
 
 
 def test_a_failed_verdict_shows_and_blocks(ran: Ran) -> None:
-    """Each check of the bars shows what the stored verdict says; where one failed nothing is delivered, and the exit code says so."""
+    """Each check of the bars shows what the stored verdict says; where one failed nothing is delivered, and the
+    exit code says so.
+    """
     for session, passed in ran.checks.items():
         stored = content(ran.ws, VERDICTS).filter(session=session, table="bars")
         assert {rule: passed[rule] for rule in stored["rule"]} == dict(stored.select("rule", "passed").iter_rows())

@@ -40,7 +40,9 @@ def test_every_set_is_listed_with_its_audit(quant: Quant) -> None:
 
 
 def test_a_backfill_is_what_compute_says(own: Path, at: Callable[[Path], Quant]) -> None:
-    """A set that nobody trades is published over a range for the strategies' universe, once; explored, its page stands."""
+    """A set that nobody trades is published over a range for the strategies' universe, once; explored, its page
+    stands.
+    """
     said = at(own)("features", "backfill", "alpha158", *SPAN)
     assert (said.code, "done" in said.text) == (0, True)
     ws, alpha158 = Workspace.open(own), find_set("alpha158")
@@ -54,7 +56,9 @@ def test_a_backfill_is_what_compute_says(own: Path, at: Callable[[Path], Quant])
 
 
 def test_a_backfill_ends_where_the_data_does(own: Path, at: Callable[[Path], Quant]) -> None:
-    """Asked for sessions that have not come, nothing is frozen for them and no cut of theirs counts as read: their data would be known too late to be traded on."""
+    """Asked for sessions that have not come, nothing is frozen for them and no cut of theirs counts as read: their
+    data would be known too late to be traded on.
+    """
     before = Workspace.open(own).ledger.knowledge.latest_cut()
     for to in ((), ("--to", "2024-06-28")):
         assert at(own)("features", "backfill", "technical", "--from", "2024-05-20", *to).code == 0
@@ -76,7 +80,9 @@ def test_drift_is_drawn(own: Path, at: Callable[[Path], Quant]) -> None:
 
 
 def test_a_leak_is_named_and_remembered(own: Path, at: Callable[[Path], Quant]) -> None:
-    """An honest set passes; one that looks ahead fails with the column, the session and the instrument; both verdicts are stored."""
+    """An honest set passes; one that looks ahead fails with the column, the session and the instrument; both
+    verdicts are stored.
+    """
 
     @feature(lookback=5)
     def peeking(close: pl.Expr) -> pl.Expr:

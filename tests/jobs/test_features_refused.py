@@ -1,4 +1,6 @@
-"""A feature set that does not pass its audit while a champion feeds on it: the day is recorded, told and settled, and nothing is traded on it."""
+"""A feature set that does not pass its audit while a champion feeds on it: the day is recorded, told and settled,
+and nothing is traded on it.
+"""
 
 from datetime import timedelta
 from pathlib import Path
@@ -42,7 +44,9 @@ def failing(home: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 @pytest.mark.parametrize("by_dagster", [False, True])
 def test_a_failed_audit_is_no_trade(failing: Workspace, by_dagster: bool):
-    """Every name is NO_TRADE(FEATURES_REFUSED) with what was found, somebody is told, positions are booked and the page is written; replayed, a decision is the same."""
+    """Every name is NO_TRADE(FEATURES_REFUSED) with what was found, somebody is told, positions are booked and the
+    page is written; replayed, a decision is the same.
+    """
     if by_dagster:
         with runner(failing) as running:
             jobs = [s.job for s in run_daily(running, [DAY])]

@@ -1,4 +1,6 @@
-"""A feed in the deployment file: its dataset has an asset, checks, a place in the jobs; its rows come with the day's."""
+"""A feed in the deployment file: its dataset has an asset, checks, a place in the jobs; its rows come with the
+day's.
+"""
 
 from datetime import date
 from pathlib import Path
@@ -27,7 +29,9 @@ FEED = {
 
 @pytest.fixture
 def rates(tmp_path: Path) -> dict[str, object]:
-    """A feed of one file for each session: the second day's is quoted the other way round, and a line of it is broken."""
+    """A feed of one file for each session: the second day's is quoted the other way round, and a line of it is
+    broken.
+    """
     for session, rate in zip(LIVE[:3], ("1.25", "0.8", "1.26"), strict=True):
         (tmp_path / f"{session}.csv").write_text(
             f"day,from,to,rate\n{session},EUR,USD,{rate}\n{session},GBP,USD,{'x' if session == LIVE[1] else '1.5'}\n"
@@ -36,7 +40,9 @@ def rates(tmp_path: Path) -> dict[str, object]:
 
 
 def test_a_feed_has_an_asset_and_its_checks(rates: dict[str, object], tmp_path: Path) -> None:
-    """Definitions made from the deployment have the dataset's asset before the universe, a check for each of its rules, and run it every day; materialised, the checks show what was found."""
+    """Definitions made from the deployment have the dataset's asset before the universe, a check for each of its
+    rules, and run it every day; materialised, the checks show what was found.
+    """
     ws = workspace(tmp_path / "home", msgspec.structs.replace(deployment(), feeds=(rates,)))
     definitions = build(ws)
     graph = definitions.get_repository_def().asset_graph
@@ -79,7 +85,9 @@ def test_its_rows_come_with_the_day(rates: dict[str, object], tmp_path: Path) ->
 
 
 def test_a_feed_of_nothing_declared_is_refused(tmp_path: Path) -> None:
-    """A feed without a dataset, or of one that nobody declared, is an error of the deployment file; so are two feeds of one name."""
+    """A feed without a dataset, or of one that nobody declared, is an error of the deployment file; so are two
+    feeds of one name.
+    """
     path = tmp_path / "deployment.yaml"
     for feed, why in (
         ({"kind": "tabular", "files": "a.csv"}, "dataset"),

@@ -29,7 +29,9 @@ def ws(tmp_path) -> Workspace:
 
 
 def test_a_venues_sessions_are_published(ws: Workspace) -> None:
-    """The asset's partitions are the venue's own days, week-ends too; a run publishes one, known half a minute after each bar."""
+    """The asset's partitions are the venue's own days, week-ends too; a run publishes one, known half a minute
+    after each bar.
+    """
     with dg.DagsterInstance.ephemeral() as instance:
         made = Runner(ws, instance).session(NAME, DAYS[1])[NAME]
     table = find_set(HOURLY.feature_set).table

@@ -15,7 +15,9 @@ from tests.jobs.small import CUTS, LIVE, content, outcome, workspace
 
 
 def test_killed_between_the_commit_and_the_event(by_day: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The rows stand and Dagster knows nothing of them; run again, no row is doubled, the materialisation is there, and the jobs end where the plain functions end."""
+    """The rows stand and Dagster knows nothing of them; run again, no row is doubled, the materialisation is there,
+    and the jobs end where the plain functions end.
+    """
     monkeypatch.setenv("DAGSTER_HOME", "")  # so that it is restored
     session = LIVE[3]
     home = tmp_path / "home"

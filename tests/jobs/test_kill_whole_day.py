@@ -38,7 +38,9 @@ def starter() -> multiprocessing.context.ForkServerContext:
 def test_killed_twice_and_run_again_is_undisturbed(
     session: date, first: str, then: str, by_day: Path, starter, tmp_path: Path
 ):
-    """A day killed at one point, run again and killed at another, ends the third time with the rows, orders, executions and pages of a day that nothing disturbed."""
+    """A day killed at one point, run again and killed at another, ends the third time with the rows, orders,
+    executions and pages of a day that nothing disturbed.
+    """
     home = tmp_path / "home"
     shutil.copytree(by_day.with_name(f"{by_day.name}-{session}"), home)
     for point in (first, then):

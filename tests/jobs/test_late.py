@@ -26,7 +26,9 @@ def decided(home: Path, minutes_after_cut: int) -> tuple[set[tuple[str, str]], d
 
 
 def test_after_the_open_everything_is_late(home: Path):
-    """Decided an hour after its cut, every row of the session is NO_TRADE(LATE), nothing is ordered, and somebody was told."""
+    """Decided an hour after its cut, every row of the session is NO_TRADE(LATE), nothing is ordered, and somebody
+    was told.
+    """
     verdicts, states, orders = decided(home, 60)
     assert verdicts == {("NO_TRADE", "LATE")}
     assert states["deliver"] in {"refused", "empty"}

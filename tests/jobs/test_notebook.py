@@ -20,7 +20,9 @@ def ws(own: Path) -> Notebook:
 
 
 def test_bars_are_those_known_then(ws: Notebook) -> None:
-    """Today one row a name and session; as of a cut none that was known later, and the one that was restated since as it stood."""
+    """Today one row a name and session; as of a cut none that was known later, and the one that was restated since
+    as it stood.
+    """
     now, then = ws.bars(LIVE[0], TRADED), ws.bars(LIVE[0], TRADED, as_of=CUTS.of(TRADED))
     assert not now.select("sid", "session").is_duplicated().any()
     assert then["known_at"].max() <= CUTS.of(TRADED)  # pyright: ignore[reportOperatorIssue]
@@ -42,7 +44,9 @@ def test_bars_are_those_known_then(ws: Notebook) -> None:
 
 
 def test_bars_come_under_a_policy(ws: Notebook) -> None:
-    """Raw by default; adjusted for splits in terms of the last session, so that the last session's prices are raw under every policy."""
+    """Raw by default; adjusted for splits in terms of the last session, so that the last session's prices are raw
+    under every policy.
+    """
     first, last = content(ws, BARS)["session"].min(), content(ws, BARS)["session"].max()
     raw, adjusted = ws.bars(first, last), ws.bars(first, last, policy="split-only")
     assert adjusted.select("sid", "session").equals(raw.select("sid", "session"))
@@ -65,7 +69,9 @@ def test_members_are_those_of_each_session_as_known_then(ws: Notebook) -> None:
 
 
 def test_features_decisions_and_training_set(ws: Notebook) -> None:
-    """Published values, stored decisions, and what a model may learn from at a cut: nothing whose label was known later."""
+    """Published values, stored decisions, and what a model may learn from at a cut: nothing whose label was known
+    later.
+    """
     assert set(ws.features(STRATEGY.feature_set, TRADED, TRADED)["sid"]) <= set(
         ws.decisions(STRATEGY.name, TRADED, TRADED)["sid"]
     )
@@ -75,7 +81,9 @@ def test_features_decisions_and_training_set(ws: Notebook) -> None:
 
 
 def test_backtest_trades_the_range(ws: Notebook) -> None:
-    """The NAV of the research book over the sessions: what the platform's own research writes, and again it writes nothing."""
+    """The NAV of the research book over the sessions: what the platform's own research writes, and again it writes
+    nothing.
+    """
     nav = ws.backtest(RESEARCH.name, DAYS[0], DAYS[-1])
     assert nav["session"].to_list() == DAYS
     assert nav["equity"].n_unique() > 1

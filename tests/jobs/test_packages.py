@@ -44,7 +44,9 @@ def package(folder: Path, name: str, source: str) -> Path:
 
 
 def test_a_package_beside_the_deployment_file_is_loaded_with_it(tmp_path: Path) -> None:
-    """Its sets are found by the strategies, and the file loaded a second time by its path is the module that is there already."""
+    """Its sets are found by the strategies, and the file loaded a second time by its path is the module that is
+    there already.
+    """
     path = package(tmp_path, "fund_a", FEATURES.format(name="gap_1"))
     package(tmp_path, "never", "raise RuntimeError('nobody named me')")
     ws = Workspace.open(tmp_path / "home", deployed(tmp_path, "fund_a.features"))

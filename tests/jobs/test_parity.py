@@ -1,4 +1,6 @@
-"""Law 1 over the whole chain: a range equals its days, bit for bit, and what was traded live equals what research saw, to the cent."""
+"""Law 1 over the whole chain: a range equals its days, bit for bit, and what was traded live equals what research
+saw, to the cent.
+"""
 
 from pathlib import Path
 
@@ -23,7 +25,9 @@ def span(by_range: Path) -> Workspace:
 
 
 def test_the_days_hold_what_goes_wrong(days: Workspace):
-    """The comparisons below are worth something: in the live sessions names split, die, are listed, renamed, halted; rows are restated, refused, late; models are cut."""
+    """The comparisons below are worth something: in the live sessions names split, die, are listed, renamed,
+    halted; rows are restated, refused, late; models are cut.
+    """
     since = pl.col("session") >= LIVE[0]
     bars = content(days, BARS).filter(since)
     assert bars.select("sid", "session").is_duplicated().any()
@@ -61,7 +65,9 @@ def test_research_range_equals_its_days(days: Workspace, span: Workspace, table:
 
 @pytest.mark.parametrize("table", POST_TRADE, ids=lambda t: t.name)
 def test_live_equals_research(days: Workspace, span: Workspace, table: Table):
-    """Through outbox, venue and drop copy, day by day, the book has the orders, fills, positions, cash, P&L and costs of the research range, to the cent."""
+    """Through outbox, venue and drop copy, day by day, the book has the orders, fills, positions, cash, P&L and
+    costs of the research range, to the cent.
+    """
     live, research = of_book(days, table, PAPER), of_book(span, table, RESEARCH)
     assert live.height > 0
     assert frame_hash(live) == frame_hash(research)

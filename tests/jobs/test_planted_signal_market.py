@@ -1,4 +1,6 @@
-"""No signal gives no IC, a leak is seen, a signal is found: through captures, features, labels and models as they are run."""
+"""No signal gives no IC, a leak is seen, a signal is found: through captures, features, labels and models as they
+are run.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,7 +36,9 @@ LEAKY: FeatureSet = replace(
         leak=pl.col("close").shift(-1).over("series") / pl.col("close") - 1
     ),
 )
-"""The features, and the return of the session after: what a kernel that looks ahead sees where a range is evaluated at once."""
+"""The features, and the return of the session after: what a kernel that looks ahead sees where a range is evaluated
+at once.
+"""
 
 
 def published(home: Path, seed: int, signal: float, *sets: FeatureSet) -> Workspace:

@@ -40,7 +40,8 @@ AT_MOST = 500
 
 
 def test_a_range_costs_few_events(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A backfill stores an event for each asset and quarter and a few for each step, so that ten years stay below 500; it
+    """A backfill stores an event for each asset and quarter and a few for each step, so that ten years stay below
+    500; it
     reports progress from its first stage on, and computes nothing again.
     """
     monkeypatch.setenv("DAGSTER_HOME", "")

@@ -1,4 +1,6 @@
-"""The same law on a slice of real captures: restatements, late rows, splits, deaths, and two changes of symbol, one of which gives a living company another's symbol."""
+"""The same law on a slice of real captures: restatements, late rows, splits, deaths, and two changes of symbol, one
+of which gives a living company another's symbol.
+"""
 
 from datetime import date
 from pathlib import Path
@@ -110,7 +112,9 @@ def homes(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 
 def test_the_slice_holds_what_it_should(homes):
-    """The comparisons below are worth something: all that the docstring above names happens in the slice, and in the sessions traded."""
+    """The comparisons below are worth something: all that the docstring above names happens in the slice, and in
+    the sessions traded.
+    """
     _, days = homes
     cuts = CUTS.frame(FIRST, LAST)
     bars = content(days, BARS).join(cuts, on="session")

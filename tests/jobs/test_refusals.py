@@ -67,7 +67,9 @@ def run_stages(ws: Workspace, first: str, last: str) -> list[StageReport]:
     ],
 )
 def test_bad_captures_are_no_trade(by_day: Path, kind: str, reason: str, text: str):
-    """A session whose capture the vendor lost, sent late or sent thin is NO_TRADE for every name, with that reason, and nothing of it was ordered."""
+    """A session whose capture the vendor lost, sent late or sent thin is NO_TRADE for every name, with that reason,
+    and nothing of it was ordered.
+    """
     ws = workspace(by_day)
     plan = ws.source.truth.captures.filter(pl.col("label").is_between(LIVE[0], LIVE[-1]), pl.col("kind") == kind)
     assert plan.height == 1
@@ -104,7 +106,9 @@ class Stale:
 
 
 def test_failed_verdict(before: Before):
-    """Prices that repeat the session before fail a blocking rule: NO_TRADE, nothing is delivered, now or when the day is run again, and `why` names the rule."""
+    """Prices that repeat the session before fail a blocking rule: NO_TRADE, nothing is delivered, now or when the
+    day is run again, and `why` names the rule.
+    """
     good = before(GOOD)
     ws = workspace(good.home, source=Stale(good.source, GOOD))
     for _ in range(2):
@@ -116,7 +120,9 @@ def test_failed_verdict(before: Before):
 
 
 def test_missing_verdict(before: Before, monkeypatch: pytest.MonkeyPatch):
-    """Rows that nobody judged are not traded; judged later, they are not traded either, for the set that was decided first binds."""
+    """Rows that nobody judged are not traded; judged later, they are not traded either, for the set that was
+    decided first binds.
+    """
     ws = before(GOOD)
     with monkeypatch.context() as patch:
         patch.setattr(
@@ -153,7 +159,9 @@ def test_kill_switch_before_the_day(before: Before):
 
 
 def test_kill_switch_after_the_decisions(before: Before):
-    """Switched on between decisions and delivery, nothing leaves; off again before the open, the same decisions are delivered."""
+    """Switched on between decisions and delivery, nothing leaves; off again before the open, the same decisions are
+    delivered.
+    """
     ws = before(GOOD)
     run_stages(ws, "market_data", "decisions")
     ws.ledger.kill_switch.set(on=True, by="ops", reason="drill", now=CUTS.of(GOOD))
@@ -176,12 +184,26 @@ def test_expired(before: Before):
 
 
 def test_open_break_blocks_until_a_person_resolves_it(before: Before):
-    """An order at the venue that we never sent is a break: the book sends nothing until somebody, by name, has resolved it."""
+    """An order at the venue that we never sent is a break: the book sends nothing until somebody, by name, has
+    resolved it.
+    """
     ws = before(GOOD)
     stray = Order(
-        client_order_id="stray", book=PAPER.name, strategy=STRATEGY.name, decided=GOOD, session=GOOD, good_till=GOOD, slot="open", sid=1, leg="rebalance",
-        symbol="STRAY", side=1, quantity=1, reference_price=Decimal(1), decision_id="",
-    )  # fmt: skip
+        client_order_id="stray",
+        book=PAPER.name,
+        strategy=STRATEGY.name,
+        decided=GOOD,
+        session=GOOD,
+        good_till=GOOD,
+        slot="open",
+        sid=1,
+        leg="rebalance",
+        symbol="STRAY",
+        side=1,
+        quantity=1,
+        reference_price=Decimal(1),
+        decision_id="",
+    )
     ws.brokers.open(PAPER).submit(stray)
     for _ in range(2):
         assert refused(live(ws, [GOOD]), "OPEN_BREAKS")

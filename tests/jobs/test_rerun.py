@@ -84,7 +84,9 @@ def test_the_daily_run_twice(traded: Workspace):
 
 
 def test_a_restatement_behind_the_cut_is_known_at_arrival(traded: Workspace):
-    """What declares a time before a cut that was read, but arrives after it, is known from its arrival on and keeps what it declared."""
+    """What declares a time before a cut that was read, but arrives after it, is known from its arrival on and keeps
+    what it declared.
+    """
     restate(traded)
     late = traded.store.read(BARS, as_of=None, first=DAY, last=DAY).filter(pl.col("known_at") > CUTS.of(DAY))
     assert late.height > 10
@@ -92,7 +94,9 @@ def test_a_restatement_behind_the_cut_is_known_at_arrival(traded: Workspace):
 
 
 def test_after_a_restatement_the_old_decision_replays(traded: Workspace):
-    """Each decision of the session comes out with the same bits as before the restatement, and a rerun at the same cut is the same set."""
+    """Each decision of the session comes out with the same bits as before the restatement, and a rerun at the same
+    cut is the same set.
+    """
     decided = traded.store.read(DECISIONS, as_of=None, first=DAY, last=DAY)
     chosen = decided.filter(pl.col("reason") == "SELECTED")["decision_id"][0]
     restate(traded)
@@ -112,7 +116,9 @@ class Informed(Cuts):
 
 
 def test_another_set_is_diverged_and_orders_nothing(traded: Workspace):
-    """A set computed with what became known later is recorded beside the one that binds, somebody is told, and nothing is ordered."""
+    """A set computed with what became known later is recorded beside the one that binds, somebody is told, and
+    nothing is ordered.
+    """
     restate(traded)
     bound, orders, ours = (
         traded.ledger.outbox.bound(PAPER.name, STRATEGY.name, DAY),

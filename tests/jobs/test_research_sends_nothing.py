@@ -8,7 +8,9 @@ from tests.jobs.small import CUTS, PAPER, RESEARCH, START, ranged, research, wor
 
 
 def test_a_backfill_over_sixty_sessions_sends_nothing(home: Path):
-    """Sixty sessions decided and traded in the research book, with an armed book in the deployment: its outbox and its venue stay empty."""
+    """Sixty sessions decided and traded in the research book, with an armed book in the deployment: its outbox and
+    its venue stay empty.
+    """
     ws = workspace(home)
     sessions = CUTS.calendar.between(CUTS.calendar.shift(START, -45), CUTS.calendar.shift(START, 14))
     assert len(sessions) == 60

@@ -1,4 +1,6 @@
-"""What a restatement would have changed: the overlay computes what a home computes in which the value was right from the start, to the bit; and what was decided stays."""
+"""What a restatement would have changed: the overlay computes what a home computes in which the value was right
+from the start, to the bit; and what was decided stays.
+"""
 
 import json
 import shutil
@@ -54,7 +56,9 @@ TRADED = (ORDERS, FILLS, POSITIONS, JOURNAL, PNL, NAV)
 
 
 class Slip(NamedTuple):
-    """A row that was wrong at first: prices of `symbol` on `day` were in truth `factor` times as high, as the vendor knew an hour after the cut of `arrived`."""
+    """A row that was wrong at first: prices of `symbol` on `day` were in truth `factor` times as high, as the
+    vendor knew an hour after the cut of `arrived`.
+    """
 
     symbol: str
     day: date
@@ -123,7 +127,9 @@ def corrected(capture: Capture, slips: Sequence[Slip]) -> Capture:
 
 
 def slips_of(ws: Workspace) -> tuple[Slip, Slip]:
-    """A member's close that was a quarter higher, and one of the most liquid names, that is in truth too cheap for June's universe."""
+    """A member's close that was a quarter higher, and one of the most liquid names, that is in truth too cheap for
+    June's universe.
+    """
     members = in_force(ws.store.read(UNIVERSE, as_of=CUTS.of(DAY)), UNIVERSE).filter(
         pl.col("session") <= DAY, pl.col("until") > DAY
     )
@@ -243,7 +249,9 @@ def content(store: Store, table: Table) -> pl.DataFrame:
 
 @pytest.mark.parametrize("table", [*DERIVED, *TRADED], ids=lambda t: t.name)
 def test_what_would_have_been_is_what_is_where_the_row_was_right(right: Workspace, overlay: Overlay, table: Table):
-    """Every derived row over the overlay, from verdicts to P&L, has the bits of a home in which the restated value had come in the first delivery."""
+    """Every derived row over the overlay, from verdicts to P&L, has the bits of a home in which the restated value
+    had come in the first delivery.
+    """
     assert frame_hash(content(overlay, table)) == frame_hash(content(right.store, table))
 
 
@@ -293,7 +301,9 @@ def test_the_radius_is_the_difference_of_the_two_homes(right: Workspace, restate
 
 
 def test_rebuilt_values_are_new_knowledge(own: Workspace, right: Workspace, slips: tuple[Slip, Slip]):
-    """Research that reads as of later sees the right values; what reads as of before reads the old bits; a second time writes nothing."""
+    """Research that reads as of later sees the right values; what reads as of before reads the old bits; a second
+    time writes nothing.
+    """
     before, later = CUTS.of(LIVE[-1]), CUTS.of(LIVE[-1]) + timedelta(days=1)
     old = {
         cut: training_set(own.store, FEATURES, STRATEGY.horizon, cut, universe=STRATEGY.universe.name)[0]
@@ -328,7 +338,9 @@ def test_rebuilt_values_are_new_knowledge(own: Workspace, right: Workspace, slip
 
 
 def test_after_a_rebuild_the_past_stays(own: Workspace, chosen: Selection):
-    """The decisions of the session restated replay equal, a rerun writes nothing, nothing is ordered, and the act is on record."""
+    """The decisions of the session restated replay equal, a rerun writes nothing, nothing is ordered, and the act
+    is on record.
+    """
     decided, venue = own.store.read(DECISIONS, as_of=None), own.brokers.open(PAPER).events(None).orders
     reports = rebuild(
         own, chosen, by="ann", reason="late correction", now=CUTS.of(LIVE[-1]), acted_at=CUTS.of(LIVE[-1])
@@ -347,7 +359,9 @@ def test_after_a_rebuild_the_past_stays(own: Workspace, chosen: Selection):
 
 
 def test_the_commands(own: Workspace, slips: tuple[Slip, Slip], monkeypatch: pytest.MonkeyPatch):
-    """`list` names the row, `show` prints the sentence and, asked to, rebuilds; without a choice, or without who and why, it says what is missing."""
+    """`list` names the row, `show` prints the sentence and, asked to, rebuilds; without a choice, or without who
+    and why, it says what is missing.
+    """
     declare(own.home, own.deployment)
     monkeypatch.setenv("QUANT_HOME", str(own.home))
     since = f"--since={CUTS.of(ARRIVED):%Y-%m-%dT%H:%M}"

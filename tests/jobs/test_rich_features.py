@@ -1,4 +1,6 @@
-"""A strategy on a set with inputs, a cross-section, a compiled kernel and parts, from its first value to its replayed decisions."""
+"""A strategy on a set with inputs, a cross-section, a compiled kernel and parts, from its first value to its
+replayed decisions.
+"""
 
 import shutil
 from datetime import date
@@ -36,7 +38,9 @@ def rich(monkeypatch: pytest.MonkeyPatch) -> FeatureSet:
 
 
 def test_days_are_their_range_and_decisions_replay(rich: FeatureSet, tmp_path: Path):
-    """Features, scores, drift and decisions have the bits of the range; each decision, rebuilt from bars, filings and listings as of its cut, is the stored one."""
+    """Features, scores, drift and decisions have the bits of the range; each decision, rebuilt from bars, filings
+    and listings as of its cut, is the stored one.
+    """
     ranged(workspace(tmp_path / "days", deployment(strategy=RICH)), HISTORY)
     shutil.copytree(tmp_path / "days", tmp_path / "range")
     span, days = (workspace(tmp_path / name, deployment(strategy=RICH)) for name in ("range", "days"))

@@ -56,7 +56,9 @@ def test_statistics_count_files_and_find_what_is_lost(home: Path):
 
 
 def test_every_act_of_a_person_is_on_record(home: Path):
-    """Compaction and deletion say who and why in the audit; a look at what would go needs no name and leaves no trace; deleting without one is refused."""
+    """Compaction and deletion say who and why in the audit; a look at what would go needs no name and leaves no
+    trace; deleting without one is refused.
+    """
     assert run.invoke(storage_app, ["compact"]).exit_code == 2
     assert "10 files are 1" in run.invoke(storage_app, ["compact", "--by", "ann", "--reason", "slow"]).stdout
     looked = run.invoke(storage_app, ["vacuum"])

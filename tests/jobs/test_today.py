@@ -60,7 +60,9 @@ def test_a_break_and_the_kill_switch_block(before: Workspace):
 
 
 def test_a_day_without_data_says_so(by_day: Path):
-    """Of a session whose capture never came the data alone are not fine, and running it again is not what helps; it was decided and booked all the same."""
+    """Of a session whose capture never came the data alone are not fine, and running it again is not what helps; it
+    was decided and booked all the same.
+    """
     answers = by_name(workspace(by_day), MISSING, 5)
     assert [n for n, s in answers.items() if not s.fine and n != "report_paper"] == ["data"]
     assert answers["data"].next_command == f"quant why {MISSING}"

@@ -1,4 +1,6 @@
-"""A feature is tried before anything is deployed, and a package of one's own begins with two commands: the how-to, followed literally."""
+"""A feature is tried before anything is deployed, and a package of one's own begins with two commands: the how-to,
+followed literally.
+"""
 
 import importlib
 import json
@@ -75,7 +77,9 @@ def stored(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_honest_feature_is_measured_and_nothing_is_stored(stored: Path, tmp_path: Path, quant: Quant) -> None:
-    """Laws, coverage, distribution, IC by horizon and what it repeats, on the stored market; a document for a script, a page for a browser; no table is touched."""
+    """Laws, coverage, distribution, IC by horizon and what it repeats, on the stored market; a document for a
+    script, a page for a browser; no table is touched.
+    """
     (tmp_path / "my.py").write_text(HONEST)
     before = sorted(p.relative_to(stored) for p in (stored / "tables").rglob("*"))
     code, out = quant("try", f"{tmp_path / 'my.py'}:week", "--json", "--page")
@@ -108,7 +112,8 @@ def test_a_leak_is_refused_and_named(leak: str, stored: Path, tmp_path: Path, qu
     """With the law it breaks, the column, the session and the instrument; the exit code is 1."""
     body = LEAKS[leak]
     (tmp_path / "my.py").write_text(
-        f'from quant_assets.features.feature import feature\n\n@feature(lookback=5)\ndef {leak}(open, close):\n    """A leak."""\n    return {body}\n'
+        "from quant_assets.features.feature import feature\n\n@feature(lookback=5)\n"
+        f'def {leak}(open, close):\n    """A leak."""\n    return {body}\n'
     )
     code, out = quant("try", f"{tmp_path / 'my.py'}:{leak}", "--json", "--from", "2024-04-01")
     said = json.loads(out)
@@ -150,7 +155,9 @@ def test_without_data_there_is_a_small_market(tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_how_to_followed_literally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quant: Quant) -> None:
-    """`quant init`, its tests, its assets beside the platform's with every key under its name, its features materialised and audited in one Dagster run, `quant try` on what it stored."""
+    """`quant init`, its tests, its assets beside the platform's with every key under its name, its features
+    materialised and audited in one Dagster run, `quant try` on what it stored.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("QUANT_HOME", raising=False)
     code, out = quant("init", "tenfund")
@@ -222,7 +229,9 @@ def ran(definitions: dg.Definitions, job: str, first: date, last: date) -> set[s
 
 
 def test_nothing_is_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quant: Quant) -> None:
-    """A file that stands stops all of it; so does a name under which something else would be found, or that no module can have."""
+    """A file that stands stops all of it; so does a name under which something else would be found, or that no
+    module can have.
+    """
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "README.md").write_text("mine")
@@ -240,7 +249,9 @@ def test_nothing_is_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_package_beside_the_platform_keeps_what_its_strategies_read(stored: Path) -> None:
-    """Where a deployment has no sets of its own, its research assets are still all there, and dependencies stay among them."""
+    """Where a deployment has no sets of its own, its research assets are still all there, and dependencies stay
+    among them.
+    """
     graph = beside(Workspace.open(), "other").get_repository_def().asset_graph
     (used,) = {find_set(s.feature_set).table.name for s in deployment().strategies}
     champion = graph.get(dg.AssetKey(["other", "history", "champion"]))

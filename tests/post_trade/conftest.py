@@ -39,9 +39,21 @@ class Desk:
     def order(self, cid: str, sid: int, side: int, quantity: int, price: str = "10", session: date = D1) -> Order:
         """A day order for the open."""
         return Order(
-            client_order_id=cid, book="alpha", strategy="s", decided=self.cuts.calendar.shift(session, -1), session=session, good_till=session, slot="open", sid=sid, leg="1",
-            symbol=f"S{sid}", side=side, quantity=quantity, reference_price=Decimal(price), decision_id=f"d-{cid}",
-        )  # fmt: skip
+            client_order_id=cid,
+            book="alpha",
+            strategy="s",
+            decided=self.cuts.calendar.shift(session, -1),
+            session=session,
+            good_till=session,
+            slot="open",
+            sid=sid,
+            leg="1",
+            symbol=f"S{sid}",
+            side=side,
+            quantity=quantity,
+            reference_price=Decimal(price),
+            decision_id=f"d-{cid}",
+        )
 
     def fill(
         self,
@@ -57,9 +69,17 @@ class Desk:
     ) -> Fill:
         """An execution at the open."""
         return Fill(
-            exec_id=exec_id, client_order_id=cid, session=session, sid=sid, side=side, quantity=quantity, price=Decimal(price), fee=Decimal(fee),
-            arrival_price=Decimal(arrival or price), ts=self.cuts.calendar.open(session),
-        )  # fmt: skip
+            exec_id=exec_id,
+            client_order_id=cid,
+            session=session,
+            sid=sid,
+            side=side,
+            quantity=quantity,
+            price=Decimal(price),
+            fee=Decimal(fee),
+            arrival_price=Decimal(arrival or price),
+            ts=self.cuts.calendar.open(session),
+        )
 
     def bars(self, closes: dict[date, dict[int, float]], known: dict[date, date] | None = None) -> pl.DataFrame:
         """Bars whose every price is the close, known at their own cut or at that of another session."""
@@ -68,20 +88,48 @@ class Desk:
             at = self.cuts.of((known or {}).get(session, session))
             rows += [
                 {
-                    "session": session, "sid": sid, "symbol": f"S{sid}", "open": close, "high": close, "low": close, "close": close, "volume": 1_000, "adj_close": close,
-                    "withdrawn": False, "source": "hand", "capture": session, "file": "prices.csv", "line": sid + 1, "known_at": at, "declared_known_at": at,
+                    "session": session,
+                    "sid": sid,
+                    "symbol": f"S{sid}",
+                    "open": close,
+                    "high": close,
+                    "low": close,
+                    "close": close,
+                    "volume": 1_000,
+                    "adj_close": close,
+                    "withdrawn": False,
+                    "source": "hand",
+                    "capture": session,
+                    "file": "prices.csv",
+                    "line": sid + 1,
+                    "known_at": at,
+                    "declared_known_at": at,
                 }
                 for sid, close in of.items()
-            ]  # fmt: skip
+            ]
         return pl.DataFrame(rows, schema=dict(BARS.schema))
 
     def action(self, sid: int, ex: date, kind: str, known: date | None = None, **values: object) -> pl.DataFrame:
         """One corporate action, known at the cut of its ex-session or of another session."""
         at = self.cuts.of(known or ex)
         row = {
-            "session": ex, "sid": sid, "kind": kind, "numerator": None, "denominator": None, "cash": None, "value": None, "origin": "declared", "confidence": 1.0, "withdrawn": False,
-            "source": "hand", "capture": ex, "file": "actions.csv", "line": 1, "known_at": at, "declared_known_at": at,
-        } | values  # fmt: skip
+            "session": ex,
+            "sid": sid,
+            "kind": kind,
+            "numerator": None,
+            "denominator": None,
+            "cash": None,
+            "value": None,
+            "origin": "declared",
+            "confidence": 1.0,
+            "withdrawn": False,
+            "source": "hand",
+            "capture": ex,
+            "file": "actions.csv",
+            "line": 1,
+            "known_at": at,
+            "declared_known_at": at,
+        } | values
         return pl.DataFrame([row], schema=dict(ACTIONS.schema))
 
 

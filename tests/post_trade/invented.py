@@ -1,4 +1,6 @@
-"""A book that traded an invented market for some sessions, written to the store by the functions that write it in earnest."""
+"""A book that traded an invented market for some sessions, written to the store by the functions that write it in
+earnest.
+"""
 
 import random
 from collections.abc import Sequence
@@ -21,7 +23,9 @@ SECTORS = ("Energy", "Financials", "Health care", "Industrials", "Technology")
 
 
 def trade(store: DeltaStore, book: Book, cuts: Cuts, sessions: Sequence[date], names: int, seed: int = 1) -> None:
-    """Fill the store with `names` names over consecutive `sessions`: bars, verdicts, decisions, orders, fills, books, costs."""
+    """Fill the store with `names` names over consecutive `sessions`: bars, verdicts, decisions, orders, fills,
+    books, costs.
+    """
     chance = random.Random(seed)  # noqa: S311  # a seeded market, no secret
     close = {sid: chance.uniform(15, 220) for sid in range(1, names + 1)}
     first = sessions[0]
@@ -147,7 +151,20 @@ def trade(store: DeltaStore, book: Book, cuts: Cuts, sessions: Sequence[date], n
         for n, order in enumerate(due):
             part = order.quantity if n else order.quantity * 2 // 3
             price = Decimal(str(opened[order.sid])) * (1 + order.side * Decimal("0.0005"))
-            today.append(Fill(exec_id=f"e{session}{order.sid}", client_order_id=order.client_order_id, session=session, sid=order.sid, side=order.side, quantity=part, price=price.quantize(Decimal("0.0001")), fee=Decimal("1.00"), arrival_price=Decimal(str(opened[order.sid])), ts=cuts.calendar.open(session)))  # fmt: skip
+            today.append(
+                Fill(
+                    exec_id=f"e{session}{order.sid}",
+                    client_order_id=order.client_order_id,
+                    session=session,
+                    sid=order.sid,
+                    side=order.side,
+                    quantity=part,
+                    price=price.quantize(Decimal("0.0001")),
+                    fee=Decimal("1.00"),
+                    arrival_price=Decimal(str(opened[order.sid])),
+                    ts=cuts.calendar.open(session),
+                )
+            )
             state = OrderState.FILLED if part == order.quantity else OrderState.EXPIRED
             states.append(Working(order=order, state=state, filled=part))
             held[order.sid] = held.get(order.sid, 0) + order.side * part
@@ -181,10 +198,35 @@ def trade(store: DeltaStore, book: Book, cuts: Cuts, sessions: Sequence[date], n
             )
         best = sorted(score, key=lambda s: -score[s])[: max(2, names // 3)]
         snapshot = FeatureSnapshot(
-            dataset_version=f"v{i}", feature_view="price_volume", feature_version="1", as_of=cut, known_at_cutoff=cut, universe_id="liquid:1", corporate_actions_policy="adjusted",
-            survivorship_bias_guard="members as known at the cut", lookahead_bias_guard="rows with known_at ≤ known_at_cutoff only", timezone_policy="UTC",
-        )  # fmt: skip
-        decided = {"strategy": book.strategy, "decision_set_id": f"set-{session}", "detail": "{}", "as_of": cut, "valid_until": cuts.calendar.open(cuts.calendar.shift(session, 1)), "inputs_hash": f"i{i}", "model_id": "m1", "feature_set": "price_volume", "feature_version": "1", "strategy_hash": "s1", "snapshot": msgspec.json.encode(snapshot).decode(), "table_versions": "{}", "commit": "c", "lock_hash": "l", "run_id": "r", "recorded_at": cut}  # fmt: skip
+            dataset_version=f"v{i}",
+            feature_view="price_volume",
+            feature_version="1",
+            as_of=cut,
+            known_at_cutoff=cut,
+            universe_id="liquid:1",
+            corporate_actions_policy="adjusted",
+            survivorship_bias_guard="members as known at the cut",
+            lookahead_bias_guard="rows with known_at ≤ known_at_cutoff only",
+            timezone_policy="UTC",
+        )
+        decided = {
+            "strategy": book.strategy,
+            "decision_set_id": f"set-{session}",
+            "detail": "{}",
+            "as_of": cut,
+            "valid_until": cuts.calendar.open(cuts.calendar.shift(session, 1)),
+            "inputs_hash": f"i{i}",
+            "model_id": "m1",
+            "feature_set": "price_volume",
+            "feature_version": "1",
+            "strategy_hash": "s1",
+            "snapshot": msgspec.json.encode(snapshot).decode(),
+            "table_versions": "{}",
+            "commit": "c",
+            "lock_hash": "l",
+            "run_id": "r",
+            "recorded_at": cut,
+        }
         verdicts = {
             s: ("NO_TRADE", "DATA_NO_BAR")
             if s == 1
@@ -218,4 +260,21 @@ def trade(store: DeltaStore, book: Book, cuts: Cuts, sessions: Sequence[date], n
             target = int(float(book.capital) * 0.9 / len(best) / close[s]) if s in best and s != 1 else 0
             if (change := target - held.get(s, 0)) and chance.random() < 0.35:
                 following = cuts.calendar.shift(session, 1)
-                due.append(Order(client_order_id=f"c{session:%m%d}{s}", book=book.name, strategy=book.strategy, decided=session, session=following, good_till=following, slot="open", sid=s, leg="1", symbol=f"SYM{s}", side=1 if change > 0 else -1, quantity=abs(change), reference_price=Decimal(str(close[s])), decision_id=f"d-{session}-{s}"))  # fmt: skip
+                due.append(
+                    Order(
+                        client_order_id=f"c{session:%m%d}{s}",
+                        book=book.name,
+                        strategy=book.strategy,
+                        decided=session,
+                        session=following,
+                        good_till=following,
+                        slot="open",
+                        sid=s,
+                        leg="1",
+                        symbol=f"SYM{s}",
+                        side=1 if change > 0 else -1,
+                        quantity=abs(change),
+                        reference_price=Decimal(str(close[s])),
+                        decision_id=f"d-{session}-{s}",
+                    )
+                )

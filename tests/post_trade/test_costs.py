@@ -31,7 +31,9 @@ def test_terms_by_hand():
 
 
 def test_an_order_over_two_sessions_adds_up(store, book, cuts, desk):
-    """Each session carries its own fills' terms, the last one what was missed, valued at its close; again, nothing is written."""
+    """Each session carries its own fills' terms, the last one what was missed, valued at its close; again, nothing
+    is written.
+    """
     order = desk.order("c1", 1, 1, 100, price="10")
     store.append(BARS, desk.bars({D1: {1: 10.5}, D2: {1: 11.0}}))
     record_orders(store, book, D1, [Working(order=order, state=OrderState.PARTIAL, filled=30)], cuts.of(D1))

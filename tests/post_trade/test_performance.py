@@ -20,11 +20,20 @@ def nav(cuts) -> pl.DataFrame:
     before = [Decimal(100_000), *equity]
     rows = [
         {
-            "session": d, "book": "alpha", "cash": e - 50_000 + 10_000, "long_value": Decimal(50_000), "short_value": Decimal(-10_000), "equity": e, "pnl": e - b,
-            "fees": Decimal(5), "traded": Decimal(10_000), "names": 3, "known_at": cuts.of(d),
+            "session": d,
+            "book": "alpha",
+            "cash": e - 50_000 + 10_000,
+            "long_value": Decimal(50_000),
+            "short_value": Decimal(-10_000),
+            "equity": e,
+            "pnl": e - b,
+            "fees": Decimal(5),
+            "traded": Decimal(10_000),
+            "names": 3,
+            "known_at": cuts.of(d),
         }
         for d, e, b in zip(DAYS, equity, before, strict=False)
-    ]  # fmt: skip
+    ]
     return pl.DataFrame(rows, schema=dict(NAV.schema))
 
 
@@ -145,7 +154,9 @@ def test_a_year_is_the_calendars() -> None:
 
 
 def test_capital_that_moves_is_no_return() -> None:
-    """100,000 earns 1 %, another 100,000 is paid in, the book earns 1 %, half is paid out, it loses 1 %: what a share of it did."""
+    """100,000 earns 1 %, another 100,000 is paid in, the book earns 1 %, half is paid out, it loses 1 %: what a
+    share of it did.
+    """
     nav = booked(["101000", "203010", "100484.95"], "100000", sessions(3), {1: "100000", 2: "-101510.05"})
     line, p = curve(nav), performance(nav, COSTS.empty())
     assert line["return"].to_list() == pytest.approx([0.01, 0.01, -0.01], abs=1e-5)

@@ -45,7 +45,10 @@ def agreed(desk) -> tuple[OurSide, TheirSide]:
         positions={1: 100},
         cash=Decimal("98999.00"),
     )
-    venue = [BrokerOrder(client_order_id=c, broker_order_id=f"b{c}", sid=s, side=d, quantity=q, filled=f, state=t) for c, s, d, q, f, t in (("c1", 1, 1, 100, 100, OrderState.FILLED), ("c2", 2, -1, 50, 0, OrderState.REJECTED))]  # fmt: skip
+    venue = [
+        BrokerOrder(client_order_id=c, broker_order_id=f"b{c}", sid=s, side=d, quantity=q, filled=f, state=t)
+        for c, s, d, q, f, t in (("c1", 1, 1, 100, 100, OrderState.FILLED), ("c2", 2, -1, 50, 0, OrderState.REJECTED))
+    ]
     return ours, TheirSide(orders=venue, executions=[execution(fill)], positions={1: 100}, cash=Decimal(98999))
 
 

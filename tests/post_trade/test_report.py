@@ -55,7 +55,9 @@ def test_session_page_is_self_contained_and_the_same_bytes_again(traded, tmp_pat
 
 
 def test_the_page_shows_what_looks_wrong(cuts, tmp_path):
-    """A finding stands on the page with its rule, what it is and what it should be; refused rows are counted in the quarantine only."""
+    """A finding stands on the page with its rule, what it is and what it should be; refused rows are counted in the
+    quarantine only.
+    """
     store, book = (
         DeltaStore(tmp_path / "tables"),
         Book(name="alpha", strategy="s", account="A1", capital=Decimal(100_000), broker="paper", armed=True),

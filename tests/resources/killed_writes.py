@@ -1,4 +1,6 @@
-"""A process that appends, compacts and vacuums is killed in the middle of an act, again and again; between kills the table must be whole."""
+"""A process that appends, compacts and vacuums is killed in the middle of an act, again and again; between kills
+the table must be whole.
+"""
 
 import multiprocessing
 import os
@@ -27,7 +29,9 @@ EVERY = 5  # of the versions, one is cited
 
 
 def work(root: Path, known: Connection) -> None:
-    """Append one session after the other, compact and vacuum now and then, and say before and after each act what stands."""
+    """Append one session after the other, compact and vacuum now and then, and say before and after each act what
+    stands.
+    """
     store = DeltaStore(root)
     done = store.read(QUOTES, as_of=None).height // NAMES
     acts: list[tuple[str, Callable[[], object]]] = [
@@ -54,7 +58,9 @@ def cited(version: int) -> set[int]:
 
 
 def run(root: Path, kills: int, seed: int = 0, say: Callable[[str], None] = lambda _: None) -> Counter[str]:
-    """Kill the work `kills` times, each time at random, and hold the table against what must stand. Returns the kills by what was going on."""
+    """Kill the work `kills` times, each time at random, and hold the table against what must stand. Returns the
+    kills by what was going on.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.resources.killed_writes"])
     chance, store, fell = random.Random(seed), DeltaStore(root), Counter[str]()  # noqa: S311  # not for secrets

@@ -108,9 +108,11 @@ def test_reopened_is_the_same(home):
 
 FIRST_SCHEMA = """
 CREATE TABLE orders (
-    id INTEGER PRIMARY KEY, client_order_id TEXT NOT NULL, content TEXT NOT NULL, state TEXT NOT NULL, filled INTEGER NOT NULL, reason TEXT NOT NULL) STRICT;
+    id INTEGER PRIMARY KEY, client_order_id TEXT NOT NULL, content TEXT NOT NULL, state TEXT NOT NULL, filled
+    INTEGER NOT NULL, reason TEXT NOT NULL) STRICT;
 CREATE INDEX orders_by_client ON orders (client_order_id);
-CREATE TABLE executions (id INTEGER PRIMARY KEY, exec_id TEXT NOT NULL UNIQUE, session TEXT NOT NULL, content TEXT NOT NULL) STRICT;
+CREATE TABLE executions (id INTEGER PRIMARY KEY, exec_id TEXT NOT NULL UNIQUE, session TEXT NOT NULL, content TEXT
+NOT NULL) STRICT;
 CREATE TABLE evenings (session TEXT NOT NULL PRIMARY KEY, holdings TEXT NOT NULL) STRICT;
 CREATE TABLE capital (session TEXT NOT NULL PRIMARY KEY, paid TEXT NOT NULL) STRICT;
 CREATE TABLE schema_version (version INTEGER NOT NULL PRIMARY KEY) STRICT;
@@ -140,13 +142,18 @@ def shape(path: Path) -> dict[str, object]:
     """Columns and indices of every table of a file."""
     with sqlite3.connect(path) as db:
         tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
-        found = {t: (db.execute(f"PRAGMA table_info({t})").fetchall(), db.execute(f"PRAGMA index_list({t})").fetchall()) for t in tables}  # fmt: skip
+        found = {
+            t: (db.execute(f"PRAGMA table_info({t})").fetchall(), db.execute(f"PRAGMA index_list({t})").fetchall())
+            for t in tables
+        }
     db.close()
     return {t: (columns, sorted(name for _, name, *_ in indices)) for t, (columns, indices) in found.items()}
 
 
 def test_an_old_file_is_refused_and_upgraded(home, tmp_path: Path):
-    """Before the upgrade the error names the command; after it everything is reported once, and the schema is a new file's."""
+    """Before the upgrade the error names the command; after it everything is reported once, and the schema is a new
+    file's.
+    """
     home.broker.advance(SESSIONS[0])
     for order in orders(0, {1: 0.3, 5: 0.3}, home):
         home.broker.submit(order)

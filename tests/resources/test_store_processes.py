@@ -24,7 +24,9 @@ def write(root: Path, own: list[int], start: Any, written: "SimpleQueue[int]", *
 
 @pytest.mark.parametrize("locked", [True, False], ids=["by the lock", "where the lock does not hold"])
 def test_processes_that_write_at_once_lose_and_double_nothing(tmp_path: Path, *, locked: bool):
-    """Three processes append sessions of their own and some that the others append too: every row stands once, and the numbers written add up."""
+    """Three processes append sessions of their own and some that the others append too: every row stands once, and
+    the numbers written add up.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.resources.killed_writes"])
     start, written = context.Barrier(3), context.SimpleQueue()
@@ -43,5 +45,7 @@ def test_processes_that_write_at_once_lose_and_double_nothing(tmp_path: Path, *,
 
 
 def test_killed_in_the_middle_of_any_write_the_table_is_whole(tmp_path: Path):
-    """After SIGKILL in an append, a compaction or a vacuum the table reads as before or as after, cited versions read as ever, and the next run goes on (`make soak`: 200 times)."""
+    """After SIGKILL in an append, a compaction or a vacuum the table reads as before or as after, cited versions
+    read as ever, and the next run goes on (`make soak`: 200 times).
+    """
     assert killed_writes.run(tmp_path, 8, seed=3).total() == 8
