@@ -21,6 +21,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
+from quant_assets.frames import span
 from quant_assets.market_data.adjustment import adjusted
 from quant_assets.tables import ACTIONS
 
@@ -141,8 +142,7 @@ def looped(bars: pl.DataFrame, actions: pl.DataFrame) -> pl.DataFrame:
 def compare(names: int, sessions: int, threads: int) -> None:
     """Run the contestants in turns and print their medians beside ours."""
     bars, actions = panel(names, sessions)
-    # a Series' bounds are typed by no dtype
-    last: date = bars["session"].max()  # pyright: ignore[reportAssignmentType]
+    _, last = span(bars["session"], date)
     contestants: dict[str, Callable[[], pl.DataFrame]] = {
         "ours": lambda: adjusted(bars, actions, "adjusted", last),
         "Polars join_asof": lambda: joined(bars, actions),

@@ -15,6 +15,7 @@ from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.catalogue import find_set
 from quant_assets.features.sets import FeatureSet
+from quant_assets.frames import bounds
 from quant_assets.market_data.closures import with_changes
 from quant_assets.ports import Brokers, Clock, MarketDataSource, ModelRegistry, Notifier
 from quant_assets.records import Book
@@ -216,7 +217,8 @@ class Workspace:
         if self.deployment.clock == "system":
             return self.cuts.due(self.clock.now())
         decided = self.store.read(DECISIONS, as_of=None, first=self.deployment.start)
-        return decided["session"].max() if decided.height else self.deployment.start  # pyright: ignore[reportReturnType]  # a Series' bounds are typed by no dtype
+        found = bounds(decided["session"], date)
+        return found[1] if found else self.deployment.start
 
     def booked(self, book: Book) -> tuple[date, date]:
         """The first and the last session booked. Raises ConfigurationError where there is none."""

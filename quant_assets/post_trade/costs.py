@@ -19,6 +19,7 @@ import polars as pl
 from quant_assets.books.holdings import TICK, exact
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
+from quant_assets.frames import span
 from quant_assets.market_data.adjustment import SPLITS
 from quant_assets.ports import Store
 from quant_assets.records import Book, Frozen, OrderState, StageReport
@@ -177,7 +178,7 @@ def _end_prices(store: Store, orders: pl.DataFrame, session: date, cut: datetime
     bars = in_force(
         store.read(BARS, as_of=cut, first=session - CARRIED, last=session).filter(pl.col("sid").is_in(sids)), BARS
     )
-    earliest: date = orders["decided"].min()  # pyright: ignore[reportAssignmentType]  # a Series' bounds are typed by no dtype
+    earliest, _ = span(orders["decided"], date)
     known = store.read(ACTIONS, as_of=cut, first=earliest, last=session)
     actions = in_force(known.filter(pl.col("kind").is_in(SPLITS)), ACTIONS)
     closes = {

@@ -6,6 +6,7 @@ from math import sqrt
 
 import polars as pl
 
+from quant_assets.frames import bounds
 from quant_assets.market_data.listings import sectors
 from quant_assets.records import Frozen
 
@@ -111,7 +112,8 @@ def performance(nav: pl.DataFrame, costs: pl.DataFrame, per_year: float | None =
         why |= dict.fromkeys(
             ("annual_return", "annual_volatility", "sharpe"), "one session tells no rate and no variance"
         )
-    deviation = _deviation(returns, float(line["equity"].abs().max() or 0)) if "sharpe" not in why else None  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+    largest = max((abs(v) for v in bounds(line["equity"], float) or ()), default=0.0)
+    deviation = _deviation(returns, largest) if "sharpe" not in why else None
     if deviation == 0:
         why["sharpe"] = "the returns do not vary by a cent"
     moved = [r for r in returns if r != 0]

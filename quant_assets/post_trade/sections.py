@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 import polars as pl
 
 from quant_assets.contract import Table, in_force
+from quant_assets.frames import bounds
 from quant_assets.market_data.listings import sectors
 from quant_assets.ports import Store
 from quant_assets.post_trade.performance import BPS, pnl_by_name, pnl_by_sector
@@ -124,7 +126,7 @@ def pnl(facts: Facts, top: int) -> tuple[list[Row], list[Row], list[Row]]:
     """The best names, the worst (best of them first), and the sectors."""
     by_name = pnl_by_name(facts.pnl, facts.listings).drop("symbol", "sector")
     named = _named(by_name, facts)
-    widest = float(named["total"].abs().max() or 0) or 1.0  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+    widest = max((abs(float(v)) for v in bounds(named["total"], Decimal) or ()), default=0.0) or 1.0
     sized = named.with_columns(width=pl.col("total").cast(pl.Float64).abs() / widest * 100)
     best, worst = sized.filter(pl.col("total") > 0).head(top), sized.filter(pl.col("total") < 0).tail(top)
     of_sector = pnl_by_sector(named.select("sid", "symbol", "sector", "holding", "trading", "income", "fees", "total"))

@@ -9,6 +9,7 @@ import polars as pl
 
 from quant_assets.contract import Table
 from quant_assets.errors import ConflictingRow
+from quant_assets.frames import span
 from quant_assets.market_data.restatements import AsIf
 from quant_assets.ports import Store
 
@@ -65,7 +66,8 @@ class Overlay:
         rows = table.conform(frame)
         if rows.is_empty():
             return 0
-        standing = self.read(table, as_of=None, first=rows[table.event].min(), last=rows[table.event].max())  # pyright: ignore[reportArgumentType]  # a Series' bounds are typed by no dtype
+        first, last = span(rows[table.event], date)
+        standing = self.read(table, as_of=None, first=first, last=last)
         new = rows.join(standing.select(table.content), on=list(table.content), how="anti", nulls_equal=True)
         if (conflicts := new.join(standing, on=list(table.key), how="semi")).height:
             raise ConflictingRow(
