@@ -36,11 +36,11 @@ def build(ws: Workspace, progress: Progress = quiet) -> dict[str, Any]:
     @dg.resource(description="The wall clock, or in a historical run the decision time of its last session.")
     def clock(context: dg.InitResourceContext) -> Clock:
         session = _session(context)
-        # other venues trade on days on which this one does not decide
-        return ws.clock if session is None else clock_of(ws, ws.cuts.calendar.on_or_after(session))
+        return ws.clock if session is None else clock_for(session)
 
     def clock_for(session: date) -> Clock:
-        return clock_of(ws, session)
+        # other venues trade on days on which this one does not decide
+        return clock_of(ws, ws.cuts.calendar.on_or_after(session))
 
     def questions(session: date) -> Sequence[Status]:
         return status(ws, session)

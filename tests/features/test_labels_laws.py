@@ -199,7 +199,7 @@ def test_a_deployment_declares_a_label() -> None:
         ("{horizon: 5, net_of: {}}", "names one of"),
         ("{horizon: 5, net_of: {universe: a, symbol: b}}", "names one of"),
         ("{horizon: 5, net_of: {universe: a, exposures: [size]}}", "names one of"),
-        ("{horizon: 5, net_of: {factors: style, universe: a}}", "at which version"),
+        ("{horizon: 5, net_of: {factors: style, universe: a}}", "and the version"),
     ],
 )
 def test_a_label_that_cannot_be_is_refused(text: str, said: str) -> None:

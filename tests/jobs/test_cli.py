@@ -102,7 +102,7 @@ def test_a_day_loads_few_heavy_libraries(own: Path) -> None:
     assert loaded(seconds, own, *quick) == [[line[0], 0, []] for line in quick]
     ((_, code, heavy),) = loaded(seconds, own, ["run", "daily"])
     assert code in {Exit.DONE, Exit.NOTHING_TO_TRADE, Exit.BLOCKED}
-    assert heavy == ["dagster", "lightgbm", "pandas"]
+    assert heavy == ["dagster", "pandas"]
 
 
 def test_the_operators_commands_never_load_dagster(own: Path) -> None:

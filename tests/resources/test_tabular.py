@@ -364,8 +364,8 @@ def test_drift_names_both_sides(tmp_path: Path) -> None:
         ({"dataset": "fx_rates", "known_at": "event+1d"}, "a mapping, or a layout"),
         ({"dataset": "fx_rates", "layout": "csv", "known_at": "event+1d"}, "no layout is named 'csv'"),
         ({**RATES, "known_at": "event+1h@13:00"}, "counts in days"),
-        ({**RATES, "known_at": None}, "by a rule or by a column"),
-        ({**RATES, "mapping": {**MAPPING, "known_at": "seen"}}, "by a rule or by a column"),
+        ({**RATES, "known_at": None}, "either as a rule, or as a column"),
+        ({**RATES, "mapping": {**MAPPING, "known_at": "seen"}}, "either as a rule, or as a column"),
         ({**RATES, "mapping": {"session": "day", "rate": "rate"}}, r"not given: \['base', 'quote'\]"),
         ({**RATES, "constants": {"price": 1}}, r"not among them: \['price'\]"),
         ({**RATES, "constants": {"base": "EUR"}}, r"given twice: \['base'\]"),
@@ -437,5 +437,5 @@ def test_every_row_is_accounted_for(tmp_path: Path) -> None:
 
 def test_a_day_is_not_known_before_it_is_over(tmp_path: Path) -> None:
     """Hours after a day's event would count from its first minute: the rule is refused, and says what to write."""
-    with pytest.raises(ConfigurationError, match=r"event\+1h.*not over then; say event\+1d"):
+    with pytest.raises(ConfigurationError, match=r"event\+1h.*before the end of the day.*write event\+1d"):
         feed(tmp_path, "*.csv", dataset="fx_rates", mapping=MAPPING, known_at="event+1h")
