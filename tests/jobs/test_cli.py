@@ -95,7 +95,7 @@ print(len({f.fingerprint for f in find_sets().values()}), sorted(heavy & set(sys
 
 
 def test_a_day_loads_few_heavy_libraries(own: Path) -> None:
-    """today, sql and why load none; a daily run loads Dagster and LightGBM, and pandas for it. Calendars are kept."""
+    """today, sql and why load none; a daily run loads Dagster, and pandas for its own copy of LightGBM."""
     quick = [["today", "--session", str(FILLED)], ["sql", "select count(*) from bars"], ["why", str(TRADED)]]
     seconds = [name for name in HEAVY if name != "polars_talib"]  # milliseconds, for the sets that are declared with it
     loaded(seconds, own, *quick)  # from here on the calendar is kept
