@@ -17,7 +17,7 @@ from quant_assets.frames import span
 from quant_assets.market_data.datasets import DATASETS
 from quant_assets.market_data.restatements import DERIVING, AsIf, Selection, as_if_known, changes, seen
 from quant_assets.ports import Progress, quiet
-from quant_assets.records import Frozen, StageReport
+from quant_assets.records import Act, Frozen, StageReport
 from quant_assets.strategy import Eligibility, LabelRule, Strategy, needed, sets_of
 from quant_assets.tables import (
     ACTIONS,
@@ -161,10 +161,8 @@ def rebuild(
     ws: "Workspace",
     selection: Selection,
     *,
-    by: str,
-    reason: str,
+    act: Act,
     now: datetime,
-    acted_at: datetime,
     progress: Progress = quiet,
 ) -> list[StageReport]:
     """Store the features and labels that the selected changes touch once more, computed on all that is known by now,
@@ -210,7 +208,7 @@ def rebuild(
         labels = [compute_labels(s, ws.cuts, rule, ends) for s in stores]
         reports.append(_renew(ws, LABELS, {"label": rule.name, "horizon": rule.horizon}, ends, labels, moment))
     subject = f"{derived[0]} to {derived[-1]}: {sum(r.rows for r in reports)} rows"
-    ws.ledger.audit.record("rebuild", subject, by=by, reason=reason, now=acted_at)
+    ws.ledger.audit.record("rebuild", subject, by=act.by, reason=act.reason, now=act.at)
     return reports
 
 

@@ -339,6 +339,14 @@ class Artifact(Frozen, frozen=True):
     schema: str
 
 
+class Act(Frozen, frozen=True):
+    """What a person answers for: who did it, why, and when by the wall. It goes to the audit."""
+
+    by: str
+    reason: str
+    at: datetime
+
+
 class Provenance(Frozen, frozen=True):
     """What is recorded beside a result and never hashed into an id."""
 

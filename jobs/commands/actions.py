@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands.options import AsJson, By, Reason, wall, workspace
+from jobs.commands.options import AsJson, By, Reason, acted, workspace
 
 actions_app = typer.Typer(
     no_args_is_help=True,
@@ -65,10 +65,8 @@ def actions_confirm(
             ws.ledger.audit,
             proposal,
             terms=terms,
-            by=by,
-            reason=reason,
+            act=acted(by, reason),
             now=ws.clock.now(),
-            acted_at=wall(),
         )
     ex = rows["session"].item(0)
     say(f"Confirmed by {escape(by)}: {escape(said)}, ex {ex}. `quant restatement list` shows what it changes.")
@@ -90,9 +88,7 @@ def actions_reject(proposal: ProposalId, by: By, reason: Reason) -> None:
             ws.ledger.knowledge,
             ws.ledger.audit,
             proposal,
-            by=by,
-            reason=reason,
+            act=acted(by, reason),
             now=ws.clock.now(),
-            acted_at=wall(),
         )
     say(f"{escape(about)} is rejected by {escape(by)}.")

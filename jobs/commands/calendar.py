@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands.options import AsJson, By, Reason, day, wall, workspace
+from jobs.commands.options import AsJson, By, Reason, acted, day, workspace
 
 if TYPE_CHECKING:
     from desk.workspace import Workspace
@@ -29,10 +29,8 @@ def calendar_close(session: Session, by: By, reason: Reason) -> None:
             ws.ledger.audit,
             ws.cuts.calendar,
             session,
-            by=by,
-            reason=reason,
+            act=acted(by, reason),
             now=ws.clock.now(),
-            acted_at=wall(),
         )
     _told(ws, session, known_at, "does not trade", by, reason)
 
@@ -64,10 +62,8 @@ def calendar_open(
             venue,
             session,
             said,
-            by=by,
-            reason=reason,
+            act=acted(by, reason),
             now=ws.clock.now(),
-            acted_at=wall(),
         )
     _told(ws, session, known_at, "trades", by, reason)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands.options import DAY, AsJson, By, Day, From, Reason, To, wall, workspace
+from jobs.commands.options import DAY, AsJson, By, Day, From, Reason, To, acted, workspace
 
 if TYPE_CHECKING:
     from desk.workspace import Workspace
@@ -81,10 +81,8 @@ def quarantine_release(row_id: RowId, by: By, reason: Reason) -> None:
             ws.ledger.knowledge,
             ws.ledger.audit,
             row_id,
-            by=by,
-            reason=reason,
+            act=acted(by, reason),
             now=ws.clock.now(),
-            acted_at=wall(),
         )
     say(f"Released by {escape(by)}: {escape(written)}. `quant restatement list` shows what it changes.")
 
@@ -103,10 +101,8 @@ def quarantine_drop(row_id: RowId, by: By, reason: Reason) -> None:
             ws.ledger.knowledge,
             ws.ledger.audit,
             row_id,
-            by=by,
-            reason=reason,
+            act=acted(by, reason),
             now=ws.clock.now(),
-            acted_at=wall(),
         )
     say(f"Row {escape(row_id)} is dropped by {escape(by)}.")
 
@@ -183,8 +179,8 @@ def findings_scan(
             title="findings",
         )
         if repair_them:
-            who = {"by": by, "reason": reason}
-            count = mend(ws.store, ws.ledger.knowledge, ws.ledger.audit, mended, **who, now=now, acted_at=wall())
+            act = acted(by, reason)
+            count = mend(ws.store, ws.ledger.knowledge, ws.ledger.audit, mended, act=act, now=now)
             say(f"{count:,} rows are repaired. `quant restatement list` shows what that changes.")
         elif mended.height:
             frame(
@@ -225,10 +221,8 @@ def repair(
             symbol,
             session,
             numbers,
-            by=by,
-            reason=reason,
+            act=acted(by, reason),
             now=ws.clock.now(),
-            acted_at=wall(),
         )
     import polars as pl
 

@@ -7,6 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from desk.workspace import Workspace
+    from quant_assets.records import Act
 
 
 def day(text: str) -> date:
@@ -40,6 +41,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON for a script.")]
 def wall() -> datetime:
     """The time at which a person acts, UTC: that of the wall, whatever clock the home runs on."""
     return datetime.now(UTC)
+
+
+def acted(by: str, reason: str) -> "Act":
+    """What a person does now."""
+    from quant_assets.records import Act
+
+    return Act(by=by, reason=reason, at=wall())
 
 
 def workspace() -> "Workspace":

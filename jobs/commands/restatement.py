@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands.options import AsJson, day, moment, wall, workspace
+from jobs.commands.options import AsJson, acted, day, moment, workspace
 
 if TYPE_CHECKING:
     from desk.blast_radius import Radius
@@ -137,7 +137,7 @@ def restatement_show(
     if rebuild and by and reason:
         now = ws.cuts.of(ws.latest()) if ws.deployment.clock == "session" else ws.clock.now()
         with progress() as tick, only_run(ws.home):
-            reports = renew(ws, meant, by=by, reason=reason, now=now, acted_at=wall(), progress=tick)
+            reports = renew(ws, meant, act=acted(by, reason), now=now, progress=tick)
         if not as_json:
             reported(reports)
 

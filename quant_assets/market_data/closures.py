@@ -9,6 +9,7 @@ import polars as pl
 from quant_assets.calendars import Calendar, Change, Cuts, Hours
 from quant_assets.errors import ConfigurationError
 from quant_assets.ports import Audit, KnowledgeLog, Store
+from quant_assets.records import Act
 from quant_assets.tables import CALENDAR_CHANGES, NAV
 
 _TICK = timedelta(microseconds=1)
@@ -39,10 +40,8 @@ def close(
     calendar: Calendar,
     session: date,
     *,
-    by: str,
-    reason: str,
+    act: Act,
     now: datetime,
-    acted_at: datetime,
 ) -> datetime:
     """`session` does not trade; return since when that is known.
 
@@ -53,7 +52,7 @@ def close(
             f"{calendar.code}: {session} is no session; the one before it is {calendar.before(session)}, "
             f"the one after it {calendar.after(session)}"
         )
-    return _say(store, knowledge, audit, calendar, session, None, by=by, reason=reason, now=now, acted_at=acted_at)
+    return _say(store, knowledge, audit, calendar, session, None, act=act, now=now)
 
 
 def reopen(
@@ -64,10 +63,8 @@ def reopen(
     session: date,
     hours: Hours | None = None,
     *,
-    by: str,
-    reason: str,
+    act: Act,
     now: datetime,
-    acted_at: datetime,
 ) -> datetime:
     """`session` trades, by default in the venue's usual hours; return since when that is known.
 
@@ -83,7 +80,7 @@ def reopen(
             f"{calendar.code}: a session from {said.open:%Y-%m-%d %H:%M} to {said.close:%Y-%m-%d %H:%M} UTC does not "
             f"lie between the close before it, {before:%Y-%m-%d %H:%M}, and the open after it, {after:%Y-%m-%d %H:%M}"
         )
-    return _say(store, knowledge, audit, calendar, session, said, by=by, reason=reason, now=now, acted_at=acted_at)
+    return _say(store, knowledge, audit, calendar, session, said, act=act, now=now)
 
 
 def _say(
@@ -94,23 +91,21 @@ def _say(
     session: date,
     hours: Hours | None,
     *,
-    by: str,
-    reason: str,
+    act: Act,
     now: datetime,
-    acted_at: datetime,
 ) -> datetime:
     read = knowledge.latest_cut()  # what a decision has read already cannot have known it
     known_at = now if read is None or now > read else read + _TICK
-    act = "calendar close" if hours is None else "calendar open"
-    audit.record(act, f"{calendar.code} {session}", by=by, reason=reason, now=acted_at)
+    what = "calendar close" if hours is None else "calendar open"
+    audit.record(what, f"{calendar.code} {session}", by=act.by, reason=act.reason, now=act.at)
     row = {
         "session": session,
         "calendar": calendar.code,
         "trades": hours is not None,
         "opens": hours and hours.open,
         "closes": hours and hours.close,
-        "by": by,
-        "reason": reason,
+        "by": act.by,
+        "reason": act.reason,
         "known_at": known_at,
     }
     store.append(CALENDAR_CHANGES, pl.DataFrame([row], schema=dict(CALENDAR_CHANGES.schema)))

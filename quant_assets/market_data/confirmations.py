@@ -18,6 +18,7 @@ from quant_assets.market_data.adjustment import SPLITS
 from quant_assets.market_data.ingest import known_at
 from quant_assets.market_data.proposals import OPEN, listed
 from quant_assets.ports import Audit, KnowledgeLog, Store
+from quant_assets.records import Act
 from quant_assets.tables import ACTIONS, PROPOSED_ACTIONS
 
 _TERMS = re.compile(r"(?P<kind>split|stock_dividend|dividend|spin_off) (?P<first>\d+(\.\d+)?)(:(?P<second>\d+))?")
@@ -79,10 +80,8 @@ def confirm(
     proposal: str,
     *,
     terms: str | None,
-    by: str,
-    reason: str,
+    act: Act,
     now: datetime,
-    acted_at: datetime,
 ) -> tuple[str, pl.DataFrame]:
     """Confirm a proposal: with `terms`, or with its first explanation. Returns the terms and the rows written to
     ACTIONS.
@@ -101,9 +100,11 @@ def confirm(
     said = read_terms(text, row["before"])
     rows = [_action(row, one, moment) for one in said]
     written = ACTIONS.conform(pl.DataFrame(rows, schema=dict(ACTIONS.schema), orient="row"))
-    audit.record("confirm action", f"{row['symbol']} {row['session']}: {text}", by=by, reason=reason, now=acted_at)
+    audit.record(
+        "confirm action", f"{row['symbol']} {row['session']}: {text}", by=act.by, reason=act.reason, now=act.at
+    )
     store.append(ACTIONS, written)
-    _close(store, row, "confirmed", by, f"{text}: {reason}", moment)
+    _close(store, row, "confirmed", act.by, f"{text}: {act.reason}", moment)
     return text, written
 
 
@@ -113,10 +114,8 @@ def reject(
     audit: Audit,
     proposal: str,
     *,
-    by: str,
-    reason: str,
+    act: Act,
     now: datetime,
-    acted_at: datetime,
 ) -> str:
     """Reject a proposal: there was no action. Returns the name and ex-session.
 
@@ -125,9 +124,13 @@ def reject(
     row = find(store, proposal)
     moment = known_at(now, knowledge.latest_cut(), now, None)
     audit.record(
-        "reject action", f"{row['symbol']} {row['session']}: {row['explanations']}", by=by, reason=reason, now=acted_at
+        "reject action",
+        f"{row['symbol']} {row['session']}: {row['explanations']}",
+        by=act.by,
+        reason=act.reason,
+        now=act.at,
     )
-    _close(store, row, "rejected", by, reason, moment)
+    _close(store, row, "rejected", act.by, act.reason, moment)
     return f"{row['symbol']} {row['session']}"
 
 

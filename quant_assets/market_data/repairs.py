@@ -18,7 +18,7 @@ from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.ingest import known_at
 from quant_assets.market_data.screening import CONTENT
 from quant_assets.ports import Audit, KnowledgeLog, Store
-from quant_assets.records import content_id
+from quant_assets.records import Act, content_id
 from quant_assets.tables import BARS, QUARANTINE
 
 REPAIR = "repair"
@@ -88,10 +88,8 @@ def release(
     audit: Audit,
     row_id: str,
     *,
-    by: str,
-    reason: str,
+    act: Act,
     now: datetime,
-    acted_at: datetime,
 ) -> str:
     """Release a quarantined row: it is stored, known from now on. Returns what was written.
 
@@ -101,9 +99,9 @@ def release(
     moment = known_at(now, knowledge.latest_cut(), now, None)
     table = BARS if row["dataset"] == BARS.name else dataset(str(row["dataset"])).table
     written = _bar(store, row, moment) if table is BARS else _observation(table, row, moment)
-    audit.record("release quarantined row", str(row["id"]), by=by, reason=reason, now=acted_at)
+    audit.record("release quarantined row", str(row["id"]), by=act.by, reason=act.reason, now=act.at)
     store.append(table, written)
-    _close(store, row, "released", by, reason, moment)
+    _close(store, row, "released", act.by, act.reason, moment)
     return f"{table.name}: " + ", ".join(
         f"{k} {v}" for k, v in written.row(0, named=True).items() if k in (*table.subject, "close", "value", "rate")
     )
@@ -115,15 +113,13 @@ def drop(
     audit: Audit,
     row_id: str,
     *,
-    by: str,
-    reason: str,
+    act: Act,
     now: datetime,
-    acted_at: datetime,
 ) -> None:
     """Drop a held row: it stays out for good. Raises DataError if it is not held."""
     row = _held(store, row_id)
-    audit.record("drop quarantined row", str(row["id"]), by=by, reason=reason, now=acted_at)
-    _close(store, row, "dropped", by, reason, known_at(now, knowledge.latest_cut(), now, None))
+    audit.record("drop quarantined row", str(row["id"]), by=act.by, reason=act.reason, now=act.at)
+    _close(store, row, "dropped", act.by, act.reason, known_at(now, knowledge.latest_cut(), now, None))
 
 
 def repair(
@@ -134,10 +130,8 @@ def repair(
     session: date,
     values: Mapping[str, float | int],
     *,
-    by: str,
-    reason: str,
+    act: Act,
     now: datetime,
-    acted_at: datetime,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Put a bar right: the row in force and the one that takes its place from now on. No values withdraw it.
 
@@ -158,8 +152,8 @@ def repair(
     if values and new.equals(standing):
         raise DataError(f"the bar of {symbol!r} for {session} already has these values; nothing to repair")
     _possible(new, f"{symbol} {session}")
-    audit.record("repair bar", f"{symbol} {session}", by=by, reason=reason, now=acted_at)
-    return standing, _put(store, knowledge, new, by=by, now=now, withdrawn=not values)
+    audit.record("repair bar", f"{symbol} {session}", by=act.by, reason=act.reason, now=act.at)
+    return standing, _put(store, knowledge, new, by=act.by, now=now, withdrawn=not values)
 
 
 def mend(
@@ -168,10 +162,8 @@ def mend(
     audit: Audit,
     rows: pl.DataFrame,
     *,
-    by: str,
-    reason: str,
+    act: Act,
     now: datetime,
-    acted_at: datetime,
 ) -> int:
     """Store the repairs that an examination proposes (rows of BARS as they should be); how many.
 
@@ -183,11 +175,11 @@ def mend(
     audit.record(
         "repair bars",
         f"{rows.height} rows of {rows['sid'].n_unique()} names, {rows['session'].min()} to {rows['session'].max()}",
-        by=by,
-        reason=reason,
-        now=acted_at,
+        by=act.by,
+        reason=act.reason,
+        now=act.at,
     )
-    return _put(store, knowledge, rows, by=by, now=now, withdrawn=False).height
+    return _put(store, knowledge, rows, by=act.by, now=now, withdrawn=False).height
 
 
 def _put(

@@ -21,7 +21,7 @@ from quant_assets.execution.outbox import send
 from quant_assets.features.catalogue import find_set
 from quant_assets.market_data.closures import close, reopen
 from quant_assets.ports import MarketDataSource
-from quant_assets.records import Capture
+from quant_assets.records import Act, Capture
 from quant_assets.signals.replay import replay
 from quant_assets.tables import CALENDAR_CHANGES, DECISIONS, NAV, QUARANTINE
 from resources.clock import SessionClock
@@ -29,7 +29,7 @@ from tests.jobs.commands import Quant
 from tests.jobs.small import CUTS, LIVE, PAPER, STRATEGY, deliver_at, live, workspace
 
 EVE, CLOSED, AFTER = LIVE[3:6]  # four sessions were traded; the fifth is called off
-BY: dict[str, Any] = {"by": "ops", "reason": "mourning", "acted_at": CUTS.of(LIVE[0])}
+BY: dict[str, Any] = {"act": Act(by="ops", reason="mourning", at=CUTS.of(LIVE[0]))}
 
 
 class Closed:

@@ -25,7 +25,7 @@ from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.restatements import Selection, as_if_known, changes, seen
 from quant_assets.models.training_set import training_set
 from quant_assets.ports import MarketDataSource, Store
-from quant_assets.records import Capture, frame_hash
+from quant_assets.records import Act, Capture, frame_hash
 from quant_assets.signals.replay import replay
 from quant_assets.tables import (
     DECISIONS,
@@ -310,7 +310,7 @@ def test_rebuilt_values_are_new_knowledge(own: Workspace, right: Workspace, slip
         for cut in (CUTS.of(ARRIVED), before)
     }
     first, again = (
-        rebuild(own, meant(own, slips[0]), by="ann", reason="late correction", now=before, acted_at=before)
+        rebuild(own, meant(own, slips[0]), act=Act(by="ann", reason="late correction", at=before), now=before)
         for _ in range(2)
     )
     assert [r.rows > 0 for r in first] == [True, True]
@@ -343,7 +343,7 @@ def test_after_a_rebuild_the_past_stays(own: Workspace, chosen: Selection):
     """
     decided, venue = own.store.read(DECISIONS, as_of=None), own.brokers.open(PAPER).events(None).orders
     reports = rebuild(
-        own, chosen, by="ann", reason="late correction", now=CUTS.of(LIVE[-1]), acted_at=CUTS.of(LIVE[-1])
+        own, chosen, act=Act(by="ann", reason="late correction", at=CUTS.of(LIVE[-1])), now=CUTS.of(LIVE[-1])
     )
     rows = counts(own)
     assert own.store.read(DECISIONS, as_of=None).equals(decided)

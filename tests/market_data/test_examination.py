@@ -15,6 +15,7 @@ from quant_assets.calendars import calendar
 from quant_assets.contract import in_force
 from quant_assets.market_data.examination import examine
 from quant_assets.market_data.repairs import mend
+from quant_assets.records import Act
 from quant_assets.tables import ACTIONS, BARS
 from resources.ledger.open import open_ledger
 from resources.tables.store import DeltaStore
@@ -106,10 +107,8 @@ def test_repairs_let_in_leave_nothing_to_repair(tmp_path: Path) -> None:
             ledger.knowledge,
             ledger.audit,
             examine(bars, actions, NOW)[1],
-            by="ada",
-            reason="a hundredfold",
+            act=Act(by="ada", reason="a hundredfold", at=NOW),
             now=NOW,
-            acted_at=NOW,
         )
         == 1
     )

@@ -22,6 +22,7 @@ from quant_assets.market_data.evidence import MIN_CONFIDENCE
 from quant_assets.market_data.explanations import Pair, explain
 from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.proposals import SUBJECT, listed, news, tell, unconfirmed
+from quant_assets.records import Act
 from quant_assets.tables import ACTIONS, PROPOSED_ACTIONS, QUARANTINE
 from resources.ledger.open import Ledger, open_ledger
 from resources.tables.store import DeltaStore
@@ -185,10 +186,8 @@ def test_a_person_says_what_it_was(
         ledger.audit,
         proposal[:6],
         terms=terms,
-        by="ann",
-        reason="press release",
+        act=Act(by="ann", reason="press release", at=NOW),
         now=NOW,
-        acted_at=NOW,
     )
     found = in_force(store.read(ACTIONS, as_of=None), ACTIONS)
     assert found.select("kind", "numerator", "denominator", "cash").rows() == rows
@@ -196,7 +195,7 @@ def test_a_person_says_what_it_was(
     assert unconfirmed(store.read(PROPOSED_ACTIONS, as_of=None)).is_empty()
     assert unconfirmed(store.read(PROPOSED_ACTIONS, as_of=NOW - timedelta(microseconds=1))).height == 1
     with pytest.raises(DataError, match="confirmed by ann"):
-        reject(store, ledger.knowledge, ledger.audit, proposal, by="bob", reason="no", now=NOW, acted_at=NOW)
+        reject(store, ledger.knowledge, ledger.audit, proposal, act=Act(by="bob", reason="no", at=NOW), now=NOW)
 
 
 def test_a_person_says_that_there_was_none(
@@ -209,10 +208,8 @@ def test_a_person_says_that_there_was_none(
         ledger.knowledge,
         ledger.audit,
         listed(store.read(PROPOSED_ACTIONS, as_of=None))["id"].item(),
-        by="ann",
-        reason="error",
+        act=Act(by="ann", reason="error", at=NOW),
         now=NOW,
-        acted_at=NOW,
     )
     later = datetime(2026, 1, 5, tzinfo=UTC)
     again = captures({DAYS[1]: capture(DAYS[1], [*UNSURE[DAYS[1]], ("BB", DAYS[1], 5.0)])})
@@ -229,7 +226,7 @@ def test_evidence_does_not_overrule_a_person(
     store, ledger = unsure
     proposal = listed(store.read(PROPOSED_ACTIONS, as_of=None))["id"].item()
     confirm(
-        store, ledger.knowledge, ledger.audit, proposal, terms=None, by="ann", reason="known", now=NOW, acted_at=NOW
+        store, ledger.knowledge, ledger.audit, proposal, terms=None, act=Act(by="ann", reason="known", at=NOW), now=NOW
     )
     said = in_force(store.read(ACTIONS, as_of=None), ACTIONS)
     for i, adjusted in enumerate((100.0, 50.0, 40.0)):

@@ -13,6 +13,7 @@ from quant_assets.contract import in_force
 from quant_assets.errors import ContractViolation, DataError
 from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.repairs import drop, explained, find, listed, release, repair
+from quant_assets.records import Act
 from quant_assets.tables import BARS, QUARANTINE
 from resources.ledger.open import Ledger, open_ledger
 from resources.tables.store import DeltaStore
@@ -21,7 +22,7 @@ XNYS = calendar("XNYS")
 CUTS = Cuts(XNYS)
 DAYS = [XNYS.shift(date(2016, 3, 7), i) for i in range(4)]
 NOW = datetime(2016, 4, 1, tzinfo=UTC)
-WHO: dict[str, Any] = {"by": "ada", "reason": "asked the vendor", "acted_at": NOW}
+WHO: dict[str, Any] = {"act": Act(by="ada", reason="asked the vendor", at=NOW)}
 
 
 @pytest.fixture
