@@ -158,7 +158,7 @@ def _page(ws: "Workspace", found: "Trial") -> Path:
     heading = Heading(
         universe=found.universe,
         cut=ws.cuts.of(found.sessions[-1]),
-        audit=found.verdict,
+        audit=found.outcome,
         audit_passed=found.refused.is_empty(),
         notice=ws.notice,
     )
@@ -185,7 +185,7 @@ def _document(found: "Trial", note: str, written: Path | None) -> None:
         "last": found.sessions[-1],
         "sessions": len(found.sessions),
         "fine": found.fine,
-        "verdict": found.verdict,
+        "verdict": found.outcome,
         "note": note,
         "page": str(written) if written else None,
     }
@@ -244,4 +244,4 @@ def _told(found: "Trial", note: str) -> None:
             "table",
             title="the published features most like it, by rank",
         )
-    say(f"[bold {'green' if found.fine else 'red'}]{escape(found.verdict)}[/]")
+    say(f"[bold {'green' if found.fine else 'red'}]{escape(found.outcome)}[/]")

@@ -71,12 +71,12 @@ def audit_features(
                     f"(bars: [{{feature_set: {one.name}, venue: …}}])"
                 )
             recorded(ws.store, one, rows)
-    verdicts = {f.name: standing(ws.store, f) for f in asked}
+    statuses = {f.name: standing(ws.store, f) for f in asked}
     if as_json:
         stored, when = ws.store.read(AUDITS, as_of=None), pl.col("known_at")
         of_now = stored.filter(pl.col("fingerprint").is_in([f.fingerprint for f in asked]))
         frame(of_now.filter(when == when.max().over("feature_set", "version", "fingerprint")), "json")
     else:
-        for name, found in verdicts.items():
+        for name, found in statuses.items():
             say(f"[{'green' if found.state == 'passed' else 'bold red'}]{found.state:8}[/] {name:18} {found.reason}")
-    raise typer.Exit(0 if all(v.state == "passed" for v in verdicts.values()) else 1)
+    raise typer.Exit(0 if all(v.state == "passed" for v in statuses.values()) else 1)

@@ -62,7 +62,7 @@ class Trial:
         return told.row(0, named=True) if told.height else None
 
     @property
-    def verdict(self) -> str:
+    def outcome(self) -> str:
         """One line: what to think of it."""
         for law, evidence in self.refused.select("law", "evidence").iter_rows():
             return f"REFUSED by the law of {law.replace('_', ' ')}: {evidence}. What was measured of it means nothing."

@@ -51,9 +51,9 @@ def retrain(
     data, or data that is not finite, comes back as state `refused` with the reason, and `notifier` is told.
     """
     model = _stored(store, strategy, cut_session)
-    verdict = _standing(store, strategy, cuts, model) if model else None
+    ruling = _standing(store, strategy, cuts, model) if model else None
     try:
-        if model is None or verdict is None:
+        if model is None or ruling is None:
             frame, snapshot = training_set(
                 store,
                 feature_set,
@@ -81,7 +81,7 @@ def retrain(
                     ),
                 ],
             )
-            verdict = _promote(store, registry, strategy, cuts, model, validated)
+            ruling = _promote(store, registry, strategy, cuts, model, validated)
     except TrainingRefused as error:
         if notifier is not None:
             notifier.notify("warning", f"{strategy.name}: no model was cut on {cut_session}", str(error))
@@ -95,9 +95,9 @@ def retrain(
         "ic_left_out": m.ic_left_out,
         "decile_spread": m.decile_spread,
         "sessions": m.sessions,
-        "promoted": float(verdict.promoted),
+        "promoted": float(ruling.promoted),
     }
-    notes = (f"model {model.model_id}", f"{'promoted' if verdict.promoted else 'not promoted'}: {verdict.reason}")
+    notes = (f"model {model.model_id}", f"{'promoted' if ruling.promoted else 'not promoted'}: {ruling.reason}")
     return StageReport(
         stage=STAGE, first=cut_session, last=cut_session, state="done", rows=m.rows, numbers=numbers, notes=notes
     )
@@ -252,22 +252,22 @@ def _promote(
     store: Store, registry: ModelRegistry, strategy: Strategy, cuts: Cuts, model: Model, validated: pl.DataFrame
 ) -> PromotionDecision:
     """Judge and record, from the next session on. The alias moves first, so that a crash in between repeats it."""
-    verdict = _judged(store, strategy, cuts, model, validated)
-    if verdict.promoted:
+    ruling = _judged(store, strategy, cuts, model, validated)
+    if ruling.promoted:
         registry.promote(strategy.name, model.registry_version)
     row = {
         "session": cuts.calendar.after(model.session),
         "strategy": strategy.name,
         "model_id": model.model_id,
         "cut": model.session,
-        "promoted": verdict.promoted,
+        "promoted": ruling.promoted,
         "rule": RULE,
-        "detail": msgspec.json.encode(verdict).decode(),
+        "detail": msgspec.json.encode(ruling).decode(),
         "by": "rule",
         "known_at": cuts.of(model.session),
     }
     store.append(PROMOTIONS, pl.DataFrame([row], schema=dict(PROMOTIONS.schema)))
-    return verdict
+    return ruling
 
 
 def _judged(store: Store, strategy: Strategy, cuts: Cuts, model: Model, validated: pl.DataFrame) -> PromotionDecision:

@@ -68,7 +68,7 @@ def tried(
 def test_the_verdict(trial: Trial, fine: bool, words: str) -> None:
     """Refused before anything else, silent on what the range cannot tell, and luck is called luck."""
     assert trial.fine is fine
-    assert words in trial.verdict
+    assert words in trial.outcome
 
 
 def test_a_horizon_counts_where_the_range_holds_it_often_enough() -> None:

@@ -102,7 +102,7 @@ def audit(
         )
     else:
         tried, rare = Recomputation(), Compared()
-    return verdicts(feature_set, universe, ordered, chosen, tried, now, rare)
+    return outcome_rows(feature_set, universe, ordered, chosen, tried, now, rare)
 
 
 def _rare(
@@ -124,7 +124,7 @@ def _rare(
         return Finding(law=TRUNCATION, sentence=f"random pairs of name and session could not be computed alone: {said}")
 
 
-def verdicts(
+def outcome_rows(
     feature_set: FeatureSet,
     of: str,
     sessions: Sequence[date],
@@ -170,7 +170,7 @@ def record(
     now: datetime,
     progress: Progress = quiet,
 ) -> StageReport:
-    """Audit the set and store the verdicts; `refused` where it broke a law, with the first reason."""
+    """Audit the set and store its outcome; `refused` where it broke a law, with the first reason."""
     return recorded(store, feature_set, audit(store, feature_set, universe, cuts, sessions, now=now, progress=progress))
 
 
@@ -203,7 +203,7 @@ def recorded(store: Store, feature_set: FeatureSet, rows: pl.DataFrame) -> Stage
 
 
 def standing(store: Store, feature_set: FeatureSet, as_of: datetime | None = None) -> Standing:
-    """The verdict of the latest audit known by `as_of` on exactly this declaration and source code."""
+    """The outcome of the latest audit known by `as_of` on exactly this declaration and source code."""
     rows = store.read(
         AUDITS,
         as_of=as_of,

@@ -7,7 +7,7 @@ import polars as pl
 
 from quant_assets.calendars import Calendar
 from quant_assets.contract import UTC_MICROS
-from quant_assets.features.audit.audit import verdicts
+from quant_assets.features.audit.audit import outcome_rows
 from quant_assets.features.audit.cuts import MOST, Cut, events, pick
 from quant_assets.features.audit.recomputation import AFTER, BEFORE, Recomputation, recompute
 from quant_assets.features.audit.views import Remembered
@@ -44,7 +44,7 @@ def audit_bars(
     """
     ordered, seconds = sorted(sessions), seconds_of(feature_set.frequency)
     if not ordered:
-        return verdicts(feature_set, venue, ordered, [], Recomputation(), now)
+        return outcome_rows(feature_set, venue, ordered, [], Recomputation(), now)
     first, last = ordered[-RECENT:][0], ordered[-1]
     anchor = anchor_of(hours, first, seconds, feature_set.lookback)
     slots = grid(hours, anchor, last, seconds, delay).slots
@@ -55,7 +55,7 @@ def audit_bars(
         held, {"venue": venue, "seconds": seconds}, slots, first, lookback=feature_set.lookback, most=most, seed=seed
     )
     if not chosen:
-        return verdicts(feature_set, venue, ordered, [], Recomputation(), now)
+        return outcome_rows(feature_set, venue, ordered, [], Recomputation(), now)
     starts, cut_of = slots["session"].to_list(), dict(slots.select("session", "cut").iter_rows())
     place = {t: i for i, t in enumerate(starts)}
     around = {
@@ -69,7 +69,7 @@ def audit_bars(
         return rows.rename({"ts": "session", "symbol": "sid"}).filter(pl.col("session").is_in(list(asked)))
 
     tried = recompute(held, feature_set, chosen, around, cut_of.__getitem__, compute, progress=progress, seed=seed)
-    return verdicts(feature_set, venue, ordered, chosen, tried, now)
+    return outcome_rows(feature_set, venue, ordered, chosen, tried, now)
 
 
 def _choose(
