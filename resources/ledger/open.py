@@ -14,7 +14,7 @@ from resources.ledger.knowledge import SqliteKnowledgeLog
 from resources.ledger.outbox import SqliteOutbox
 
 FILE = "ledger.sqlite"
-REVISION = "0002"  # the newest migration; without Alembic here, whose import costs a second
+REVISION = "0003"  # the newest migration; without Alembic here, whose import costs a second
 _VERSIONS = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('alembic_version', 'schema_version')"
 _STAMP = (
     "CREATE TABLE alembic_version "

@@ -34,6 +34,11 @@ def _whole(name: str, check: str) -> Column[int]:
     return Column(name, Integer, CheckConstraint(check), nullable=False)
 
 
+def _added(name: str) -> Column[str]:
+    """A text that a later revision added: rows from before have none."""
+    return Column(name, Text, nullable=False, server_default="")
+
+
 def _number(name: str) -> Column[int]:
     return Column(name, Integer, nullable=False)
 
@@ -63,6 +68,7 @@ ORDERS = _table(
     _text("state", f"state IN ({_STATES})"),
     _whole("filled", "filled BETWEEN 0 AND quantity"),
     Column("broker_order_id", Text),
+    _added("hash"),
     Unique("book", "strategy", "decided", "slot", "sid", "leg"),
     ForeignKeyConstraint(["book", "strategy", "decided"], ["bindings.book", "bindings.strategy", "bindings.session"]),
 )
@@ -83,6 +89,7 @@ FILLS = _table(
     _whole("side", "side IN (-1, 1)"),
     _whole("quantity", "quantity > 0"),
     *_texts("price", "fee", "arrival_price", "ts"),
+    _added("corrects"),
 )
 FEES = _table("fees", *_key("book", "exec_id"), *_texts("session", "fee"))
 CURSORS = _table("cursors", *_key("book"), *_texts("cursor"))
@@ -95,7 +102,21 @@ BREAKS = _table(
     *_texts("subject", "ours", "theirs", "opened_at"),
     *(Column(name, Text) for name in ("resolved_at", "resolved_by", "resolution")),
 )
-AUDIT = _table("audit", _sequence(), *_texts("at", "act", "subject"), _text("by", "by <> ''"), *_texts("reason"))
+AUDIT = _table(
+    "audit", _sequence(), *_texts("at", "act", "subject"), _text("by", "by <> ''"), *_texts("reason"), _added("hash")
+)
+ENTRIES = _table(
+    "entries",
+    *_key("entry_id"),
+    *_texts("book", "session"),
+    _number("sid"),
+    _number("quantity"),
+    *_texts("amount", "corrects"),
+    _text("by", "by <> ''"),
+    *_texts("reason", "at"),
+)
+FACTS = _table("facts", *_key("name", "session", "slot", "fact"), *_texts("detail", "at"))
+MARKS = _table("marks", *_key("name"), _number("version"), *_texts("entry"))
 LEASES = _table(
     "leases",
     *_key("account"),
