@@ -10,6 +10,7 @@ import msgspec
 import polars as pl
 
 from desk.deployment import DEFAULT, Deployment, load
+from desk.ledger import TABLES, VENUES, has_traded, ledger_of
 from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError
@@ -21,7 +22,7 @@ from quant_assets.ports import Brokers, Clock, MarketDataSource, ModelRegistry, 
 from quant_assets.records import Book
 from quant_assets.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, NAV
-from resources.ledger.open import Ledger, open_ledger
+from resources.ledger.open import Ledger
 from resources.sources.files import PriceFile
 from resources.sources.market import Simulated
 from resources.sources.open import AnyFeed, Source, open_source
@@ -64,7 +65,7 @@ class Workspace:
     ) -> None:
         self.home = home
         self.deployment = deployment
-        self.store = DeltaStore(home / "tables")
+        self.store = DeltaStore(home / TABLES)
         self._clock = clock
         self._source = source
         self._registry = registry
@@ -153,8 +154,8 @@ class Workspace:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The ports of the operational database."""
-        return open_ledger(self.home)
+        """The ports of the operational database. Raises HomeDamaged where the home has lost it."""
+        return ledger_of(self.home)
 
     @cached_property
     def notifier(self) -> Notifier:
@@ -173,7 +174,10 @@ class Workspace:
         """Opens the venue of a book."""
         from resources.brokers.open import BrokerDesk
 
-        return self._brokers or BrokerDesk(self.home / "brokers", self.market, self.cuts)
+        def traded(book: Book) -> bool:
+            return has_traded(self.ledger, book)
+
+        return self._brokers or BrokerDesk(self.home / VENUES, self.market, self.cuts, traded=traded)
 
     @property
     def span(self) -> tuple[date, date | None]:

@@ -2,6 +2,7 @@
 (.quant).
 """
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,6 +24,7 @@ from jobs.commands.look_ahead import audit_features
 from jobs.commands.migrate import migrate
 from jobs.commands.questions import replay, sql, today, trace, why
 from jobs.commands.restatement import restatement_app
+from jobs.commands.restore import restore
 from jobs.commands.running import backfill, backtest, ingest, report, run_app
 from jobs.commands.storage import storage_app
 from quant_assets.errors import QuantError
@@ -50,9 +52,12 @@ PANELS: Mapping[str, Mapping[str, typer.Typer | Callable[..., None]]] = {
     },
     "Research": {"features": features_app, "backfill": backfill, "backtest": backtest, "sql": sql},
     "Evidence": {"replay": replay, "trace": trace, "audit": audit},
-    "Upkeep": {"storage": storage_app, "migrate": migrate},
+    "Upkeep": {"storage": storage_app, "restore": restore, "migrate": migrate},
 }
 """The commands in the order of `--help`."""
+
+
+PRIVATE = 0o077  # what a command writes is for its user alone; its child processes inherit it
 
 
 class InOrder(TyperGroup):
@@ -82,6 +87,7 @@ for panel, commands in PANELS.items():
 
 def main() -> None:
     """The entry point: our own errors are one clear line, everything else keeps its traceback."""
+    os.umask(PRIVATE)
     try:
         app()
     except QuantError as error:

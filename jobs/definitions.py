@@ -1,5 +1,6 @@
 """What Dagster loads: everything of one workspace, merged."""
 
+import os
 import warnings
 
 import dagster as dg
@@ -114,5 +115,6 @@ def build(ws: Workspace, progress: Progress = quiet) -> dg.Definitions:
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """The definitions of the workspace in $QUANT_HOME."""
+    """The definitions of the workspace in $QUANT_HOME. What a process that loads them writes is for its user alone."""
+    os.umask(0o077)
     return build(Workspace.open())

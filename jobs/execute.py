@@ -18,7 +18,8 @@ from quant_assets.assets import FIRST, LAST, quarter
 from quant_assets.errors import FeaturesRefused
 from quant_assets.ports import Progress, quiet
 
-QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+# what fails is raised, and printed once: Dagster would print it before, with its traceback
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 CONFIG = Path(__file__).parents[1] / "dagster.yaml"
 EARLIER = {"0c45c6d0d06d5ff50cdf065655bdc3a548afcc759b7e871fc3c942f377ace06f"}
 """SHA-256 of the files that earlier releases copied into a home: they are replaced. What a person edited is not."""

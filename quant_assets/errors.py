@@ -20,6 +20,7 @@ QuantError
 │   ├── LeaseLost              another process became the account's writer
 │   ├── OrderRejected          the venue said no: definite
 │   └── OrderUncertain         the venue did not say: ask it, never resend blindly
+├── HomeDamaged                a file of the home is missing or cannot be used, and the way back
 └── ConfigurationError         the deployment names something that is not there
 """
 
@@ -106,6 +107,10 @@ class OrderUncertain(ExecutionError):
 
 class CursorUnknown(ExecutionError):
     """The venue does not know this cursor: ask for everything that it vouches for."""
+
+
+class HomeDamaged(QuantError):
+    """A file of the home is missing, unreadable or cannot be written; the message names it and the way back."""
 
 
 class ConfigurationError(QuantError):

@@ -65,11 +65,11 @@ def _known(book: str | None, account: str | None) -> None:
 
 
 def _switch(*, on: bool, scope: str, by: str, reason: str) -> None:
+    from desk.ledger import ledger_of
     from desk.workspace import home, notifier_of
     from jobs.console import escape, say
-    from resources.ledger.open import open_ledger
 
-    open_ledger(home()).kill_switch.set(on, scope=scope, by=by, reason=reason, now=wall())
+    ledger_of(home()).kill_switch.set(on, scope=scope, by=by, reason=reason, now=wall())
     of = "" if scope == "all" else f" for {scope}"
     notifier_of(home()).notify("critical", f"The kill switch{of} is {'ON' if on else 'off'}, by {by}", reason)
     state = "[bold red]ON[/]: nothing leaves" if on else "[bold green]off[/]"
@@ -93,11 +93,11 @@ def switch_off(by: By, reason: Reason, book: OfBook = None, account: OfAccount =
 @switch_app.command("show")
 def switch_show(book: OfBook = None, account: OfAccount = None, as_json: AsJson = False) -> None:
     """Which switches are on, and why: that for all, and those of books and accounts. Exit code 20 where one is on."""
+    from desk.ledger import ledger_of
     from desk.workspace import home
     from jobs.console import switches
-    from resources.ledger.open import open_ledger
 
     wanted = {"all", _scope(book, account)} if book or account else None
-    found = [s for s in open_ledger(home()).kill_switch.listed() if wanted is None or s.scope in wanted]
+    found = [s for s in ledger_of(home()).kill_switch.listed() if wanted is None or s.scope in wanted]
     switches(found, as_json=as_json)
     raise typer.Exit(20 if any(s.on for s in found) else 0)

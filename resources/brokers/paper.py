@@ -33,7 +33,7 @@ from quant_assets.records import (
     OrderState,
     Working,
 )
-from resources.ledger.database import BUSY_SECONDS, open_versioned
+from resources.ledger.database import BUSY_SECONDS, open_versioned, readable
 
 VERSION = 2
 SCHEMA = """
@@ -76,6 +76,11 @@ def outdated(path: Path) -> str | None:
     return f"{found:04d}" if found is not None and found < VERSION else None
 
 
+def is_opened(path: Path) -> bool:
+    """Whether a paper venue has a record in this file."""
+    return _version(path) is not None
+
+
 def upgrade(path: Path) -> bool:
     """Bring the record of a paper venue to the present schema, in one transaction; False where it has it already."""
     if outdated(path) is None:
@@ -95,11 +100,11 @@ def _version(path: Path) -> int | None:
     """The schema version of a venue's file; None where there is no file or nothing in it."""
     if not path.exists():
         return None
-    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as db:
+    with readable(path), closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as db:
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'").fetchone():
             return None
-        (version,) = db.execute("SELECT version FROM schema_version").fetchone()
-    return version
+        row = db.execute("SELECT version FROM schema_version").fetchone()
+    return row[0] if row else None
 
 
 class PaperBroker:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Connection
 
-from quant_assets.errors import ConfigurationError
+from quant_assets.errors import ConfigurationError, HomeDamaged
 from resources.ledger.audit import SqliteAudit
 from resources.ledger.breaks import SqliteBreaks
-from resources.ledger.database import Database
+from resources.ledger.database import Database, readable
 from resources.ledger.executions import SqliteExecutions
 from resources.ledger.kill_switch import SqliteKillSwitch
 from resources.ledger.knowledge import SqliteKnowledgeLog
@@ -15,7 +15,12 @@ from resources.ledger.outbox import SqliteOutbox
 
 FILE = "ledger.sqlite"
 REVISION = "0003"  # the newest migration; without Alembic here, whose import costs a second
+TABLES = frozenset(
+    {"cuts", "bindings", "divergences", "orders", "order_events", "fills", "fees", "cursors", "kill_switch", "breaks"}
+    | {"audit", "entries", "facts", "marks", "leases"}
+)
 _VERSIONS = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('alembic_version', 'schema_version')"
+_NAMES = "SELECT name FROM sqlite_master WHERE type = 'table'"
 _STAMP = (
     "CREATE TABLE alembic_version "
     "(version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
@@ -35,9 +40,13 @@ class Ledger:
 
 
 def open_ledger(home: Path) -> Ledger:
-    """The ledger in a home, made where there is none. Raises ConfigurationError where it has another schema."""
+    """The ledger in a home, made where there is none.
+
+    Raises ConfigurationError where it has another schema, HomeDamaged where it cannot be read or has lost tables.
+    """
     database = Database(home / FILE)
-    found = revision(database.connection)
+    with readable(database.path):
+        found = revision(database.connection)
     if found is None:
         with database.transaction() as tx:
             if revision(tx) is None:  # no other process was first
@@ -47,6 +56,12 @@ def open_ledger(home: Path) -> Ledger:
         raise ConfigurationError(
             f"{database.path} has schema {found}, this release writes {REVISION}: "
             + ("run `quant migrate`" if found < REVISION else "use the release that wrote it")
+        )
+    elif lost := TABLES - {name for (name,) in database.rows(_NAMES)}:
+        database.close()
+        raise HomeDamaged(
+            f"{database.path} has lost its tables {', '.join(sorted(lost))}; restore it from a backup with "
+            "`quant restore FOLDER --only ledger.sqlite`"
         )
     return Ledger(
         knowledge=SqliteKnowledgeLog(database),
@@ -62,11 +77,11 @@ def revision(connection: Connection) -> str | None:
     """The schema that a database has; None where it is empty. `0001` was written before migrations existed."""
     names = {name for (name,) in connection.execute(_VERSIONS).fetchall()}
     if "alembic_version" in names:
-        (found,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-        return found
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return row[0] if row else None
     if "schema_version" in names:
-        (version,) = connection.execute("SELECT version FROM schema_version").fetchone()
-        return f"{version:04d}"
+        row = connection.execute("SELECT version FROM schema_version").fetchone()
+        return f"{row[0]:04d}" if row else None
     return None
 
 
