@@ -42,7 +42,7 @@ def held_without_ledger(home: Path) -> str:
 def _is_made(path: Path) -> bool:
     if not path.exists():
         return False
-    # it may be a log alone that holds the tables: SQLite has to say
+    # the tables may be in the write-ahead log alone: only SQLite can answer
     with readable(path), closing(sqlite3.connect(path)) as connection:
         return revision(connection) is not None
 
