@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from jobs.commands.actions import actions_app
-from jobs.commands.audit import audit
+from jobs.commands.audit import audit_app
 from jobs.commands.begin import demo, ui
 from jobs.commands.calendar import calendar_app
 from jobs.commands.catalogue import features_app
@@ -51,7 +51,7 @@ PANELS: Mapping[str, Mapping[str, typer.Typer | Callable[..., None]]] = {
         "repair": repair,
     },
     "Research": {"features": features_app, "backfill": backfill, "backtest": backtest, "sql": sql},
-    "Evidence": {"replay": replay, "trace": trace, "audit": audit},
+    "Evidence": {"replay": replay, "trace": trace, "audit": audit_app},
     "Upkeep": {"storage": storage_app, "restore": restore, "migrate": migrate},
 }
 """The commands in the order of `--help`."""

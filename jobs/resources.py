@@ -55,7 +55,6 @@ def build(ws: Workspace, progress: Progress = quiet) -> dict[str, Any]:
         "clock": clock,
         "clock_of": clock_for,
         "sessions_between": sessions_between,
-        "audit": ws.ledger.audit,
         "source": ws.source,
         "feeds": ws.feeds,
         "status": questions,

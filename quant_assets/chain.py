@@ -89,8 +89,9 @@ CHAIN = _in_order(
             *BOOKED,
             "breaks",
             "costs",
+            "act_heads",
         ),
-        ("pages",),
+        ("pages", "act_heads"),
         report_sessions,
     ),
 )

@@ -249,7 +249,7 @@ class Audit(Protocol):
         ...
 
     def acts(self) -> Sequence[Mapping[str, str]]:
-        """All acts, oldest first: at, act, subject, by, reason."""
+        """All acts, oldest first: at, act, subject, by, reason, and the hash that chains them (`quant_assets.acts`)."""
         ...
 
 

@@ -512,6 +512,19 @@ CALENDAR_CHANGES = Table(
     key=("calendar", "session", "known_at"),
 )
 
+ACT_HEADS = Table(
+    "act_heads",
+    "The end of the record of acts of people, at each session's report: `acts`, how many there were, and `hash`, "
+    "that of the last one. Kept apart from the ledger, so that acts cut off or rewritten there are seen.",
+    {
+        "session": pl.Date,
+        "acts": pl.Int64,
+        "hash": pl.String,
+        **_KNOWN,
+    },
+    key=("session", "acts"),
+)
+
 CORE = (
     CALENDAR_CHANGES,
     CAPTURES,
@@ -538,6 +551,7 @@ CORE = (
     PNL,
     NAV,
     COSTS,
+    ACT_HEADS,
 )
 
 

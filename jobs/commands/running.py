@@ -107,13 +107,15 @@ def backtest(book: str = "research", first: From = None, last: To = None) -> Non
 def report(book: str = "paper", session: Day = None, first: From = None, last: To = None) -> None:
     """Write the page of a session (--session) or the report of a range (--from, --to), and print its path."""
     from jobs.console import say, working
+    from quant_assets.acts import head
     from quant_assets.post_trade.report import range_report, session_report
 
     ws = workspace()
     with working("writing the page"):
         found, breaks = ws.deployment.book(book), ws.ledger.breaks.listed(book)
         if session:
-            page = session_report(ws.store, breaks, found, session, folder=ws.reports, notice=ws.notice)
+            acts = head(ws.ledger.audit.acts())
+            page = session_report(ws.store, breaks, found, session, folder=ws.reports, notice=ws.notice, acts=acts)
         else:
             begin, end = ws.booked(found)
             page = range_report(

@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from quant_assets.acts import Head, keep_head
+from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.pages.rendering import render, write
-from quant_assets.ports import Breaks, Store
+from quant_assets.ports import Audit, Breaks, Notifier, Store
 from quant_assets.post_trade import sections
 from quant_assets.post_trade.headline import answers, overall
 from quant_assets.post_trade.performance import curve, performance
@@ -29,10 +31,17 @@ def page_name(book: Book, session: date) -> str:
 
 
 def session_report(
-    store: Store, breaks: BreakRows, book: Book, session: date, *, folder: Path, notice: str = ""
+    store: Store,
+    breaks: BreakRows,
+    book: Book,
+    session: date,
+    *,
+    folder: Path,
+    notice: str = "",
+    acts: Head | None = None,
 ) -> Path:
     """Write the page of `session` to `folder` and return its path. `breaks` are the book's open ones, `notice` is
-    printed on top.
+    printed on top, `acts` is the end of the chain of acts of people, which the page prints for whoever keeps it.
     """
     facts = sections.read(store, book, session, session)
     nav = facts.history.sort("session")
@@ -40,6 +49,7 @@ def session_report(
     booked = facts.nav.height > 0
     page = _common(facts, breaks, notice) | {
         "session": session,
+        "acts": acts,
         "today": {**nav.row(-1, named=True), **line.row(-1, named=True)} if booked else None,
         "equity": line["equity"].to_list()[-60:],
         "since": None if not booked or line["index"][-1] is None else line["index"][-1] - 1,
@@ -159,16 +169,24 @@ def _months(line: pl.DataFrame) -> list[dict[str, Any]]:
 def report_sessions(
     store: Store,
     breaks: Breaks,
+    audit: Audit,
     books: Sequence[Book],
+    cuts: Cuts,
     reports: Path,
     notice: str,
+    notifier: Notifier,
     beat: Callable[[date], None],
     sessions: Sequence[date],
 ) -> Iterator[StageReport]:
-    """Write each book's page of each session to `reports`, then the heartbeat: it says that the day is done."""
+    """Verify the acts of people and keep their head, write each book's page of each session to `reports`, then the
+    heartbeat: it says that the day is done.
+    """
     for session in sessions:
+        acts = keep_head(store, audit, cuts, session, notifier)
         pages = {
-            f"report_{b.name}": session_report(store, breaks.listed(b.name), b, session, folder=reports, notice=notice)
+            f"report_{b.name}": session_report(
+                store, breaks.listed(b.name), b, session, folder=reports, notice=notice, acts=acts
+            )
             for b in books
         }
         links = {name: str(page) for name, page in pages.items()}

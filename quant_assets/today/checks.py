@@ -15,6 +15,7 @@ NAMES = {
     "booked": "Are positions and cash booked?",
     "breaks": "Do our ledger and the venue agree?",
     "kill_switch": "Is the kill switch off?",
+    "acts": "Is the record of what people did whole?",
     "report": "Is the morning page published?",
     "heartbeat": "Did a run finish lately?",
 }

@@ -5,12 +5,13 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
+from quant_assets.acts import head, kept_heads, verify
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.errors import NoChampion
 from quant_assets.market_data.quality import released, session_hash
 from quant_assets.models.promotion import champion
-from quant_assets.ports import Breaks, KillSwitch, Outbox, Store
+from quant_assets.ports import Audit, Breaks, KillSwitch, Outbox, Store
 from quant_assets.records import Book, Frozen, OrderState
 from quant_assets.strategy import Strategy
 from quant_assets.tables import BARS, CAPTURES, DECISIONS, NAV, VERDICTS
@@ -51,6 +52,7 @@ def day_status(
     outbox: Outbox,
     kill_switch: KillSwitch,
     breaks: Breaks,
+    audit: Audit,
     cuts: Cuts,
     strategies: Sequence[Strategy],
     books: Sequence[Book],
@@ -73,6 +75,7 @@ def day_status(
         *(_booked(store, day, b) for b in books),
         _breaks(breaks, books),
         _switch(kill_switch, books),
+        _acts(store, audit),
         *(_report(day, b, reports) for b in books),
         _heartbeat(day, heartbeat),
     ]
@@ -249,6 +252,16 @@ def _switch(kill_switch: KillSwitch, books: Sequence[Book]) -> Status:
         answer=f"ON{f' for {switch.scope}' if scope else ''}: {switch.reason}" if switch.on else "off",
         next_command=f"quant kill-switch off {scope}--by NAME --reason TEXT" if switch.on else "",
     )
+
+
+def _acts(store: Store, audit: Audit) -> Status:
+    question = "Is the record of what people did whole?"
+    acts = audit.acts()
+    if faults := verify(acts, kept_heads(store)):
+        answer = f"{len(faults)} fault(s), the first: {faults[0].sentence}"
+        return Status("acts", question, "blocked", fine=False, answer=answer, next_command="quant audit verify")
+    end = head(acts)
+    return Status("acts", question, "done", fine=True, answer=f"{end.acts} act(s), head {end.hash}")
 
 
 def _report(day: Day, book: Book, reports: Sequence[str]) -> Status:

@@ -24,6 +24,7 @@ from quant_assets.ports import MarketDataSource
 from quant_assets.records import Book, StageReport, frame_hash
 from quant_assets.strategy import Limits, ModelRule, Strategy, UniverseRule
 from quant_assets.tables import (
+    ACT_HEADS,
     AUDITS,
     CALENDAR_CHANGES,
     CORE,
@@ -77,7 +78,8 @@ STRATEGY = Strategy(
 RESEARCH = Book(name="research", strategy="small", account="R", capital=Decimal(250_000))
 PAPER = Book(name="paper", strategy="small", account="P", capital=Decimal(250_000), broker="paper", armed=True)
 FEATURES = find_set(STRATEGY.feature_set)
-TABLES = (*(t for t in CORE if t is not AUDITS), FEATURES.table)  # an audit says what was tried, not what is
+# an audit says what was tried, not what is; people act when they act
+TABLES = (*(t for t in CORE if t not in (AUDITS, ACT_HEADS)), FEATURES.table)
 POST_TRADE = (ORDERS, FILLS, POSITIONS, JOURNAL, PNL, NAV, COSTS)
 # the vendor declares its actions, so that none is proposed
 DERIVED = tuple(t for t in TABLES if t not in (*POST_TRADE, PROPOSED_ACTIONS, CALENDAR_CHANGES))

@@ -1,6 +1,8 @@
 """`quant kill-switch` by scope, `quant audit` and `quant migrate`."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,25 @@ def test_the_acts_of_people(own: Path, at: Callable[[Path], Quant]) -> None:
         (f"kill-switch {state}", "all books", "ann", "drill") for state in ("on", "off")
     ]
     assert "kill-switch off" in quant("audit").text
+
+
+def test_the_record_of_acts_is_verified(own: Path, at: Callable[[Path], Quant]) -> None:
+    """Whole: its head, as `today` has it. An act deleted: which place, exit code 20, and the day is blocked."""
+    quant = at(own)
+    for state in ("on", "off", "on", "off"):
+        assert quant("kill-switch", state, *BY).code == 0
+    whole = quant("audit", "verify", "--json")
+    assert isinstance(whole.json, dict)
+    assert (whole.code, whole.json["acts"], whole.json["faults"]) == (0, 4, [])
+    head = str(whole.json["head"])
+    assert head in quant("today", "--json").text
+    assert (quant("audit", "verify", "--head", head).code, quant("audit", "verify", "--head", "0f").code) == (0, 20)
+    with closing(sqlite3.connect(own / FILE)) as db, db:
+        db.execute("DELETE FROM audit WHERE seq = 2")
+    broken = quant("audit", "verify", "--head", head)
+    assert (broken.code, "act 2 " in " ".join(broken.text.split())) == (20, True)
+    today = quant("today")
+    assert (today.code, "  quant audit verify" in today.text.splitlines()) == (20, True)
 
 
 def test_an_old_home_is_migrated(tmp_path: Path, at: Callable[[Path], Quant]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from desk import migration
+from quant_assets.acts import verify
 from quant_assets.errors import ConfigurationError
 from quant_assets.records import Book, OrderState, Switch
 from resources.ledger import migrate
@@ -113,6 +114,17 @@ def test_every_row_is_kept(old):
     assert ([b["break_id"] for b in ledger.breaks.listed()], len(ledger.audit.acts())) == (["b1"], 1)
     with ledger.outbox.lease(BOOK, 60), closing(sqlite3.connect(old)) as db:
         assert db.execute("SELECT token FROM leases").fetchall() == [(8,)]
+
+
+def test_acts_of_an_older_ledger_are_chained(old: Path) -> None:
+    """Whatever a person wrote: the hashes are those that this release would have given."""
+    odd = 'é "q" \\\\ \u2028 \x1f \x7f / 🙂'
+    with closing(sqlite3.connect(old)) as db, db:
+        for n in range(3):
+            db.execute("INSERT INTO audit (at, act, subject, by, reason) VALUES ('t', 'a', 's', 'b', ?)", (odd * n,))
+    migrate.upgrade(old)
+    acts = open_ledger(old.parent).audit.acts()
+    assert (len(acts), verify(acts)) == (4, [])
 
 
 def test_a_missing_switch_stays_missing(old):

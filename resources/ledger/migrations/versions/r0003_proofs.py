@@ -1,5 +1,9 @@
 """Hashes of orders and acts, corrections of fills, what people book, facts of a session, high-water marks of tables."""
 
+import hashlib
+import json
+
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0003"
@@ -23,6 +27,20 @@ CREATE TABLE facts (
 
 
 def upgrade() -> None:
-    """Add columns and tables; every row is kept."""
+    """Add columns and tables; every row is kept, and gets the hash that a row of today would have."""
     for statement in STATEMENTS:
         op.execute(statement)
+    _chain_acts(op.get_bind())
+
+
+def _chain_acts(connection: sa.Connection) -> None:
+    """Each act's hash covers the act and the hash before it."""
+    previous = "0" * 64
+    for seq, *act in connection.execute(sa.text("SELECT seq, at, act, subject, by, reason FROM audit ORDER BY seq")):
+        previous = _sha256([previous, *act])
+        connection.execute(sa.text("UPDATE audit SET hash = :hash WHERE seq = :seq"), {"hash": previous, "seq": seq})
+
+
+def _sha256(parts: list[object]) -> str:
+    """Of the parts as JSON without spaces; as it was when this revision was written, whatever the program does now."""
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
