@@ -9,7 +9,8 @@ import msgspec
 import polars as pl
 
 from quant_assets.books.holdings import CENT, exact
-from quant_assets.records import Fill, Frozen, OrderState, Working, content_id
+from quant_assets.market_data.jumps import jumped
+from quant_assets.records import Fill, Frozen, Order, OrderState, Working, content_id
 
 PRICE = Decimal("0.0001")
 
@@ -40,17 +41,20 @@ class FillModel(Frozen, frozen=True):
 def match(
     working: Sequence[Working],
     bars: pl.DataFrame,
-    splits: Collection[int],
+    stopped: Collection[int],
     session: date,
     ts: datetime,
     model: FillModel,
+    paid: Sequence[tuple[int, date, Decimal]] = (),
 ) -> tuple[list[Fill], list[Working]]:
     """The fills of `working` at the open of `session`, and the orders that it changed, as they are after it.
 
     `bars`: sid, open, volume as known at the session's cut. An order that is due fills at the open, up to the name's
     participation cap, older orders first; the rest (all of it where there is no bar) carries until `good_till`, then
-    it is EXPIRED (with reason CLOSED where that session did not come). Orders on a name in `splits` count old shares:
-    EXPIRED with reason CORPORATE_ACTION. `ts`: the open, UTC.
+    it is EXPIRED (with reason CLOSED where that session did not come). Orders on a name in `stopped` count other
+    shares, or those of a name that is paid out: EXPIRED with reason CORPORATE_ACTION. So is, with PRICE_UNEXPLAINED,
+    an order whose name opens at a jump from its reference price, less what was `paid` on a share since (sid,
+    ex-session, amount): its shares may be other ones too. `ts`: the open, UTC.
     """
     market = {
         sid: (exact(o), int(v or 0))
@@ -65,16 +69,22 @@ def match(
     changed: list[Working] = []
     for sid, group in groupby(due, key=lambda w: w.order.sid):
         opened, volume = market.get(sid, (Decimal(0), 0))
-        room = 0 if sid in splits else model.capacity(volume)
+        room = model.capacity(volume)
         for item in group:
-            quantity = min(item.remaining, room) if session <= item.order.good_till else 0
+            why = "CORPORATE_ACTION" if sid in stopped else _unexplained(item.order, opened, paid)
+            quantity = 0 if why or session > item.order.good_till else min(item.remaining, room)
             room -= quantity
             if quantity:
                 fills.append(_fill(item, quantity, opened, session, ts, model))
-            after = _after(item, item.filled + quantity, session, split=sid in splits, traded=sid in market)
+            after = _after(item, item.filled + quantity, session, why, traded=sid in market)
             if quantity or after.state is OrderState.EXPIRED:
                 changed.append(after)
     return fills, changed
+
+
+def _unexplained(order: Order, opened: Decimal, paid: Sequence[tuple[int, date, Decimal]]) -> str:
+    since = sum((amount for sid, ex, amount in paid if sid == order.sid and ex > order.decided), Decimal(0))
+    return "PRICE_UNEXPLAINED" if opened and jumped(order.reference_price - since, opened) else ""
 
 
 def _fill(item: Working, quantity: int, opened: Decimal, session: date, ts: datetime, model: FillModel) -> Fill:
@@ -93,12 +103,12 @@ def _fill(item: Working, quantity: int, opened: Decimal, session: date, ts: date
     )
 
 
-def _after(item: Working, filled: int, session: date, *, split: bool, traded: bool) -> Working:
+def _after(item: Working, filled: int, session: date, why: str, *, traded: bool) -> Working:
     state, reason = OrderState.PARTIAL, ""
     if filled == item.order.quantity:
         state = OrderState.FILLED
-    elif split:
-        state, reason = OrderState.EXPIRED, "CORPORATE_ACTION"
+    elif why:
+        state, reason = OrderState.EXPIRED, why
     elif session > item.order.good_till:  # its own last session did not come
         state, reason = OrderState.EXPIRED, "CLOSED"
     elif session >= item.order.good_till:

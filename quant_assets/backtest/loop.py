@@ -14,14 +14,16 @@ import msgspec
 import polars as pl
 
 from quant_assets.backtest.fills import FillModel, match
-from quant_assets.books.booking import holdings_of, paid_in
+from quant_assets.books.booking import holdings_of, paid_in, past_of
 from quant_assets.books.day import Day, step
-from quant_assets.books.due import splits_ex
+from quant_assets.books.due import paid_out, stopped
+from quant_assets.books.explained import Past
 from quant_assets.books.holdings import Holdings
 from quant_assets.books.rows import fill_rows, order_rows
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force, known_by
 from quant_assets.errors import ConfigurationError, DataError
+from quant_assets.execution.doubtful import without_doubtful
 from quant_assets.execution.limits import within_limits
 from quant_assets.execution.orders import SLOT, orders_for
 from quant_assets.ports import Progress, Store, quiet
@@ -50,6 +52,7 @@ class _Run:
     begun: bool
     paid: Decimal | None
     evenings: dict[date, Holdings] = field(default_factory=dict[date, Holdings])
+    bars: dict[date, pl.DataFrame] = field(default_factory=dict[date, pl.DataFrame])
     rows: dict[str, list[pl.DataFrame]] = field(default_factory=dict[str, list[pl.DataFrame]])
     notes: list[str] = field(default_factory=list[str])
 
@@ -144,26 +147,29 @@ def _chunk(loop: _Run, sessions: Sequence[date]) -> int:
 def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, decisions: pl.DataFrame) -> None:
     """One session: `decisions` are those of the session before, the rest is what was known at this session's cut."""
     book, cuts, cut = loop.book, loop.cuts, loop.cuts.of(session)
+    past, loop.bars[session] = _past(loop), bars
     if loop.begun:
         wanted = orders_for(book, loop.strategy, decisions, loop.holdings, loop.working, session, cuts.calendar, {})
+        wanted, unsure = without_doubtful(wanted, loop.holdings, past, cuts)
         within, refused = within_limits(book, wanted)
         loop.working += [Working(order=o) for o in within]
         loop.notes += [
             f"{session}: {r.order.side * r.order.quantity} of sid {r.order.sid} was not sent: {r.reason}"
-            for r in refused
+            for r in (*unsure, *refused)
         ]
+    names = {w.order.sid for w in loop.working}
     fills, updated = match(
-        loop.working, bars, splits_ex(actions, cuts, session), session, cuts.calendar.open(session), loop.model
+        loop.working,
+        bars,
+        stopped(actions, cuts, session, names, loop.holdings.session),
+        session,
+        cuts.calendar.open(session),
+        loop.model,
+        paid_out(actions, cuts, session, names),
     )
-    closes = bars.select("sid", "symbol", "close").filter(pl.col("close").is_finite())
-    booked = step(
-        book,
-        cuts,
-        Day(session=session, closes=closes, actions=actions, fills=fills),
-        loop.holdings,
-        loop.paid,
-        lambda day: _evening(loop, day),
-    )
+    usable = bars.select("sid", "symbol", "open", "close").filter(pl.col("close").is_finite())
+    day = Day(session=session, bars=usable, actions=actions, fills=fills)
+    booked = step(book, cuts, day, loop.holdings, loop.paid, past)
     changed = {w.key: w for w in updated}
     after = [changed.get(w.key, w) for w in loop.working]
     for table, frame in (
@@ -181,10 +187,15 @@ def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, 
     loop.holdings, loop.begun, loop.paid = booked.after, True, book.capital
 
 
-def _evening(loop: _Run, session: date) -> Holdings:
-    """What was held at the end of `session`."""
-    seen = [s for s in loop.evenings if s <= session]
-    return loop.evenings[max(seen)] if seen else holdings_of(loop.store, loop.book, session)
+def _past(loop: _Run) -> Past:
+    """The sessions before: those of this run in memory, the others in the tables."""
+    stored = past_of(loop.store, loop.book, loop.cuts)
+
+    def evening(session: date) -> Holdings:
+        seen = [s for s in loop.evenings if s <= session]
+        return loop.evenings[max(seen)] if seen else stored.evening(session)
+
+    return Past(evening=evening, bars=lambda day: loop.bars[day] if day in loop.bars else stored.bars(day))
 
 
 def _open_orders(store: Store, strategy: Strategy, book: Book, cuts: Cuts, session: date) -> list[Working]:

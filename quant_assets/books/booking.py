@@ -7,6 +7,7 @@ from decimal import Decimal
 import polars as pl
 
 from quant_assets.books.day import Day, step
+from quant_assets.books.explained import Past
 from quant_assets.books.holdings import Holdings, Movement
 from quant_assets.books.rows import fill_rows, order_rows
 from quant_assets.calendars import Cuts
@@ -64,11 +65,20 @@ def book_session(
         _day(store, book, cuts, session, fills, fees),
         holdings_of(store, book, yesterday),
         paid_in(store, book),
-        lambda day: holdings_of(store, book, day),
+        past_of(store, book, cuts),
     )
     tables = ((JOURNAL, booked.journal), (PNL, booked.pnl), (POSITIONS, booked.positions), (NAV, booked.nav))
     # NAV comes last: its row means that the session is booked
     return _report(booked.nav, rows=sum(store.append(t, frame) for t, frame in tables), notes=booked.notes)
+
+
+def past_of(store: Store, book: Book, cuts: Cuts) -> Past:
+    """What the book held at the end of earlier sessions, and their bars; read where it is asked for."""
+
+    def bars(session: date) -> pl.DataFrame:
+        return in_force(store.read(BARS, as_of=cuts.of(session), first=session, last=session), BARS)
+
+    return Past(evening=lambda session: holdings_of(store, book, session), bars=bars)
 
 
 def _day(store: Store, book: Book, cuts: Cuts, session: date, fills: Sequence[Fill], fees: Sequence[Commission]) -> Day:
@@ -80,7 +90,7 @@ def _day(store: Store, book: Book, cuts: Cuts, session: date, fills: Sequence[Fi
     sids = {f.exec_id: f.sid for f in fills if f.session <= session} if fees else {}
     return Day(
         session=session,
-        closes=bars.select("sid", "symbol", "close").filter(pl.col("close").is_finite()),
+        bars=bars.select("sid", "symbol", "open", "close").filter(pl.col("close").is_finite()),
         actions=store.read(ACTIONS, as_of=cut, last=session),
         fills=[f for f in fills if f.session <= session and f.exec_id not in traded],
         fees=[

@@ -3,25 +3,18 @@
 Backtest and live booking both take this step, so that a range equals its days.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import polars as pl
 
-from quant_assets.books.due import corrections, due_actions, entitlements, late_changes
-from quant_assets.books.holdings import (
-    Correction,
-    Holdings,
-    Movement,
-    apply_actions,
-    apply_fills,
-    exact,
-    fund,
-    mark,
-    move,
-)
+from quant_assets.books.carry import Carried, carry
+from quant_assets.books.due import late_changes
+from quant_assets.books.explained import Past
+from quant_assets.books.holdings import Holdings, Movement, apply_fills, exact, fund, mark, move
 from quant_assets.books.rows import movements, rows
 from quant_assets.calendars import Cuts
 from quant_assets.records import Book, Fill, Frozen
@@ -33,12 +26,13 @@ _ZERO = Decimal(0)
 class Day(Frozen, frozen=True):
     """What happened in a session, as known at its cut.
 
-    `closes`: sid, symbol, close (raw, finite). `actions`: all ACTIONS versions up to the session. `fills`: the
-    executions to book. `fees`: movements of fees that came apart from their executions and are due in this session.
+    `bars`: sid, symbol, open, close (raw; the close finite). `actions`: all ACTIONS versions up to the session.
+    `fills`: the executions to book. `fees`: movements of fees that came apart from their executions and are due in this
+    session.
     """
 
     session: date
-    closes: pl.DataFrame
+    bars: pl.DataFrame
     actions: pl.DataFrame
     fills: Sequence[Fill]
     fees: Sequence[Movement] = ()
@@ -57,61 +51,47 @@ class Booked(Frozen, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-def step(
-    book: Book, cuts: Cuts, day: Day, before: Holdings, paid: Decimal | None, evening: Callable[[date], Holdings]
-) -> Booked:
+def step(book: Book, cuts: Cuts, day: Day, before: Holdings, paid: Decimal | None, past: Past) -> Booked:
     """Carry the book from `before`, its holdings after the session booked last, through `day`.
 
-    `paid`: the capital paid in so far, None where the book begins. `evening`: session to the holdings at its end.
+    `paid`: the capital paid in so far, None where the book begins.
     """
-    cut, since = cuts.of(day.session), before.session
-    due = due_actions(day.actions, cuts, day.session, since)
-    entitled = entitlements(due, cuts, lambda session: evening(session).quantities)
+    cut = cuts.of(day.session)
     held, funding = fund(before, book.capital, paid)
-    corrected = corrections(day.actions, cuts, day.session, evening)
-    booked = book_day(
-        book, held, day.session, cut, due, entitled, day.fills, day.closes, corrected=corrected, fees=day.fees
-    )
-    return Booked(
-        positions=booked.positions,
-        journal=pl.concat([movements(book, day.session, cut, funding), booked.journal]),
-        pnl=booked.pnl,
-        nav=booked.nav,
-        after=booked.after,
-        notes=tuple(late_changes(day.actions, cuts, day.session, since)),
-    )
+    carried = carry(held, day.actions, day.bars, day.session, cuts, past)
+    booked = book_day(book, held, carried, day.session, cut, day.fills, day.bars, day.fees)
+    notes = (*late_changes(day.actions, cuts, day.session, before.session), *carried.kept.values())
+    journal = pl.concat([movements(book, day.session, cut, funding), booked.journal])
+    return msgspec.structs.replace(booked, journal=journal, notes=notes)
 
 
 def book_day(
     book: Book,
     before: Holdings,
+    carried: Carried,
     session: date,
     known_at: datetime,
-    actions: pl.DataFrame,
-    entitled: Mapping[tuple[int, date], int],
     fills: Sequence[Fill],
     closes: pl.DataFrame,
-    *,
-    corrected: Sequence[Correction] = (),
     fees: Sequence[Movement] = (),
 ) -> Booked:
-    """Carry `before` through the session: `actions` (from `due_actions`), then `fills` and `fees`, then the marks.
+    """Book the session: `carried`, what its actions made of `before`; then `fills` and `fees`, then the marks.
 
-    `closes`: sid, close; and symbol, by which the shares that a spin-off or merger hands out are found.
-
-    P&L by name is holding (yesterday's shares, from mark to mark, through splits and delistings) + trading (from fill
-    to mark) + income (dividends, cash in lieu, proceeds of mergers and delistings) + fees (≤ 0) = total, and the
-    totals add up to the change of equity exactly. A name that hands out shares of another is credited with their
-    worth, and the other begins at it. A name without a close keeps its last mark. In NAV, `short_value` is ≤ 0,
-    `fees` ≥ 0, `traded` the value of all fills.
+    `closes`: sid, close. P&L by name is holding (yesterday's shares, from mark to mark, through splits and delistings)
+    + trading (from fill to mark) + income (dividends, cash in lieu, proceeds of mergers and delistings) + fees (≤ 0) =
+    total, and the totals add up to the change of equity exactly. A name that hands out shares of another is credited
+    with their worth, and the other begins at it. A name without a close, or whose close nothing explains, keeps its
+    last mark. In NAV, `short_value` is ≤ 0, `fees` ≥ 0, `traded` the value of all fills.
     """
-    sids = dict(closes.select("symbol", "sid").iter_rows()) if "symbol" in closes.columns else {}
-    acted, action_cash = apply_actions(before, actions, entitled, sids, corrected)
-    filled, fill_cash = apply_fills(acted, fills)
-    moved = [*action_cash, *fill_cash, *fees]
-    prices = {sid: close for sid, close in closes.select("sid", "close").iter_rows() if close is not None}
+    filled, fill_cash = apply_fills(carried.held, fills)
+    moved = [*carried.moved, *fill_cash, *fees]
+    prices = {
+        sid: close
+        for sid, close in closes.select("sid", "close").iter_rows()
+        if close is not None and sid not in carried.kept
+    }
     after = mark(move(filled, fees), session, prices)
-    last = {f.sid: f.price for f in fills} | dict(acted.marks) | {sid: exact(c) for sid, c in prices.items()}
+    last = {f.sid: f.price for f in fills} | dict(carried.held.marks) | {sid: exact(c) for sid, c in prices.items()}
     stamp = {"session": session, "book": book.name, "known_at": known_at}
     positions = [
         {"sid": sid, "quantity": q, "mark": after.marks[sid], "value": q * after.marks[sid]}

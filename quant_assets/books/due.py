@@ -5,16 +5,19 @@ before its ex-session. What was booked once is never unbooked, with one exceptio
 restated is corrected by an entry of the session whose cut knows that (see `corrections`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import polars as pl
 
-from quant_assets.books.holdings import TICK, Correction, Holdings, cents, whole_shares
+from quant_assets.books.actions import Correction, whole_shares
+from quant_assets.books.explained import Past
+from quant_assets.books.holdings import TICK, Holdings, cents, exact
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force, known_by
-from quant_assets.market_data.adjustment import SPLITS
+from quant_assets.market_data.adjustment import ENDING, SPLITS
 from quant_assets.tables import ACTIONS
 
 
@@ -35,24 +38,71 @@ def due_actions(actions: pl.DataFrame, cuts: Cuts, session: date, since: date | 
     return new.filter(pl.Series(keep, dtype=pl.Boolean)).sort("session", "sid", "kind")
 
 
-def splits_ex(actions: pl.DataFrame, cuts: Cuts, session: date) -> set[int]:
-    """The sids with a split or stock dividend ex `session`, as known at its cut: orders on them count old shares."""
-    of_session = actions.filter(pl.col("session") == session, pl.col("kind").is_in(SPLITS))
-    return set(in_force(known_by(of_session, cuts.of(session)), ACTIONS)["sid"])
+def stopped(
+    actions: pl.DataFrame, cuts: Cuts, session: date, sids: Collection[int], since: date | None = None
+) -> set[int]:
+    """Those of `sids` on which no order of before may fill in `session`: their shares are restated in it, in time, late
+    or back, so that orders count other shares; or a delisting or merger pays them out, which comes before the open.
+    """
+    asked = actions.filter(pl.col("sid").is_in(sids), pl.col("session") <= session)
+    ratios, ends = (asked.filter(pl.col("kind").is_in(kinds)) for kinds in (SPLITS, ENDING))
+    changed = _changed(asked.filter(pl.col("kind").is_in((*SPLITS, *ENDING))), cuts, session, since)
+    ended = in_force(known_by(ends, cuts.of(session)), ACTIONS)
+    return {*due_actions(ratios, cuts, session, since)["sid"], *ended["sid"], *(row["sid"] for row in changed)}
+
+
+def paid_out(
+    actions: pl.DataFrame, cuts: Cuts, session: date, sids: Collection[int]
+) -> list[tuple[int, date, Decimal]]:
+    """sid, ex-session and worth per share of the dividends and spin-offs of these names that are ex by `session`, as
+    known at its cut.
+    """
+    asked = actions.filter(
+        pl.col("sid").is_in(sids), pl.col("kind").is_in(("dividend", "spin_off")), pl.col("session") <= session
+    )
+    current = in_force(known_by(asked, cuts.of(session)), ACTIONS)
+    return [
+        (row["sid"], row["session"], row["cash"] if row["kind"] == "dividend" else exact(row["value"] or 0.0))
+        for row in current.iter_rows(named=True)
+    ]
+
+
+def unmarked(due: pl.DataFrame, since: date, past: Past, cuts: Cuts) -> set[tuple[int, date]]:
+    """Of the `due` actions that come late, sid and ex-session of those whose names were not marked at a close since:
+    their marks are older than the action.
+
+    `since`: the session booked last.
+    """
+    found: set[tuple[int, date]] = set()
+    for sid, ex in due.filter(pl.col("session") <= since).select("sid", "session").unique().sort("sid").iter_rows():
+        day, closes = since, list[float]()
+        while day >= ex and not closes:
+            printed = past.bars(day).filter(pl.col("sid") == sid, pl.col("close").is_finite())
+            closes, evening, day = printed["close"].to_list(), day, cuts.booked_before(day)
+            if closes and past.evening(evening).marks.get(sid) != exact(closes[0]):
+                found.add((sid, ex))
+        if not closes:
+            found.add((sid, ex))
+    return found
 
 
 def late_changes(actions: pl.DataFrame, cuts: Cuts, session: date, since: date | None = None) -> list[str]:
     """One sentence for each action that was booked before `session` and that its cut newly knows to be withdrawn or
     different: nothing is unbooked, somebody looks.
     """
-    now, before = cuts.of(session), cuts.of(since or cuts.booked_before(session))
-    fresh = actions.filter(pl.col("session") < session, pl.col("known_at") > before, pl.col("known_at") <= now)
     return [
         f"{row['kind']} of sid {row['sid']} ex {row['session']} was "
         f"{'withdrawn' if row['withdrawn'] else 'restated'} after it was booked"
-        for row in fresh.sort(ACTIONS.key).iter_rows(named=True)
-        if _booked(_versions(actions, row), cuts, session)
+        for row in _changed(actions, cuts, session, since)
     ]
+
+
+def _changed(actions: pl.DataFrame, cuts: Cuts, session: date, since: date | None) -> list[dict[str, Any]]:
+    """The versions of actions that were booked before `session` which its cut knows and none before."""
+    now, before = cuts.of(session), cuts.of(since or cuts.booked_before(session))
+    fresh = actions.filter(pl.col("session") < session, pl.col("known_at") > before, pl.col("known_at") <= now)
+    rows = fresh.sort(ACTIONS.key).iter_rows(named=True)
+    return [row for row in rows if _booked(_versions(actions, row), cuts, session)]
 
 
 def corrections(actions: pl.DataFrame, cuts: Cuts, session: date, held: Callable[[date], Holdings]) -> list[Correction]:

@@ -8,11 +8,12 @@ from datetime import date, datetime
 
 import polars as pl
 
-from quant_assets.books.booking import holdings_of
+from quant_assets.books.booking import holdings_of, past_of
 from quant_assets.books.holdings import Holdings
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.errors import DeliveryRefused, LeaseLost
+from quant_assets.execution.doubtful import without_doubtful
 from quant_assets.execution.limits import within_limits
 from quant_assets.execution.orders import orders_for
 from quant_assets.execution.outbox import LEASE_SECONDS, OPEN, recover, send
@@ -211,7 +212,9 @@ def _bind(
         cuts.calendar,
         symbols,
     )
+    wanted, doubtful = without_doubtful(wanted, holdings, past_of(store, book, cuts), cuts)
     orders, refused = within_limits(book, wanted)
+    refused = [*doubtful, *refused]
     writer.bind(book.name, strategy.name, session, decisions["decision_set_id"][0], orders, now=now)
     over = [f"{_words(r.order)}: {r.reason}" for r in refused]
     if over:

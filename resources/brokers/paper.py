@@ -17,8 +17,10 @@ import msgspec
 import polars as pl
 
 from quant_assets.backtest.fills import FillModel, match
-from quant_assets.books.due import corrections, due_actions, entitlements, splits_ex
-from quant_assets.books.holdings import Holdings, apply_actions, apply_fills, fund, mark
+from quant_assets.books.carry import carry
+from quant_assets.books.due import paid_out, stopped
+from quant_assets.books.explained import Past
+from quant_assets.books.holdings import Holdings, apply_fills, fund, mark
 from quant_assets.calendars import Cuts
 from quant_assets.errors import ConfigurationError, CursorUnknown, OrderRejected
 from quant_assets.records import (
@@ -28,7 +30,6 @@ from quant_assets.records import (
     Events,
     Execution,
     Fill,
-    Frozen,
     Order,
     OrderState,
     Working,
@@ -208,43 +209,41 @@ class PaperBroker:
             raise OrderRejected(f"no order {client_order_id} is open")
 
     def _trade(self, session: date) -> None:
-        day = self._market_day(session)
+        bars, actions = self._market(session)
         with self._db.transaction() as tx:
             evening = self._evening()
             if evening.session >= session:
                 return  # another process traded it
+            since = evening.session if evening.session > date.min else self._cuts.booked_before(session)
             before, count = self._funded(tx, evening, session), _next(tx)
-            entitled = entitlements(day.due, self._cuts, lambda ex: self._evening(ex).quantities)
+            carried = carry(before, actions, bars, session, self._cuts, Past(self._evening, self._bars))
             ids = {w.key: (row_id, w) for row_id, w in self._working()}
+            names = {w.order.sid for _, w in ids.values()}
             fills, changed = match(
                 [w for _, w in ids.values()],
-                day.bars,
-                splits_ex(day.actions, self._cuts, session),
+                bars,
+                stopped(actions, self._cuts, session, names, since),
                 session,
                 self._cuts.calendar.open(session),
                 self._model,
+                paid_out(actions, self._cuts, session, names),
             )
-            corrected = corrections(day.actions, self._cuts, session, self._evening)
-            acted, _ = apply_actions(before, day.due, entitled, day.sids, corrected)
-            filled, _ = apply_fills(acted, fills)
+            filled, _ = apply_fills(carried.held, fills)
             for fill in fills:
                 values = (fill.exec_id, session.isoformat(), _executed(fill), count)
                 tx.execute("INSERT INTO executions (exec_id, session, content, changed) VALUES (?, ?, ?, ?)", values)
             for after in changed:
                 tx.execute(_CHANGE, (after.state.value, after.filled, after.reason, count, ids[after.key][0]))
-            content = msgspec.json.encode(mark(filled, session, day.closes)).decode()
+            closes = {
+                sid: close
+                for sid, close in bars.filter(pl.col("close").is_finite()).select("sid", "close").iter_rows()
+                if sid not in carried.kept
+            }
+            content = msgspec.json.encode(mark(filled, session, closes)).decode()
             tx.execute("INSERT INTO evenings (session, holdings) VALUES (?, ?)", (session.isoformat(), content))
 
-    def _market_day(self, session: date) -> "_Day":
-        bars, actions = self._market(session)
-        last = self._evening().session
-        return _Day(
-            bars=bars,
-            actions=actions,
-            due=due_actions(actions, self._cuts, session, last if last > date.min else None),
-            closes={sid: close for sid, close in bars.select("sid", "close").iter_rows() if close is not None},
-            sids=dict(bars.select("symbol", "sid").iter_rows()),
-        )
+    def _bars(self, session: date) -> pl.DataFrame:
+        return self._market(session)[0]
 
     def _funded(self, tx: Connection, evening: Holdings, session: date) -> Holdings:
         """The account after what is paid in or out before `session`.
@@ -278,16 +277,6 @@ class PaperBroker:
             if found
             else Holdings(session=date.min, cash=self._book.capital, quantities={}, marks={})
         )
-
-
-class _Day(Frozen, frozen=True):
-    """The market of a session, as known at its cut."""
-
-    bars: pl.DataFrame
-    actions: pl.DataFrame
-    due: pl.DataFrame
-    closes: dict[int, float]
-    sids: dict[str, int]
 
 
 def _next(tx: Connection) -> int:

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quant_assets.books.actions import apply_actions
 from quant_assets.books.booking import (
     book_session,
     holdings_of,
     record_fills,
     record_orders,
 )
+from quant_assets.books.carry import Carried
 from quant_assets.books.day import Booked, book_day
 from quant_assets.books.holdings import Holdings
 from quant_assets.books.rows import order_rows
@@ -27,6 +29,15 @@ CUTS = Cuts(calendar("XNYS"))
 
 def closes(of: dict[int, float]) -> pl.DataFrame:
     return pl.DataFrame({"sid": list(of), "close": list(of.values())}, schema={"sid": pl.Int64, "close": pl.Float64})
+
+
+def carried(before: Holdings, actions: pl.DataFrame | None = None, names: dict[str, int] | None = None) -> Carried:
+    """What `actions` make of the holdings, all of which are entitled on D2."""
+    if actions is None:
+        return Carried(held=before)
+    entitled = {(sid, D2): q for sid, q in before.quantities.items()}
+    held, moved = apply_actions(before, actions, entitled, names)
+    return Carried(held=held, moved=tuple(moved))
 
 
 def check_sums(before: Holdings, day: Booked) -> None:
@@ -102,12 +113,9 @@ def test_booked_days_add_up(before, traded, acts, close, named):
         }
         for (sid, kind), (n, d, c, v) in acts.items()
     ]
-    entitled = {(sid, D2): q for sid, q in before.quantities.items()}
-    of = closes(close)
-    of = of.with_columns(symbol=pl.format("S{}", "sid")) if named else of
-    check_sums(
-        before, book_day(BOOK, before, D2, at, pl.DataFrame(rows, schema=dict(ACTIONS.schema)), entitled, traded, of)
-    )
+    names = {f"S{sid}": sid for sid in close} if named else None
+    acted = carried(before, pl.DataFrame(rows, schema=dict(ACTIONS.schema)), names)
+    check_sums(before, book_day(BOOK, before, acted, D2, at, traded, closes(close)))
 
 
 def test_parts_of_pnl_by_hand(desk):
@@ -118,7 +126,7 @@ def test_parts_of_pnl_by_hand(desk):
         session=D1, cash=Decimal(1000), quantities={1: 100, 2: 50}, marks={1: Decimal(10), 2: Decimal(20)}
     )
     traded = [desk.fill("e1", "c1", 1, 1, 100, "10.50", session=D2), desk.fill("e2", "c2", 2, -1, 50, "21", session=D2)]
-    day = book_day(BOOK, before, D2, CUTS.of(D2), ACTIONS.empty(), {}, traded, closes({1: 11.0, 2: 22.0}))
+    day = book_day(BOOK, before, carried(before), D2, CUTS.of(D2), traded, closes({1: 11.0, 2: 22.0}))
     parts = {
         r["sid"]: tuple(int(r[c]) for c in ("holding", "trading", "income", "fees", "total"))
         for r in day.pnl.iter_rows(named=True)
@@ -133,7 +141,7 @@ def test_a_split_without_a_bar_makes_no_pnl_on_what_is_sold_at_the_mark(desk):
     before = Holdings(session=D1, cash=Decimal(0), quantities={1: 100}, marks={1: Decimal(10)})
     split = desk.action(1, D2, "split", numerator=2, denominator=1)
     sold = [desk.fill("e1", "c1", 1, -1, 200, "5", fee="0", session=D2)]
-    row = book_day(BOOK, before, D2, CUTS.of(D2), split, {(1, D2): 100}, sold, closes({})).pnl.row(0, named=True)
+    row = book_day(BOOK, before, carried(before, split), D2, CUTS.of(D2), sold, closes({})).pnl.row(0, named=True)
     assert (row["holding"], row["trading"], row["total"]) == (0, 0, 0)
 
 
@@ -163,7 +171,7 @@ def test_a_spin_off_is_no_loss_of_the_parent(store, book, cuts, desk):
 def test_short_book_has_negative_short_value(desk):
     """Short positions count negatively in short_value and in equity."""
     before = Holdings(session=D1, cash=Decimal(1000), quantities={1: -10}, marks={1: Decimal(10)})
-    nav = book_day(BOOK, before, D2, CUTS.of(D2), ACTIONS.empty(), {}, [], closes({1: 12.0})).nav.row(0, named=True)
+    nav = book_day(BOOK, before, carried(before), D2, CUTS.of(D2), [], closes({1: 12.0})).nav.row(0, named=True)
     assert (nav["short_value"], nav["equity"], nav["pnl"]) == (Decimal(-120), Decimal(880), Decimal(-20))
 
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_assets.books.due import corrections, due_actions, entitlements, late_changes, splits_ex
-from quant_assets.books.holdings import Correction, Holdings, apply_actions, apply_fills, mark
+from quant_assets.books.actions import Correction, apply_actions
+from quant_assets.books.due import corrections, due_actions, entitlements, late_changes, stopped
+from quant_assets.books.holdings import Holdings, apply_fills, mark
 from quant_assets.records import Fill
 from tests.execution.small_market import CUTS, SESSIONS, action, actions
 
@@ -350,12 +351,11 @@ class TestDue:
         assert entitlements(due, CUTS, lambda day: {1: 7} if day == SESSIONS[3] else {1: 9}) == {(1, SESSIONS[4]): 7}
 
     def test_splits_as_known(self):
-        """A split that the cut does not know yet ends no order."""
+        """A split ends orders in the session that books it: on its ex-session, or in the first that knows of it."""
         late = actions(
             action(1, SESSIONS[4], "split", SESSIONS[5], numerator=2, denominator=1),
             action(2, SESSIONS[4], "split", numerator=2, denominator=1),
+            action(3, SESSIONS[4], "stock_dividend", numerator=21, denominator=20),
         )
-        assert splits_ex(late, CUTS, SESSIONS[4]) == {2}
-        assert splits_ex(
-            actions(action(3, SESSIONS[4], "stock_dividend", numerator=21, denominator=20)), CUTS, SESSIONS[4]
-        ) == {3}
+        assert [stopped(late, CUTS, SESSIONS[k], {1, 2, 3}) for k in (3, 4, 5, 6)] == [set(), {2, 3}, {1}, set()]
+        assert stopped(late, CUTS, SESSIONS[4], {1, 2}) == {2}

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from quant_assets.books.holdings import Holdings, apply_actions, mark
+from quant_assets.books.actions import apply_actions
+from quant_assets.books.holdings import Holdings, mark
 from quant_assets.calendars import calendar
 from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError, DataError

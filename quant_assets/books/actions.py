@@ -1,0 +1,211 @@
+"""How corporate actions change what a book holds: shares, marks and cash, each kind by its own rule.
+
+Which ones a session books: `quant_assets.books.due`.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+
+import polars as pl
+
+from quant_assets.books.holdings import TICK, Action, Holdings, Movement, cents, exact, holding, total
+from quant_assets.records import Frozen
+
+
+class Correction(Frozen, frozen=True):
+    """The entry that corrects a delisting: `shares` held again, at `mark` until there is a price; `paid`: the excess
+    paid.
+    """
+
+    sid: int
+    ex: date
+    shares: int
+    mark: Decimal
+    paid: Decimal
+
+
+def apply_actions(
+    holdings: Holdings,
+    actions: pl.DataFrame,
+    entitled: Mapping[tuple[int, date], int],
+    sids: Mapping[str, int] | None = None,
+    corrected: Sequence[Correction] = (),
+    unmarked: Collection[tuple[int, date]] = (),
+) -> tuple[Holdings, list[Movement]]:
+    """The holdings after `actions` (ACTIONS rows in force, as `due_actions` returns them) and the cash they moved.
+
+    `entitled`: shares by (sid, ex-session) at the end of the session before ex; missing counts as 0. `sids`: who
+    trades under a symbol, for what a spin-off or merger hands out. `corrected`: delistings that were not true, as
+    `corrections` returns them; they come first. `unmarked`: late actions that the mark of their name is older than. By
+    kind:
+
+    - split, stock_dividend: shares become numerator/denominator as many; the part of a share that is left is paid at
+      the mark.
+    - dividend: paid (by shorts: charged) to the cent.
+    - spin_off: numerator/denominator shares of the counterpart, at its mark or else what the terms say it is worth,
+      the part of a share in cash; all of `value` in cash where nobody trades under that symbol or the terms name no
+      shares.
+    - merger: all shares left become cash and shares of the counterpart in the same way, valued so that the last mark
+      holds.
+    - delisting: all shares left are paid at the last mark × (1 + value).
+
+    A mark older than a split or spin-off is restated with it, so that neither makes P&L. Shares that come from
+    another name are journalled as a `transfer` of their worth, out of the one name and into the other, which sums to
+    zero.
+    """
+    account = _Account(
+        holdings.session, dict(holdings.quantities), dict(holdings.marks), entitled, sids or {}, unmarked
+    )
+    for correction in corrected:
+        account.take_back(correction)
+    for action in sorted(actions.iter_rows(named=True), key=lambda a: (a["session"], _ORDER[a["kind"]], a["sid"])):
+        if book := _BOOKED[action["kind"]]:
+            book(account, action)
+    moved = [m for m in account.moved if m.amount]
+    return holding(holdings.session, holdings.cash + total(moved), account.quantities, account.marks), moved
+
+
+@dataclass
+class _Account:
+    """Shares and marks while actions change them.
+
+    `gained`: shares that an action of this call brought, by name, which no evening's record has yet.
+    """
+
+    session: date
+    quantities: dict[int, int]
+    marks: dict[int, Decimal]
+    entitled: Mapping[tuple[int, date], int]
+    sids: Mapping[str, int]
+    unmarked: Collection[tuple[int, date]]
+    gained: dict[int, list[tuple[date, int]]] = field(default_factory=dict[int, list[tuple[date, int]]])
+    moved: list[Movement] = field(default_factory=list[Movement])
+
+    def before(self, action: Action, *, with_ex: bool = False) -> int:
+        """The shares that the action is about; with those gained on the ex-session itself where ratios multiply."""
+        sid, ex = action["sid"], action["session"]
+        return self.entitled.get((sid, ex), 0) + sum(
+            n for at, n in self.gained.get(sid, []) if at < ex or (with_ex and at == ex)
+        )
+
+    def add(self, sid: int, ex: date, shares: int) -> None:
+        """Shares that came (or went: negative) with an action."""
+        self.quantities[sid] = self.quantities.get(sid, 0) + shares
+        self.gained.setdefault(sid, []).append((ex, shares))
+
+    def take_back(self, correction: Correction) -> None:
+        """Hold again what a delisting had paid out, and give back what it paid."""
+        if correction.shares:
+            self.add(correction.sid, correction.ex, correction.shares)
+            self.marks.setdefault(correction.sid, correction.mark)
+        self.moved.append(
+            Movement(
+                sid=correction.sid,
+                kind="delisting",
+                reference=f"{correction.ex} put right",
+                amount=-correction.paid,
+            )
+        )
+
+    def pay(self, action: Action, amount: Decimal, kind: str = "") -> None:
+        """Cash to the cent, under the action's own kind or another."""
+        ex = action["session"]
+        self.moved.append(
+            Movement(
+                sid=action["sid"],
+                kind=kind or action["kind"],
+                reference=f"{action['kind']} {ex}" if kind else str(ex),
+                amount=cents(amount),
+            )
+        )
+
+    def hand_out(self, action: Action, shares: int, implied: Decimal) -> Decimal:
+        """numerator/denominator of the counterpart's shares for each of `shares`, at its mark or else the price
+        implied, which is returned; the part of a share in cash.
+        """
+        sid, ex, child = action["sid"], action["session"], self.sids[action["counterpart"]]
+        whole, left = whole_shares(shares, action)
+        price = self.marks.setdefault(child, implied.quantize(TICK))
+        self.add(child, ex, whole)
+        self.pay(action, left * price, "cash_in_lieu")
+        reference = f"{action['kind']} {ex} {sid} to {child}"
+        self.moved += [
+            Movement(sid=s, kind="transfer", reference=reference, amount=sign * whole * price)
+            for s, sign in ((sid, 1), (child, -1))
+        ]
+        return price
+
+    def receivable(self, action: Action) -> bool:
+        """Whether the action hands out shares of a name that we know."""
+        return bool(action["numerator"] and action["denominator"]) and action["counterpart"] in self.sids
+
+    def restate(self, action: Action, mark: Decimal) -> None:
+        """A mark from before the ex-session, in the terms after it."""
+        sid, ex = action["sid"], action["session"]
+        if sid in self.marks and (ex > self.session or (sid, ex) in self.unmarked):
+            self.marks[sid] = mark.quantize(TICK)
+
+
+def _dividend(account: _Account, action: Action) -> None:
+    account.pay(action, (action["cash"] or 0) * Decimal(account.before(action)))
+
+
+def _split(account: _Account, action: Action) -> None:
+    shares = account.before(action, with_ex=True)
+    whole, left = whole_shares(shares, action)
+    account.restate(action, account.marks.get(action["sid"], Decimal(0)) * action["denominator"] / action["numerator"])
+    account.pay(action, left * account.marks.get(action["sid"], Decimal(0)), "cash_in_lieu")
+    account.add(action["sid"], action["session"], whole - shares)
+
+
+def _spin_off(account: _Account, action: Action) -> None:
+    shares, worth = account.before(action), exact(action["value"] or 0.0)
+    if account.receivable(action):
+        numerator, denominator = action["numerator"], action["denominator"]
+        price = account.hand_out(action, shares, worth * denominator / numerator)
+        worth = worth or price * numerator / denominator
+    else:
+        account.pay(action, shares * worth)
+    account.restate(action, max(account.marks.get(action["sid"], Decimal(0)) - worth, Decimal(0)))
+
+
+def _merger(account: _Account, action: Action) -> None:
+    cash = action["cash"] or Decimal(0)
+    shares = account.quantities.pop(action["sid"], 0)
+    worth = account.marks.get(action["sid"], Decimal(0)) * (1 + exact(action["value"] or 0.0))
+    if account.receivable(action):
+        account.pay(action, shares * cash)
+        account.hand_out(action, shares, max(worth - cash, Decimal(0)) * action["denominator"] / action["numerator"])
+    else:
+        account.pay(action, shares * (worth if action["counterpart"] or action["cash"] is None else cash))
+
+
+def _delisting(account: _Account, action: Action) -> None:
+    shares = account.quantities.pop(action["sid"], 0)
+    account.pay(
+        action, shares * account.marks.get(action["sid"], Decimal(0)) * (1 + Decimal(str(action["value"] or 0.0)))
+    )
+
+
+# Of one ex-session: what is paid is per old share, then the shares change, then they end.
+_BOOKED: dict[str, Callable[[_Account, Action], None] | None] = {
+    "dividend": _dividend,
+    "spin_off": _spin_off,
+    "split": _split,
+    "stock_dividend": _split,
+    "symbol_change": None,
+    "merger": _merger,
+    "delisting": _delisting,
+}
+_ORDER = {kind: place for place, kind in enumerate(_BOOKED)}
+
+
+def whole_shares(shares: int, action: Action) -> tuple[int, Decimal]:
+    """`shares` × numerator/denominator of a split or a distribution: the whole ones, towards zero, and the fraction
+    left.
+    """
+    numerator, denominator = action["numerator"], action["denominator"]
+    whole = abs(shares) * numerator // denominator * (1 if shares > 0 else -1)
+    return whole, Decimal(shares * numerator - whole * denominator) / denominator

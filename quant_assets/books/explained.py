@@ -1,0 +1,86 @@
+"""Names whose price jumped by a ratio that no known action explains: their mark stays, and they are not traded.
+
+A name held is marked at its last explained price until an action explains the jump, the price comes back, or the jump
+is `PATIENCE` sessions old: then it is taken for what happened. Nothing beside marks and closes is stored of it: a mark
+that is not the close printed in its session was kept.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from quant_assets.books.holdings import Holdings, exact
+from quant_assets.calendars import Cuts
+from quant_assets.market_data.jumps import far, jumped
+
+PATIENCE = 5
+
+
+@dataclass(frozen=True)
+class Past:
+    """Earlier sessions: `evening`: what was held at the end of one; `bars`: its bars (sid, symbol, open, close), each
+    as known at its own cut.
+    """
+
+    evening: Callable[[date], Holdings]
+    bars: Callable[[date], pl.DataFrame]
+
+
+def waiting(sids: Collection[int], past: Past, cuts: Cuts, session: date) -> dict[int, date]:
+    """Those of `sids` that wait for an explanation at the end of `session`, each with the first session of its jump;
+    no more than `PATIENCE` sessions are looked at.
+    """
+    since: dict[int, date] = {}
+    asked = set(sids)
+    for _ in range(PATIENCE):
+        marks = past.evening(session).marks
+        asked &= set(marks)
+        if not asked:
+            break
+        closes = past.bars(session).filter(pl.col("sid").is_in(asked)).select("sid", "close")
+        for sid, close in closes.filter(pl.col("close").is_finite()).iter_rows():
+            if exact(close) == marks[sid]:
+                asked.discard(sid)
+            else:
+                since[sid] = session
+        session = cuts.booked_before(session)
+    return since
+
+
+def unexplained(before: Holdings, acted: Holdings, bars: pl.DataFrame, past: Past, cuts: Cuts) -> dict[int, str]:
+    """The names held since yesterday whose marks the closes of `bars` do not replace, each with a sentence.
+
+    `before`: yesterday's holdings; `acted`: the same after today's actions.
+    """
+    held = [sid for sid in acted.quantities if sid in before.quantities]
+    jumps: dict[int, str] = {}
+    for sid, opened, close in _prices(bars, held):
+        mark = acted.marks[sid]
+        if far(mark, exact(close)):
+            jumps[sid] = jumped(mark, exact(close), *([exact(opened)] if opened else []))
+    if not jumps:
+        return {}
+    since = waiting(jumps, past, cuts, before.session)
+    oldest = before.session
+    for _ in range(PATIENCE - 1):
+        oldest = cuts.booked_before(oldest)
+    return {
+        sid: f"sid {sid} jumped from {acted.marks[sid].normalize():f} to {close:g}"
+        f"{f', near {jumps[sid]},' if jumps[sid] else ''} and no known action explains it: it keeps its mark and is "
+        "not traded"
+        for sid, _, close in _prices(bars, list(jumps))
+        if (jumps[sid] or sid in since) and (sid not in since or since[sid] > oldest)
+    }
+
+
+def _prices(bars: pl.DataFrame, sids: Collection[int]) -> list[tuple[int, float | None, float]]:
+    """sid, open (None where there is none), close of the names that have a close."""
+    usable = bars.filter(pl.col("sid").is_in(sids), pl.col("close").is_finite())
+    opened = (
+        pl.when(pl.col("open").is_finite() & (pl.col("open") > 0)).then("open")
+        if "open" in bars.columns
+        else pl.lit(None, dtype=pl.Float64)
+    )
+    return usable.select("sid", opened.alias("open"), "close").rows()

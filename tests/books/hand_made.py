@@ -1,0 +1,146 @@
+"""A market of a few names written by hand, traded twice: in a research book, and live against the paper venue."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from quant_assets.backtest.loop import run
+from quant_assets.books.booking import book_session
+from quant_assets.contract import in_force
+from quant_assets.execution.delivery import deliver
+from quant_assets.execution.drop_copy import collect
+from quant_assets.market_data.quality import session_hash
+from quant_assets.post_trade.costs import write_costs
+from quant_assets.post_trade.reconciliation import reconcile_session
+from quant_assets.records import content_id
+from quant_assets.tables import ACTIONS, BARS, DECISIONS, JOURNAL, NAV, ORDERS, POSITIONS, VERDICTS
+from resources.clock import SessionClock
+from resources.ledger.open import open_ledger
+from resources.tables.store import DeltaStore
+from tests.execution.small_market import CUTS, PAPER, RESEARCH, STRATEGY, Told, actions, desk
+
+S = CUTS.calendar.between(date(2024, 1, 2), date(2024, 1, 31))
+Rows = Sequence[dict[str, object]]
+
+
+def bar(session: date, sid: int, opened: float, close: float | None = None, volume: int = 1_000_000) -> dict[str, Any]:
+    """A bar known at its session's cut."""
+    close = opened if close is None else close
+    at = CUTS.of(session)
+    return {
+        "session": session, "sid": sid, "symbol": f"S{sid}", "open": float(opened), "high": float(max(opened, close)),
+        "low": float(min(opened, close)), "close": float(close), "volume": volume, "adj_close": None,
+        "withdrawn": False, "source": "hand", "capture": session, "file": "p.csv", "line": sid, "known_at": at,
+        "declared_known_at": at,
+    }  # fmt: skip
+
+
+class Market:
+    """Bars, actions and what is wanted in each session, in a store of its own."""
+
+    def __init__(self, root: Path, bars: Rows, acted: Rows, wanted: Mapping[date, Mapping[int, float]]) -> None:
+        self.root = root
+        self.store = DeltaStore(root / "tables")
+        self.bars = pl.DataFrame(list(bars), schema=dict(BARS.schema))
+        self.store.append(BARS, self.bars)
+        if acted:
+            self.store.append(ACTIONS, actions(*acted))
+        for session, weights in wanted.items():
+            self._decide(session, weights)
+
+    def _decide(self, session: date, weights: Mapping[int, float]) -> None:
+        known = self.bars.filter(pl.col("session") <= session).sort("session").unique("sid", keep="last")
+        closes = dict(known.select("sid", "close").iter_rows())
+        set_id = content_id(session, STRATEGY.name, sorted(weights.items()))
+        empty = {c: "" for c, t in DECISIONS.schema.items() if t == pl.String}
+        rows = [
+            empty
+            | {
+                "session": session, "strategy": STRATEGY.name, "sid": sid, "symbol": f"S{sid}",
+                "decision_set_id": set_id, "decision_id": content_id(set_id, sid), "verdict": "TRADE", "score": 0.0,
+                "rank": 1, "target_weight": float(weight), "reference_price": closes.get(sid),
+                "as_of": CUTS.of(session), "valid_until": CUTS.trades_at(session), "known_at": CUTS.of(session),
+                "recorded_at": CUTS.of(session),
+            }
+            for sid, weight in weights.items()
+        ]  # fmt: skip
+        self.store.append(DECISIONS, pl.DataFrame(rows, schema=dict(DECISIONS.schema)))
+        content = session_hash(in_force(self.bars.filter(pl.col("session") == session), BARS))
+        verdict = {
+            "session": session, "table": "bars", "content_hash": content, "rule": "hand", "severity": "block",
+            "passed": True, "value": 1.0, "threshold": 1.0, "message": "", "known_at": CUTS.of(session),
+        }  # fmt: skip
+        self.store.append(VERDICTS, pl.DataFrame([verdict], schema=dict(VERDICTS.schema)))
+
+    def read(self, table: Any) -> pl.DataFrame:
+        """All rows of a table."""
+        return self.store.read(table, as_of=None)
+
+    def held(self, session: date) -> dict[int, int]:
+        """Shares by name at the end of a session."""
+        rows = self.read(POSITIONS).filter(pl.col("session") == session)
+        return dict(rows.select("sid", "quantity").iter_rows())
+
+    def evening(self, session: date) -> tuple[Decimal, Decimal]:
+        """Cash and equity at the end of a session."""
+        return self.read(NAV).filter(pl.col("session") == session).select("cash", "equity").row(0)
+
+    def orders(self) -> list[tuple[int, int, str, int]]:
+        """Name, signed quantity, last state and filled shares of each order, in the order of decision."""
+        rows = self.read(ORDERS).sort("session").unique("client_order_id", keep="last").sort("decided", "sid", "leg")
+        return [(r["sid"], r["side"] * r["quantity"], r["state"], r["filled"]) for r in rows.iter_rows(named=True)]
+
+    def check(self) -> None:
+        """Cash and positions are equity in each session, and cash is what the journal says."""
+        values = dict(self.read(POSITIONS).group_by("session").agg(pl.col("value").sum()).iter_rows())
+        moved = self.read(JOURNAL).group_by("session").agg(pl.col("amount").sum()).sort("session")
+        for row in self.read(NAV).iter_rows(named=True):
+            assert row["equity"] == row["cash"] + values.get(row["session"], Decimal(0)), row["session"]
+            assert row["cash"] == sum(moved.filter(pl.col("session") <= row["session"])["amount"], Decimal(0))
+
+
+class Live(Market):
+    """The same, day by day through outbox, paper venue and drop copy."""
+
+    def __init__(self, root: Path, bars: Rows, acted: Rows, wanted: Mapping[date, Mapping[int, float]]) -> None:
+        super().__init__(root, bars, acted, wanted)
+        self.ledger = open_ledger(root)
+        self.broker = desk(self.store, root / "brokers").open(PAPER)
+        self.told = Told()
+
+    def day(self, session: date) -> None:
+        """Collect, book, reconcile, deliver, measure."""
+        ledger, now = self.ledger, CUTS.of(session)
+        collect(self.store, ledger.outbox, ledger.executions, self.broker, PAPER, CUTS, session, now)
+        book_session(self.store, PAPER, CUTS, session, ledger.executions.fills(PAPER.name))
+        found = reconcile_session(
+            ledger.outbox, ledger.executions, ledger.breaks, self.broker, self.store, PAPER, CUTS, session, self.told,
+            now=now,
+        )  # fmt: skip
+        assert found.numbers["breaks_found"] == 0, (session, found.notes)
+        deliver(
+            self.store, ledger.outbox, ledger.kill_switch, ledger.breaks, self.broker, PAPER, STRATEGY, CUTS, session,
+            SessionClock(now), self.told,
+        )  # fmt: skip
+        write_costs(self.store, PAPER, CUTS, session)
+
+
+def traded(
+    root: Path, bars: Iterable[dict[str, object]], acted: Rows, wanted: Mapping[date, Mapping[int, float]]
+) -> Live:
+    """The live book after all sessions of `wanted`; a research book on the same market has the same rows throughout,
+    and nothing differs from the venue.
+    """
+    rows, sessions = list(bars), list(wanted)
+    live, research = Live(root / "live", rows, acted, wanted), Market(root / "research", rows, acted, wanted)
+    for session in sessions:
+        live.day(session)
+    run(research.store, STRATEGY, RESEARCH, CUTS, sessions)
+    live.check()
+    for table in (ORDERS, POSITIONS, JOURNAL, NAV):
+        assert live.read(table).equals(research.read(table)), table.name
+    return live
