@@ -5,6 +5,7 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
+from io import TextIOWrapper
 from typing import Any
 
 import typer
@@ -27,6 +28,7 @@ from jobs.commands.restatement import restatement_app
 from jobs.commands.restore import restore
 from jobs.commands.running import backfill, backtest, ingest, report, run_app
 from jobs.commands.storage import storage_app
+from quant_assets.characters import visible
 from quant_assets.errors import QuantError
 
 features_app.command("audit")(audit_features)
@@ -88,10 +90,13 @@ for panel, commands in PANELS.items():
 def main() -> None:
     """The entry point: our own errors are one clear line, everything else keeps its traceback."""
     os.umask(PRIVATE)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what a terminal cannot write is no reason to fail
     try:
         app()
     except QuantError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201  # the CLI speaks to a person
+        print(visible(f"{type(error).__name__}: {error}"), file=sys.stderr)  # noqa: T201  # the CLI speaks to a person
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("Stopped. Run the same command again: it goes on from what is stored.", file=sys.stderr)  # noqa: T201

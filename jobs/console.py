@@ -9,12 +9,15 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.errors import MarkupError
 from rich.markup import escape
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from quant_assets.characters import json_text, one_line, spreadsheet, visible
 from quant_assets.errors import ConfigurationError
 from quant_assets.ports import Progress
 from quant_assets.records import StageReport, Switch
@@ -29,7 +32,26 @@ if TYPE_CHECKING:
     from quant_assets.signals.replay import Field, Replay
     from quant_assets.today.status import Status
 
-console = Console(soft_wrap=False)
+
+class Terminal(Console):
+    """A console on which text that others wrote is shown and never obeyed: hidden characters are printed as their
+    escapes, and `:words:` stay words.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(emoji=False, **settings)
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """See Rich."""
+        return super().render_str(visible(text), **settings)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """See Rich. What Rich itself sends to the terminal are control segments."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+
+console = Terminal(soft_wrap=False)
 COLOURS = {"done": "green", "empty": "yellow", "refused": "red", "due": "yellow", "waiting": "dim", "blocked": "red"}
 SHOWN = 12  # numbers of an asset on one line
 ROWS = 200  # of a table for a person
@@ -40,8 +62,14 @@ STATIONS = 5  # rows of a step on the way back
 
 
 def say(text: str) -> None:
-    """One line to a person, in Rich's markup: `escape` what somebody else wrote."""
-    console.print(text, highlight=False, soft_wrap=True)
+    """One line to a person, in Rich's markup: `escape` what somebody else wrote. What is no markup is printed as it
+    is.
+    """
+    try:
+        shown = Text.from_markup(visible(text), emoji=False)
+    except MarkupError:
+        shown = Text(visible(text))
+    console.print(shown, highlight=False, soft_wrap=True)
 
 
 def switches(found: Sequence[Switch], *, as_json: bool) -> None:
@@ -60,12 +88,12 @@ def switches(found: Sequence[Switch], *, as_json: bool) -> None:
 
 def _json(value: object) -> None:
     """One document on a line, to a script."""
-    sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
+    sys.stdout.write(json_text(msgspec.json.encode(value, enc_hook=str).decode()) + "\n")
 
 
 def working(what: str, *, quiet: bool = False) -> AbstractContextManager[object]:
     """A spinner on stderr while something is worked out; none on a pipe, and none where `quiet`."""
-    return nullcontext() if quiet else Console(stderr=True).status(f"{what} …")
+    return nullcontext() if quiet else Terminal(stderr=True).status(f"{what} …")
 
 
 @contextmanager
@@ -74,11 +102,11 @@ def progress() -> Generator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    stderr = Console(stderr=True)
+    stderr = Terminal(stderr=True)
     if not stderr.is_terminal:
         yield _logged()
         return
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Bar(*columns, console=stderr, transient=True) as bar:
         task = bar.add_task("…", total=None)
 
@@ -97,7 +125,7 @@ def _logged() -> Progress:
         if (now := time.monotonic()) - last >= LOG_SECONDS:
             last = now
             of = f"{done:,} of {total:,}: " if total else ""
-            sys.stderr.write(f"{datetime.now(UTC):%H:%M:%S} {of}{what}\n")
+            sys.stderr.write(f"{datetime.now(UTC):%H:%M:%S} {of}{one_line(what)}\n")
             sys.stderr.flush()
 
     return tick
@@ -137,7 +165,7 @@ def _stages(rows: Iterable[tuple[str, str, str]]) -> Table:
     table.add_column(no_wrap=True, overflow="fold", max_width=28)
     table.add_column(overflow="fold")
     for state, name, text in rows:
-        table.add_row(Text(state, style=COLOURS.get(state, "white")), name, escape(text))
+        table.add_row(Text(state, style=COLOURS.get(state, "white")), Text(name), Text(text))
     return table
 
 
@@ -152,7 +180,7 @@ def show(reports: Sequence[StageReport]) -> None:
 def steps(ran: "Iterable[Step]", *, as_json: bool) -> "list[Step]":
     """Show each job as it ends, and return them all."""
     out: list[Step] = []
-    stderr = Console(stderr=True)
+    stderr = Terminal(stderr=True)
     with stderr.status("starting"):
         for step in ran:
             out.append(step)
@@ -169,7 +197,8 @@ def frame(rows: "pl.DataFrame", output: str, *, title: str = "") -> None:
     """A frame as a table for a person, or csv, json or parquet on standard output."""
     match output:
         case "csv":
-            rows.write_csv(sys.stdout)
+            text = spreadsheet(rows).write_csv()
+            sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
         case "json":
             _json(rows.to_dicts())
         case "parquet":
@@ -201,6 +230,8 @@ def _grid(columns: Mapping[str, bool], rows: Sequence[Sequence[str]]) -> None:
     """The rows as a table of the columns (name, whether to align right), in which no id is broken; where that is
     too wide, a block for each row.
     """
+    columns = {one_line(name): right for name, right in columns.items()}
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     if (
         sum(w if w <= WHOLE else FOLDED for w in widths) + 3 * len(widths) + 1 > console.width
@@ -211,7 +242,7 @@ def _grid(columns: Mapping[str, bool], rows: Sequence[Sequence[str]]) -> None:
         return
     table = Table()
     for (name, right), width in zip(columns.items(), widths, strict=True):
-        table.add_column(name, justify="right" if right else "left", no_wrap=width <= WHOLE, overflow="fold")
+        table.add_column(Text(name), justify="right" if right else "left", no_wrap=width <= WHOLE, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(table)
@@ -223,7 +254,7 @@ def _pairs(values: Iterable[tuple[str, "str | Text"]]) -> None:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in values:
-        grid.add_row(name, Text(value) if isinstance(value, str) else value)
+        grid.add_row(Text(name), Text(visible(value)) if isinstance(value, str) else value)
     console.print(grid)
 
 
@@ -297,7 +328,7 @@ def explained(answers: "Mapping[str, pl.DataFrame]", session: date, *, as_json: 
 def _reasons(rows: "pl.DataFrame") -> None:
     for r in rows.iter_rows(named=True):
         weight = f", weight {r['target_weight']:.4g}" if r["target_weight"] else ""
-        say(f"{r['names']:6,}  [bold]{r['reason']}[/] ({r['verdict']}{weight})")
+        say(f"{r['names']:6,}  [bold]{escape(r['reason'])}[/] ({escape(r['verdict'])}{weight})")
         _indented(r["text"], 8)
         _indented(_flat(r["detail"]), 8, style="dim")
 
@@ -321,7 +352,7 @@ def replayed(answer: "Replay", *, as_json: bool) -> None:
     if as_json:
         _json({"equal": answer.equal, **msgspec.structs.asdict(answer)})
         return
-    say(f"[bold]{answer.decision_id}[/]  {escape(answer.symbol)}  {answer.session}")
+    say(f"[bold]{escape(answer.decision_id)}[/]  {escape(answer.symbol)}  {answer.session}")
     _pairs((f.name, _both(f)) for f in answer.fields)
     for note in answer.notes:
         say(escape(note))

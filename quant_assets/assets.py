@@ -9,6 +9,7 @@ import dagster as dg
 import msgspec
 
 from quant_assets.calendars import Calendar
+from quant_assets.characters import markdown
 from quant_assets.errors import DataError
 from quant_assets.records import StageReport
 from quant_assets.stage import Stage
@@ -170,7 +171,9 @@ def result(report: StageReport, *, key: dg.AssetKey | None = None, extra: Mappin
         name: dg.MetadataValue.url(link) if "://" in link else dg.MetadataValue.path(link)
         for name, link in report.links.items()
     }
-    notes = {"notes": dg.MetadataValue.md("\n".join(f"- {n}" for n in report.notes[:50]))} if report.notes else {}
+    notes = (
+        {"notes": dg.MetadataValue.md("\n".join(f"- {markdown(n)}" for n in report.notes[:50]))} if report.notes else {}
+    )
     return dg.MaterializeResult(asset_key=key, metadata={**report.metadata(), **links, **notes, **(extra or {})})
 
 

@@ -63,7 +63,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
     """What a set is made of, and a line on each of its features."""
     import polars as pl
 
-    from jobs.console import frame, say
+    from jobs.console import escape, frame, say
     from quant_assets.features.audit.audit import standing
     from quant_assets.features.catalogue import find_set
 
@@ -71,12 +71,12 @@ def show(name: Name, as_json: AsJson = False) -> None:
     one = find_set(name)
     rows = pl.DataFrame({"feature": list(one.features), "meaning": [one.meaning.get(f, "") for f in one.features]})
     if not as_json:
-        say(f"[bold]{one.name}[/] {one.version}: {one.doc}")
+        say(f"[bold]{escape(one.name)}[/] {escape(one.version)}: {escape(one.doc)}")
         say(
             f"Reads {', '.join(one.columns)}{''.join(f', {i.name}' for i in one.inputs)} of "
             f"{', '.join(one.reads)}; looks back {one.lookback}; every {one.frequency}; fingerprint {one.fingerprint}."
         )
-        say(standing(ws.store, one).reason)
+        say(escape(standing(ws.store, one).reason))
     frame(rows, "json" if as_json else "table", title=f"table {one.table.name}")
 
 
@@ -139,7 +139,7 @@ def explore(name: Name, first: From = None, last: To = None, universe: Universe 
     """Write the page of a set over a range: coverage, distribution, IC with decay, quantile returns, turnover,
     correlation. And say where it is.
     """
-    from jobs.console import progress, say
+    from jobs.console import escape, progress, say
     from quant_assets.features.audit.audit import standing
     from quant_assets.features.catalogue import find_set
     from quant_assets.features.explorer.reading import explorer
@@ -160,7 +160,7 @@ def explore(name: Name, first: From = None, last: To = None, universe: Universe 
             notice=ws.notice,
             progress=tick,
         )
-    say(str(page))
+    say(escape(str(page)))
 
 
 @features_app.command("drift")
@@ -172,7 +172,7 @@ def drift(
     """Write the heat map of each strategy's feature drift against what its champion was trained on. And say where
     it is.
     """
-    from jobs.console import say
+    from jobs.console import escape, say
     from quant_assets.errors import ConfigurationError
     from quant_assets.models.drift_page import drift_page
     from quant_assets.tables import FEATURE_DRIFT
@@ -188,7 +188,7 @@ def drift(
                 f"no drift of {strategy.name} is stored{f' up to {session}' if session else ''}; a session with "
                 "a champion stores it: quant backfill, quant run daily"
             )
-        say(str(page))
+        say(escape(str(page)))
 
 
 def sessions(ws: "Workspace", first: date | None, last: date | None) -> list[date]:

@@ -248,17 +248,17 @@ def repair(
 
 def planned(ws: "Workspace", last: date) -> int:
     """Say what an ingest up to `last` would fetch, source by source; the exit code."""
-    from jobs.console import say
+    from jobs.console import escape, say
     from quant_assets.market_data.ingest import pending
     from resources.sources.plan import Planned
 
     for source in (ws.source, *(f for of_dataset in ws.feeds.values() for f in of_dataset)):
         todo = pending(source, ws.store, last)
         if todo and isinstance(source, Planned):
-            say(str(source.plan(todo[0], todo[-1])))
+            say(escape(str(source.plan(todo[0], todo[-1]))))
         else:
             say(
-                f"{source.name}: "
+                f"{escape(source.name)}: "
                 + (
                     f"{len(todo):,} captures, {todo[0]} to {todo[-1]}; no vendor is asked over the network."
                     if todo

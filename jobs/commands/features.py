@@ -46,7 +46,7 @@ def trial(
     and [bold]return close / close.shift(20) - 1[/].
     """
     from desk.packages import feature_set_in
-    from jobs.console import progress, say
+    from jobs.console import escape, progress, say
     from quant_assets.errors import ConfigurationError
     from quant_assets.features.audit.audit import audit
     from quant_assets.features.catalogue import find_sets
@@ -71,7 +71,7 @@ def trial(
     else:
         _told(found, note)
         if written:
-            say(str(written))
+            say(escape(str(written)))
     raise typer.Exit(0 if found.fine else 1)
 
 

@@ -30,7 +30,7 @@ def audit_features(
     """
     import polars as pl
 
-    from jobs.console import frame, progress, say
+    from jobs.console import escape, frame, progress, say
     from quant_assets.calendars import calendar as venue_hours
     from quant_assets.errors import ConfigurationError
     from quant_assets.features.audit.audit import audit, recorded, standing
@@ -78,5 +78,6 @@ def audit_features(
         frame(of_now.filter(when == when.max().over("feature_set", "version", "fingerprint")), "json")
     else:
         for name, found in statuses.items():
-            say(f"[{'green' if found.state == 'passed' else 'bold red'}]{found.state:8}[/] {name:18} {found.reason}")
+            colour = "green" if found.state == "passed" else "bold red"
+            say(f"[{colour}]{found.state:8}[/] {escape(f'{name:18} {found.reason}')}")
     raise typer.Exit(0 if all(v.state == "passed" for v in statuses.values()) else 1)

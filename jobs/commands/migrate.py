@@ -16,18 +16,19 @@ def migrate(
     from desk.lock import only_run
     from desk.migration import migrated, outdated
     from desk.workspace import home
-    from jobs.console import say
+    from jobs.console import escape, say
 
     where, count = home(), 0
     if plan:
         for one in outdated(where):
             count += 1
-            say(f"{one.kind.name} {one.path.relative_to(where)}: schema {one.revision} would be migrated.")
+            say(escape(f"{one.kind.name} {one.path.relative_to(where)}: schema {one.revision} would be migrated."))
     elif where.exists():
         with only_run(where):
             for one, copy in migrated(where):
                 count += 1
                 name, backup = one.path.relative_to(where), copy.relative_to(where)
-                say(f"{one.kind.name} {name}: migrated from schema {one.revision}; the file before is {backup}.")
+                was = f"migrated from schema {one.revision}; the file before is {backup}"
+                say(escape(f"{one.kind.name} {name}: {was}."))
     if not count:
         say("Nothing to do: every database has the schema of this release.")

@@ -106,7 +106,7 @@ def backtest(book: str = "research", first: From = None, last: To = None) -> Non
 
 def report(book: str = "paper", session: Day = None, first: From = None, last: To = None) -> None:
     """Write the page of a session (--session) or the report of a range (--from, --to), and print its path."""
-    from jobs.console import say, working
+    from jobs.console import escape, say, working
     from quant_assets.acts import head
     from quant_assets.post_trade.report import range_report, session_report
 
@@ -128,4 +128,4 @@ def report(book: str = "paper", session: Day = None, first: From = None, last: T
                 breaks=breaks,
                 per_year=ws.cuts.calendar.sessions_per_year,
             )
-    say(str(page))
+    say(escape(str(page)))

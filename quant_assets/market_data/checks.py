@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 
 from quant_assets.calendars import Cuts
+from quant_assets.characters import markdown
 from quant_assets.contract import in_force
 from quant_assets.market_data.datasets import Dataset
 from quant_assets.market_data.observations import judged
@@ -86,7 +87,7 @@ def _shown(rows: pl.DataFrame) -> str:
     """The first findings as a table."""
     columns = ("session", "symbol", "found", "expected", "row")
     lines = [
-        "| " + " | ".join("" if v is None else str(v) for v in row) + " |"
+        "| " + " | ".join("" if v is None else markdown(str(v)) for v in row) + " |"
         for row in rows.select(columns).head(SHOWN).iter_rows()
     ]
     return "\n".join([f"| {' | '.join(columns)} |", "|" + "---|" * len(columns), *lines])

@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quant_assets.characters import visible
+
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
@@ -81,12 +83,24 @@ def render(template: str, facts: dict[str, Any], package: str) -> str:
     return _environment(package).get_template(template).render(facts)
 
 
+def _shown(value: object) -> object:
+    """What is printed into a page: hidden characters of text as their escapes. What is drawn here is Markup."""
+    return visible(value) if type(value) is str else value
+
+
 @cache
 def _environment(package: str) -> "Environment":
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     loader = ChoiceLoader([PackageLoader(p) for p in dict.fromkeys((package, _HERE))])
-    env = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    env = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
     env.filters.update(
         {"number": number, "percent": percent, "tone": tone, "day": day, "moment": moment, "spark": spark}
     )

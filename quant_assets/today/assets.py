@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from quant_assets.assets import OWNERS, sessions_of
+from quant_assets.characters import markdown
 from quant_assets.today.status import Status
 
 GROUP = "0_today"
@@ -33,9 +34,9 @@ def build(sessions: dg.PartitionsDefinition[str]) -> Sequence[dg.AssetsDefinitio
             "| stage | state | answer | next |",
             "|---|---|---|---|",
             *(
-                f"| {s.name} | {s.state} | {s.answer} | `{s.next_command}` |"
+                f"| {s.name} | {s.state} | {markdown(s.answer)} | `{s.next_command}` |"
                 if s.next_command
-                else f"| {s.name} | {s.state} | {s.answer} | |"
+                else f"| {s.name} | {s.state} | {markdown(s.answer)} | |"
                 for s in answers
             ),
         ]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from quant_assets.characters import spreadsheet
 from quant_assets.contract import Table
 from quant_assets.errors import ConfigurationError
 from quant_assets.records import Frozen, frame_hash
@@ -27,7 +28,8 @@ class Manifest(Frozen, frozen=True):
 
 def export(store: DeltaStore, table: Table, as_of: datetime, to: Path) -> Manifest:
     """Write all rows known by `as_of` to a .parquet or .csv file, then `<file>.manifest.json`: where that stands,
-    the file is whole. Raises ConfigurationError on another ending.
+    the file is whole. In a CSV file a text that a spreadsheet would take for a formula has a `'` before it; the hash is
+    that of the rows as they are. Raises ConfigurationError on another ending.
     """
     if to.suffix not in {".parquet", ".csv"}:
         raise ConfigurationError(f"an export is a .parquet or a .csv file, {to.name!r} is neither")
@@ -47,7 +49,7 @@ def export(store: DeltaStore, table: Table, as_of: datetime, to: Path) -> Manife
     told.unlink(missing_ok=True)
     written = to.with_name(f".{to.name}.part")
     if to.suffix == ".csv":
-        rows.write_csv(written, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ")
+        spreadsheet(rows).write_csv(written, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ")
     else:
         rows.write_parquet(written)
     written.replace(to)

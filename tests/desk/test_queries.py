@@ -107,3 +107,100 @@ def test_files_are_out_of_reach(store: DeltaStore, tmp_path: Path) -> None:
     (tmp_path / "secret.csv").write_text("a\n1\n")
     with pytest.raises(ConfigurationError):
         run(store, f"select * from read_csv('{tmp_path / 'secret.csv'}')", KNOWN[0])
+
+
+REFUSED = [
+    "call enable_logging(storage='file', storage_path='leak.csv')",
+    "from enable_logging(storage='file', storage_path='leak.csv')",
+    "pragma database_list",
+    "set threads = 1",
+    "reset threads",
+    "attach 'leak.db' as x",
+    "copy (select 1) to 'leak.csv'",
+    "export database 'leak'",
+    "import database 'leak'",
+    "install httpfs",
+    "load httpfs",
+    "checkpoint",
+    "create table leak (a int)",
+    "with x as (insert into fx_rates values (1) returning *) select * from x",
+    "explain analyze copy (select 1) to 'leak.csv'",
+    "prepare v as select 1",
+    "select 1; select 2",
+    "",
+    "select * from read_text('{secret}')",
+    "select * from '{secret}'",
+    "select (select content from read_blob('{secret}'))",
+    "select * from glob('/*')",
+    "select * from query('select 1')",
+    "select * from json_execute_serialized_sql(json_serialize_sql('select 1'))",
+    "select * from arrow_scan(1, 2, 3)",
+    "select GetEnv('HOME')",
+    "select list_transform([1], lambda x: current_setting('secret_directory'))",
+    "select * from fx_rates where base = write_log('leak')",
+    "select * from known",  # a variable of the function that asks is no table
+]
+
+
+@pytest.mark.parametrize("query", REFUSED)
+def test_what_is_no_question_is_refused_before_it_runs(
+    store: DeltaStore, query: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One statement that reads tables runs; nothing else does, and nothing is left on the disk."""
+    secret = tmp_path / "secret.csv"
+    secret.write_text("a\nplanted\n")
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(ConfigurationError) as refused:
+        run(store, query.replace("{secret}", str(secret)), KNOWN[0])
+    assert "planted" not in str(refused.value)
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "with r as (select rate from fx_rates) select count(*) from r",
+        "from fx_rates select rate",
+        "describe fx_rates",
+        "summarize fx_rates",
+        "explain select * from fx_rates",
+        "-- why\nexplain analyze select * from fx_rates",
+        "values (1), (2)",
+        "pivot fx_rates on base in ('EUR', 'GBP') using max(rate)",
+        "select * from range(3)",
+        'select 1 as "[/x]"',
+    ],
+)
+def test_questions_are_answered(store: DeltaStore, query: str) -> None:
+    """Every form of a question that reads tables or computes."""
+    assert run(store, query, KNOWN[0]).height > 0
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select list_sum(range(2000000000))",
+        "select * from range(1000000000) order by random()",
+        "from range(10000000000)",
+    ],
+)
+def test_a_query_that_needs_too_much_memory_is_refused(
+    store: DeltaStore, query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the engine's own limit does not see it, and where it is the answer that is large."""
+    monkeypatch.setattr("desk.queries.ANSWER", 2**24)
+    with pytest.raises(ConfigurationError, match=r"more than [\d,]+ bytes"):
+        run(store, query, KNOWN[0], memory=2**28)
+
+
+def test_a_query_that_takes_too_long_is_refused(store: DeltaStore) -> None:
+    """It is interrupted, whatever it computes."""
+    with pytest.raises(ConfigurationError, match=r"longer than 0\.2 seconds"):
+        run(
+            store,
+            "select count(*) from range(3000000000) t(a), range(99) u(b) where a * b % 7 = 1",
+            KNOWN[0],
+            seconds=0.2,
+        )
