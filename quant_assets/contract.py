@@ -14,6 +14,7 @@ from datetime import datetime
 import polars as pl
 
 from quant_assets.errors import ContractViolation
+from quant_assets.records import safe_name
 
 UTC_MICROS = pl.Datetime("us", "UTC")
 MONEY = pl.Decimal(38, 6)  # wide enough that sums over a book never overflow
@@ -23,7 +24,9 @@ Schema = Mapping[str, pl.DataType | type[pl.DataType]]
 
 @dataclass(frozen=True)
 class Table:
-    """One stored table. ``schema`` is in stored order and does not contain the partition column."""
+    """One stored table. ``schema`` is in stored order and does not contain the partition column. Raises ValueError
+    where a folder could not be called after its name.
+    """
 
     name: str
     doc: str
@@ -32,6 +35,10 @@ class Table:
     event: str = "session"
     beside: tuple[str, ...] = ()
     units: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        """See the class."""
+        safe_name(self.name)
 
     @property
     def subject(self) -> tuple[str, ...]:

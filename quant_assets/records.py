@@ -42,8 +42,8 @@ class Frozen(msgspec.Struct, frozen=True):
     """A record: immutable, readable as JSON."""
 
 
-_DEVICES = "[cC][oO][nN]|[pP][rR][nN]|[aA][uU][xX]|[nN][uU][lL]|([cC][oO][mM]|[lL][pP][tT])[0-9]"  # of Windows
-SAFE_NAME = f"^(?!({_DEVICES})$)[A-Za-z0-9_][A-Za-z0-9_-]{{0,63}}$(?!\\n)"
+DEVICES = "[cC][oO][nN]|[pP][rR][nN]|[aA][uU][xX]|[nN][uU][lL]|([cC][oO][mM]|[lL][pP][tT])[0-9]"  # of Windows
+SAFE_NAME = f"^(?!({DEVICES})$)[A-Za-z0-9_][A-Za-z0-9_-]{{0,63}}$(?!\\n)"
 NAME = (
     "a name: at most 64 of the letters A-Z and a-z, digits, _ and -, beginning with no -, "
     "and no device of Windows (CON, NUL, COM1)"

@@ -15,7 +15,7 @@ from quant_assets.contract import Schema, Table
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.source import source_hash
 from quant_assets.ports import Store
-from quant_assets.records import content_id
+from quant_assets.records import content_id, safe_name
 from quant_assets.tables import bar_feature_table, feature_table
 
 Kernel = Callable[[pl.DataFrame], pl.DataFrame]
@@ -70,7 +70,8 @@ class FeatureSet:
     (split-adjusted), or raw_* for the values as printed. Only changes of these start a vintage.
     `lookback`: sessions before a block's first session from which its panel starts.
     `meaning`: a line on each feature. `dtype`: of the stored values. `frequency`: session, or the length of a bar (1m,
-    1h). `parts`: the sets that it was put together from.
+    1h). `parts`: the sets that it was put together from. Raises ValueError where a file could not be called after its
+    name.
     """
 
     name: str
@@ -86,6 +87,10 @@ class FeatureSet:
     dtype: type[pl.DataType] = pl.Float64
     frequency: str = DAILY
     parts: tuple["FeatureSet", ...] = ()
+
+    def __post_init__(self) -> None:
+        """See the class."""
+        safe_name(self.name)
 
     @cached_property
     def table(self) -> Table:

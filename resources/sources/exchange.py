@@ -49,7 +49,7 @@ class ExchangeFeed(Declared, frozen=True, tag="ccxt"):
     `options`: ccxt's. `name`: of the source; by default the exchange and the bar.
     """
 
-    exchange: Annotated[str, Meta(min_length=1, description="ccxt's id of it.")]
+    exchange: Annotated[Name, Meta(description="ccxt's id of it.")]
     symbols: Annotated[
         tuple[Annotated[str, Meta(min_length=1)], ...], Meta(min_length=1, description="As ccxt writes them: BTC/USDT.")
     ]

@@ -6,9 +6,15 @@ a request to be asked again deletes its file.
 """
 
 import os
+import re
 from pathlib import Path
 
 import polars as pl
+
+from quant_assets.records import DEVICES, content_id
+
+_MARKS = str.maketrans({"/": "-", ":": "_", " ": ".", "\\": "-"})
+_PLAIN = re.compile(f"(?!({DEVICES})([.]|$))[A-Za-z0-9_-][A-Za-z0-9_.-]{{0,63}}(?<![.])")
 
 
 class Pages:
@@ -59,8 +65,15 @@ class Pages:
 
 
 def plain(symbol: str) -> str:
-    """A symbol as part of a request's name: BTC-USDT for BTC/USDT, BTC-USDT_USDT for BTC/USDT:USDT, BRK.B for BRK B."""
-    return symbol.translate(str.maketrans({"/": "-", ":": "_", " ": ".", "\\": "-"})).lstrip(".")
+    """A symbol as part of a request's name: BTC-USDT for BTC/USDT, BTC-USDT_USDT for BTC/USDT:USDT, BRK.B for BRK B.
+
+    A symbol of which that makes no name of a file (other scripts, too long, `..`), or the name of a device of Windows,
+    has a hash of it in its name.
+    """
+    name = symbol.translate(_MARKS)
+    if _PLAIN.fullmatch(name):
+        return name
+    return f"{re.sub('[^A-Za-z0-9_-]', '', name)[:40]}~{content_id(symbol, length=12)}"
 
 
 def _write(frame: pl.DataFrame, path: Path, *, lasting: bool) -> None:
