@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
+from desk.backup.swap import refuse_half_restored
 from quant_assets.errors import ConfigurationError, HomeDamaged
 from quant_assets.records import Book, OrderState
 from resources.ledger.database import readable
@@ -21,6 +22,7 @@ def ledger_of(home: Path) -> Ledger:
 
     Raises HomeDamaged where it is lost, ConfigurationError where it has another schema.
     """
+    refuse_half_restored(home)
     if held := held_without_ledger(home):
         raise HomeDamaged(
             f"{home / FILE} is missing or empty, and {held} exists: what was sent, booked and switched off is "

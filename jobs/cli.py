@@ -25,7 +25,7 @@ from jobs.commands.look_ahead import audit_features
 from jobs.commands.migrate import migrate
 from jobs.commands.questions import replay, sql, today, trace, why
 from jobs.commands.restatement import restatement_app
-from jobs.commands.restore import restore
+from jobs.commands.restore import backup, restore
 from jobs.commands.running import backfill, backtest, ingest, report, run_app
 from jobs.commands.storage import storage_app
 from quant_assets.characters import visible
@@ -54,7 +54,7 @@ PANELS: Mapping[str, Mapping[str, typer.Typer | Callable[..., None]]] = {
     },
     "Research": {"features": features_app, "backfill": backfill, "backtest": backtest, "sql": sql},
     "Evidence": {"replay": replay, "trace": trace, "audit": audit_app},
-    "Upkeep": {"storage": storage_app, "restore": restore, "migrate": migrate},
+    "Upkeep": {"storage": storage_app, "backup": backup, "restore": restore, "migrate": migrate},
 }
 """The commands in the order of `--help`."""
 

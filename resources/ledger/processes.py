@@ -42,6 +42,19 @@ def gone(process: Process) -> bool:
     return process.started not in {_UNKNOWN, started}
 
 
+def users_of(folder: Path) -> list[int]:
+    """The other processes of this machine that have a database in the folder open, as far as this user may see."""
+    root, found = str(folder.resolve()), list[int]()
+    for process in _PROC.glob("[0-9]*"):
+        try:
+            files = [str(descriptor.readlink()) for descriptor in process.joinpath("fd").iterdir()]
+        except OSError:  # ended meanwhile, or another user's
+            continue
+        if int(process.name) != os.getpid() and any(f.startswith(f"{root}/") and ".sqlite" in f for f in files):
+            found.append(int(process.name))
+    return sorted(found)
+
+
 def _host() -> str:
     """The host's name; containers on one kernel may share it, but not their process ids."""
     try:
