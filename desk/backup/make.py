@@ -135,7 +135,7 @@ def _entries(home: Path, copies: _Copies, progress: Progress) -> Iterator[Entry]
     tables = sorted(log.parent for log in (home / TABLES).glob("*/_delta_log"))
     for done, table in enumerate(tables):
         progress(done, len(tables), f"table {table.name}")
-        with FileLock(table.with_name(f".{table.name}.lock")):  # nobody commits or vacuums meanwhile
+        with FileLock(table.with_name(f".{table.name}.lock")):  # no commit and no vacuum meanwhile
             files = [p for p in sorted(table.rglob("*")) if p.is_file() and not p.name.endswith(LEFT_OUT)]
             for path in files:
                 yield copies.entry(home, path)

@@ -20,7 +20,7 @@ POINTER = ".last-backup.json"
 
 
 class Entry(Frozen, frozen=True):
-    """A file of a home by its path, as it was stored; `modified` (ns) and `inode` tell whether it was changed since."""
+    """A file of a home by its path, as it was stored; `modified` (ns) and `inode` show whether it was changed since."""
 
     path: str
     sha256: str
