@@ -38,7 +38,7 @@ def contents(home: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="session")
-def backed_up(once, operated: Path) -> Path:
+def backed_up(once: Callable[[str, Callable[[Path], None]], Path], operated: Path) -> Path:
     """A folder with `home` after its fifth live session, and `backups` made after the fourth and the fifth."""
 
     def make(folder: Path) -> None:
