@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from quant_assets.tables import (
     UNIVERSE,
     VERDICTS,
 )
+from quant_assets.today.done import Done, done
 from quant_assets.today.status import Status, day_status
 from resources.clock import SessionClock
 from resources.telemetry import heartbeat, read_heartbeat
@@ -72,6 +73,7 @@ def ports(ws: Workspace, clock: Clock, progress: Progress = quiet) -> dict[str, 
         "kill_switch": ws.ledger.kill_switch,
         "breaks": ws.ledger.breaks,
         "audit": ws.ledger.audit,
+        "facts": ws.ledger.facts,
         "sources": [ws.source, *(f for of_dataset in ws.feeds.values() for f in of_dataset)],
         "evidence": ws.deployment.evidence,
         "cuts": ws.cuts,
@@ -165,24 +167,40 @@ def late(ws: Workspace, sessions: Sequence[date], now: datetime) -> bool:
     return True
 
 
+def what_is_done(ws: Workspace, sessions: Sequence[date]) -> Mapping[str, Mapping[date, Done]]:
+    """What is done of each of the sessions (ascending), by the name of each book that is traded."""
+    clock = ws.clock if ws.deployment.clock == "system" else None
+    return {
+        book.name: done(
+            ws.store,
+            ws.ledger.outbox,
+            ws.ledger.facts,
+            ws.cuts,
+            clock,
+            book,
+            sessions,
+            lambda p: (ws.reports / p).exists(),
+        )
+        for book in ws.books(live=True)
+    }
+
+
 def status(ws: Workspace, session: date, now: datetime | None = None) -> list[Status]:
     """The questions of the day and their answers. In a historical run, seen from just before the next open unless
     `now` is given.
     """
     beat = read_heartbeat(ws.home / "heartbeat.json")
     seen = now or (ws.cuts.of(session) if ws.deployment.clock == "session" else ws.clock.now())
-    pages = [p.name for p in ws.reports.glob(f"*{session}*.html")]
+    by_book = what_is_done(ws, [session])
     return day_status(
         ws.store,
-        ws.ledger.outbox,
         ws.ledger.kill_switch,
         ws.ledger.breaks,
         ws.ledger.audit,
         ws.cuts,
         ws.deployment.strategies,
-        ws.books(live=True),
+        [(book, by_book[book.name][session]) for book in ws.books(live=True)],
         session,
         now=seen,
-        reports=pages,
         heartbeat=beat.ts if beat else None,
     )

@@ -1,12 +1,14 @@
 """The daily run and the range backfill, as the CLI starts them: the daemon's jobs, in this process, in order."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from desk.day import what_is_done
 from desk.lock import only_run
 from quant_assets.errors import ConfigurationError
+from quant_assets.execution.outcome import FAILED
 from quant_assets.records import Frozen
 from quant_assets.tables import DECISIONS
 
@@ -36,11 +38,30 @@ class Step(Frozen, frozen=True):
     assets: Mapping[str, Mapping[str, object]]
 
 
-def done(ws: "Workspace", session: date) -> bool:
-    """Whether the session was decided and every traded book has its page."""
-    pages = [p.name for p in ws.reports.glob(f"*{session}*.html")]
-    decided = ws.store.read(DECISIONS, as_of=None, first=session, last=session).height > 0
-    return decided and all(any(b.name in p for p in pages) for b in ws.books(live=True))
+def left(ws: "Workspace", sessions: Sequence[date]) -> Mapping[date, str]:
+    """The sessions of which something is left to do, ascending, with the job that goes on with each.
+
+    Read from stored rows: decisions, bindings, states of orders, NAV, and the facts of the ledger.
+    """
+    if not sessions:
+        return {}
+    by_book = what_is_done(ws, sessions)
+    found: dict[date, str] = {}
+    decided = _decided(ws, sessions)
+    for session in sessions:
+        jobs = [one for done in by_book.values() if (one := done[session].next_job) is not None]
+        if session not in decided:
+            jobs.append(DAY[0])
+        if jobs:
+            found[session] = min(jobs, key=DAY.index)
+    return found
+
+
+def _decided(ws: "Workspace", sessions: Sequence[date]) -> set[date]:
+    """The sessions that every strategy has decided."""
+    rows = ws.store.read(DECISIONS, as_of=None, first=sessions[0], last=sessions[-1], columns=())
+    by_strategy = [set(rows.filter(strategy=s.name)["session"]) for s in ws.deployment.strategies]
+    return set[date].intersection(*by_strategy)
 
 
 def due(ws: "Workspace", session: date | None) -> list[date]:
@@ -57,7 +78,7 @@ def due(ws: "Workspace", session: date | None) -> list[date]:
     # nothing lies beyond the clock, whatever the source declares
     passed = ws.cuts.due(ws.clock.now()) if live else None
     last = session or min((d for d in (end, passed) if d), default=ws.cuts.due(ws.clock.now()))
-    missing = [s for s in calendar.between(start, last) if ws.cuts.decides(s) and not done(ws, s)]
+    missing = list(left(ws, [s for s in calendar.between(start, last) if ws.cuts.decides(s)]))
     if session is None and not live:
         return missing[:1]
     return missing or ([session] if session else [])
@@ -83,10 +104,11 @@ def _may_run(ws: "Workspace", session: date) -> None:
 
 
 def run_daily(runner: "Runner", sessions: list[date]) -> Iterator[Step]:
-    """Daily → deliver → post_trade → today, session after session."""
+    """Daily → deliver → post_trade → today, session after session; of a session that was begun, what is left."""
     with only_run(runner.ws.home):
         for session in sessions:
-            for job in DAY:
+            begin = left(runner.ws, [session]).get(session, DAY[0])
+            for job in DAY[DAY.index(begin) :]:
                 yield Step(job, session, runner.session(job, session))
 
 
@@ -97,11 +119,11 @@ def run_backfill(runner: "Runner", first: date, last: date) -> Iterator[Step]:
 
 
 def outcome(steps: list[Step]) -> Exit:
-    """The exit code of daily steps: BLOCKED where a delivery was refused, NOTHING_TO_TRADE where none of the
-    sessions had an order.
+    """The exit code of daily steps: BLOCKED where a delivery was refused or an order came to nothing,
+    NOTHING_TO_TRADE where none of the sessions had an order.
     """
     delivered = [s.assets.get("orders", {}) for s in steps if s.job == "deliver"]
-    if any(d.get("state") == "refused" for d in delivered):
+    if any(d.get("state") == "refused" or any(d.get(n) for n in (*FAILED, "unsure")) for d in delivered):
         return Exit.BLOCKED
     orders = sum(float(str(d.get("orders", d.get("sent", 0)))) for d in delivered)
     return Exit.DONE if orders or not delivered else Exit.NOTHING_TO_TRADE

@@ -49,7 +49,7 @@ CHAIN = _in_order(
     ),
     Stage("fills", ("venue", *MARKET), ("executions", "outbox", "fills", "orders"), collect_fills),
     Stage("positions", ("executions", "fills", *MARKET), BOOKED, book_sessions),
-    Stage("reconciliation", ("venue", "outbox", "executions", *BOOKED), ("breaks",), reconcile_books),
+    Stage("reconciliation", ("venue", "outbox", "executions", *BOOKED), ("breaks", "facts"), reconcile_books),
     Stage("universe", (*MARKET, "datasets_*"), ("universe",), draw_universes),
     Stage(
         "verdicts",
@@ -72,7 +72,7 @@ CHAIN = _in_order(
     Stage(
         "orders",
         (*MARKET, "verdicts", "decisions", *BOOKED, "breaks"),
-        ("outbox", "venue"),
+        ("outbox", "venue", "facts"),
         deliver_books,
     ),
     Stage("costs", (*MARKET, "fills", "orders", *BOOKED), ("costs",), cost_books),
@@ -91,7 +91,7 @@ CHAIN = _in_order(
             "costs",
             "act_heads",
         ),
-        ("pages", "act_heads"),
+        ("pages", "act_heads", "facts"),
         report_sessions,
     ),
 )

@@ -203,6 +203,18 @@ class Executions(Protocol):
         ...
 
 
+class Facts(Protocol):
+    """What was done of a session of a strategy or book, where no other row proves it."""
+
+    def record(self, name: str, session: date, slot: str, fact: str, detail: str, *, now: datetime) -> None:
+        """Record a fact: refused | reconciled | published. Again: the latest detail and time are kept."""
+        ...
+
+    def recorded(self, name: str, slot: str) -> Mapping[date, Mapping[str, str]]:
+        """The details by fact of each session of which one is recorded, ascending."""
+        ...
+
+
 class KillSwitch(Protocol):
     """Stops all sending: everywhere, of an account, or of a book."""
 

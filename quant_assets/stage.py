@@ -13,8 +13,8 @@ class Stage:
     """A step of the day.
 
     `reads` and `writes`: tables by name; it may also read what it writes. `features_*` and `datasets_*` are the tables
-    of all sets and datasets, `vendor` and `venue` what is outside, `outbox`, `executions` and `breaks` what the ledger
-    holds, `pages` the reports.
+    of all sets and datasets, `vendor` and `venue` what is outside, `outbox`, `executions`, `breaks` and `facts` what
+    the ledger holds, `pages` the reports.
     """
 
     name: str

@@ -3,7 +3,7 @@
 Any number of times and killed anywhere, the venue ends with the same orders. What triggers it is a hint.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 
 import polars as pl
@@ -15,17 +15,17 @@ from quant_assets.contract import in_force
 from quant_assets.errors import DeliveryRefused, LeaseLost
 from quant_assets.execution.doubtful import without_doubtful
 from quant_assets.execution.limits import within_limits
-from quant_assets.execution.orders import orders_for
-from quant_assets.execution.outbox import LEASE_SECONDS, OPEN, recover, send
+from quant_assets.execution.orders import SLOT, orders_for
+from quant_assets.execution.outbox import LEASE_SECONDS, OPEN, expire, recover, send
+from quant_assets.execution.outcome import ended, outcome
 from quant_assets.market_data.quality import released, session_hash
-from quant_assets.ports import Breaks, Broker, Brokers, Clock, KillSwitch, Notifier, Outbox, Store, Writer
+from quant_assets.ports import Breaks, Broker, Brokers, Clock, Facts, KillSwitch, Notifier, Outbox, Store, Writer
 from quant_assets.records import Book, Order, OrderState, StageReport
 from quant_assets.signals.decide import first_recorded
 from quant_assets.strategy import Strategy
 from quant_assets.tables import BARS, DECISIONS, LISTINGS, VERDICTS
 
-STAGE = "deliver"
-NO_NUMBERS: Mapping[str, float] = {}
+REFUSED = "refused"  # the fact
 
 
 def deliver(
@@ -43,20 +43,25 @@ def deliver(
 ) -> StageReport:
     """Send the orders of the decisions of `session`, and what an interrupted run left.
 
-    State: done | empty (nothing to trade, or the book is not armed) | refused. Numbers: orders (of the set that binds),
-    sent, over_limit, unsure (the venue did not answer yet), notional.
+    State: done | empty (nothing to trade, or the book is not armed) | refused (also where every order came to
+    nothing). Numbers: orders (of the set that binds), sent, over_limit, unsure (the venue did not answer yet),
+    notional, and of the orders rejected, expired, canceled and held.
     """
     if not book.armed and not book.research:
         # as declared, every day: nobody has to act on it
         reason = f"NOT_ARMED: {book.name} is not armed in the deployment"
-        return _report(session, "empty", reason, numbers={"orders": 0, "sent": 0})
+        return ended(session, "empty", reason, numbers={"orders": 0, "sent": 0})
     try:
         if book.research:
             raise DeliveryRefused(f"RESEARCH_BOOK: {book.name} has no venue")  # noqa: TRY301  # one place reports every refusal
         with outbox.lease(book, LEASE_SECONDS) as writer:
             unsure = recover(outbox, writer, broker, book, clock=clock, notifier=notifier)
+            expire(outbox, writer, book, clock=clock, calendar=cuts.calendar, notifier=notifier)
             now = clock.now()
             decisions = _binding_set(store, outbox, writer, book, strategy, session, now, notifier)
+            if now >= cuts.trades_at(session) and _all_left(outbox, book, strategy, session):
+                # the open has passed and nothing waits for it: there is no delivery to refuse
+                return outcome(outbox, book, strategy, session, unsure=unsure)
             holdings = _clear(store, kill_switch, breaks, book, cuts, session, now, decisions)
             # what an earlier run left is sent or expired first: it counts among the open orders
             sent = send(outbox, writer, broker, book, clock=clock, calendar=cuts.calendar, notifier=notifier)
@@ -64,39 +69,14 @@ def deliver(
             sent += send(outbox, writer, broker, book, clock=clock, calendar=cuts.calendar, notifier=notifier)
     except (DeliveryRefused, LeaseLost) as refusal:
         notifier.notify("warning", f"{book.name}: nothing delivered for {session}", str(refusal))
-        return _report(session, "refused", str(refusal))
-    orders = [w for w in outbox.orders(book.name) if (w.order.strategy, w.order.decided) == (strategy.name, session)]
-    numbers = {
-        "orders": len(orders),
-        "sent": sent,
-        "over_limit": len(over),
-        "unsure": unsure + sum(w.state in {OrderState.UNKNOWN, OrderState.HELD} for w in orders),
-        "notional": float(sum(w.order.quantity * w.order.reference_price for w in orders)),
-    }
-    reason = (
-        "" if orders else "the decisions ask for no trade" if not over else "every order is beyond the book's limits"
-    )
-    return _report(session, "done" if orders else "empty", reason, numbers=numbers, rows=len(orders), notes=over)
+        return ended(session, "refused", str(refusal))
+    return outcome(outbox, book, strategy, session, unsure=unsure, sent=sent, over=over)
 
 
-def _report(
-    session: date,
-    state: str,
-    reason: str,
-    *,
-    numbers: Mapping[str, float] = NO_NUMBERS,
-    rows: int = 0,
-    notes: Sequence[str] = (),
-) -> StageReport:
-    return StageReport(
-        stage=STAGE,
-        first=session,
-        last=session,
-        state=state,
-        reason=reason,
-        rows=rows,
-        numbers=numbers,
-        notes=tuple(notes),
+def _all_left(outbox: Outbox, book: Book, strategy: Strategy, session: date) -> bool:
+    """Whether a set is bound, and neither of its orders nor of earlier ones any waits to be sent."""
+    return outbox.bound(book.name, strategy.name, session) is not None and not outbox.orders(
+        book.name, (OrderState.PENDING,)
     )
 
 
@@ -249,11 +229,17 @@ def deliver_books(
     cuts: Cuts,
     clock: Clock,
     notifier: Notifier,
+    facts: Facts,
     sessions: Sequence[date],
 ) -> Iterator[StageReport]:
-    """Deliver the decisions of each session to the venue of every book that trades them."""
+    """Deliver the decisions of each session to the venue of every book that trades them. Why nothing was delivered is
+    recorded as the fact `refused`.
+    """
     by_name = {s.name: s for s in strategies}
     for session in sessions:
         for book in books:
             broker, strategy = brokers.open(book), by_name[book.strategy]
-            yield deliver(store, outbox, kill_switch, breaks, broker, book, strategy, cuts, session, clock, notifier)
+            report = deliver(store, outbox, kill_switch, breaks, broker, book, strategy, cuts, session, clock, notifier)
+            if outbox.bound(book.name, strategy.name, session) is None:
+                facts.record(book.name, session, SLOT, REFUSED, report.reason, now=clock.now())
+            yield report

@@ -12,8 +12,9 @@ send. Only the Writer of a lease in force has it. Whoever finds an order SUBMITT
 and asks the venue before anything else.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from quant_assets.calendars import Calendar
 from quant_assets.errors import OrderRejected, OrderUncertain
@@ -34,6 +35,10 @@ UNSURE = (_S.SUBMITTING, _S.UNKNOWN)
 LEASE_SECONDS = 300.0
 NO_TIME = timedelta(0)
 OPEN = tuple(s for s in _S if not s.terminal)
+
+
+Failed = defaultdict[str, list[str]]
+"""What went wrong with orders: a line for each, by what it was."""
 
 
 def allowed(state: OrderState, then: OrderState) -> bool:
@@ -98,35 +103,67 @@ def send(
     The clock is asked before each order. An order whose open has passed, or does not come, is EXPIRED unsent. What a
     kill switch stops remains PENDING. Raises LeaseLost where another process took the account over.
     """
-    sent = 0
-    pending = sorted(
-        (w.order for w in outbox.orders(book.name, (_S.PENDING,))), key=lambda o: (o.decided, o.side, o.sid)
-    )
-    for order in pending:
-        key, now = order.client_order_id, clock.now()
-        if not calendar.is_session(order.session):
-            why = f"CLOSED: {order.session} is no session any more"
-            writer.transition(key, _S.EXPIRED, now=now, reason=why)
-            notifier.notify("warning", f"{order.book}: order {key} expired unsent", why)
-        elif now >= calendar.open(order.session):
-            writer.transition(key, _S.EXPIRED, now=now, reason="not sent before its open")
-        elif writer.begin_submit(key, now=now):
-            sent += _submit(writer, broker, order, clock, notifier)
+    sent, failed = 0, Failed(list)
+    try:
+        for order in _pending(outbox, book):
+            now = clock.now()
+            if (why := _too_late(order, calendar, now)) is not None:
+                _expire(writer, order, why, now, failed)
+            elif writer.begin_submit(order.client_order_id, now=now):
+                sent += _submit(writer, broker, order, clock, failed)
+    finally:
+        _notify(notifier, book, failed)
     return sent
 
 
-def _submit(writer: Writer, broker: Broker, order: Order, clock: Clock, notifier: Notifier) -> bool:
+def expire(outbox: Outbox, writer: Writer, book: Book, *, clock: Clock, calendar: Calendar, notifier: Notifier) -> None:
+    """Record as EXPIRED what is PENDING and whose open has passed, or does not come. It sends nothing."""
+    failed = Failed(list)
+    for order in _pending(outbox, book):
+        now = clock.now()
+        if (why := _too_late(order, calendar, now)) is not None:
+            _expire(writer, order, why, now, failed)
+    _notify(notifier, book, failed)
+
+
+def _notify(notifier: Notifier, book: Book, failed: Failed) -> None:
+    """One notice for each thing that went wrong, however many orders it met."""
+    for what, lines in failed.items():
+        notifier.notify("warning", f"{book.name}: {len(lines)} order(s) {what}", "\n".join(lines))
+
+
+def _pending(outbox: Outbox, book: Book) -> list[Order]:
+    """What is PENDING, sales first."""
+    return sorted((w.order for w in outbox.orders(book.name, (_S.PENDING,))), key=lambda o: (o.decided, o.side, o.sid))
+
+
+def _too_late(order: Order, calendar: Calendar, now: datetime) -> str | None:
+    """Why an order may not be sent at a time; None where it may."""
+    if not calendar.is_session(order.session):
+        return f"CLOSED: {order.session} is no session any more"
+    return "not sent before its open" if now >= calendar.open(order.session) else None
+
+
+def _expire(writer: Writer, order: Order, why: str, now: datetime, failed: Failed) -> None:
+    writer.transition(order.client_order_id, _S.EXPIRED, now=now, reason=why)
+    failed["expired unsent"].append(f"{_words(order)}: {why}")
+
+
+def _submit(writer: Writer, broker: Broker, order: Order, clock: Clock, failed: Failed) -> bool:
     key = order.client_order_id
-    about = f"{order.book}: order {key} ({order.side * order.quantity} {order.symbol})"
     try:
         broker_order_id = broker.submit(order)
     except OrderRejected as error:
         writer.transition(key, _S.REJECTED, now=clock.now(), reason=str(error))
-        notifier.notify("warning", f"{about} was rejected", str(error))
+        failed["were rejected"].append(f"{_words(order)}: {error}")
     except Exception as error:  # noqa: BLE001  # whatever broke, the order may have arrived
         writer.transition(key, _S.UNKNOWN, now=clock.now(), reason=repr(error))
-        notifier.notify("warning", f"{about}: the venue did not answer", repr(error))
+        failed["have no answer of the venue"].append(f"{_words(order)}: {error!r}")
     else:
         writer.transition(key, _S.ACKED, now=clock.now(), broker_order_id=broker_order_id)
         return True
     return False
+
+
+def _words(order: Order) -> str:
+    return f"{order.client_order_id} ({order.side * order.quantity} {order.symbol})"

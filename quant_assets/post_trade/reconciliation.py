@@ -13,7 +13,8 @@ from decimal import Decimal
 from quant_assets.books.booking import holdings_of
 from quant_assets.calendars import Calendar, Cuts
 from quant_assets.execution.drop_copy import session_at
-from quant_assets.ports import Breaks, Broker, Brokers, Clock, Executions, Notifier, Outbox, Store
+from quant_assets.execution.orders import SLOT
+from quant_assets.ports import Breaks, Broker, Brokers, Clock, Executions, Facts, Notifier, Outbox, Store
 from quant_assets.records import (
     Book,
     Break,
@@ -34,6 +35,7 @@ from quant_assets.tables import NAV
 _WORKING = frozenset({OrderState.ACKED, OrderState.PARTIAL})
 _AT_VENUE = _WORKING | {OrderState.FILLED}
 _NOTHING = "nothing"
+RECONCILED = "reconciled"  # the fact
 
 
 class OurSide(Frozen, frozen=True):
@@ -258,10 +260,13 @@ def reconcile_books(
     cuts: Cuts,
     clock: Clock,
     notifier: Notifier,
+    facts: Facts,
     sessions: Sequence[date],
 ) -> Iterator[StageReport]:
-    """Compare each book with its venue after the last of the sessions."""
+    """Compare each book with its venue after the last of the sessions; that it was compared is a fact."""
     for book in books:
         broker, now = brokers.open(book), clock.now()
         ports = (outbox, executions, breaks, broker, store)
-        yield reconcile_session(*ports, book, cuts, max(sessions), notifier, now=now)
+        report = reconcile_session(*ports, book, cuts, max(sessions), notifier, now=now)
+        facts.record(book.name, max(sessions), SLOT, RECONCILED, report.reason, now=now)
+        yield report

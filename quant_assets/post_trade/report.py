@@ -13,15 +13,17 @@ import polars as pl
 from quant_assets.acts import Head, keep_head
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
+from quant_assets.execution.orders import SLOT
 from quant_assets.pages.rendering import render, write
-from quant_assets.ports import Audit, Breaks, Notifier, Store
+from quant_assets.ports import Audit, Breaks, Clock, Facts, Notifier, Store
 from quant_assets.post_trade import sections
 from quant_assets.post_trade.headline import answers, overall
 from quant_assets.post_trade.performance import curve, performance
-from quant_assets.post_trade.sections import BreakRows, Facts
+from quant_assets.post_trade.sections import BreakRows
 from quant_assets.records import Book, StageReport
 from quant_assets.tables import LABELS, SCORES
 
+PUBLISHED = "published"  # the fact
 NAMES, ORDERS_SHOWN, POSITIONS_SHOWN = 8, 15, 15
 
 
@@ -100,7 +102,7 @@ def range_report(
     return write(folder / f"{book.name}_{first}_{last}.html", render("range.html.j2", page, __package__ or ""))
 
 
-def _common(facts: Facts, breaks: BreakRows, notice: str) -> dict[str, Any]:
+def _common(facts: sections.Facts, breaks: BreakRows, notice: str) -> dict[str, Any]:
     found = answers(facts, breaks)
     best, worst, by_sector = sections.pnl(facts, NAMES)
     states = sections.order_states(facts)
@@ -132,7 +134,7 @@ def _common(facts: Facts, breaks: BreakRows, notice: str) -> dict[str, Any]:
     }
 
 
-def _ic(store: Store, facts: Facts) -> tuple[pl.DataFrame, dict[str, Any]]:
+def _ic(store: Store, facts: sections.Facts) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The IC of each session (session, ic, n) against one label, the first by name of the shortest horizon stored,
     and its mean with Newey–West error.
     """
@@ -176,9 +178,12 @@ def report_sessions(
     notice: str,
     notifier: Notifier,
     beat: Callable[[date], None],
+    facts: Facts,
+    clock: Clock,
     sessions: Sequence[date],
 ) -> Iterator[StageReport]:
-    """Verify the acts of people and keep their head, write each book's page of each session to `reports`, then the
+    """Verify the acts of people and keep their head, write each book's page of each session to `reports`, with the
+    fact that it is published and its name, then the
     heartbeat: it says that the day is done.
     """
     for session in sessions:
@@ -189,6 +194,8 @@ def report_sessions(
             )
             for b in books
         }
+        for book in books:
+            facts.record(book.name, session, SLOT, PUBLISHED, page_name(book, session), now=clock.now())
         links = {name: str(page) for name, page in pages.items()}
         beat(session)
         yield StageReport(

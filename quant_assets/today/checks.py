@@ -11,7 +11,7 @@ NAMES = {
     "data": "Is the session's data complete and released?",
     "model": "Is the model current?",
     "decisions": "Was it decided by the deadline?",
-    "orders": "Are the orders delivered and none held?",
+    "orders": "Did the orders reach the venue, and none fail?",
     "booked": "Are positions and cash booked?",
     "breaks": "Do our ledger and the venue agree?",
     "kill_switch": "Is the kill switch off?",

@@ -9,12 +9,14 @@ from quant_assets.acts import head, kept_heads, verify
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.errors import NoChampion
+from quant_assets.execution.outcome import FAILED, in_words
 from quant_assets.market_data.quality import released, session_hash
 from quant_assets.models.promotion import champion
-from quant_assets.ports import Audit, Breaks, KillSwitch, Outbox, Store
+from quant_assets.ports import Audit, Breaks, KillSwitch, Store
 from quant_assets.records import Book, Frozen, OrderState
 from quant_assets.strategy import Strategy
 from quant_assets.tables import BARS, CAPTURES, DECISIONS, NAV, VERDICTS
+from quant_assets.today.done import Done
 
 HEARTBEAT_AGE = timedelta(hours=26)
 
@@ -49,34 +51,32 @@ class Day(Frozen, frozen=True):
 
 def day_status(
     store: Store,
-    outbox: Outbox,
     kill_switch: KillSwitch,
     breaks: Breaks,
     audit: Audit,
     cuts: Cuts,
     strategies: Sequence[Strategy],
-    books: Sequence[Book],
+    books: Sequence[tuple[Book, Done]],
     session: date,
     *,
     now: datetime,
-    reports: Sequence[str],
     heartbeat: datetime | None,
 ) -> list[Status]:
     """The questions of `session` with their answers, in flow order.
 
-    `books`: those that are traded; `reports`: pages published; `heartbeat`: the last run's.
+    `books`: those that are traded, with what is done of the session; `heartbeat`: the last run's.
     """
     day = Day(session, now, cuts.of(session), cuts.trades_at(session))
     return [
         _data(store, day),
         *(_model(store, day, s, cuts) for s in strategies),
         *(_decided(store, day, s) for s in strategies),
-        *(_orders(store, outbox, day, b) for b in books),
-        *(_booked(store, day, b) for b in books),
-        _breaks(breaks, books),
-        _switch(kill_switch, books),
+        *(_orders(day, book, done) for book, done in books),
+        *(_booked(store, day, book) for book, _ in books),
+        _breaks(breaks, day, books),
+        _switch(kill_switch, [book for book, _ in books]),
         _acts(store, audit),
-        *(_report(day, b, reports) for b in books),
+        *(_report(day, book, done) for book, done in books),
         _heartbeat(day, heartbeat),
     ]
 
@@ -181,12 +181,11 @@ def _decided(store: Store, day: Day, strategy: Strategy) -> Status:
     )
 
 
-def _orders(store: Store, outbox: Outbox, day: Day, book: Book) -> Status:
-    name, question = f"orders_{book.name}", f"Are {book.name}'s orders delivered and none held?"
+def _orders(day: Day, book: Book, done: Done) -> Status:
+    name, question = f"orders_{book.name}", f"Did {book.name}'s orders reach the venue, and none fail?"
     if not book.armed:
         return Status(name, question, "done", fine=True, answer="the book is not armed")
-    of_day = [w for w in outbox.orders(book.name) if w.order.decided == day.session]
-    held = [w.order.client_order_id for w in of_day if w.state in {OrderState.HELD, OrderState.UNKNOWN}]
+    held = [w.order.client_order_id for w in done.orders if w.state in {OrderState.HELD, OrderState.UNKNOWN}]
     if held:
         return Status(
             name,
@@ -196,18 +195,35 @@ def _orders(store: Store, outbox: Outbox, day: Day, book: Book) -> Status:
             answer=f"{len(held)} order(s) of unknown fate: {', '.join(held[:3])}",
             next_command="ask the venue, then see docs/operations.md, 'An order is HELD'",
         )
-    waiting = sum(w.state in {OrderState.PENDING, OrderState.SUBMITTING} for w in of_day)
-    decided = _decisions(store, day, strategy=book.strategy)
-    if decided.height and decided.filter(verdict="TRADE").is_empty():
+    if failed := in_words(done.failed, len(done.orders)):
+        which = [w.order.client_order_id for w in done.orders if w.state in FAILED.values()]
+        return Status(
+            name,
+            question,
+            "blocked",
+            fine=False,
+            answer=f"{failed}: {', '.join(which[:3])}",
+            next_command="see docs/operations.md, 'Orders that came to nothing'",
+        )
+    if done.decided and not done.trades:
         return Status(name, question, "done", fine=True, answer="nothing may trade, so nothing was ordered")
-    bound = outbox.bound(book.name, book.strategy, day.session) is not None
+    if done.refused and not done.bound:
+        late = day.now >= day.deadline
+        return Status(
+            name,
+            question,
+            "blocked",
+            fine=False,
+            answer=f"nothing was delivered{', and the open has passed' if late else ''}: {done.refused}",
+            next_command=f"quant why {day.session}" if late else _run(day),
+        )
     return _answer(
         name,
         question,
         day,
-        done=bound and not waiting,
-        answer=f"{len(of_day)} orders delivered",
-        missing=f"{waiting} order(s) wait to be sent" if bound else "no decision set is bound",
+        done=done.bound and not done.waiting,
+        answer=f"{len(done.orders)} orders delivered",
+        missing=f"{done.waiting} order(s) wait to be sent" if done.bound else "no decision set is bound",
     )
 
 
@@ -224,11 +240,14 @@ def _booked(store: Store, day: Day, book: Book) -> Status:
     )
 
 
-def _breaks(breaks: Breaks, books: Sequence[Book]) -> Status:
-    found = [b for book in books for b in breaks.listed(book.name)]
+def _breaks(breaks: Breaks, day: Day, books: Sequence[tuple[Book, Done]]) -> Status:
+    found = [b for book, _ in books for b in breaks.listed(book.name)]
     question = "Do our ledger and the venue agree?"
     if not found:
-        return Status("breaks", question, "done", fine=True, answer="no open breaks")
+        compared = all(done.reconciled for _, done in books)
+        return _answer(
+            "breaks", question, day, done=compared, answer="no open breaks", missing="the session was not compared yet"
+        )
     return Status(
         "breaks",
         question,
@@ -264,16 +283,15 @@ def _acts(store: Store, audit: Audit) -> Status:
     return Status("acts", question, "done", fine=True, answer=f"{end.acts} act(s), head {end.hash}")
 
 
-def _report(day: Day, book: Book, reports: Sequence[str]) -> Status:
-    done = any(book.name in r and day.session.isoformat() in r for r in reports)
+def _report(day: Day, book: Book, done: Done) -> Status:
     return _answer(
         f"report_{book.name}",
         f"Is {book.name}'s morning page published?",
         day,
-        done=done,
+        done=done.published,
         answer="published",
         missing="no page",
-        command=lambda d: f"quant report --session {d.session}",
+        command=_run,
     )
 
 

@@ -1,4 +1,4 @@
-"""Opens the operational database of a home: six ports over one SQLite file."""
+"""Opens the operational database of a home: its ports over one SQLite file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ from resources.ledger.audit import SqliteAudit
 from resources.ledger.breaks import SqliteBreaks
 from resources.ledger.database import Database, readable
 from resources.ledger.executions import SqliteExecutions
+from resources.ledger.facts import SqliteFacts
 from resources.ledger.kill_switch import SqliteKillSwitch
 from resources.ledger.knowledge import SqliteKnowledgeLog
 from resources.ledger.outbox import SqliteOutbox
@@ -37,6 +38,7 @@ class Ledger:
     kill_switch: SqliteKillSwitch
     breaks: SqliteBreaks
     audit: SqliteAudit
+    facts: SqliteFacts
 
 
 def open_ledger(home: Path) -> Ledger:
@@ -70,6 +72,7 @@ def open_ledger(home: Path) -> Ledger:
         kill_switch=SqliteKillSwitch(database),
         breaks=SqliteBreaks(database),
         audit=SqliteAudit(database),
+        facts=SqliteFacts(database),
     )
 
 

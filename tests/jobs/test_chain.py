@@ -29,7 +29,7 @@ from tests.jobs.small import LIVE, deployment, workspace
 
 NAMES = [s.name for s in CHAIN]
 OF_TABLE = {"bars": "market_data", "actions": "market_data", "listings": "market_data", "quarantine": "market_data"}
-IN_THE_LEDGER = {"venue", "vendor", "outbox", "executions", "breaks", "pages"}
+IN_THE_LEDGER = {"venue", "vendor", "outbox", "executions", "breaks", "facts", "pages"}
 
 
 def stage_of(asset: str) -> str:

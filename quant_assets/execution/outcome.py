@@ -1,0 +1,83 @@
+"""What became of a session's orders: those that came to nothing are counted, and are not fine."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+from quant_assets.ports import Outbox
+from quant_assets.records import Book, OrderState, StageReport, Working
+from quant_assets.strategy import Strategy
+
+STAGE = "deliver"
+NO_NUMBERS: Mapping[str, float] = {}
+FAILED: Mapping[str, OrderState] = {
+    "rejected": OrderState.REJECTED,
+    "expired": OrderState.EXPIRED,
+    "canceled": OrderState.CANCELED,
+    "held": OrderState.HELD,
+}
+"""The names of the counts, by which a delivery reports them."""
+
+
+def counted(orders: Sequence[Working]) -> dict[str, int]:
+    """How many of the orders came to each of `FAILED`."""
+    return {name: sum(w.state is state for w in orders) for name, state in FAILED.items()}
+
+
+def in_words(failed: Mapping[str, int], orders: int) -> str:
+    """The counts in a sentence; empty where every order is fine."""
+    parts = [f"{n} {name}" for name, n in failed.items() if n]
+    return f"of {orders} order(s) {', '.join(parts)}" if parts else ""
+
+
+def outcome(
+    outbox: Outbox,
+    book: Book,
+    strategy: Strategy,
+    session: date,
+    *,
+    unsure: int,
+    sent: int = 0,
+    over: Sequence[str] = (),
+) -> StageReport:
+    """The report on a bound set: what became of its orders so far. Refused where every one of them came to nothing."""
+    orders = [
+        w
+        for w in outbox.orders(book.name, since=session)
+        if (w.order.strategy, w.order.decided) == (strategy.name, session)
+    ]
+    failed = counted(orders)
+    numbers = {
+        "orders": len(orders),
+        "sent": sent,
+        "over_limit": len(over),
+        "unsure": unsure + sum(w.state in {OrderState.UNKNOWN, OrderState.HELD} for w in orders),
+        "notional": float(sum(w.order.quantity * w.order.reference_price for w in orders)),
+        **failed,
+    }
+    if not orders:
+        reason = "every order is beyond the book's limits" if over else "the decisions ask for no trade"
+        return ended(session, "empty", reason, numbers=numbers, notes=over)
+    state = "refused" if sum(failed.values()) == len(orders) else "done"
+    return ended(session, state, in_words(failed, len(orders)), numbers=numbers, rows=len(orders), notes=over)
+
+
+def ended(
+    session: date,
+    state: str,
+    reason: str,
+    *,
+    numbers: Mapping[str, float] = NO_NUMBERS,
+    rows: int = 0,
+    notes: Sequence[str] = (),
+) -> StageReport:
+    """The report on a delivery."""
+    return StageReport(
+        stage=STAGE,
+        first=session,
+        last=session,
+        state=state,
+        reason=reason,
+        rows=rows,
+        numbers=numbers,
+        notes=tuple(notes),
+    )
