@@ -1,4 +1,4 @@
-"""What is done of a session, as stored rows say: decided, bound, sent, booked, compared with the venue, published."""
+"""What is done of a session, by stored rows: decided, bound, sent, booked, compared with the venue, published."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
