@@ -182,9 +182,8 @@ def report_sessions(
     clock: Clock,
     sessions: Sequence[date],
 ) -> Iterator[StageReport]:
-    """Verify the acts of people and keep their head, write each book's page of each session to `reports`, with the
-    fact that it is published and its name, then the
-    heartbeat: it says that the day is done.
+    """Verify the acts of people and keep their head, write each book's page of each session to `reports` and record
+    that it is published, then the heartbeat: the day is done.
     """
     for session in sessions:
         acts = keep_head(store, audit, cuts, session, notifier)
