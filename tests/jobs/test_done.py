@@ -1,6 +1,7 @@
 """A session is done when stored rows say so: never because a file is there."""
 
 import shutil
+import sqlite3
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +18,7 @@ from quant_assets.post_trade.report import page_name, range_report
 from quant_assets.records import Book, Order, OrderState
 from resources.brokers.paper import PaperBroker
 from resources.clock import SessionClock
-from tests.jobs.small import CUTS, LIVE, PAPER, RESEARCH, STRATEGY, Registry, deployment, live, workspace
+from tests.jobs.small import CUTS, LIVE, PAPER, RESEARCH, STRATEGY, deployment, live, workspace
 
 DAY = LIVE[4]
 """A session in which nothing is wrong with the data."""
@@ -37,8 +38,20 @@ def stages(ws: Workspace, first: str, last: str) -> None:
 
 def by_the_wall(ws: Workspace, after: timedelta) -> Workspace:
     """The same home on the system's clock, so long after the cut of `DAY`."""
-    declared = msgspec.structs.replace(deployment(), clock="system")
-    return Workspace(ws.home, declared, clock=SessionClock(CUTS.of(DAY) + after), registry=Registry())
+    wall = workspace(ws.home, msgspec.structs.replace(deployment(), clock="system"))
+    wall.clock = SessionClock(CUTS.of(DAY) + after)
+    return wall
+
+
+def sends_nothing(*_: object, **__: object) -> int:
+    """A process that is killed between the commit and the send."""
+    return 0
+
+
+def forget(ws: Workspace, where: str = "") -> None:
+    """Delete facts from the ledger."""
+    with sqlite3.connect(ws.home / "ledger.sqlite") as ledger:
+        ledger.execute(f"DELETE FROM facts {where}")
 
 
 def answer(ws: Workspace, name: str, after: timedelta = timedelta(0)) -> tuple[str, bool, str]:
@@ -131,7 +144,7 @@ def test_orders_that_wait_expire_at_their_open(ws: Workspace, monkeypatch: pytes
     wall = by_the_wall(ws, timedelta(0))
     stages(wall, "market_data", "decisions")
     with monkeypatch.context() as patch:
-        patch.setattr("quant_assets.execution.delivery.send", lambda *_args, **_named: 0)
+        patch.setattr("quant_assets.execution.delivery.send", sends_nothing)
         stages(wall, "orders", "orders")
     assert left(wall, [DAY]) == {DAY: "deliver"}
     late = by_the_wall(ws, timedelta(hours=1))
@@ -192,13 +205,11 @@ def test_research_books_alone_are_done_when_decided(ws: Workspace) -> None:
 
 def test_a_home_of_an_earlier_release_is_not_run_again(ws: Workspace) -> None:
     """Where no facts are recorded, a session that another was booked after is done; the last one is looked at."""
-    with ws.ledger.facts._db.transaction() as tx:  # as the migration leaves it
-        tx.execute("DELETE FROM facts")
+    forget(ws)  # as the migration leaves it
     assert list(left(ws, LIVE[:4])) == [LIVE[3]]
 
 
 def test_the_first_session_without_facts_is_no_earlier_release(ws: Workspace) -> None:
     """A session whose facts are missing while one before it has some is looked at, however much was booked since."""
-    with ws.ledger.facts._db.transaction() as tx:
-        tx.execute("DELETE FROM facts WHERE session = ?", (LIVE[1].isoformat(),))
+    forget(ws, f"WHERE session = '{LIVE[1]}'")
     assert list(left(ws, LIVE[:4])) == [LIVE[1]]
