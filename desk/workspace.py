@@ -65,7 +65,6 @@ class Workspace:
     ) -> None:
         self.home = home
         self.deployment = deployment
-        self.store = DeltaStore(home / TABLES)
         self._clock = clock
         self._source = source
         self._registry = registry
@@ -151,6 +150,11 @@ class Workspace:
         listed = isinstance(declared, Simulated)
         venue = calendar(self.deployment.calendar) if listed else self.cuts.calendar
         return open_source(declared, venue, cache=self.home / "vendor", clock=SystemClock())
+
+    @cached_property
+    def store(self) -> DeltaStore:
+        """The tables, each held against its mark in the ledger."""
+        return DeltaStore(self.home / TABLES, self.ledger.marks)
 
     @cached_property
     def ledger(self) -> Ledger:

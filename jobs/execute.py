@@ -1,7 +1,6 @@
 """Run Dagster jobs in this process, against the home's own instance: what the CLI starts is what the UI shows."""
 
 import os
-import shutil
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from dagster._core.errors import DagsterAssetCheckFailedError  # it has no publi
 
 from desk.workspace import Workspace
 from jobs.definitions import build
+from quant_assets import durable
 from quant_assets.assets import FIRST, LAST, quarter
 from quant_assets.errors import FeaturesRefused
 from quant_assets.ports import Progress, quiet
@@ -40,7 +40,7 @@ def dagster_home(home: Path) -> Path:
     configured = folder / "dagster.yaml"
     found = configured.read_bytes() if configured.exists() else None
     if found is None or sha256(found).hexdigest() in EARLIER:
-        shutil.copyfile(CONFIG, configured)
+        durable.write(configured, CONFIG.read_bytes())
     elif STORAGE not in found.decode() and "postgres" not in found.decode():
         sys.stderr.write(
             f"{configured}: edited by hand, so it stays; `storage:` of {CONFIG} makes runs several times faster\n"

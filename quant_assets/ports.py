@@ -18,6 +18,7 @@ from quant_assets.records import (
     Commission,
     Events,
     Fill,
+    Mark,
     Order,
     OrderState,
     Provenance,
@@ -88,6 +89,26 @@ class Store(Protocol):
 
     def version(self, table: Table) -> int:
         """The table's current version; -1 where it does not exist yet."""
+        ...
+
+
+class Marks(Protocol):
+    """How far each table had come when rows of it were last reported as stored, so that a loss is seen."""
+
+    def of(self, table: str) -> Mark | None:
+        """The mark of a table; None where nothing was stored in it yet, or only by an older release."""
+        ...
+
+    def listed(self) -> Mapping[str, Mark]:
+        """All marks, by table."""
+        ...
+
+    def advance(self, table: str, mark: Mark) -> None:
+        """Mark what is durable now. A mark of a later version stays."""
+        ...
+
+    def replace(self, marks: Mapping[str, Mark]) -> None:
+        """Put these marks in the place of all, also where they are lower: after a restore."""
         ...
 
 

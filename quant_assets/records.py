@@ -308,6 +308,15 @@ class Fill(Frozen, frozen=True):
     ts: datetime
 
 
+class Mark(Frozen, frozen=True):
+    """How far a table had come when its last rows were reported as stored: its version, and the SHA-256 of the log
+    entry that made it.
+    """
+
+    version: int
+    entry: str
+
+
 class Switch(Frozen, frozen=True):
     """A kill switch: whether it is on, the reason given, and for whom: `all`, `account NAME` or `book NAME`."""
 

@@ -2,7 +2,6 @@
 done.
 """
 
-import os
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -10,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quant_assets import durable
 from quant_assets.characters import visible
 
 if TYPE_CHECKING:
@@ -108,9 +108,5 @@ def _environment(package: str) -> "Environment":
 
 
 def write(path: Path, text: str) -> Path:
-    """Put the page in place whole, replacing what was there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
-    return path
+    """Put the page in place whole, replacing what was there; durable when it returns."""
+    return durable.write(path, text.encode())

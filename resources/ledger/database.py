@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 
+from quant_assets.durable import make
 from quant_assets.errors import ConfigurationError, HomeDamaged
 
 BUSY_SECONDS = 30.0
@@ -30,7 +31,7 @@ class Database:
         self.path = path
         self._lock = RLock()
         with readable(path):
-            path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+            make(path.parent, PRIVATE_FOLDER)
             self.connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             self.connection.row_factory = sqlite3.Row
             with suppress(OSError):  # another user's, or on a disk that is read only: opening it shows what is wrong

@@ -1,10 +1,10 @@
 """Brings the file of an older ledger to this release's schema: in one transaction, after a copy of the file."""
 
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from quant_assets.durable import put
 from resources.ledger.database import BUSY_SECONDS
 from resources.ledger.open import REVISION, revision
 
@@ -28,19 +28,7 @@ def back_up(path: Path, name: str) -> Path:
     part.unlink(missing_ok=True)
     with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
         connection.execute("VACUUM INTO ?", (str(part),))
-    _sync(part)
-    part.replace(copy)
-    _sync(path.parent)
-    return copy
-
-
-def _sync(path: Path) -> None:
-    """Write a file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return put(part, copy)
 
 
 def upgrade(path: Path) -> None:

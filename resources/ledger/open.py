@@ -12,6 +12,7 @@ from resources.ledger.executions import SqliteExecutions
 from resources.ledger.facts import SqliteFacts
 from resources.ledger.kill_switch import SqliteKillSwitch
 from resources.ledger.knowledge import SqliteKnowledgeLog
+from resources.ledger.marks import SqliteMarks
 from resources.ledger.outbox import SqliteOutbox
 
 FILE = "ledger.sqlite"
@@ -39,6 +40,7 @@ class Ledger:
     breaks: SqliteBreaks
     audit: SqliteAudit
     facts: SqliteFacts
+    marks: SqliteMarks
 
 
 def open_ledger(home: Path) -> Ledger:
@@ -73,6 +75,7 @@ def open_ledger(home: Path) -> Ledger:
         breaks=SqliteBreaks(database),
         audit=SqliteAudit(database),
         facts=SqliteFacts(database),
+        marks=SqliteMarks(database),
     )
 
 

@@ -5,7 +5,6 @@ the vendor's own word, to which the `file` and `line` of a stored row lead back:
 a request to be asked again deletes its file.
 """
 
-import os
 import re
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from quant_assets.records import DEVICES, content_id
 
 _MARKS = str.maketrans({"/": "-", ":": "_", " ": ".", "\\": "-"})
 _PLAIN = re.compile(f"(?!({DEVICES})([.]|$))[A-Za-z0-9_-][A-Za-z0-9_.-]{{0,63}}(?<![.])")
+from quant_assets.durable import make, put
 
 
 class Pages:
@@ -78,11 +78,10 @@ def plain(symbol: str) -> str:
 
 def _write(frame: pl.DataFrame, path: Path, *, lasting: bool) -> None:
     """Whole or not at all; where it is `lasting`, also when the machine loses its power."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make(path.parent)
     partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        frame.write_parquet(file, compression="zstd")
-        if lasting:
-            file.flush()
-            os.fsync(file.fileno())
-    partial.replace(path)
+    frame.write_parquet(partial, compression="zstd")
+    if lasting:
+        put(partial, path)
+    else:
+        partial.replace(path)

@@ -2,42 +2,50 @@
 need not open.
 """
 
-from collections.abc import Iterator
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 import msgspec
 import polars as pl
 
 from quant_assets.contract import Table
-
-if TYPE_CHECKING:
-    from deltalake.transaction import AddAction
+from quant_assets.durable import make, sync
 
 PARTITION = "year"
+HASH = "sha256"  # the tag of a file in the log, with the hash of its bytes
 SHORT = 32  # characters up to which a text's bounds are told; longer ones would have to be cut
 
 
-def write(folder: Path, table: Table, rows: pl.DataFrame, *, new: bool) -> "Iterator[AddAction]":
-    """Write the rows as a file for each year of their event; what Delta's log has to say of each. `new`: rows, not
-    files written together. Until that is committed, nobody reads them.
+def write(folder: Path, table: Table, rows: pl.DataFrame, *, new: bool) -> list[dict[str, Any]]:
+    """Write the rows as a file for each year of their event; what Delta's log has to say of each, as actions of its
+    protocol. `new`: rows, not files written together. Durable when it returns; until that is committed, nobody reads
+    them.
     """
-    from deltalake.transaction import AddAction
-
+    paths: list[Path] = []
+    actions: list[dict[str, Any]] = []
     for (year,), part in rows.group_by(pl.col(table.event).dt.year().alias(PARTITION), maintain_order=True):
         path = folder / f"{PARTITION}={year}" / f"part-{uuid4()}.zstd.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_parquet(path)
-        found = path.stat()
-        yield AddAction(
-            str(path.relative_to(folder)),
-            found.st_size,
-            {PARTITION: str(year)},
-            int(found.st_mtime * 1_000),
-            new,
-            described(part),
-        )
+        make(path.parent)
+        buffer = BytesIO()
+        part.write_parquet(buffer)
+        content = buffer.getbuffer()
+        path.write_bytes(content)
+        paths.append(path)
+        action = {
+            "path": path.relative_to(folder).as_posix(),
+            "partitionValues": {PARTITION: str(year)},
+            "size": len(content),
+            "modificationTime": int(path.stat().st_mtime * 1_000),
+            "dataChange": new,
+            "stats": described(part),
+            "tags": {HASH: sha256(content).hexdigest()},
+        }
+        actions.append({"add": action})
+    sync(*paths, *sorted({p.parent for p in paths}))
+    return actions
 
 
 def described(rows: pl.DataFrame) -> str:

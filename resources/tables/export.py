@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from quant_assets import durable
 from quant_assets.characters import spreadsheet
 from quant_assets.contract import Table
 from quant_assets.errors import ConfigurationError
@@ -45,14 +46,13 @@ def export(store: DeltaStore, table: Table, as_of: datetime, to: Path) -> Manife
         columns={c: str(t) for c, t in rows.schema.items()},
     )
     told = to.with_name(f"{to.name}.manifest.json")
-    to.parent.mkdir(parents=True, exist_ok=True)
+    durable.make(to.parent)
     told.unlink(missing_ok=True)
     written = to.with_name(f".{to.name}.part")
     if to.suffix == ".csv":
         spreadsheet(rows).write_csv(written, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ")
     else:
         rows.write_parquet(written)
-    written.replace(to)
-    written.write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
-    written.replace(told)
+    durable.put(written, to)
+    durable.write(told, msgspec.json.format(msgspec.json.encode(manifest)))
     return manifest

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from quant_assets.contract import Table
-from quant_assets.errors import ConfigurationError, DataError
+from quant_assets.errors import ConfigurationError, DataError, HomeDamaged
 from quant_assets.ports import Progress, quiet
 from quant_assets.records import Frozen
+from resources.tables import log as delta
 from resources.tables.citations import Commit, citations, history
 from resources.tables.data_files import PARTITION, write
-from resources.tables.store import CONFIGURATION, DeltaStore, keep_log
+from resources.tables.faults import in_files
+from resources.tables.store import DeltaStore
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -86,8 +88,9 @@ def compact(store: DeltaStore, table: Table) -> Compacted:
     """
     with store.writing(table):
         at = store.open(table)
-        if missing := {k: v for k, v in CONFIGURATION.items() if at.metadata().configuration.get(k) != v}:
-            at.alter.set_table_properties(missing, post_commithook_properties=keep_log())
+        if missing := {k: v for k, v in delta.CONFIGURATION.items() if at.metadata().configuration.get(k) != v}:
+            settings = delta.altered(at, at.schema(), missing)
+            at = store.open(table, store.commit(table, at.version() + 1, "SET TBLPROPERTIES", settings))
         before, rewritten = len(at.file_uris()), 0
         while run := next(
             iter(_runs(_files(table, at))), None
@@ -95,7 +98,7 @@ def compact(store: DeltaStore, table: Table) -> Compacted:
             rewritten += _together(store, table, at, run)
             at = store.open(table)
         if rewritten:
-            at.create_checkpoint()  # the next reader need not go through what was replaced
+            delta.checkpoint(store.path(table))  # the next reader need not go through what was replaced
         return Compacted(table=table.name, before=before, after=len(at.file_uris()), rows=rewritten)
 
 
@@ -137,10 +140,9 @@ def _level(file: Mapping[str, Any]) -> int:
 
 def _together(store: DeltaStore, table: Table, at: "DeltaTable", run: Sequence[Mapping[str, Any]]) -> int:
     """Write the rows of `run` as one file, in one commit that changes no row; their number."""
-    from deltalake import CommitProperties
-    from deltalake.transaction import RemoveAction
-
     folder = store.path(table)
+    for fault in in_files(folder, [f["path"] for f in run]):
+        raise HomeDamaged(str(fault))
     stored = {c: t for c, t in pl.Schema(at.schema()).items() if c != PARTITION}
     parts = [
         pl.read_parquet(folder / f["path"], hive_partitioning=False, missing_columns="insert", schema=stored)
@@ -153,25 +155,21 @@ def _together(store: DeltaStore, table: Table, at: "DeltaTable", run: Sequence[M
             f"{sum(f['rows'] for f in run)}; nothing was changed. Look at {run[0]['path']} and those after it"
         )
     now = int(datetime.now(UTC).timestamp() * 1_000)
-    removed = [
-        RemoveAction(
-            f["path"],
-            data_change=False,
-            deletion_timestamp=now,
-            size=f["bytes"],
-            partition_values={PARTITION: str(f[PARTITION])},
-        )
+    removed: list[dict[str, Any]] = [
+        {
+            "remove": {
+                "path": f["path"],
+                "dataChange": False,
+                "deletionTimestamp": now,
+                "extendedFileMetadata": True,
+                "partitionValues": {PARTITION: str(f[PARTITION])},
+                "size": f["bytes"],
+            }
+        }
         for f in run
     ]
-    told = CommitProperties(custom_metadata={"compacted": str(len(run)), "rows": str(rows.height)})
-    at.create_write_transaction(
-        [*write(folder, table, rows, new=False), *removed],
-        "append",
-        at.schema(),
-        [PARTITION],
-        commit_properties=told,
-        post_commithook_properties=keep_log(),
-    )
+    actions = [*write(folder, table, rows, new=False), *removed]
+    store.commit(table, at.version() + 1, "WRITE", actions, compacted=str(len(run)), rows=str(rows.height))
     return rows.height
 
 

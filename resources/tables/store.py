@@ -5,29 +5,29 @@ same bits however the files lie. A writer commits onto the very version whose ro
 another one came in between, lock or no lock, it compares again.
 """
 
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, date, datetime, time, timedelta
-from itertools import pairwise
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 from filelock import FileLock
 
 from quant_assets.contract import Table
-from quant_assets.errors import ConflictingRow, ContractViolation
+from quant_assets.durable import make
+from quant_assets.errors import ConflictingRow, ContractViolation, HomeDamaged
+from quant_assets.ports import Marks
+from quant_assets.records import Mark
+from resources.tables import log as delta
 from resources.tables.data_files import PARTITION, write
+from resources.tables.faults import Fault, faults, in_log
+from resources.tables.rows import collect, fields, gained, projected, spans, within
 
 if TYPE_CHECKING:
-    from deltalake import DeltaTable, PostCommitHookProperties, Schema
+    from deltalake import DeltaTable, Field
 
-CONFIGURATION = {
-    "delta.checkpointInterval": "10",  # commits after which a checkpoint spares the next reader the log's small files
-    "delta.enableExpiredLogCleanup": "false",  # or a checkpoint drops the log of every version older than thirty days
-}
 LOSSES = 100  # commits that may be lost to other writers before one gives up
-SPANS = 8  # stretches of days that one comparison looks up apart
 
 
 class Opened(NamedTuple):
@@ -42,13 +42,9 @@ class Opened(NamedTuple):
         """Whether the log ends with the same entry still: no commit came, and no other table was put in the place."""
         return (
             self.entry is not None
-            and not _entry(self.log, self.version + 1).exists()
-            and _identity(_entry(self.log, self.version)) == self.entry
+            and not delta.entry(self.log, self.version + 1).exists()
+            and _identity(delta.entry(self.log, self.version)) == self.entry
         )
-
-
-def _entry(log: Path, version: int) -> Path:
-    return log / f"{version:020}.json"
 
 
 def _identity(file: Path) -> tuple[int, int, int] | None:
@@ -63,8 +59,9 @@ def _identity(file: Path) -> tuple[int, int, int] | None:
 class DeltaStore:
     """The Store port on a folder of Delta tables, partitioned by the year of the event column."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, marks: Marks | None = None) -> None:
         self.root = root
+        self._marks = marks
         self._read: dict[str, Opened] = {}  # by table: the version read last
         # by table: the version that `_unwritten` looked at, for `_commit`; used under the table's lock only
         self._compared: dict[str, DeltaTable] = {}
@@ -74,20 +71,54 @@ class DeltaStore:
         return self.root / table.name
 
     def exists(self, table: Table) -> bool:
-        """Whether anything was ever committed to the table."""
-        log = self.path(table) / "_delta_log"
+        """Whether anything was ever committed to the table. Raises HomeDamaged where nothing is there and
+        the ledger has seen a commit.
+        """
+        log = self.path(table) / delta.FOLDER
         # the first commit is kept for good; only a foreign tool drops it
-        return _entry(log, 0).exists() or any(log.glob("*.json"))
+        found = delta.entry(log, 0).exists() or any(log.glob("*.json"))
+        if not found:
+            self._check(table)
+        return found
 
     def version(self, table: Table) -> int:
         """The table's current version; -1 where it does not exist yet."""
         return self._latest(table).version() if self.exists(table) else -1
 
     def open(self, table: Table, version: int | None = None) -> "DeltaTable":
-        """The Delta table as it stands, or stood after the commit `version`."""
+        """The Delta table as it stands, or stood after the commit `version`. Raises HomeDamaged, which names the file,
+        where the log is not whole or behind the ledger's mark.
+        """
         from deltalake import DeltaTable
 
-        return DeltaTable(self.path(table), version=version)
+        self._check(table, version)
+        with self.readable(table):
+            return DeltaTable(self.path(table), version=version)
+
+    def mark(self, table: Table) -> Mark | None:
+        """How far the ledger has seen the table come."""
+        return self._marks.of(table.name) if self._marks else None
+
+    def faults(self, table: Table) -> Iterator[Fault]:
+        """Everything that is wrong with a table on disk; each of its files is read whole."""
+        return faults(self.path(table), self.mark(table))
+
+    def _check(self, table: Table, version: int | None = None) -> None:
+        for fault in in_log(self.path(table), self.mark(table), version):
+            raise HomeDamaged(str(fault))
+
+    @contextmanager
+    def readable(self, table: Table) -> Generator[None]:
+        """Turns what a library makes of a damaged file into a HomeDamaged that names the file and the way back."""
+        try:
+            yield
+        except BaseException as error:
+            if not _from_a_file(error):
+                raise
+            fault = next(self.faults(table), None)
+            if fault is None:
+                raise
+            raise HomeDamaged(str(fault)) from error
 
     def _latest(self, table: Table) -> "DeltaTable":
         """The table as it stands, for readers: opened again only after a commit. Nobody may change what it returns."""
@@ -95,14 +126,14 @@ class DeltaStore:
         if kept and kept.is_latest():
             return kept.at
         at = self.open(table)
-        log = self.path(table) / "_delta_log"
-        self._read[table.name] = Opened(at, log, at.version(), _identity(_entry(log, at.version())))
+        log = self.path(table) / delta.FOLDER
+        self._read[table.name] = Opened(at, log, at.version(), _identity(delta.entry(log, at.version())))
         return at
 
     @contextmanager
     def writing(self, table: Table) -> Generator[None]:
         """Holds the table's lock: of the processes on this machine, one writes."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        make(self.root)
         with FileLock(self.root / f".{table.name}.lock"):
             yield
 
@@ -123,18 +154,17 @@ class DeltaStore:
         since are null.
         """
         if (version is not None and version < 0) or not self.exists(table):
-            return table.empty().select(_projected(table, columns))
-        keep = [_within(table, first, last)]
+            return table.empty().select(projected(table, columns))
+        keep = [within(table, first, last)]
         if as_of is not None:
             keep.append(pl.col("known_at") <= as_of)
         keep += [pl.col(column) == pl.lit(value) for column, value in (where or {}).items()]
         at = self._latest(table) if version is None else self.open(table, version)
-        return _collect(table, at, keep, _projected(table, columns))
+        with self.readable(table):
+            return collect(table, at, keep, projected(table, columns))
 
     def append(self, table: Table, frame: pl.DataFrame) -> int:
         """See the port. Raises ContractViolation where a row has no event time: it would belong to no year."""
-        from deltalake.exceptions import CommitFailedError
-
         given = table.conform(frame)
         if given.is_empty():
             return 0
@@ -149,7 +179,7 @@ class DeltaStore:
                     rows = self._unwritten(table, given)
                     if rows.height:
                         self._commit(table, rows)
-                except CommitFailedError:  # somebody who does not hold our lock wrote first
+                except delta.OtherCommit:  # somebody who does not hold our lock wrote first
                     if not left:
                         raise
                 else:
@@ -159,7 +189,10 @@ class DeltaStore:
     def _unwritten(self, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows that do not stand yet. Raises ConflictingRow where a key stands with another content."""
         self._compared[table.name] = at = self.open(table) if self.exists(table) else self._create(table)
-        standing = _collect(table, at, [pl.any_horizontal(_within(table, *span) for span in _spans(rows[table.event]))])
+        with self.readable(table):
+            standing = collect(
+                table, at, [pl.any_horizontal(within(table, *span) for span in spans(rows[table.event]))]
+            )
         same_key = standing.join(rows.select(table.key), on=table.key, how="semi")
         if same_key.is_empty():
             return rows
@@ -180,111 +213,51 @@ class DeltaStore:
         return new_content
 
     def _commit(self, table: Table, rows: pl.DataFrame) -> None:
-        """Write the rows onto the version they were compared with. Raises CommitFailedError where that is not the
-        latest.
-        """
-        from deltalake import CommitProperties
-        from deltalake.transaction import AddAction, RemoveAction
-
+        """Write the rows onto the version they were compared with. Raises OtherCommit where that is not the latest."""
         at = self._compared.pop(table.name, None) or self._create(table)
-        if added := set(_added(table, at)):
-            at.alter.add_columns(
-                [f for f in _fields(table).fields if f.name in added], post_commithook_properties=keep_log()
-            )
-        actions: list[AddAction | RemoveAction] = [*write(self.path(table), table, rows, new=True)]
-        told = CommitProperties(custom_metadata={"rows": str(rows.height)}, max_commit_retries=0)
-        at.create_write_transaction(
-            actions, "append", at.schema(), [PARTITION], commit_properties=told, post_commithook_properties=keep_log()
+        version = at.version()
+        if lacking := set(gained(table, at)):
+            version = self._alter(table, at, [f for f in fields(table).fields if f.name in lacking])
+        actions = write(self.path(table), table, rows, new=True)
+        self.commit(table, version + 1, "WRITE", actions, rows=str(rows.height))
+
+    def _alter(self, table: Table, at: "DeltaTable", added: "Sequence[Field]") -> int:
+        """Add columns; the version that has them."""
+        from deltalake import Schema
+
+        return self.commit(
+            table, at.version() + 1, "ADD COLUMN", delta.altered(at, Schema([*at.schema().fields, *added]), {})
         )
+
+    def commit(
+        self, table: Table, version: int, operation: str, actions: Sequence[Mapping[str, Any]], **metadata: str
+    ) -> int:
+        """Commit actions of Delta's protocol as this version, and return it; durable when it returns. Hold the table's
+        lock. Raises OtherCommit where the version is there already.
+        """
+        made = delta.commit(self.path(table) / delta.FOLDER, version, operation, actions, **metadata)
+        self._advance(table, version, made)
+        if (version + 1) % delta.INTERVAL == 0:
+            delta.checkpoint(self.path(table))
+        return version
 
     def _create(self, table: Table) -> "DeltaTable":
         """The table, empty where it is new. Its log is kept for good: it is what old versions are read by."""
-        from deltalake import DeltaTable
+        with suppress(delta.OtherCommit):
+            made = delta.create(self.path(table), fields(table), PARTITION, delta.CONFIGURATION)
+            self._advance(table, 0, made)
+        return self.open(table)
 
-        return DeltaTable.create(
-            self.path(table), _fields(table), mode="ignore", partition_by=[PARTITION], configuration=CONFIGURATION
-        )
+    def _advance(self, table: Table, version: int, entry: str) -> None:
+        if self._marks:
+            self._marks.advance(table.name, Mark(version=version, entry=entry))
 
 
-def keep_log() -> "PostCommitHookProperties":
-    """For every commit to a table: left to itself, a checkpoint drops the log of all versions older than thirty days,
-    the cited ones too.
+def _from_a_file(error: BaseException) -> bool:
+    """Whether a library may have met a damaged file. A panic of one written in Rust is no Exception, and of a class
+    that cannot be imported.
     """
-    from deltalake import PostCommitHookProperties
+    from deltalake.exceptions import DeltaError
 
-    return PostCommitHookProperties(cleanup_expired_logs=False)
-
-
-def _fields(table: Table) -> "Schema":
-    """The stored columns of a table, as Delta names their types."""
-    from deltalake import Schema
-
-    return Schema.from_arrow(table.empty().with_columns(pl.lit(0, dtype=pl.Int32).alias(PARTITION)).to_arrow().schema)
-
-
-def _within(table: Table, first: date | None, last: date | None) -> pl.Expr:
-    """Whether a row's event lies in [first, last], said so that partitions and files without such a row are not
-    opened.
-    """
-    event, instants = pl.col(table.event), isinstance(table.schema[table.event], pl.Datetime)
-    keep = [pl.lit(value=True)]
-    if first is not None:
-        keep += [
-            pl.col(PARTITION) >= first.year,
-            event >= (datetime.combine(first, time.min, UTC) if instants else first),
-        ]
-    if last is not None:
-        keep += [pl.col(PARTITION) <= last.year, event <= (datetime.combine(last, time.max, UTC) if instants else last)]
-    return pl.all_horizontal(keep)
-
-
-def _spans(events: pl.Series) -> list[tuple[date, date]]:
-    """The stretches of days on which the events lie, at most SPANS: a late row of an old session must not make the
-    years between be read.
-    """
-    days: list[date] = events.cast(pl.Date).unique().sort().to_list()
-    widest = sorted(
-        ((b - a, i) for i, (a, b) in enumerate(pairwise(days), 1) if b - a > timedelta(days=4)), reverse=True
-    )
-    cuts = sorted(i for _, i in widest[: SPANS - 1])
-    return [(days[a], days[b - 1]) for a, b in zip([0, *cuts], [*cuts, len(days)], strict=True)]
-
-
-def _added(table: Table, at: "DeltaTable") -> list[str]:
-    """The columns that the contract has and the stored table has not, yet. Raises ContractViolation where the two
-    cannot be brought together.
-    """
-    stored = {c: t for c, t in pl.Schema(at.schema()).items() if c != PARTITION}
-    contract = pl.Schema(table.schema)
-    added = [c for c in contract if c not in stored]
-    wrong = {c: (stored[c], contract.get(c)) for c in stored if stored[c] != contract.get(c)}
-    if wrong or set(added) & {*table.key, table.event}:
-        raise ContractViolation(
-            f"{table.name}: the stored table and its contract do not fit. "
-            f"Stored, in version {at.version()}: {_told(stored)}; the contract: {_told(contract)}. "
-            f"Otherwise stored (stored, contract): { ({c: (str(a), str(b)) for c, (a, b) in wrong.items()}) }; "
-            f"not stored: {added}. A contract may only gain columns outside its key: use the release that wrote the "
-            "table, or export it, rename the folder and append again under the new contract"
-        )
-    return added
-
-
-def _told(schema: Mapping[str, pl.DataType]) -> str:
-    return ", ".join(f"{c} {t}" for c, t in schema.items())
-
-
-def _projected(table: Table, columns: Sequence[str] | None) -> list[str]:
-    """`columns` and the key, or all, in stored order."""
-    return [c for c in table.schema if columns is None or c in columns or c in table.key]
-
-
-def _collect(table: Table, at: "DeltaTable", keep: list[pl.Expr], columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """The rows that satisfy all of `keep`, in stored column order, sorted by key."""
-    missing = _added(table, at)
-    rows = (
-        pl.scan_delta(at)
-        .with_columns(pl.lit(None, dtype=table.schema[c]).alias(c) for c in missing)
-        .filter(keep)
-        .select(columns or list(table.schema))
-    )
-    return rows.collect(engine="in-memory").sort(table.key)
+    named = isinstance(error, DeltaError | pl.exceptions.PolarsError | OSError)
+    return named or type(error).__name__ == "PanicException"

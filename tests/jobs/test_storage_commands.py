@@ -21,7 +21,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home whose journal lies in ten files."""
     monkeypatch.setenv("QUANT_HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
-    fill(DeltaStore(tmp_path / "tables"))
+    fill(DeltaStore(tmp_path / "tables", open_ledger(tmp_path).marks))
     return tmp_path
 
 

@@ -226,15 +226,15 @@ def test_compaction_changes_no_bit_and_orders_files_by_event(tmp_path: Path):
 
 def test_a_table_of_an_earlier_release_gets_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Compaction sets what an older table lacks: its log is no longer dropped by whoever writes next."""
-    from resources.tables import store as store_module
+    from resources.tables import log as delta
 
     store = DeltaStore(tmp_path)
     with monkeypatch.context() as older:
-        older.setattr(store_module, "CONFIGURATION", {})
+        older.setattr(delta, "CONFIGURATION", {})
         store.append(QUOTES, day(sessions(1)[0]))
     assert store.open(QUOTES).metadata().configuration == {}
     compact(store, QUOTES)
-    assert store.open(QUOTES).metadata().configuration == store_module.CONFIGURATION
+    assert store.open(QUOTES).metadata().configuration == delta.CONFIGURATION
 
 
 def sized(*rows: int, year: int = 2024, each: int = 30) -> list[dict[str, Any]]:

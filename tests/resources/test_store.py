@@ -13,9 +13,10 @@ import pytest
 from deltalake import DeltaTable
 
 from quant_assets.contract import Table
-from quant_assets.errors import ConflictingRow, ContractViolation
+from quant_assets.errors import ConflictingRow, ContractViolation, HomeDamaged
 from quant_assets.tables import JOURNAL
-from resources.tables import store as store_module
+from resources.tables import log as delta
+from resources.tables import rows
 from resources.tables.store import DeltaStore
 from tests.resources.small_table import QUOTES, TICKS, day, days, sessions
 
@@ -125,7 +126,7 @@ def test_a_day_is_read_and_appended_without_opening_the_others(store: DeltaStore
     assert store.read(QUOTES, as_of=None, first=old, last=old).equals(whole.filter(session=old))
     late = day(old, 1).with_columns(price=1.0, known_at=datetime(2025, 6, 1, tzinfo=UTC))
     assert store.append(QUOTES, pl.concat([late, day(old), day(new), day(date(2025, 3, 3))])) == 41
-    with pytest.raises((OSError, pl.exceptions.PolarsError)):  # the files are gone indeed
+    with pytest.raises(HomeDamaged, match=r"part-.*\.parquet is missing"):  # the files are gone indeed
         store.read(QUOTES, as_of=None)
 
 
@@ -145,18 +146,18 @@ def test_rows_not_known_yet_are_not_opened(store: DeltaStore):
 def test_a_long_history_is_looked_up_in_few_stretches():
     """However scattered the sessions are, the stretches hold all of them, are few, and leave the widest gaps out."""
     scattered = [date(2000 + n, 1 + n % 12, 1 + n) for n in range(25)]
-    spans = store_module._spans(pl.Series(scattered))
-    assert len(spans) == store_module.SPANS
+    spans = rows.spans(pl.Series(scattered))
+    assert len(spans) == rows.SPANS
     assert all(sum(a <= d <= b for a, b in spans) == 1 for d in scattered)
-    assert store_module._spans(pl.Series(sessions(30))) == [(sessions(30)[0], sessions(30)[-1])]
-    assert store_module._spans(pl.Series(INSTANTS)) == [(date(2024, 12, 31), date(2025, 1, 2))]
+    assert rows.spans(pl.Series(sessions(30))) == [(sessions(30)[0], sessions(30)[-1])]
+    assert rows.spans(pl.Series(INSTANTS)) == [(date(2024, 12, 31), date(2025, 1, 2))]
 
 
 def test_the_log_of_old_versions_outlives_thirty_days(store: DeltaStore, monkeypatch: pytest.MonkeyPatch):
     """Left to itself Delta drops the log of versions that are older than thirty days when it writes a checkpoint. Also
     in a table made without our configuration every version stays.
     """
-    monkeypatch.setattr(store_module, "CONFIGURATION", {"delta.checkpointInterval": "5"})
+    monkeypatch.setattr(delta, "CONFIGURATION", {"delta.checkpointInterval": "5"})
     of = sessions(30)
     for session in of[:15]:
         store.append(QUOTES, day(session))
