@@ -93,7 +93,7 @@ def compact(store: DeltaStore, table: Table) -> Compacted:
             at = store.open(table, store.commit(table, at.version() + 1, "SET TBLPROPERTIES", settings))
         before, rewritten = len(at.file_uris()), 0
         while run := next(
-            iter(_runs(_files(table, at))), None
+            iter(small_runs(_files(table, at))), None
         ):  # a run written may be the last that a larger one waited for
             rewritten += _together(store, table, at, run)
             at = store.open(table)
@@ -110,7 +110,7 @@ def _files(table: Table, at: "DeltaTable") -> list[dict[str, Any]]:
     return named.sort("year", "first", "path", nulls_last=False).to_dicts()
 
 
-def _runs(files: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+def small_runs(files: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
     """Stretches of at least FANOUT adjacent files of a partition that are of one order of magnitude or smaller, the
     smallest first; each of at most TOGETHER bytes.
     """
@@ -228,7 +228,7 @@ def statistics(store: DeltaStore, table: Table, cited: set[int]) -> Statistics:
         table=table.name,
         version=at.version(),
         files=len(files),
-        small=len({f["path"] for run in _runs(files) for f in run}),
+        small=len({f["path"] for run in small_runs(files) for f in run}),
         rows=sum(f["rows"] for f in files),
         bytes=sum(f["bytes"] for f in files),
         disk_files=len(disk),

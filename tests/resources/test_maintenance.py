@@ -16,7 +16,7 @@ from quant_assets.records import frame_hash
 from quant_assets.tables import DECISIONS, MODELS
 from resources.tables.citations import citations, history
 from resources.tables.export import Manifest, export
-from resources.tables.maintenance import FANOUT, TOGETHER, Retention, _runs, compact, maintain, statistics, vacuum
+from resources.tables.maintenance import FANOUT, TOGETHER, Retention, compact, maintain, small_runs, statistics, vacuum
 from resources.tables.store import DeltaStore
 from tests.resources.small_table import NAMES, QUOTES, day, days, sessions
 
@@ -87,7 +87,8 @@ def a_page_without_versions(store: DeltaStore, reports: Path) -> None:
     page = reports / "paper-2025.html"
     page.write_text("<html></html>")
     at = [c.at.timestamp() for c in history(store.path(QUOTES))]
-    os.utime(page, ((at[7] + at[8]) / 2,) * 2)
+    between = (at[7] + at[8]) / 2
+    os.utime(page, (between, between))
 
 
 CITED: list[Callable[[DeltaStore, Path], None]] = [
@@ -263,7 +264,7 @@ def test_only_neighbours_of_one_size_are_written_together(files: list[dict[str, 
     """At least FANOUT neighbours of a partition and of one order of magnitude make a run, and no run is larger than
     what may be read at once.
     """
-    found = _runs(files)
+    found = small_runs(files)
     assert [len(run) for run in found] == runs
     assert all(sum(f["bytes"] for f in run) <= TOGETHER for run in found)
 

@@ -162,7 +162,7 @@ def test_the_log_of_old_versions_outlives_thirty_days(store: DeltaStore, monkeyp
     for session in of[:15]:
         store.append(QUOTES, day(session))
     for path in store.path(QUOTES).glob("_delta_log/*"):
-        os.utime(path, (time.time() - 40 * 86_400,) * 2)
+        os.utime(path, (longer_ago := time.time() - 40 * 86_400, longer_ago))
     for session in of[15:]:
         store.append(QUOTES, day(session))
     assert store.version(QUOTES) == 30
@@ -234,17 +234,11 @@ def test_a_drift_names_both_sides(store: DeltaStore, drift: str):
     table, told = DRIFTS[drift]
     store.append(QUOTES, day(sessions(1)[0]))
     version = store.version(QUOTES)
+    values = {"Date": sessions(1)[0], "String": "x", "Int64": 1, "Float64": 1.0}
     rows = pl.DataFrame(
-        [
-            {
-                c: {pl.Date: sessions(1)[0], pl.String: "x", pl.Int64: 1, pl.Float64: 1.0}.get(
-                    t, datetime(2025, 1, 1, tzinfo=UTC)
-                )
-                for c, t in table.schema.items()
-            }
-        ],
+        [{c: values.get(str(t), datetime(2025, 1, 1, tzinfo=UTC)) for c, t in table.schema.items()}],
         schema=dict(table.schema),
-    )  # pyright: ignore[reportCallIssue, reportArgumentType]  # dtypes as keys
+    )
     for act in (lambda: store.read(table, as_of=None), lambda: store.append(table, rows)):
         with pytest.raises(ContractViolation, match=told) as caught:
             act()
@@ -278,13 +272,13 @@ def test_what_a_writer_compared_with_is_what_it_writes_onto(store: DeltaStore, m
     """
     first, second = sessions(2)
     store.append(QUOTES, day(first))
-    real, calls = DeltaStore._unwritten, iter(range(9))
+    real, calls = DeltaStore._unwritten, iter(range(9))  # pyright: ignore[reportPrivateUsage]  # between the two
 
     def interrupted(self: DeltaStore, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
         out = real(self, table, rows)
         if next(calls) == 0:
             stranger = DeltaStore(self.root)
-            stranger._commit(table, rows)
+            stranger._commit(table, rows)  # pyright: ignore[reportPrivateUsage]  # without the lock
         return out
 
     monkeypatch.setattr(DeltaStore, "_unwritten", interrupted)
