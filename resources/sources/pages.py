@@ -10,11 +10,11 @@ from pathlib import Path
 
 import polars as pl
 
+from quant_assets.durable import make, put
 from quant_assets.records import DEVICES, content_id
 
 _MARKS = str.maketrans({"/": "-", ":": "_", " ": ".", "\\": "-"})
 _PLAIN = re.compile(f"(?!({DEVICES})([.]|$))[A-Za-z0-9_-][A-Za-z0-9_.-]{{0,63}}(?<![.])")
-from quant_assets.durable import make, put
 
 
 class Pages:
