@@ -1,6 +1,6 @@
 """Everything the assets need from outside, on one page. The adapters are in `resources/`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -164,6 +164,22 @@ class Writer(Protocol):
         """
         ...
 
+    def restate(
+        self,
+        client_order_id: str,
+        state: OrderState,
+        *,
+        filled: int,
+        broker_order_id: str,
+        reason: str,
+        now: datetime,
+    ) -> bool:
+        """Record the state of an order after the venue changed its mind, whatever the state machine has.
+
+        False, and nothing, where that is recorded already or `broker_order_id` is that of another order.
+        """
+        ...
+
 
 class Outbox(Protocol):
     """Decision sets that bind and their orders. Whoever holds the lease of a book writes, by its Writer."""
@@ -201,14 +217,21 @@ class Executions(Protocol):
         ...
 
     def book_fee(self, book: str, commission: Commission, *, session: date) -> bool:
-        """Book a fee that came apart from its execution, once, in the session in which it is first seen.
+        """Book a fee that came apart from its execution, or the difference of one that was restated, once, in the
+        session in which it is first seen.
 
-        Raises ExecutionError where another fee is booked.
+        Raises ExecutionError where another fee is booked under this id.
         """
         ...
 
     def fills(self, book: str, first: date | None = None, last: date | None = None) -> Sequence[Fill]:
         """Executions booked, by session and exec_id."""
+        ...
+
+    def trades(self, book: str, exec_ids: Collection[str]) -> Sequence[Fill]:
+        """All that is booked of the trades of these executions: they themselves, what corrects them and what they
+        correct.
+        """
         ...
 
     def fees(self, book: str, first: date | None = None, last: date | None = None) -> Sequence[tuple[date, Commission]]:

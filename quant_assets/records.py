@@ -250,7 +250,10 @@ class BrokerOrder(Frozen, frozen=True):
 
 
 class Execution(Frozen, frozen=True):
-    """One execution as the venue reports it. `fee` is None where its commission comes apart."""
+    """One execution as the venue reports it. `fee` is None where its commission comes apart.
+
+    `corrects`: the exec_id that it replaces, where the venue names one; with a quantity of 0 it is a bust of that one.
+    """
 
     exec_id: str
     client_order_id: str
@@ -260,13 +263,23 @@ class Execution(Frozen, frozen=True):
     price: Decimal
     ts: datetime
     fee: Decimal | None = None
+    corrects: str = ""
 
 
 class Commission(Frozen, frozen=True):
-    """A fee that the venue reports apart from its execution."""
+    """A fee that the venue reports apart from its execution.
+
+    As we book it, also the difference by which a fee was restated: `corrects` names the execution, `exec_id` the entry.
+    """
 
     exec_id: str
     fee: Decimal
+    corrects: str = ""
+
+    @property
+    def execution(self) -> str:
+        """The exec_id of the fill that it is charged on."""
+        return self.corrects or self.exec_id
 
 
 class Coverage(Frozen, frozen=True):
@@ -289,11 +302,15 @@ class Events(Frozen, frozen=True):
     coverage: Coverage = Coverage()
 
 
+REVERSAL, VERSION = "~bust", "~v"  # what is put behind an exec_id: the entry that reverses it; a restatement in place
+
+
 class Fill(Frozen, frozen=True):
     """One execution as we book it: the venue's, and what is ours of it.
 
     `session`: of the book's calendar at `ts`. `arrival_price`: the market when the order could first trade, before
-    costs. `fee`: 0 where the venue reports it apart.
+    costs. `fee`: 0 where the venue reports it apart. `corrects`: the exec_id that it replaces or reverses; what came
+    after the first is booked in the session that saw it. A quantity of 0 records a bust.
     """
 
     exec_id: str
@@ -306,6 +323,18 @@ class Fill(Frozen, frozen=True):
     fee: Decimal
     arrival_price: Decimal
     ts: datetime
+    corrects: str = ""
+
+    @property
+    def reverses(self) -> bool:
+        """Whether it is the entry that takes back the fill that it corrects."""
+        return bool(self.corrects) and self.exec_id == self.corrects + REVERSAL
+
+    @property
+    def reported_as(self) -> str:
+        """The venue's own exec_id: one that it restated in place is booked under an id with a number behind it."""
+        name, mark, number = self.exec_id.rpartition(VERSION)
+        return name if mark and number.isdecimal() and self.corrects else self.exec_id
 
 
 class Mark(Frozen, frozen=True):

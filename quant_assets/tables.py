@@ -383,7 +383,8 @@ ORDERS = Table(
 
 FILLS = Table(
     "fills",
-    "The venue's own record of executions (drop copy).",
+    "The venue's own record of executions (drop copy). `corrects`: the execution that a row replaces, or that it "
+    "reverses (exec_id ends in ~bust: the other side, same quantity and price, fee back); null in all others.",
     {
         "session": pl.Date,
         "book": pl.String,
@@ -397,6 +398,7 @@ FILLS = Table(
         "arrival_price": MONEY,
         "ts": UTC_MICROS,
         **_KNOWN,
+        "corrects": pl.String,
     },
     key=("book", "exec_id"),
 )

@@ -88,15 +88,16 @@ def _day(store: Store, book: Book, cuts: Cuts, session: date, fills: Sequence[Fi
     traded, paid = (set(earlier.filter(pl.col("kind") == kind)["reference"]) for kind in ("trade", "fee"))
     bars = in_force(store.read(BARS, as_of=cut, first=session, last=session), BARS)
     sids = {f.exec_id: f.sid for f in fills if f.session <= session} if fees else {}
+    due = [f for f in fills if f.session <= session and f.quantity and f.exec_id not in traded]
     return Day(
         session=session,
         bars=bars.select("sid", "symbol", "open", "close").filter(pl.col("close").is_finite()),
         actions=store.read(ACTIONS, as_of=cut, last=session),
-        fills=[f for f in fills if f.session <= session and f.exec_id not in traded],
+        fills=due,
         fees=[
-            Movement(sid=sids[c.exec_id], kind="fee", reference=c.exec_id, amount=-c.fee)
+            Movement(sid=sids[c.execution], kind="fee", reference=c.exec_id, amount=-c.fee)
             for c in sorted(fees, key=lambda c: c.exec_id)
-            if c.fee and c.exec_id in sids and c.exec_id not in paid
+            if c.fee and c.execution in sids and c.exec_id not in paid
         ],
     )
 
@@ -128,17 +129,19 @@ def record_fills(store: Store, book: Book, fills: Sequence[Fill], known_at: date
 def record_orders(store: Store, book: Book, session: date, orders: Sequence[Working], known_at: datetime) -> int:
     """Write the state of the book's orders after `session`; return how many rows are new.
 
-    Each order has rows up to the session in which it ended. A row that is stored stays: it is the state of that time.
+    Each order has rows up to the session in which it ended, and one more where the venue changed its record of it
+    afterwards. A row that is stored stays: it is the state of that time.
     """
     if not orders:
         return 0
     rows = order_rows(book, session, orders, known_at)
     first = min(w.order.decided for w in orders)  # no row of them is older
     stored = store.read(ORDERS, as_of=None, first=first, last=session, where={"book": book.name})
-    ended = stored.filter(
-        (pl.col("session") == session) | pl.col("state").is_in([s.value for s in OrderState if s.terminal])
-    )
-    return store.append(ORDERS, rows.join(ended, on="client_order_id", how="anti"))
+    last = stored.unique("client_order_id", keep="last", maintain_order=True)  # sorted by session
+    ended = last.filter(pl.col("state").is_in([s.value for s in OrderState if s.terminal]))
+    there = stored.filter(pl.col("session") == session).select("client_order_id")
+    new = rows.join(there, on="client_order_id", how="anti")
+    return store.append(ORDERS, new.join(ended, on=["client_order_id", "state", "filled"], how="anti"))
 
 
 def book_sessions(

@@ -81,7 +81,8 @@ def book_day(
     + trading (from fill to mark) + income (dividends, cash in lieu, proceeds of mergers and delistings) + fees (≤ 0) =
     total, and the totals add up to the change of equity exactly. A name that hands out shares of another is credited
     with their worth, and the other begins at it. A name without a close, or whose close nothing explains, keeps its
-    last mark. In NAV, `short_value` is ≤ 0, `fees` ≥ 0, `traded` the value of all fills.
+    last mark. In NAV, `short_value` is ≤ 0, `fees` what was paid, `traded` the value of all fills, less that of those
+    which were reversed.
     """
     filled, fill_cash = apply_fills(carried.held, fills)
     moved = [*carried.moved, *fill_cash, *fees]
@@ -115,7 +116,7 @@ def _nav(before: Holdings, after: Holdings, moved: Sequence[Movement], fills: Se
         "equity": after.equity,
         "pnl": after.equity - before.equity,
         "fees": -sum((m.amount for m in moved if m.kind == "fee"), _ZERO),
-        "traded": sum((f.quantity * f.price for f in fills), _ZERO),
+        "traded": sum(((-1 if f.reverses else 1) * f.quantity * f.price for f in fills), _ZERO),
         "names": len(values),
     }
 

@@ -27,8 +27,8 @@ def movements(book: Book, session: date, known_at: datetime, moved: Sequence[Mov
 
 
 def fill_rows(book: Book, fills: Sequence[Fill], known_at: datetime) -> pl.DataFrame:
-    """The executions as FILLS rows."""
-    values = [{c: getattr(f, c) for c in _OF_FILL} for f in fills]
+    """The executions as FILLS rows; the record of a bust is none, for the entry that reverses has the quantity."""
+    values = [{c: getattr(f, c) for c in _OF_FILL} | {"corrects": f.corrects or None} for f in fills if f.quantity]
     return rows(FILLS, values, {"book": book.name, "known_at": known_at})
 
 

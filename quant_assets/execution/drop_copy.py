@@ -1,11 +1,11 @@
 """The venue's record becomes ours: what it reported since our cursor is booked once, and our orders take its states.
 
-One way, once: ask the venue → book its executions → book fees that came apart → move our orders → write FILLS and
-ORDERS → advance the cursor. The cursor comes last, so a run that is killed anywhere asks again for what it did not
-finish.
+One way, once: ask the venue → book its executions, and reverse those that it changed → book fees that came apart → move
+our orders → write FILLS and ORDERS → advance the cursor. The cursor comes last, so a run that is killed anywhere asks
+again for what it did not finish.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -15,13 +15,16 @@ import polars as pl
 from quant_assets.books.booking import record_fills, record_orders
 from quant_assets.books.holdings import exact
 from quant_assets.calendars import Calendar, Cuts
-from quant_assets.contract import in_force, known_by
+from quant_assets.contract import in_force as rows_in_force
+from quant_assets.contract import known_by
 from quant_assets.errors import CursorUnknown
-from quant_assets.execution.outbox import LEASE_SECONDS, OPEN, allowed
-from quant_assets.ports import Advances, Broker, Brokers, Clock, Executions, Outbox, Store, Writer
+from quant_assets.execution.corrections import Step, charged_on, effective, fee_entries, in_force, reversal, steps
+from quant_assets.execution.follow import follow, restate
+from quant_assets.execution.outbox import LEASE_SECONDS
+from quant_assets.ports import Advances, Broker, Brokers, Clock, Executions, Notifier, Outbox, Store
 from quant_assets.records import (
+    VERSION,
     Book,
-    BrokerOrder,
     Commission,
     Events,
     Execution,
@@ -49,36 +52,47 @@ def collect(
     """Book what the venue reported up to `session` and write FILLS and ORDERS. Again: a no-op.
 
     A venue that can advance (paper) trades up to the close of `session` first. What belongs to a later session stays at
-    the venue until that session is collected. Raises LeaseLost where another process writes the account, ExecutionError
-    where an execution or fee is booked with other content.
+    the venue until that session is collected. `notes` has what the venue changed of what was booked. Raises LeaseLost
+    where another process writes the account.
     """
     if isinstance(broker, Advances):
         broker.advance(session)
     with outbox.lease(book, LEASE_SECONDS) as writer:
         events = _asked(broker, executions.cursor(book.name))
         due = [e for e in events.executions if session_at(cuts.calendar, e.ts) <= session]
-        booked = _booked(executions, book, cuts, due)
-        fills = booked | {f.exec_id: f for f in _new_fills(store, outbox, book, cuts, due, booked)}
-        new = [f for f in fills.values() if f.exec_id not in booked and executions.book_fill(book.name, f)]
         later = {e.exec_id for e in events.executions} - {e.exec_id for e in due}
-        fees = [c for c in events.commissions if c.exec_id not in later]
-        _book_fees(executions, book, session, fees)
+        apart = [c for c in events.commissions if c.exec_id not in later]
+        booked = _trades(executions, book, due, apart)
+        fees = _fees(executions, book, booked, apart)
+        entries = _entries(store, outbox, book, cuts, session, due, booked, fees)
+        new = [f for f in entries if executions.book_fill(book.name, f)]
+        charged = fee_entries(_stated(due, apart), [*booked, *new], fees)
+        for fee in charged:
+            executions.book_fee(book.name, fee, session=session)
         follow(outbox, writer, book, events.orders, now)
-        known = _known_fees(executions, book, fills.values())
-        paid = [msgspec.structs.replace(f, fee=f.fee + known.get(f.exec_id, Decimal(0))) for f in fills.values()]
-        written = record_fills(store, book, paid, cuts.of(session))
+        changed = restate(outbox, writer, broker, book, events.orders, new, session - RECENT, now)
+        paid = charged_on([*booked, *new], [*fees, *charged])
+        known = [msgspec.structs.replace(f, fee=paid[f.exec_id]) for f in [*booked, *new]]
+        written = record_fills(store, book, known, cuts.of(session))
         written += record_orders(store, book, session, _to_record(store, outbox, book, session), cuts.of(session))
         if not later and events.cursor != executions.cursor(book.name):
             executions.advance(book.name, events.cursor)
-    today = executions.fills(book.name, session, session)
+    today = effective(executions.fills(book.name, session, session)).values()
+    corrected = [*_corrected(new), *changed]
     return StageReport(
         stage="fills",
         first=session,
         last=session,
-        state="done" if today else "empty",
-        reason="" if today else "the venue executed nothing in this session",
+        state="done" if today or new else "empty",
+        reason="" if today or new else "the venue executed nothing in this session",
         rows=written,
-        numbers={"fills": len(today), "booked": len(new), "notional": float(sum(f.quantity * f.price for f in today))},
+        numbers={
+            "fills": len(today),
+            "booked": len(new),
+            "corrected": len(corrected),
+            "notional": float(sum(f.quantity * f.price for f in today)),
+        },
+        notes=tuple(corrected),
     )
 
 
@@ -90,13 +104,17 @@ def collect_fills(
     books: Sequence[Book],
     cuts: Cuts,
     clock: Clock,
+    notifier: Notifier,
     sessions: Sequence[date],
 ) -> Iterator[StageReport]:
-    """Collect what each book's venue reported in the sessions, in order."""
+    """Collect what each book's venue reported in the sessions, in order; what it changed of its record is notified."""
     for session in sessions:
         for book in books:
             broker = brokers.open(book)
-            yield collect(store, outbox, executions, broker, book, cuts, session, clock.now())
+            report = collect(store, outbox, executions, broker, book, cuts, session, clock.now())
+            if report.notes:
+                notifier.notify("warning", f"{book.name}: the venue changed its record", "\n".join(report.notes))
+            yield report
 
 
 def session_at(calendar: Calendar, ts: datetime) -> date:
@@ -116,40 +134,80 @@ def _asked(broker: Broker, cursor: str | None) -> Events:
         return broker.events(None)
 
 
-def _booked(executions: Executions, book: Book, cuts: Cuts, reported: Sequence[Execution]) -> dict[str, Fill]:
-    """Those of the reported executions that are booked already. Raises ExecutionError where one has other content."""
-    if not reported:
-        return {}
-    sessions = [session_at(cuts.calendar, e.ts) for e in reported]
-    found = {f.exec_id: f for f in executions.fills(book.name, min(sessions), max(sessions))}
-    again = {e.exec_id: (found[e.exec_id], e) for e in reported if e.exec_id in found}
-    for fill, execution in again.values():
-        repeated = _fill(execution, fill.session, fill.arrival_price, fee=fill.fee)
-        if repeated != fill:
-            executions.book_fill(book.name, repeated)  # which raises, and names both
-    return {exec_id: fill for exec_id, (fill, _) in again.items()}
+def _trades(
+    executions: Executions, book: Book, reported: Sequence[Execution], apart: Sequence[Commission]
+) -> Sequence[Fill]:
+    """What is booked of the trades that were reported."""
+    names = {e.exec_id for e in reported} | {e.corrects for e in reported} | {c.exec_id for c in apart}
+    return executions.trades(book.name, names - {""}) if names else []
 
 
-def _new_fills(
+def _fees(
+    executions: Executions, book: Book, booked: Sequence[Fill], apart: Sequence[Commission]
+) -> Sequence[Commission]:
+    """The fees booked apart from these trades: none is seen before the session of its execution, if that is booked."""
+    if not booked and not apart:
+        return []
+    known = {c.exec_id for c in apart} <= {f.reported_as for f in booked}
+    first = min(f.session for f in booked) if known else None
+    return [fee for _, fee in executions.fees(book.name, first)]
+
+
+def _stated(reported: Sequence[Execution], apart: Sequence[Commission]) -> dict[str, Decimal]:
+    """The fees that the venue states, by execution; that which comes with the execution counts."""
+    with_it = {e.exec_id: e.fee for e in in_force(reported).values() if e.fee is not None}
+    return {c.exec_id: c.fee for c in apart} | with_it
+
+
+def _entries(
     store: Store,
     outbox: Outbox,
     book: Book,
     cuts: Cuts,
+    session: date,
     reported: Sequence[Execution],
-    booked: Mapping[str, Fill],
+    booked: Sequence[Fill],
+    fees: Sequence[Commission],
 ) -> list[Fill]:
-    """The executions that are not booked yet, with what is ours of them: the session and the arrival price.
+    """What is to be booked: new executions as ours, and of changed ones the reversal and the version in force.
 
-    The arrival price is the open of the session's bar as known at its cut; where there is none the order's reference
-    price, and for an order that we do not know the price of the execution itself.
+    A new one belongs to its own session; what changes an earlier one belongs to the session that saw it, and keeps the
+    arrival price. The arrival price is the open of the session's bar as known at its cut; where there is none the
+    order's reference price, and for an order that we do not know the price of the execution itself.
     """
-    new = {e.exec_id: (session_at(cuts.calendar, e.ts), e) for e in reported if e.exec_id not in booked}
+    plan = steps(reported, booked)
+    charged = charged_on(booked, fees)
+    before = {f.exec_id: f for f in booked} | {f.reported_as: f for f in booked if not f.reverses}
+    new = {s.exec_id: s.version for s in plan if s.version and s.version.quantity and s.corrects not in before}
+    sessions = {exec_id: session_at(cuts.calendar, e.ts) for exec_id, e in new.items()}
+    arrivals = _arrivals(store, outbox, book, cuts, new, sessions)
+    entries: list[Fill] = []
+    for step in plan:
+        entries += [reversal(f, charged[f.exec_id], session) for f in step.reverse]
+        if step.version is not None:
+            first = before.get(step.corrects)
+            kept = first.arrival_price if first and first.sid == step.version.sid else step.version.price
+            arrival = arrivals.get(step.exec_id, kept)
+            fee = charged[first.exec_id] if first and first.reported_as == step.version.exec_id else Decimal(0)
+            entries.append(_fill(step, sessions.get(step.exec_id, session), arrival, fee))
+    return entries
+
+
+def _arrivals(
+    store: Store,
+    outbox: Outbox,
+    book: Book,
+    cuts: Cuts,
+    new: Mapping[str, Execution],
+    sessions: Mapping[str, date],
+) -> dict[str, Decimal]:
+    """The arrival price of each new execution."""
     if not new:
-        return []
-    opens = _opens(store, cuts, {session for session, _ in new.values()})
-    lacking = any((session, e.sid) not in opens for session, e in new.values())
+        return {}
+    opens = _opens(store, cuts, set(sessions.values()))
+    lacking = any((sessions[key], e.sid) not in opens for key, e in new.items())
     orders = {w.order.client_order_id: w.order for w in outbox.orders(book.name)} if lacking else {}
-    return [_fill(e, s, opens.get((s, e.sid)) or _reference(orders, e)) for s, e in new.values()]
+    return {key: opens.get((sessions[key], e.sid)) or _reference(orders, e) for key, e in new.items()}
 
 
 def _reference(orders: Mapping[str, Order], execution: Execution) -> Decimal:
@@ -163,62 +221,42 @@ def _opens(store: Store, cuts: Cuts, sessions: set[date]) -> dict[tuple[date, in
     bars = store.read(BARS, as_of=cuts.of(last), first=first, last=last).partition_by("session", as_dict=True)
     opens: dict[tuple[date, int], Decimal] = {}
     for session in sessions:
-        known = in_force(known_by(bars.get((session,), BARS.empty()), cuts.of(session)), BARS)
+        known = rows_in_force(known_by(bars.get((session,), BARS.empty()), cuts.of(session)), BARS)
         usable = known.filter(pl.col("open").is_finite(), pl.col("open") > 0)
         opens |= {(session, sid): exact(opened) for sid, opened in usable.select("sid", "open").iter_rows()}
     return opens
 
 
-def _fill(execution: Execution, session: date, arrival: Decimal, fee: Decimal = Decimal(0)) -> Fill:
-    """The execution as ours. `fee`: where the venue reports it apart."""
+def _fill(step: Step, session: date, arrival: Decimal, fee: Decimal) -> Fill:
+    """The version in force as ours. `fee`: where the venue reports it apart; a bust has none."""
+    version = step.version
+    assert version is not None  # noqa: S101  # asked before
     return Fill(
-        exec_id=execution.exec_id,
-        client_order_id=execution.client_order_id,
+        exec_id=step.exec_id,
+        client_order_id=version.client_order_id,
         session=session,
-        sid=execution.sid,
-        side=execution.side,
-        quantity=execution.quantity,
-        price=execution.price,
-        fee=fee if execution.fee is None else execution.fee,
+        sid=version.sid,
+        side=version.side,
+        quantity=version.quantity,
+        price=version.price,
+        fee=Decimal(0) if not version.quantity else fee if version.fee is None else version.fee,
         arrival_price=arrival,
-        ts=execution.ts,
+        ts=version.ts,
+        corrects=step.corrects,
     )
 
 
-def _book_fees(executions: Executions, book: Book, session: date, reported: Sequence[Commission]) -> None:
-    """Book fees that came apart, each once, in the session that saw it first."""
-    if reported:
-        for commission in {c.exec_id: c for c in reported}.values():
-            executions.book_fee(book.name, commission, session=session)
-
-
-def _known_fees(executions: Executions, book: Book, fills: Collection[Fill]) -> dict[str, Decimal]:
-    """The fees that came apart, of these fills: none is seen before the session of its execution."""
-    if not fills:
-        return {}
-    return {c.exec_id: c.fee for _, c in executions.fees(book.name, min(f.session for f in fills))}
-
-
-def follow(outbox: Outbox, writer: Writer, book: Book, reported: Sequence[BrokerOrder], now: datetime) -> None:
-    """Move our open orders to the states that the venue reported.
-
-    What the state machine does not allow (an order of ours that never left, a second one under the same id) is left to
-    reconciliation.
-    """
-    ours = {w.order.client_order_id: w for w in outbox.orders(book.name, OPEN)} if reported else {}
-    for theirs in reported:
-        item = ours.pop(theirs.client_order_id, None)
-        if item is None or item.state is OrderState.PENDING or theirs.filled < item.filled:
-            continue
-        if (item.state, item.filled) != (theirs.state, theirs.filled) and allowed(item.state, theirs.state):
-            writer.transition(
-                theirs.client_order_id,
-                theirs.state,
-                now=now,
-                filled=theirs.filled,
-                broker_order_id=theirs.broker_order_id,
-                reason=theirs.reason,
-            )
+def _corrected(entries: Sequence[Fill]) -> list[str]:
+    """A sentence for each execution that was reversed."""
+    instead = {f.corrects: f for f in entries if f.corrects and f.quantity and not f.reverses}
+    found: list[str] = []
+    for entry in entries:
+        if entry.reverses:
+            now = instead.get(entry.corrects) or instead.get(entry.corrects.partition(VERSION)[0])
+            by = f"; the venue reports {now.side * now.quantity} at {now.price:f}" if now else ""
+            was = f"{-entry.side * entry.quantity} of sid {entry.sid} at {entry.price:f}"
+            found.append(f"execution {entry.corrects} of {was} is reversed{by}")
+    return found
 
 
 def _to_record(store: Store, outbox: Outbox, book: Book, session: date) -> Sequence[Working]:

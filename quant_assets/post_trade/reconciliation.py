@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from quant_assets.books.booking import holdings_of
 from quant_assets.calendars import Calendar, Cuts
+from quant_assets.execution.corrections import charged_on, effective, in_force
 from quant_assets.execution.drop_copy import session_at
 from quant_assets.execution.orders import SLOT
 from quant_assets.ports import Breaks, Broker, Brokers, Clock, Executions, Facts, Notifier, Outbox, Store
@@ -64,12 +65,12 @@ class TheirSide(Frozen, frozen=True):
 def reconcile(book: Book, calendar: Calendar, session: date, ours: OurSide, theirs: TheirSide) -> list[Break]:
     """Every difference, by kind and subject.
 
-    order: missing at the venue though it acknowledged it, unknown to us, held twice under one client id, or with
-    another side, quantity, state or filled quantity. fill: missing on one side, different, or of an order that we
-    never sent. position and cash: any difference. Our orders for later sessions may or may not have arrived, so only
-    what both sides hold of them is compared. An order or fill of ours from before the venue's coverage is not
-    missing; but an order that we hold to be working must be open there, however old it is. Session and arrival price
-    of a fill are ours alone.
+    order: missing at the venue though it acknowledged it, unknown to us, held twice under one client id, executed
+    beyond its quantity, or with another side, quantity, state or filled quantity. fill: missing on one side, different,
+    or of an order that we never sent; of a trade that the venue corrected the version in force is compared. position
+    and cash: any difference. Our orders for later sessions may or may not have arrived, so only what both sides hold of
+    them is compared. An order or fill of ours from before the venue's coverage is not missing; but an order that we
+    hold to be working must be open there, however old it is. Session and arrival price of a fill are ours alone.
     """
     found = [
         *_orders(calendar, session, ours.orders, theirs),
@@ -103,13 +104,18 @@ def _orders(calendar: Calendar, session: date, ours: Sequence[Working], theirs: 
     at_venue: dict[str, list[BrokerOrder]] = defaultdict(list)
     for held in theirs.orders:
         at_venue[held.client_order_id].append(held)
+    executed: dict[str, int] = defaultdict(int)
+    for execution in in_force(theirs.executions).values():
+        executed[execution.client_order_id] += execution.side * execution.quantity
     since = theirs.coverage.orders_since
     for item in sorted(ours, key=lambda w: w.order.client_order_id):
         order = item.order
         held = at_venue.pop(order.client_order_id, [])
         our_word = f"{item.state} {item.filled}/{order.side * order.quantity} of {order.sid}"
         if len(held) == 1:
-            yield "order", order.client_order_id, our_word, _word(held[0])
+            net = executed[order.client_order_id]
+            beyond = f", and {net} executed" if order.side * net > order.quantity else ""
+            yield "order", order.client_order_id, our_word, _word(held[0]) + beyond
         elif held:
             several = "; ".join(sorted(f"{h.broker_order_id} {_word(h)}" for h in held))
             yield "order", order.client_order_id, our_word, f"{len(held)} orders under this id: {several}"
@@ -126,31 +132,33 @@ def _word(held: BrokerOrder) -> str:
 
 
 def _fills(calendar: Calendar, session: date, ours: OurSide, theirs: TheirSide) -> Iterator[Difference]:
-    paid, charged = ({c.exec_id: c.fee for c in side.fees} for side in (ours, theirs))
+    """Of each trade the version in force on both sides: what was corrected before is no difference."""
+    charged = {c.exec_id: c.fee for c in theirs.fees}
+    paid = charged_on(ours.fills, ours.fees)
     since = theirs.coverage.executions_since
-    booked = {f.exec_id: f for f in ours.fills if f.session <= session}
-    for execution in sorted(theirs.executions, key=lambda e: e.exec_id):
-        fill = booked.pop(execution.exec_id, None)
+    booked = effective(f for f in ours.fills if f.session <= session)
+    everything = dict(booked)
+    for name, execution in sorted(in_force(theirs.executions).items()):
+        fill = booked.pop(name, None)
         at = session_at(calendar, execution.ts) if fill is None else fill.session
         if at > session:
             continue
-        our_fee = Decimal(0) if fill is None else fill.fee + paid.get(fill.exec_id, Decimal(0))
+        our_fee = Decimal(0) if fill is None else paid[fill.exec_id]
         # a fee that the venue did not report yet is no difference
-        fee = execution.fee if execution.fee is not None else charged.get(execution.exec_id, our_fee)
+        fee = execution.fee if execution.fee is not None else charged.get(name, our_fee)
         our_word = _NOTHING if fill is None else _execution(at, fill, our_fee)
-        yield "fill", execution.exec_id, our_word, _execution(at, execution, fee)
-    for fill in sorted(booked.values(), key=lambda f: f.exec_id):
+        yield "fill", name, our_word, _execution(at, execution, fee)
+    for name, fill in sorted(booked.items()):
         if since is None or fill.ts >= since:
-            fee = fill.fee + paid.get(fill.exec_id, Decimal(0))
-            yield "fill", fill.exec_id, _execution(fill.session, fill, fee), _NOTHING
+            yield "fill", name, _execution(fill.session, fill, paid[fill.exec_id]), _NOTHING
     sent = {w.order.client_order_id for w in ours.orders}
-    for fill in sorted(ours.fills, key=lambda f: f.exec_id):
+    for name, fill in sorted(everything.items()):
         if fill.client_order_id not in sent:
             yield (
                 "fill",
-                fill.exec_id,
+                name,
                 f"no order {fill.client_order_id}",
-                _execution(fill.session, fill, fill.fee + paid.get(fill.exec_id, Decimal(0))),
+                _execution(fill.session, fill, paid[fill.exec_id]),
             )
 
 

@@ -1,5 +1,7 @@
 """The Executions port: what the venue executed, booked once, and up to where its record is booked."""
 
+import json
+from collections.abc import Collection
 from datetime import date
 from decimal import Decimal
 
@@ -9,6 +11,13 @@ from resources.ledger.database import Database
 from resources.ledger.rows import columns, insert, record
 
 _FILLS = "SELECT * FROM fills WHERE book = ? AND session BETWEEN ? AND ? ORDER BY session, exec_id"
+_TRADES = """
+WITH RECURSIVE trade (exec_id) AS (
+    SELECT value FROM json_each(?)
+    UNION SELECT f.exec_id FROM trade JOIN fills AS f ON f.book = ? AND f.corrects = trade.exec_id
+    UNION SELECT f.corrects FROM trade JOIN fills AS f ON f.book = ? AND f.exec_id = trade.exec_id
+        WHERE f.corrects <> '')
+SELECT * FROM fills WHERE book = ? AND exec_id IN (SELECT exec_id FROM trade) ORDER BY session, exec_id"""
 _FEES = "SELECT * FROM fees WHERE book = ? AND session BETWEEN ? AND ? ORDER BY session, exec_id"
 _ADVANCE = """
 INSERT INTO cursors (book, cursor) VALUES (?, ?) ON CONFLICT (book) DO UPDATE SET cursor = excluded.cursor"""
@@ -39,12 +48,12 @@ class SqliteExecutions:
         with self._db.transaction() as tx:
             found = tx.execute("SELECT fee FROM fees WHERE book = ? AND exec_id = ?", about).fetchone()
             if found is None:
-                values = {"fee": f"{commission.fee:f}", "session": session.isoformat()}
+                values = {"fee": f"{commission.fee:f}", "session": session.isoformat(), "corrects": commission.corrects}
                 insert(tx, "fees", {"book": book, "exec_id": commission.exec_id, **values})
             elif Decimal(found["fee"]) != commission.fee:
                 raise ExecutionError(
                     f"the fee of execution {commission.exec_id} of {book} is booked as {found['fee']} "
-                    f"and now reported as {commission.fee}"
+                    f"and now reported as {commission.fee}; a difference needs its own exec_id"
                 )
         return found is None
 
@@ -52,10 +61,14 @@ class SqliteExecutions:
         """See the port."""
         return [record(r, Fill) for r in self._db.rows(_FILLS, book, *_edges(first, last))]
 
+    def trades(self, book: str, exec_ids: Collection[str]) -> list[Fill]:
+        """See the port."""
+        return [record(r, Fill) for r in self._db.rows(_TRADES, json.dumps(sorted(exec_ids)), book, book, book)]
+
     def fees(self, book: str, first: date | None = None, last: date | None = None) -> list[tuple[date, Commission]]:
         """See the port."""
         return [
-            (date.fromisoformat(r["session"]), Commission(r["exec_id"], Decimal(r["fee"])))
+            (date.fromisoformat(r["session"]), Commission(r["exec_id"], Decimal(r["fee"]), r["corrects"]))
             for r in self._db.rows(_FEES, book, *_edges(first, last))
         ]
 

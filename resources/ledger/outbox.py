@@ -96,6 +96,26 @@ class SqliteWriter:
                 )
             self._change(tx, order, state, done, broker_order_id, reason, now)
 
+    def restate(
+        self,
+        client_order_id: str,
+        state: OrderState,
+        *,
+        filled: int,
+        broker_order_id: str,
+        reason: str,
+        now: datetime,
+    ) -> bool:
+        """See the port."""
+        with self._writing() as tx:
+            order = self._one(tx, client_order_id)
+            held_as = order["broker_order_id"]
+            another = bool(held_as and broker_order_id and held_as != broker_order_id)
+            if another or (order["state"], order["filled"]) == (state.value, filled):
+                return False
+            self._change(tx, order, state, filled, broker_order_id or None, reason, now)
+        return True
+
     def _own(self, book: str) -> None:
         if book != self._book.name:
             raise ExecutionError(f"the writer of {self._book.name} cannot write an order of {book}")

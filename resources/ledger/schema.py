@@ -87,11 +87,11 @@ FILLS = _table(
     *_texts("client_order_id", "session"),
     _number("sid"),
     _whole("side", "side IN (-1, 1)"),
-    _whole("quantity", "quantity > 0"),
-    *_texts("price", "fee", "arrival_price", "ts"),
-    _added("corrects"),
+    _whole("quantity", "quantity >= 0"),
+    *_texts("price", "fee", "arrival_price", "ts", "corrects"),
+    Index("fills_by_correction", "book", "corrects"),
 )
-FEES = _table("fees", *_key("book", "exec_id"), *_texts("session", "fee"))
+FEES = _table("fees", *_key("book", "exec_id"), *_texts("session", "fee"), _added("corrects"))
 CURSORS = _table("cursors", *_key("book"), *_texts("cursor"))
 KILL_SWITCH = _table("kill_switch", *_key("scope"), _whole("is_on", "is_on IN (0, 1)"), *_texts("reason"))
 BREAKS = _table(

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from quant_assets.books.booking import book_session
-from quant_assets.errors import ExecutionError
 from quant_assets.execution.drop_copy import collect, session_at
 from quant_assets.ports import Executions
 from quant_assets.post_trade.costs import write_costs
@@ -203,19 +202,6 @@ def test_a_cursor_that_the_venue_lost_is_asked_again_and_nothing_is_booked_twice
     assert all(
         a.equals(traded.store.read(t, as_of=None)) for a, t in zip(before, (FILLS, ORDERS, JOURNAL, NAV), strict=True)
     )
-
-
-def test_an_execution_with_other_content_is_an_error(traded):
-    """A correction needs an id of its own."""
-    day = DAYS[0]
-    traded.order(day)
-    traded.at(day)
-    execution = traded.venue.execute("c0103", 10, "27.5")
-    traded.collect(day)
-    changed = {f: getattr(execution, f) for f in execution.__struct_fields__} | {"price": Decimal(28)}
-    traded.venue._executions = [type(execution)(**changed)]
-    with pytest.raises(ExecutionError, match="correction"):
-        traded.collect(day)
 
 
 def test_a_later_session_waits_at_the_venue(traded):

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from quant_assets.errors import OrderRejected, OrderUncertain
-from quant_assets.execution.drop_copy import follow
+from quant_assets.execution.follow import follow
 from quant_assets.execution.outbox import TRANSITIONS, recover, send
 from quant_assets.records import BrokerOrder, Order, OrderState, Switch
 from resources.clock import SessionClock

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -23,6 +24,7 @@ class WeekVenue:
         self._orders: dict[str, BrokerOrder] = {}
         self._moved: dict[str, datetime] = {}
         self._executions: list[Execution] = []
+        self._true: dict[str, Execution] = {}  # what is in force of each trade, by its first execution
         self._fees: list[tuple[datetime, Commission]] = []
         self._cash = cash
         self._forgotten = 0  # cursors below this one are not known any more
@@ -77,14 +79,16 @@ class WeekVenue:
     def positions(self) -> Mapping[int, int]:
         """See the port."""
         held: dict[int, int] = {}
-        for e in self._executions:
+        for e in self._true.values():
             held[e.sid] = held.get(e.sid, 0) + e.side * e.quantity
         return {sid: quantity for sid, quantity in held.items() if quantity}
 
     def cash(self) -> Decimal:
-        """See the port."""
-        traded = sum((e.side * e.quantity * e.price for e in self._executions), Decimal(0))
-        return self._cash - traded - sum((c.fee for _, c in self._fees), Decimal(0))
+        """See the port. A fee is charged on executions in force alone."""
+        traded = sum((e.side * e.quantity * e.price for e in self._true.values()), Decimal(0))
+        charged = {c.exec_id: c.fee for _, c in self._fees}
+        ids = [e.exec_id for e in self._true.values() if e.quantity]
+        return self._cash - traded - sum((charged.get(exec_id, Decimal(0)) for exec_id in ids), Decimal(0))
 
     def execute(self, client_order_id: str, quantity: int, price: str) -> Execution:
         """Fill a part of an open order now; its commission comes later."""
@@ -99,14 +103,41 @@ class WeekVenue:
             ts=self.now,
         )
         self._executions.append(execution)
+        self._true[execution.exec_id] = execution
         filled = held.filled + quantity
         state = OrderState.FILLED if filled == held.quantity else OrderState.PARTIAL
         self._move(msgspec.structs.replace(held, filled=filled, state=state))
         return execution
 
+    def raced(self, client_order_id: str, quantity: int, price: str, at: datetime) -> Execution:
+        """Report a fill of an order that was canceled meanwhile."""
+        held = next(o for o in self._orders.values() if o.client_order_id == client_order_id)
+        self._orders[held.broker_order_id] = msgspec.structs.replace(held, state=OrderState.ACKED)
+        execution = msgspec.structs.replace(self.execute(client_order_id, quantity, price), ts=at)
+        self._executions[-1] = self._true[execution.exec_id] = execution
+        return execution
+
     def charge(self, exec_id: str, fee: str) -> None:
         """Report the commission of an execution."""
         self._fees.append((self.now, Commission(exec_id=exec_id, fee=Decimal(fee))))
+
+    def correct(self, exec_id: str, **terms: Any) -> Execution:
+        """Replace an execution by another one under an id of its own that names it; with quantity=0, bust it."""
+        (trade,) = (first for first, e in self._true.items() if e.exec_id == exec_id)
+        changed = msgspec.structs.replace(
+            self._true[trade], exec_id=f"x{len(self._executions)}", corrects=exec_id, ts=self.now, **terms
+        )
+        self._executions.append(changed)
+        self._true[trade] = changed
+        return changed
+
+    def restate(self, exec_id: str, **terms: Any) -> Execution:
+        """Report other terms under the same id, as a venue does that keeps one row a trade."""
+        (trade,) = (first for first, e in self._true.items() if e.exec_id == exec_id)
+        changed = msgspec.structs.replace(self._true[trade], **terms)
+        self._executions = [changed if e.exec_id == exec_id else e for e in self._executions]
+        self._true[trade] = changed
+        return changed
 
     def forget(self) -> None:
         """Lose every cursor given so far, as after a restart."""

@@ -11,7 +11,21 @@ down_revision = "0002"
 
 STATEMENTS = (
     "ALTER TABLE orders ADD COLUMN hash TEXT NOT NULL DEFAULT ''",
-    "ALTER TABLE fills ADD COLUMN corrects TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE fills RENAME TO fills_0002",
+    """
+CREATE TABLE fills (
+    book TEXT NOT NULL, exec_id TEXT NOT NULL, client_order_id TEXT NOT NULL, session TEXT NOT NULL,
+    sid INTEGER NOT NULL, side INTEGER NOT NULL CHECK (side IN (-1, 1)),
+    quantity INTEGER NOT NULL CHECK (quantity >= 0), price TEXT NOT NULL, fee TEXT NOT NULL,
+    arrival_price TEXT NOT NULL, ts TEXT NOT NULL, corrects TEXT NOT NULL,
+    PRIMARY KEY (book, exec_id)) STRICT""",
+    """
+INSERT INTO fills
+SELECT book, exec_id, client_order_id, session, sid, side, quantity, price, fee, arrival_price, ts, ''
+FROM fills_0002""",
+    "DROP TABLE fills_0002",
+    "CREATE INDEX fills_by_correction ON fills (book, corrects)",
+    "ALTER TABLE fees ADD COLUMN corrects TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE audit ADD COLUMN hash TEXT NOT NULL DEFAULT ''",
     """
 CREATE TABLE entries (
