@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import polars as pl
@@ -141,6 +141,44 @@ Money = Annotated[Decimal, Meta(extra={"above": 0}, extra_json_schema={"type": [
 """An exact amount above zero."""
 
 
+Ratio = Annotated[
+    Decimal,
+    Meta(extra={"above": 0, "hint": "1 is all equity"}, extra_json_schema={"type": ["string", "number"]}),
+]
+"""An exact fraction of a book's equity, above zero."""
+
+
+class BookLimits(Frozen, frozen=True, forbid_unknown_fields=True):
+    """What a book may come to hold, as fractions of its equity: judged as it will be once all that works is filled.
+
+    Orders that only reduce are never refused; the others are cut to what fits (`quant_assets.books.limits`). The
+    defaults leave 5% for prices that move between a decision and its fill.
+    """
+
+    max_name: Annotated[Ratio, Meta(description="The most in one name, long or short.")] = Decimal("1.05")
+    max_gross: Annotated[Ratio, Meta(description="The most that longs and shorts add up to.")] = Decimal("1.05")
+    max_net: Annotated[Ratio, Meta(description="The most that longs are more than shorts, or shorts than longs.")] = (
+        Decimal("1.05")
+    )
+    max_leverage: Annotated[
+        Ratio, Meta(description="The most that longs and shorts add up to should no order that reduces be filled.")
+    ] = Decimal("2.1")
+    min_cash: Annotated[
+        Decimal,
+        Meta(
+            description="The least cash; below zero is what may be borrowed.",
+            extra_json_schema={"type": ["string", "number"]},
+        ),
+    ] = Decimal("-0.05")
+    funding: Annotated[
+        Literal["with_sales", "after_sales"],
+        Meta(
+            description="What pays for purchases: cash and the sales that work beside them (of names that trade), or "
+            "cash alone, so that they wait until the sales are filled."
+        ),
+    ] = "with_sales"
+
+
 class Book(Frozen, frozen=True, forbid_unknown_fields=True):
     """An account that trades a strategy. Research books have no broker and can never be armed.
 
@@ -160,6 +198,7 @@ class Book(Frozen, frozen=True, forbid_unknown_fields=True):
         1_000_000
     )
     max_orders: Annotated[int, Meta(ge=1, le=1_000_000, description="Of one session; more are refused whole.")] = 2_000
+    limits: Annotated[BookLimits, Meta(description="What it may come to hold.")] = BookLimits()
 
     def __post_init__(self) -> None:
         """See the class."""

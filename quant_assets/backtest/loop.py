@@ -4,7 +4,7 @@ Session D: the orders decided at D-1 go to the open of D, D's actions and fills 
 state after D is what the tables say of D, so that a range equals its days.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -24,8 +24,8 @@ from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force, known_by
 from quant_assets.errors import ConfigurationError, DataError
 from quant_assets.execution.doubtful import without_doubtful
-from quant_assets.execution.limits import within_limits
-from quant_assets.execution.orders import SLOT, orders_for
+from quant_assets.execution.limits import exposure_of, within_limits
+from quant_assets.execution.orders import SLOT, orders_for, too_small
 from quant_assets.ports import Progress, Store, quiet
 from quant_assets.post_trade.costs import write_costs
 from quant_assets.records import Book, Order, OrderState, StageReport, Working
@@ -123,19 +123,20 @@ def _chunk(loop: _Run, sessions: Sequence[date]) -> int:
     """Trade the sessions on one read of each table, then write; NAV last, for it says that a session is booked."""
     store, cuts = loop.store, loop.cuts
     first, last = sessions[0], sessions[-1]
-    bars = store.read(BARS, as_of=cuts.of(last), first=first, last=last).partition_by("session", as_dict=True)
+    begin = cuts.calendar.before(first)  # its bars are those that the first orders were decided on
+    bars = store.read(BARS, as_of=cuts.of(last), first=begin, last=last).partition_by("session", as_dict=True)
     actions = store.read(ACTIONS, as_of=cuts.of(last), last=last)
-    stored = store.read(
-        DECISIONS, as_of=None, first=cuts.calendar.before(first), last=last, where={"strategy": loop.strategy.name}
-    )
+    stored = store.read(DECISIONS, as_of=None, first=begin, last=last, where={"strategy": loop.strategy.name})
     decisions = first_recorded(stored).partition_by("session", as_dict=True)
     for session in sessions:
-        of_session = in_force(known_by(bars.get((session,), BARS.empty()), cuts.of(session)), BARS)
         decided = cuts.calendar.before(session)
+        known, of_session = (
+            in_force(known_by(bars.get((day,), BARS.empty()), cuts.of(day)), BARS) for day in (decided, session)
+        )
         # what was decided for an open that did not come is not traded at the next one
         in_time = cuts.trades_at(decided) == cuts.calendar.open(session)
         before = decisions.get((decided,) if in_time else (), DECISIONS.empty())
-        _step(loop, session, of_session, known_by(actions, cuts.of(session)), before)
+        _step(loop, session, of_session, known_by(actions, cuts.of(session)), before, set(known["sid"]))
     written = sum(
         store.append(table, pl.concat(loop.rows.pop(table.name))) for table in (ORDERS, FILLS, JOURNAL, PNL, POSITIONS)
     )
@@ -144,14 +145,25 @@ def _chunk(loop: _Run, sessions: Sequence[date]) -> int:
     return written + store.append(NAV, pl.concat(loop.rows.pop(NAV.name)))
 
 
-def _step(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, decisions: pl.DataFrame) -> None:
-    """One session: `decisions` are those of the session before, the rest is what was known at this session's cut."""
+def _step(
+    loop: _Run,
+    session: date,
+    bars: pl.DataFrame,
+    actions: pl.DataFrame,
+    decisions: pl.DataFrame,
+    trading: Collection[int],
+) -> None:
+    """One session: `decisions` are those of the session before, in which `trading` names traded; the rest is what was
+    known at this session's cut.
+    """
     book, cuts, cut = loop.book, loop.cuts, loop.cuts.of(session)
     past, loop.bars[session] = _past(loop), bars
     if loop.begun:
         wanted = orders_for(book, loop.strategy, decisions, loop.holdings, loop.working, session, cuts.calendar, {})
+        if not wanted and (why := too_small(loop.strategy, decisions, loop.holdings)):
+            loop.notes.append(f"{session}: {why}")
         wanted, unsure = without_doubtful(wanted, loop.holdings, past, cuts)
-        within, refused = within_limits(book, wanted)
+        within, refused = within_limits(book, wanted, exposure_of(loop.holdings, loop.working, wanted, trading))
         loop.working += [Working(order=o) for o in within]
         loop.notes += [
             f"{session}: {r.order.side * r.order.quantity} of sid {r.order.sid} was not sent: {r.reason}"

@@ -14,8 +14,8 @@ from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.errors import DeliveryRefused, LeaseLost
 from quant_assets.execution.doubtful import without_doubtful
-from quant_assets.execution.limits import within_limits
-from quant_assets.execution.orders import SLOT, orders_for
+from quant_assets.execution.limits import exposure_of, within_limits
+from quant_assets.execution.orders import SLOT, orders_for, too_small
 from quant_assets.execution.outbox import LEASE_SECONDS, OPEN, expire, recover, send
 from quant_assets.execution.outcome import ended, outcome
 from quant_assets.market_data.quality import released, session_hash
@@ -182,18 +182,22 @@ def _bind(
     if outbox.bound(book.name, strategy.name, session) is not None:
         return []
     symbols = _symbols(store, cuts.of(session), set(holdings.quantities) - set(decisions["sid"]))
+    working = outbox.orders(book.name, OPEN)
     wanted = orders_for(
         book,
         strategy,
         decisions,
         holdings,
-        outbox.orders(book.name, OPEN),
+        working,
         cuts.calendar.after(session),
         cuts.calendar,
         symbols,
     )
+    if not wanted and (why := too_small(strategy, decisions, holdings)):
+        raise DeliveryRefused(why)
     wanted, doubtful = without_doubtful(wanted, holdings, past_of(store, book, cuts), cuts)
-    orders, refused = within_limits(book, wanted)
+    trading = in_force(store.read(BARS, as_of=cuts.of(session), first=session, last=session), BARS)["sid"].to_list()
+    orders, refused = within_limits(book, wanted, exposure_of(holdings, working, wanted, trading))
     refused = [*doubtful, *refused]
     writer.bind(book.name, strategy.name, session, decisions["decision_set_id"][0], orders, now=now)
     over = [f"{_words(r.order)}: {r.reason}" for r in refused]

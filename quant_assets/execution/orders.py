@@ -3,13 +3,13 @@
 import string
 from collections.abc import Mapping, Sequence
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from hashlib import sha256
 
 import msgspec
 import polars as pl
 
-from quant_assets.books.holdings import Holdings
+from quant_assets.books.holdings import CENT, Holdings
 from quant_assets.calendars import Calendar
 from quant_assets.records import Book, Order, Working
 from quant_assets.strategy import Strategy
@@ -68,6 +68,7 @@ def orders_for(
     for sid in set(holdings.quantities) - set(decisions["sid"]):
         wanted[sid] = (0, holdings.marks[sid], symbols.get(sid, str(sid)), trades["decision_set_id"][0])
     orders: list[Order] = []
+    smallest = Decimal(str(strategy.limits.min_trade)) * equity
     for sid, (target, price, symbol, decision_id) in sorted(wanted.items()):
         held = holdings.quantities.get(sid, 0)
         under_way = [w.order.side * w.remaining for w in working if w.order.sid == sid]
@@ -75,12 +76,12 @@ def orders_for(
         if long_only:
             difference = max(difference, min(0, -held - sum(n for n in under_way if n < 0)))
         closing = target == 0 and held != 0
-        if difference == 0 or (
-            not closing and abs(difference) * price < Decimal(str(strategy.limits.min_trade)) * equity
-        ):
+        if difference == 0 or (not closing and abs(difference) * price < smallest):
             continue
         leg = "exit" if closing else "rebalance"
-        orders.append(
+        orders += _sliced(
+            book,
+            held,
             Order(
                 client_order_id=client_order_id(book.name, strategy.name, decided, SLOT, sid, leg),
                 book=book.name,
@@ -96,6 +97,45 @@ def orders_for(
                 quantity=abs(difference),
                 reference_price=price,
                 decision_id=decision_id,
-            )
+            ),
         )
     return orders
+
+
+def _sliced(book: Book, held: int, order: Order) -> list[Order]:
+    """The order, or where it is larger than one may be and reduces what is held: that part in slices that may leave
+    (legs exit, exit-2, …), and the rest, if any, as one.
+    """
+    if order.side * held >= 0 or order.quantity * order.reference_price <= book.max_order_notional:
+        return [order]
+    most = max(1, int(book.max_order_notional / order.reference_price))
+    reducing = min(order.quantity, abs(held))
+    sizes = [most] * (reducing // most) + [n for n in (reducing % most, order.quantity - reducing) if n]
+    legs = [order.leg, *(f"{order.leg}-{n}" for n in range(2, len(sizes) + 1))]
+    about = (order.book, order.strategy, order.decided, order.slot, order.sid)
+    return [
+        msgspec.structs.replace(order, client_order_id=client_order_id(*about, leg), leg=leg, quantity=size)
+        for leg, size in zip(legs, sizes, strict=True)
+    ]
+
+
+def too_small(strategy: Strategy, decisions: pl.DataFrame, holdings: Holdings) -> str:
+    """Why nothing that `decisions` (DECISIONS rows) want can be bought: the equity is worth no whole share; empty
+    where it is of one, or none is wanted.
+    """
+    wanted = [
+        (price / abs(share), price, share, symbol)
+        for weight, reference, symbol in decisions.filter(pl.col("verdict") == "TRADE")
+        .select("target_weight", "reference_price", "symbol")
+        .iter_rows()
+        if weight and reference and abs(weight) >= strategy.limits.min_trade
+        for price, share in [(Decimal(str(reference)), Decimal(str(weight)))]
+    ]
+    if not wanted or min(wanted)[0] <= holdings.equity:
+        return ""
+    needed, price, share, symbol = min(wanted)
+    return (
+        f"CAPITAL_TOO_SMALL: equity of {holdings.equity:,.2f} is worth no whole share of any of the {len(wanted)} "
+        f"names wanted; the smallest that would trade is {needed.quantize(CENT, ROUND_CEILING):,} "
+        f"(one share of {symbol} at {price:,} for a weight of {share})"
+    )
