@@ -40,6 +40,12 @@ def own_deployment(home: Path) -> Path | None:
     return next((p for p in (home / "deployment.yaml", *beside) if p.exists()), None)
 
 
+def deployment_file(home: Path) -> Path:
+    """$QUANT_DEPLOYMENT, the home's own deployment, or the default, simulated one."""
+    named = os.environ.get("QUANT_DEPLOYMENT")
+    return Path(named) if named else own_deployment(home) or DEFAULT
+
+
 def notifier_of(home: Path) -> Notifier:
     """The log in a home, and the webhook of QUANT_WEBHOOK_URL where it is set."""
     from resources.notifier import Fanout, LogNotifier, WebhookNotifier
@@ -76,8 +82,7 @@ class Workspace:
         default simulated one.
         """
         where = (folder or home()).absolute()
-        named = deployment or (Path(os.environ["QUANT_DEPLOYMENT"]) if "QUANT_DEPLOYMENT" in os.environ else None)
-        return cls(where, load(named or own_deployment(where) or DEFAULT))
+        return cls(where, load(deployment or deployment_file(where)))
 
     def assume(self, known_at: str) -> None:
         """Read the deployment's file under this rule of knowledge times instead of its own. Raises

@@ -1,6 +1,5 @@
 """`quant check`: a deployment file read whole, its parts tried on for reading alone."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,14 +25,13 @@ def check(
     Exit codes: 0 all is fine, 1 there are faults.
     """
     from desk import deployment as file_of
-    from desk.workspace import home, own_deployment
+    from desk.workspace import deployment_file, home
     from quant_assets.errors import ConfigurationError
 
     if schema:
         typer.echo(file_of.schema(), nl=False)
         raise typer.Exit
-    named = os.environ.get("QUANT_DEPLOYMENT")
-    path = file or (Path(named) if named else own_deployment(home()) or file_of.DEFAULT)
+    path = file or deployment_file(home())
     found, deployment = file_of.examine(path)
     if deployment is None:
         _faults(path, found, as_json=as_json)

@@ -1,21 +1,63 @@
-"""`quant doctor`: what this machine is, and whether it gives the bits that every x86-64 gives."""
+"""`quant doctor`: whether a home is whole, and whether this machine gives the bits that every x86-64 gives."""
 
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
-from jobs.commands.options import AsJson
+from jobs.commands.options import AsJson, wall
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from desk.golden.market import Golden
+    from desk.health.check import Check
+
+COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
-def doctor(as_json: AsJson = False) -> None:
-    """Check this machine: compute the golden market, and compare its ids and hashes. Exit code 20: bits differ."""
+def doctor(
+    golden: Annotated[
+        bool, typer.Option("--golden/--no-golden", help="Also compute the golden market and compare its bits.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Examine the home whole, a line a check, with the next command for what fails; then this machine's bits.
+
+    Writes nothing. Exit codes: 0 all is well (or only to be looked at), 20 something fails.
+    """
+    from desk.health.examine import examine
+    from desk.workspace import home
+    from jobs.console import progress
+
+    with progress() as tick:
+        checks = list(examine(home(), wall(), tick))
+    failed = any(c.state == "fail" for c in checks)
+    if not as_json:
+        _list(checks)
+    answer: dict[str, object] = {"home": str(home()), "checks": checks}
+    if golden:
+        failed = _compared(answer, as_json=as_json) or failed
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
+    raise typer.Exit(20 if failed else 0)
+
+
+def _list(checks: "Sequence[Check]") -> None:
+    from jobs.console import escape, say
+
+    for check in checks:
+        say(f"[{COLOURS[check.state]}]{check.state:5}[/] {escape(check.name):14} {escape(check.found)}")
+        if check.next_command:
+            say(f"{'':20} next: [bold]{escape(check.next_command)}[/]")
+    say("")
+
+
+def _compared(answer: dict[str, object], *, as_json: bool) -> bool:
+    """Compute the golden market, print or add to `answer` what came out; whether bits differ that are promised."""
     from desk.golden.market import expected, first_difference
     from desk.golden.processor import processor
     from jobs.console import say, working
@@ -27,9 +69,8 @@ def doctor(as_json: AsJson = False) -> None:
     first = first_difference(found, wanted)
     failed = bool(first) and architecture() == PROMISED
     if as_json:
-        answer = {"machine": here, "found": found, "expected": wanted, "first_difference": first}
-        sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
-        raise typer.Exit(20 if failed else 0)
+        answer.update({"machine": here, "found": found, "expected": wanted, "first_difference": first})
+        return failed
     for name, value in here.items():
         say(f"{name:18} {value}")
     say("")
@@ -38,7 +79,7 @@ def doctor(as_json: AsJson = False) -> None:
         say(f"{layer:42} {value}" + ("" if same else f"  [bold red]expected {wanted.layers.get(layer)}[/]"))
     say(f"{'last decision':42} {found.last_decision}\n")
     say(_told(found, first))
-    raise typer.Exit(20 if failed else 0)
+    return failed
 
 
 def fingerprint() -> str:

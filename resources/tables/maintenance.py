@@ -239,6 +239,13 @@ def statistics(store: DeltaStore, table: Table, cited: set[int]) -> Statistics:
     )
 
 
+def lost_versions(folder: Path, cited: set[int]) -> tuple[int, ...]:
+    """The cited versions of the table in `folder` of which the log or a file is missing."""
+    commits = history(folder)
+    there = {str(p.relative_to(folder)) for p in _on_disk(folder)}
+    return _lost(commits, cited, there, commits[-1].version if commits else -1)
+
+
 def _lost(commits: Sequence[Commit], cited: set[int], there: set[str], latest: int) -> tuple[int, ...]:
     """The cited versions of which the log or a file is missing."""
     removed = {path: c.version for c in commits for path in c.removed}
