@@ -1,6 +1,6 @@
 """The one fill model: backtest, replay and the paper venue fill orders with this function and no other."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import groupby
@@ -8,6 +8,7 @@ from itertools import groupby
 import msgspec
 import polars as pl
 
+from quant_assets.backtest.funding import Purse, Trade, affordable
 from quant_assets.books.holdings import CENT, exact
 from quant_assets.market_data.jumps import jumped
 from quant_assets.records import Fill, Frozen, Order, OrderState, Working, content_id
@@ -46,6 +47,7 @@ def match(
     ts: datetime,
     model: FillModel,
     paid: Sequence[tuple[int, date, Decimal]] = (),
+    account: Purse | None = None,
 ) -> tuple[list[Fill], list[Working]]:
     """The fills of `working` at the open of `session`, and the orders that it changed, as they are after it.
 
@@ -55,6 +57,9 @@ def match(
     shares, or those of a name that is paid out: EXPIRED with reason CORPORATE_ACTION. So is, with PRICE_UNEXPLAINED,
     an order whose name opens at a jump from its reference price, less what was `paid` on a share since (sid,
     ex-session, amount): its shares may be other ones too. `ts`: the open, UTC.
+
+    `account` pays for what is bought; what it cannot pay carries as well, and expires with reason UNFUNDED. None: it
+    can pay for anything.
     """
     market = {
         sid: (exact(o), int(v or 0))
@@ -65,8 +70,7 @@ def match(
         (w for w in working if w.order.session <= session),
         key=lambda w: (w.order.sid, w.order.decided, w.order.leg, w.key),
     )
-    fills: list[Fill] = []
-    changed: list[Working] = []
+    found: list[tuple[Working, int, str]] = []
     for sid, group in groupby(due, key=lambda w: w.order.sid):
         opened, volume = market.get(sid, (Decimal(0), 0))
         room = model.capacity(volume)
@@ -74,12 +78,35 @@ def match(
             why = "CORPORATE_ACTION" if sid in stopped else _unexplained(item.order, opened, paid)
             quantity = 0 if why or session > item.order.good_till else min(item.remaining, room)
             room -= quantity
-            if quantity:
-                fills.append(_fill(item, quantity, opened, session, ts, model))
-            after = _after(item, item.filled + quantity, session, why, traded=sid in market)
-            if quantity or after.state is OrderState.EXPIRED:
-                changed.append(after)
+            found.append((item, quantity, why))
+    fills: list[Fill] = []
+    changed: list[Working] = []
+    for (item, wanted, why), quantity in zip(found, _paid_for(found, market, model, account), strict=True):
+        opened = market.get(item.order.sid, (Decimal(0), 0))[0]
+        if quantity:
+            fills.append(_fill(item, quantity, opened, session, ts, model))
+        lacking = "UNFUNDED" if quantity < wanted else "PARTICIPATION" if item.order.sid in market else "NO_MARKET"
+        after = _after(item, item.filled + quantity, session, why, lacking)
+        if quantity or after.state is OrderState.EXPIRED:
+            changed.append(after)
     return fills, changed
+
+
+def _paid_for(
+    found: Sequence[tuple[Working, int, str]],
+    market: Mapping[int, tuple[Decimal, int]],
+    model: FillModel,
+    account: Purse | None,
+) -> list[int]:
+    """How much of what the market would fill the account pays for."""
+    if account is None:
+        return [quantity for _, quantity, _ in found]
+    trades = [
+        Trade(o.sid, o.side, quantity, model.price(market[o.sid][0], o.side) if quantity else Decimal(0))
+        for item, quantity, _ in found
+        for o in [item.order]
+    ]
+    return affordable(trades, account)
 
 
 def _unexplained(order: Order, opened: Decimal, paid: Sequence[tuple[int, date, Decimal]]) -> str:
@@ -103,7 +130,8 @@ def _fill(item: Working, quantity: int, opened: Decimal, session: date, ts: date
     )
 
 
-def _after(item: Working, filled: int, session: date, why: str, *, traded: bool) -> Working:
+def _after(item: Working, filled: int, session: date, why: str, lacking: str) -> Working:
+    """`why`: what ends it; `lacking`: what it waited for when it ran out."""
     state, reason = OrderState.PARTIAL, ""
     if filled == item.order.quantity:
         state = OrderState.FILLED
@@ -112,5 +140,5 @@ def _after(item: Working, filled: int, session: date, why: str, *, traded: bool)
     elif session > item.order.good_till:  # its own last session did not come
         state, reason = OrderState.EXPIRED, "CLOSED"
     elif session >= item.order.good_till:
-        state, reason = OrderState.EXPIRED, "PARTICIPATION" if traded else "NO_MARKET"
+        state, reason = OrderState.EXPIRED, lacking
     return msgspec.structs.replace(item, state=state, filled=filled, reason=reason)

@@ -14,11 +14,12 @@ import msgspec
 import polars as pl
 
 from quant_assets.backtest.fills import FillModel, match
+from quant_assets.backtest.funding import purse
 from quant_assets.books.booking import holdings_of, paid_in, past_of
 from quant_assets.books.day import Day, step
 from quant_assets.books.due import paid_out, stopped
 from quant_assets.books.explained import Past
-from quant_assets.books.holdings import Holdings
+from quant_assets.books.holdings import Holdings, fund
 from quant_assets.books.rows import fill_rows, order_rows
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force, known_by
@@ -178,6 +179,7 @@ def _step(
         cuts.calendar.open(session),
         loop.model,
         paid_out(actions, cuts, session, names),
+        purse(book, fund(loop.holdings, book.capital, loop.paid)[0]),
     )
     usable = bars.select("sid", "symbol", "open", "close").filter(pl.col("close").is_finite())
     day = Day(session=session, bars=usable, actions=actions, fills=fills)

@@ -17,6 +17,7 @@ import msgspec
 import polars as pl
 
 from quant_assets.backtest.fills import FillModel, match
+from quant_assets.backtest.funding import purse
 from quant_assets.books.carry import carry
 from quant_assets.books.due import paid_out, stopped
 from quant_assets.books.explained import Past
@@ -227,6 +228,7 @@ class PaperBroker:
                 self._cuts.calendar.open(session),
                 self._model,
                 paid_out(actions, self._cuts, session, names),
+                purse(self._book, before),
             )
             filled, _ = apply_fills(carried.held, fills)
             for fill in fills:
