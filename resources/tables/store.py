@@ -115,10 +115,14 @@ class DeltaStore:
         except BaseException as error:
             if not _from_a_file(error):
                 raise
-            fault = next(self.faults(table), None)
-            if fault is None:
+            if fault := next(self.faults(table), None):
+                raise HomeDamaged(str(fault)) from error
+            if not isinstance(error, FileNotFoundError):
                 raise
-            raise HomeDamaged(str(fault)) from error
+            raise HomeDamaged(
+                f"{table.name}: the version asked for has lost data files ({str(error).splitlines()[0]}); `quant "
+                "storage vacuum` deletes those that nobody cites, a backup of before may hold them"
+            ) from error
 
     def _latest(self, table: Table) -> "DeltaTable":
         """The table as it stands, for readers: opened again only after a commit. Nobody may change what it returns."""

@@ -93,13 +93,14 @@ class Registry:
         """See the port."""
         return "1"
 
-    def promote(self, *_: object) -> None:
+    def promote(self, strategy: str, registry_version: str) -> None:
         """See the port."""
 
 
 def deployment(*, source: dict[str, Any] = SOURCE, strategy: Strategy = STRATEGY, start: date = START) -> Deployment:
     """The small deployment, or one with another source, strategy or start."""
-    return Deployment(source=source, strategies=(strategy,), books=(RESEARCH, PAPER), start=start, clock="session")
+    read: Any = source  # as it is read from a file
+    return Deployment(source=read, strategies=(strategy,), books=(RESEARCH, PAPER), start=start, clock="session")
 
 
 def workspace(home: Path, declared: Deployment | None = None, source: MarketDataSource | None = None) -> Notebook:
@@ -144,7 +145,7 @@ WALL = {"at", "seen_at", "bound_at", "opened_at"}  # when it was really done
 
 
 # how often a home was leased or moved, and how far the venue was asked, which a day run again asks once more
-UNEQUAL = {"leases", "order_events", "audit", "cursors"}
+UNEQUAL = {"leases", "order_events", "audit", "cursors", "marks"}
 
 
 def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:

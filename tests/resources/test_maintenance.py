@@ -11,7 +11,7 @@ import msgspec
 import polars as pl
 import pytest
 
-from quant_assets.errors import ConfigurationError, DataError
+from quant_assets.errors import ConfigurationError, DataError, HomeDamaged
 from quant_assets.records import frame_hash
 from quant_assets.tables import DECISIONS, MODELS
 from resources.tables.citations import citations, history
@@ -115,7 +115,7 @@ def test_a_cited_version_outlives_vacuum(
     if cite:
         assert store.read(QUOTES, as_of=None, version=7).equals(days(sessions(7)))
     for version in (7, 8)[bool(cite) :]:
-        with pytest.raises((OSError, pl.exceptions.PolarsError)):
+        with pytest.raises(HomeDamaged, match="lost data files"):
             store.read(QUOTES, as_of=None, version=version)
 
 
@@ -179,6 +179,15 @@ def test_recent_versions_stay_for_the_days_of_the_policy(store: DeltaStore):
     assert len(vacuum(store, QUOTES, set(), Retention(keep_days=30), after(30.1), dry_run=False).files) == SESSIONS
     with pytest.raises(ConfigurationError, match="one at least"):
         Retention(keep_days=0)
+
+
+def test_a_version_that_was_vacuumed_is_one_sentence(store: DeltaStore):
+    """It cannot be read any longer, and the error says who deleted what."""
+    compact(store, QUOTES)
+    vacuum(store, QUOTES, set(), Retention(), after(), dry_run=False)
+    with pytest.raises(HomeDamaged, match=r"quotes: the version asked for has lost data files .*quant storage vacuum"):
+        store.read(QUOTES, as_of=None, version=5)
+    assert list(store.faults(QUOTES)) == []
 
 
 def test_what_a_killed_writer_left_is_cleared(store: DeltaStore):

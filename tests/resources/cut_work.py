@@ -1,0 +1,132 @@
+"""Appends, compactions, vacuums, acts and pages in a small home, and what must be there after a power cut in any of
+them. Run as a program it does the work on a home and marks what it has reported as stored.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from quant_assets.contract import Table
+from quant_assets.errors import HomeDamaged
+from quant_assets.pages.rendering import write
+from resources.ledger.open import open_ledger
+from resources.tables.maintenance import Retention, compact, vacuum
+from resources.tables.store import DeltaStore
+from tests.resources.recorded_writes import MARK
+from tests.resources.small_table import QUOTES, TICKS, day, sessions
+
+SESSIONS = sessions(12)
+NOW = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def mark(what: str) -> None:
+    """Say what is stored."""
+    os.write(1, MARK + what.encode() + b"\n")
+
+
+class Reporting(DeltaStore):
+    """A store that marks every commit that it has reported."""
+
+    def commit(
+        self, table: Table, version: int, operation: str, actions: Sequence[Mapping[str, Any]], **metadata: str
+    ) -> int:
+        """See DeltaStore."""
+        made = super().commit(table, version, operation, actions, **metadata)
+        mark(f"commit {table.name} {made}")
+        return made
+
+
+def work(home: Path) -> None:
+    """Each session: its quotes, then a tick that says that they are there, an act and a page; at the end they are
+    written together. On a home that was left in the middle it goes on.
+    """
+    ledger = open_ledger(home)
+    store = Reporting(home / "tables", ledger.marks)
+    acts = len(ledger.audit.acts())
+    for n, session in enumerate(SESSIONS, 1):
+        store.append(QUOTES, day(session))
+        at = datetime.combine(session, datetime.min.time(), UTC)
+        store.append(TICKS, pl.DataFrame([(at, 1, 2.5, at)], schema=dict(TICKS.schema), orient="row"))
+        if n > acts:
+            ledger.audit.record("act", str(n), by="D", reason="drill", now=NOW)
+            mark(f"act {n}")
+        write(home / "reports" / "page.html", _page(n))
+        mark(f"page {n}")
+    compact(store, QUOTES)
+    vacuum(store, QUOTES, set(), Retention(keep_days=1), datetime.now(UTC) + timedelta(days=9), dry_run=False)
+
+
+class Undisturbed:
+    """What a home held at each commit of a run that nothing disturbed."""
+
+    def __init__(self, home: Path, marks: Sequence[tuple[int, str]]) -> None:
+        self.store = DeltaStore(home / "tables", open_ledger(home).marks)
+        self.marks = [(at, *what.split()) for at, what in marks]
+        self.whole = {t.name: self.store.read(t, as_of=None) for t in (QUOTES, TICKS)}
+
+    def rows(self, table: Table, version: int) -> pl.DataFrame:
+        """What the table held at a version: a session more with each, until it is only written together."""
+        until = SESSIONS[min(version, len(SESSIONS)) - 1] if version else SESSIONS[0] - timedelta(days=1)
+        return self.whole[table.name].filter(pl.col(table.event).cast(pl.Date) <= until)
+
+    def check(self, home: Path, at: int) -> str:
+        """Hold a home, left by a cut after `at` calls, against it; what it is like: `whole`, or why it is refused.
+
+        Raises AssertionError where it is neither a state of the undisturbed run nor a refusal with the way back, or
+        where something reported as stored is not there.
+        """
+        reported = [what for after, *what in self.marks if after <= at]
+        try:
+            ledger = open_ledger(home)
+            store = DeltaStore(home / "tables", ledger.marks)
+            found = {t.name: max(store.version(t), 0) for t in (QUOTES, TICKS)}
+            rows = {t.name: store.read(t, as_of=None) for t in (QUOTES, TICKS)}
+        except HomeDamaged as error:
+            return _refused(error)
+        commits = [(what[1], int(what[2])) for _, *what in self.marks if what[0] == "commit"]
+        done = sum(what[0] == "commit" for what in reported)
+        possible = [_versions(commits[:n]) for n in (done, done + 1)]
+        assert found in possible, f"after {reported[-1:]}: {found}, possible are {possible}"
+        for table in (QUOTES, TICKS):
+            version = found[table.name]
+            assert rows[table.name].equals(self.rows(table, version)), f"{table.name} {version} has other rows"
+        acts = sum(what[0] == "act" for what in reported)
+        assert len(ledger.audit.acts()) in {acts, acts + 1}
+        pages = sum(what[0] == "page" for what in reported)
+        page = home / "reports" / "page.html"
+        text = page.read_text() if page.exists() else ""
+        assert text in {_page(pages), _page(pages + 1)}, f"page {text[:20]!r} after {reported[-1:]}"
+        return "whole"
+
+    def goes_on(self, home: Path) -> None:
+        """Run the work again on a home that was left in the middle: it ends as if nothing had been."""
+        work(home)
+        store = DeltaStore(home / "tables", open_ledger(home).marks)
+        for table in (QUOTES, TICKS):
+            assert store.read(table, as_of=None).equals(self.store.read(table, as_of=None))
+            assert list(store.faults(table)) == []
+
+
+def _refused(error: HomeDamaged) -> str:
+    assert re.search("quant (restore|doctor)|delete it", str(error))
+    return str(error)
+
+
+def _versions(commits: Sequence[tuple[str, int]]) -> dict[str, int]:
+    return {t.name: max((v for name, v in commits if name == t.name), default=0) for t in (QUOTES, TICKS)}
+
+
+def _page(number: int) -> str:
+    return f"{number} " * 3_000 if number else ""
+
+
+if __name__ == "__main__":
+    if "unsynced" in sys.argv:
+        os.fsync = int  # which does nothing
+    work(Path(sys.argv[1]))
