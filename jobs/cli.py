@@ -21,6 +21,7 @@ from jobs.commands.data import findings_app, quarantine_app, repair
 from jobs.commands.desk import breaks_app, switch_app
 from jobs.commands.doctor import doctor
 from jobs.commands.features import init, trial
+from jobs.commands.ledger import ledger_app
 from jobs.commands.look_ahead import audit_features
 from jobs.commands.migrate import migrate
 from jobs.commands.questions import replay, sql, today, trace, why
@@ -41,6 +42,7 @@ PANELS: Mapping[str, Mapping[str, typer.Typer | Callable[..., None]]] = {
         "today": today,
         "why": why,
         "breaks": breaks_app,
+        "ledger": ledger_app,
         "kill-switch": switch_app,
         "report": report,
     },

@@ -16,6 +16,7 @@ from quant_assets.records import (
     BrokerOrder,
     Capture,
     Commission,
+    Entry,
     Events,
     Fill,
     Mark,
@@ -288,12 +289,32 @@ class Breaks(Protocol):
         """Record a break once: False where it is recorded already."""
         ...
 
+    def compared(self, book: str, found: Sequence[Break]) -> None:
+        """Record that these, and no others, were the differences of the book when it was compared last."""
+        ...
+
     def listed(self, book: str | None = None, *, open_only: bool = True) -> Sequence[Mapping[str, str]]:
-        """Breaks, oldest first: the fields of Break, opened_at, resolved_at, resolved_by and resolution."""
+        """Breaks, oldest first: the fields of Break, opened_at, resolved_at, resolved_by, resolution and state.
+
+        `state`: open | resolved | resolved, but still differs. The last is open too: an explanation moves no share, and
+        the positions or the cash were found to differ when they were compared last.
+        """
         ...
 
     def resolve(self, break_id: str, *, by: str, reason: str, now: datetime) -> None:
         """Close a break, with an entry in the audit. Raises ExecutionError where no such break is open."""
+        ...
+
+
+class Entries(Protocol):
+    """What people book by hand."""
+
+    def add(self, entry: Entry) -> None:
+        """Store an entry, with an act in the audit. Raises ExecutionError where nobody is named."""
+        ...
+
+    def of(self, book: str | None = None, first: date | None = None, last: date | None = None) -> Sequence[Entry]:
+        """The entries of a book (None: of all), by session and time."""
         ...
 
 

@@ -405,6 +405,25 @@ class Break(Frozen, frozen=True):
     theirs: str
 
 
+class Entry(Frozen, frozen=True):
+    """What a person books by hand: `quantity` shares of `sid` more (or less), and `amount` of cash more (or less).
+
+    `session`: booked with it, or with the first one after it that is not booked yet. `corrects`: the exec_id that it
+    puts right, if any. Without a name (`sid` 0) it moves cash alone.
+    """
+
+    entry_id: str
+    book: str
+    session: date
+    sid: int
+    quantity: int
+    amount: Decimal
+    corrects: str
+    by: str
+    reason: str
+    at: datetime
+
+
 class Artifact(Frozen, frozen=True):
     """A fitted model as it is stored: no object is pickled.
 

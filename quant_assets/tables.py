@@ -421,7 +421,8 @@ POSITIONS = Table(
 JOURNAL = Table(
     "journal",
     "Every movement of cash: trade, fee, dividend, delisting, spin_off, merger, cash_in_lieu, deposit, withdrawal; "
-    "a transfer moves worth between names and sums to zero. The sum up to a session is the book's cash.",
+    "an adjustment is what a person booked (`quant ledger list`); a transfer moves worth between names and sums to "
+    "zero. The sum up to a session is the book's cash.",
     {
         "session": pl.Date,
         "book": pl.String,
@@ -436,8 +437,9 @@ JOURNAL = Table(
 
 PNL = Table(
     "pnl",
-    "P&L of a book by name: holding (carried from yesterday's mark), trading (from fill to close), income "
-    "(dividends and proceeds), fees (negative). They add up to the change in equity.",
+    "P&L of a book by name: holding (carried from yesterday's mark), trading (from fill to close, and what a person "
+    "booked; sid 0: cash alone), income (dividends and proceeds), fees (negative). They add up to the change in "
+    "equity.",
     {
         "session": pl.Date,
         "book": pl.String,

@@ -7,14 +7,15 @@ from decimal import Decimal
 import polars as pl
 
 from quant_assets.books.day import Day, step
+from quant_assets.books.entries import KIND
 from quant_assets.books.explained import Past
 from quant_assets.books.holdings import Holdings, Movement
 from quant_assets.books.rows import fill_rows, order_rows
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.errors import DataError
-from quant_assets.ports import Executions, Store
-from quant_assets.records import Book, Commission, Fill, OrderState, StageReport, Working
+from quant_assets.ports import Entries, Executions, Store
+from quant_assets.records import Book, Commission, Entry, Fill, OrderState, StageReport, Working
 from quant_assets.tables import ACTIONS, BARS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS
 
 
@@ -40,12 +41,19 @@ def holdings_of(store: Store, book: Book, session: date) -> Holdings:
 
 
 def book_session(
-    store: Store, book: Book, cuts: Cuts, session: date, fills: Sequence[Fill], fees: Sequence[Commission] = ()
+    store: Store,
+    book: Book,
+    cuts: Cuts,
+    session: date,
+    fills: Sequence[Fill],
+    fees: Sequence[Commission] = (),
+    entries: Sequence[Entry] = (),
 ) -> StageReport:
     """Book `session` from what was known at its cut and write POSITIONS, JOURNAL, PNL and NAV.
 
     Again: a no-op. Of `fills`, those up to `session` that no earlier session booked are taken: a late one is booked
-    in the session in which it is first seen. The same holds for `fees`, which came apart from their executions.
+    in the session in which it is first seen. The same holds for `fees`, which came apart from their executions, and for
+    `entries` of people.
     Raises DataError where the session before is not booked though the book has begun, for its actions would be lost.
     """
     nav = store.read(NAV, as_of=None, last=session, where={"book": book.name})
@@ -62,7 +70,7 @@ def book_session(
     booked = step(
         book,
         cuts,
-        _day(store, book, cuts, session, fills, fees),
+        _day(store, book, cuts, session, fills, fees, entries),
         holdings_of(store, book, yesterday),
         paid_in(store, book),
         past_of(store, book, cuts),
@@ -81,11 +89,21 @@ def past_of(store: Store, book: Book, cuts: Cuts) -> Past:
     return Past(evening=lambda session: holdings_of(store, book, session), bars=bars)
 
 
-def _day(store: Store, book: Book, cuts: Cuts, session: date, fills: Sequence[Fill], fees: Sequence[Commission]) -> Day:
-    """What happened in the session, as known at its cut, less the fills and fees that earlier sessions booked."""
+def _day(
+    store: Store,
+    book: Book,
+    cuts: Cuts,
+    session: date,
+    fills: Sequence[Fill],
+    fees: Sequence[Commission],
+    entries: Sequence[Entry],
+) -> Day:
+    """What happened in the session, as known at its cut, less the fills, fees and entries of earlier sessions."""
     cut, yesterday = cuts.of(session), session - timedelta(days=1)
     earlier = store.read(JOURNAL, as_of=None, last=yesterday, where={"book": book.name})
-    traded, paid = (set(earlier.filter(pl.col("kind") == kind)["reference"]) for kind in ("trade", "fee"))
+    traded, paid, entered = (
+        set(earlier.filter(pl.col("kind") == kind)["reference"]) for kind in ("trade", "fee", KIND)
+    )
     bars = in_force(store.read(BARS, as_of=cut, first=session, last=session), BARS)
     sids = {f.exec_id: f.sid for f in fills if f.session <= session} if fees else {}
     due = [f for f in fills if f.session <= session and f.quantity and f.exec_id not in traded]
@@ -99,6 +117,7 @@ def _day(store: Store, book: Book, cuts: Cuts, session: date, fills: Sequence[Fi
             for c in sorted(fees, key=lambda c: c.exec_id)
             if c.fee and c.execution in sids and c.exec_id not in paid
         ],
+        entries=[e for e in entries if e.session <= session and e.entry_id not in entered],
     )
 
 
@@ -145,10 +164,16 @@ def record_orders(store: Store, book: Book, session: date, orders: Sequence[Work
 
 
 def book_sessions(
-    store: Store, executions: Executions, books: Sequence[Book], cuts: Cuts, sessions: Sequence[date]
+    store: Store,
+    executions: Executions,
+    entries: Entries,
+    books: Sequence[Book],
+    cuts: Cuts,
+    sessions: Sequence[date],
 ) -> Iterator[StageReport]:
     """Book each session of each book, in order."""
     for session in sessions:
         for book in books:
             fees = [fee for _, fee in executions.fees(book.name)]
-            yield book_session(store, book, cuts, session, executions.fills(book.name), fees)
+            by_hand = entries.of(book.name, last=session)
+            yield book_session(store, book, cuts, session, executions.fills(book.name), fees, by_hand)

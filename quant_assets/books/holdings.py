@@ -17,7 +17,7 @@ Action = Mapping[str, Any]  # a row of ACTIONS
 
 class Movement(Frozen, frozen=True):
     """A movement of cash, a row of the journal: kind is trade | fee | dividend | spin_off | merger | delisting |
-    cash_in_lieu | deposit | withdrawal; or transfer, of worth from name to name.
+    cash_in_lieu | deposit | withdrawal | adjustment (what a person booked); or transfer, of worth from name to name.
     """
 
     sid: int

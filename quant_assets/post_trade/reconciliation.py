@@ -187,7 +187,8 @@ def reconcile_session(
     *,
     now: datetime,
 ) -> StageReport:
-    """Compare the book with the venue's record after `session`, open each break once, and notify somebody of new ones.
+    """Compare the book with the venue's record after `session`, open each break once, and notify of new ones, and of
+    positions and cash that still differ though their breaks are resolved.
 
     The venue's events must be collected and the session booked. Once a later session is booked nothing is compared: the
     venue reports its present state, not that of `session`.
@@ -202,6 +203,15 @@ def reconcile_session(
     theirs = _their_side(broker)
     found = reconcile(book, cuts.calendar, session, _our_side(store, outbox, executions, book, session), theirs)
     new = [b for b in found if breaks.open(b, now=now)]
+    breaks.compared(book.name, found)
+    left = [b for b in breaks.listed(book.name) if b["state"] != "open"]
+    if left:
+        notifier.notify(
+            "critical",
+            f"{book.name}: {len(left)} resolved break(s) still differ at {session}; the book trades no more until what "
+            "is wrong on our side is booked: `quant ledger book`",
+            "\n".join(f"{b['break_id']} {b['kind']} {b['subject']}: {b['resolution']}" for b in left),
+        )
     if new:
         notifier.notify(
             "critical",

@@ -1,5 +1,6 @@
 """The Breaks port: differences with the venue, opened once and closed by a person."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -10,8 +11,14 @@ from resources.ledger.database import Database
 from resources.ledger.rows import columns, insert, utc
 
 _LISTED = """
-SELECT * FROM breaks WHERE (? IS NULL OR book = ?) AND (? = 0 OR resolved_at IS NULL)
+SELECT *, CASE
+    WHEN resolved_at IS NULL THEN 'open'
+    WHEN differs AND kind IN ('position', 'cash') THEN 'resolved, but still differs'
+    ELSE 'resolved' END AS state
+FROM breaks WHERE (? IS NULL OR book = ?) AND (? = 0 OR state <> 'resolved')
 ORDER BY session, opened_at, break_id"""
+_COMPARED = """
+UPDATE breaks SET differs = break_id IN (SELECT value FROM json_each(?)) WHERE book = ?"""
 _RESOLVE = """
 UPDATE breaks SET resolved_at = ?, resolved_by = ?, resolution = ? WHERE break_id = ? AND resolved_at IS NULL"""
 
@@ -30,10 +37,15 @@ class SqliteBreaks:
                 insert(tx, "breaks", {**columns(found), "opened_at": utc(now)})
         return known is None
 
+    def compared(self, book: str, found: Sequence[Break]) -> None:
+        """See the port."""
+        with self._db.transaction() as tx:
+            tx.execute(_COMPARED, (json.dumps([b.break_id for b in found]), book))
+
     def listed(self, book: str | None = None, *, open_only: bool = True) -> Sequence[Mapping[str, str]]:
         """See the port."""
         found = self._db.rows(_LISTED, book, book, int(open_only))
-        return [{k: r[k] or "" for k in r.keys()} for r in found]  # noqa: SIM118  # a Row iterates over values
+        return [{k: r[k] or "" for k in r.keys() if k != "differs"} for r in found]  # noqa: SIM118  # a Row iterates over values
 
     def resolve(self, break_id: str, *, by: str, reason: str, now: datetime) -> None:
         """See the port."""

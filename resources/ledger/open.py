@@ -8,6 +8,7 @@ from quant_assets.errors import ConfigurationError, HomeDamaged
 from resources.ledger.audit import SqliteAudit
 from resources.ledger.breaks import SqliteBreaks
 from resources.ledger.database import Database, readable
+from resources.ledger.entries import SqliteEntries
 from resources.ledger.executions import SqliteExecutions
 from resources.ledger.facts import SqliteFacts
 from resources.ledger.kill_switch import SqliteKillSwitch
@@ -38,6 +39,7 @@ class Ledger:
     executions: SqliteExecutions
     kill_switch: SqliteKillSwitch
     breaks: SqliteBreaks
+    entries: SqliteEntries
     audit: SqliteAudit
     facts: SqliteFacts
     marks: SqliteMarks
@@ -73,6 +75,7 @@ def open_ledger(home: Path) -> Ledger:
         executions=SqliteExecutions(database),
         kill_switch=SqliteKillSwitch(database),
         breaks=SqliteBreaks(database),
+        entries=SqliteEntries(database),
         audit=SqliteAudit(database),
         facts=SqliteFacts(database),
         marks=SqliteMarks(database),

@@ -6,7 +6,18 @@ A change here needs a migration in `migrations/versions`; a test holds that both
 
 from collections.abc import Sequence
 
-from sqlalchemy import CheckConstraint, Column, ForeignKey, ForeignKeyConstraint, Index, Integer, MetaData, Table, Text
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
 from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -101,6 +112,7 @@ BREAKS = _table(
     _text("kind", f"kind IN ({_KINDS})"),
     *_texts("subject", "ours", "theirs", "opened_at"),
     *(Column(name, Text) for name in ("resolved_at", "resolved_by", "resolution")),
+    Column("differs", Integer, CheckConstraint("differs IN (0, 1)"), nullable=False, server_default=text("0")),
 )
 AUDIT = _table(
     "audit", _sequence(), *_texts("at", "act", "subject"), _text("by", "by <> ''"), *_texts("reason"), _added("hash")

@@ -75,7 +75,8 @@ class Traded:
         self.collect(day)
         executions: Executions = self.ledger.executions
         fees = [fee for _, fee in executions.fees(PAPER.name)]
-        book_session(self.store, PAPER, CUTS, day, executions.fills(PAPER.name), fees)
+        by_hand = self.ledger.entries.of(PAPER.name)
+        book_session(self.store, PAPER, CUTS, day, executions.fills(PAPER.name), fees, by_hand)
         write_costs(self.store, PAPER, CUTS, day)
         return reconcile_session(
             self.ledger.outbox,

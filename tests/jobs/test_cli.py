@@ -14,6 +14,7 @@ from desk import lock
 from jobs import cli
 from jobs.live import Exit, Step, outcome
 from quant_assets.records import Break
+from quant_assets.tables import LISTINGS
 from tests.jobs.commands import FILLED, THIN, TRADED, Quant, decision, fails
 from tests.jobs.small import CUTS, LIVE, PAPER, workspace
 
@@ -220,6 +221,23 @@ def test_a_break_is_resolved_by_somebody(own: Path, at: Callable[[Path], Quant])
     assert len(quant("breaks", "list", "--all", "--json").json) == 1  # pyright: ignore[reportArgumentType]
     assert quant("today").code == 0
     fails(quant("breaks", "resolve", "b1", "--by", "ann", "--reason", "again"), 1, "no open break b1")
+
+
+def test_a_person_books_by_hand(own: Path, at: Callable[[Path], Quant]) -> None:
+    """Shares and cash by symbol, with who and why; it is listed, and what cannot be booked is one sentence."""
+    quant, ws = at(own), workspace(own)
+    symbol = ws.store.read(LISTINGS, as_of=None)["symbol"][0]
+    about = ("ledger", "book", "--book", PAPER.name, "--session", str(FILLED), "--by", "ann", "--reason", "a letter")
+    booked = quant(*about, "--symbol", symbol, "--quantity", "-3", "--cash", "100.25")
+    assert (booked.code, "trades again" in booked.text) == (0, True), booked.err
+    (entry,) = quant("ledger", "list", "--json").json  # pyright: ignore[reportGeneralTypeIssues]
+    assert (entry["quantity"], entry["amount"], entry["by"], entry["reason"]) == (-3, "100.25", "ann", "a letter")
+    fails(quant(*about), 1, "moves nothing")
+    fails(quant(*about, "--symbol", "NOSUCH", "--quantity", "1"), 1, "0 names trade as 'NOSUCH'")
+    fails(quant(*about, "--sid", "99", "--quantity", "1"), 1, "no listing has sid 99")
+    fails(quant(*about[:3], "research", *about[4:], "--cash", "1"), 1, "research")
+    assert quant(*about, "--cash", "a lot").code == Exit.USAGE
+    assert len(quant("ledger", "list", "--json").json) == 1  # pyright: ignore[reportArgumentType]
 
 
 def test_a_locked_home_is_an_error_that_says_so(

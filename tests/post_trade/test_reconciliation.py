@@ -202,7 +202,8 @@ def ledger(ours: OurSide) -> tuple[Any, Any, Any]:
         SimpleNamespace(fills=lambda _book: ours.fills, fees=lambda _book: []),
         SimpleNamespace(
             open=lambda found, **_: opened.setdefault(found.break_id, found) is found,
-            listed=lambda _book: list(opened),
+            compared=lambda _book, _found: None,
+            listed=lambda _book: [{"break_id": i, "state": "open"} for i in opened],
         ),
     )
 

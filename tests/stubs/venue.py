@@ -139,6 +139,11 @@ class WeekVenue:
         self._true[trade] = changed
         return changed
 
+    def withdraw(self, exec_id: str) -> None:
+        """Lose an execution without a word: it is out of the record, and its shares and cash are gone."""
+        self._executions = [e for e in self._executions if e.exec_id != exec_id]
+        self._true = {first: e for first, e in self._true.items() if e.exec_id != exec_id}
+
     def forget(self) -> None:
         """Lose every cursor given so far, as after a restart."""
         self._forgotten = int(self.events(None).cursor) + 1

@@ -25,6 +25,7 @@ SELECT book, exec_id, client_order_id, session, sid, side, quantity, price, fee,
 FROM fills_0002""",
     "DROP TABLE fills_0002",
     "CREATE INDEX fills_by_correction ON fills (book, corrects)",
+    "ALTER TABLE breaks ADD COLUMN differs INTEGER NOT NULL DEFAULT 0 CHECK (differs IN (0, 1))",
     "ALTER TABLE fees ADD COLUMN corrects TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE audit ADD COLUMN hash TEXT NOT NULL DEFAULT ''",
     """

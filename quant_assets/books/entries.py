@@ -1,0 +1,35 @@
+"""What a person books by hand moves shares and cash like an execution does, and is named in the journal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+
+from quant_assets.books.holdings import TICK, Holdings, Movement, holding, total
+from quant_assets.records import Entry
+
+KIND = "adjustment"
+
+
+def apply_entries(holdings: Holdings, entries: Sequence[Entry]) -> tuple[Holdings, list[Movement]]:
+    """The holdings after `entries`, and the cash that they moved: one movement each, of zero where it moves shares
+    alone.
+
+    A name that was not held begins at the price that its entry implies.
+    """
+    quantities, marks = dict(holdings.quantities), dict(holdings.marks)
+    moved: list[Movement] = []
+    for entry in sorted(entries, key=lambda e: e.entry_id):
+        if entry.quantity:
+            quantities[entry.sid] = quantities.get(entry.sid, 0) + entry.quantity
+            marks.setdefault(entry.sid, implied(entry))
+        moved.append(Movement(sid=entry.sid, kind=KIND, reference=entry.entry_id, amount=entry.amount))
+    return holding(holdings.session, holdings.cash + total(moved), quantities, marks), moved
+
+
+def implied(entry: Entry) -> Decimal:
+    """The price at which an entry moves its shares; 0 where it moves no cash."""
+    return abs(entry.amount / entry.quantity).quantize(TICK)
+
+
+def gained(entries: Iterable[Entry], sid: int, last: Mapping[int, Decimal]) -> Decimal:
+    """What the entries of a name added to equity: their shares at the last price, and their cash."""
+    return sum((e.quantity * last.get(e.sid, Decimal(0)) + e.amount for e in entries if e.sid == sid), Decimal(0))
