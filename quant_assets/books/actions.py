@@ -15,15 +15,37 @@ from quant_assets.records import Frozen
 
 
 class Correction(Frozen, frozen=True):
-    """The entry that corrects a delisting: `shares` held again, at `mark` until there is a price; `paid`: the excess
-    paid.
+    """The entry that corrects the action `kind` of `sid` ex `ex`.
+
+    `shares`: the change by name; `owner`: the shares that the action met, whose sign is the side; `moved`: the cash,
+    each movement naming that of the first entry; `marks`: of names that are held again, or marked before the action.
     """
 
     sid: int
     ex: date
-    shares: int
-    mark: Decimal
-    paid: Decimal
+    kind: str
+    owner: int
+    shares: Mapping[int, int]
+    moved: tuple[Movement, ...]
+    marks: Mapping[int, Decimal]
+
+
+@dataclass(frozen=True)
+class Between:
+    """What happened between the ex-session of late actions and today.
+
+    `unmarked`: the actions (sid, ex-session) that the mark of their name is older than. `ratios`: sid and ex-session to
+    the splits after it that are booked already. `price`: of a name that is not held. `mark_before`: sid and ex-session
+    to the mark on the evening before.
+    """
+
+    unmarked: Collection[tuple[int, date]] = ()
+    ratios: Callable[[int, date], Sequence[Action]] = lambda _sid, _ex: ()
+    price: Callable[[int], Decimal] = lambda _sid: Decimal(0)
+    mark_before: Callable[[int, date], Decimal | None] = lambda _sid, _ex: None
+
+
+NOTHING = Between()
 
 
 def apply_actions(
@@ -32,14 +54,13 @@ def apply_actions(
     entitled: Mapping[tuple[int, date], int],
     sids: Mapping[str, int] | None = None,
     corrected: Sequence[Correction] = (),
-    unmarked: Collection[tuple[int, date]] = (),
+    between: Between = NOTHING,
 ) -> tuple[Holdings, list[Movement]]:
     """The holdings after `actions` (ACTIONS rows in force, as `due_actions` returns them) and the cash they moved.
 
     `entitled`: shares by (sid, ex-session) at the end of the session before ex; missing counts as 0. `sids`: who
-    trades under a symbol, for what a spin-off or merger hands out. `corrected`: delistings that were not true, as
-    `corrections` returns them; they come first. `unmarked`: late actions that the mark of their name is older than. By
-    kind:
+    trades under a symbol, for what a spin-off or merger hands out. `corrected`: what puts wrong actions right, as
+    `corrections` returns it, comes first. `between`: for actions that come late. By kind:
 
     - split, stock_dividend: shares become numerator/denominator as many; the part of a share that is left is paid at
       the mark.
@@ -49,21 +70,22 @@ def apply_actions(
       shares.
     - merger: all shares left become cash and shares of the counterpart in the same way, valued so that the last mark
       holds.
-    - delisting: all shares left are paid at the last mark × (1 + value).
+    - delisting: all shares left are paid at the last mark before it × (1 + value).
+
+    Where fewer shares are left than an action takes, the rest is settled in cash at the mark: a long position never
+    becomes a short one, nor a short one long.
 
     A mark older than a split or spin-off is restated with it, so that neither makes P&L. Shares that come from
     another name are journalled as a `transfer` of their worth, out of the one name and into the other, which sums to
     zero.
     """
-    account = _Account(
-        holdings.session, dict(holdings.quantities), dict(holdings.marks), entitled, sids or {}, unmarked
-    )
+    account = _Account(holdings.session, dict(holdings.quantities), dict(holdings.marks), entitled, sids or {}, between)
     for correction in corrected:
         account.take_back(correction)
     for action in sorted(actions.iter_rows(named=True), key=lambda a: (a["session"], _ORDER[a["kind"]], a["sid"])):
         if book := _BOOKED[action["kind"]]:
             book(account, action)
-    moved = [m for m in account.moved if m.amount]
+    moved = _merged(account.moved)
     return holding(holdings.session, holdings.cash + total(moved), account.quantities, account.marks), moved
 
 
@@ -79,7 +101,7 @@ class _Account:
     marks: dict[int, Decimal]
     entitled: Mapping[tuple[int, date], int]
     sids: Mapping[str, int]
-    unmarked: Collection[tuple[int, date]]
+    between: Between
     gained: dict[int, list[tuple[date, int]]] = field(default_factory=dict[int, list[tuple[date, int]]])
     moved: list[Movement] = field(default_factory=list[Movement])
 
@@ -90,24 +112,41 @@ class _Account:
             n for at, n in self.gained.get(sid, []) if at < ex or (with_ex and at == ex)
         )
 
-    def add(self, sid: int, ex: date, shares: int) -> None:
-        """Shares that came (or went: negative) with an action."""
-        self.quantities[sid] = self.quantities.get(sid, 0) + shares
+    def add(self, sid: int, ex: date, shares: int, owner: int, why: str) -> None:
+        """Shares that came (or went: negative) with an action, in today's; `owner`: the shares that it met."""
+        left = self.quantities.get(sid, 0) + shares
+        if shares * owner < 0 and (left - shares) * owner >= 0 and left * owner < 0:
+            settled = cents(left * self.price(sid))
+            self.moved.append(Movement(sid=sid, kind="cash_in_lieu", reference=why, amount=settled))
+            shares, left = shares - left, 0
+        self.quantities[sid] = left
         self.gained.setdefault(sid, []).append((ex, shares))
 
+    def gain(self, action: Action, sid: int, shares: int, owner: int) -> None:
+        """Shares of the ex-session's day that an action brings or takes, through the splits booked since."""
+        ex = action["session"]
+        for split in self.between.ratios(sid, ex) if ex <= self.session else ():
+            shares = whole_shares(shares, split)[0]
+        self.add(sid, ex, shares, owner, f"{action['kind']} {ex}")
+
+    def price(self, sid: int) -> Decimal:
+        """The mark of a name, or its last price where it is not held."""
+        return self.marks[sid] if sid in self.marks else self.between.price(sid)
+
+    def final(self, action: Action) -> Decimal:
+        """The last mark before the name ended, where it was marked at prices printed since."""
+        sid, ex = action["sid"], action["session"]
+        late = ex <= self.session and (sid, ex) not in self.between.unmarked
+        before = self.between.mark_before(sid, ex) if late else None
+        return self.marks.get(sid, Decimal(0)) if before is None else before
+
     def take_back(self, correction: Correction) -> None:
-        """Hold again what a delisting had paid out, and give back what it paid."""
-        if correction.shares:
-            self.add(correction.sid, correction.ex, correction.shares)
-            self.marks.setdefault(correction.sid, correction.mark)
-        self.moved.append(
-            Movement(
-                sid=correction.sid,
-                kind="delisting",
-                reference=f"{correction.ex} put right",
-                amount=-correction.paid,
-            )
-        )
+        """Put right what an action did."""
+        self.marks |= correction.marks
+        for sid, shares in correction.shares.items():
+            why = f"{correction.kind} {correction.ex} put right"
+            self.add(sid, correction.ex, shares, correction.owner, why)
+        self.moved += correction.moved
 
     def pay(self, action: Action, amount: Decimal, kind: str = "") -> None:
         """Cash to the cent, under the action's own kind or another."""
@@ -128,7 +167,7 @@ class _Account:
         sid, ex, child = action["sid"], action["session"], self.sids[action["counterpart"]]
         whole, left = whole_shares(shares, action)
         price = self.marks.setdefault(child, implied.quantize(TICK))
-        self.add(child, ex, whole)
+        self.gain(action, child, whole, shares)
         self.pay(action, left * price, "cash_in_lieu")
         reference = f"{action['kind']} {ex} {sid} to {child}"
         self.moved += [
@@ -144,7 +183,7 @@ class _Account:
     def restate(self, action: Action, mark: Decimal) -> None:
         """A mark from before the ex-session, in the terms after it."""
         sid, ex = action["sid"], action["session"]
-        if sid in self.marks and (ex > self.session or (sid, ex) in self.unmarked):
+        if sid in self.marks and (ex > self.session or (sid, ex) in self.between.unmarked):
             self.marks[sid] = mark.quantize(TICK)
 
 
@@ -153,11 +192,11 @@ def _dividend(account: _Account, action: Action) -> None:
 
 
 def _split(account: _Account, action: Action) -> None:
-    shares = account.before(action, with_ex=True)
+    shares, sid = account.before(action, with_ex=True), action["sid"]
     whole, left = whole_shares(shares, action)
-    account.restate(action, account.marks.get(action["sid"], Decimal(0)) * action["denominator"] / action["numerator"])
-    account.pay(action, left * account.marks.get(action["sid"], Decimal(0)), "cash_in_lieu")
-    account.add(action["sid"], action["session"], whole - shares)
+    account.restate(action, account.marks.get(sid, Decimal(0)) * action["denominator"] / action["numerator"])
+    account.pay(action, left * account.price(sid), "cash_in_lieu")
+    account.gain(action, sid, whole - shares, shares)
 
 
 def _spin_off(account: _Account, action: Action) -> None:
@@ -174,7 +213,7 @@ def _spin_off(account: _Account, action: Action) -> None:
 def _merger(account: _Account, action: Action) -> None:
     cash = action["cash"] or Decimal(0)
     shares = account.quantities.pop(action["sid"], 0)
-    worth = account.marks.get(action["sid"], Decimal(0)) * (1 + exact(action["value"] or 0.0))
+    worth = account.final(action) * (1 + exact(action["value"] or 0.0))
     if account.receivable(action):
         account.pay(action, shares * cash)
         account.hand_out(action, shares, max(worth - cash, Decimal(0)) * action["denominator"] / action["numerator"])
@@ -184,9 +223,7 @@ def _merger(account: _Account, action: Action) -> None:
 
 def _delisting(account: _Account, action: Action) -> None:
     shares = account.quantities.pop(action["sid"], 0)
-    account.pay(
-        action, shares * account.marks.get(action["sid"], Decimal(0)) * (1 + Decimal(str(action["value"] or 0.0)))
-    )
+    account.pay(action, shares * account.final(action) * (1 + Decimal(str(action["value"] or 0.0))))
 
 
 # Of one ex-session: what is paid is per old share, then the shares change, then they end.
@@ -200,6 +237,15 @@ _BOOKED: dict[str, Callable[[_Account, Action], None] | None] = {
     "delisting": _delisting,
 }
 _ORDER = {kind: place for place, kind in enumerate(_BOOKED)}
+
+
+def _merged(moved: Sequence[Movement]) -> list[Movement]:
+    """The movements that are not zero, one for each name, kind and reference."""
+    amounts: dict[tuple[int, str, str], Decimal] = {}
+    for m in moved:
+        key = (m.sid, m.kind, m.reference)
+        amounts[key] = amounts.get(key, Decimal(0)) + m.amount
+    return [Movement(sid=s, kind=k, reference=r, amount=amount) for (s, k, r), amount in amounts.items() if amount]
 
 
 def whole_shares(shares: int, action: Action) -> tuple[int, Decimal]:

@@ -8,9 +8,11 @@ from datetime import date
 import polars as pl
 
 from quant_assets.books.actions import apply_actions
-from quant_assets.books.due import corrections, due_actions, entitlements, unmarked
+from quant_assets.books.corrections import corrections
+from quant_assets.books.due import due_actions
 from quant_assets.books.explained import Past, unexplained
 from quant_assets.books.holdings import Holdings, Movement
+from quant_assets.books.late import between, entitlements
 from quant_assets.calendars import Cuts
 from quant_assets.records import Frozen
 
@@ -32,8 +34,13 @@ def carry(
     """
     since = before.session if before.session > date.min else cuts.booked_before(session)
     due = due_actions(actions, cuts, session, since)
-    entitled = entitlements(due, cuts, lambda day: past.evening(day).quantities)
-    corrected = corrections(actions, cuts, session, past.evening)
     sids = dict(bars.select("symbol", "sid").iter_rows())
-    held, moved = apply_actions(before, due, entitled, sids, corrected, unmarked(due, since, past, cuts))
+    held, moved = apply_actions(
+        before,
+        due,
+        entitlements(actions, due, since, cuts, past),
+        sids,
+        corrections(actions, cuts, session, since, past, sids),
+        between(actions, due, since, cuts, past),
+    )
     return Carried(held=held, moved=tuple(moved), kept=unexplained(before, held, bars, past, cuts))

@@ -7,9 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quant_assets.books.actions import Correction, apply_actions
-from quant_assets.books.due import corrections, due_actions, entitlements, late_changes, stopped
+from quant_assets.books.corrections import corrections
+from quant_assets.books.due import due_actions, late_changes, stopped
+from quant_assets.books.explained import Past
 from quant_assets.books.holdings import Holdings, apply_fills, mark
+from quant_assets.books.late import entitlements
 from quant_assets.records import Fill
+from quant_assets.tables import BARS
 from tests.execution.small_market import CUTS, SESSIONS, action, actions
 
 BEFORE, D = SESSIONS[2], SESSIONS[3]
@@ -267,7 +271,8 @@ class TestCorrections:
         def evening(day: date) -> Holdings:
             return held(100) if day < SESSIONS[5] else held(0)
 
-        found = {s: corrections(actions(*rows), CUTS, s, evening) for s in SESSIONS[1:]}
+        past = Past(evening=evening, bars=lambda _: BARS.empty())
+        found = {s: corrections(actions(*rows), CUTS, s, CUTS.booked_before(s), past, {}) for s in SESSIONS[1:]}
         return {s: c for s, c in found.items() if c}
 
     def test_a_name_that_trades_again_is_held_again(self):
@@ -290,7 +295,7 @@ class TestCorrections:
         rows = action(**self.ROW, known=SESSIONS[5]), action(**self.ROW, known=SESSIONS[8], withdrawn=True)
         missed = action(1, SESSIONS[6], "split", SESSIONS[5], numerator=1, denominator=10)
         found = self.corrected(*rows, missed)
-        assert [(c.shares, c.mark) for c in found[SESSIONS[8]]] == [(10, Decimal(300))]
+        assert [(c.shares, c.marks) for c in found[SESSIONS[8]]] == [({1: 10}, {1: Decimal(300)})]
         due = actions(action(1, SESSIONS[8], "split", numerator=2, denominator=1))
         after, _ = apply_actions(held(0), due, {(1, SESSIONS[8]): 0}, corrected=found[SESSIONS[8]])
         assert after.quantities == {1: 20}
@@ -301,7 +306,8 @@ class TestCorrections:
         """
         early = action(**self.ROW, known=SESSIONS[5])
         late = action(**self.ROW | {"value": -0.5}, known=SESSIONS[7])
-        assert [(c.shares, c.paid) for c in self.corrected(early, late)[SESSIONS[7]]] == [(0, Decimal("1200.00"))]
+        (found,) = self.corrected(early, late)[SESSIONS[7]]
+        assert (found.shares, [m.amount for m in found.moved]) == ({}, [Decimal("-1200.00")])
         assert self.corrected(early, action(**self.ROW, known=SESSIONS[7])) == {}
         assert self.corrected(early) == {}
 
@@ -348,7 +354,8 @@ class TestDue:
     def test_entitlement_is_the_evening_before_ex(self):
         """Entitled are the shares held at the end of the session before the ex-session."""
         due = actions(action(1, SESSIONS[4], "dividend", cash=Decimal(1)))
-        assert entitlements(due, CUTS, lambda day: {1: 7} if day == SESSIONS[3] else {1: 9}) == {(1, SESSIONS[4]): 7}
+        past = Past(evening=lambda day: held(7 if day == SESSIONS[3] else 9), bars=lambda _: BARS.empty())
+        assert entitlements(due, due, SESSIONS[3], CUTS, past) == {(1, SESSIONS[4]): 7}
 
     def test_splits_as_known(self):
         """A split ends orders in the session that books it: on its ex-session, or in the first that knows of it."""
