@@ -79,7 +79,7 @@ def _correction(
     held = past.evening(since)
     for name in sorted({*first.quantities, *second.quantities}):
         change = today = second.quantities.get(name, 0) - first.quantities.get(name, 0)
-        for split in ratios(actions, name, from_day, since, cuts):
+        for split in ratios(actions, name, from_day, since, cuts) if change else ():
             today = whole_shares(today, split)[0]
         if today:
             shares[name] = today

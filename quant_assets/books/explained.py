@@ -6,8 +6,8 @@ that is not the close printed in its session was kept.
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from datetime import date
+from functools import cache
 
 import polars as pl
 
@@ -18,14 +18,19 @@ from quant_assets.market_data.jumps import far, jumped
 PATIENCE = 5
 
 
-@dataclass(frozen=True)
 class Past:
-    """Earlier sessions: `evening`: what was held at the end of one; `bars`: its bars (sid, symbol, open, close), each
-    as known at its own cut.
+    """Earlier sessions, each read once: `evening`: what was held at the end of one; `bars`: its bars (sid, symbol,
+    open, close) as known at its own cut; `closes`: the finite ones by sid.
     """
 
-    evening: Callable[[date], Holdings]
-    bars: Callable[[date], pl.DataFrame]
+    def __init__(self, evening: Callable[[date], Holdings], bars: Callable[[date], pl.DataFrame]) -> None:
+        self.evening = cache(evening)
+        self.bars = cache(bars)
+        self.closes = cache(self._closes)
+
+    def _closes(self, session: date) -> dict[int, float]:
+        printed = self.bars(session).filter(pl.col("close").is_finite())
+        return dict(printed.select("sid", "close").iter_rows())
 
 
 def waiting(sids: Collection[int], past: Past, cuts: Cuts, session: date) -> dict[int, date]:
@@ -39,9 +44,9 @@ def waiting(sids: Collection[int], past: Past, cuts: Cuts, session: date) -> dic
         asked &= set(marks)
         if not asked:
             break
-        closes = past.bars(session).filter(pl.col("sid").is_in(asked)).select("sid", "close")
-        for sid, close in closes.filter(pl.col("close").is_finite()).iter_rows():
-            if exact(close) == marks[sid]:
+        closes = past.closes(session)
+        for sid in asked & set(closes):
+            if exact(closes[sid]) == marks[sid]:
                 asked.discard(sid)
             else:
                 since[sid] = session

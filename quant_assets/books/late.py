@@ -54,8 +54,8 @@ def marked_since(sid: int, ex: date, since: date, cuts: Cuts, past: Past) -> boo
 
 
 def _close(past: Past, session: date, sid: int) -> Decimal | None:
-    printed = past.bars(session).filter(pl.col("sid") == sid, pl.col("close").is_finite())["close"]
-    return exact(printed[0]) if printed.len() else None
+    close = past.closes(session).get(sid)
+    return None if close is None else exact(close)
 
 
 def ratios(actions: pl.DataFrame, sid: int, after: date, since: date, cuts: Cuts) -> Sequence[Action]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from msgspec import structs
 
 from quant_assets.backtest.loop import run
 from quant_assets.books.booking import book_session
@@ -16,8 +17,8 @@ from quant_assets.execution.drop_copy import collect
 from quant_assets.market_data.quality import session_hash
 from quant_assets.post_trade.costs import write_costs
 from quant_assets.post_trade.reconciliation import reconcile_session
-from quant_assets.records import content_id
-from quant_assets.tables import ACTIONS, BARS, DECISIONS, JOURNAL, NAV, ORDERS, POSITIONS, VERDICTS
+from quant_assets.records import Book, content_id
+from quant_assets.tables import ACTIONS, BARS, COSTS, DECISIONS, JOURNAL, NAV, ORDERS, PNL, POSITIONS, VERDICTS
 from resources.clock import SessionClock
 from resources.ledger.open import open_ledger
 from resources.tables.store import DeltaStore
@@ -25,6 +26,8 @@ from tests.execution.small_market import CUTS, PAPER, RESEARCH, STRATEGY, Told, 
 
 S = CUTS.calendar.between(date(2024, 1, 2), date(2024, 1, 31))
 Rows = Sequence[dict[str, object]]
+Desired = Mapping[int, float]  # by name: a weight, or shares where it is an int
+FREE = structs.replace(STRATEGY, limits=structs.replace(STRATEGY.limits, min_trade=0.0))
 
 
 def bar(session: date, sid: int, opened: float, close: float | None = None, volume: int = 1_000_000) -> dict[str, Any]:
@@ -40,41 +43,43 @@ def bar(session: date, sid: int, opened: float, close: float | None = None, volu
 
 
 class Market:
-    """Bars, actions and what is wanted in each session, in a store of its own."""
+    """Bars and actions in a store of their own, and what is decided on them."""
 
-    def __init__(self, root: Path, bars: Rows, acted: Rows, wanted: Mapping[date, Mapping[int, float]]) -> None:
-        self.root = root
+    def __init__(self, root: Path, bars: Rows, acted: Rows) -> None:
         self.store = DeltaStore(root / "tables")
         self.bars = pl.DataFrame(list(bars), schema=dict(BARS.schema))
         self.store.append(BARS, self.bars)
         if acted:
             self.store.append(ACTIONS, actions(*acted))
-        for session, weights in wanted.items():
-            self._decide(session, weights)
 
-    def _decide(self, session: date, weights: Mapping[int, float]) -> None:
-        known = self.bars.filter(pl.col("session") <= session).sort("session").unique("sid", keep="last")
-        closes = dict(known.select("sid", "close").iter_rows())
-        set_id = content_id(session, STRATEGY.name, sorted(weights.items()))
-        empty = {c: "" for c, t in DECISIONS.schema.items() if t == pl.String}
-        rows = [
-            empty
-            | {
-                "session": session, "strategy": STRATEGY.name, "sid": sid, "symbol": f"S{sid}",
-                "decision_set_id": set_id, "decision_id": content_id(set_id, sid), "verdict": "TRADE", "score": 0.0,
-                "rank": 1, "target_weight": float(weight), "reference_price": closes.get(sid),
-                "as_of": CUTS.of(session), "valid_until": CUTS.trades_at(session), "known_at": CUTS.of(session),
-                "recorded_at": CUTS.of(session),
-            }
-            for sid, weight in weights.items()
-        ]  # fmt: skip
-        self.store.append(DECISIONS, pl.DataFrame(rows, schema=dict(DECISIONS.schema)))
+    def judge(self, session: date) -> None:
+        """A good verdict on the bars of a session."""
         content = session_hash(in_force(self.bars.filter(pl.col("session") == session), BARS))
         verdict = {
             "session": session, "table": "bars", "content_hash": content, "rule": "hand", "severity": "block",
             "passed": True, "value": 1.0, "threshold": 1.0, "message": "", "known_at": CUTS.of(session),
         }  # fmt: skip
         self.store.append(VERDICTS, pl.DataFrame([verdict], schema=dict(VERDICTS.schema)))
+
+    def decide(self, session: date, desired: Desired) -> None:
+        """One decision set: of each name that ever traded by then."""
+        known = self.bars.filter(pl.col("session") <= session).sort("session").unique("sid", keep="last").sort("sid")
+        equity = float(self.read(NAV)["equity"][-1])
+        set_id = content_id(session, STRATEGY.name, sorted(desired.items()))
+        empty = {c: "" for c, t in DECISIONS.schema.items() if t == pl.String}
+        rows = [
+            empty
+            | {
+                "session": session, "strategy": STRATEGY.name, "sid": sid, "symbol": symbol,
+                "decision_set_id": set_id, "decision_id": content_id(set_id, sid),
+                "verdict": "TRADE" if sid in desired else "NO_TRADE", "score": 0.0, "rank": 1,
+                "target_weight": _weight(desired.get(sid, 0.0), close, equity), "reference_price": close,
+                "as_of": CUTS.of(session), "valid_until": CUTS.trades_at(session), "known_at": CUTS.of(session),
+                "recorded_at": CUTS.of(session),
+            }
+            for sid, symbol, close in known.select("sid", "symbol", "close").iter_rows()
+        ]  # fmt: skip
+        self.store.append(DECISIONS, pl.DataFrame(rows, schema=dict(DECISIONS.schema)))
 
     def read(self, table: Any) -> pl.DataFrame:
         """All rows of a table."""
@@ -103,44 +108,60 @@ class Market:
             assert row["cash"] == sum(moved.filter(pl.col("session") <= row["session"])["amount"], Decimal(0))
 
 
+def _weight(wanted: float, close: float, equity: float) -> float:
+    """A weight as it is; of shares (an int), the one that rounds to them."""
+    if not isinstance(wanted, int):
+        return wanted
+    return (wanted + (0.5 if wanted > 0 else -0.5) * (wanted != 0)) * close / equity
+
+
 class Live(Market):
     """The same, day by day through outbox, paper venue and drop copy."""
 
-    def __init__(self, root: Path, bars: Rows, acted: Rows, wanted: Mapping[date, Mapping[int, float]]) -> None:
-        super().__init__(root, bars, acted, wanted)
-        self.ledger = open_ledger(root)
-        self.broker = desk(self.store, root / "brokers").open(PAPER)
-        self.told = Told()
+    def __init__(self, root: Path, bars: Rows, acted: Rows, book: Book) -> None:
+        super().__init__(root, bars, acted)
+        self.book, self.ledger, self.told = book, open_ledger(root), Told()
+        self.broker = desk(self.store, root / "brokers").open(book)
 
-    def day(self, session: date) -> None:
-        """Collect, book, reconcile, deliver, measure."""
-        ledger, now = self.ledger, CUTS.of(session)
-        collect(self.store, ledger.outbox, ledger.executions, self.broker, PAPER, CUTS, session, now)
-        book_session(self.store, PAPER, CUTS, session, ledger.executions.fills(PAPER.name))
+    def day(self, session: date, desired: Desired) -> None:
+        """Collect, book, reconcile, decide, deliver, measure."""
+        ledger, book, now = self.ledger, self.book, CUTS.of(session)
+        collect(self.store, ledger.outbox, ledger.executions, self.broker, book, CUTS, session, now)
+        book_session(self.store, book, CUTS, session, ledger.executions.fills(book.name))
         found = reconcile_session(
-            ledger.outbox, ledger.executions, ledger.breaks, self.broker, self.store, PAPER, CUTS, session, self.told,
+            ledger.outbox, ledger.executions, ledger.breaks, self.broker, self.store, book, CUTS, session, self.told,
             now=now,
         )  # fmt: skip
         assert found.numbers["breaks_found"] == 0, (session, found.notes)
+        self.judge(session)
+        self.decide(session, desired)
         deliver(
-            self.store, ledger.outbox, ledger.kill_switch, ledger.breaks, self.broker, PAPER, STRATEGY, CUTS, session,
+            self.store, ledger.outbox, ledger.kill_switch, ledger.breaks, self.broker, book, FREE, CUTS, session,
             SessionClock(now), self.told,
         )  # fmt: skip
-        write_costs(self.store, PAPER, CUTS, session)
+        write_costs(self.store, book, CUTS, session)
 
 
 def traded(
-    root: Path, bars: Iterable[dict[str, object]], acted: Rows, wanted: Mapping[date, Mapping[int, float]]
+    root: Path,
+    bars: Iterable[dict[str, object]],
+    acted: Rows,
+    wanted: Mapping[date, Desired],
+    capital: Decimal = PAPER.capital,
 ) -> Live:
     """The live book after all sessions of `wanted`; a research book on the same market has the same rows throughout,
     and nothing differs from the venue.
     """
     rows, sessions = list(bars), list(wanted)
-    live, research = Live(root / "live", rows, acted, wanted), Market(root / "research", rows, acted, wanted)
+    live, research = (
+        Live(root / "live", rows, acted, structs.replace(PAPER, capital=capital)),
+        Market(root / "research", rows, acted),
+    )
     for session in sessions:
-        live.day(session)
-    run(research.store, STRATEGY, RESEARCH, CUTS, sessions)
+        live.day(session, wanted[session])
+    research.store.append(DECISIONS, live.read(DECISIONS))
+    run(research.store, FREE, structs.replace(RESEARCH, capital=capital), CUTS, sessions)
     live.check()
-    for table in (ORDERS, POSITIONS, JOURNAL, NAV):
+    for table in (ORDERS, POSITIONS, JOURNAL, NAV, PNL, COSTS):
         assert live.read(table).equals(research.read(table)), table.name
     return live

@@ -16,7 +16,7 @@ def test_a_reverse_split_learned_while_a_sale_waits_for_a_halted_name(tmp_path: 
     """5,000 shares at 10 become 500 at 100. The sale in old shares expires, and the next one is of 500."""
     d = S[:8]
     bars = [bar(s, 1, 10) for s in d[:3]] + [bar(s, 1, 100) for s in d[4:]] + [bar(s, 2, 50) for s in d]
-    wanted = {s: {1: 0.5 if s < d[2] else 0.0, 2: 0.0} for s in d}
+    wanted = {s: {1: 5000 if s < d[2] else 0} for s in d}
     live = traded(tmp_path, bars, [action(1, d[3], "split", d[4], **REVERSE)], wanted)
     assert [live.held(s) for s in d] == [{}, {1: 5000}, {1: 5000}, {1: 5000}, {1: 500}, {}, {}, {}]
     assert live.orders() == [(1, 5000, "FILLED", 5000), (1, -5000, "EXPIRED", 0), (1, -500, "FILLED", 500)]
@@ -33,7 +33,7 @@ def test_a_reverse_split_learned_while_a_sale_of_a_thin_name_is_spread_over_sess
     d = S[:9]
     bars = [bar(s, 1, 10, volume=1_000_000 if s < d[2] else 20_000) for s in d[:4]]
     bars += [bar(s, 1, 100, volume=20_000) for s in d[4:]]
-    wanted = {s: {1: 0.5 if s < d[2] else 0.0} for s in d}
+    wanted = {s: {1: 5000 if s < d[2] else 0} for s in d}
     live = traded(tmp_path, bars, [action(1, d[4], "split", d[5], **REVERSE)], wanted)
     assert [live.held(s) for s in d[2:7]] == [{1: 5000}, {1: 4000}, {1: 4000}, {1: 400}, {}]
     assert {live.evening(s) for s in d[3:6]} == {(Decimal(59940), Decimal(99940))}
@@ -64,7 +64,7 @@ def test_paid_out_or_sold_but_not_both(tmp_path: Path, kind: str, terms: dict[st
     """
     d = S[:8]
     bars = [bar(s, 1, 10) for s in d[:5]] + [bar(s, 2, 50) for s in d]
-    wanted = {s: {1: 0.5 if s < d[3] else 0.0, 2: 0.0} for s in d[:4]} | {s: {2: 0.0} for s in d[4:]}
+    wanted = {s: {1: 5000 if s < d[3] else 0} if s < d[4] else {} for s in d}
     known: date = d[4 + late] if late else d[3]
     live = traded(tmp_path, bars, [action(1, d[4], kind, known, **terms)], wanted)
     cash = 49_950 + (49_975 - 25 if late else paid)
@@ -77,7 +77,7 @@ def test_a_sale_of_a_name_that_ends_without_a_bar(tmp_path: Path, late: int):
     """The 5,000 shares are paid out at 10 less a fifth, in the session that knows of it."""
     d = S[:8]
     bars = [bar(s, 1, 10) for s in d[:4]] + [bar(s, 2, 50) for s in d]
-    wanted = {s: {1: 0.5 if s < d[3] else 0.0} for s in d[:4]} | {s: {2: 0.0} for s in d[4:]}
+    wanted = {s: {1: 5000 if s < d[3] else 0} if s < d[4] else {} for s in d}
     known = d[5] if late else d[3]
     live = traded(tmp_path, bars, [action(1, d[4], "delisting", known, value=-0.2)], wanted)
     assert live.orders()[1] == (1, -5000, "EXPIRED", 0)
