@@ -3,13 +3,14 @@
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.books.hand_made import S, bar, traded
 from tests.execution.small_market import action
 
-REVERSE = {"numerator": 1, "denominator": 10}
+REVERSE: dict[str, Any] = {"numerator": 1, "denominator": 10}
 
 
 def test_a_reverse_split_learned_while_a_sale_waits_for_a_halted_name(tmp_path: Path):
@@ -58,7 +59,7 @@ def test_the_other_orders_are_sized_on_the_last_explained_mark(tmp_path: Path):
     ("kind", "terms", "paid"), [("delisting", {"value": -0.2}, 40_000), ("merger", {"cash": Decimal(11)}, 55_000)]
 )
 @pytest.mark.parametrize("late", [0, 1, 2])
-def test_paid_out_or_sold_but_not_both(tmp_path: Path, kind: str, terms: dict[str, object], paid: int, late: int):
+def test_paid_out_or_sold_but_not_both(tmp_path: Path, kind: str, terms: dict[str, Any], paid: int, late: int):
     """The vendor still prints a bar on the ex-session. Known in time, the sale that works expires and the 5,000 shares
     are paid out; known later, they were sold at 9.995 on that bar, and nothing is left to pay for.
     """

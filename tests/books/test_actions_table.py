@@ -69,7 +69,7 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Case], hand_mad
     return table, traded(root, prices, acted, {d: wanted(table, d) for d in D}, capital=Decimal(1_000_000_000))
 
 
-def test_each_case_ends_as_worked_out(book):
+def test_each_case_ends_as_worked_out(book: tuple[list[Case], hand_made.Live]):
     """Shares of the name and of the other one, and the cash of both, to the cent, live and in research, with nothing
     that differs from the venue on any day.
     """

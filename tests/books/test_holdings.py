@@ -1,6 +1,6 @@
 from datetime import date
 from decimal import Decimal
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -46,7 +46,7 @@ def filled(exec_id: str, side: int, quantity: int, price: Decimal, fee: Decimal,
 
 
 @given(SHARES, PRICES, st.integers(1, 50), st.integers(1, 50), st.sampled_from(["split", "stock_dividend"]))
-def test_split_makes_no_profit(quantity, price, numerator, denominator, kind):
+def test_split_makes_no_profit(quantity: int, price: Decimal, numerator: int, denominator: int, kind: str):
     """A split or stock dividend leaves equity as it was, up to the cent of cash in lieu and the sixth decimal of
     the mark; and no fraction of a share.
     """
@@ -67,7 +67,7 @@ def test_split_makes_no_profit(quantity, price, numerator, denominator, kind):
         st.tuples(st.sampled_from([-1, 1]), st.integers(1, 9_999), PRICES, st.decimals("0", "99", places=2)), max_size=6
     ),
 )
-def test_cash_changes_by_what_the_journal_says(quantity, dividend, trades):
+def test_cash_changes_by_what_the_journal_says(quantity: int, dividend: Decimal, trades: list[Any]):
     """Actions and fills change cash by exactly the sum of the movements, and shares by exactly what was traded."""
     before = held(quantity)
     acted, first = apply_actions(before, actions(action(1, D, "dividend", cash=dividend)), {(1, D): quantity})
@@ -88,18 +88,20 @@ RATIO = {"numerator": st.integers(1, 50), "denominator": st.integers(1, 50)}
     st.sampled_from(["spin_off", "merger"]),
     st.booleans(),
 )
-def test_what_another_company_takes_over_keeps_its_worth(quantity, price, known, ratio, part, kind, held_already):
+def test_what_another_company_takes_over_keeps_its_worth(
+    quantity: int, price: Decimal, known: bool, ratio: dict[str, int], part: Decimal, kind: str, held_already: bool
+):
     """Whatever part of a price a spin-off hands out or a merger pays in cash, equity stays at unchanged total value
     up to the cent and the sixth decimal of the marks, and each share is accounted for.
     """
     cash = (price * part).quantize(Decimal("0.0001"))
     worth = cash if kind == "spin_off" else price - cash
-    terms = {"value": float(worth)} if kind == "spin_off" else {"cash": cash}
+    terms: dict[str, Any] = {"value": float(worth)} if kind == "spin_off" else {"cash": cash}
     theirs = (worth * ratio["denominator"] / ratio["numerator"]).quantize(Decimal("0.000001"))
     before = held(quantity, price)
     if held_already:
         before = Holdings(
-            session=BEFORE, cash=before.cash, quantities=before.quantities | {2: 5}, marks=before.marks | {2: theirs}
+            session=BEFORE, cash=before.cash, quantities={**before.quantities, 2: 5}, marks={**before.marks, 2: theirs}
         )
     after, moved = apply_actions(
         before,
@@ -155,7 +157,9 @@ def test_what_another_company_takes_over_keeps_its_worth(quantity, price, known,
         ("symbol_change", {}, {}, {1: 100}, {1: 30}, {}),
     ],
 )
-def test_what_is_handed_out(kind, terms, sids, shares, marks, paid):
+def test_what_is_handed_out(
+    kind: str, terms: Any, sids: dict[str, int], shares: dict[int, int], marks: dict[int, int], paid: dict[str, str]
+):
     """100 shares marked at 30 through a spin-off or merger of S2: the shares and marks after, and what was paid in
     cash; for shorts the same with the other sign.
     """
@@ -173,7 +177,7 @@ def test_actions_of_one_session_are_booked_in_their_order():
     """A dividend and a spin-off are per old share, split and stock dividend multiply, a merger takes all that is
     then held and leaves nothing to the delisting.
     """
-    one = {"ex": D, "sid": 1}
+    one: dict[str, Any] = {"ex": D, "sid": 1}
     due = actions(
         action(**one, kind="delisting", value=-0.5),
         action(**one, kind="stock_dividend", numerator=11, denominator=10),
@@ -245,7 +249,7 @@ def test_dividend_after_a_split_booked_together():
 
 
 @pytest.mark.parametrize(("value", "proceeds"), [(-0.3, "2100.00"), (None, "3000.00"), (-1.0, None)])
-def test_delisting_turns_shares_into_cash(value, proceeds):
+def test_delisting_turns_shares_into_cash(value: float | None, proceeds: str | None):
     """A delisting pays all shares at the last mark times one plus its value, and nothing is held any more."""
     after, moved = apply_actions(held(100), actions(action(1, D, "delisting", value=value)), {(1, D): 100})
     assert (after.quantities, after.marks) == ({}, {})
@@ -263,7 +267,13 @@ def test_mark_keeps_the_last_close():
 class TestCorrections:
     """A delisting that was not true is put right by an entry of the session that learns of it."""
 
-    ROW: ClassVar = {"sid": 1, "ex": SESSIONS[2], "kind": "delisting", "value": -0.1, "origin": "derived"}
+    ROW: ClassVar[dict[str, Any]] = {
+        "sid": 1,
+        "ex": SESSIONS[2],
+        "kind": "delisting",
+        "value": -0.1,
+        "origin": "derived",
+    }
 
     def corrected(self, *rows: dict[str, object]) -> dict[date, list[Correction]]:
         """By session what is put right; 100 shares are held at 30 up to SESSIONS[4], when the first row is booked."""
@@ -305,7 +315,8 @@ class TestCorrections:
         says the same, nothing.
         """
         early = action(**self.ROW, known=SESSIONS[5])
-        late = action(**self.ROW | {"value": -0.5}, known=SESSIONS[7])
+        other: dict[str, Any] = {**self.ROW, "value": -0.5}
+        late = action(**other, known=SESSIONS[7])
         (found,) = self.corrected(early, late)[SESSIONS[7]]
         assert (found.shares, [m.amount for m in found.moved]) == ({}, [Decimal("-1200.00")])
         assert self.corrected(early, action(**self.ROW, known=SESSIONS[7])) == {}
@@ -329,12 +340,12 @@ class TestDue:
 
     def test_withdrawn_before_ex(self):
         """Withdrawn before it went ex: never."""
-        row = {"sid": 1, "ex": SESSIONS[4], "kind": "dividend", "cash": Decimal(1)}
+        row: dict[str, Any] = {"sid": 1, "ex": SESSIONS[4], "kind": "dividend", "cash": Decimal(1)}
         assert self.booked(action(**row, known=SESSIONS[1]), action(**row, known=SESSIONS[2], withdrawn=True)) == []
 
     def test_restated_withdrawn_and_back(self):
         """Restated, withdrawn and reinstated after it was booked: once, and each change is a finding."""
-        row = {"sid": 1, "ex": SESSIONS[4], "kind": "dividend"}
+        row: dict[str, Any] = {"sid": 1, "ex": SESSIONS[4], "kind": "dividend"}
         versions = [action(**row, known=SESSIONS[k], cash=Decimal(k), withdrawn=k == 6) for k in (3, 5, 6, 8)]
         assert self.booked(*versions) == [SESSIONS[4]]
         assert [s for s in SESSIONS[1:] if late_changes(actions(*versions), CUTS, s)] == [
@@ -345,7 +356,7 @@ class TestDue:
 
     def test_withdrawn_before_any_cut_saw_it(self):
         """A late action that was in force at no cut, and is reinstated, is booked then."""
-        row = {"sid": 1, "ex": SESSIONS[4], "kind": "dividend", "cash": Decimal(1)}
+        row: dict[str, Any] = {"sid": 1, "ex": SESSIONS[4], "kind": "dividend", "cash": Decimal(1)}
         early = action(**row, known=SESSIONS[6]) | {"known_at": CUTS.calendar.open(SESSIONS[6])}
         assert self.booked(
             early, action(**row, known=SESSIONS[6], withdrawn=True), action(**row, known=SESSIONS[8])
