@@ -18,6 +18,7 @@ from quant_assets.market_data.quality import session_hash
 from quant_assets.post_trade.costs import write_costs
 from quant_assets.post_trade.reconciliation import reconcile_session
 from quant_assets.records import Book, content_id
+from quant_assets.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, COSTS, DECISIONS, JOURNAL, NAV, ORDERS, PNL, POSITIONS, VERDICTS
 from resources.clock import SessionClock
 from resources.ledger.open import open_ledger
@@ -118,9 +119,9 @@ def _weight(wanted: float, close: float, equity: float) -> float:
 class Live(Market):
     """The same, day by day through outbox, paper venue and drop copy."""
 
-    def __init__(self, root: Path, bars: Rows, acted: Rows, book: Book) -> None:
+    def __init__(self, root: Path, bars: Rows, acted: Rows, book: Book, strategy: Strategy) -> None:
         super().__init__(root, bars, acted)
-        self.book, self.ledger, self.told = book, open_ledger(root), Told()
+        self.strategy, self.book, self.ledger, self.told = strategy, book, open_ledger(root), Told()
         self.broker = desk(self.store, root / "brokers").open(book)
 
     def day(self, session: date, desired: Desired) -> None:
@@ -136,8 +137,8 @@ class Live(Market):
         self.judge(session)
         self.decide(session, desired)
         deliver(
-            self.store, ledger.outbox, ledger.kill_switch, ledger.breaks, self.broker, book, FREE, CUTS, session,
-            SessionClock(now), self.told,
+            self.store, ledger.outbox, ledger.kill_switch, ledger.breaks, self.broker, book, self.strategy, CUTS,
+            session, SessionClock(now), self.told,
         )  # fmt: skip
         write_costs(self.store, book, CUTS, session)
 
@@ -148,19 +149,20 @@ def traded(
     acted: Rows,
     wanted: Mapping[date, Desired],
     capital: Decimal = PAPER.capital,
+    strategy: Strategy = FREE,
 ) -> Live:
     """The live book after all sessions of `wanted`; a research book on the same market has the same rows throughout,
     and nothing differs from the venue.
     """
     rows, sessions = list(bars), list(wanted)
     live, research = (
-        Live(root / "live", rows, acted, structs.replace(PAPER, capital=capital)),
+        Live(root / "live", rows, acted, structs.replace(PAPER, capital=capital), strategy),
         Market(root / "research", rows, acted),
     )
     for session in sessions:
         live.day(session, wanted[session])
     research.store.append(DECISIONS, live.read(DECISIONS))
-    run(research.store, FREE, structs.replace(RESEARCH, capital=capital), CUTS, sessions)
+    run(research.store, strategy, structs.replace(RESEARCH, capital=capital), CUTS, sessions)
     live.check()
     for table in (ORDERS, POSITIONS, JOURNAL, NAV, PNL, COSTS):
         assert live.read(table).equals(research.read(table)), table.name

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.books.hand_made import S, bar, traded
-from tests.execution.small_market import action
+from tests.execution.small_market import STRATEGY, action
 
 REVERSE: dict[str, Any] = {"numerator": 1, "denominator": 10}
 
@@ -49,7 +49,7 @@ def test_the_other_orders_are_sized_on_the_last_explained_mark(tmp_path: Path):
     d = S[:8]
     bars = [bar(s, 1, 10 if s < d[4] else 100) for s in d] + [bar(s, k, p) for s in d for k, p in ((2, 50), (3, 20))]
     wanted = {s: {1: 0.4, 2: 0.3, 3: 0.3} for s in d}
-    live = traded(tmp_path, bars, [action(1, d[4], "split", d[5], **REVERSE)], wanted)
+    live = traded(tmp_path, bars, [action(1, d[4], "split", d[5], **REVERSE)], wanted, strategy=STRATEGY)
     assert [live.held(s) for s in d[4:6]] == [{1: 4000, 2: 600, 3: 1500}, {1: 400, 2: 600, 3: 1500}]
     assert len({live.evening(s) for s in d[1:]}) == 1
     assert len(live.orders()) == 3
