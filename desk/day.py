@@ -14,6 +14,7 @@ from quant_assets.features.sets import FeatureSet
 from quant_assets.portable import architecture
 from quant_assets.ports import Clock, Progress, quiet
 from quant_assets.records import Provenance, StageReport, content_id
+from quant_assets.stopping import check
 from quant_assets.tables import (
     ACTIONS,
     BARS,
@@ -65,6 +66,10 @@ def ports(ws: Workspace, clock: Clock, progress: Progress = quiet) -> dict[str, 
     def beat(session: date) -> None:
         heartbeat(ws.home / "heartbeat.json", now=clock_of(ws, session).now(), session=session, state="done")
 
+    def tick(done: int, total: int, what: str) -> None:
+        check()  # between two pieces of long work it is safe to leave
+        progress(done, total, what)
+
     return {
         "store": ws.store,
         "knowledge": ws.ledger.knowledge,
@@ -91,7 +96,7 @@ def ports(ws: Workspace, clock: Clock, progress: Progress = quiet) -> dict[str, 
         "late": is_late,
         "refused": refused,
         "beat": beat,
-        "progress": progress,
+        "progress": tick,
     }
 
 

@@ -31,6 +31,7 @@ from jobs.commands.running import backfill, backtest, ingest, report, run_app
 from jobs.commands.storage import storage_app
 from quant_assets.characters import visible
 from quant_assets.errors import QuantError
+from quant_assets.stopping import asked, listening
 
 features_app.command("audit")(audit_features)
 
@@ -95,13 +96,23 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # what a terminal cannot write is no reason to fail
+    with listening():
+        try:
+            _run()
+        except SystemExit:
+            if (signum := asked()) is None:
+                raise
+            print("Stopped. Run the same command again: it goes on from what is stored.", file=sys.stderr)  # noqa: T201
+            raise SystemExit(128 + signum) from None
+
+
+def _run() -> None:
     try:
         app()
     except QuantError as error:
         print(visible(f"{type(error).__name__}: {error}"), file=sys.stderr)  # noqa: T201  # the CLI speaks to a person
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        print("Stopped. Run the same command again: it goes on from what is stored.", file=sys.stderr)  # noqa: T201
         raise SystemExit(130) from None
 
 

@@ -17,6 +17,7 @@ from quant_assets import durable
 from quant_assets.assets import FIRST, LAST, quarter
 from quant_assets.errors import FeaturesRefused
 from quant_assets.ports import Progress, quiet
+from quant_assets.stopping import Stopped, check
 
 # what fails is raised, and printed once: Dagster would print it before, with its traceback
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -113,11 +114,14 @@ class Runner:
                     tags=others,
                     asset_selection=chosen,
                 )
+        except dg.DagsterExecutionInterruptedError as error:  # the signal came between two stages
+            raise Stopped from error
         except DagsterAssetCheckFailedError as error:
             raise FeaturesRefused(
                 f"{job}: {error} Nothing was made of it; "
                 "`quant features audit` shows the column, session and instrument"
             ) from error
+        check()  # Dagster forgets a signal that comes as a run ends
         materialised = [e.step_materialization_data.materialization for e in outcome.get_asset_materialization_events()]
         return {
             m.asset_key.to_user_string(): {k: v.value for k, v in m.metadata.items()}

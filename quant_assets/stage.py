@@ -6,6 +6,7 @@ from functools import cached_property
 from inspect import Parameter, signature
 
 from quant_assets.records import StageReport
+from quant_assets.stopping import whole
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,11 @@ class Stage:
         return tuple(signature(self.function).parameters)
 
     def run(self, ports: Mapping[str, object]) -> Iterator[StageReport]:
-        """Run the stage with those of `ports` that it takes. Raises TypeError where one that it needs is missing."""
-        yield from self.function(**{name: ports[name] for name in self.takes if name in ports})
+        """Run the stage with those of `ports` that it takes. Raises TypeError where one that it needs is missing, and
+        Stopped, before it or after it, where a signal asks for it.
+        """
+        with whole():
+            yield from self.function(**{name: ports[name] for name in self.takes if name in ports})
 
 
 Stages = Mapping[str, Stage]

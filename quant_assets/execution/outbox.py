@@ -20,6 +20,7 @@ from quant_assets.calendars import Calendar
 from quant_assets.errors import OrderRejected, OrderUncertain
 from quant_assets.ports import Broker, Clock, Notifier, Outbox, Writer
 from quant_assets.records import Book, Order, OrderState
+from quant_assets.stopping import check
 
 _S = OrderState
 _ENDS = {_S.FILLED, _S.CANCELED, _S.REJECTED, _S.EXPIRED}
@@ -101,11 +102,13 @@ def send(
     """Send what is PENDING, sales first; return how many orders the venue acknowledged.
 
     The clock is asked before each order. An order whose open has passed, or does not come, is EXPIRED unsent. What a
-    kill switch stops remains PENDING. Raises LeaseLost where another process took the account over.
+    kill switch stops remains PENDING. Raises LeaseLost where another process took the account over,
+    Stopped between two orders where a signal asks for it.
     """
     sent, failed = 0, Failed(list)
     try:
         for order in _pending(outbox, book):
+            check()  # what was committed is sent; the next is left PENDING
             now = clock.now()
             if (why := _too_late(order, calendar, now)) is not None:
                 _expire(writer, order, why, now, failed)
