@@ -16,10 +16,11 @@ MOMENTS = [p for p in POINTS if not p.startswith(("inside the write", "between a
 
 def at(point: str, *signals: int) -> None:
     """Send these signals to this process at a point of a day."""
+    left = list(signals)
 
     def ask(*_: object) -> None:
-        for signum in signals:
-            os.kill(os.getpid(), signum)
+        while left:
+            os.kill(os.getpid(), left.pop())
 
     around.die = ask
     POINTS[point]()
