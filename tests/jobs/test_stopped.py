@@ -4,6 +4,8 @@ import multiprocessing
 import shutil
 import signal
 from collections import Counter
+from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ SENDING = "between the commit and the send"
 
 
 @pytest.fixture(scope="module")
-def starter() -> multiprocessing.context.ForkServerContext:
+def starter() -> ForkServerContext:
     """Starts processes that have imported everything and used nothing."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.jobs.stopped"])
@@ -33,7 +35,7 @@ def home(by_day: Path, tmp_path: Path) -> Path:
     return home
 
 
-def ended(starter: multiprocessing.context.ForkServerContext, target: object, *args: object) -> int | None:
+def ended(starter: ForkServerContext, target: Callable[..., None], *args: object) -> int | None:
     """The exit code of a process."""
     process = starter.Process(target=target, args=args)
     process.start()
@@ -59,7 +61,7 @@ def undisturbed(home: Path, by_day: Path) -> None:
 
 
 @pytest.mark.parametrize("point", stopped.MOMENTS)
-def test_a_signal_anywhere_in_a_day(point: str, home: Path, by_day: Path, starter) -> None:
+def test_a_signal_anywhere_in_a_day(point: str, home: Path, by_day: Path, starter: ForkServerContext) -> None:
     """SIGTERM and SIGINT end the run with 143 and 130. Of the orders only that in flight is sent after the signal, and
     before the orders' own stage none is. Run again, the day ends as one that nothing disturbed.
     """
@@ -77,7 +79,7 @@ def test_a_signal_anywhere_in_a_day(point: str, home: Path, by_day: Path, starte
     undisturbed(home, by_day)
 
 
-def test_a_second_signal_ends_at_once(home: Path, by_day: Path, starter) -> None:
+def test_a_second_signal_ends_at_once(home: Path, by_day: Path, starter: ForkServerContext) -> None:
     """In the middle of a send, as a kill would; and as after a kill nothing is lost or sent twice."""
     before = at_venue(home)
     twice = (signal.SIGTERM, signal.SIGTERM)
@@ -96,7 +98,9 @@ def test_a_second_signal_ends_at_once(home: Path, by_day: Path, starter) -> None
         (SENDING, signal.SIGTERM),
     ],
 )
-def test_a_signal_while_dagster_runs_the_day(point: str, signum: int, home: Path, by_day: Path, starter) -> None:
+def test_a_signal_while_dagster_runs_the_day(
+    point: str, signum: int, home: Path, by_day: Path, starter: ForkServerContext
+) -> None:
     """The same of `quant run daily`: no job follows the one in which the signal came."""
     before = at_venue(home)
     assert ended(starter, stopped.command, home, point, signum) == 128 + signum
