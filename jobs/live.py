@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from desk.day import what_is_done
 from desk.lock import only_run
+from quant_assets.books.apart import FAILED as BOOKS_FAILED
 from quant_assets.errors import ConfigurationError
 from quant_assets.execution.outcome import FAILED
 from quant_assets.records import Frozen
@@ -119,9 +120,12 @@ def run_backfill(runner: "Runner", first: date, last: date) -> Iterator[Step]:
 
 
 def outcome(steps: list[Step]) -> Exit:
-    """The exit code of daily steps: BLOCKED where a delivery was refused or an order came to nothing,
+    """The exit code of daily steps: BLOCKED where a stage of a book failed, a delivery was refused or an order came to
+    nothing,
     NOTHING_TO_TRADE where none of the sessions had an order.
     """
+    if any(numbers.get(BOOKS_FAILED) for s in steps for numbers in s.assets.values()):
+        return Exit.BLOCKED
     delivered = [s.assets.get("orders", {}) for s in steps if s.job == "deliver"]
     if any(d.get("state") == "refused" or any(d.get(n) for n in (*FAILED, "unsure")) for d in delivered):
         return Exit.BLOCKED

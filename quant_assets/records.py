@@ -211,6 +211,9 @@ class Book(Frozen, frozen=True, forbid_unknown_fields=True):
         return self.broker == "research"
 
 
+SLOT = "open"  # the moment of a day at which its strategies decide
+
+
 class OrderState(StrEnum):
     """Where an order stands; see `quant_assets.execution.outbox` for the transitions."""
 
@@ -465,6 +468,7 @@ class StageReport(Frozen, frozen=True):
     numbers: Mapping[str, float] = msgspec.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     links: Mapping[str, str] = msgspec.field(default_factory=dict)
+    book: str = ""
 
     def metadata(self) -> dict[str, Any]:
         """The report as flat, stable names."""

@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 import polars as pl
 
+from quant_assets.books.apart import apart, waits
 from quant_assets.books.day import Day, step
 from quant_assets.books.entries import KIND
 from quant_assets.books.explained import Past
@@ -14,9 +16,11 @@ from quant_assets.books.rows import fill_rows, order_rows
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.errors import DataError
-from quant_assets.ports import Entries, Executions, Store
-from quant_assets.records import Book, Commission, Entry, Fill, OrderState, StageReport, Working
+from quant_assets.ports import Entries, Executions, Facts, Notifier, Store
+from quant_assets.records import SLOT, Book, Commission, Entry, Fill, OrderState, StageReport, Working
 from quant_assets.tables import ACTIONS, BARS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS
+
+COLLECTED = "collected"  # the fact that the venue's record of a session is here
 
 
 def paid_in(store: Store, book: Book) -> Decimal | None:
@@ -169,11 +173,25 @@ def book_sessions(
     entries: Entries,
     books: Sequence[Book],
     cuts: Cuts,
+    notifier: Notifier,
+    facts: Facts,
     sessions: Sequence[date],
 ) -> Iterator[StageReport]:
-    """Book each session of each book, in order."""
+    """Book each session of each book, in order; not where the venue's record of it could not be collected."""
+
+    def one(book: Book, session: date) -> StageReport:
+        fees = [fee for _, fee in executions.fees(book.name)]
+        by_hand = entries.of(book.name, last=session)
+        return book_session(store, book, cuts, session, executions.fills(book.name), fees, by_hand)
+
     for session in sessions:
         for book in books:
-            fees = [fee for _, fee in executions.fees(book.name)]
-            by_hand = entries.of(book.name, last=session)
-            yield book_session(store, book, cuts, session, executions.fills(book.name), fees, by_hand)
+            if booked(store, book, session) or COLLECTED in facts.recorded(book.name, SLOT).get(session, {}):
+                yield apart("book", book, session, notifier, partial(one, book, session))
+            else:
+                yield waits("book", book, session, f"NOT_COLLECTED: the venue's record of {session} is not here yet")
+
+
+def booked(store: Store, book: Book, session: date) -> bool:
+    """Whether NAV has the session."""
+    return store.read(NAV, as_of=None, first=session, last=session, where={"book": book.name}, columns=()).height > 0

@@ -5,9 +5,11 @@ Any number of times and killed anywhere, the venue ends with the same orders. Wh
 
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
+from functools import partial
 
 import polars as pl
 
+from quant_assets.books.apart import apart
 from quant_assets.books.booking import holdings_of, past_of
 from quant_assets.books.holdings import Holdings
 from quant_assets.calendars import Cuts
@@ -17,7 +19,7 @@ from quant_assets.execution.doubtful import without_doubtful
 from quant_assets.execution.limits import exposure_of, within_limits
 from quant_assets.execution.orders import SLOT, orders_for, too_small
 from quant_assets.execution.outbox import LEASE_SECONDS, OPEN, expire, recover, send
-from quant_assets.execution.outcome import ended, outcome
+from quant_assets.execution.outcome import RECONCILED, ended, outcome
 from quant_assets.market_data.quality import released, session_hash
 from quant_assets.ports import Breaks, Broker, Brokers, Clock, Facts, KillSwitch, Notifier, Outbox, Store, Writer
 from quant_assets.records import Book, Order, OrderState, StageReport
@@ -240,10 +242,19 @@ def deliver_books(
     recorded as the fact `refused`.
     """
     by_name = {s.name: s for s in strategies}
+
+    def one(book: Book, session: date) -> StageReport:
+        strategy = by_name[book.strategy]
+        if book.armed and RECONCILED not in facts.recorded(book.name, SLOT).get(session, {}):
+            why = f"NOT_RECONCILED: {session} was not compared with the venue"
+            report = ended(session, "refused", why)
+        else:
+            broker = brokers.open(book)
+            report = deliver(store, outbox, kill_switch, breaks, broker, book, strategy, cuts, session, clock, notifier)
+        if outbox.bound(book.name, strategy.name, session) is None:
+            facts.record(book.name, session, SLOT, REFUSED, report.reason, now=clock.now())
+        return report
+
     for session in sessions:
         for book in books:
-            broker, strategy = brokers.open(book), by_name[book.strategy]
-            report = deliver(store, outbox, kill_switch, breaks, broker, book, strategy, cuts, session, clock, notifier)
-            if outbox.bound(book.name, strategy.name, session) is None:
-                facts.record(book.name, session, SLOT, REFUSED, report.reason, now=clock.now())
-            yield report
+            yield apart("deliver", book, session, notifier, partial(one, book, session))

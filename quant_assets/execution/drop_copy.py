@@ -8,11 +8,13 @@ again for what it did not finish.
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 import polars as pl
 
-from quant_assets.books.booking import record_fills, record_orders
+from quant_assets.books.apart import apart
+from quant_assets.books.booking import COLLECTED, record_fills, record_orders
 from quant_assets.books.holdings import exact
 from quant_assets.calendars import Calendar, Cuts
 from quant_assets.contract import in_force as rows_in_force
@@ -20,8 +22,9 @@ from quant_assets.contract import known_by
 from quant_assets.errors import CursorUnknown
 from quant_assets.execution.corrections import Step, charged_on, effective, fee_entries, in_force, reversal, steps
 from quant_assets.execution.follow import follow, restate
+from quant_assets.execution.orders import SLOT
 from quant_assets.execution.outbox import LEASE_SECONDS
-from quant_assets.ports import Advances, Broker, Brokers, Clock, Executions, Notifier, Outbox, Store
+from quant_assets.ports import Advances, Broker, Brokers, Clock, Executions, Facts, Notifier, Outbox, Store
 from quant_assets.records import (
     VERSION,
     Book,
@@ -105,16 +108,23 @@ def collect_fills(
     cuts: Cuts,
     clock: Clock,
     notifier: Notifier,
+    facts: Facts,
     sessions: Sequence[date],
 ) -> Iterator[StageReport]:
-    """Collect what each book's venue reported in the sessions, in order; what it changed of its record is notified."""
+    """Collect what each book's venue reported in the sessions, in order: a fact of the session. What a venue changed of
+    its record is notified.
+    """
+
+    def one(book: Book, session: date) -> StageReport:
+        report = collect(store, outbox, executions, brokers.open(book), book, cuts, session, clock.now())
+        facts.record(book.name, session, SLOT, COLLECTED, "", now=clock.now())
+        if report.notes:
+            notifier.notify("warning", f"{book.name}: the venue changed its record", "\n".join(report.notes))
+        return report
+
     for session in sessions:
         for book in books:
-            broker = brokers.open(book)
-            report = collect(store, outbox, executions, broker, book, cuts, session, clock.now())
-            if report.notes:
-                notifier.notify("warning", f"{book.name}: the venue changed its record", "\n".join(report.notes))
-            yield report
+            yield apart("fills", book, session, notifier, partial(one, book, session))
 
 
 def session_at(calendar: Calendar, ts: datetime) -> date:

@@ -11,10 +11,9 @@ import polars as pl
 
 from quant_assets.books.holdings import CENT, Holdings
 from quant_assets.calendars import Calendar
-from quant_assets.records import Book, Order, Working
+from quant_assets.records import SLOT, Book, Order, Working
 from quant_assets.strategy import Strategy
 
-SLOT = "open"
 _DIGITS = string.digits + string.ascii_lowercase
 
 

@@ -8,6 +8,7 @@ from quant_assets.records import Book, OrderState, StageReport, Working
 from quant_assets.strategy import Strategy
 
 STAGE = "deliver"
+RECONCILED = "reconciled"  # the fact that a session was compared with the venue
 NO_NUMBERS: Mapping[str, float] = {}
 FAILED: Mapping[str, OrderState] = {
     "rejected": OrderState.REJECTED,

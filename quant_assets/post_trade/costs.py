@@ -13,16 +13,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import polars as pl
 
+from quant_assets.books.apart import apart, waits
+from quant_assets.books.booking import booked
 from quant_assets.books.holdings import TICK, exact
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.frames import span
 from quant_assets.market_data.adjustment import SPLITS
-from quant_assets.ports import Store
+from quant_assets.ports import Notifier, Store
 from quant_assets.records import Book, Frozen, OrderState, StageReport
 from quant_assets.tables import ACTIONS, BARS, COSTS, FILLS, JOURNAL, ORDERS
 
@@ -250,8 +253,13 @@ def _end_prices(store: Store, orders: pl.DataFrame, session: date, cut: datetime
     }
 
 
-def cost_books(store: Store, books: Sequence[Book], cuts: Cuts, sessions: Sequence[date]) -> Iterator[StageReport]:
-    """Measure what trading cost each book in each session."""
+def cost_books(
+    store: Store, books: Sequence[Book], cuts: Cuts, notifier: Notifier, sessions: Sequence[date]
+) -> Iterator[StageReport]:
+    """Measure what trading cost each book in each session; not before it is booked."""
     for session in sessions:
         for book in books:
-            yield write_costs(store, book, cuts, session)
+            if booked(store, book, session):
+                yield apart("costs", book, session, notifier, partial(write_costs, store, book, cuts, session))
+            else:
+                yield waits("costs", book, session, f"NOT_BOOKED: {session} is not booked")

@@ -9,12 +9,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 
-from quant_assets.books.booking import holdings_of
+from quant_assets.books.apart import apart, waits
+from quant_assets.books.booking import booked, holdings_of
 from quant_assets.calendars import Calendar, Cuts
 from quant_assets.execution.corrections import charged_on, effective, in_force
 from quant_assets.execution.drop_copy import session_at
 from quant_assets.execution.orders import SLOT
+from quant_assets.execution.outcome import RECONCILED
 from quant_assets.ports import Breaks, Broker, Brokers, Clock, Executions, Facts, Notifier, Outbox, Store
 from quant_assets.records import (
     Book,
@@ -36,7 +39,6 @@ from quant_assets.tables import NAV
 _WORKING = frozenset({OrderState.ACKED, OrderState.PARTIAL})
 _AT_VENUE = _WORKING | {OrderState.FILLED}
 _NOTHING = "nothing"
-RECONCILED = "reconciled"  # the fact
 
 
 class OurSide(Frozen, frozen=True):
@@ -136,10 +138,10 @@ def _fills(calendar: Calendar, session: date, ours: OurSide, theirs: TheirSide) 
     charged = {c.exec_id: c.fee for c in theirs.fees}
     paid = charged_on(ours.fills, ours.fees)
     since = theirs.coverage.executions_since
-    booked = effective(f for f in ours.fills if f.session <= session)
-    everything = dict(booked)
+    everything = effective(f for f in ours.fills if f.session <= session)
+    left = dict(everything)
     for name, execution in sorted(in_force(theirs.executions).items()):
-        fill = booked.pop(name, None)
+        fill = left.pop(name, None)
         at = session_at(calendar, execution.ts) if fill is None else fill.session
         if at > session:
             continue
@@ -148,7 +150,7 @@ def _fills(calendar: Calendar, session: date, ours: OurSide, theirs: TheirSide) 
         fee = execution.fee if execution.fee is not None else charged.get(name, our_fee)
         our_word = _NOTHING if fill is None else _execution(at, fill, our_fee)
         yield "fill", name, our_word, _execution(at, execution, fee)
-    for name, fill in sorted(booked.items()):
+    for name, fill in sorted(left.items()):
         if since is None or fill.ts >= since:
             yield "fill", name, _execution(fill.session, fill, paid[fill.exec_id]), _NOTHING
     sent = {w.order.client_order_id for w in ours.orders}
@@ -193,10 +195,10 @@ def reconcile_session(
     The venue's events must be collected and the session booked. Once a later session is booked nothing is compared: the
     venue reports its present state, not that of `session`.
     """
-    booked = store.read(NAV, as_of=None, first=session, where={"book": book.name})["session"]
-    if booked.len() and booked[-1] > session:
+    later = store.read(NAV, as_of=None, first=session, where={"book": book.name})["session"]
+    if later.len() and later[-1] > session:
         reason = (
-            f"{booked[-1]} is booked: the venue's record has moved on from {session}, "
+            f"{later[-1]} is booked: the venue's record has moved on from {session}, "
             "which was compared when it was the last"
         )
         return _report(session, [], [], TheirSide((), (), {}, Decimal(0)), len(breaks.listed(book.name)), reason)
@@ -282,9 +284,17 @@ def reconcile_books(
     sessions: Sequence[date],
 ) -> Iterator[StageReport]:
     """Compare each book with its venue after the last of the sessions; that it was compared is a fact."""
-    for book in books:
+    session = max(sessions)
+
+    def one(book: Book) -> StageReport:
         broker, now = brokers.open(book), clock.now()
         ports = (outbox, executions, breaks, broker, store)
-        report = reconcile_session(*ports, book, cuts, max(sessions), notifier, now=now)
-        facts.record(book.name, max(sessions), SLOT, RECONCILED, report.reason, now=now)
-        yield report
+        report = reconcile_session(*ports, book, cuts, session, notifier, now=now)
+        facts.record(book.name, session, SLOT, RECONCILED, report.reason, now=now)
+        return report
+
+    for book in books:
+        if booked(store, book, session):
+            yield apart("reconcile", book, session, notifier, partial(one, book))
+        else:
+            yield waits("reconcile", book, session, f"NOT_BOOKED: {session} is not booked")

@@ -4,6 +4,7 @@ for the same rows.
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import msgspec
 import polars as pl
 
 from quant_assets.acts import Head, keep_head
+from quant_assets.books.apart import apart
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.execution.orders import SLOT
@@ -185,18 +187,17 @@ def report_sessions(
     """Verify the acts of people and keep their head, write each book's page of each session to `reports` and record
     that it is published, then the heartbeat: the day is done.
     """
+
+    def one(book: Book, session: date, acts: Head) -> StageReport:
+        open_breaks = breaks.listed(book.name)
+        page = session_report(store, open_breaks, book, session, folder=reports, notice=notice, acts=acts)
+        facts.record(book.name, session, SLOT, PUBLISHED, page_name(book, session), now=clock.now())
+        links = {f"report_{book.name}": str(page)}
+        return StageReport(stage="report", first=session, last=session, state="done", numbers={"pages": 1}, links=links)
+
     for session in sessions:
         acts = keep_head(store, audit, cuts, session, notifier)
-        pages = {
-            f"report_{b.name}": session_report(
-                store, breaks.listed(b.name), b, session, folder=reports, notice=notice, acts=acts
-            )
-            for b in books
-        }
-        for book in books:
-            facts.record(book.name, session, SLOT, PUBLISHED, page_name(book, session), now=clock.now())
-        links = {name: str(page) for name, page in pages.items()}
-        beat(session)
-        yield StageReport(
-            stage="report", first=session, last=session, state="done", numbers={"pages": len(pages)}, links=links
-        )
+        done = [apart("report", book, session, notifier, partial(one, book, session, acts)) for book in books]
+        if all(report.state == "done" for report in done):
+            beat(session)
+        yield from done or [StageReport("report", session, session, "done", numbers={"pages": 0})]
