@@ -69,27 +69,26 @@ class Traded:
         ports = self.ledger.outbox, self.ledger.executions
         return collect(self.store, *ports, self.venue, PAPER, CUTS, day, CUTS.of(day))
 
-    def settle(self, day: date) -> StageReport:
-        """Collect, book, cost and reconcile a day, at its cut."""
-        self.at(day, cut=True)
+    def book(self, day: date) -> None:
+        """Collect, book and cost a day."""
         self.collect(day)
         executions: Executions = self.ledger.executions
         fees = [fee for _, fee in executions.fees(PAPER.name)]
         by_hand = self.ledger.entries.of(PAPER.name)
         book_session(self.store, PAPER, CUTS, day, executions.fills(PAPER.name), fees, by_hand)
         write_costs(self.store, PAPER, CUTS, day)
-        return reconcile_session(
-            self.ledger.outbox,
-            executions,
-            self.ledger.breaks,
-            self.venue,
-            self.store,
-            PAPER,
-            CUTS,
-            day,
-            self.told,
-            now=CUTS.of(day),
-        )
+
+    def reconcile(self, day: date) -> StageReport:
+        """Compare the books with the venue after a day."""
+        ledger = self.ledger
+        ports = (ledger.outbox, ledger.executions, ledger.breaks, self.venue, self.store)
+        return reconcile_session(*ports, PAPER, CUTS, day, self.told, now=CUTS.of(day))
+
+    def settle(self, day: date) -> StageReport:
+        """Collect, book, cost and reconcile a day, at its cut."""
+        self.at(day, cut=True)
+        self.book(day)
+        return self.reconcile(day)
 
 
 @pytest.fixture
