@@ -5,6 +5,7 @@ them. Run as a program it does the work on a home and marks what it has reported
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -65,9 +66,9 @@ def work(home: Path) -> None:
 class Undisturbed:
     """What a home held at each commit of a run that nothing disturbed."""
 
-    def __init__(self, home: Path, marks: Sequence[tuple[int, str]]) -> None:
+    def __init__(self, home: Path, marks: Sequence[str]) -> None:
         self.store = DeltaStore(home / "tables", open_ledger(home).marks)
-        self.marks = [(at, *what.split()) for at, what in marks]
+        self.marks = [what.split() for what in marks]
         self.whole = {t.name: self.store.read(t, as_of=None) for t in (QUOTES, TICKS)}
 
     def rows(self, table: Table, version: int) -> pl.DataFrame:
@@ -75,13 +76,13 @@ class Undisturbed:
         until = SESSIONS[min(version, len(SESSIONS)) - 1] if version else SESSIONS[0] - timedelta(days=1)
         return self.whole[table.name].filter(pl.col(table.event).cast(pl.Date) <= until)
 
-    def check(self, home: Path, at: int) -> str:
-        """Hold a home, left by a cut after `at` calls, against it; what it is like: `whole`, or why it is refused.
+    def check(self, home: Path, reported: int) -> str:
+        """Hold a home, left by a cut after so many marks, against it; what it is like: `whole`, or why it is refused.
 
         Raises AssertionError where it is neither a state of the undisturbed run nor a refusal with the way back, or
         where something reported as stored is not there.
         """
-        reported = [what for after, *what in self.marks if after <= at]
+        done = Counter(what[0] for what in self.marks[:reported])
         try:
             ledger = open_ledger(home)
             store = DeltaStore(home / "tables", ledger.marks)
@@ -89,19 +90,16 @@ class Undisturbed:
             rows = {t.name: store.read(t, as_of=None) for t in (QUOTES, TICKS)}
         except HomeDamaged as error:
             return _refused(error)
-        commits = [(what[1], int(what[2])) for _, *what in self.marks if what[0] == "commit"]
-        done = sum(what[0] == "commit" for what in reported)
-        possible = [_versions(commits[:n]) for n in (done, done + 1)]
-        assert found in possible, f"after {reported[-1:]}: {found}, possible are {possible}"
+        commits = [(what[1], int(what[2])) for what in self.marks if what[0] == "commit"]
+        possible = [_versions(commits[:n]) for n in (done["commit"], done["commit"] + 1)]
+        assert found in possible, f"after {done}: {found}, possible are {possible}"
         for table in (QUOTES, TICKS):
             version = found[table.name]
             assert rows[table.name].equals(self.rows(table, version)), f"{table.name} {version} has other rows"
-        acts = sum(what[0] == "act" for what in reported)
-        assert len(ledger.audit.acts()) in {acts, acts + 1}
-        pages = sum(what[0] == "page" for what in reported)
+        assert len(ledger.audit.acts()) in {done["act"], done["act"] + 1}
         page = home / "reports" / "page.html"
         text = page.read_text() if page.exists() else ""
-        assert text in {_page(pages), _page(pages + 1)}, f"page {text[:20]!r} after {reported[-1:]}"
+        assert text in {_page(done["page"]), _page(done["page"] + 1)}, f"page {text[:20]!r} after {done}"
         return "whole"
 
     def goes_on(self, home: Path) -> None:

@@ -73,6 +73,10 @@ class Recording:
     marks: list[tuple[int, str]]
     calls: int
 
+    def reported(self, at: int) -> int:
+        """How many marks were written before `at` calls had ended."""
+        return sum(after <= at for after, _ in self.marks)
+
 
 def record(command: Sequence[str], root: Path, scratch: Path, **environment: str) -> Recording:
     """Run a command and record what it does below `root`. Raises AssertionError where it fails or does what the model
