@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,16 +31,21 @@ def mark(what: str) -> None:
     os.write(1, MARK + what.encode() + b"\n")
 
 
-class Reporting(DeltaStore):
-    """A store that marks every commit that it has reported."""
+def marking(commit: Any) -> Any:
+    """A store's method that marks every commit that it has reported."""
 
-    def commit(
-        self, table: Table, version: int, operation: str, actions: Sequence[Mapping[str, Any]], **metadata: str
-    ) -> int:
-        """See DeltaStore."""
-        made = super().commit(table, version, operation, actions, **metadata)
+    def marked(self: DeltaStore, table: Table, *given: Any, **metadata: str) -> int:
+        made: int = commit(self, table, *given, **metadata)
         mark(f"commit {table.name} {made}")
         return made
+
+    return marked
+
+
+class Reporting(DeltaStore):
+    """A store that marks its commits."""
+
+    commit = marking(DeltaStore.commit)
 
 
 def work(home: Path) -> None:
