@@ -16,6 +16,8 @@ QuantError
 │   └── UnknownDecision        no stored decision has this id
 ├── ExecutionError
 │   ├── DeliveryRefused        this book may not trade this decision set, and why
+│   │   └── Tampered           what is stored is not what was decided
+│   ├── OrderHeld              what is stored is not the order that was bound: it does not leave
 │   ├── KillSwitchOn           nothing leaves while the switch is on
 │   ├── LeaseLost              another process became the account's writer
 │   ├── OrderRejected          the venue said no: definite
@@ -87,6 +89,14 @@ class ExecutionError(QuantError):
 
 class DeliveryRefused(ExecutionError):
     """The decision set may not be delivered to this book."""
+
+
+class Tampered(DeliveryRefused):
+    """What is stored is not what was decided; it was changed."""
+
+
+class OrderHeld(ExecutionError):
+    """A stored order is not the one that was bound; a person decides."""
 
 
 class KillSwitchOn(ExecutionError):

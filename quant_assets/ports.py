@@ -145,7 +145,8 @@ class Writer(Protocol):
     def begin_submit(self, client_order_id: str, *, now: datetime) -> bool:
         """PENDING to SUBMITTING in the transaction that reads the kill switches of all, the account and the book.
 
-        False where one of them is on or the order is no longer pending.
+        False where one of them is on or the order is no longer pending. Raises OrderHeld, once the order is HELD, where
+        its stored row is not the order that was bound.
         """
         ...
 

@@ -3,7 +3,7 @@
 Any number of times and killed anywhere, the venue ends with the same orders. What triggers it is a hint.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime
 from functools import partial
 
@@ -14,8 +14,9 @@ from quant_assets.books.booking import holdings_of, past_of
 from quant_assets.books.holdings import Holdings
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
-from quant_assets.errors import DeliveryRefused, LeaseLost
+from quant_assets.errors import DeliveryRefused, LeaseLost, OrderUncertain, Tampered
 from quant_assets.execution.doubtful import without_doubtful
+from quant_assets.execution.leaving import leaving
 from quant_assets.execution.limits import exposure_of, within_limits
 from quant_assets.execution.orders import SLOT, orders_for, too_small
 from quant_assets.execution.outbox import LEASE_SECONDS, OPEN, expire, recover, send
@@ -24,6 +25,7 @@ from quant_assets.market_data.quality import released, session_hash
 from quant_assets.ports import Breaks, Broker, Brokers, Clock, Facts, KillSwitch, Notifier, Outbox, Store, Writer
 from quant_assets.records import Book, Order, OrderState, StageReport
 from quant_assets.signals.decide import first_recorded
+from quant_assets.signals.rederived import altered, beyond
 from quant_assets.strategy import Strategy
 from quant_assets.tables import BARS, DECISIONS, LISTINGS, VERDICTS
 
@@ -65,12 +67,18 @@ def deliver(
                 # the open has passed and nothing waits for it: there is no delivery to refuse
                 return outcome(outbox, book, strategy, session, unsure=unsure)
             holdings = _clear(store, kill_switch, breaks, book, cuts, session, now, decisions)
-            # what an earlier run left is sent or expired first: it counts among the open orders
-            sent = send(outbox, writer, broker, book, clock=clock, calendar=cuts.calendar, notifier=notifier)
-            over = _bind(store, outbox, writer, book, strategy, cuts, decisions, holdings, clock.now(), notifier)
-            sent += send(outbox, writer, broker, book, clock=clock, calendar=cuts.calendar, notifier=notifier)
+            trading = _trading(store, cuts, session)
+            over = _bind(
+                store, outbox, writer, book, strategy, cuts, decisions, holdings, trading, clock.now(), notifier
+            )
+            _known(outbox, broker, book)
+            compare = leaving(outbox, book, decisions, holdings, cuts.calendar.after(session), trading)
+            sent = send(
+                outbox, writer, broker, book, clock=clock, calendar=cuts.calendar, notifier=notifier, compare=compare
+            )
     except (DeliveryRefused, LeaseLost) as refusal:
-        notifier.notify("warning", f"{book.name}: nothing delivered for {session}", str(refusal))
+        severity = "critical" if isinstance(refusal, Tampered) else "warning"
+        notifier.notify(severity, f"{book.name}: nothing delivered for {session}", str(refusal))
         return ended(session, "refused", str(refusal))
     return outcome(outbox, book, strategy, session, unsure=unsure, sent=sent, over=over)
 
@@ -113,7 +121,30 @@ def _binding_set(
     decisions = rows.filter(pl.col("decision_set_id") == chosen)
     if decisions.is_empty():
         raise DeliveryRefused(f"DIVERGED: the set {chosen} binds for {session} but is not among the stored decisions")
+    if why := altered(decisions):
+        raise Tampered(f"TAMPERED: {why}; `quant why {session}`, and compare `decisions` with a backup")
+    if why := beyond(decisions, strategy.limits):
+        raise DeliveryRefused(f"LIMITS: {why}")
     return decisions
+
+
+def _known(outbox: Outbox, broker: Broker, book: Book) -> None:
+    """Raise DeliveryRefused where the venue works an order that the outbox does not have: our record is older."""
+    ours = {w.order.client_order_id for w in outbox.orders(book.name)}
+    try:
+        unknown = sorted({o.client_order_id for o in broker.open_orders()} - ours)
+    except OrderUncertain as error:
+        raise DeliveryRefused(f"VENUE: it cannot report its open orders: {error}") from error
+    if unknown:
+        raise DeliveryRefused(
+            f"UNKNOWN_ORDERS: the venue works {len(unknown)} order(s) that the outbox does not have, the first "
+            f"{unknown[0]}; cancel them there, or restore the newer ledger"
+        )
+
+
+def _trading(store: Store, cuts: Cuts, session: date) -> set[int]:
+    """The names with a bar of the session, as known at its cut."""
+    return set(in_force(store.read(BARS, as_of=cuts.of(session), first=session, last=session), BARS)["sid"])
 
 
 def _clear(
@@ -173,6 +204,7 @@ def _bind(
     cuts: Cuts,
     decisions: pl.DataFrame,
     holdings: Holdings,
+    trading: Collection[int],
     now: datetime,
     notifier: Notifier,
 ) -> list[str]:
@@ -198,7 +230,6 @@ def _bind(
     if not wanted and (why := too_small(strategy, decisions, holdings)):
         raise DeliveryRefused(why)
     wanted, doubtful = without_doubtful(wanted, holdings, past_of(store, book, cuts), cuts)
-    trading = in_force(store.read(BARS, as_of=cuts.of(session), first=session, last=session), BARS)["sid"].to_list()
     orders, refused = within_limits(book, wanted, exposure_of(holdings, working, wanted, trading))
     refused = [*doubtful, *refused]
     writer.bind(book.name, strategy.name, session, decisions["decision_set_id"][0], orders, now=now)

@@ -57,15 +57,7 @@ def orders_for(
         return []
     equity, decided = holdings.equity, trades["session"][0]
     long_only = bool((trades["target_weight"] >= 0).all())
-    wanted = {
-        sid: (target_shares(weight, equity, price), price, symbol, decision_id)
-        for sid, weight, reference, symbol, decision_id in trades.select(
-            "sid", "target_weight", "reference_price", "symbol", "decision_id"
-        ).iter_rows()
-        if (price := Decimal(str(reference)) if reference else holdings.marks.get(sid))
-    }
-    for sid in set(holdings.quantities) - set(decisions["sid"]):
-        wanted[sid] = (0, holdings.marks[sid], symbols.get(sid, str(sid)), trades["decision_set_id"][0])
+    wanted = targets(decisions, holdings, symbols)
     orders: list[Order] = []
     smallest = Decimal(str(strategy.limits.min_trade)) * equity
     for sid, (target, price, symbol, decision_id) in sorted(wanted.items()):
@@ -99,6 +91,28 @@ def orders_for(
             ),
         )
     return orders
+
+
+def targets(
+    decisions: pl.DataFrame, holdings: Holdings, symbols: Mapping[int, str]
+) -> dict[int, tuple[int, Decimal, str, str]]:
+    """By sid what a set of DECISIONS rows wants the book to hold: shares, reference price, symbol, and the decision's
+    id; of a name held that the set does not mention, no share and the set's id.
+    """
+    trades = decisions.filter(pl.col("verdict") == "TRADE").sort("sid")
+    if trades.is_empty():
+        return {}
+    equity = holdings.equity
+    wanted = {
+        sid: (target_shares(weight, equity, price), price, symbol, decision_id)
+        for sid, weight, reference, symbol, decision_id in trades.select(
+            "sid", "target_weight", "reference_price", "symbol", "decision_id"
+        ).iter_rows()
+        if (price := Decimal(str(reference)) if reference else holdings.marks.get(sid))
+    }
+    for sid in set(holdings.quantities) - set(decisions["sid"]):
+        wanted[sid] = (0, holdings.marks[sid], symbols.get(sid, str(sid)), trades["decision_set_id"][0])
+    return wanted
 
 
 def _sliced(book: Book, held: int, order: Order) -> list[Order]:

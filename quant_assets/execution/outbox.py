@@ -5,19 +5,21 @@
        ▼                  ▼
     EXPIRED            UNKNOWN ─query by client order id─► ACKED …
     CANCELED              ├─ absent after the settle window ─► PENDING
-                          └─ cannot be proven ─► HELD (a person decides)
+    HELD (altered)        └─ cannot be proven ─► HELD (a person decides)
 
+The venue is asked before an order is sent, for a ledger that was restored does not know what left after its copy: what
+the venue has takes its state there and is not sent.
 Only the transaction that takes an order from PENDING to SUBMITTING, and reads the kill switches there, allows one
 send. Only the Writer of a lease in force has it. Whoever finds an order SUBMITTING or UNKNOWN did not see the answer,
 and asks the venue before anything else.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from quant_assets.calendars import Calendar
-from quant_assets.errors import OrderRejected, OrderUncertain
+from quant_assets.errors import OrderHeld, OrderRejected, OrderUncertain
 from quant_assets.ports import Broker, Clock, Notifier, Outbox, Writer
 from quant_assets.records import Book, Order, OrderState
 from quant_assets.stopping import check
@@ -25,7 +27,7 @@ from quant_assets.stopping import check
 _S = OrderState
 _ENDS = {_S.FILLED, _S.CANCELED, _S.REJECTED, _S.EXPIRED}
 TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
-    _S.PENDING: frozenset({_S.SUBMITTING, _S.CANCELED, _S.EXPIRED}),
+    _S.PENDING: frozenset({_S.SUBMITTING, _S.HELD, _S.ACKED, _S.PARTIAL, *_ENDS}),
     _S.SUBMITTING: frozenset({_S.ACKED, _S.PARTIAL, *_ENDS, _S.UNKNOWN}),
     _S.UNKNOWN: frozenset({_S.ACKED, _S.PARTIAL, *_ENDS, _S.PENDING, _S.HELD}),
     _S.HELD: frozenset({_S.ACKED, _S.PARTIAL, *_ENDS, _S.PENDING}),
@@ -40,6 +42,13 @@ OPEN = tuple(s for s in _S if not s.terminal)
 
 Failed = defaultdict[str, list[str]]
 """What went wrong with orders: a line for each, by what it was."""
+ALTERED = "are held: they are not what was bound"
+Check = Callable[[Order], tuple[OrderState, str] | None]
+"""Before an order leaves: None where it may, else what it becomes (HELD or CANCELED) and why."""
+
+
+def as_bound(order: Order) -> None:  # the Check that finds nothing
+    """The Check of orders that nothing but their hash can be compared with."""
 
 
 def allowed(state: OrderState, then: OrderState) -> bool:
@@ -98,12 +107,14 @@ def send(
     clock: Clock,
     calendar: Calendar,
     notifier: Notifier,
+    compare: Check = as_bound,
 ) -> int:
     """Send what is PENDING, sales first; return how many orders the venue acknowledged.
 
-    The clock is asked before each order. An order whose open has passed, or does not come, is EXPIRED unsent. What a
-    kill switch stops remains PENDING. Raises LeaseLost where another process took the account over,
-    Stopped between two orders where a signal asks for it.
+    The clock is asked before each order. An order whose open has passed, or does not come, is EXPIRED unsent; one that
+    the venue has already takes its state. What `compare` finds not to be as it was bound is HELD, what it finds beyond
+    the limits CANCELED. What a kill switch stops, or the venue cannot be asked about, remains PENDING. Raises LeaseLost
+    where another process took the account over, Stopped between two orders where a signal asks for it.
     """
     sent, failed = 0, Failed(list)
     try:
@@ -112,11 +123,48 @@ def send(
             now = clock.now()
             if (why := _too_late(order, calendar, now)) is not None:
                 _expire(writer, order, why, now, failed)
-            elif writer.begin_submit(order.client_order_id, now=now):
+            elif _may_leave(writer, broker, order, compare(order), now, failed):
                 sent += _submit(writer, broker, order, clock, failed)
     finally:
         _notify(notifier, book, failed)
     return sent
+
+
+def _may_leave(
+    writer: Writer, broker: Broker, order: Order, unlike: tuple[OrderState, str] | None, now: datetime, failed: Failed
+) -> bool:
+    """Whether an order became SUBMITTING: it is as it was bound, the venue does not have it, and no switch is on."""
+    key = order.client_order_id
+    if unlike is not None:
+        state, why = unlike
+        writer.transition(key, state, now=now, reason=why)
+        failed[ALTERED if state is _S.HELD else "were not sent"].append(f"{_words(order)}: {why}")
+        return False
+    try:
+        there = broker.find(key)
+    except OrderUncertain as error:
+        failed["were not sent, for the venue cannot be asked about them"].append(f"{_words(order)}: {error}")
+        return False
+    if there is None:
+        try:
+            return writer.begin_submit(key, now=now)
+        except OrderHeld as error:
+            failed[ALTERED].append(f"{_words(order)}: {error}")
+            return False
+    if (there.sid, there.side, there.quantity) != (order.sid, order.side, order.quantity):
+        why = f"the venue has another order under its id: {there.side * there.quantity} of sid {there.sid}"
+        writer.transition(key, _S.HELD, now=now, reason=why)
+        failed[ALTERED].append(f"{_words(order)}: {why}")
+        return False
+    writer.transition(
+        key,
+        there.state,
+        now=now,
+        filled=there.filled,
+        broker_order_id=there.broker_order_id,
+        reason="the venue has it already",
+    )
+    return False
 
 
 def expire(outbox: Outbox, writer: Writer, book: Book, *, clock: Clock, calendar: Calendar, notifier: Notifier) -> None:
@@ -132,7 +180,8 @@ def expire(outbox: Outbox, writer: Writer, book: Book, *, clock: Clock, calendar
 def _notify(notifier: Notifier, book: Book, failed: Failed) -> None:
     """One notice for each thing that went wrong, however many orders it met."""
     for what, lines in failed.items():
-        notifier.notify("warning", f"{book.name}: {len(lines)} order(s) {what}", "\n".join(lines))
+        severity = "critical" if what == ALTERED else "warning"
+        notifier.notify(severity, f"{book.name}: {len(lines)} order(s) {what}", "\n".join(lines))
 
 
 def _pending(outbox: Outbox, book: Book) -> list[Order]:

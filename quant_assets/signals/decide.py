@@ -101,7 +101,7 @@ def decisions(
         reference_price="close",
         known_at="as_of",
     )
-    return _identified(complete).select(*DECISIONS.content)
+    return identified(complete).select(*DECISIONS.content)
 
 
 def first_recorded(rows: pl.DataFrame) -> pl.DataFrame:
@@ -122,9 +122,9 @@ def _weighted(rows: pl.DataFrame, strategy: Strategy) -> pl.DataFrame:
     )
 
 
-def _identified(rows: pl.DataFrame) -> pl.DataFrame:
-    """decision_id per row, from what was read and how it is thought about; decision_set_id per session, from what came
-    out.
+def identified(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows (sorted by session and sid) with decision_id per row, from what was read and how it is thought about,
+    and decision_set_id per session, from what came out.
     """
     about = (
         "strategy",

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from datetime import date, datetime
 from sqlite3 import Connection, Row
 
-from quant_assets.errors import ExecutionError
+from quant_assets.errors import ExecutionError, OrderHeld
 from quant_assets.execution.outbox import allowed
 from quant_assets.records import Book, Order, OrderState, Working
 from resources.ledger.database import Database
 from resources.ledger.kill_switch import READ, first_on, scopes
 from resources.ledger.leases import Lease
-from resources.ledger.rows import columns, insert, record, utc
+from resources.ledger.rows import columns, insert, order_hash, record, utc
 
 _BOUND = "SELECT decision_set_id FROM bindings WHERE book = ? AND strategy = ? AND session = ?"
 _DIVERGED = """
@@ -20,6 +20,7 @@ ON CONFLICT DO NOTHING"""
 _DIVERGENCES = "SELECT * FROM divergences WHERE book = ? ORDER BY session, decision_set_id"
 _SINCE = "SELECT at FROM order_events WHERE client_order_id = ? ORDER BY seq DESC LIMIT 1"
 _EVENTS = "SELECT state, filled, reason, at FROM order_events WHERE client_order_id = ? ORDER BY seq"
+_TAMPERED = "TAMPERED: its row in the ledger is not the order that was bound"
 _CHANGE = "UPDATE orders SET state = ?, filled = ?, broker_order_id = ? WHERE client_order_id = ?"
 
 
@@ -57,7 +58,9 @@ class SqliteWriter:
                 insert(tx, "bindings", {**keys, "decision_set_id": decision_set_id, "bound_at": utc(now)})
                 for order in orders:
                     self._own(order.book)
-                    insert(tx, "orders", {**columns(order), "state": OrderState.PENDING.value, "filled": 0})
+                    values = columns(order)
+                    began = {"state": OrderState.PENDING.value, "filled": 0, "hash": order_hash(values)}
+                    insert(tx, "orders", {**values, **began})
                     self._event(tx, order.client_order_id, OrderState.PENDING, 0, "", now)
             elif bound != decision_set_id:
                 tx.execute(_DIVERGED, (*about, decision_set_id, utc(now)))
@@ -70,7 +73,11 @@ class SqliteWriter:
             switch = first_on(tx.execute(READ, scopes(self._book)).fetchall())
             if switch.on or order["state"] != OrderState.PENDING:
                 return False
-            self._change(tx, order, OrderState.SUBMITTING, order["filled"], None, "", now)
+            whole = order["hash"] == order_hash(order)
+            state, reason = (OrderState.SUBMITTING, "") if whole else (OrderState.HELD, _TAMPERED)
+            self._change(tx, order, state, order["filled"], None, reason, now)
+        if not whole:
+            raise OrderHeld(_TAMPERED)
         return True
 
     def transition(

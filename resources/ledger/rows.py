@@ -1,5 +1,6 @@
 """Records as rows: money is decimal text and times are UTC text of one width, so nothing is rounded."""
 
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -34,6 +35,11 @@ def _plain(value: object) -> object:
 def record(row: Row, kind: type[T]) -> T:
     """The record that a row holds."""
     return msgspec.convert({f: row[f] for f in kind.__struct_fields__}, kind)
+
+
+def order_hash(row: Mapping[str, object] | Row) -> str:
+    """SHA-256 of what an order is, from its stored values; what became of it is no part. 64 hex digits."""
+    return hashlib.sha256(msgspec.json.encode([row[f] for f in Order.__struct_fields__])).hexdigest()
 
 
 def insert(tx: Connection, table: str, values: Mapping[str, object]) -> None:

@@ -17,7 +17,8 @@ from quant_assets.execution.drop_copy import collect
 from quant_assets.market_data.quality import session_hash
 from quant_assets.post_trade.costs import write_costs
 from quant_assets.post_trade.reconciliation import reconcile_session
-from quant_assets.records import Book, content_id
+from quant_assets.records import Book
+from quant_assets.signals.decide import identified
 from quant_assets.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, COSTS, DECISIONS, JOURNAL, NAV, ORDERS, PNL, POSITIONS, VERDICTS
 from resources.clock import SessionClock
@@ -66,13 +67,11 @@ class Market:
         """One decision set: of each name that ever traded by then."""
         known = self.bars.filter(pl.col("session") <= session).sort("session").unique("sid", keep="last").sort("sid")
         equity = float(self.read(NAV)["equity"][-1])
-        set_id = content_id(session, STRATEGY.name, sorted(desired.items()))
         empty = {c: "" for c, t in DECISIONS.schema.items() if t == pl.String}
         rows = [
             empty
             | {
                 "session": session, "strategy": STRATEGY.name, "sid": sid, "symbol": symbol,
-                "decision_set_id": set_id, "decision_id": content_id(set_id, sid),
                 "verdict": "TRADE" if sid in desired else "NO_TRADE", "score": 0.0, "rank": 1,
                 "target_weight": _weight(desired.get(sid, 0.0), close, equity), "reference_price": close,
                 "as_of": CUTS.of(session), "valid_until": CUTS.trades_at(session), "known_at": CUTS.of(session),
@@ -80,7 +79,7 @@ class Market:
             }
             for sid, symbol, close in known.select("sid", "symbol", "close").iter_rows()
         ]  # fmt: skip
-        self.store.append(DECISIONS, pl.DataFrame(rows, schema=dict(DECISIONS.schema)))
+        self.store.append(DECISIONS, identified(pl.DataFrame(rows, schema=dict(DECISIONS.schema)).sort("sid")))
 
     def read(self, table: Any) -> pl.DataFrame:
         """All rows of a table."""

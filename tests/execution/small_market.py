@@ -19,8 +19,9 @@ from quant_assets.market_data.quality import session_hash
 from quant_assets.ports import Broker
 from quant_assets.post_trade.costs import write_costs
 from quant_assets.post_trade.reconciliation import reconcile_session
-from quant_assets.records import Book, StageReport, content_id
-from quant_assets.strategy import Strategy
+from quant_assets.records import Book, StageReport
+from quant_assets.signals.decide import identified
+from quant_assets.strategy import Limits, Strategy
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, VERDICTS
 from resources.brokers.open import BrokerDesk
 from resources.clock import SessionClock
@@ -29,7 +30,7 @@ from resources.tables.store import DeltaStore
 
 CUTS = Cuts(calendar("XNYS"))
 SESSIONS = CUTS.calendar.between(date(2024, 1, 2), date(2024, 1, 19))
-STRATEGY = Strategy(name="hand")
+STRATEGY = Strategy(name="hand", limits=Limits(max_weight=1.0))
 PAPER = Book(name="desk", strategy="hand", account="A1", capital=Decimal(100_000), broker="paper", armed=True)
 RESEARCH = Book(name="desk", strategy="hand", account="A1", capital=Decimal(100_000))
 SIDS = range(1, 9)
@@ -100,12 +101,11 @@ def decisions(
     """One decision set. Reference prices are the session's closes, or the last ones before."""
     known = bars().filter(pl.col("session") <= session).sort("session").unique("sid", keep="last")
     closes = dict(known.select("sid", "close").iter_rows())
-    set_id = content_id(session, sorted(weights.items()), sorted((verdict or {}).items()), variant)
     rows = [
         {c: "" for c, t in DECISIONS.schema.items() if t == pl.String}
         | {
             "session": session, "strategy": STRATEGY.name, "sid": sid, "symbol": f"S{sid}",
-            "decision_set_id": set_id, "decision_id": content_id(set_id, sid),
+            "inputs_hash": variant, "strategy_hash": STRATEGY.config_hash,
             "verdict": (verdict or {}).get(sid, "TRADE"), "score": 0.0, "rank": 1, "target_weight": weight,
             "reference_price": closes[sid],
             "as_of": CUTS.of(session), "valid_until": CUTS.calendar.open(CUTS.calendar.shift(session, 1)),
@@ -113,7 +113,7 @@ def decisions(
         }
         for sid, weight in weights.items()
     ]  # fmt: skip
-    return pl.DataFrame(rows, schema=dict(DECISIONS.schema))
+    return identified(pl.DataFrame(rows, schema=dict(DECISIONS.schema)).sort("sid"))
 
 
 def weights(i: int) -> dict[int, float]:

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from quant_assets.errors import OrderRejected, OrderUncertain
 from quant_assets.execution.follow import follow
 from quant_assets.execution.outbox import TRANSITIONS, recover, send
+from quant_assets.ports import Broker
 from quant_assets.records import BrokerOrder, Order, OrderState, Switch
 from resources.clock import SessionClock
 from resources.ledger.open import open_ledger
@@ -82,7 +84,7 @@ class Desk:
         """One turn: what is unsure, then what is pending."""
         self.venue.settle_window = settle
         with self.outbox.lease(PAPER, 60) as writer:
-            about = (self.outbox, writer, self.venue, PAPER)
+            about = (self.outbox, writer, cast("Broker", self.venue), PAPER)
             recover(*about, clock=self.clock, notifier=self.told)
             return send(*about, clock=self.clock, calendar=CUTS.calendar, notifier=self.told)
 
@@ -117,13 +119,13 @@ def broken(error: Exception, of: str = "c1") -> Callable[[object], None]:
     return act
 
 
-def test_the_machine_is_closed():
+def test_the_machine_is_closed() -> None:
     """Every state that is not an end has a way on, and an end has none."""
     assert set(TRANSITIONS) == {s for s in S if not s.terminal}
     assert all(TRANSITIONS.values())
 
 
-def test_sent_once_sales_first(desk):
+def test_sent_once_sales_first(desk: Desk) -> None:
     """Each pending order is sent once, sales first; again sends nothing."""
     assert desk.pump() == 3
     assert desk.arrived() == ["c2", "c1", "c3"]
@@ -132,7 +134,7 @@ def test_sent_once_sales_first(desk):
     assert len(desk.arrived()) == 3
 
 
-def test_kill_switch(desk):
+def test_kill_switch(desk: Desk) -> None:
     """With the switch on nothing leaves; off again, all of it."""
     desk.switch(on=True)
     assert desk.pump() == 0
@@ -141,14 +143,14 @@ def test_kill_switch(desk):
     assert desk.pump() == 3
 
 
-def test_switched_in_between(desk):
+def test_switched_in_between(desk: Desk) -> None:
     """The switch is read for each order: what is behind it when it turns on stays."""
     desk.venue.on_answer = lambda _: desk.switch(on=True)
     assert desk.pump() == 1
     assert desk.arrived() == ["c2"]
 
 
-def test_rejected_is_definite(desk):
+def test_rejected_is_definite(desk: Desk) -> None:
     """A refusal ends the order and is told; nothing is sent again."""
     desk.venue.on_submit = broken(OrderRejected("no"))
     assert desk.pump() == 2
@@ -160,7 +162,7 @@ def test_rejected_is_definite(desk):
 @pytest.mark.parametrize(
     "error", [OrderUncertain("timeout"), ConnectionError("gone"), ValueError("a bug of the adapter")]
 )
-def test_uncertain_after_accept_is_found(desk, error):
+def test_uncertain_after_accept_is_found(desk: Desk, error: Exception) -> None:
     """The venue took it and the answer was lost: it is found there, not sent again."""
     desk.venue.on_answer = broken(error)
     desk.pump()
@@ -170,7 +172,7 @@ def test_uncertain_after_accept_is_found(desk, error):
     assert sorted(desk.arrived()) == ["c1", "c2", "c3"]
 
 
-def test_uncertain_and_absent_waits_for_the_settle_window(desk):
+def test_uncertain_and_absent_waits_for_the_settle_window(desk: Desk) -> None:
     """The venue shows nothing: asked again until the window has passed, only then sent again."""
     desk.venue.on_submit = broken(OrderUncertain("timeout"))
     desk.pump()
@@ -183,7 +185,7 @@ def test_uncertain_and_absent_waits_for_the_settle_window(desk):
     assert sorted(desk.arrived()) == ["c1", "c2", "c3"]
 
 
-def test_without_a_window_no_time_counts(desk):
+def test_without_a_window_no_time_counts(desk: Desk) -> None:
     """An order of unknown fate that was stamped by a clock ahead of this one is settled all the same."""
     desk.clock.advance(timedelta(days=500))
     with desk.outbox.lease(PAPER, 60) as writer:
@@ -192,18 +194,18 @@ def test_without_a_window_no_time_counts(desk):
     assert desk.pump() == 3
 
 
-def test_what_cannot_be_proven_is_held(desk):
+def test_what_cannot_be_proven_is_held(desk: Desk) -> None:
     """Where the venue cannot say after the window, a person decides; nothing is sent meanwhile."""
     desk.venue.on_submit = broken(OrderUncertain("timeout"))
-    desk.venue.on_find = broken(OrderUncertain("no such query"))
     desk.pump()
+    desk.venue.on_find = broken(OrderUncertain("no such query"))
     desk.pump()
     assert desk.states()[0] is S.HELD
     assert any("held" in t for t in desk.told.subjects)
     assert (desk.pump(), len(desk.arrived())) == (0, 2)
 
 
-def test_crash_between_commit_and_send(desk):
+def test_crash_between_commit_and_send(desk: Desk) -> None:
     """An order that was committed as SUBMITTING and never sent goes out once."""
     with desk.outbox.lease(PAPER, 60) as writer:
         writer.begin_submit("c1", now=NOW)
@@ -211,14 +213,14 @@ def test_crash_between_commit_and_send(desk):
     assert sorted(desk.arrived()) == ["c1", "c2", "c3"]
 
 
-def test_never_after_its_open(desk):
+def test_never_after_its_open(desk: Desk) -> None:
     """What was not sent before its open expires unsent."""
     desk.clock.set(OPEN)
     assert desk.pump() == 0
     assert (desk.states(), desk.arrived()) == ([S.EXPIRED] * 3, [])
 
 
-def test_the_clock_is_asked_before_each_order(desk):
+def test_the_clock_is_asked_before_each_order(desk: Desk) -> None:
     """Where the open comes while orders go out, those behind it stay."""
     desk.venue.on_answer = lambda _: desk.clock.set(OPEN)
     assert desk.pump() == 1
@@ -226,7 +228,7 @@ def test_the_clock_is_asked_before_each_order(desk):
 
 
 @pytest.mark.parametrize("scope", ["all", f"account {PAPER.account}", f"book {PAPER.name}"])
-def test_each_scope_stops_the_book(desk, scope):
+def test_each_scope_stops_the_book(desk: Desk, scope: str) -> None:
     """A switch for all, for the account or for the book: nothing leaves; off again, all of it."""
     desk.switch(on=True, scope=scope)
     assert desk.ledger.kill_switch.state(PAPER) == Switch(on=True, reason="drill", scope=scope)
@@ -235,14 +237,14 @@ def test_each_scope_stops_the_book(desk, scope):
     assert desk.pump() == 3
 
 
-def test_a_switch_of_others_stops_nothing(desk):
+def test_a_switch_of_others_stops_nothing(desk: Desk) -> None:
     """Another account and another book are not this one."""
     desk.switch(on=True, scope="account other")
     desk.switch(on=True, scope="book other")
     assert desk.pump() == 3
 
 
-def test_our_orders_follow_the_venues(desk):
+def test_our_orders_follow_the_venues(desk: Desk) -> None:
     """What the machine allows is taken; an order we never sent or a second one under an id waits for reconciliation."""
     desk.pump()
     held = {h.client_order_id: h for h in desk.venue.held}

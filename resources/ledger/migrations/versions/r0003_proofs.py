@@ -46,6 +46,7 @@ def upgrade() -> None:
     for statement in STATEMENTS:
         op.execute(statement)
     _chain_acts(op.get_bind())
+    _hash_orders(op.get_bind())
 
 
 def _chain_acts(connection: sa.Connection) -> None:
@@ -54,6 +55,17 @@ def _chain_acts(connection: sa.Connection) -> None:
     for seq, *act in connection.execute(sa.text("SELECT seq, at, act, subject, by, reason FROM audit ORDER BY seq")):
         previous = _sha256([previous, *act])
         connection.execute(sa.text("UPDATE audit SET hash = :hash WHERE seq = :seq"), {"hash": previous, "seq": seq})
+
+
+def _hash_orders(connection: sa.Connection) -> None:
+    """Each order's hash covers what it is, not what became of it."""
+    columns = (
+        "client_order_id, book, strategy, decided, session, good_till, slot, sid, leg, symbol, side, quantity, "
+        "reference_price, decision_id"
+    )
+    for order in connection.execute(sa.text(f"SELECT {columns} FROM orders")).fetchall():
+        values = {"hash": _sha256(list(order)), "key": order[0]}
+        connection.execute(sa.text("UPDATE orders SET hash = :hash WHERE client_order_id = :key"), values)
 
 
 def _sha256(parts: list[object]) -> str:

@@ -1,0 +1,76 @@
+"""What must hold of a stored order when it leaves: it brings the book no further than the set that binds wants it, and
+the limits of the book hold again.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import date
+
+import msgspec
+import polars as pl
+
+from quant_assets.books.holdings import Holdings
+from quant_assets.execution.limits import exposure_of, within_limits
+from quant_assets.execution.orders import targets
+from quant_assets.execution.outbox import Check
+from quant_assets.ports import Outbox
+from quant_assets.records import Book, Order, OrderState, Working
+
+Target = tuple[int, object, str, str]
+UNSENT = (OrderState.PENDING, OrderState.HELD)  # one of these that was altered does not count against the others
+
+
+def leaving(
+    outbox: Outbox,
+    book: Book,
+    decisions: pl.DataFrame,
+    holdings: Holdings,
+    following: date,
+    trading: Collection[int],
+) -> Check:
+    """The check of orders for the open of `following` that were bound to `decisions` (DECISIONS rows that were derived
+    again) from `holdings`; `trading` names traded in the session that decided.
+    """
+    wanted = targets(decisions, holdings, {})
+
+    def check(order: Order) -> tuple[OrderState, str] | None:
+        if (order.decided, order.session, order.strategy) != (holdings.session, following, decisions["strategy"][0]):
+            return OrderState.HELD, "TAMPERED: it is not of the set that binds"
+        others = [
+            w
+            for w in _others(outbox.orders(book.name), order, holdings.session)
+            if w.state not in UNSENT or not _unlike(w.order, wanted.get(w.order.sid), holdings, ())
+        ]
+        if why := _unlike(order, wanted.get(order.sid), holdings, others):
+            return OrderState.HELD, f"TAMPERED: {why}"
+        _, refused = within_limits(book, [order], exposure_of(holdings, others, [order], trading))
+        return (OrderState.CANCELED, refused[0].reason) if refused else None
+
+    return check
+
+
+def _unlike(order: Order, target: Target | None, holdings: Holdings, others: Sequence[Working]) -> str:
+    """In what an order is not what the set wants; empty where in nothing."""
+    if target is None:
+        return f"the set that binds does not trade sid {order.sid}"
+    shares, price, _, decision_id = target
+    if (order.reference_price, order.decision_id) != (price, decision_id):
+        return f"its price {order.reference_price} or its decision {order.decision_id} is not that of the set"
+    under_way = sum(w.order.side * w.remaining for w in others if w.order.sid == order.sid)
+    after = holdings.quantities.get(order.sid, 0) + under_way + order.side * order.quantity
+    if order.side * (after - shares) > 0:
+        return f"it would bring sid {order.sid} to {after} shares, the set that binds wants {shares}"
+    return ""
+
+
+def _others(orders: Sequence[Working], order: Order, decided: date) -> list[Working]:
+    """The other orders as they were when the set was bound: of its own what was filled since counts as under way."""
+    found: list[Working] = []
+    for item in orders:
+        left = 0 if item.state.terminal else item.remaining
+        if item.order.client_order_id == order.client_order_id:
+            continue
+        if item.order.decided == decided:
+            left += item.filled
+        if left:
+            found.append(Working(order=msgspec.structs.replace(item.order, quantity=left), state=item.state))
+    return found
