@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from desk.ledger import TABLES
 from quant_assets.records import Frozen
 from resources.brokers import paper
 from resources.ledger import migrate
-from resources.ledger.open import FILE
+from resources.ledger.open import FILE, open_ledger
+from resources.tables.faults import newest
 
 
 class Kind(Frozen, frozen=True):
@@ -36,8 +38,17 @@ def _venues(home: Path) -> Sequence[Path]:
     return sorted(p for pattern in ("brokers/*.sqlite", "*/brokers/*.sqlite") for p in home.glob(pattern))
 
 
+def _upgrade_ledger(path: Path) -> None:
+    """Migrate a ledger and mark in it how far the tables beside it have come: older releases did not."""
+    migrate.upgrade(path)
+    marks = open_ledger(path.parent).marks
+    for log in sorted((path.parent / TABLES).glob("*/_delta_log")):
+        if mark := newest(log.parent):
+            marks.advance(log.parent.name, mark)
+
+
 KINDS = (
-    Kind("ledger", _ledgers, migrate.outdated, migrate.upgrade),
+    Kind("ledger", _ledgers, migrate.outdated, _upgrade_ledger),
     Kind("paper venue", _venues, paper.outdated, paper.upgrade),
 )
 

@@ -91,6 +91,14 @@ def in_log(folder: Path, mark: Mark | None, version: int | None = None) -> Itera
     yield from _entries(folder, mark, [n for n in log.entries if held < n <= newest or (mark and n == mark.version)])
 
 
+def newest(folder: Path) -> Mark | None:
+    """The mark of a table as it is on disk, for a ledger that has not seen it; None where it has no commit."""
+    log = _log(folder)
+    if not log.entries:
+        return None
+    return Mark(version=log.entries[-1], entry=delta.entry_hash((folder / _named(log.entries[-1])).read_bytes()))
+
+
 def in_files(folder: Path, names: Collection[str]) -> Iterator[Fault]:
     """The faults of some data files, each read whole: before their rows are written elsewhere and vouched for anew."""
     yield from _data_files(folder, _log(folder), names)
