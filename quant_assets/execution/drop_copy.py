@@ -21,10 +21,10 @@ from quant_assets.contract import in_force as rows_in_force
 from quant_assets.contract import known_by
 from quant_assets.errors import CursorUnknown
 from quant_assets.execution.corrections import Step, charged_on, effective, fee_entries, in_force, reversal, steps
-from quant_assets.execution.follow import follow, restate
+from quant_assets.execution.follow import after_the_end, follow, restate
 from quant_assets.execution.orders import SLOT
 from quant_assets.execution.outbox import LEASE_SECONDS
-from quant_assets.ports import Advances, Broker, Brokers, Clock, Executions, Facts, Notifier, Outbox, Store
+from quant_assets.ports import Advances, Breaks, Broker, Brokers, Clock, Executions, Facts, Notifier, Outbox, Store
 from quant_assets.records import (
     VERSION,
     Book,
@@ -51,17 +51,19 @@ def collect(
     cuts: Cuts,
     session: date,
     now: datetime,
+    *,
+    whole: bool = False,
 ) -> StageReport:
     """Book what the venue reported up to `session` and write FILLS and ORDERS. Again: a no-op.
 
     A venue that can advance (paper) trades up to the close of `session` first. What belongs to a later session stays at
-    the venue until that session is collected. `notes` has what the venue changed of what was booked. Raises LeaseLost
-    where another process writes the account.
+    the venue until that session is collected. `whole`: what our cursor has passed is looked at again too. `notes` has
+    what the venue changed of what was booked. Raises LeaseLost where another process writes the account.
     """
     if isinstance(broker, Advances):
         broker.advance(session)
     with outbox.lease(book, LEASE_SECONDS) as writer:
-        events = _asked(broker, executions.cursor(book.name))
+        events = _asked(broker, None if whole else executions.cursor(book.name))
         due = [e for e in events.executions if session_at(cuts.calendar, e.ts) <= session]
         later = {e.exec_id for e in events.executions} - {e.exec_id for e in due}
         apart = [c for c in events.commissions if c.exec_id not in later]
@@ -72,6 +74,7 @@ def collect(
         charged = fee_entries(_stated(due, apart), [*booked, *new], fees)
         for fee in charged:
             executions.book_fee(book.name, fee, session=session)
+        late = after_the_end(outbox, book, new, session - RECENT)
         follow(outbox, writer, book, events.orders, now)
         changed = restate(outbox, writer, broker, book, events.orders, new, session - RECENT, now)
         paid = charged_on([*booked, *new], [*fees, *charged])
@@ -81,7 +84,7 @@ def collect(
         if not later and events.cursor != executions.cursor(book.name):
             executions.advance(book.name, events.cursor)
     today = effective(executions.fills(book.name, session, session)).values()
-    corrected = [*_corrected(new), *changed]
+    corrected = [*_corrected(new), *late, *changed]
     return StageReport(
         stage="fills",
         first=session,
@@ -103,6 +106,7 @@ def collect_fills(
     store: Store,
     outbox: Outbox,
     executions: Executions,
+    breaks: Breaks,
     brokers: Brokers,
     books: Sequence[Book],
     cuts: Cuts,
@@ -112,11 +116,13 @@ def collect_fills(
     sessions: Sequence[date],
 ) -> Iterator[StageReport]:
     """Collect what each book's venue reported in the sessions, in order: a fact of the session. What a venue changed of
-    its record is notified.
+    its record is notified. While a break of the book is open, the venue is asked for its whole record: it may have
+    changed, or added, what our cursor has passed.
     """
 
     def one(book: Book, session: date) -> StageReport:
-        report = collect(store, outbox, executions, brokers.open(book), book, cuts, session, clock.now())
+        broker, differs = brokers.open(book), bool(breaks.listed(book.name))
+        report = collect(store, outbox, executions, broker, book, cuts, session, clock.now(), whole=differs)
         facts.record(book.name, session, SLOT, COLLECTED, "", now=clock.now())
         if report.notes:
             notifier.notify("warning", f"{book.name}: the venue changed its record", "\n".join(report.notes))

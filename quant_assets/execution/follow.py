@@ -47,6 +47,20 @@ def last_reported(reported: Iterable[BrokerOrder]) -> dict[str, BrokerOrder]:
     return found
 
 
+def after_the_end(outbox: Outbox, book: Book, entered: Sequence[Fill], since: date) -> list[str]:
+    """A sentence for each order that had ended when what was just booked of it was reported. To be asked before the
+    orders follow.
+    """
+    open_orders = {w.order.client_order_id for w in outbox.orders(book.name, OPEN)} if entered else set[str]()
+    late = [f for f in entered if not f.corrects and f.client_order_id not in open_orders]
+    states = {w.order.client_order_id: w.state for w in outbox.orders(book.name, since=since)} if late else {}
+    return [
+        f"order {f.client_order_id} was {state} when {f.side * f.quantity} of it at {f.price:f} was reported"
+        for f in late
+        if (state := states.get(f.client_order_id))
+    ]
+
+
 def restate(
     outbox: Outbox,
     writer: Writer,

@@ -44,7 +44,7 @@ def day(home: Home, venues: Venues, books: list[Book], session: date) -> list[St
     only = [session]
     outbox, executions, breaks, facts = ledger.outbox, ledger.executions, ledger.breaks, ledger.facts
     return [
-        *collect_fills(store, outbox, executions, venues, books, CUTS, clock, told, facts, only),
+        *collect_fills(store, outbox, executions, breaks, venues, books, CUTS, clock, told, facts, only),
         *book_sessions(store, executions, ledger.entries, books, CUTS, told, facts, only),
         *reconcile_books(store, outbox, executions, breaks, venues, books, CUTS, clock, told, facts, only),
         *deliver_books(
