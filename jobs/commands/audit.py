@@ -32,18 +32,22 @@ Kept = Annotated[
 
 @audit_app.command()
 def verify(kept: Kept = "", as_json: AsJson = False) -> None:
-    """Find acts that were deleted, changed, moved or put in between. Exit code 20: there are some."""
+    """Find acts that were deleted, changed, moved or put in between, and orders that were altered. Exit code 20:
+    there are some.
+    """
     from desk.ledger import ledger_of
     from desk.workspace import home
     from jobs.console import escape, say
     from quant_assets import acts as chain
     from resources.tables.store import DeltaStore
 
-    acts = ledger_of(home()).audit.acts()
+    ledger = ledger_of(home())
+    acts, altered = ledger.audit.acts(), ledger.outbox.altered()
     found = chain.verify(acts, chain.kept_heads(DeltaStore(home() / "tables")))
     found = [f.sentence for f in found] + (
         [] if not kept or chain.holds(acts, kept) else [f"no act has the hash {kept}: acts were cut off or rewritten"]
     )
+    found += [f"order {key} in the ledger is not the order that was bound" for key in altered]
     end = chain.head(acts)
     if as_json:
         answer = {"acts": end.acts, "head": end.hash, "faults": found}

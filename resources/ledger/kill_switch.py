@@ -1,6 +1,6 @@
 """The KillSwitch port. Whether an order may leave is read in the transaction in which it leaves."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from sqlite3 import Row
 
@@ -15,12 +15,37 @@ _LISTED = f"SELECT scope, is_on, reason FROM kill_switch {_ORDER}"
 _SET = """
 INSERT INTO kill_switch (scope, is_on, reason) VALUES (?, ?, ?)
 ON CONFLICT (scope) DO UPDATE SET is_on = excluded.is_on, reason = excluded.reason"""
+_ACT = "kill-switch {}"
+_LAST_ACT = f"""
+SELECT act, reason FROM audit WHERE subject = ? AND act IN ('{_ACT.format("on")}', '{_ACT.format("off")}')
+ORDER BY seq DESC LIMIT 1"""
 READ = f"SELECT scope, is_on, reason FROM kill_switch WHERE scope IN (?, ?, ?) {_ORDER}"
 
 
 def scopes(book: Book | None) -> tuple[str, str, str]:
     """The values of READ: the switches that stop a book, or without one that for all."""
     return (_ALL, f"account {book.account}", f"book {book.name}") if book else (_ALL, _ALL, _ALL)
+
+
+def in_force(ask: Callable[..., Sequence[Row]], book: Book | None) -> Switch:
+    """The first switch that stops a book (without one: all books) by its row or by the record of acts; where none does,
+    that for all, off. A row that was deleted or turned off without an act does not let anything out. `ask` gives the
+    rows of a query and its values.
+    """
+    switch = first_on(ask(READ, *scopes(book)))
+    if switch.on:
+        return switch
+    for scope in dict.fromkeys(scopes(book)):
+        last = ask(_LAST_ACT, _subject(scope))
+        if last and last[0]["act"] == _ACT.format("on"):
+            reason = f"{last[0]['reason']} (its row has it off, and no act on record turned it off)"
+            return Switch(on=True, reason=reason, scope=scope)
+    return switch
+
+
+def _subject(scope: str) -> str:
+    """A scope as the record of acts names it."""
+    return "all books" if scope == _ALL else scope
 
 
 def first_on(found: Sequence[Row]) -> Switch:
@@ -45,7 +70,7 @@ class SqliteKillSwitch:
 
     def state(self, book: Book | None = None) -> Switch:
         """See the port."""
-        return first_on(self._db.rows(READ, *scopes(book)))
+        return in_force(self._db.rows, book)
 
     def listed(self) -> Sequence[Switch]:
         """See the port."""
@@ -58,5 +83,4 @@ class SqliteKillSwitch:
             raise ConfigurationError(f"a kill switch is for 'all', 'account NAME' or 'book NAME', not {scope!r}")
         with self._db.transaction() as tx:
             tx.execute(_SET, (scope, int(on), reason))
-            subject = "all books" if scope == _ALL else scope
-            record(tx, f"kill-switch {'on' if on else 'off'}", subject, by=by, reason=reason, now=now)
+            record(tx, _ACT.format("on" if on else "off"), _subject(scope), by=by, reason=reason, now=now)

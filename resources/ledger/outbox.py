@@ -9,7 +9,7 @@ from quant_assets.errors import ExecutionError, OrderHeld
 from quant_assets.execution.outbox import allowed
 from quant_assets.records import Book, Order, OrderState, Working
 from resources.ledger.database import Database
-from resources.ledger.kill_switch import READ, first_on, scopes
+from resources.ledger.kill_switch import in_force
 from resources.ledger.leases import Lease
 from resources.ledger.rows import columns, insert, order_hash, record, utc
 
@@ -70,8 +70,9 @@ class SqliteWriter:
         """See the port."""
         with self._writing() as tx:
             order = self._one(tx, client_order_id)
-            switch = first_on(tx.execute(READ, scopes(self._book)).fetchall())
-            if switch.on or order["state"] != OrderState.PENDING:
+            if (
+                in_force(self._db.rows, self._book).on or order["state"] != OrderState.PENDING
+            ):  # within this transaction
                 return False
             whole = order["hash"] == order_hash(order)
             state, reason = (OrderState.SUBMITTING, "") if whole else (OrderState.HELD, _TAMPERED)
@@ -178,6 +179,11 @@ class SqliteOutbox:
         query = f"SELECT * FROM orders WHERE book = ? AND decided >= ? AND state IN ({marks}) ORDER BY client_order_id"
         found = self._db.rows(query, book, (since or date.min).isoformat(), *wanted)
         return [Working(record(r, Order), OrderState(r["state"]), r["filled"]) for r in found]
+
+    def altered(self) -> Sequence[str]:
+        """The client order ids of rows that are not the orders that were bound, in order."""
+        found = self._db.rows("SELECT * FROM orders ORDER BY client_order_id")
+        return [row["client_order_id"] for row in found if row["hash"] != order_hash(row)]
 
     def since(self, client_order_id: str) -> datetime:
         """See the port."""

@@ -237,3 +237,28 @@ def test_a_missing_switch_lets_nothing_out(home: Home) -> None:
     with closing(sqlite3.connect(home.root / FILE)) as db, db:
         db.execute("DELETE FROM kill_switch")
     assert home.deliver(D).reason.startswith("KILL_SWITCH")
+
+
+@pytest.mark.parametrize("scope", ["all", "account A1", "book desk"])
+@pytest.mark.parametrize("change", ["DELETE FROM kill_switch WHERE scope <> 'all'", "UPDATE kill_switch SET is_on = 0"])
+def test_a_switch_turned_off_without_an_act_lets_nothing_out(home: Home, scope: str, change: str) -> None:
+    """The record of acts has it on: it is on, until a person turns it off."""
+    switch, now = home.ledger.kill_switch, CUTS.of(D)
+    switch.set(on=True, scope=scope, by="ops", reason="stop", now=now)
+    with closing(sqlite3.connect(home.root / FILE)) as db, db:
+        db.execute(change)
+    assert (switch.state(PAPER).on, switch.state(PAPER).scope) == (True, scope)
+    assert home.deliver(D).reason.startswith("KILL_SWITCH: stop")
+    switch.set(on=False, scope=scope, by="ops", reason="over", now=now)
+    assert home.deliver(D).state == "done"
+
+
+def test_altered_orders_are_found(home: Home) -> None:
+    """Those whose row is not what was bound, and no other; what became of an order alters nothing."""
+    home.deliver(D)
+    assert home.ledger.outbox.altered() == []
+    rewritten(home, "quantity = quantity + 1", hashed=False)
+    (found,) = home.ledger.outbox.altered()
+    rewritten(home, "quantity = quantity - 1", hashed=False)
+    assert found in {w.order.client_order_id for w in home.ledger.outbox.orders(PAPER.name)}
+    assert home.ledger.outbox.altered() == []
