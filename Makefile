@@ -5,7 +5,7 @@ READY := .venv/.ready
 LOCKED := $(BIN)/uv pip compile --all-extras --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench bench-peers fuzz real-run load-real soak ui golden docs lock clean
+.PHONY: help setup demo test lint format bench bench-peers fuzz real-run load-real soak chaos-home ui golden docs lock clean
 
 help: ## what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ load-real: $(READY) ## all of the real market data through the sources, each row
 
 soak: $(READY) ## 200 writers, compactions and vacuums killed in the middle: a table reads as before or as after
 	@$(BIN)/python -m bench.soak 200
+
+chaos-home: $(READY) ## damage, kills, clock steps, full disks, power cuts: end states as undisturbed, or a refusal
+	@$(BIN)/python -m bench.chaos_home
 
 golden: $(READY) ## write what the golden market must give on every machine, after a change that is meant to change ids
 	@$(BIN)/python -m desk.golden.make

@@ -35,5 +35,6 @@ def only_run(home: Path, seconds: float = 30) -> Generator[None]:
         if error.filename is None or Path(error.filename) not in {home, home / LOCK}:
             raise
         raise HomeDamaged(
-            f"{home}: {error.strerror}; nothing was run. Make the folder writable for this user, or set QUANT_HOME"
+            f"{error.filename}: {error.strerror}; nothing was run. Make the home writable for this user (its "
+            f"{LOCK} is a file and may be deleted), or set QUANT_HOME"
         ) from error

@@ -112,8 +112,21 @@ def _run() -> None:
     except QuantError as error:
         print(visible(f"{type(error).__name__}: {error}"), file=sys.stderr)  # noqa: T201  # the CLI speaks to a person
         raise SystemExit(1) from None
+    except Exception as error:
+        if not (sentence := _about_a_file(error)):
+            raise
+        print(visible(f"HomeDamaged: {sentence}"), file=sys.stderr)  # noqa: T201  # the CLI speaks to a person
+        raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def _about_a_file(error: Exception) -> str:
+    """What a library raised about a file of the home, in a sentence; empty where it is about something else."""
+    from desk.health.foreign import sentence
+    from desk.workspace import home
+
+    return sentence(error, home())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from desk.workspace import Workspace
 from jobs.definitions import build
 from quant_assets import durable
 from quant_assets.assets import FIRST, LAST, quarter
-from quant_assets.errors import FeaturesRefused
+from quant_assets.errors import FeaturesRefused, HomeDamaged
 from quant_assets.ports import Progress, quiet
 from quant_assets.stopping import Stopped, check
 
@@ -39,15 +39,24 @@ def dagster_home(home: Path) -> Path:
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     configured = folder / "dagster.yaml"
-    found = configured.read_bytes() if configured.exists() else None
-    if found is None or sha256(found).hexdigest() in EARLIER:
+    found = _text(configured) if configured.exists() else None
+    if found is None or sha256(found.encode()).hexdigest() in EARLIER:
         durable.write(configured, CONFIG.read_bytes())
-    elif STORAGE not in found.decode() and "postgres" not in found.decode():
+    elif STORAGE not in found and "postgres" not in found:
         sys.stderr.write(
             f"{configured}: edited by hand, so it stays; `storage:` of {CONFIG} makes runs several times faster\n"
         )
     os.environ["DAGSTER_HOME"] = str(folder)
     return folder
+
+
+def _text(configured: Path) -> str:
+    try:
+        return configured.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise HomeDamaged(
+            f"{configured}: is no text; restore it, or delete it: the next run writes `dagster.yaml` anew"
+        ) from error
 
 
 @contextmanager

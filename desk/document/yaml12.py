@@ -39,7 +39,9 @@ def parse(content: bytes) -> yaml.Node:
     except RecursionError as error:
         raise ConfigurationError(f"1: more than {DEEPEST} levels deep") from error
     if root is None:
-        raise ConfigurationError("1: the file is empty")
+        raise ConfigurationError(
+            "1: the file is empty; `quant init` shows what one looks like, `quant restore` brings one back"
+        )
     _bounded(root)
     return root
 

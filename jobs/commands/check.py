@@ -47,7 +47,7 @@ def check(
     if refused := [f for f in told if f.state == "refused"]:
         raise ConfigurationError(
             f"{len(refused)} of {len(told)} things in {path} cannot be used as they are: "
-            f"{', '.join(f'{f.what} {f.name}' for f in refused)}"
+            f"{', '.join(f'{f.what} {f.name}' for f in refused)}; the lines above show why, and what to do"
         )
 
 
