@@ -1,4 +1,4 @@
-"""What a home survives: `python -m bench.chaos_home` tries every damage, kill, clock step and full disk of the catalogue,
+"""What a home survives: `python -m bench.chaos_home` tries every damage, kill, clock step and full disk it knows,
 then power cuts, and prints a table: kind, points tried, end states.
 
 An end state is right where it is an undisturbed run's, or a refusal in a sentence that names the way back and, once
@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from xml.etree import ElementTree as Xml
+from xml.etree import ElementTree as ET
 
 CUTS = 500
 FILES = {
@@ -29,11 +29,11 @@ def outcomes(file: str) -> Counter[str]:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", file, f"--junitxml={report}", "--tb=short"]
         subprocess.run(command, env={**os.environ, "QUANT_CHAOS": "1"}, check=False)  # our own tests
-        cases = Xml.parse(report).getroot().iter("testcase")  # noqa: S314  # pytest wrote it a moment ago
+        cases = ET.parse(report).getroot().iter("testcase")  # noqa: S314  # pytest wrote it a moment ago
         return Counter(_ended(case) for case in cases)
 
 
-def _ended(case: Xml.Element) -> str:
+def _ended(case: ET.Element) -> str:
     found = {part.tag for part in case}
     return "wrong" if found & {"failure", "error"} else "skipped" if "skipped" in found else "right"
 
