@@ -36,8 +36,8 @@ def held_without_ledger(home: Path) -> str:
     """What proves that a ledger was there: the first table or venue record of a home without one; else empty."""
     if _is_made(home / FILE):
         return ""
-    logs = (log.parent for log in home.glob(f"{TABLES}/*/_delta_log"))
-    held = next((p for found in (logs, home.glob(f"{VENUES}/*.sqlite")) for p in found), None)
+    logs = sorted(log.parent for log in home.glob(f"{TABLES}/*/_delta_log"))
+    held = next(iter([*logs, *sorted(home.glob(f"{VENUES}/*.sqlite"))]), None)
     return str(held) if held else ""
 
 

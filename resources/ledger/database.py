@@ -16,7 +16,7 @@ _WAYS = {
     sqlite3.SQLITE_FULL: "the disk is full; free some space and run the command again, nothing half was stored",
     sqlite3.SQLITE_READONLY: "it cannot be written; make the file and its folder writable for this user",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; make the file and its folder readable and writable for this user",
-    sqlite3.SQLITE_IOERR: "the disk failed; look at the system's log, then run `quant doctor`",
+    sqlite3.SQLITE_IOERR: "the disk failed or is full; look at the system's log, then run `quant doctor`",
 }
 _DAMAGED = "it is damaged; `quant doctor` shows what else is, `quant restore FOLDER` brings a backup back"
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote
 
 import polars as pl
 from filelock import FileLock
@@ -76,7 +77,7 @@ class DeltaStore:
         """
         log = self.path(table) / delta.FOLDER
         # the first commit is kept for good; only a foreign tool drops it
-        found = delta.entry(log, 0).exists() or any(log.glob("*.json"))
+        found = delta.entry(log, 0).exists() or bool(list(log.glob("*.json")))
         if not found:
             self._check(table)
         return found
@@ -107,6 +108,15 @@ class DeltaStore:
         for fault in in_log(self.path(table), self.mark(table), version):
             raise HomeDamaged(str(fault))
 
+    def _check_sizes(self, table: Table, at: "DeltaTable") -> None:
+        """What is cut off is found before Polars opens it: it would panic on the terminal."""
+        files = pl.DataFrame(at.get_add_actions()).select("path", "size_bytes")
+        for name, size in files.iter_rows():
+            found = _identity(self.path(table) / unquote(name))
+            if found and found[2] != size:
+                fault = next(self.faults(table), None)
+                raise HomeDamaged(str(fault or f"{table.name}: {name} is not as it was written"))
+
     @contextmanager
     def readable(self, table: Table) -> Generator[None]:
         """Turns what a library makes of a damaged file into a HomeDamaged that names the file and the way back."""
@@ -130,6 +140,7 @@ class DeltaStore:
         if kept and kept.is_latest():
             return kept.at
         at = self.open(table)
+        self._check_sizes(table, at)
         log = self.path(table) / delta.FOLDER
         self._read[table.name] = Opened(at, log, at.version(), _identity(delta.entry(log, at.version())))
         return at
