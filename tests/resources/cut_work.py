@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -42,18 +42,12 @@ def marking(commit: Any) -> Any:
     return marked
 
 
-class Reporting(DeltaStore):
-    """A store that marks its commits."""
-
-    commit = marking(DeltaStore.commit)
-
-
-def work(home: Path) -> None:
+def work(home: Path, say: Callable[[str], object] = str) -> None:
     """Each session: its quotes, then a tick that says that they are there, an act and a page; at the end they are
-    written together. On a home that was left in the middle it goes on.
+    written together. On a home that was left in the middle it goes on. `say` is called with what is stored.
     """
     ledger = open_ledger(home)
-    store = Reporting(home / "tables", ledger.marks)
+    store = DeltaStore(home / "tables", ledger.marks)
     acts = len(ledger.audit.acts())
     for n, session in enumerate(SESSIONS, 1):
         store.append(QUOTES, day(session))
@@ -61,9 +55,9 @@ def work(home: Path) -> None:
         store.append(TICKS, pl.DataFrame([(at, 1, 2.5, at)], schema=dict(TICKS.schema), orient="row"))
         if n > acts:
             ledger.audit.record("act", str(n), by="D", reason="drill", now=NOW)
-            mark(f"act {n}")
+            say(f"act {n}")
         write(home / "reports" / "page.html", _page(n))
-        mark(f"page {n}")
+        say(f"page {n}")
     compact(store, QUOTES)
     vacuum(store, QUOTES, set(), Retention(keep_days=1), datetime.now(UTC) + timedelta(days=9), dry_run=False)
 
@@ -132,4 +126,5 @@ def _page(number: int) -> str:
 if __name__ == "__main__":
     if "unsynced" in sys.argv:
         os.fsync = int  # which does nothing
-    work(Path(sys.argv[1]))
+    DeltaStore.commit = marking(DeltaStore.commit)
+    work(Path(sys.argv[1]), mark)
