@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from quant_assets.errors import CursorUnknown, OrderRejected
+from quant_assets.execution.corrections import in_force
 from quant_assets.ports import Advances, Broker
 from quant_assets.records import Coverage, Order, OrderState
 from tests.execution.small_market import CUTS, PAPER, SESSIONS, desk, stored
@@ -178,3 +179,22 @@ def test_a_replacement_that_is_refused_leaves_the_order_open(tmp_path: Path):
     with pytest.raises(OrderRejected, match="past"):
         broker.replace("c1", msgspec.structs.replace(order("c2"), session=SESSIONS[0]))
     assert [o.client_order_id for o in broker.open_orders()] == ["c1"]
+
+
+def test_executions_in_force_explain_an_account_that_was_corrected(tmp_path: Path):
+    """One execution is corrected and one is a bust: each names the one before, and what is in force adds up."""
+    venue = week(tmp_path)
+    for key in ("c1", "c2", "c3"):
+        venue.broker.submit(order(key))
+    venue.trade()
+    broker = venue.broker
+    assert isinstance(broker, WeekVenue)
+    first, second, third = sorted({e.exec_id: e for e in broker.events(None).executions})
+    corrected = broker.correct(first, quantity=60)
+    broker.charge(corrected.exec_id, "0.60")
+    broker.correct(second, quantity=0)
+    found = in_force(broker.events(None).executions)
+    assert set(found) == {corrected.exec_id, third}
+    assert (corrected.corrects, broker.positions()) == (first, {1: 160})
+    paid = sum((e.side * e.quantity * e.price for e in found.values()), Decimal("1.60"))
+    assert broker.cash() == PAPER.capital - paid
