@@ -17,6 +17,7 @@ from quant_assets.errors import CaptureUnreadable, ConfigurationError, ContractV
 from quant_assets.market_data import datasets
 from quant_assets.market_data.absorb import Absorbed, Delivery, absorb
 from quant_assets.market_data.datasets import dataset
+from quant_assets.market_data.delivered import delivered
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.known import Known
 from quant_assets.market_data.observations import Observations, Stamp, remarked
@@ -87,7 +88,8 @@ def ingest(
     known.changed = [label for label in todo if label in known.taken]
     fresh = [label for label in todo if label not in known.taken]
     numbers, unreadable = Counter[str](), list[str]()
-    for batch in _batches(_fetched(source, known, fresh, arrival, unreadable, progress), lambda d: _size(d.capture)):
+    fetched = _fetched(source, known, fresh, arrival, unreadable, calendar, progress)
+    for batch in _batches(fetched, lambda d: _size(d.capture)):
         absorbed = take(known, others, batch, arrival.effective, calendar)
         _commit(store, known, others, absorbed.tables)
         numbers.update(absorbed.numbers)
@@ -120,12 +122,13 @@ def _fetched(
     labels: Sequence[date],
     arrival: Arrival,
     unreadable: list[str],
+    calendar: Calendar,
     progress: Progress,
 ) -> Iterator[Delivery]:
     """The deliveries of new labels that have arrived; `unreadable` collects those that cannot be read."""
     for i, label in enumerate(labels, 1):
         try:
-            capture = source.fetch(label)
+            capture = delivered(source, label, calendar)
         except UNREADABLE as error:
             unreadable.append(f"{label}: {error}")
             continue

@@ -11,6 +11,7 @@ import polars as pl
 from quant_assets.calendars import Calendar
 from quant_assets.errors import CaptureUnreadable
 from quant_assets.market_data.datasets import dataset
+from quant_assets.market_data.delivered import delivered
 from quant_assets.market_data.evidence import Evidence
 from quant_assets.market_data.observations import Observations, turned_away
 from quant_assets.market_data.proposals import opened
@@ -49,7 +50,7 @@ class Retaking:
         calendar: Calendar,
         evidence: Evidence,
     ) -> None:
-        self._source, self._taken, self._others = source, taken, others
+        self._source, self._taken, self._others, self._calendar = source, taken, others, calendar
         self._bars = Redeliveries(store, source.name, calendar, evidence)
 
     def take(self, label: date, moment: datetime, now: datetime) -> Retaken | None:
@@ -93,7 +94,7 @@ class Retaking:
     def _delivery(self, label: date) -> Capture:
         """What the source has of the label: its delivery, or an empty one if all its rows are gone."""
         try:
-            return self._source.fetch(label)
+            return delivered(self._source, label, self._calendar)
         except CaptureUnreadable:
             said = self._source.fingerprints(self._taken.labels)
             if said.get(label) != NOTHING:
@@ -109,6 +110,6 @@ class Retaking:
         """The deliveries after the label's that were ingested and can be read."""
         for later in (other for other in self._taken.labels if other > label):
             try:
-                yield self._source.fetch(later)
+                yield delivered(self._source, later, self._calendar)
             except CaptureUnreadable:
                 continue

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from quant_assets.market_data.datasets import dataset
+from quant_assets.market_data.delivered import asked
 from quant_assets.market_data.screening import CONTENT, REJECTED
 from quant_assets.ports import NOTHING, MarketDataSource, Store
 from quant_assets.records import Capture, content_id
@@ -126,9 +127,9 @@ def outstanding(source: MarketDataSource, store: Store, last: date) -> Outstandi
     Raises CaptureUnreadable if the source cannot be read at all.
     """
     taken = taken_of(source, store)
-    there = set(source.labels(None, last))
+    there = set(asked(source.name, lambda: source.labels(None, last)))
     before = [label for label in taken.labels if label <= last]
-    said = source.fingerprints(before) if before else {}
+    said = asked(source.name, lambda: source.fingerprints(before)) if before else {}
     changed = {label for label, fingerprint in said.items() if label in taken and not taken.same(label, fingerprint)}
     return Outstanding(sorted((there - set(before)) | changed), [label for label in before if label not in said])
 

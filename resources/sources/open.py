@@ -54,7 +54,7 @@ def open_source(
         case Simulated() as of:
             opened = SimulatedMarket(Market(**msgspec.structs.asdict(of), calendar=calendar))
         case Drops() as of:
-            opened = VendorDrops(_path(of.folder), seen)
+            opened = VendorDrops(_path(of.folder), seen, clock)
         case PriceFile() as of:
             listings = _path(of.listings) if of.listings else None
             opened = Files(

@@ -193,10 +193,7 @@ class Tabular:
             raise CaptureUnreadable(
                 f"{self.name}: no file of {self.feed.files} has the label {label}; there are {len(files)} files"
             )
-        rows = pl.concat(
-            [self._complete(self._of(path, earlier, label), label, path) for path, earlier in holding],
-            how="diagonal_relaxed",
-        )
+        rows = self._read(holding, label)
         _, latest = bounds(rows["known_at"], datetime) or (None, None)
         return Capture(
             source=self.name,
@@ -213,6 +210,24 @@ class Tabular:
             others={self.dataset.name: rows},
             fingerprint=self._fingerprint(label, [p for p, _ in holding]),
             files=frozenset([*rows["file"].drop_nulls(), *(p.relative_to(self._root).as_posix() for p in files)]),
+        )
+
+    def _read(self, holding: Sequence[tuple[Path, Sequence[Path]]], label: date) -> pl.DataFrame:
+        """The rows of the files of a label. Of several, one that cannot be read is a row with its fault."""
+        parts, faults = list[pl.DataFrame](), list[tuple[str, str]]()
+        for path, earlier in holding:
+            try:
+                parts.append(self._complete(self._of(path, earlier, label), label, path))
+            except (CaptureUnreadable, ContractViolation, ConfigurationError) as error:
+                if len(faults) + 1 == len(holding):
+                    raise
+                faults.append((path.relative_to(self._root).as_posix(), f"the file cannot be read: {error}"))
+        rows = pl.concat(parts, how="diagonal_relaxed")
+        if not faults:
+            return rows
+        bad = pl.DataFrame(faults, schema={"file": pl.String, "fault": pl.String}, orient="row")
+        return pl.concat(
+            [rows, bad.with_columns(line=0, known_at=pl.lit(rows["known_at"].max()))], how="diagonal_relaxed"
         )
 
     def _files(self) -> list[Path]:
@@ -275,8 +290,11 @@ class Tabular:
     def _named(self, path: Path) -> date | None:
         if self.feed.day is None or not (found := re.search(self.feed.day, path.name)):
             return None
-        year, month, *day = (int(g) for g in found.groups() if g)
-        return date(year, month, *day) if day else date(year + month // 12, month % 12 + 1, 1) - timedelta(days=1)
+        try:
+            year, month, *day = (int(g) for g in found.groups() if g)
+            return date(year, month, *day) if day else date(year + month // 12, month % 12 + 1, 1) - timedelta(days=1)
+        except (ValueError, OverflowError):  # digits that are no day: the file is labelled by its rows
+            return None
 
     def _found(self, path: Path) -> list[date]:
         """Labels of the rows: those in their column, else the last event."""
@@ -299,6 +317,10 @@ class Tabular:
             )
         except (CaptureUnreadable, *BROKEN):
             return []
+        except (ContractViolation, ConfigurationError):
+            if len(files) == 1:
+                raise
+            return []  # fetching it raises; the files beside it are ingested
         return [last] if last else []
 
     def _assumed(self, path: Path) -> bool:

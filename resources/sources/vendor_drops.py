@@ -8,7 +8,7 @@ the times of its members show when the crawl ran, and so when the filings were k
 import hashlib
 import tarfile
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from quant_assets.errors import CaptureUnreadable, ContractViolation
 from quant_assets.market_data.datasets import dataset
+from quant_assets.ports import Clock
 from quant_assets.records import Capture, Declared
 from resources.sources.layouts.columns import Shape, Wide, shaped
 from resources.sources.reading.opening import MAX_MEMBERS, MAX_RATIO, MIN_BUDGET
@@ -28,6 +29,7 @@ from resources.sources.seen import Seen
 NAMED = ("prices.csv", "symbols.txt", "reports.csv")  # the members that are read
 MAX_MEMBER_BYTES = 256 * 1024 * 1024  # the largest real one has 2 MB; a bomb does not fill the memory
 SUFFIX = ".tar.gz"
+AHEAD = timedelta(hours=1)  # that a vendor's clock may be
 REPORTS = Shape(
     "filings",
     {
@@ -66,8 +68,9 @@ class VendorDrops:
 
     name = "vendor_drops"
 
-    def __init__(self, folder: Path, seen: Seen | None = None) -> None:
+    def __init__(self, folder: Path, seen: Seen | None = None, clock: Clock | None = None) -> None:
         self.folder = folder
+        self._clock = clock
         self._files = seen or Seen()
 
     def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
@@ -95,6 +98,11 @@ class VendorDrops:
                 f"{path}: {error.strerror}; the folder has drops for {len(self.labels())} days"
             ) from error
         members, known_at = _members(packed, path)
+        if self._clock and known_at > self._clock.now() + AHEAD:
+            raise CaptureUnreadable(
+                f"{path.name}: its members are from {known_at:%Y-%m-%d %H:%M} UTC, which is yet to come; set "
+                "this machine's clock right, or have the drop packed again with its times"
+            )
         prices, malformed = parse(members["prices.csv"], f"{path.name}/prices.csv")
         listings, broken = (
             _listings(members["symbols.txt"], f"{path.name}/symbols.txt")

@@ -1,5 +1,5 @@
-"""The only place that opens vendor files: a path, a folder or a glob; packed by gzip, bzip2, Zstandard or zip; text or
-Parquet.
+"""The only place that opens vendor files: a path, a folder or a glob; packed by gzip, bzip2, xz, Zstandard or zip;
+text or Parquet.
 
 The type of a file is read from its first bytes, not from its name. Text is UTF-8, with a byte order mark or without,
 unless another encoding is declared. Nothing is unpacked beyond a budget: a file that unpacks to far more than its size
@@ -10,6 +10,7 @@ import bz2
 import glob
 import gzip
 import io
+import lzma
 import re
 import zipfile
 import zlib
@@ -25,13 +26,16 @@ from quant_assets.errors import CaptureUnreadable
 MAX_BYTES = 64 * 2**30  # of a file, unpacked; it is read in pieces
 MAX_RATIO, MIN_BUDGET = 100, 64 * 2**20  # unpacked to packed bytes, from so many bytes on
 MAX_MEMBERS = 10_000  # of an archive
+CELL = 4  # bytes of a cell of Parquet in memory, at the least
 SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".pq")
-PACKED = (".gz", ".bz2", ".zst", ".zip")
+PACKED = (".gz", ".bz2", ".zst", ".xz", ".zip")
 BROKEN = (
     OSError,
     EOFError,
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
+    MemoryError,
     NotImplementedError,
     RuntimeError,
     pl.exceptions.PolarsError,
@@ -40,6 +44,8 @@ BROKEN = (
 _WILD = re.compile(r"[*?\[]")
 _PARQUET = b"PAR1"
 _ZIP = b"PK\x03\x04"
+_XZ = b"\xfd7zXZ\x00"
+XZ_MEMORY = 256 * 2**20  # of a decoder: a header may ask for 4 GiB
 _OTHER = (
     (b"\xff\xfe", "is UTF-16 text; save it as UTF-8, or declare encoding: utf-16"),
     (b"\xfe\xff", "is UTF-16 text; save it as UTF-8, or declare encoding: utf-16"),
@@ -48,6 +54,9 @@ _OTHER = (
     (b"SQLite format 3", "is an SQLite database; export its table as CSV or Parquet"),
     (b"ARROW1", "is an Arrow file; write it as Parquet"),
     (b"\x1f\x8b", "is packed twice; unpack it once"),
+    (_XZ, "is packed twice; unpack it once"),
+    (b"BZh", "is packed twice; unpack it once"),
+    (b"\x28\xb5\x2f\xfd", "is packed twice; unpack it once"),
     (_ZIP, "is packed twice; unpack it once"),
     (_PARQUET, "is a packed Parquet file, which packs itself; unpack it"),
 )
@@ -108,13 +117,13 @@ def is_parquet(path: Path) -> bool:
         return file.read(4) == _PARQUET
 
 
-def texts(path: Path, encoding: str = "utf-8") -> Iterator[Text]:
+def texts(path: Path, encoding: str = "utf-8", most: int = MAX_BYTES) -> Iterator[Text]:
     """Each text in a file, open while it is looked at: one, or the members of a zip by name.
 
-    Raises CaptureUnreadable where it is none, broken, or too large.
+    Raises CaptureUnreadable where it is none, broken, or unpacks to more than `most` bytes.
     """
     size = path.stat().st_size
-    budget = _Budget(min(MAX_BYTES, max(MIN_BUDGET, MAX_RATIO * size)), size)
+    budget = _Budget(min(most, MAX_BYTES, _budget(size)), size)
     if path.suffix.lower() in {".parquet", ".pq"}:
         raise CaptureUnreadable(f"{path}: the name ends in {path.suffix}, but the content is not Parquet")
     with _refusing(path), path.open("rb") as file:
@@ -127,6 +136,27 @@ def texts(path: Path, encoding: str = "utf-8") -> Iterator[Text]:
             yield Text("", path.name, _text(stream, budget, encoding, path.name))
 
 
+def _budget(size: int) -> int:
+    """To how many bytes a file of this size may unpack."""
+    return max(MIN_BUDGET, MAX_RATIO * size)
+
+
+def refuse_bomb(path: Path) -> None:
+    """Raise CaptureUnreadable for a Parquet file that would unpack to far more than its size: by the bytes that its
+    footer declares, or by its cells. Nothing of it is unpacked.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    size = path.stat().st_size
+    try:
+        found = pq.read_metadata(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise CaptureUnreadable(f"{path}: not readable as Parquet ({error}); fetch it again") from error
+    bytes_ = sum(found.row_group(n).total_byte_size for n in range(found.num_row_groups))
+    _Budget(_budget(size), size).take(max(bytes_, found.num_rows * found.num_columns * CELL), path.name)
+
+
 @contextmanager
 def _unpacked(path: Path, file: IO[bytes], head: bytes) -> Generator[Readable]:
     if head.startswith(b"\x1f\x8b"):
@@ -135,6 +165,8 @@ def _unpacked(path: Path, file: IO[bytes], head: bytes) -> Generator[Readable]:
     elif head.startswith(b"BZh"):
         with bz2.open(file) as stream:
             yield stream
+    elif head.startswith(_XZ):
+        yield _Xz(file)
     elif head.startswith(b"\x28\xb5\x2f\xfd"):
         import pyarrow as pa
 
@@ -183,6 +215,28 @@ class _Budget:
             )
 
 
+class _Xz:
+    """The bytes of an xz file, one stream or several; its header cannot claim more memory than `XZ_MEMORY`."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._decoder = lzma.LZMADecompressor(memlimit=XZ_MEMORY)
+
+    def read(self, size: int, /) -> bytes:
+        """See `Readable`."""
+        while True:
+            packed = self._file.read(1 << 16) if self._decoder.needs_input else b""
+            if self._decoder.eof:
+                rest = (self._decoder.unused_data + self._file.read(1 << 16)).lstrip(b"\0")
+                if not rest:
+                    return b""
+                self._decoder, packed = lzma.LZMADecompressor(memlimit=XZ_MEMORY), rest
+            elif not packed and self._decoder.needs_input:
+                raise EOFError("the xz stream ends before its end")
+            if piece := self._decoder.decompress(packed, size):
+                return piece
+
+
 class _Counted(io.RawIOBase):
     """A stream that draws on the budget, after the bytes that were looked at already."""
 
@@ -208,6 +262,8 @@ def _text(stream: Readable, budget: _Budget, encoding: str, name: str) -> TextIO
         for magic, what in _OTHER:
             if head.startswith(magic):
                 raise CaptureUnreadable(f"{name}: {what}")
+        if head[257:262] == b"ustar":
+            raise CaptureUnreadable(f"{name}: is a tar archive; unpack it, and name its folder")
         if b"\0" in head:
             raise CaptureUnreadable(
                 f"{name}: is no text: there are NUL bytes in it; if it is UTF-16, declare encoding: utf-16-le"

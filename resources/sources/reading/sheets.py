@@ -10,10 +10,11 @@ from typing import NamedTuple, TextIO
 import polars as pl
 
 from quant_assets.errors import CaptureUnreadable
-from resources.sources.reading.opening import BROKEN, is_parquet, texts
-from resources.sources.reading.splitting import PLACE, delimited, json_lines
+from resources.sources.reading.opening import BROKEN, MAX_BYTES, is_parquet, refuse_bomb, texts
+from resources.sources.reading.splitting import MAX_COLUMNS, PLACE, delimited, json_lines
 
 ROWS = 400_000  # of a Parquet file that are read at a time
+WHOLE = 2 * 2**30  # bytes of a text, unpacked, that are read at once
 
 
 class Dialect(NamedTuple):
@@ -40,14 +41,18 @@ def sheet(
     """
     if is_parquet(path):
         return _scanned(path, _named(path, root))
-    parts = list(batches(path, root, header, dialect))
+    parts = list(batches(path, root, header, dialect, WHOLE))
     return pl.concat(parts, how="diagonal").lazy()
 
 
 def batches(
-    path: Path, root: Path | None = None, header: Sequence[str] | None = None, dialect: Dialect = PLAIN
+    path: Path,
+    root: Path | None = None,
+    header: Sequence[str] | None = None,
+    dialect: Dialect = PLAIN,
+    most: int = MAX_BYTES,
 ) -> Iterator[pl.DataFrame]:
-    """The rows of a file in frames that fit the memory, one after the other.
+    """The rows of a file in frames that fit the memory, one after the other; of text, `most` bytes unpacked.
 
     Raises CaptureUnreadable, in its midst too.
     """
@@ -56,7 +61,7 @@ def batches(
         if is_parquet(path):
             yield from slices(path, root)
             return
-        for member, name, stream in texts(path, dialect.encoding):
+        for member, name, stream in texts(path, dialect.encoding, most):
             place = f"{file}/{member}" if member else file
             for frame in _split(stream, name, place, header, dialect):
                 yield frame.with_columns(pl.lit(place).alias("#file"))
@@ -105,11 +110,14 @@ def _named(path: Path, root: Path | None) -> str:
 
 
 def _scanned(path: Path, file: str) -> pl.LazyFrame:
+    refuse_bomb(path)
     try:
         found = pl.scan_parquet(path, row_index_name="#line", row_index_offset=1, glob=False)
-        found.collect_schema()
+        columns = len(found.collect_schema())
     except BROKEN as error:
         raise CaptureUnreadable(f"{path}: not readable ({error}); fetch it again") from error
+    if columns > MAX_COLUMNS:
+        raise CaptureUnreadable(f"{path}: has {columns:,} columns, the limit is {MAX_COLUMNS:,}")
     place = {
         "#file": pl.lit(file),
         "#line": pl.col("#line").cast(pl.Int64),

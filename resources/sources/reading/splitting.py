@@ -19,6 +19,7 @@ PLACE = {"#file": pl.String, "#line": pl.Int64, "#fault": pl.String, "#content":
 CHARACTERS = 16_000_000  # that are split at a time
 MAX_LINE = 4_000_000  # characters: a wide file's header may have some; a line without end is none
 MAX_COLUMNS = 20_000
+MAX_NAME = 1_000  # characters before the last part of a name in nested JSON
 DELIMITERS = ",;\t|"
 _REPLACED = "\ufffd"  # replaces bytes that are no text
 _QUOTED = r'"(?:[^"]|"")*"'
@@ -75,14 +76,19 @@ def _header(line: str, delimiter: str | None) -> Header:
         raise CaptureUnreadable(f"the first line names no columns ({error}): {line[:60]!r}") from error
     chosen = max(cells, key=lambda d: len(cells[d]))  # the first of equals
     columns = [c.strip() or f"column {n}" for n, c in enumerate(cells[chosen], 1)]
-    if len(columns) > MAX_COLUMNS:
-        raise CaptureUnreadable(f"has {len(columns):,} columns, the limit is {MAX_COLUMNS:,}")
+    _few(len(columns))
     if len(set(columns)) < len(columns):
         raise CaptureUnreadable(
             f"columns are named twice: {sorted({c for c in columns if columns.count(c) > 1})}; name each "
             f"once, because it is not clear which is meant"
         )
     return Header(tuple(f"{c} of the file" if c in PLACE else c for c in columns), chosen, line)
+
+
+def _few(columns: int) -> None:
+    """Raise CaptureUnreadable for more columns than a table has."""
+    if columns > MAX_COLUMNS:
+        raise CaptureUnreadable(f"has more than {MAX_COLUMNS:,} columns; keep those that are needed")
 
 
 def _rows(text: str, first: int, header: Header, *, final: bool) -> tuple[pl.DataFrame, str]:
@@ -95,6 +101,8 @@ def _rows(text: str, first: int, header: Header, *, final: bool) -> tuple[pl.Dat
     content = pl.col("content")
     found = found.with_columns(pl.col("line").cast(pl.Int64), content.str.strip_chars_end("\r"))
     found = found.filter(content.str.strip_chars() != "")
+    if (long := found.filter(content.str.len_bytes() > MAX_LINE)).height:
+        raise CaptureUnreadable(f"line {long['line'][0]} has more than {MAX_LINE:,} bytes")
     rest = ""
     if '"' not in text:
         cells = found.select(
@@ -233,12 +241,15 @@ def json_lines(text: TextIO) -> Iterator[pl.DataFrame]:
 
 def _objects(text: str, first: int) -> pl.DataFrame:
     found: list[dict[str, str | int | None]] = []
+    names = set[str]()
     for number, line in enumerate(text.split("\n"), first):
         if not line.strip():
             continue
         try:
-            record = msgspec.json.decode(line, type=dict[str, object])
-            found.append({"#line": number} | dict(_flat(record)))
+            record = dict(_flat(msgspec.json.decode(line, type=dict[str, object])))
+            names |= record.keys()
+            _few(len(names))
+            found.append({"#line": number} | record)
         except (msgspec.DecodeError, RecursionError):
             found.append({"#line": number, "#fault": "is no JSON object", "#content": line})
     columns = dict.fromkeys(c for record in found for c in record if c not in PLACE)
@@ -248,6 +259,8 @@ def _objects(text: str, first: int) -> pl.DataFrame:
 
 
 def _flat(record: dict[str, object], prefix: str = "") -> Iterator[tuple[str, str | None]]:
+    if len(prefix) > MAX_NAME:
+        raise RecursionError
     for name, value in record.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")
