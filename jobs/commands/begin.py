@@ -1,6 +1,5 @@
 """First steps: the demo and the UI."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -13,28 +12,30 @@ def demo(fresh: Annotated[bool, typer.Option("--fresh", help="Delete the demo's 
     tell(fresh=fresh)
 
 
-def ui(port: int = 3000) -> None:
-    """Open the Dagster UI of this home on loopback; Ctrl-C ends it."""
-    import os
-    import subprocess
+def ui(
+    port: int = 3000,
+    launch: Annotated[
+        bool,
+        typer.Option("--allow-launch", help="Let the page start runs and switch schedules; it only shows otherwise."),
+    ] = False,
+    daemon: Annotated[
+        bool, typer.Option("--daemon/--no-daemon", help="With --allow-launch, run Dagster's daemon beside it.")
+    ] = True,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; any but loopback needs QUANT_UI_PASSWORD.")
+    ] = "127.0.0.1",
+) -> None:
+    """Open the Dagster UI of this home on loopback, for reading; Ctrl-C ends it.
 
+    Requests of other pages and under other names are refused. QUANT_UI_PASSWORD asks for a password.
+    """
     from desk.workspace import home
-    from jobs.console import say
+    from jobs.console import escape, say
     from jobs.execute import dagster_home
+    from jobs.ui import serve
 
     folder = dagster_home(home())
-    say(f"http://127.0.0.1:{port}  (home {home()}; Ctrl-C ends it)")
-    command = [
-        sys.executable,
-        "-m",
-        "dagster",
-        "dev",
-        "--module-name",
-        "jobs.definitions",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    environment = {**os.environ, "QUANT_HOME": str(home()), "DAGSTER_HOME": str(folder)}
-    raise typer.Exit(subprocess.call(command, cwd=folder, env=environment))  # our own interpreter on our own module
+    say(
+        f"http://{escape(host)}:{port}  (home {escape(str(home()))}; {'' if launch else 'for reading, '}Ctrl-C ends it)"
+    )
+    serve(home(), folder, port, launch=launch, daemon=launch and daemon, host=host)
