@@ -1,4 +1,4 @@
-"""What stands before the Dagster UI: an ASGI application that lets requests through which the page itself makes, and
+"""What is before the Dagster UI: an ASGI application that lets requests through which the page itself makes, and
 refuses those of other pages and of strangers.
 
 A browser sends requests wherever any page that is open tells it to. Dagster's own server answers them all: it takes a

@@ -220,7 +220,7 @@ def test_no_bar_is_known_before_its_session_closed(tmp_path: Path, when: float) 
 
 
 class Wall:
-    """A clock that stands."""
+    """A clock at one time."""
 
     def now(self) -> datetime:
         """The time."""
