@@ -32,6 +32,7 @@ from jobs.commands.storage import storage_app
 from quant_assets.characters import visible
 from quant_assets.errors import QuantError
 from quant_assets.stopping import asked, listening
+from resources.secrets import without_secrets
 
 features_app.command("audit")(audit_features)
 
@@ -110,7 +111,7 @@ def _run() -> None:
     try:
         app()
     except QuantError as error:
-        print(visible(f"{type(error).__name__}: {error}"), file=sys.stderr)  # noqa: T201  # the CLI speaks to a person
+        print(visible(without_secrets(f"{type(error).__name__}: {error}")), file=sys.stderr)  # noqa: T201  # the CLI speaks to a person
         raise SystemExit(1) from None
     except Exception as error:
         if not (sentence := _about_a_file(error)):

@@ -21,6 +21,7 @@ from quant_assets.characters import json_text, one_line, spreadsheet, visible
 from quant_assets.errors import ConfigurationError
 from quant_assets.ports import Progress
 from quant_assets.records import StageReport, Switch
+from resources.secrets import without_secrets
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,12 +44,12 @@ class Terminal(Console):
 
     def render_str(self, text: str, **settings: Any) -> Text:
         """See Rich."""
-        return super().render_str(visible(text), **settings)
+        return super().render_str(visible(without_secrets(text)), **settings)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """See Rich. What Rich itself sends to the terminal are control segments."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else segment._replace(text=visible(segment.text))
+            yield segment if segment.control else segment._replace(text=visible(without_secrets(segment.text)))
 
 
 console = Terminal(soft_wrap=False)
@@ -65,10 +66,11 @@ def say(text: str) -> None:
     """One line to a person, in Rich's markup: `escape` what somebody else wrote. What is no markup is printed as it
     is.
     """
+    text = visible(without_secrets(text))
     try:
-        shown = Text.from_markup(visible(text), emoji=False)
+        shown = Text.from_markup(text, emoji=False)
     except MarkupError:
-        shown = Text(visible(text))
+        shown = Text(text)
     console.print(shown, highlight=False, soft_wrap=True)
 
 
@@ -88,7 +90,7 @@ def switches(found: Sequence[Switch], *, as_json: bool) -> None:
 
 def _json(value: object) -> None:
     """One document on a line, to a script."""
-    sys.stdout.write(json_text(msgspec.json.encode(value, enc_hook=str).decode()) + "\n")
+    sys.stdout.write(json_text(without_secrets(msgspec.json.encode(value, enc_hook=str).decode())) + "\n")
 
 
 def working(what: str, *, quiet: bool = False) -> AbstractContextManager[object]:
@@ -231,7 +233,7 @@ def _grid(columns: Mapping[str, bool], rows: Sequence[Sequence[str]]) -> None:
     too wide, a block for each row.
     """
     columns = {one_line(name): right for name, right in columns.items()}
-    rows = [[one_line(cell) for cell in row] for row in rows]
+    rows = [[one_line(without_secrets(cell)) for cell in row] for row in rows]
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     if (
         sum(w if w <= WHOLE else FOLDED for w in widths) + 3 * len(widths) + 1 > console.width
@@ -254,7 +256,7 @@ def _pairs(values: Iterable[tuple[str, "str | Text"]]) -> None:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in values:
-        grid.add_row(Text(name), Text(visible(value)) if isinstance(value, str) else value)
+        grid.add_row(Text(name), Text(visible(without_secrets(value))) if isinstance(value, str) else value)
     console.print(grid)
 
 

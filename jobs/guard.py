@@ -1,7 +1,7 @@
 """What is before the Dagster UI: an ASGI application that lets requests through which the page itself makes, and
 refuses those of other pages and of strangers.
 
-A browser sends requests wherever any page that is open tells it to. Dagster's own server answers them all: it takes a
+A browser sends requests for whatever page is open. Dagster's own server answers them all: it takes a
 mutation by GET, and from every site.
 """
 

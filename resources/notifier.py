@@ -19,8 +19,10 @@ from urllib.request import (
 import msgspec
 import structlog
 
+from quant_assets.characters import visible
 from quant_assets.errors import ConfigurationError
 from quant_assets.ports import Notifier
+from resources.secrets import without_secrets
 
 _LEVELS = ("info", "warning", "critical")
 _SHAPE = [
@@ -40,7 +42,7 @@ class LogNotifier:
 
     def notify(self, severity: str, subject: str, body: str = "") -> None:
         """See the port. An unknown severity counts as critical."""
-        level = severity if severity in _LEVELS else "critical"
+        level, subject, body = severity if severity in _LEVELS else "critical", _clean(subject), _clean(body)
         line = _line(level, subject, body)
         if self.path is not None:
             try:
@@ -52,6 +54,11 @@ class LogNotifier:
             else:
                 return
         sys.stderr.write(line)
+
+
+def _clean(text: str) -> str:
+    """The text as it may leave: no secret of the environment, no hidden character."""
+    return visible(without_secrets(text))
 
 
 class _Line:
@@ -89,6 +96,7 @@ class WebhookNotifier:
 
     def notify(self, severity: str, subject: str, body: str = "") -> None:
         """See the port."""
+        subject, body = _clean(subject), _clean(body)
         payload = msgspec.json.encode(
             {"severity": severity, "subject": subject, "body": body, "text": f"[{severity}] {subject}\n{body}".rstrip()}
         )

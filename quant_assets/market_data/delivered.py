@@ -42,7 +42,7 @@ def asked(name: str, question: Callable[[], T]) -> T:
 
 
 def possible(capture: Capture, calendar: Calendar) -> Capture:
-    """The delivery without bars of sessions that had not closed when it declares to have been known: these are among the
+    """The delivery without bars of sessions that had not closed at its own knowledge time: these are among the
     malformed rows, so that they are quarantined and nothing reads them too early.
 
     An archive may have lost its times (1970), or hold a session that is not over yet.

@@ -1,5 +1,6 @@
 """What a deployment may declare as its source and its feeds, kind by kind, and their adapters."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from resources.sources.simulated import SimulatedMarket
 from resources.sources.tabular import Feed, Tabular
 from resources.sources.vendor_drops import Drops, VendorDrops
 
+_VALUE = re.compile(r"""Invalid (?:enum )?value (['"]).*\1(?= - at `[$]|$)""", re.DOTALL)  # of msgspec
+
 Source = Simulated | Drops | PriceFile | HistoryFiles | IbFeed
 """Where daily bars come from."""
 
@@ -33,12 +36,14 @@ def declared(values: Mapping[str, Any]) -> Source | AnyFeed:
     secret.
     """
     kind, kinds = values.get("kind"), {str(k.__struct_config__.tag): k for k in (*Source.__args__, *AnyFeed.__args__)}
-    if kind not in kinds:
-        raise ConfigurationError(f"no source is of kind {kind!r}; there are {', '.join(kinds)}")
+    if str(kind) not in kinds:
+        raise ConfigurationError(f"the kind of the source is none of {', '.join(kinds)}; write one of these")
     try:
         return msgspec.convert(dict(values), kinds[str(kind)])
     except msgspec.ValidationError as error:
-        raise ConfigurationError(f"source of kind {kind!r}: {error}; given are {sorted(values)}") from error
+        what = _VALUE.sub("the value is none of its words", str(error))
+        # without its cause, which holds the value
+        raise ConfigurationError(f"source of kind {kind!r}: {what}; given are {sorted(values)}") from None
 
 
 def open_source(
