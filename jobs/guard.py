@@ -81,7 +81,7 @@ class Guarded:
         return None
 
     def _by_cookie(self, headers: dict[str, list[str]]) -> bool:
-        """Whether the request comes from somebody who gave the password before; always if there is none."""
+        """Whether the request comes with the cookie of one that had the password; always if there is none."""
         if not self._password:
             return True
         for line in headers.get("cookie", []):
