@@ -170,11 +170,11 @@ def _step(
             f"{session}: {r.order.side * r.order.quantity} of sid {r.order.sid} was not sent: {r.reason}"
             for r in (*unsure, *refused)
         ]
-    names = {w.order.sid for w in loop.working}
+    names, called = {w.order.sid for w in loop.working}, dict(bars.select("symbol", "sid").iter_rows())
     fills, updated = match(
         loop.working,
         bars,
-        stopped(actions, cuts, session, names, loop.holdings.session),
+        stopped(actions, cuts, session, names, loop.holdings.session, called),
         session,
         cuts.calendar.open(session),
         loop.model,

@@ -37,16 +37,27 @@ def due_actions(actions: pl.DataFrame, cuts: Cuts, session: date, since: date | 
 
 
 def stopped(
-    actions: pl.DataFrame, cuts: Cuts, session: date, sids: Collection[int], since: date | None = None
+    actions: pl.DataFrame,
+    cuts: Cuts,
+    session: date,
+    sids: Collection[int],
+    since: date | None = None,
+    names: Mapping[str, int] | None = None,
 ) -> set[int]:
     """Those of `sids` on which no order of before may fill in `session`: their shares are restated in it, in time, late
     or back, so that orders count other shares; or a delisting or merger pays them out, which comes before the open.
+
+    `since`: the session booked last; `names`: who trades under a symbol, for shares handed out that go back.
     """
-    asked = actions.filter(pl.col("sid").is_in(sids), pl.col("session") <= session)
-    ratios, ends = (asked.filter(pl.col("kind").is_in(kinds)) for kinds in (SPLITS, ENDING))
-    restated = changed(asked.filter(pl.col("kind").is_in((*SPLITS, *ENDING))), cuts, session, since)
+    past = actions.filter(pl.col("session") <= session)
+    asked = past.filter(pl.col("sid").is_in(sids))
+    splits, ends = (asked.filter(pl.col("kind").is_in(kinds)) for kinds in (SPLITS, ENDING))
     ended = in_force(known_by(ends, cuts.of(session)), ACTIONS)
-    return {*due_actions(ratios, cuts, session, since)["sid"], *ended["sid"], *(row["sid"] for row in restated)}
+    restated = changed(asked.filter(pl.col("kind").is_in((*SPLITS, *ENDING))), cuts, session, since)
+    handed = changed(past.filter(pl.col("counterpart").is_not_null()), cuts, session, since)
+    others = [sid for symbol, sid in (names or {}).items() if symbol in {row["counterpart"] for row in handed}]
+    found = {*due_actions(splits, cuts, session, since)["sid"].to_list(), *ended["sid"].to_list(), *others}
+    return {*found, *(row["sid"] for row in restated)} & set(sids)
 
 
 def paid_out(

@@ -13,9 +13,7 @@ import polars as pl
 
 from quant_assets.books.holdings import Holdings, exact
 from quant_assets.calendars import Cuts
-from quant_assets.market_data.jumps import far, jumped
-
-PATIENCE = 5
+from quant_assets.market_data.jumps import PATIENCE, far, jumped
 
 
 class Past:

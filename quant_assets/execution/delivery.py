@@ -15,7 +15,7 @@ from quant_assets.books.holdings import Holdings
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.errors import DeliveryRefused, LeaseLost, OrderUncertain, Tampered
-from quant_assets.execution.doubtful import without_doubtful
+from quant_assets.execution.doubtful import expire_restated, without_doubtful
 from quant_assets.execution.leaving import leaving
 from quant_assets.execution.limits import exposure_of, within_limits
 from quant_assets.execution.orders import SLOT, orders_for, too_small
@@ -67,6 +67,7 @@ def deliver(
                 # the open has passed and nothing waits for it: there is no delivery to refuse
                 return outcome(outbox, book, strategy, session, unsure=unsure)
             holdings = _clear(store, kill_switch, breaks, book, cuts, session, now, decisions)
+            expire_restated(store, outbox, writer, book, cuts, now, notifier)
             trading = _trading(store, cuts, session)
             over = _bind(
                 store, outbox, writer, book, strategy, cuts, decisions, holdings, trading, clock.now(), notifier

@@ -25,6 +25,7 @@ from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.frames import span
 from quant_assets.market_data.adjustment import SPLITS
+from quant_assets.market_data.jumps import jumped
 from quant_assets.ports import Notifier, Store
 from quant_assets.records import Book, Frozen, OrderState, StageReport
 from quant_assets.tables import ACTIONS, BARS, COSTS, FILLS, JOURNAL, ORDERS
@@ -72,10 +73,10 @@ def session_costs(
 ) -> pl.DataFrame:
     """COSTS rows of one session from its ORDERS and FILLS rows.
 
-    `closes` by sid in the shares the order was written in; an unfilled order in a name without one carries no
-    opportunity cost. `counted`: of orders that had ended before, by client order id, the opportunity that their rows
-    have already. Average prices are rounded to six decimals, the terms are exact. Orders that neither filled nor
-    ended have no row.
+    `closes` by sid in the shares the order was written in; an unfilled order in a name without one, or whose one jumped
+    by a ratio from the decision price, carries no opportunity cost. `counted`: of orders that had ended before, by
+    client order id, the opportunity that their rows have already. Average prices are rounded to six decimals, the terms
+    are exact. Orders that neither filled nor ended have no row.
     """
     of_order: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for fill in fills.sort("exec_id").iter_rows(named=True):
@@ -95,12 +96,14 @@ def _row(
     missed = order["quantity"] - order["filled"] if OrderState(order["state"]).terminal else 0
     if not fills and not missed:
         return None
+    end = closes.get(order["sid"])
+    known = end is not None and not jumped(decision, end)  # else it may be in other shares than the order
     terms = shortfall(
         order["side"],
         decision,
         [(f["quantity"], f["price"], f["arrival_price"], f["fee"]) for f in fills],
-        missed if order["sid"] in closes else 0,
-        closes.get(order["sid"], decision),
+        missed if known else 0,
+        end if end is not None else decision,
     )
     opportunity = terms.opportunity - counted
     filled = sum(f["quantity"] for f in fills)

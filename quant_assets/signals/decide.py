@@ -13,7 +13,7 @@ from quant_assets.features.sets import FeatureSet
 from quant_assets.ports import Clock, KillSwitch, KnowledgeLog, Progress, Stamp, Store, quiet
 from quant_assets.records import Provenance, StageReport, content_id
 from quant_assets.signals.construction import construction_of
-from quant_assets.signals.guardrails import HAS_BAR, NO_TRADE, TRADE, guardrails
+from quant_assets.signals.guardrails import CLEAR, HAS_BAR, NO_TRADE, TRADE, guardrails
 from quant_assets.signals.inputs import Stored, day, read
 from quant_assets.strategy import Strategy
 from quant_assets.tables import DECISIONS
@@ -114,8 +114,8 @@ def first_recorded(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _weighted(rows: pl.DataFrame, strategy: Strategy) -> pl.DataFrame:
-    """Rank and target weight among the members that have a bar and a score, and no action that waits for a person."""
-    offered = pl.when(pl.col("member") & HAS_BAR & pl.col("unconfirmed").is_null()).then("score").alias("score")
+    """Rank and target weight among the members that have a bar and a score, and whose shares are known."""
+    offered = pl.when(pl.col("member") & HAS_BAR & CLEAR).then("score").alias("score")
     ranked = construction_of(strategy).weights(rows.select("session", "sid", offered))
     return rows.join(
         ranked.select("session", "sid", "rank", "target_weight"), on=["session", "sid"], maintain_order="left"

@@ -28,6 +28,7 @@ REASONS: Mapping[str, str] = {
     "DATA_VERDICT_FAILED": "a quality rule failed on the session's rows",
     "DATA_NO_BAR": "the name has no usable bar of the session",
     "ACTION_UNCONFIRMED": "a corporate action of the name is proposed that nobody confirmed or rejected yet",
+    "PRICE_UNEXPLAINED": "the price of the name jumped by a ratio that no known action explains",
     "FEATURES_REFUSED": "the features may not be used: they did not pass their audit, or one of them has vanished",
     "DRIFT_UNKNOWN": "the features' drift against training is unknown",
     "DRIFT": "the features drifted too far from what the model was trained on",
@@ -42,6 +43,7 @@ REASONS: Mapping[str, str] = {
 }
 """Every reason a decision can carry, with its sentence; refusals in the order of the chain."""
 
+CLEAR = pl.col("unconfirmed").is_null() & pl.col("jump").is_null()  # in which shares the name trades is known
 HAS_BAR = (pl.col("close").is_finite() & (pl.col("close") > 0)).fill_null(value=False)
 
 # Sums of equal weights miss max_gross by rounding only.
@@ -98,6 +100,7 @@ def chain(limits: Limits) -> tuple[Guard, ...]:
         ),
         guard("DATA_NO_BAR", pl.col("has_bar"), close=pl.col("close")),
         guard("ACTION_UNCONFIRMED", pl.col("unconfirmed").is_null(), proposed=pl.col("unconfirmed"), ex=pl.col("ex")),
+        guard("PRICE_UNEXPLAINED", pl.col("jump").is_null(), jump=pl.col("jump"), since=pl.col("since")),
         guard("FEATURES_REFUSED", pl.col("features_refused") == "", found=pl.col("features_refused")),
         # without a champion there is nothing to drift from: the model guards refuse, and say so
         guard("DRIFT_UNKNOWN", pl.col("model_id").is_null() | pl.col("psi").is_finite(), psi=pl.col("psi")),
@@ -150,8 +153,9 @@ def guardrails(rows: pl.DataFrame, limits: Limits) -> pl.DataFrame:
     kept.
 
     Per row: session, sid, member (false: left the universe), close (raw; null without a bar), score, target_weight, and
-    of an action that waits for a person what it may be and when it goes ex (unconfirmed, ex; null where none does). The
-    same in all rows of a session: kill_switch, kill_reason, late, captured (a capture of the session was known),
+    of an action that waits for a person what it may be and when it goes ex (unconfirmed, ex; null where none does), of
+    an unexplained jump its ratio and its session (jump, since). The same in all rows of a session: kill_switch,
+    kill_reason, late, captured (a capture of the session was known),
     content_hash of its bars, released (null: no verdict), findings, features_refused (what speaks against them; "":
     nothing), psi (median over features), model_id, model_age (sessions). A refusal that rests on those is one for every
     row of the session.
@@ -188,7 +192,7 @@ def _counted(rows: pl.DataFrame) -> pl.DataFrame:
         has_bar=HAS_BAR,
         has_score=pl.col("score").is_finite().fill_null(value=False),
     )
-    tradable = pl.col("has_bar") & pl.col("has_score") & pl.col("unconfirmed").is_null()
+    tradable = pl.col("has_bar") & pl.col("has_score") & CLEAR
     alike = (pl.col("member") & pl.col("has_score")).sum().over("session", "score")
     return known.with_columns(
         *[

@@ -15,6 +15,7 @@ from quant_assets.features.drift import median_psi, psi, vanished
 from quant_assets.features.publish import anchors
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.adjustment import ADJUSTING
+from quant_assets.market_data.jumps import unexplained
 from quant_assets.market_data.membership import Membership
 from quant_assets.market_data.proposals import unconfirmed
 from quant_assets.market_data.quality import released, session_hash
@@ -25,6 +26,7 @@ from quant_assets.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, PROPOSED_ACTIONS, SCORES, UNIVERSE, VERDICTS
 
 PRICES_READ = ("open", "close")
+WINDOW = 60  # sessions in which a price before a jump is looked for, halts included
 ACTIONS_READ = ("numerator", "denominator", "cash")
 
 
@@ -107,6 +109,8 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
         f.filter(past if i.reads_panel else of_session) for i in feature_set.inputs for f in [stored.inputs[i.name]]
     ]
     waiting = unconfirmed(known_by(stored.proposals, cut)).join(names, on="sid", how="semi")
+    seen = cuts.calendar.between(stored.anchors[quarter_start(cuts.calendar, session)], session)
+    jumps = unexplained(bars, actions, seen[-WINDOW:])
     read_too = [*brought, waiting] if waiting.height else brought
     inputs_hash = _hash(feature_set, names, bars, actions, content, read_too)
     latest = bars.sort("sid", "session").unique("sid", keep="last", maintain_order=True)
@@ -114,6 +118,7 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
         names.join(latest.select("sid", "symbol", close=pl.when(of_session).then("close")), on="sid", how="left")
         .join(scores.select("sid", "score"), on="sid", how="left")
         .join(waiting, on="sid", how="left")
+        .join(jumps, on="sid", how="left")
         .sort("sid")
     )
     return rows.with_columns(

@@ -223,7 +223,7 @@ class PaperBroker:
             fills, changed = match(
                 [w for _, w in ids.values()],
                 bars,
-                stopped(actions, self._cuts, session, names, since),
+                stopped(actions, self._cuts, session, names, since, dict(bars.select("symbol", "sid").iter_rows())),
                 session,
                 self._cuts.calendar.open(session),
                 self._model,

@@ -73,7 +73,7 @@ class Market:
             | {
                 "session": session, "strategy": STRATEGY.name, "sid": sid, "symbol": symbol,
                 "verdict": "TRADE" if sid in desired else "NO_TRADE", "score": 0.0, "rank": 1,
-                "target_weight": _weight(desired.get(sid, 0.0), close, equity), "reference_price": close,
+                "target_weight": weight(desired.get(sid, 0.0), close, equity), "reference_price": close,
                 "as_of": CUTS.of(session), "valid_until": CUTS.trades_at(session), "known_at": CUTS.of(session),
                 "recorded_at": CUTS.of(session),
             }
@@ -108,7 +108,7 @@ class Market:
             assert row["cash"] == sum(moved.filter(pl.col("session") <= row["session"])["amount"], Decimal(0))
 
 
-def _weight(wanted: float, close: float, equity: float) -> float:
+def weight(wanted: float, close: float, equity: float) -> float:
     """A weight as it is; of shares (an int), the one that rounds to them."""
     if not isinstance(wanted, int):
         return wanted

@@ -1,14 +1,20 @@
 """Corporate actions against orders that work: learned in time or late, none sells what is not held or pays twice."""
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
-from tests.books.hand_made import S, bar, traded
-from tests.execution.small_market import STRATEGY, action
+from quant_assets.books.holdings import Holdings
+from quant_assets.execution.doubtful import expire_restated
+from quant_assets.execution.orders import orders_for
+from quant_assets.records import OrderState
+from quant_assets.tables import COSTS
+from tests.books.hand_made import FREE, Live, S, bar, traded
+from tests.execution.small_market import CUTS, PAPER, STRATEGY, action
 
 REVERSE: dict[str, Any] = {"numerator": 1, "denominator": 10}
 
@@ -83,3 +89,44 @@ def test_a_sale_of_a_name_that_ends_without_a_bar(tmp_path: Path, late: int):
     live = traded(tmp_path, bars, [action(1, d[4], "delisting", known, value=-0.2)], wanted)
     assert live.orders()[1] == (1, -5000, "EXPIRED", 0)
     assert live.evening(d[7]) == (Decimal(89950), Decimal(89950))
+
+
+@pytest.mark.parametrize(
+    ("kind", "known", "unsent"), [("split", 1, False), ("split", 2, True), ("merger", 2, True), ("dividend", 2, False)]
+)
+def test_what_waits_to_be_sent_when_an_action_becomes_known(tmp_path: Path, kind: str, known: int, unsent: bool):
+    """An order decided before anybody knew of the split or merger is not sent any more. One that was decided in
+    knowledge of it is, and so is one in a name that only pays.
+    """
+    terms: dict[str, Any] = {"cash": Decimal(1)} if kind != "split" else REVERSE
+    row = action(1, S[2], kind, S[1], **terms)
+    if known == 2:  # between the cut and the open
+        row["known_at"] = CUTS.of(S[1]) + timedelta(minutes=5)
+    live = Live(tmp_path, [bar(s, 1, 10) for s in S[:3]], [row], PAPER, FREE)
+    live.day(S[0], {})
+    outbox, now = live.ledger.outbox, CUTS.of(S[1]) + timedelta(minutes=6)
+    frame = pl.DataFrame(
+        {
+            "session": [S[1]], "sid": [1], "symbol": ["S1"], "verdict": ["TRADE"], "target_weight": [0.1],
+            "reference_price": [10.0], "decision_id": ["d"], "decision_set_id": ["s"],
+        }
+    )  # fmt: skip
+    nothing = Holdings(session=S[1], cash=PAPER.capital, quantities={}, marks={})
+    orders = orders_for(PAPER, FREE, frame, nothing, (), S[2], CUTS.calendar, {})
+    with outbox.lease(PAPER, 60) as writer:
+        writer.bind(PAPER.name, FREE.name, S[1], "s", orders, now=now)
+        expire_restated(live.store, outbox, writer, PAPER, CUTS, now, live.told)
+    (item,) = outbox.orders(PAPER.name)
+    assert item.state is (OrderState.EXPIRED if unsent else OrderState.PENDING)
+    assert ("CORPORATE_ACTION" in " ".join(live.told.subjects)) is unsent
+
+
+def test_an_order_that_a_jump_ended_has_no_opportunity_cost(tmp_path: Path):
+    """4,000 shares decided at 10 were not sold, and the last close is 100 for a share of another kind."""
+    d = S[:6]
+    bars = [bar(s, 1, 10, volume=1_000_000 if s < d[2] else 20_000) for s in d[:4]]
+    bars += [bar(s, 1, 100, volume=20_000) for s in d[4:]]
+    wanted = {s: {1: 5000 if s < d[2] else 0} for s in d}
+    live = traded(tmp_path, bars, [action(1, d[4], "split", d[5], **REVERSE)], wanted)
+    costs = live.read(COSTS).filter(pl.col("side") < 0)
+    assert costs.select("session", "filled", "opportunity").rows() == [(d[3], 1000, 0), (d[4], 0, 0)]

@@ -1,8 +1,8 @@
 """Every refusal, their order, and that nothing unknown trades."""
 
 import json
-from collections.abc import Mapping
 from datetime import date, timedelta
+from typing import Any
 
 import polars as pl
 import pytest
@@ -26,6 +26,8 @@ FINE = {
     "features_refused": "",
     "unconfirmed": None,
     "ex": None,
+    "jump": None,
+    "since": None,
     "psi": 0.1,
     "model_id": "m",
     "model_age": 3,
@@ -38,13 +40,15 @@ TYPES = {
     "features_refused": pl.String,
     "unconfirmed": pl.String,
     "ex": pl.Date,
+    "jump": pl.String,
+    "since": pl.Date,
     "psi": pl.Float64,
     "model_id": pl.String,
     "model_age": pl.Int64,
 }
 
 
-def day(members: int = 10, *, session: date = DAY, **changed: object) -> pl.DataFrame:
+def day(members: int = 10, *, session: date = DAY, **changed: Any) -> pl.DataFrame:
     """A session in which everything is fine, but for the columns changed: `members` names and, last, one that left."""
     sids = list(range(1, members + 2))
     rows = pl.DataFrame({"sid": sids, "member": [s <= members for s in sids]}).with_columns(
@@ -59,7 +63,7 @@ def day(members: int = 10, *, session: date = DAY, **changed: object) -> pl.Data
     ).with_columns(pl.col("target_weight", "close", "score").cast(pl.Float64))
 
 
-def only(sids: tuple[int, ...], column: str, value: object) -> Mapping[str, pl.Expr]:
+def only(sids: tuple[int, ...], column: str, value: object) -> dict[str, Any]:
     """`column` changed for some names."""
     return {column: pl.when(pl.col("sid").is_in(sids)).then(pl.lit(value)).otherwise(column).alias(column)}
 
@@ -69,6 +73,7 @@ ASKED = {
     c: pl.when(pl.col("sid") == 2).then(pl.lit(v)).alias(c)
     for c, v in {"unconfirmed": "split 5:2 (0.6)", "ex": DAY}.items()
 }
+JUMPED = {c: pl.when(pl.col("sid") == 3).then(pl.lit(v)).alias(c) for c, v in {"jump": "10:1", "since": DAY}.items()}
 REFUSALS = [
     ("KILL_SWITCH", {"kill_switch": True, "kill_reason": "drill"}, EVERY, {"reason": "drill"}),
     ("KILL_SWITCH", {"kill_switch": None}, EVERY, {"reason": ""}),
@@ -92,6 +97,7 @@ REFUSALS = [
     ("DATA_NO_BAR", only((2, 11), "close", None), (2, 11), {"close": None}),
     ("DATA_NO_BAR", only((3,), "close", 0.0), (3,), {"close": 0.0}),
     ("ACTION_UNCONFIRMED", ASKED, (2,), {"proposed": "split 5:2 (0.6)", "ex": "2016-04-01"}),
+    ("PRICE_UNEXPLAINED", JUMPED, (3,), {"jump": "10:1", "since": "2016-04-01"}),
     ("DRIFT_UNKNOWN", {"psi": None}, EVERY, {"psi": None}),
     ("DRIFT_UNKNOWN", {"psi": float("nan")}, EVERY, {"psi": None}),
     ("DRIFT", {"psi": 0.7}, EVERY, {"psi": 0.7, "maximum": 0.5}),
@@ -120,7 +126,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("code", "changed", "refused", "numbers"), REFUSALS)
 def test_each_refusal_is_recorded_with_its_reason_and_numbers(
-    code: str, changed: dict, refused: tuple[int, ...], numbers: dict
+    code: str, changed: dict[str, Any], refused: tuple[int, ...], numbers: dict[str, Any]
 ) -> None:
     """What is about the session refuses every row of it, what is about a name refuses that name alone."""
     out = guardrails(day(**changed), LIMITS)
@@ -160,6 +166,7 @@ def test_every_refusal_has_a_sentence_and_the_stages_stand_in_order() -> None:
         .replace("LATE", "1")
         .replace("DATA", "2")
         .replace("ACTION", "2")
+        .replace("PRICE", "2")
         .replace("FEATURES", "2.5")
         .replace("DRIFT", "3")
         .replace("MODEL", "4")
@@ -177,7 +184,7 @@ combined = st.sets(st.sampled_from(sorted(FAILURES)))
 
 def _fail(codes: set[str]) -> pl.DataFrame:
     """A session with several failures at once; of two that change the same column, the first in the chain."""
-    changed: dict[str, object] = {}
+    changed: dict[str, Any] = {}
     for code in sorted(codes, key=ORDER.index, reverse=True):
         changed |= FAILURES[code]
     return guardrails(day(**changed), LIMITS)
@@ -231,7 +238,7 @@ def test_sessions_do_not_see_each_other(failures: list[set[str]]) -> None:
     """Several sessions in one frame come out as each alone."""
     days = []
     for n, codes in enumerate(failures):
-        changed: dict[str, object] = {}
+        changed: dict[str, Any] = {}
         for code in sorted(codes, key=ORDER.index, reverse=True):
             changed |= FAILURES[code]
         days.append(day(session=DAY + timedelta(days=n), **changed))
