@@ -73,7 +73,10 @@ def deliver(
                 store, outbox, writer, book, strategy, cuts, decisions, holdings, trading, clock.now(), notifier
             )
             _known(outbox, broker, book)
-            compare = leaving(outbox, book, decisions, holdings, cuts.calendar.after(session), trading)
+            following = cuts.calendar.after(session)
+            last = cuts.calendar.shift(following, strategy.good_for_sessions - 1)
+            symbols = _symbols(store, cuts.of(session), set(holdings.quantities) - set(decisions["sid"]))
+            compare = leaving(outbox, book, decisions, holdings, following, last, trading, symbols)
             sent = send(
                 outbox, writer, broker, book, clock=clock, calendar=cuts.calendar, notifier=notifier, compare=compare
             )

@@ -2,8 +2,9 @@
 the limits of the book hold again.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 
 import msgspec
 import polars as pl
@@ -15,7 +16,7 @@ from quant_assets.execution.outbox import Check
 from quant_assets.ports import Outbox
 from quant_assets.records import Book, Order, OrderState, Working
 
-Target = tuple[int, object, str, str]
+Target = tuple[int, Decimal, str, str]
 UNSENT = (OrderState.PENDING, OrderState.HELD)  # one of these that was altered does not count against the others
 
 
@@ -25,15 +26,19 @@ def leaving(
     decisions: pl.DataFrame,
     holdings: Holdings,
     following: date,
+    good_till: date,
     trading: Collection[int],
+    symbols: Mapping[int, str],
 ) -> Check:
-    """The check of orders for the open of `following` that were bound to `decisions` (DECISIONS rows that were derived
-    again) from `holdings`; `trading` names traded in the session that decided.
+    """The check of orders for the open of `following`, good until `good_till`, that were bound to `decisions`
+    (DECISIONS rows that were derived again) from `holdings`; `trading` names traded in the session that decided,
+    `symbols` names those held that the set does not mention.
     """
-    wanted = targets(decisions, holdings, {})
+    wanted = targets(decisions, holdings, symbols)
+    when = (holdings.session, following, good_till, decisions["strategy"][0])
 
     def check(order: Order) -> tuple[OrderState, str] | None:
-        if (order.decided, order.session, order.strategy) != (holdings.session, following, decisions["strategy"][0]):
+        if (order.decided, order.session, order.good_till, order.strategy) != when:
             return OrderState.HELD, "TAMPERED: it is not of the set that binds"
         others = [
             w
@@ -52,9 +57,10 @@ def _unlike(order: Order, target: Target | None, holdings: Holdings, others: Seq
     """In what an order is not what the set wants; empty where in nothing."""
     if target is None:
         return f"the set that binds does not trade sid {order.sid}"
-    shares, price, _, decision_id = target
-    if (order.reference_price, order.decision_id) != (price, decision_id):
-        return f"its price {order.reference_price} or its decision {order.decision_id} is not that of the set"
+    shares, *about = target
+    found = [order.reference_price, order.symbol, order.decision_id]
+    if found != about:
+        return f"its price, symbol and decision are {found}, those of the set are {about}"
     under_way = sum(w.order.side * w.remaining for w in others if w.order.sid == order.sid)
     after = holdings.quantities.get(order.sid, 0) + under_way + order.side * order.quantity
     if order.side * (after - shares) > 0:

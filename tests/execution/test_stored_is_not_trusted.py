@@ -138,6 +138,8 @@ def rewritten(home: Home, change: str, *, hashed: bool) -> None:
         "reference_price = '0.01', quantity = quantity * 100",
         "decision_id = 'another'",
         "decided = '2024-01-03'",
+        "good_till = '2024-03-01'",
+        "symbol = 'ANOTHER'",
     ],
 )
 def test_an_order_that_was_altered_does_not_leave(home: Home, change: str, hashed: bool) -> None:
