@@ -53,7 +53,7 @@ load-real: $(READY) ## all of the real market data through the sources, each row
 soak: $(READY) ## 200 writers, compactions and vacuums killed in the middle: a table reads as before or as after
 	@$(BIN)/python -m bench.soak 200
 
-chaos-home: $(READY) ## damage, kills, clock steps, full disks, power cuts: end states as undisturbed, or a refusal
+chaos-home: $(READY) ## damage, kills, clock steps, power cuts: end states as undisturbed, or a refusal
 	@$(BIN)/python -m bench.chaos_home
 
 golden: $(READY) ## write what the golden market must give on every machine, after a change that is meant to change ids

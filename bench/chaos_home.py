@@ -1,4 +1,4 @@
-"""What a home survives: `python -m bench.chaos_home` tries every damage, kill, clock step and full disk it knows,
+"""What a home survives: `python -m bench.chaos_home` tries every damage, kill, and clock step it knows,
 then power cuts, and prints a table: kind, points tried, end states.
 
 An end state is right where it is an undisturbed run's, or a refusal in a sentence that names the way back and, once
@@ -18,7 +18,7 @@ FILES = {
     "damaged files": "tests/jobs/test_damaged_homes.py",
     "lost ledger or venue": "tests/jobs/test_lost_ledger.py",
     "restores and kills in them": "tests/jobs/test_backup.py",
-    "clock steps, full and read-only disks": "tests/jobs/test_clock_and_disk.py",
+    "clock steps": "tests/jobs/test_clock_steps.py",
     "found by doctor": "tests/jobs/test_doctor_home.py",
 }
 

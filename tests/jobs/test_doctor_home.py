@@ -101,6 +101,7 @@ def test_each_damage_is_found_with_the_way_back(whole: Path, harm: str) -> None:
     found = list(examine(whole, NOW))
     failed = [c for c in found if c.state == "fail"]
     assert {c.name for c in failed} == {name}, failed
+    assert "files" not in {c.name for c in found}  # what a lost entry named is not in excess
     assert all(c.next_command.startswith(command) for c in failed)
     assert str(whole.parent / "backups") in failed[0].next_command or command != RESTORE
 
