@@ -61,6 +61,16 @@ class MarketDataSource(Protocol):
         ...
 
 
+@runtime_checkable
+class PartlyRead(Protocol):
+    """A source of several files that goes on with the others if one cannot be read."""
+
+    @property
+    def unread(self) -> Sequence[str]:
+        """Of each file that could not be read, its name and why; known once the labels were asked for."""
+        ...
+
+
 class Store(Protocol):
     """Versioned tables. Append only."""
 

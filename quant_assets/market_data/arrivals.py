@@ -14,7 +14,7 @@ from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.restatements import watching
 from quant_assets.market_data.taken import ABSENT, outstanding
-from quant_assets.ports import Clock, KnowledgeLog, MarketDataSource, Notifier, Progress, Store, quiet
+from quant_assets.ports import Clock, KnowledgeLog, MarketDataSource, Notifier, PartlyRead, Progress, Store, quiet
 from quant_assets.records import StageReport
 from quant_assets.tables import CAPTURES
 
@@ -42,7 +42,8 @@ def arrivals(
         found = outstanding(source, store, last)
         absent = list(found.absent)
         report = ingest(source, store, cuts_latest, now, found.labels, calendar, progress, evidence)
-        notes = [*report.notes, *_missed(store, source, absent, now)]
+        unread = source.unread if isinstance(source, PartlyRead) else ()
+        notes = [*report.notes, *unread, *_missed(store, source, absent, now)]
     except (CaptureUnreadable, ContractViolation, ConfigurationError, CalendarUnknown) as error:
         report, notes = StageReport(stage=f"ingest {source.name}", first=last, last=last, state="refused"), [str(error)]
     if not notes and report.state != "refused":

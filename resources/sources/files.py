@@ -140,6 +140,7 @@ class Files:
             f: msgspec.structs.replace(c, tz=c.tz or tz, decimal=c.decimal or decimal) for f, c in columns.items()
         }
         self._seen: list[tuple[int, int]] | None = None  # the files' sizes and times of change
+        self._unread: Mapping[Path, str] = {}  # why, by the file
         self._stood: list[State] | None = None  # their state when their labels were read
 
     def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
@@ -159,13 +160,13 @@ class Files:
         label that none has now.
         """
         with self._reading():
-            said = self._kept.of(self._declared, self._files, self._digests)
+            said = self._kept.of(self._declared, self._given, self._digests)
             listed = self._listing_digests()
             self._kept.keep()
         return {
             label: _combined(said[str(label)], listed.get(str(label))) if str(label) in said else NOTHING
             for label in labels
-            if str(label) in said or len(self._files) == 1
+            if str(label) in said or len(self._given) == 1
         }
 
     def _digests(self) -> dict[str, str]:
@@ -180,7 +181,7 @@ class Files:
             found = ((label, self._listed_at(label)) for label in self._rows.counts)
             return {str(label): frame_hash(f) for label, f in found if f is not None}
 
-        return self._kept.of(f"listings of {self._declared}", [*self._files, self.listings], made)
+        return self._kept.of(f"listings of {self._declared}", [*self._given, self.listings], made)
 
     @property
     def _declared(self) -> str:
@@ -195,17 +196,17 @@ class Files:
 
     def _forget(self) -> None:
         """What is known of the files' earlier state, if it is not their state now."""
-        before, stood = self.__dict__.pop("_files", None), self._stood
-        if before is None or stood is None or before != self._files or stood != self._states():
+        before, stood = self.__dict__.pop("_given", None), self._stood
+        if before is None or stood is None or before != self._given or stood != self._states():
             for held in ("_named", "_root", "_rows", "_listings"):
                 self.__dict__.pop(held, None)
-            self._seen = None
+            self._seen, self._unread = None, {}
         self._stood = self._states()
 
     def _states(self) -> list[State] | None:
         """The state of the files, that of listings included; None if one is missing."""
         try:
-            return [state_of(f) for f in (*self._files, *([self.listings] if self.listings else []))]
+            return [state_of(f) for f in (*self._given, *([self.listings] if self.listings else []))]
         except OSError:
             return None
 
@@ -255,7 +256,7 @@ class Files:
     def _reading(self) -> Generator[None]:
         """Raises CaptureUnreadable if a file cannot be read, or has changed since its labels were read."""
         try:
-            stands = [(stat.st_size, stat.st_mtime_ns) for stat in (f.stat() for f in self._files)]
+            stands = [(stat.st_size, stat.st_mtime_ns) for stat in (f.stat() for f in self._given)]
             self._seen = self._seen or stands
             if self._seen != stands:
                 raise CaptureUnreadable(
@@ -265,8 +266,18 @@ class Files:
         except BROKEN as error:
             raise CaptureUnreadable(f"{self.prices}: {error}") from error
 
-    @cached_property
+    @property
+    def unread(self) -> Sequence[str]:
+        """See `PartlyRead`."""
+        return [*self._unread.values()]
+
+    @property
     def _files(self) -> list[Path]:
+        """The files that are read: all but those that cannot be."""
+        return [f for f in self._given if f not in self._unread]
+
+    @cached_property
+    def _given(self) -> list[Path]:
         files, _ = found_by(str(self.prices))
         if not files:
             raise CaptureUnreadable(
@@ -280,7 +291,28 @@ class Files:
 
     @cached_property
     def _rows(self) -> ByLabel:
-        """All rows by label, read and judged."""
+        """All rows by label, read and judged; of several files without those that cannot be read."""
+        made: ByLabel | None = None
+        try:
+            made = self._by_label()
+            _ = made.counts
+        except (CaptureUnreadable, ConfigurationError, *BROKEN):
+            bad = {path: why for path in self._given if (why := self._fault(path))}
+            if not bad or len(bad) == len(self._given):
+                raise
+            self._unread = bad
+        return self._by_label() if self._unread or made is None else made
+
+    def _fault(self, path: Path) -> str:
+        """Why a file cannot be read; empty where it can."""
+        try:
+            for _ in self._frames(path, None):
+                pass
+        except (CaptureUnreadable, ConfigurationError, *BROKEN) as error:
+            return str(error)
+        return ""
+
+    def _by_label(self) -> ByLabel:
         fold = paired if "adj_close" in self._columns and "label" not in self._columns else None
         (only, *others) = self._files
         for path in filter(is_parquet, self._files):
@@ -292,12 +324,15 @@ class Files:
     def _batches(self, columns: list[str] | None) -> Iterator[pl.DataFrame]:
         """The rows of the files, in order; of Parquet those columns alone that are mapped, or the label alone."""
         for path in self._files:
-            if is_parquet(path):
-                for frame in slices(path, self._root, self._wanted(columns)):
-                    yield self._labelled(frame, path) if columns else self._judged(frame, path)
-            else:
-                for frame in batches(path, self._root, dialect=self._dialect):
-                    yield self._judged(frame, path)
+            yield from self._frames(path, columns)
+
+    def _frames(self, path: Path, columns: list[str] | None) -> Iterator[pl.DataFrame]:
+        if is_parquet(path):
+            for frame in slices(path, self._root, self._wanted(columns)):
+                yield self._labelled(frame, path) if columns else self._judged(frame, path)
+        else:
+            for frame in batches(path, self._root, dialect=self._dialect):
+                yield self._judged(frame, path)
 
     def _middle(self, offset: int, rows: int) -> pl.DataFrame:
         (path,) = self._files

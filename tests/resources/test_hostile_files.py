@@ -19,7 +19,9 @@ import polars as pl
 import pytest
 
 from quant_assets.calendars import calendar
+from quant_assets.contract import in_force
 from quant_assets.errors import QuantError
+from quant_assets.market_data.arrivals import arrivals
 from quant_assets.market_data.ingest import ingest
 from quant_assets.tables import BARS, QUARANTINE
 from resources.sources.files import ColumnMapping, Files
@@ -266,3 +268,52 @@ def test_whatever_a_source_raises_is_a_refused_delivery(tmp_path: Path) -> None:
     assert report.state == "refused"
     assert len(report.notes) == 2
     assert all("KeyError at test_hostile_files.py" in n and "PLANTED" not in n for n in report.notes)
+
+
+class Quiet:
+    """Keeps what it sends."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def notify(self, severity: str, subject: str, body: str = "") -> None:  # noqa: ARG002
+        """See the port."""
+        self.sent.append(body)
+
+
+@pytest.mark.parametrize("name", [n for n in HOSTILE if n != "tar.csv"])
+def test_a_bad_file_of_a_folder_does_not_stop_the_tickers_beside_it(tmp_path: Path, name: str) -> None:
+    """It is named in the report; mended, its rows come in; broken again, they stay in force."""
+    folder, now, notifier = tmp_path / "prices", datetime.now(UTC), Quiet()
+    folder.mkdir()
+    (folder / "AAA.csv").write_bytes(GOOD)
+    bad = folder / name
+    bad.write_bytes(HOSTILE[name])
+    source, store = prices(folder), DeltaStore(tmp_path / "store")
+
+    def arrived() -> list[str]:
+        report = arrivals(source, store, notifier, None, now, date(2024, 3, 8), XNYS)
+        named = any(name in note for note in report.notes)
+        assert (report.state == "refused") == named
+        return ["refused" if named else "fine", *sorted(in_force(store.read(BARS, as_of=None), BARS)["symbol"])]
+
+    assert arrived() == ["refused", "AAA"]
+    assert name in notifier.sent[-1]
+    bad.unlink()
+    good = folder / "BBB.csv"
+    good.write_bytes(GOOD.replace(b"AAA", b"BBB"))
+    assert arrived() == ["fine", "AAA", "BBB"]
+
+
+def test_a_file_that_breaks_later_withdraws_nothing(tmp_path: Path) -> None:
+    """What it held stays in force, and is there again when the file is."""
+    folder, now = tmp_path / "prices", datetime.now(UTC)
+    folder.mkdir()
+    sound = gzip.compress(GOOD.replace(b"AAA", b"BBB"))
+    (folder / "AAA.csv").write_bytes(GOOD)
+    source, store = prices(folder), DeltaStore(tmp_path / "store")
+    for content, state in ((sound, "done"), (sound[:-9], "refused"), (sound, "done")):
+        (folder / "BBB.csv.gz").write_bytes(content)
+        report = arrivals(source, store, Quiet(), None, now, date(2024, 3, 8), XNYS)
+        assert report.state == state
+        assert sorted(in_force(store.read(BARS, as_of=None), BARS)["symbol"]) == ["AAA", "BBB"]
