@@ -47,11 +47,10 @@ def deployment_file(home: Path) -> Path:
 
 
 def notifier_of(home: Path) -> Notifier:
-    """The log in a home, and the webhook of QUANT_WEBHOOK_URL where it is set."""
-    from resources.notifier import Fanout, LogNotifier, WebhookNotifier
+    """The log and the queue of notices in a home."""
+    from resources.notifier import QueuedNotifier
 
-    log = LogNotifier(home / "notifications.jsonl")
-    return Fanout((log, WebhookNotifier())) if os.environ.get("QUANT_WEBHOOK_URL") else log
+    return QueuedNotifier(home)
 
 
 class Workspace:
@@ -168,7 +167,7 @@ class Workspace:
 
     @cached_property
     def notifier(self) -> Notifier:
-        """The log in the home folder, and the webhook of QUANT_WEBHOOK_URL where it is set."""
+        """The log and the queue of notices in the home folder."""
         return notifier_of(self.home)
 
     @cached_property

@@ -24,6 +24,7 @@ from jobs.commands.features import init, trial
 from jobs.commands.ledger import ledger_app
 from jobs.commands.look_ahead import audit_features
 from jobs.commands.migrate import migrate
+from jobs.commands.notices import ack, notices_app
 from jobs.commands.questions import replay, sql, today, trace, why
 from jobs.commands.restatement import restatement_app
 from jobs.commands.restore import backup, restore
@@ -47,6 +48,8 @@ PANELS: Mapping[str, Mapping[str, typer.Typer | Callable[..., None]]] = {
         "ledger": ledger_app,
         "kill-switch": switch_app,
         "report": report,
+        "notices": notices_app,
+        "ack": ack,
     },
     "Data": {
         "quarantine": quarantine_app,
@@ -102,9 +105,25 @@ def main() -> None:
             _run()
         except SystemExit:
             if (signum := asked()) is None:
+                _send_notices()
                 raise
             print("Stopped. Run the same command again: it goes on from what is stored.", file=sys.stderr)  # noqa: T201
             raise SystemExit(128 + signum) from None
+
+
+def _send_notices() -> None:
+    """Send what the command left in the queue, now that its work is done."""
+    from desk.workspace import home
+    from resources.notices.queue import FILE
+
+    if (home() / FILE).exists():
+        from datetime import UTC, datetime
+
+        from resources.notices.drain import drain
+        from resources.notifier import first_channel
+
+        if first_channel() is not None:
+            drain(home(), datetime.now(UTC))
 
 
 def _run() -> None:

@@ -107,6 +107,7 @@ def build(ws: Workspace, progress: Progress = quiet) -> dg.Definitions:
             sensors.follows("decisions", deliver, "new_decisions", wanted=live),
             sensors.follows("orders", after_delivery, "orders_delivered", wanted=live),
             sensors.follows("report", day_status, "report_published"),
+            sensors.notices(ws.home),
         ],
         resources=resources(ws, progress),
         executor=dg.in_process_executor,

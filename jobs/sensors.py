@@ -1,6 +1,8 @@
 """What follows what. A trigger is a hint: each job it starts is idempotent, and exactly-once lives in the outbox."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -31,5 +33,24 @@ def follows(
         }
         requests = [dg.RunRequest(partition_key=k, run_key=f"{name} {k} {newest[k]}") for k in sorted(newest)]
         return dg.SensorResult(run_requests=requests, cursor=str(found.records[-1].storage_id))
+
+    return sensor
+
+
+def notices(home: Path) -> dg.SensorDefinition:
+    """Sends the notices that wait, and repeats critical ones, once a minute; it starts no run."""
+
+    @dg.sensor(
+        name="notices_waiting",
+        target=None,
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Sends the notices that wait.",
+    )
+    def sensor(_: dg.SensorEvaluationContext) -> dg.SkipReason:
+        from resources.notices.drain import drain
+
+        done = drain(home, datetime.now(UTC))
+        return dg.SkipReason(f"{done.sent} sent, {done.failed} failed, {done.dead} given up, {done.waiting} waiting")
 
     return sensor

@@ -1,27 +1,14 @@
-"""The Notifier port: a log, a webhook, several at once. None of them ever raises."""
+"""The Notifier port: a log, and the queue that the channels are served from. It is a local write and never raises."""
 
 import os
 import sys
-from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.parse import urlsplit
-from urllib.request import (
-    HTTPDefaultErrorHandler,
-    HTTPErrorProcessor,
-    HTTPHandler,
-    HTTPSHandler,
-    OpenerDirector,
-    ProxyHandler,
-    Request,
-)
 
-import msgspec
 import structlog
 
 from quant_assets.characters import visible
-from quant_assets.errors import ConfigurationError
-from quant_assets.ports import Notifier
+from resources.notices.queue import Queue
 from resources.secrets import without_secrets
 
 _LEVELS = ("info", "warning", "critical")
@@ -30,6 +17,8 @@ _SHAPE = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.JSONRenderer(sort_keys=True),
 ]
+FIRST = (("QUANT_WEBHOOK_URL", "chat"), ("QUANT_SMTP_URL", "mail"), ("QUANT_PAGER_URL", "pager"))
+"""The channels by the variable that names each, in the order in which a notice uses them."""
 
 
 class LogNotifier:
@@ -74,67 +63,27 @@ def _line(level: str, subject: str, body: str) -> str:
     return getattr(structlog.wrap_logger(_Line(), processors=_SHAPE), level)(subject, body=body)
 
 
-class WebhookNotifier:
-    """Posts JSON (severity, subject, body, and text for chat rooms) to the address in QUANT_WEBHOOK_URL, with
-    QUANT_WEBHOOK_TOKEN as bearer where set.
+class QueuedNotifier:
+    """The log of a home, and its queue. Nothing is sent here: `resources.notices.drain` does that after the work.
 
-    The address is a secret: it comes from the environment only and is never logged. Only http and https are spoken
-    and no redirect is followed. What cannot be sent goes to `fallback`.
+    What the environment holds as a secret is left out, and control characters are shown as text.
     """
 
-    def __init__(self, fallback: Notifier | None = None, *, timeout: float = 5.0) -> None:
-        address = os.environ.get("QUANT_WEBHOOK_URL", "")
-        parts = urlsplit(address)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ConfigurationError(
-                "QUANT_WEBHOOK_URL is not an http or https address; set it, or leave the webhook out"
-            )
-        self._address = address
-        self._host = parts.hostname
-        self._fallback = fallback or LogNotifier()
-        self._timeout = timeout
+    def __init__(self, home: Path) -> None:
+        self._log = LogNotifier(home / "notifications.jsonl")
+        self._queue = Queue(home)
 
     def notify(self, severity: str, subject: str, body: str = "") -> None:
-        """See the port."""
+        """See the port. An unknown severity counts as critical."""
+        level = severity if severity in _LEVELS else "critical"
         subject, body = _clean(subject), _clean(body)
-        payload = msgspec.json.encode(
-            {"severity": severity, "subject": subject, "body": body, "text": f"[{severity}] {subject}\n{body}".rstrip()}
-        )
-        headers = {"Content-Type": "application/json"}
-        if token := os.environ.get("QUANT_WEBHOOK_TOKEN"):
-            headers["Authorization"] = f"Bearer {token}"
+        self._log.notify(level, subject, body)
         try:
-            # the scheme was checked, and the opener speaks no other
-            request = Request(self._address, data=payload, headers=headers, method="POST")  # noqa: S310
-            with _opener().open(request, timeout=self._timeout) as answer:
-                answer.read(1024)
-        except Exception as error:  # noqa: BLE001  # a broken channel must not stop what it reports on
-            if isinstance(error, HTTPError):
-                error.close()
-            # the error's own text may hold the address
-            why = f"HTTP {error.code}" if isinstance(error, HTTPError) else type(error).__name__
-            self._fallback.notify("warning", f"webhook at {self._host} failed: {why}")
-            self._fallback.notify(severity, subject, body)
+            self._queue.put(level, subject, body, first_channel(), datetime.now(UTC))
+        except Exception as error:  # noqa: BLE001  # a broken queue must not stop what it reports on
+            self._log.notify("warning", f"the queue of notices cannot be written: {type(error).__name__}", subject)
 
 
-def _opener() -> OpenerDirector:
-    """HTTP and HTTPS, proxies of the environment, errors raised; nothing that follows redirects or opens files."""
-    opener = OpenerDirector()
-    for handler in (ProxyHandler(), HTTPHandler(), HTTPSHandler(), HTTPDefaultErrorHandler(), HTTPErrorProcessor()):
-        opener.add_handler(handler)
-    return opener
-
-
-class Fanout:
-    """Tells all of `channels`, each whatever becomes of the others."""
-
-    def __init__(self, channels: Sequence[Notifier]) -> None:
-        self.channels = tuple(channels)
-
-    def notify(self, severity: str, subject: str, body: str = "") -> None:
-        """See the port."""
-        for channel in self.channels:
-            try:
-                channel.notify(severity, subject, body)
-            except Exception as error:  # noqa: BLE001  # the next channel must still be told
-                LogNotifier().notify("warning", f"{type(channel).__name__} failed: {type(error).__name__}", subject)
+def first_channel() -> str | None:
+    """The name of the first channel that the environment names."""
+    return next((name for variable, name in FIRST if os.environ.get(variable)), None)
