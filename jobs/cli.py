@@ -66,6 +66,7 @@ PANELS: Mapping[str, Mapping[str, typer.Typer | Callable[..., None]]] = {
 """The commands in the order of `--help`."""
 
 
+DEADLINE = 10.0  # seconds that a command may spend on notices when its work is done
 PRIVATE = 0o077  # what a command writes is for its user alone; its child processes inherit it
 
 
@@ -123,7 +124,7 @@ def _send_notices() -> None:
         from resources.notifier import first_channel
 
         if first_channel() is not None:
-            drain(home(), datetime.now(UTC))
+            drain(home(), datetime.now(UTC), DEADLINE)
 
 
 def _run() -> None:

@@ -60,10 +60,10 @@ def recover(outbox: Outbox, writer: Writer, broker: Broker, book: Book, *, clock
     """Settle what an interrupted run left unsure, by asking the venue; return how many orders are still unsure.
 
     Found: the order takes the venue's state. Absent for the venue's settle window since the last event: PENDING
-    again. Where the venue
-    cannot answer: HELD after that time, and somebody is notified. `clock` is the one whose time the events have.
+    again. Where the venue cannot answer: HELD after that time, with one notice of all that are. `clock` is the one
+    whose time the events have.
     """
-    unsure = 0
+    unsure, unproven = 0, list[str]()
     for item in outbox.orders(book.name, UNSURE):
         key, now = item.order.client_order_id, clock.now()
         if item.state is _S.SUBMITTING:
@@ -76,11 +76,7 @@ def recover(outbox: Outbox, writer: Writer, broker: Broker, book: Book, *, clock
         except OrderUncertain as error:
             if settled:
                 writer.transition(key, _S.HELD, now=now, reason=str(error))
-                notifier.notify(
-                    "critical",
-                    f"{book.name}: order {key} is held",
-                    f"The venue cannot say whether it has it: {error}. A person decides.",
-                )
+                unproven.append(f"{_words(item.order)}: {error}")
             unsure += not settled
             continue
         if held is not None:
@@ -95,6 +91,10 @@ def recover(outbox: Outbox, writer: Writer, broker: Broker, book: Book, *, clock
         elif settled:
             writer.transition(key, _S.PENDING, now=now, reason="the venue holds nothing under this id")
         unsure += held is None and not settled
+    if unproven:
+        lines = "\n".join(unproven)
+        subject = f"{book.name}: {len(unproven)} order(s) are held, a person decides"
+        notifier.notify("critical", subject, f"The venue cannot answer whether it has them:\n{lines}")
     return unsure
 
 

@@ -64,7 +64,7 @@ def test_no_secret_and_no_control_character_leaves(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("QUANT_SMTP_PASSWORD", "hunter22")
     QueuedNotifier(tmp_path).notify("warning", "login hunter22 failed", "\x1b[2Jbody")
     (row,) = Queue(tmp_path).listed()
-    assert (row["subject"], row["body"]) == ("login *** failed", "\\x1b[2Jbody")
+    assert (row["subject"], row["body"]) == ("login [QUANT_SMTP_PASSWORD] failed", "\\x1b[2Jbody")
     assert "hunter22" not in (tmp_path / "notifications.jsonl").read_text()
 
 
