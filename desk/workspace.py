@@ -199,6 +199,17 @@ class Workspace:
         return sessions.on_or_after(begins), sessions.on_or_before(ends) if ends else None
 
     @property
+    def until(self) -> date:
+        """The last session of which a range may know: where the source ends, and on the system's clock never beyond
+        what is due.
+        """
+        end = self.span[1]
+        if end and self.deployment.clock == "session":
+            return end
+        due = self.cuts.due(self.clock.now())
+        return min(end, due) if end else due
+
+    @property
     def reports(self) -> Path:
         """Where pages are written."""
         return self.home / "reports"

@@ -8,6 +8,7 @@ import dagster as dg
 from desk.queries import tables
 from desk.workspace import Workspace
 from jobs import daily, intraday, maintenance, post_trade, research, sensors
+from jobs.live import left_lately
 from jobs.resources import build as resources
 from quant_assets.assets import quarter_partitions, session_partitions
 from quant_assets.backtest import assets as backtest_assets
@@ -107,6 +108,7 @@ def build(ws: Workspace, progress: Progress = quiet) -> dg.Definitions:
             sensors.follows("decisions", deliver, "new_decisions", wanted=live),
             sensors.follows("orders", after_delivery, "orders_delivered", wanted=live),
             sensors.follows("report", day_status, "report_published"),
+            sensors.unfinished([run_daily, deliver, after_delivery], lambda: left_lately(ws, daily.CATCH_UP)),
             sensors.notices(ws.home),
         ],
         resources=resources(ws, progress),

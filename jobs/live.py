@@ -58,6 +58,17 @@ def left(ws: "Workspace", sessions: Sequence[date]) -> Mapping[date, str]:
     return found
 
 
+def left_lately(ws: "Workspace", sessions: int) -> Mapping[date, str]:
+    """`left` of the last sessions whose decision time has come by the wall; nothing in a historical run."""
+    if ws.deployment.clock != "system":
+        return {}
+    last = ws.cuts.due(ws.clock.now())
+    if last < ws.deployment.start:
+        return {}
+    days = ws.cuts.calendar.between(ws.deployment.start, last)[-sessions:]
+    return left(ws, [d for d in days if ws.cuts.decides(d)])
+
+
 def _decided(ws: "Workspace", sessions: Sequence[date]) -> set[date]:
     """The sessions that every strategy has decided."""
     rows = ws.store.read(DECISIONS, as_of=None, first=sessions[0], last=sessions[-1], columns=())

@@ -46,8 +46,7 @@ def build(ws: Workspace, progress: Progress = quiet) -> dict[str, Any]:
         return status(ws, session)
 
     def sessions_between(first: date, last: date) -> Sequence[date]:
-        begin, end = ws.span
-        return ws.cuts.calendar.between(max(first, begin), min(last, end or ws.cuts.due(ws.clock.now())))
+        return ws.cuts.calendar.between(max(first, ws.span[0]), min(last, ws.until))
 
     return {
         **ports(ws, ws.clock, progress),

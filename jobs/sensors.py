@@ -1,7 +1,7 @@
 """What follows what. A trigger is a hint: each job it starts is idempotent, and exactly-once lives in the outbox."""
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,13 @@ if TYPE_CHECKING:  # what define_asset_job returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
 
 BATCH = 100
+UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 def follows(
@@ -33,6 +40,32 @@ def follows(
         }
         requests = [dg.RunRequest(partition_key=k, run_key=f"{name} {k} {newest[k]}") for k in sorted(newest)]
         return dg.SensorResult(run_requests=requests, cursor=str(found.records[-1].storage_id))
+
+    return sensor
+
+
+def unfinished(jobs: "Sequence[AssetJob]", left: Callable[[], Mapping[date, str]]) -> dg.SensorDefinition:
+    """Starts, for each session of which something is left, the job that goes on with it. It asks stored rows, so that a
+    run that failed, or a delivery that was refused, is tried again; never while another run is under way.
+    """
+
+    @dg.sensor(
+        name="sessions_left",
+        jobs=jobs,
+        minimum_interval_seconds=300,
+        description="Goes on with sessions of which something is left.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        if context.instance.get_runs_count(dg.RunsFilter(statuses=UNDER_WAY)):
+            return dg.SkipReason("a run is under way")
+        found, tick = left(), datetime.now(UTC)
+        if not found:
+            return dg.SkipReason("no session has anything left")
+        requests = [
+            dg.RunRequest(job_name=job, partition_key=day.isoformat(), run_key=f"left {day} {job} {tick:%Y%m%d%H%M}")
+            for day, job in found.items()
+        ]
+        return dg.SensorResult(run_requests=requests)
 
     return sensor
 

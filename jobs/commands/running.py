@@ -94,7 +94,7 @@ def backfill(first: From = None, last: To = None) -> None:
     with progress() as tick:
         tick(0, 0, "loading the definitions")
         with runner(ws, tick) as started:
-            ran = list(run_backfill(started, sessions.on_or_after(first or begin), until))
+            ran = list(run_backfill(started, sessions.on_or_after(first or begin), min(until, ws.until)))
     steps(ran, as_json=False)
 
 

@@ -19,7 +19,7 @@ from desk.workspace import Workspace
 from jobs import sensors
 from jobs.definitions import build
 from jobs.execute import Runner, runner
-from jobs.live import Exit, Step, outcome, run_daily
+from jobs.live import Exit, Step, left_lately, outcome, run_daily
 from quant_assets.assets import session_partitions
 from quant_assets.calendars import calendar as venue
 from quant_assets.errors import CalendarUnknown, ConfigurationError
@@ -27,6 +27,7 @@ from quant_assets.features import declared
 from quant_assets.market_data.quality import RULES
 from quant_assets.records import frame_hash
 from quant_assets.tables import VERDICTS
+from resources.clock import SessionClock
 from tests.jobs.small import CUTS, FIRST, LAST, LIVE, PAPER, START, STRATEGY, TABLES, content, deployment, workspace
 
 SETS = ("alpha158", "cross_sectional", "price_volume", "style", "technical")
@@ -195,7 +196,8 @@ def test_every_job_has_its_steps(repository: dg.RepositoryDefinition) -> None:
 
 def test_every_trigger_starts_its_job(repository: dg.RepositoryDefinition) -> None:
     """The sensors and the schedule, what they start and when."""
-    assert {s.name: s.job.name for s in repository.sensor_defs} == SENSORS
+    started = {s.name: " ".join(sorted(t.job_name for t in s.targets)) for s in repository.sensor_defs}
+    assert started == SENSORS | {"sessions_left": "daily deliver post_trade", "notices_waiting": ""}
     assert {s.name: (s.job.name, s.cron_schedule, s.execution_timezone) for s in repository.schedule_defs} == SCHEDULES
 
 
@@ -331,6 +333,22 @@ def test_history_is_never_delivered(repository: dg.RepositoryDefinition) -> None
         for session in (eve, START, date(2024, 5, 31)):
             instance.report_runless_asset_event(dg.AssetMaterialization("decisions", partition=session.isoformat()))
         assert seen(repository, instance, "new_decisions", None)[0] == [START.isoformat(), "2024-05-31"]
+
+
+def test_what_is_left_of_a_session_is_started(by_day: Path, tmp_path: Path) -> None:
+    """On the system's clock the job that goes on with it; nothing while a run is under way, or in a historical run."""
+    home = Path(shutil.copytree(by_day.with_name(f"{by_day.name}-{LIVE[4]}"), tmp_path / "home"))
+    assert left_lately(workspace(home), 10) == {}
+    wall = workspace(home, msgspec.structs.replace(deployment(), clock="system"))
+    wall.clock = SessionClock(CUTS.of(LIVE[4]))
+    repository = build(wall).get_repository_def()
+    sensor = repository.get_sensor_def("sessions_left")
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(instance=instance, repository_def=repository)
+        (request,) = sensor.evaluate_tick(context).run_requests or []
+        assert (request.job_name, request.partition_key) == ("daily", LIVE[4].isoformat())
+        instance.add_run(dg.DagsterRun(job_name="daily", status=dg.DagsterRunStatus.STARTED))
+        assert not sensor.evaluate_tick(context).run_requests
 
 
 def test_a_day_materialises_every_asset(ran: Ran) -> None:
