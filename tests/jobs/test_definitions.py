@@ -52,7 +52,9 @@ CHECKS = {
     "bars": sorted(["great_expectations", *(r.name for r in RULES)]),
     "features_price_volume": ["no_look_ahead"],
     **{f"history/features_{name}": ["no_look_ahead"] for name in SETS},
-    "day_status": sorted("acts booked breaks data decisions heartbeat kill_switch model orders report".split()),
+    "day_status": sorted(
+        ["acts", "booked", "breaks", "data", "decisions", "heartbeat", "kill_switch", "model", "orders", "report"]
+    ),
 }
 JOBS = {  # and their steps; market_data makes bars, actions, listings and quarantine
     "backfill": [
