@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -242,8 +243,8 @@ def test_past_the_calendar_nothing_is_a_session() -> None:
     for ask in (
         CUTS.of,
         CUTS.calendar.is_session,
-        lambda d: CUTS.calendar.between(FIRST, d),
-        lambda d: session_partitions(CUTS.calendar, FIRST, d),
+        partial(CUTS.calendar.between, FIRST),
+        partial(session_partitions, CUTS.calendar, FIRST),
     ):
         with pytest.raises(CalendarUnknown):
             ask(beyond)
