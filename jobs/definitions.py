@@ -8,7 +8,7 @@ import dagster as dg
 from desk.queries import tables
 from desk.workspace import Workspace
 from jobs import daily, intraday, maintenance, post_trade, research, sensors
-from jobs.live import left_lately
+from jobs.left import left_lately
 from jobs.resources import build as resources
 from quant_assets.assets import quarter_partitions, session_partitions
 from quant_assets.backtest import assets as backtest_assets

@@ -20,7 +20,8 @@ from desk.workspace import Workspace
 from jobs import sensors
 from jobs.definitions import build
 from jobs.execute import Runner, runner
-from jobs.live import Exit, Step, left_lately, outcome, run_daily
+from jobs.left import left_lately
+from jobs.live import Exit, Step, outcome, run_daily
 from quant_assets.assets import session_partitions
 from quant_assets.calendars import calendar as venue
 from quant_assets.errors import CalendarUnknown, ConfigurationError

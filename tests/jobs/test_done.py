@@ -11,7 +11,8 @@ import pytest
 
 from desk.day import clock_of, ports, status, what_is_done
 from desk.workspace import Workspace
-from jobs.live import Exit, Step, due, left, outcome
+from jobs.left import left
+from jobs.live import Exit, Step, due, outcome
 from quant_assets import chain
 from quant_assets.errors import OrderRejected
 from quant_assets.post_trade.report import page_name, range_report
