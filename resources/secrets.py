@@ -3,7 +3,7 @@
 import os
 import re
 
-NAMED = re.compile(r"TOKEN|PASSW|SECRET|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|DSN|_URL$", re.IGNORECASE)
+NAMED = re.compile(r"TOKEN|PASSW|SECRET|CREDENTIAL|_KEY$|APIKEY|DSN|_URL$", re.IGNORECASE)
 SHORT = 6  # characters: a shorter value is found in any text
 
 

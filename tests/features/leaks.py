@@ -2,6 +2,7 @@
 look like them.
 """
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,13 +41,13 @@ def declared(
     inputs: Sequence[Input] = (),
     lookback: int = 21,
 ) -> FeatureSet:
-    """A set with an honest return of five sessions, and the column in question."""
+    """A set, called after `name`, with an honest return of five sessions, and the column in question."""
 
     def with_return(panel: pl.DataFrame) -> pl.DataFrame:
         return kernel(panel).with_columns(ret_5=CLOSE / CLOSE.shift(5).over("series") - 1)
 
     return FeatureSet(
-        name,
+        re.sub(r"\W", "_", name),
         "1",
         ("ret_5", column),
         ("close", "volume", "raw_close"),
