@@ -8,10 +8,12 @@ from datetime import datetime
 from pathlib import Path
 
 from desk.backup.swap import refuse_half_restored
+from quant_assets.acts import replacing
 from quant_assets.errors import ConfigurationError, HomeDamaged
 from quant_assets.records import Book, OrderState
 from resources.ledger.database import readable
 from resources.ledger.open import FILE, Ledger, open_ledger, revision
+from resources.tables.store import DeltaStore
 
 TABLES, VENUES = "tables", "brokers"
 _ASIDE = "{name}.lost-{at:%Y%m%dT%H%M%SZ}"
@@ -69,7 +71,8 @@ def make_anew(home: Path, *, by: str, reason: str, now: datetime) -> Ledger:
     ledger.kill_switch.set(
         True, by=by, now=now, reason="the ledger was made anew: compare positions and orders with the venue first"
     )
-    ledger.audit.record("ledger anew", FILE, by=by, reason=reason, now=now)
+    subject = FILE + replacing(DeltaStore(home / TABLES))
+    ledger.audit.record("ledger anew", subject, by=by, reason=reason, now=now)
     return ledger
 
 

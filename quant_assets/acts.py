@@ -3,6 +3,7 @@ deleted, moved or put in between without a trace. What was cut off at the end is
 """
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 
@@ -10,12 +11,16 @@ import msgspec
 import polars as pl
 
 from quant_assets.calendars import Cuts
+from quant_assets.errors import QuantError
 from quant_assets.ports import Audit, Notifier, Store
 from quant_assets.records import Frozen
 from quant_assets.tables import ACT_HEADS
 
 FIELDS = ("at", "act", "subject", "by", "reason")
 BEGINNING = "0" * 64  # what the first act follows
+REPLACING = ("restore", "ledger anew")  # acts that put another record in the place of one that was lost
+_BEFORE = "heads kept up to {session} are of the record before"
+_OF_BEFORE = re.compile(_BEFORE.format(session=r"(\d{4}-\d\d-\d\d)") + "$")
 
 
 class Head(Frozen, frozen=True):
@@ -53,7 +58,8 @@ def verify(acts: Sequence[Mapping[str, str]], heads: Sequence[Head] = ()) -> lis
     """What is wrong with `acts` (at, act, subject, by, reason, hash; oldest first); nothing where all is as it was
     written.
 
-    `heads`: ends of the chain that were kept elsewhere. Of a broken chain only its first break is named.
+    `heads`: ends of the chain that were kept elsewhere; those of a record that an act replaced are passed over. Of a
+    broken chain only its first break is named.
     """
     found: list[Fault] = []
     previous = BEGINNING
@@ -69,7 +75,26 @@ def verify(acts: Sequence[Mapping[str, str]], heads: Sequence[Head] = ()) -> lis
             )
             break
         previous = act["hash"]
-    return found + [fault for kept in heads if (fault := _against(acts, kept))]
+    since = _replaced(acts)
+    asked = [h for h in heads if since is None or h.session is None or h.session > since]
+    return found + [fault for kept in asked if (fault := _against(acts, kept))]
+
+
+def replacing(store: Store) -> str:
+    """What the subject of an act that replaces a lost record has to add: which heads are of the record before. Empty
+    where none is kept, or none can be read.
+    """
+    try:
+        heads = kept_heads(store)
+    except QuantError:  # a damaged table must not keep anybody from restoring
+        return ""
+    return "; " + _BEFORE.format(session=heads[-1].session) if heads else ""
+
+
+def _replaced(acts: Sequence[Mapping[str, str]]) -> date | None:
+    """The last session whose head is of a record that an act replaced."""
+    found = [_OF_BEFORE.search(act["subject"]) for act in acts if act["act"] in REPLACING]
+    return max((date.fromisoformat(match[1]) for match in found if match), default=None)
 
 
 def _against(acts: Sequence[Mapping[str, str]], kept: Head) -> Fault | None:
@@ -107,5 +132,8 @@ def keep_head(store: Store, audit: Audit, cuts: Cuts, session: date, notifier: N
         notifier.notify("critical", "The record of acts was changed", "\n".join(f.sentence for f in faults))
         return end
     row = {"session": session, "acts": end.acts, "hash": end.hash, "known_at": cuts.of(session)}
+    of_session = store.read(ACT_HEADS, as_of=None, first=session, last=session)
+    if end.acts in of_session["acts"]:
+        return end
     store.append(ACT_HEADS, pl.DataFrame([row], schema=dict(ACT_HEADS.schema)))
     return end

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from desk.ledger import make_anew
 from quant_assets.acts import BEGINNING, Head, head, holds, keep_head, kept_heads, verify
 from quant_assets.calendars import Cuts, calendar
 from quant_assets.errors import ExecutionError
@@ -115,3 +116,20 @@ def test_an_act_without_a_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExecutionError, match="say who"):
         open_ledger(tmp_path).audit.record("x", "y", by=" ", reason="z", now=AT)
     assert open_ledger(tmp_path).audit.acts() == []
+
+
+def test_a_ledger_that_a_person_replaced_begins_another_record(tmp_path: Path) -> None:
+    """Heads of the record before are passed over from then on, and only those: what is cut off later is seen."""
+    store = DeltaStore(tmp_path / "tables")
+    recorded(tmp_path)
+    keep_head(store, open_ledger(tmp_path).audit, CUTS, DAY, Told())
+    (tmp_path / FILE).unlink()
+    for file in tmp_path.glob(f"{FILE}-*"):
+        file.unlink()
+    ledger, told = make_anew(tmp_path, by="ops", reason="lost", now=AT), Told()
+    following = CUTS.calendar.after(DAY)
+    for session in (DAY, following):
+        keep_head(store, ledger.audit, CUTS, session, told)
+    assert told.subjects == []
+    assert [h.session for h in kept_heads(store)] == [DAY, DAY, following]
+    assert verify(ledger.audit.acts()[:-1], kept_heads(store)) != []

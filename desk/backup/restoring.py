@@ -8,9 +8,10 @@ from pathlib import Path
 
 from desk.backup.manifest import Entry, Manifest, chosen, load, object_path
 from desk.backup.swap import ASIDE, STAGE, Plan, begin, finish, pending, stage_of
-from desk.ledger import held_without_ledger
+from desk.ledger import TABLES, held_without_ledger
 from desk.lock import LOCK, only_run
 from quant_assets import durable
+from quant_assets.acts import replacing
 from quant_assets.errors import ConfigurationError, HomeDamaged, QuantError
 from quant_assets.ports import Progress, quiet
 from quant_assets.records import Act, Frozen, Switch
@@ -20,6 +21,7 @@ from resources.ledger.database import PRIVATE_FILE, PRIVATE_FOLDER, Database
 from resources.ledger.kill_switch import SqliteKillSwitch
 from resources.ledger.open import FILE, open_ledger
 from resources.ledger.processes import users_of
+from resources.tables.store import DeltaStore
 
 CHUNK = 1 << 20
 _BESIDE_DATABASE = ("-wal", "-shm", "-journal")
@@ -82,6 +84,7 @@ def _staged(home: Path, folder: Path, manifest: Manifest, only: Sequence[str], a
     durable.sync(*sorted(folders))
     subject = f"{manifest.name}: {', '.join(only) or 'the whole home'}, {len(wanted)} files"
     if (stage / FILE).exists():
+        subject += replacing(DeltaStore(home / TABLES)) if only else ""
         _carry_over(stage / FILE, _on(home / FILE), subject, act)
     elif not held_without_ledger(home):
         open_ledger(home).audit.record("restore", subject, by=act.by, reason=act.reason, now=act.at)
