@@ -19,6 +19,7 @@ _ACT = "kill-switch {}"
 _LAST_ACT = f"""
 SELECT act, reason FROM audit WHERE subject = ? AND act IN ('{_ACT.format("on")}', '{_ACT.format("off")}')
 ORDER BY seq DESC LIMIT 1"""
+_ACTED = f"SELECT DISTINCT subject FROM audit WHERE act = '{_ACT.format('on')}' ORDER BY subject"
 READ = f"SELECT scope, is_on, reason FROM kill_switch WHERE scope IN (?, ?, ?) {_ORDER}"
 
 
@@ -35,17 +36,27 @@ def in_force(ask: Callable[..., Sequence[Row]], book: Book | None) -> Switch:
     switch = first_on(ask(READ, *scopes(book)))
     if switch.on:
         return switch
-    for scope in dict.fromkeys(scopes(book)):
-        last = ask(_LAST_ACT, _subject(scope))
-        if last and last[0]["act"] == _ACT.format("on"):
-            reason = f"{last[0]['reason']} (its row has it off, and no act on record turned it off)"
-            return Switch(on=True, reason=reason, scope=scope)
-    return switch
+    acted = (_by_acts(ask, scope) for scope in dict.fromkeys(scopes(book)))
+    return next((s for s in acted if s is not None), switch)
+
+
+def _by_acts(ask: Callable[..., Sequence[Row]], scope: str) -> Switch | None:
+    """The switch of a scope that the last act on record turned on."""
+    last = ask(_LAST_ACT, _subject(scope))
+    if not last or last[0]["act"] != _ACT.format("on"):
+        return None
+    reason = f"{last[0]['reason']} (its row has it off, and no act on record turned it off)"
+    return Switch(on=True, reason=reason, scope=scope)
 
 
 def _subject(scope: str) -> str:
     """A scope as the record of acts names it."""
     return "all books" if scope == _ALL else scope
+
+
+def _scope(subject: str) -> str:
+    """The scope that the record of acts names."""
+    return _ALL if subject == _subject(_ALL) else subject
 
 
 def first_on(found: Sequence[Row]) -> Switch:
@@ -74,7 +85,11 @@ class SqliteKillSwitch:
 
     def listed(self) -> Sequence[Switch]:
         """See the port."""
-        return _switches(self._db.rows(_LISTED))
+        rows = _switches(self._db.rows(_LISTED))
+        acted = [_scope(r["subject"]) for r in self._db.rows(_ACTED)]
+        off = dict.fromkeys([*(s.scope for s in rows if not s.on), *sorted({*acted} - {s.scope for s in rows})])
+        on = {scope: found for scope in off if (found := _by_acts(self._db.rows, scope))}
+        return [*(on.pop(s.scope, s) for s in rows), *on.values()]
 
     def set(self, on: bool, *, scope: str = _ALL, by: str, reason: str, now: datetime) -> None:
         """See the port."""

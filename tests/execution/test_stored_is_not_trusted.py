@@ -250,6 +250,7 @@ def test_a_switch_turned_off_without_an_act_lets_nothing_out(home: Home, scope: 
     with closing(sqlite3.connect(home.root / FILE)) as db, db:
         db.execute(change)
     assert (switch.state(PAPER).on, switch.state(PAPER).scope) == (True, scope)
+    assert [s.scope for s in switch.listed() if s.on] == [scope]
     assert home.deliver(D).reason.startswith("KILL_SWITCH: stop")
     switch.set(on=False, scope=scope, by="ops", reason="over", now=now)
     assert home.deliver(D).state == "done"
