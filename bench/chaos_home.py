@@ -19,6 +19,7 @@ FILES = {
     "lost ledger or venue": "tests/jobs/test_lost_ledger.py",
     "restores and kills in them": "tests/jobs/test_backup.py",
     "clock steps": "tests/jobs/test_clock_steps.py",
+    "actions on orders": "tests/books/test_actions_table.py",
     "found by doctor": "tests/jobs/test_doctor_home.py",
 }
 

@@ -3,6 +3,7 @@ another in silence would send a day again, with every kill switch off.
 """
 
 import sqlite3
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from desk.backup.swap import refuse_half_restored
 from quant_assets.acts import replacing
 from quant_assets.errors import ConfigurationError, HomeDamaged
-from quant_assets.records import Book, OrderState
+from quant_assets.records import Book, Mark, OrderState
 from resources.ledger.database import readable
 from resources.ledger.open import FILE, Ledger, open_ledger, revision
 from resources.tables.store import DeltaStore
@@ -81,3 +82,30 @@ def has_traded(ledger: Ledger, book: Book) -> bool:
     if ledger.executions.cursor(book.name) is not None:
         return True
     return any(w.state not in {OrderState.PENDING, OrderState.EXPIRED} for w in ledger.outbox.orders(book.name))
+
+
+class MarksOf:
+    """The Marks port of a home's ledger, which opens with the first table: to look at a new home makes nothing."""
+
+    def __init__(self, home: Path, ledger: Callable[[], Ledger]) -> None:
+        self._home = home
+        self._ledger = ledger
+
+    def of(self, table: str) -> Mark | None:
+        """See the port."""
+        return self._ledger().marks.of(table) if self._begun() else None
+
+    def listed(self) -> Mapping[str, Mark]:
+        """See the port."""
+        return self._ledger().marks.listed() if self._begun() else {}
+
+    def advance(self, table: str, mark: Mark) -> None:
+        """See the port."""
+        self._ledger().marks.advance(table, mark)
+
+    def replace(self, marks: Mapping[str, Mark]) -> None:
+        """See the port."""
+        self._ledger().marks.replace(marks)
+
+    def _begun(self) -> bool:
+        return (self._home / FILE).exists() or (self._home / TABLES).exists()

@@ -10,7 +10,8 @@ import msgspec
 import polars as pl
 
 from desk.deployment import DEFAULT, Deployment, load
-from desk.ledger import TABLES, VENUES, has_traded, ledger_of
+from desk.home import home
+from desk.ledger import TABLES, VENUES, MarksOf, has_traded, ledger_of
 from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError
@@ -27,11 +28,6 @@ from resources.sources.files import PriceFile
 from resources.sources.market import Simulated
 from resources.sources.open import AnyFeed, Source, open_source
 from resources.tables.store import DeltaStore
-
-
-def home() -> Path:
-    """The folder where state lives: $QUANT_HOME, or .quant in the current folder."""
-    return Path(os.environ.get("QUANT_HOME", ".quant")).absolute()
 
 
 def own_deployment(home: Path) -> Path | None:
@@ -158,7 +154,7 @@ class Workspace:
     @cached_property
     def store(self) -> DeltaStore:
         """The tables, each held against its mark in the ledger."""
-        return DeltaStore(self.home / TABLES, self.ledger.marks)
+        return DeltaStore(self.home / TABLES, MarksOf(self.home, lambda: self.ledger))
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -114,7 +114,7 @@ def main() -> None:
 
 def _send_notices() -> None:
     """Send what the command left in the queue, now that its work is done."""
-    from desk.workspace import home
+    from desk.home import home
     from resources.notices.queue import FILE
 
     if (home() / FILE).exists():
@@ -145,7 +145,7 @@ def _run() -> None:
 def _about_a_file(error: Exception) -> str:
     """What a library raised about a file of the home, in a sentence; empty where it is about something else."""
     from desk.health.foreign import sentence
-    from desk.workspace import home
+    from desk.home import home
 
     return sentence(error, home())
 

@@ -55,8 +55,9 @@ def spreadsheet(rows: "pl.DataFrame") -> "pl.DataFrame":
     """
     import polars as pl
 
-    text = pl.col(pl.String)
+    texts = [pl.col(c) for c, t in rows.schema.items() if t == pl.String]
     guarded = rows.with_columns(
         pl.when(text.str.contains(_FORMULA)).then(pl.concat_str(pl.lit("'"), text)).otherwise(text).name.keep()
+        for text in texts
     )
     return guarded.rename({c: f"'{c}" for c in guarded.columns if re.search(_FORMULA, c)})

@@ -3,7 +3,7 @@ before the close of its session.
 """
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date
 from pathlib import PurePath
 from traceback import extract_tb
 from typing import TypeVar
@@ -47,7 +47,7 @@ def possible(capture: Capture, calendar: Calendar) -> Capture:
 
     An archive may have lost its times (1970), or hold a session that is not over yet.
     """
-    early = _unclosed(capture.prices["session"], capture.known_at, calendar)
+    early = _unclosed(capture, calendar)
     if not early:
         return capture
     wrong = pl.col("session").is_in(early)
@@ -69,13 +69,17 @@ def possible(capture: Capture, calendar: Calendar) -> Capture:
     )
 
 
-def _unclosed(sessions: pl.Series, known_at: datetime, calendar: Calendar) -> list[date]:
-    """Which of the sessions close after the time. Days that are no sessions are judged elsewhere."""
-    first, last = bounds(sessions, date) or (None, None)
+def _unclosed(capture: Capture, calendar: Calendar) -> list[date]:
+    """The sessions up to the label that close after the delivery was known. Later ones, and days that are no sessions,
+    are judged elsewhere.
+    """
+    known_at = capture.known_at
+    found = capture.prices["session"] if capture.prices.height else pl.Series(dtype=pl.Date)
+    first, last = bounds(found.filter(found <= capture.label), date) or (None, None)
     if first is None or last is None:
         return []
     begin, end = calendar.known
     if begin <= last <= end and calendar.is_session(last) and calendar.close(last) <= known_at:
         return []  # the usual case: sessions close in order
-    days = (d for d in sessions.unique().sort().to_list() if begin <= d <= end and calendar.is_session(d))
+    days = (d for d in found.unique().sort().to_list() if begin <= d <= min(end, last) and calendar.is_session(d))
     return [d for d in days if calendar.close(d) > known_at]

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,9 +18,15 @@ from resources.notices.drain import DEAD, TRIES, drain
 from resources.notices.queue import TRIGGER, Notice, Queue
 from resources.notifier import QueuedNotifier
 
-NOW = datetime.now(UTC) + timedelta(minutes=1)
+NOW = datetime.now(UTC)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 Serve = Callable[[Callable[[socket.socket], None]], int]
+
+
+@pytest.fixture(autouse=True)
+def just_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NOW is a minute after the test began: what it enqueues is due, and nothing is due twice."""
+    monkeypatch.setattr(sys.modules[__name__], "NOW", datetime.now(UTC) + timedelta(minutes=1))
 
 
 @pytest.fixture

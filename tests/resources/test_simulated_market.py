@@ -408,7 +408,7 @@ def test_a_deployment_opens_it() -> None:
             cache=Path(),
             clock=SystemClock(),
         )
-    with pytest.raises(ConfigurationError, match="bloomberg"):
+    with pytest.raises(ConfigurationError, match="none of simulated"):
         open_source({"kind": "bloomberg"}, XNYS, cache=Path(), clock=SystemClock())
     with pytest.raises(ConfigurationError, match="two sessions"):
         SimulatedMarket(Market(first=date(2024, 1, 2), last=date(2024, 1, 2), calendar=XNYS)).labels()
