@@ -352,7 +352,8 @@ class Fill(Frozen, frozen=True):
 
     `session`: of the book's calendar at `ts`. `arrival_price`: the market when the order could first trade, before
     costs. `fee`: 0 where the venue reports it apart. `corrects`: the exec_id that it replaces or reverses; what came
-    after the first is booked in the session that saw it. A quantity of 0 records a bust.
+    after the first is booked in the session that saw it. A quantity of 0 records a bust, or a correction that
+    was itself corrected before it was booked.
     """
 
     exec_id: str

@@ -109,7 +109,7 @@ def _day(
         set(earlier.filter(pl.col("kind") == kind)["reference"]) for kind in ("trade", "fee", KIND)
     )
     bars = in_force(store.read(BARS, as_of=cut, first=session, last=session), BARS)
-    sids = {f.exec_id: f.sid for f in fills if f.session <= session} if fees else {}
+    sids = {f.exec_id: f.sid for f in fills if f.session <= session and f.quantity} if fees else {}
     due = [f for f in fills if f.session <= session and f.quantity and f.exec_id not in traded]
     return Day(
         session=session,

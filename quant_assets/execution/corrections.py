@@ -2,8 +2,9 @@
 
 A trade is an execution with everything that corrects it, by its own exec_id or restated under the same one. Of its
 versions one is in force: the last link of the chain of corrections, of several the latest. What is booked of a trade
-and is no longer in force is reversed by an entry, and the version in force is booked under an id of its own. So the
-order in which reports arrive makes no difference to what the entries add up to.
+and is no longer in force is reversed by an entry, and the version in force is booked under an id of its own. One that
+was corrected before it was booked moves nothing, and is kept all the same: it says which trade its correction is of. So
+the order in which reports arrive makes no difference to what the entries add up to.
 """
 
 from collections import defaultdict
@@ -22,13 +23,15 @@ TERMS = ("client_order_id", "sid", "side", "quantity", "price")  # another one o
 class Step(Frozen, frozen=True):
     """What to book of a trade: the fills to reverse, and the version in force, under `exec_id`.
 
-    `version` is None where the one in force is booked already.
+    `version` is None where the one in force is booked already. `passed`: the corrections that were corrected before
+    they were booked, first links first, to be kept without a quantity.
     """
 
     reverse: tuple[Fill, ...]
     version: Execution | None
     exec_id: str = ""
     corrects: str = ""
+    passed: tuple[Execution, ...] = ()
 
 
 class _Rank(NamedTuple):
@@ -68,8 +71,12 @@ def steps(reported: Sequence[Execution], booked: Sequence[Fill]) -> list[Step]:
         new = {n: latest[n] for n in depths if n in latest and not (n in known and same(known[n], latest[n]))}
         ranks = _ranked({**known, **new}, depths)
         if ranks:
-            found.append(_step(max(ranks).exec_id, known, new, latest, [current[n] for n in depths if n in current]))
-    return [s for s in found if s.reverse or s.version]
+            name = max(ranks).exec_id
+            step = _step(name, known, new, latest, [current[n] for n in depths if n in current])
+            unseen = sorted((n for n in new if n not in known and n != name), key=lambda n: (depths[n], n))
+            passed = tuple(latest[n] for n in unseen if latest[n].corrects)
+            found.append(msgspec.structs.replace(step, passed=passed))
+    return [s for s in found if s.reverse or s.version or s.passed]
 
 
 def same(fill: Fill, execution: Execution) -> bool:

@@ -68,7 +68,7 @@ def collect(
         later = {e.exec_id for e in events.executions} - {e.exec_id for e in due}
         apart = [c for c in events.commissions if c.exec_id not in later]
         booked = _trades(executions, book, due, apart)
-        fees = _fees(executions, book, booked, apart)
+        fees = _fees(executions, book, cuts.calendar, booked, apart)
         entries = _entries(store, outbox, book, cuts, session, due, booked, fees)
         new = [f for f in entries if executions.book_fill(book.name, f)]
         charged = fee_entries(_stated(due, apart), [*booked, *new], fees)
@@ -159,13 +159,15 @@ def _trades(
 
 
 def _fees(
-    executions: Executions, book: Book, booked: Sequence[Fill], apart: Sequence[Commission]
+    executions: Executions, book: Book, calendar: Calendar, booked: Sequence[Fill], apart: Sequence[Commission]
 ) -> Sequence[Commission]:
-    """The fees booked apart from these trades: none is seen before the session of its execution, if that is booked."""
+    """The fees booked apart from these trades: none is seen before the session in which its execution was made, if that
+    is booked.
+    """
     if not booked and not apart:
         return []
     known = {c.exec_id for c in apart} <= {f.reported_as for f in booked}
-    first = min(f.session for f in booked) if known else None
+    first = session_at(calendar, min(f.ts for f in booked)) if known else None
     return [fee for _, fee in executions.fees(book.name, first)]
 
 
@@ -194,19 +196,29 @@ def _entries(
     plan = steps(reported, booked)
     charged = charged_on(booked, fees)
     before = {f.exec_id: f for f in booked} | {f.reported_as: f for f in booked if not f.reverses}
+    for passed in (e for step in plan for e in step.passed if e.corrects in before):
+        before[passed.exec_id] = before[passed.corrects]
     new = {s.exec_id: s.version for s in plan if s.version and s.version.quantity and s.corrects not in before}
     sessions = {exec_id: session_at(cuts.calendar, e.ts) for exec_id, e in new.items()}
     arrivals = _arrivals(store, outbox, book, cuts, new, sessions)
     entries: list[Fill] = []
     for step in plan:
         entries += [reversal(f, charged[f.exec_id], session) for f in step.reverse]
+        for passed in step.passed:
+            nothing = msgspec.structs.replace(passed, quantity=0)
+            link = Step(reverse=(), version=nothing, exec_id=passed.exec_id, corrects=passed.corrects)
+            entries.append(_fill(link, session, _kept(before.get(passed.corrects), passed), Decimal(0)))
         if step.version is not None:
             first = before.get(step.corrects)
-            kept = first.arrival_price if first and first.sid == step.version.sid else step.version.price
-            arrival = arrivals.get(step.exec_id, kept)
+            arrival = arrivals.get(step.exec_id, _kept(first, step.version))
             fee = charged[first.exec_id] if first and first.reported_as == step.version.exec_id else Decimal(0)
             entries.append(_fill(step, sessions.get(step.exec_id, session), arrival, fee))
     return entries
+
+
+def _kept(first: Fill | None, version: Execution) -> Decimal:
+    """The arrival price of what is corrected; of what we never booked, and of another asset, the price itself."""
+    return first.arrival_price if first and first.sid == version.sid else version.price
 
 
 def _arrivals(
@@ -244,7 +256,7 @@ def _opens(store: Store, cuts: Cuts, sessions: set[date]) -> dict[tuple[date, in
 
 
 def _fill(step: Step, session: date, arrival: Decimal, fee: Decimal) -> Fill:
-    """The version in force as ours. `fee`: where the venue reports it apart; a bust has none."""
+    """The version as ours. `fee`: where the venue reports it apart; one without a quantity has none."""
     version = step.version
     assert version is not None  # noqa: S101  # asked before
     return Fill(

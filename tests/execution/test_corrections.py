@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -158,6 +160,83 @@ def test_a_bust_that_comes_before_its_execution(traded: Traded, monkeypatch: pyt
     monkeypatch.setattr(traded.venue, "events", events)
     traded.settle(D2)
     assert traded.store.read(FILLS, as_of=None).is_empty()
+    agrees(traded)
+
+
+def in_turn(traded: Traded, monkeypatch: pytest.MonkeyPatch, *reported: tuple[str, ...]) -> None:
+    """Book D1 and what follows: in each session the venue reports these executions and their fees, and no others."""
+    said = traded.venue.events(None)
+    for day, names in zip(DAYS, reported, strict=False):
+        told = msgspec.structs.replace(
+            said,
+            executions=tuple(e for e in said.executions if e.exec_id in names),
+            commissions=tuple(c for c in said.commissions if c.exec_id in names),
+        )
+        with monkeypatch.context() as patched:
+            patched.setattr(traded.venue, "events", Mock(return_value=told))
+            traded.at(day, cut=True)
+            traded.book(day)
+
+
+@pytest.mark.parametrize("end", [{"quantity": 0}, {"price": Decimal("27.3")}])
+@pytest.mark.parametrize(
+    "reported",
+    [
+        (("x1", "x2"), ("x0",)),  # the link between them is never in force
+        (("x2",), ("x1",), ("x0",)),
+        (("x0", "x1", "x2"), ("x0",), ("x1",)),
+        (("x1",), ("x0", "x2"), ("x0",)),
+    ],
+)
+def test_a_correction_that_was_corrected_before_it_was_booked(
+    traded: Traded, monkeypatch: pytest.MonkeyPatch, reported: tuple[tuple[str, ...], ...], end: dict[str, Any]
+):
+    """The first execution, though it comes last, is no trade of its own, and no fee is charged on what was passed."""
+    traded.order(D1)
+    traded.at(D1)
+    execution = traded.venue.execute("c0103", 2, "27.5")
+    traded.venue.charge(execution.exec_id, "1.00")
+    for number, terms in enumerate(({"quantity": 4, "price": Decimal("26.4")}, end)):
+        execution = traded.venue.correct(execution.exec_id, **terms)
+        if execution.quantity:
+            traded.venue.charge(execution.exec_id, f"1.{number + 1}0")
+    in_turn(traded, monkeypatch, *reported)
+    agrees(traded)
+    last = DAYS[len(reported)]
+    assert traded.settle(last).numbers["breaks_found"] == 0, traded.told.subjects
+    agrees(traded)
+    assert traded.collect(last).numbers["booked"] == 0
+
+
+def test_what_was_bust_before_it_was_booked_can_come_back(traded: Traded, monkeypatch: pytest.MonkeyPatch):
+    """A venue that corrects the bust as well: what it says last is booked, with its own fee alone."""
+    traded.order(D1)
+    traded.at(D1)
+    execution = traded.venue.execute("c0103", 10, "27.5")
+    for quantity, fee in ((4, "0.40"), (0, ""), (3, "0.30")):
+        execution = traded.venue.correct(execution.exec_id, quantity=quantity)
+        if fee:
+            traded.venue.charge(execution.exec_id, fee)
+    in_turn(traded, monkeypatch, ("x1", "x2"), ("x0",), ("x3",))
+    assert set(effective(traded.ledger.executions.fills(PAPER.name))) == {"x3"}
+    agrees(traded)
+
+
+def test_a_correction_of_a_link_that_nobody_saw_keeps_the_arrival_price(
+    traded: Traded, monkeypatch: pytest.MonkeyPatch
+):
+    """Booked on D1; on D3 the venue reports two corrections of D2 at once: they belong to D3, which saw them."""
+    execution = filled(traded)
+    traded.at(D2)
+    passed = traded.venue.correct(execution.exec_id, quantity=4)
+    other = traded.venue.correct(passed.exec_id, quantity=6)
+    traded.venue.charge(other.exec_id, "0.60")
+    in_turn(traded, monkeypatch, (), (), ("x1", "x2"))
+    fills = traded.ledger.executions.fills(PAPER.name)
+    assert {(f.exec_id, f.session, f.quantity) for f in fills} == {
+        ("x0", D1, 10), ("x0~bust", D3, 10), ("x1", D3, 0), ("x2", D3, 6)
+    }  # fmt: skip
+    assert len({f.arrival_price for f in fills}) == 1
     agrees(traded)
 
 
