@@ -101,7 +101,9 @@ def _watch(reads: int) -> None:
 
 
 def _note(signum: int, _: FrameType | None) -> None:
-    if not _state.watched:
+    if _state.watched:  # the thread counts; the main one, here, must not send another order before it has run
+        _state.signum = _state.signum or signum
+    else:
         _state.came(signum)
 
 

@@ -121,16 +121,14 @@ def _copy(source: Path, entry: Entry, to: Path) -> None:
     """Copy a file of the backup, durably. Raises HomeDamaged where it is not what the manifest names."""
     to.parent.mkdir(parents=True, exist_ok=True)
     digest = sha256()
-    try:
+    if there := source.exists():
         with source.open("rb") as content, to.open("wb") as copy:
             while piece := content.read(CHUNK):
                 digest.update(piece)
                 copy.write(piece)
             copy.flush()
             os.fsync(copy.fileno())
-    except FileNotFoundError:
-        pass
-    if digest.hexdigest() != entry.sha256:
+    if not there or digest.hexdigest() != entry.sha256:
         raise HomeDamaged(
             f"{source}: this file of the backup, {entry.path}, is missing or has other bytes than were stored; nothing "
             "of the home was touched. Take another backup with --at"

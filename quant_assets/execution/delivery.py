@@ -3,7 +3,7 @@
 Any number of times and killed anywhere, the venue ends with the same orders. What triggers it is a hint.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from functools import partial
 
@@ -69,13 +69,24 @@ def deliver(
             holdings = _clear(store, kill_switch, breaks, book, cuts, session, now, decisions)
             expire_restated(store, outbox, writer, book, cuts, now, notifier)
             trading = _trading(store, cuts, session)
+            symbols = _symbols(store, cuts.of(session), set(holdings.quantities) - set(decisions["sid"]))
             over = _bind(
-                store, outbox, writer, book, strategy, cuts, decisions, holdings, trading, clock.now(), notifier
+                store,
+                outbox,
+                writer,
+                book,
+                strategy,
+                cuts,
+                decisions,
+                holdings,
+                trading,
+                symbols,
+                clock.now(),
+                notifier,
             )
             _known(outbox, broker, book)
             following = cuts.calendar.after(session)
             last = cuts.calendar.shift(following, strategy.good_for_sessions - 1)
-            symbols = _symbols(store, cuts.of(session), set(holdings.quantities) - set(decisions["sid"]))
             compare = leaving(outbox, book, decisions, holdings, following, last, trading, symbols)
             sent = send(
                 outbox, writer, broker, book, clock=clock, calendar=cuts.calendar, notifier=notifier, compare=compare
@@ -209,6 +220,7 @@ def _bind(
     decisions: pl.DataFrame,
     holdings: Holdings,
     trading: Collection[int],
+    symbols: Mapping[int, str],
     now: datetime,
     notifier: Notifier,
 ) -> list[str]:
@@ -219,7 +231,6 @@ def _bind(
     session = holdings.session
     if outbox.bound(book.name, strategy.name, session) is not None:
         return []
-    symbols = _symbols(store, cuts.of(session), set(holdings.quantities) - set(decisions["sid"]))
     working = outbox.orders(book.name, OPEN)
     wanted = orders_for(
         book,
