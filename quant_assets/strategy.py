@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from quant_assets.moments import BeforeOpen, Moment
 from quant_assets.records import Frozen, Name, content_id, safe_name
 
 PERCENT = {"hint": "a fraction: 0.05 is five percent"}
@@ -247,6 +248,10 @@ class Strategy(Frozen, frozen=True, forbid_unknown_fields=True):
         LabelRule | msgspec.UnsetType,
         Meta(description="What its model learns, instead of the return from open to open."),
     ] = msgspec.UNSET
+    decide: Annotated[
+        Moment | msgspec.UnsetType,
+        Meta(description="When it decides, instead of some minutes before the open."),
+    ] = msgspec.UNSET
 
     def __post_init__(self) -> None:
         """See the class."""
@@ -257,6 +262,13 @@ class Strategy(Frozen, frozen=True, forbid_unknown_fields=True):
     def rule(self) -> LabelRule:
         """What the model learns."""
         return self.label if isinstance(self.label, LabelRule) else LabelRule(horizon=self.horizon)
+
+    @property
+    def moment(self) -> Moment:
+        """When it decides."""
+        if isinstance(self.decide, msgspec.UnsetType):
+            return BeforeOpen(self.decide_minutes_before_open)
+        return self.decide
 
     @property
     def config_hash(self) -> str:
