@@ -1,6 +1,6 @@
 """When a strategy decides: its moments, on the clock of its own venue."""
 
-import datetime
+import datetime as dt
 from typing import Annotated
 
 from msgspec import Meta
@@ -37,9 +37,9 @@ class AtTime(Frozen, frozen=True, forbid_unknown_fields=True, tag_field="kind", 
     ]
 
     @property
-    def of_day(self) -> datetime.time:
+    def of_day(self) -> dt.time:
         """The time of the venue's day."""
-        return datetime.time.fromisoformat(self.time)
+        return dt.time.fromisoformat(self.time)
 
 
 class Every(Frozen, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="every"):
