@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from desk.checkup import Finding
     from desk.document.reading import Fault
     from jobs.live import Step
+    from jobs.next_step import Next
     from quant_assets.post_trade.lineage import Station
     from quant_assets.signals.replay import Field, Replay
     from quant_assets.today.status import Status
@@ -271,10 +272,22 @@ def one(row: "Mapping[str, object]", why: str, others: "pl.DataFrame", *, as_jso
         frame(others, "table", title=title)
 
 
-def statuses(answers: "Sequence[Status]", session: date, *, as_json: bool) -> None:
-    """The questions of the day and their answers, then the commands to give next, each on a line that can be copied."""
+def begin_with(step: "Next", session: date, *, as_json: bool) -> None:
+    """The one thing to do in a home whose first session was not run yet."""
     if as_json:
-        _json({"session": session, "fine": all(a.fine for a in answers), "stages": answers})
+        _json({"session": session, "fine": False, "stages": (), "next": step})
+        return
+    say(f"{escape(step.text[0].upper() + step.text[1:])}. Next:")
+    say(f"  [bold]{escape(step.command)}[/]")
+
+
+def statuses(answers: "Sequence[Status]", session: date, step: "Next | None", *, as_json: bool) -> None:
+    """The questions of the day and their answers, then the commands to give next, each on a line that can be copied.
+
+    `step`: what to do where all is fine.
+    """
+    if as_json:
+        _json({"session": session, "fine": all(a.fine for a in answers), "stages": answers, "next": step})
         return
     say(
         f"Session {session}: "
@@ -284,7 +297,10 @@ def statuses(answers: "Sequence[Status]", session: date, *, as_json: bool) -> No
     for a in answers:
         table.add_row(Text(a.question), Text(a.state, style=COLOURS.get(a.state, "white")), Text(a.answer))
     console.print(table)
-    if commands := list(dict.fromkeys(a.next_command for a in answers if a.next_command)):
+    if step:
+        say(escape(f"{step.text[0].upper()}{step.text[1:]}."))
+    asked = [a.next_command for a in answers] + [step.command if step else ""]
+    if commands := list(dict.fromkeys(c for c in asked if c)):
         say("Next:")
     for command in commands:
         say(f"  [bold]{escape(command)}[/]")

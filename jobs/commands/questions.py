@@ -9,15 +9,23 @@ from jobs.commands.options import AsJson, Day, day, moment, workspace
 
 
 def today(session: Day = None, as_json: AsJson = False) -> None:
-    """Show what is due, done or blocked, and the next command. Exit code 20: a person has to act."""
+    """Show what is due, done or blocked, and the next command; on a fine day, until when nothing is due.
+
+    Exit code 20: a person has to act.
+    """
     from desk.day import status
-    from jobs.console import statuses
+    from jobs.console import begin_with, statuses
+    from jobs.next_step import first_step, next_step
 
     ws = workspace()
     day = session or ws.latest()
+    if step := first_step(ws):
+        begin_with(step, day, as_json=as_json)
+        raise typer.Exit(20)
     answers = status(ws, day)
-    statuses(answers, day, as_json=as_json)
-    raise typer.Exit(0 if all(a.fine for a in answers) else 20)
+    fine = all(a.fine for a in answers)
+    statuses(answers, day, next_step(ws) if fine and session is None else None, as_json=as_json)
+    raise typer.Exit(0 if fine else 20)
 
 
 def why(session: Annotated[date, typer.Argument(metavar="SESSION", parser=day)], as_json: AsJson = False) -> None:
