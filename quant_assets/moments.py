@@ -37,7 +37,7 @@ class AtTime(Frozen, frozen=True, forbid_unknown_fields=True, tag_field="kind", 
     ]
 
     @property
-    def of_day(self) -> dt.time:
+    def clock_time(self) -> dt.time:
         """The time of the venue's day."""
         return dt.time.fromisoformat(self.time)
 
