@@ -7,7 +7,8 @@ QuantError
 │   ├── CalendarUnknown        a session outside the calendar's known range
 │   ├── CaptureUnreadable      a vendor file that cannot be opened or has no usable part
 │   ├── LookbackExceeded       a kernel needs more history than its set declares
-│   └── FeaturesRefused        a feature set did not pass its audit: nothing is built on it
+│   ├── FeaturesRefused        a feature set did not pass its audit: nothing is built on it
+│   └── RateUnknown            no rate between two currencies is known, or none that is new enough
 ├── ModelError
 │   ├── NoChampion             no promoted model is in force for the session
 │   └── TrainingRefused        too little data, or data that is not finite
@@ -57,6 +58,10 @@ class LookbackExceeded(DataError):
 
 class FeaturesRefused(DataError):
     """A feature set looks ahead, or breaks a law of features."""
+
+
+class RateUnknown(DataError):
+    """What a currency is worth is not known at a cut: nothing is valued at a guess."""
 
 
 class ModelError(QuantError):
