@@ -21,6 +21,7 @@ from jobs.commands.data import findings_app, quarantine_app, repair
 from jobs.commands.desk import breaks_app, switch_app
 from jobs.commands.doctor import doctor
 from jobs.commands.features import init, trial
+from jobs.commands.instruments import instruments_app
 from jobs.commands.ledger import ledger_app
 from jobs.commands.look_ahead import audit_features
 from jobs.commands.migrate import migrate
@@ -56,6 +57,7 @@ PANELS: Mapping[str, Mapping[str, typer.Typer | Callable[..., None]]] = {
         "findings": findings_app,
         "actions": actions_app,
         "calendar": calendar_app,
+        "instruments": instruments_app,
         "restatement": restatement_app,
         "repair": repair,
     },

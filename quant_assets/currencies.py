@@ -1,4 +1,4 @@
-"""The currencies of ISO 4217 that are in use."""
+"""The currencies of ISO 4217 that are in use, and the coins that others are priced in."""
 
 CURRENCIES = frozenset(
     [
@@ -158,3 +158,6 @@ CURRENCIES = frozenset(
         "ZWG",
     ]
 )
+
+COINS = frozenset(["BNB", "BTC", "BUSD", "DAI", "ETH", "FDUSD", "TUSD", "USDC", "USDT"])
+"""Coins that a coin may be priced in; each is a currency of its own, with a rate to any other."""

@@ -6,6 +6,7 @@ QuantError
 │   ├── ConflictingRow         the same key is already stored with other content
 │   ├── CalendarUnknown        a session outside the calendar's known range
 │   ├── CaptureUnreadable      a vendor file that cannot be opened or has no usable part
+│   ├── InstrumentUnknown      an identifier that means no instrument, or more than one
 │   ├── LookbackExceeded       a kernel needs more history than its set declares
 │   ├── FeaturesRefused        a feature set did not pass its audit: nothing is built on it
 │   └── RateUnknown            no rate between two currencies is known, or none that is new enough
@@ -50,6 +51,10 @@ class CalendarUnknown(DataError):
 
 class CaptureUnreadable(DataError):
     """A vendor's file cannot be read at all."""
+
+
+class InstrumentUnknown(DataError):
+    """An identifier means no instrument that is known, or more than one."""
 
 
 class LookbackExceeded(DataError):

@@ -96,6 +96,46 @@ SECURITIES = vendor_table(
     key=("venue", "symbol", "session"),
 )
 
+TERMS = pl.Decimal(38, 18)  # of ticks, steps and multipliers: a coin's step has up to 18 decimals
+
+INSTRUMENTS = vendor_table(
+    "instruments",
+    "From `session` on, `symbol` of the venue `calendar` has these terms. A quantity counts `step` (null: 1), a price "
+    "is for one whole unit on a grid of `tick` (null: none), one whole unit is worth its price times `multiplier` "
+    "(null: 1), and no order may be worth less than `min_notional`. A future is a contract of the chain `underlying`, "
+    "traded up to `expiry`, and delivered from `first_notice` on (null: settled in cash).",
+    {
+        "session": pl.Date,
+        "calendar": pl.String,
+        "symbol": pl.String,
+        "kind": pl.String,
+        "currency": pl.String,
+        "tick": TERMS,
+        "step": TERMS,
+        "multiplier": TERMS,
+        "min_notional": TERMS,
+        "underlying": pl.String,
+        "expiry": pl.Date,
+        "first_notice": pl.Date,
+    },
+    key=("calendar", "symbol", "session"),
+    units={"tick": "currency per unit", "step": "units", "min_notional": "currency"},
+)
+
+IDENTIFIERS = vendor_table(
+    "identifiers",
+    "From `session` on, `symbol` of the venue `calendar` is `identifier` in `scheme`: figi, isin, conid, exchange (its "
+    "venue's own symbol), or the name of a vendor or broker (its ticker). An empty one: no longer any.",
+    {
+        "session": pl.Date,
+        "calendar": pl.String,
+        "scheme": pl.String,
+        "symbol": pl.String,
+        "identifier": pl.String,
+    },
+    key=("calendar", "scheme", "symbol", "session"),
+)
+
 INDEX_MEMBERS = vendor_table(
     "index_members",
     "From `session` on, `symbol` is a member of the index (with this weight, where told), or no longer one.",

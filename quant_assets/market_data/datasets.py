@@ -12,6 +12,7 @@ import polars as pl
 
 from quant_assets.contract import Table
 from quant_assets.errors import ConfigurationError
+from quant_assets.market_data.instrument_rules import IDENTIFIED, TERMS
 from quant_assets.market_data.rules import Rule
 from quant_assets.tables import CORE
 from quant_assets.vendor_tables import (
@@ -21,7 +22,9 @@ from quant_assets.vendor_tables import (
     FACTOR_RETURNS,
     FILINGS,
     FX_RATES,
+    IDENTIFIERS,
     INDEX_MEMBERS,
+    INSTRUMENTS,
     INTRADAY_BARS,
     REFERENCE_RATES,
     SECTORS,
@@ -182,6 +185,8 @@ DATASETS: Sequence[Dataset] = (
         ),
         ahead=timedelta(days=365),
     ),
+    Dataset(INSTRUMENTS, TERMS, ahead=timedelta(days=3653)),
+    Dataset(IDENTIFIERS, IDENTIFIED, ahead=timedelta(days=3653)),
     Dataset(
         INDEX_MEMBERS,
         (
