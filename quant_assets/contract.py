@@ -24,8 +24,9 @@ Schema = Mapping[str, pl.DataType | type[pl.DataType]]
 
 @dataclass(frozen=True)
 class Table:
-    """One stored table. ``schema`` is in stored order and does not contain the partition column. Raises ValueError
-    where a folder could not be called after its name.
+    """One stored table. ``schema`` is in stored order and does not contain the partition column. ``defaults``: columns
+    that came later, with what they are in rows written before, and in rows given without them; these may be in the
+    key. Raises ValueError where a folder could not be called after its name.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Table:
     event: str = "session"
     beside: tuple[str, ...] = ()
     units: Mapping[str, str] = field(default_factory=dict[str, str])
+    defaults: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         """See the class."""
@@ -54,12 +56,18 @@ class Table:
         """A frame of this table with no rows."""
         return pl.DataFrame(schema=dict(self.schema))
 
+    def filled(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """`frame` with the defaults where a column that came later is missing or null."""
+        came = {c: pl.col(c).fill_null(d) if c in frame.columns else pl.lit(d) for c, d in self.defaults.items()}
+        return frame.with_columns(**came) if came else frame
+
     def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
         """`frame` in stored column order, dtypes cast losslessly, sorted by key.
 
         Raises ContractViolation naming missing and unexpected columns, nulls in the key,
         or keys that occur twice.
         """
+        frame = self.filled(frame)
         missing = [c for c in self.schema if c not in frame.columns]
         unexpected = [c for c in frame.columns if c not in self.schema]
         if missing or unexpected:

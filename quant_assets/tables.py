@@ -6,8 +6,10 @@
 import polars as pl
 
 from quant_assets.contract import MONEY, UTC_MICROS, Schema, Table
+from quant_assets.records import SLOT
 
 _KNOWN: Schema = {"known_at": UTC_MICROS}
+_SLOT = {"slot": SLOT}  # of rows from before a session had more moments than its open
 DECLARED: Schema = {"known_at": UTC_MICROS, "declared_known_at": UTC_MICROS}
 ORIGIN: Schema = {"source": pl.String, "capture": pl.Date, "file": pl.String, "line": pl.Int64}
 
@@ -315,14 +317,23 @@ PROMOTIONS = Table(
 
 SCORES = Table(
     "scores",
-    "The champion's score of each member.",
-    {"session": pl.Date, "strategy": pl.String, "sid": pl.Int64, "score": pl.Float64, "model_id": pl.String, **_KNOWN},
-    key=("strategy", "session", "sid", "model_id"),
+    "The champion's score of each member, at a slot of the session.",
+    {
+        "session": pl.Date,
+        "strategy": pl.String,
+        "sid": pl.Int64,
+        "score": pl.Float64,
+        "model_id": pl.String,
+        **_KNOWN,
+        "slot": pl.String,
+    },
+    key=("strategy", "session", "slot", "sid", "model_id"),
+    defaults=_SLOT,
 )
 
 DECISIONS = Table(
     "decisions",
-    "One row per strategy, session and instrument: trade to a target weight, or NO_TRADE and why. A set "
+    "One row per strategy, session, slot and instrument: trade to a target weight, or NO_TRADE and why. A set "
     "shares one `decision_set_id`.",
     {
         "session": pl.Date,
@@ -353,14 +364,17 @@ DECISIONS = Table(
         "run_id": pl.String,
         "machine": pl.String,
         "recorded_at": UTC_MICROS,
+        "slot": pl.String,
     },
-    key=("strategy", "session", "decision_set_id", "sid"),
+    key=("strategy", "session", "slot", "decision_set_id", "sid"),
     beside=("table_versions", "commit", "lock_hash", "run_id", "machine", "recorded_at"),
+    defaults=_SLOT,
 )
 
 ORDERS = Table(
     "orders",
-    "What a book asked its venue for, as it stood after the session named (research books: the simulated venue).",
+    "What a book asked its venue for at a slot of a session, as it stood after the session named (research books: the "
+    "simulated venue).",
     {
         "session": pl.Date,
         "book": pl.String,
@@ -376,9 +390,11 @@ ORDERS = Table(
         "state": pl.String,
         "reference_price": pl.Float64,
         **_KNOWN,
+        "slot": pl.String,
     },
     key=("book", "session", "client_order_id"),
     units={"side": "+1 buy, -1 sell", "quantity": "shares"},
+    defaults=_SLOT,
 )
 
 FILLS = Table(

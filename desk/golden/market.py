@@ -155,5 +155,5 @@ def _install(ws: Workspace) -> None:
 
 def _hash(ws: Workspace, table: Table, columns: tuple[str, ...]) -> str:
     rows = ws.store.read(table, as_of=None)
-    key = [c for c in table.key if c not in {"known_at", "decision_set_id"}]
+    key = [c for c in table.key if c not in {"known_at", "decision_set_id", *table.defaults}]  # of a day alone
     return frame_hash(rows.select(*key, *columns).sort(*key, *columns, nulls_last=True))[:16]

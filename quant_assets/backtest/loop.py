@@ -26,7 +26,7 @@ from quant_assets.contract import in_force, known_by
 from quant_assets.errors import ConfigurationError, DataError
 from quant_assets.execution.doubtful import without_doubtful
 from quant_assets.execution.limits import exposure_of, within_limits
-from quant_assets.execution.orders import SLOT, orders_for, too_small
+from quant_assets.execution.orders import orders_for, too_small
 from quant_assets.ports import Progress, Store, quiet
 from quant_assets.post_trade.costs import write_costs
 from quant_assets.records import Book, Order, OrderState, StageReport, Working
@@ -238,7 +238,7 @@ def _order(row: Mapping[str, Any], strategy: Strategy, cuts: Cuts) -> Order:
         "decided": decided,
         "session": session,
         "good_till": cuts.calendar.shift(session, strategy.good_for_sessions - 1),
-        "slot": SLOT,
+        "slot": row["slot"],
         "symbol": "",
         "reference_price": str(row["reference_price"]),
     }

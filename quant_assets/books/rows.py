@@ -11,7 +11,7 @@ from quant_assets.contract import Table
 from quant_assets.records import Book, Fill, Working
 from quant_assets.tables import FILLS, JOURNAL, ORDERS
 
-_OF_ORDER = ("strategy", "decided", "sid", "leg", "decision_id", "client_order_id", "side", "quantity")
+_OF_ORDER = ("strategy", "decided", "sid", "leg", "decision_id", "client_order_id", "side", "quantity", "slot")
 _OF_FILL = tuple(c for c in FILLS.schema if c not in {"book", "known_at"})
 
 

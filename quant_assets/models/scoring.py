@@ -12,6 +12,7 @@ from quant_assets.features.sets import FeatureSet
 from quant_assets.models.boosting import artifact
 from quant_assets.models.learners import find_learner
 from quant_assets.models.promotion import Champions, Model, champions
+from quant_assets.moments import slot_of
 from quant_assets.ports import Store
 from quant_assets.records import StageReport
 from quant_assets.strategy import Strategy
@@ -46,7 +47,7 @@ def score(
     known = (
         published.join(moments, on="session")
         .filter(pl.col("known_at") <= pl.col("cut"))
-        .with_columns(known_at="cut")
+        .with_columns(known_at="cut", slot=pl.lit(slot_of(strategy.moment)))
         .sort("session", "sid")
     )
     texts = {m.model_id: m.text for m in models.values()}
@@ -74,8 +75,8 @@ def score(
 
 
 def scored(feature_set: FeatureSet, strategy: Strategy, model_id: str, text: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """SCORES rows of one model on `rows` of the feature set's table, in their order, without those that say nothing (no
-    feature at all) or are not finite.
+    """SCORES rows of one model on `rows` of the feature set's table, each with its slot, in their order, without those
+    that say nothing (no feature at all) or are not finite.
     """
     columns = pl.col(feature_set.features)
     sound = rows.filter(

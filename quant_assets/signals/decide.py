@@ -10,8 +10,9 @@ from quant_assets.calendars import Cuts
 from quant_assets.contract import UTC_MICROS
 from quant_assets.features.catalogue import find_set
 from quant_assets.features.sets import FeatureSet
+from quant_assets.moments import slot_of
 from quant_assets.ports import Clock, KillSwitch, KnowledgeLog, Progress, Stamp, Store, quiet
-from quant_assets.records import Provenance, StageReport, content_id
+from quant_assets.records import SLOT, Provenance, StageReport, content_id
 from quant_assets.signals.construction import construction_of
 from quant_assets.signals.guardrails import CLEAR, HAS_BAR, NO_TRADE, TRADE, guardrails
 from quant_assets.signals.inputs import Stored, day, read
@@ -100,15 +101,16 @@ def decisions(
         pl.col("model_id").fill_null(""),
         reference_price="close",
         known_at="as_of",
+        slot=pl.lit(slot_of(strategy.moment)),
     )
     return identified(complete).select(*DECISIONS.content)
 
 
 def first_recorded(rows: pl.DataFrame) -> pl.DataFrame:
-    """Of DECISIONS rows, those of the set that each strategy and session recorded first, sorted by (strategy, session,
-    sid).
+    """Of DECISIONS rows, those of the set that each strategy recorded first for a slot of a session, sorted by
+    (strategy, session, slot, sid).
     """
-    by = ["strategy", "session"]
+    by = ["strategy", "session", "slot"]
     first = rows.sort(*by, "recorded_at", "decision_set_id").unique(by, keep="first", maintain_order=True)
     return rows.join(first.select(*by, "decision_set_id"), on=[*by, "decision_set_id"], how="semi").sort(*by, "sid")
 
@@ -123,8 +125,10 @@ def _weighted(rows: pl.DataFrame, strategy: Strategy) -> pl.DataFrame:
 
 
 def identified(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows (sorted by session and sid) with decision_id per row, from what was read and how it is thought about,
-    and decision_set_id per session, from what came out.
+    """The rows (sorted by session, slot and sid) with decision_id per row, from what was read and how it is thought
+    about, and decision_set_id per slot of a session, from what came out.
+
+    The slot `open` is no part of an id: days were decided before sessions had other slots.
     """
     about = (
         "strategy",
@@ -137,14 +141,22 @@ def identified(rows: pl.DataFrame) -> pl.DataFrame:
         "feature_set",
         "feature_version",
     )
-    ids = pl.Series("decision_id", [content_id(*r) for r in rows.select(about).iter_rows()], dtype=pl.String)
-    named = rows.with_columns(ids)
-    outcome = named.partition_by("session", maintain_order=True)
-    sets = {
-        d["session"][0]: content_id(d.select("decision_id", "verdict", "reason", "target_weight").rows())
-        for d in outcome
-    }
-    return named.with_columns(decision_set_id=pl.col("session").replace_strict(sets, return_dtype=pl.String))
+    ids = [
+        content_id(*what) if slot == SLOT else content_id(*what, slot)
+        for *what, slot in rows.select(*about, "slot").iter_rows()
+    ]
+    named = rows.with_columns(pl.Series("decision_id", ids, dtype=pl.String))
+    sets = [
+        d.select("session", "slot")
+        .head(1)
+        .with_columns(
+            decision_set_id=pl.lit(content_id(d.select("decision_id", "verdict", "reason", "target_weight").rows()))
+        )
+        for d in named.partition_by("session", "slot", maintain_order=True)
+    ]
+    return named.drop("decision_set_id", strict=False).join(
+        pl.concat(sets), on=["session", "slot"], maintain_order="left"
+    )
 
 
 def _after_those_recorded(store: Store, strategy: Strategy, sessions: Sequence[date], now: datetime) -> datetime:

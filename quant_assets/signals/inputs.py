@@ -20,6 +20,7 @@ from quant_assets.market_data.membership import Membership
 from quant_assets.market_data.proposals import unconfirmed
 from quant_assets.market_data.quality import released, session_hash
 from quant_assets.models.promotion import Champions, Model, champions
+from quant_assets.moments import slot_of
 from quant_assets.ports import Store
 from quant_assets.records import FeatureSnapshot, content_id, frame_hash
 from quant_assets.strategy import Strategy
@@ -104,7 +105,8 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
     published = known_by(stored.features.filter(of_session), cut)
     drift = median_psi(psi(model.metrics.drift, published)) if model else None
     gone = vanished(model.metrics.drift, published) if model else []
-    scores = known_by(stored.scores.filter(of_session, pl.col("model_id") == (model.model_id if model else "")), cut)
+    champions_own = pl.col("model_id") == (model.model_id if model else "")
+    scores = known_by(stored.scores.filter(of_session, champions_own, pl.col("slot") == slot_of(strategy.moment)), cut)
     brought = [
         f.filter(past if i.reads_panel else of_session) for i in feature_set.inputs for f in [stored.inputs[i.name]]
     ]

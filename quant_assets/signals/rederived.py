@@ -12,8 +12,8 @@ def altered(rows: pl.DataFrame) -> str:
 
     A row that was changed, deleted or added gives another id to itself or to the set.
     """
-    again = identified(rows.sort("session", "sid"))
-    of_rows = rows.sort("session", "sid")["decision_id"] != again["decision_id"]
+    again = identified(rows.sort("session", "slot", "sid"))
+    of_rows = rows.sort("session", "slot", "sid")["decision_id"] != again["decision_id"]
     if of_rows.any():
         sids = again.filter(of_rows)["sid"].to_list()
         return f"the decision(s) on sid {', '.join(map(str, sids[:5]))} do not have the id of their content"

@@ -13,6 +13,7 @@ from quant_assets.errors import ReplayMismatch, UnknownDecision
 from quant_assets.features.publish import compute
 from quant_assets.features.sets import FeatureSet
 from quant_assets.models.scoring import scored
+from quant_assets.moments import slot_of
 from quant_assets.portable import PROMISED
 from quant_assets.ports import Store
 from quant_assets.records import Frozen, Provenance
@@ -159,7 +160,8 @@ def _scores(
     cited = store.read(MODELS, as_of=None, where={"strategy": strategy.name, "model_id": model_id})
     if cited.is_empty():
         return SCORES.empty()
-    return scored(feature_set, strategy, model_id, cited["text"][0], features)
+    named = features.with_columns(slot=pl.lit(slot_of(strategy.moment)))
+    return scored(feature_set, strategy, model_id, cited["text"][0], named)
 
 
 def switches(rows: pl.DataFrame) -> tuple[tuple[bool, str], bool, str]:

@@ -60,13 +60,13 @@ def gained(table: Table, at: "DeltaTable") -> list[str]:
     contract = pl.Schema(table.schema)
     lacking = [c for c in contract if c not in stored]
     wrong = {c: (stored[c], contract.get(c)) for c in stored if stored[c] != contract.get(c)}
-    if wrong or set(lacking) & {*table.key, table.event}:
+    if wrong or set(lacking) - set(table.defaults) & {*table.key, table.event}:
         raise ContractViolation(
             f"{table.name}: the stored table and its contract do not fit. "
             f"Stored, in version {at.version()}: {_told(stored)}; the contract: {_told(contract)}. "
             f"Otherwise stored (stored, contract): { ({c: (str(a), str(b)) for c, (a, b) in wrong.items()}) }; "
-            f"not stored: {lacking}. A contract may only gain columns outside its key: use the release that wrote the "
-            "table, or export it, rename the folder and append again under the new contract"
+            f"not stored: {lacking}. A contract may only gain columns outside its key, or with a default: use the "
+            "release that wrote the table, or export it, rename the folder and append again under the new contract"
         )
     return lacking
 
@@ -81,11 +81,14 @@ def projected(table: Table, columns: Sequence[str] | None) -> list[str]:
 
 
 def collect(table: Table, at: "DeltaTable", keep: list[pl.Expr], columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """The rows that satisfy all of `keep`, in stored column order, sorted by key."""
+    """The rows that satisfy all of `keep`, in stored column order, sorted by key; rows from before a column came have
+    its default, or null.
+    """
     missing = gained(table, at)
     rows = (
         pl.scan_delta(at)
         .with_columns(pl.lit(None, dtype=table.schema[c]).alias(c) for c in missing)
+        .with_columns(pl.col(c).fill_null(default) for c, default in table.defaults.items())
         .filter(keep)
         .select(columns or list(table.schema))
     )

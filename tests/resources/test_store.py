@@ -179,6 +179,12 @@ ADDED = replace(
         "known_at": QUOTES.schema["known_at"],
     },
 )
+KEYED = replace(
+    QUOTES,
+    schema={**QUOTES.schema, "slot": pl.String},
+    key=("sid", "session", "slot", "known_at"),
+    defaults={"slot": "open"},
+)
 
 
 def test_a_column_that_the_contract_gains_is_null_in_what_stands(store: DeltaStore):
@@ -204,6 +210,22 @@ def test_a_column_that_the_contract_gains_is_null_in_what_stands(store: DeltaSto
     assert store.read(ADDED, as_of=None, version=then).height == 40
     with pytest.raises(ContractViolation):  # the old release may not read what it does not know
         store.read(QUOTES, as_of=None)
+
+
+def test_a_column_with_a_default_may_join_the_key(store: DeltaStore):
+    """Rows from before it have the default, in what is read, asked for and compared; rows given without it too."""
+    first, second = sessions(2)
+    store.append(QUOTES, day(first))
+    assert store.append(KEYED, day(first)) == 0
+    later = day(first).with_columns(slot=pl.lit("11:00"))
+    assert store.append(KEYED, pl.concat([later, day(second).with_columns(slot=pl.lit(None, pl.String))])) == 80
+    found = store.read(KEYED, as_of=None)
+    assert found.columns == list(KEYED.schema)
+    assert found.equals(found.sort(KEYED.key))
+    assert dict(found["slot"].value_counts().iter_rows()) == {"open": 80, "11:00": 40}
+    assert store.read(KEYED, as_of=None, where={"slot": "open"}).height == 80
+    with pytest.raises(ConflictingRow):
+        store.append(KEYED, day(first).with_columns(price=pl.col("price") + 1))
 
 
 DRIFTS = {
