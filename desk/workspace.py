@@ -103,13 +103,10 @@ class Workspace:
         """The cuts with what has been said of the calendar up to now, by `quant calendar`, and with each day that
         was booked.
         """
-        minutes = {s.decide_minutes_before_open for s in self.deployment.strategies}
-        if len(minutes) != 1:
-            raise ConfigurationError(
-                f"the strategies of one deployment decide at one time; found {sorted(minutes)} minutes before "
-                "the open. Use one deployment for each."
-            )
-        return Cuts(with_changes(calendar(self.deployment.calendar), self.store), minutes.pop())
+        moments = {s.moment for s in self.deployment.strategies}
+        if len(moments) != 1:
+            raise ConfigurationError("the strategies of one deployment decide at one time. Use one for each.")
+        return Cuts(with_changes(calendar(self.deployment.calendar), self.store), moments.pop())
 
     @cached_property
     def clock(self) -> Clock:

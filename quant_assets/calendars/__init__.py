@@ -10,13 +10,16 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
+from quant_assets.calendars.auctions import Auction, Edges, edges
 from quant_assets.calendars.exceptional_sessions import CLOSED
 from quant_assets.calendars.sessions import Calendar, Change, Hours
 from quant_assets.calendars.venues import COMPUTED_UNTIL, calendar
 from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import CalendarUnknown, ConfigurationError
+from quant_assets.moments import AtTime, BeforeOpen, Moment
 
-__all__ = ["CLOSED", "COMPUTED_UNTIL", "Calendar", "Change", "Cuts", "Hours", "align", "calendar"]
+__all__ = ["CLOSED", "COMPUTED_UNTIL", "Auction", "Calendar", "Change", "Cuts", "Hours", "align", "calendar"]
+DEFAULT = BeforeOpen()
 
 
 def align(asked: pl.DataFrame, other: Calendar) -> pl.DataFrame:
@@ -42,50 +45,55 @@ def align(asked: pl.DataFrame, other: Calendar) -> pl.DataFrame:
 
 
 class Cuts:
-    """The knowledge cut of each session: some minutes before the next open. What is known by it may be used to
-    decide `session`.
+    """The knowledge cut of each session: when its moment has come. What is known by it may be used to decide `session`.
 
-    It lies not before the session's own close, where the venue rests between the two. Where the next session opens as
-    this one closes (FX on weekdays, crypto), it lies before both: a decision cannot know the last minutes of the
-    session
-    that it is about, but its orders come before the open that they are to trade at.
+    It lies before the auction at which its orders trade, and not before the session's own close, where the venue rests
+    between the two. Where the next session opens as this one closes (FX on weekdays, crypto), a cut before the open
+    lies before both: a decision cannot know the last minutes of the session that it is about, but its orders come
+    before the open that they are to trade at. The cuts of sessions ascend: each has its own.
 
-    A cut is what was so at the time: a closure that became known only after the cut moves it no more.
+    A cut is what was so at the time: a closure that became known only after the cut moves it no more. What becomes
+    known within the minutes before an auction, such as an early close, is acted on at once.
     """
 
-    def __init__(self, sessions: Calendar, minutes_before_open: int = 15) -> None:
-        if minutes_before_open < 0:
+    def __init__(self, sessions: Calendar, moment: Moment = DEFAULT) -> None:
+        if not isinstance(moment, AtTime) and moment.minutes < 0:
             raise ConfigurationError(
-                f"{sessions.code}: a cut {-minutes_before_open} minutes after the open would know prices at which its "
+                f"{sessions.code}: a cut {-moment.minutes} minutes after the auction would know prices at which its "
                 "own orders trade; take 0 or more before it"
             )
         self.calendar = sessions
-        self.minutes_before_open = minutes_before_open
-        self._known: dict[date, tuple[datetime, datetime]] = {}
+        self.moment = moment
+        self._known: dict[date, Edges] = {}
 
     def of(self, session: date) -> datetime:
         """The cut of `session`, UTC; also of one that was closed after it was decided. Raises CalendarUnknown where
         it never was a session.
         """
-        return self._edges(session)[0]
+        return self._edges(session).cut
 
     def trades_at(self, session: date) -> datetime:
-        """The open that what is decided at the cut of `session` is to trade at, UTC, as known at the cut."""
-        return self._edges(session)[1]
+        """The open or close that what is decided at the cut of `session` is to trade at, UTC, as known at the cut."""
+        return self._edges(session).trades_at
 
-    def _edges(self, session: date) -> tuple[datetime, datetime]:
+    def auction(self, session: date) -> Auction:
+        """Which auction `trades_at` is: of the open or of the close of the session after."""
+        return self._edges(session).auction
+
+    def _edges(self, session: date) -> Edges:
         if session not in self._known:
             self._known[session] = self._found(session)
         return self._known[session]
 
-    def _found(self, session: date) -> tuple[datetime, datetime]:
+    def _found(self, session: date) -> Edges:
         close = self.calendar.last_hours(session).close
         for day, said in self.calendar.ever_after(session):
-            for hours in said:
-                before = hours.open - timedelta(minutes=self.minutes_before_open)
-                cut = max(before, close) if close < hours.open else before
-                if self.calendar.hours_at(day, cut) == hours:
-                    return cut, hours.open
+            for hours, since in said:
+                planned = edges(self.moment, close, hours, self.calendar.tz)
+                cut = planned.cut if since is None else max(planned.cut, since)
+                in_time = cut < planned.trades_at or cut == planned.cut
+                if in_time and self.calendar.hours_at(day, cut) == hours:
+                    return planned._replace(cut=cut)
         raise CalendarUnknown(
             f"{self.calendar.code}: the open after {session} lies outside the known days "
             f"{self.calendar.known[0]} to {self.calendar.known[1]}; update exchange-calendars"
@@ -94,7 +102,7 @@ class Cuts:
     def as_of(self, known_at: datetime) -> "Cuts":
         """The cuts by the calendar as it was known at a time."""
         then = self.calendar.as_of(known_at)
-        return self if then is self.calendar else Cuts(then, self.minutes_before_open)
+        return self if then is self.calendar else Cuts(then, self.moment)
 
     def decides(self, session: date) -> bool:
         """Whether `session` is one to decide: one that trades, and that was known to by its own cut."""
@@ -127,7 +135,11 @@ class Cuts:
         """The last session whose cut has passed; on the last days that the calendar knows, of those whose next open
         it knows.
         """
-        session = self.calendar.on_or_before(now.astimezone(UTC).date())
+        today = now.astimezone(UTC).date()
+        session = self.calendar.on_or_before(today)
+        if today < self.calendar.known[1]:
+            # where the day begins before UTC's, a half day of tomorrow may have closed today
+            session = self.calendar.on_or_before(today + timedelta(days=1))
         if session == self.calendar.last:
             session = self.calendar.before(session)
         while self.of(session) > now:

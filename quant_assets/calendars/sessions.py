@@ -136,14 +136,14 @@ class Calendar:
         said = [c for c in self._changes[day] if c.known_at <= known_at]
         return said[-1].hours if said else self._base.get(day)
 
-    def ever_after(self, day: date) -> Iterator[tuple[date, list[Hours]]]:
+    def ever_after(self, day: date) -> Iterator[tuple[date, list[tuple[Hours, datetime | None]]]]:
         """The days after `day` that are sessions or were held to be ones, ascending, each with the hours ever said
-        of it.
+        of it and since when (None: always).
         """
         for i in range(bisect_right(self._ever, day), len(self._ever)):
             s = self._ever[i]
-            said = [self._base.get(s), *(c.hours for c in self._changes.get(s, ()))]
-            yield s, [h for h in said if h is not None]
+            said = [(self._base.get(s), None), *((c.hours, c.known_at) for c in self._changes.get(s, ()))]
+            yield s, [(hours, since) for hours, since in said if hours is not None]
 
     def last_hours(self, session: date) -> Hours:
         """The hours of a session, or those last said of a day that is none any more. Raises CalendarUnknown where

@@ -9,6 +9,7 @@ import pytest
 
 from quant_assets.calendars import COMPUTED_UNTIL, Calendar, Cuts, align, calendar
 from quant_assets.errors import CalendarUnknown, ConfigurationError
+from quant_assets.moments import BeforeOpen
 
 VENUES = ("XNYS", "XLON", "XTKS", "XMOS", "FX", "24/7")
 NEW_YORK = ZoneInfo("America/New_York")
@@ -358,5 +359,5 @@ def test_cuts_never_know_what_they_trade_at(code: str) -> None:
 
 def test_a_cut_after_the_open_is_refused() -> None:
     """It would know the prices at which its orders trade."""
-    with pytest.raises(ConfigurationError, match="after the open"):
-        Cuts(calendar("XNYS"), -5)
+    with pytest.raises(ConfigurationError, match="after the auction"):
+        Cuts(calendar("XNYS"), BeforeOpen(-5))

@@ -7,6 +7,7 @@ from dagster._utils.schedules import schedule_execution_time_iterator  # what th
 
 from quant_assets.calendars import Change, Cuts, calendar
 from quant_assets.calendars.schedules import asked, ticks
+from quant_assets.moments import BeforeOpen
 
 ZONES = {
     "XNYS": "America/New_York",
@@ -30,7 +31,7 @@ def test_every_session_is_asked_for_before_the_open_that_it_trades(code: str, mi
     """Of 2025 and 2026: after its cut, before the next open, on the venue's own clock; also where the cut lies ten
     hours before.
     """
-    cuts = Cuts(calendar(code), minutes)
+    cuts = Cuts(calendar(code), BeforeOpen(minutes))
     when, venue = ticks(cuts), cuts.calendar
     assert when.zone == ZONES[code]
     last = min(date(2026, 12, 31), venue.before(venue.last))

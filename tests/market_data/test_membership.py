@@ -25,10 +25,11 @@ from quant_assets.market_data.membership import (
     spell_faults,
     spells,
 )
+from quant_assets.moments import BeforeOpen
 from quant_assets.tables import UNIVERSE
 from quant_assets.vendor_tables import INDEX_MEMBERS
 
-DAILY = Cuts(calendar("24/7"), 0)  # every day is a session, its cut the next midnight
+DAILY = Cuts(calendar("24/7"), BeforeOpen(0))  # every day is a session, its cut the next midnight
 DAY = date(2020, 1, 1)
 LONG_AGO = datetime(1990, 1, 1, tzinfo=UTC)
 
