@@ -42,8 +42,8 @@ def edges(moment: Moment, close: datetime, following: Hours, tz: ZoneInfo) -> Ed
     return Edges(cut, following.open, "open") if cut < following.open else Edges(cut, following.close, "close")
 
 
-def _next(of_day: time, after: datetime, tz: ZoneInfo) -> datetime:
+def _next(clock_time: time, after: datetime, tz: ZoneInfo) -> datetime:
     """The first moment not before `after` at which the venue's clock shows a time of day."""
     day = after.astimezone(tz).date()
-    at = datetime.combine(day, of_day, tz).astimezone(UTC)
-    return at if at >= after else datetime.combine(day + _DAY, of_day, tz).astimezone(UTC)
+    at = datetime.combine(day, clock_time, tz).astimezone(UTC)
+    return at if at >= after else datetime.combine(day + _DAY, clock_time, tz).astimezone(UTC)
