@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 
+from desk.lock import step_aside
 from desk.workspace import Workspace
 from quant_assets import chain
 from quant_assets.features.audit.audit import standing
@@ -68,6 +69,7 @@ def ports(ws: Workspace, clock: Clock, progress: Progress = quiet) -> dict[str, 
 
     def tick(done: int, total: int, what: str) -> None:
         check()  # between two pieces of long work it is safe to leave
+        step_aside(ws.home)  # and to let a run go first that somebody waits for
         progress(done, total, what)
 
     return {

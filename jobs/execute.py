@@ -22,7 +22,10 @@ from quant_assets.stopping import Stopped, check
 # what fails is raised, and printed once: Dagster would print it before, with its traceback
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 CONFIG = Path(__file__).parents[1] / "dagster.yaml"
-EARLIER = {"0c45c6d0d06d5ff50cdf065655bdc3a548afcc759b7e871fc3c942f377ace06f"}
+EARLIER = {
+    "0c45c6d0d06d5ff50cdf065655bdc3a548afcc759b7e871fc3c942f377ace06f",
+    "94a68d49fcdaddd38fc61c1d4bad047dee3dff2b3a691a54a926093d2136892c",
+}
 """SHA-256 of the files that earlier releases copied into a home: they are replaced. What a person edited is not."""
 STORAGE = "jobs.event_log"
 ALWAYS = {"DAGSTER_EVENT_BATCH_SIZE": "500"}  # what a step reports of its partitions is stored in one transaction

@@ -5,7 +5,7 @@ from datetime import date
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from desk.lock import only_run
+from desk.lock import only_range, only_run
 from jobs.left import DAY, left
 from quant_assets.books.apart import FAILED as BOOKS_FAILED
 from quant_assets.errors import ConfigurationError
@@ -84,8 +84,10 @@ def run_daily(runner: "Runner", sessions: list[date]) -> Iterator[Step]:
 
 
 def run_backfill(runner: "Runner", first: date, last: date) -> Iterator[Step]:
-    """History, features, a model at each month end, decisions and research books of the range, in one run."""
-    with only_run(runner.ws.home):
+    """History, features, a model at each month end, decisions and research books of the range, in one run, which
+    steps aside for every other run on the home.
+    """
+    with only_range(runner.ws.home):
         yield Step("backfill", last, runner.range("backfill", first, last))
 
 

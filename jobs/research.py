@@ -5,11 +5,22 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from quant_assets.backtest.assets import history_key
+from quant_assets.backtest.assets import UNDER, history_key
 from quant_assets.chain import RESEARCH
 
 if TYPE_CHECKING:  # what define_asset_job returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
+
+
+BACKFILL = "backfill"
+WORK = "quant/work"  # dagster.yaml lets one range run at a time, so that a day always has a place
+
+
+def is_range(run: dg.DagsterRun | None) -> bool:
+    """Whether a run computes a range, by the job or by the assets chosen in the UI: it steps aside for other runs."""
+    return run is not None and (
+        run.job_name == BACKFILL or any(key.path[0] == UNDER for key in run.asset_selection or ())
+    )
 
 
 def jobs(derived: Sequence[str]) -> "list[AssetJob]":
@@ -17,11 +28,12 @@ def jobs(derived: Sequence[str]) -> "list[AssetJob]":
     names = ("market_data", *derived, "labels", "champion", "decisions")
     return [
         dg.define_asset_job(
-            "backfill",
+            BACKFILL,
             dg.AssetSelection.assets(*(history_key(n) for n in names), RESEARCH.name, "research_report"),
             executor_def=dg.in_process_executor,
             description="History, features, models and decisions of a range, traded in research books. It sends "
             "nothing.",
+            tags={WORK: "range", "dagster/priority": "-1"},
         ),
         dg.define_asset_job(
             "retrain",

@@ -8,8 +8,9 @@ from typing import Any
 import dagster as dg
 
 from desk.day import clock_of, ports, status
-from desk.lock import only_run
+from desk.lock import only_range, only_run
 from desk.workspace import Workspace
+from jobs.research import is_range
 from quant_assets.assets import LAST
 from quant_assets.ports import Clock, Progress, Store, quiet
 from quant_assets.today.status import Status
@@ -27,10 +28,14 @@ def _session(context: dg.InitResourceContext) -> date | None:
 def build(ws: Workspace, progress: Progress = quiet) -> dict[str, Any]:
     """Every resource that the assets ask for, by name. Long stages report to `progress`."""
 
-    @dg.resource(description="The tables; a run holds the home's lock while it lives, so that no two write at once.")
+    @dg.resource(
+        description="The tables; a run holds the home's lock while it lives, so that no two write at once. A range "
+        "steps aside for the others."
+    )
     @contextmanager
-    def store(_: dg.InitResourceContext) -> Generator[Store]:
-        with only_run(ws.home, seconds=QUEUED_SECONDS):
+    def store(context: dg.InitResourceContext) -> Generator[Store]:
+        held = only_range if is_range(context.run) else only_run
+        with held(ws.home, seconds=QUEUED_SECONDS):
             yield ws.store
 
     @dg.resource(description="The wall clock, or in a historical run the decision time of its last session.")

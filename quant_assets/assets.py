@@ -102,11 +102,14 @@ def ranged(
     key: Sequence[str], stages: Sequence[Stage], quarters: dg.PartitionsDefinition[str], **shown: Any
 ) -> dg.AssetsDefinition:
     """The asset of consecutive stages over a range, partitioned by `quarters`: any number of them is one run."""
-    needed = set().union(*(resources_of(s) for s in stages)) | {"sessions_between"}
+    needed = set().union(*(resources_of(s) for s in stages)) | {"sessions_between", "progress"}
 
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         days = sessions_of_quarters(context.run.tags, context.resources.sessions_between)
-        reports = [merged(list(stage.run(given(stage, context, days)))) for stage in stages]
+        reports: list[StageReport] = []
+        for stage in stages:
+            context.resources.progress(len(reports), len(stages), stage.name)  # between two stages others may go first
+            reports.append(merged(list(stage.run(given(stage, context, days)))))
         if len(reports) > 1:  # numbers of different stages keep apart
             named = zip(stages, reports, strict=True)
             reports = [msgspec.structs.replace(r, numbers=_named(s.name, r.numbers)) for s, r in named]

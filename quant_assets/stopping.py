@@ -26,6 +26,7 @@ class _State:
     watched = False  # whether a thread counts the signals
     counted = False  # whether one was
     inside = 0  # pieces of work that are being finished, one in the other
+    undivided = 0  # pieces of work between whose parts no other run may come, one in the other
 
     def came(self, signum: int) -> None:
         """The first signal asks, the next one ends the process."""
@@ -67,6 +68,21 @@ def whole() -> Generator[None]:
         for signum, handler in earlier.items():
             signal.signal(signum, handler if handler is not None else signal.SIG_DFL)
     check()
+
+
+@contextmanager
+def undivided() -> Generator[None]:
+    """A piece of work that remembers what it read: between its parts no other run may write what it is about to."""
+    _state.undivided += 1
+    try:
+        yield
+    finally:
+        _state.undivided -= 1
+
+
+def divisible() -> bool:
+    """Whether another run may come between two parts of what is being done."""
+    return _state.undivided == 0
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from desk.backup.manifest import Entry, Manifest, chosen, load, object_path
 from desk.backup.swap import ASIDE, STAGE, Plan, begin, finish, pending, stage_of
 from desk.ledger import TABLES, held_without_ledger
-from desk.lock import LOCK, only_run
+from desk.lock import LOCK, WANTED, only_run
 from quant_assets import durable
 from quant_assets.acts import replacing
 from quant_assets.errors import ConfigurationError, HomeDamaged, QuantError
@@ -90,7 +90,7 @@ def _staged(home: Path, folder: Path, manifest: Manifest, only: Sequence[str], a
         open_ledger(home).audit.record("restore", subject, by=act.by, reason=act.reason, now=act.at)
     aside = f"{ASIDE}{act.at:%Y%m%dT%H%M%SZ}"
     if not only:
-        kept = {LOCK, STAGE}
+        kept = {LOCK, WANTED, STAGE}
         present = sorted(p.name for p in home.iterdir() if p.name not in kept and not p.name.startswith(ASIDE))
         puts = sorted(p.name for p in stage.iterdir())
         return Plan(backup=manifest.name, aside=aside, puts=tuple(puts), moves=tuple(present))

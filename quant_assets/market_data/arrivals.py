@@ -16,6 +16,7 @@ from quant_assets.market_data.restatements import watching
 from quant_assets.market_data.taken import ABSENT, outstanding
 from quant_assets.ports import Clock, KnowledgeLog, MarketDataSource, Notifier, PartlyRead, Progress, Store, quiet
 from quant_assets.records import StageReport
+from quant_assets.stopping import undivided
 from quant_assets.tables import CAPTURES
 
 SHOWN = 3  # notes in a notification
@@ -95,7 +96,8 @@ def ingest_deliveries(
     A notification is sent if rows changed on which sessions were decided.
     """
     last, now = max(sessions), clock.now()
-    with watching(store, cuts, notifier, last):
+    # what instruments and deliveries are known is held in memory from one delivery to the next
+    with undivided(), watching(store, cuts, notifier, last):
         for source in sources:
             latest = knowledge.latest_cut()
             yield arrivals(source, store, notifier, latest, now, last, cuts.calendar, progress, evidence)
