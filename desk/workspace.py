@@ -24,6 +24,7 @@ from quant_assets.records import Book
 from quant_assets.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, NAV
 from resources.ledger.open import Ledger
+from resources.sources.contracts import Contracts
 from resources.sources.files import PriceFile
 from resources.sources.market import Simulated
 from resources.sources.open import AnyFeed, Source, open_source
@@ -144,7 +145,7 @@ class Workspace:
         from resources.clock import SystemClock
 
         # the simulated market was made with the calendar as it is listed: what people say of its days changes no price
-        listed = isinstance(declared, Simulated)
+        listed = isinstance(declared, Simulated | Contracts)
         venue = calendar(self.deployment.calendar) if listed else self.cuts.calendar
         return open_source(declared, venue, cache=self.home / "vendor", clock=SystemClock())
 
@@ -212,7 +213,7 @@ class Workspace:
         """What every page must say of the data."""
         return (
             "The market is simulated: no price here was ever traded."
-            if isinstance(self.deployment.source, Simulated)
+            if isinstance(self.deployment.source, Simulated | Contracts)
             else ""
         )
 

@@ -136,6 +136,13 @@ IDENTIFIERS = vendor_table(
     key=("calendar", "scheme", "symbol", "session"),
 )
 
+OPEN_INTEREST = vendor_table(
+    "open_interest",
+    "How many contracts of a future are open at the end of a session.",
+    {"session": pl.Date, "calendar": pl.String, "symbol": pl.String, "open_interest": pl.Int64},
+    key=("calendar", "symbol", "session"), units={"open_interest": "contracts"},
+)  # fmt: skip
+
 INDEX_MEMBERS = vendor_table(
     "index_members",
     "From `session` on, `symbol` is a member of the index (with this weight, where told), or no longer one.",

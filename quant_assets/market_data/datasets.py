@@ -26,6 +26,7 @@ from quant_assets.vendor_tables import (
     INDEX_MEMBERS,
     INSTRUMENTS,
     INTRADAY_BARS,
+    OPEN_INTEREST,
     REFERENCE_RATES,
     SECTORS,
     SECURITIES,
@@ -187,6 +188,10 @@ DATASETS: Sequence[Dataset] = (
     ),
     Dataset(INSTRUMENTS, TERMS, ahead=timedelta(days=3653)),
     Dataset(IDENTIFIERS, IDENTIFIED, ahead=timedelta(days=3653)),
+    Dataset(
+        OPEN_INTEREST,
+        (Rule("negative", "refuse", "Is no open interest negative?", pl.col("open_interest") < 0),),
+    ),
     Dataset(
         INDEX_MEMBERS,
         (

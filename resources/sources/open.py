@@ -10,6 +10,7 @@ import msgspec
 from quant_assets.calendars import Calendar
 from quant_assets.errors import ConfigurationError
 from quant_assets.ports import Clock, MarketDataSource
+from resources.sources.contracts import Contracts, SimulatedContracts
 from resources.sources.exchange import Exchange, ExchangeFeed
 from resources.sources.files import Files, PriceFile
 from resources.sources.histories import Histories, HistoryFiles
@@ -22,7 +23,7 @@ from resources.sources.vendor_drops import Drops, VendorDrops
 
 _VALUE = re.compile(r"""Invalid (?:enum )?value (['"]).*\1(?= - at `[$]|$)""", re.DOTALL)  # of msgspec
 
-Source = Simulated | Drops | PriceFile | HistoryFiles | IbFeed
+Source = Simulated | Contracts | Drops | PriceFile | HistoryFiles | IbFeed
 """Where daily bars come from."""
 
 AnyFeed = Feed | ExchangeFeed | IbFeed
@@ -58,6 +59,8 @@ def open_source(
     match declared(what) if isinstance(what, Mapping) else what:
         case Simulated() as of:
             opened = SimulatedMarket(Market(**msgspec.structs.asdict(of), calendar=calendar))
+        case Contracts() as of:
+            opened = SimulatedContracts(of, calendar)
         case Drops() as of:
             opened = VendorDrops(_path(of.folder), seen, clock)
         case PriceFile() as of:
