@@ -115,9 +115,9 @@ def _account(ws: Workspace, book: Book) -> str:
     armed = "armed: its orders are sent" if book.armed else "not armed: nothing is sent"
     standing = look(ws.home / "brokers" / f"{book.account}.sqlite")
     if standing is None:
-        return f"{money} at {book.broker} {book.account}, not opened yet; {armed}"
+        return f"{money} at {book.venue} {book.account}, not opened yet; {armed}"
     held = f"{len(standing.quantities)} positions, cash {standing.cash:,.2f} after {standing.session}"
-    return f"{money} at {book.broker} {book.account}: {held}; {armed}"
+    return f"{money} at {book.venue} {book.account}: {held}; {armed}"
 
 
 def look(path: Path) -> Holdings | None:

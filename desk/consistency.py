@@ -19,9 +19,11 @@ from quant_assets.features.catalogue import find_sets
 from quant_assets.features.intraday import OnBars
 from quant_assets.features.sets import DAILY, FeatureSet
 from quant_assets.market_data.datasets import DATASETS
+from quant_assets.models.learners import DEFAULT, name_in
 from quant_assets.models.parameters import refused
-from quant_assets.strategy import Strategy
-from resources.brokers.open import VENUES
+from quant_assets.plugged import name_of
+from quant_assets.records import RESEARCH
+from quant_assets.strategy import ModelRule, Strategy
 from resources.clock import SystemClock
 from resources.sources.files import PriceFile
 from resources.sources.histories import HistoryFiles
@@ -132,12 +134,10 @@ def _books(parts: Parts) -> None:
     names = [s["name"] for s in strategies if "name" in s]
     priced = parts.source.currency if parts.source else None
     for path, book in parts.found.partly("books").items():
-        strategy, broker, currency = book.get("strategy"), book.get("broker", "research"), book.get("currency", "USD")
+        strategy, broker, currency = book.get("strategy"), book.get("broker", RESEARCH), book.get("currency", "USD")
         if strategy is not None and strategy not in names and len(names) == len(strategies):
             parts.fault(f"{path}.strategy", f"no strategy has this name; {_near(strategy, names)}")
-        if broker not in ("research", *VENUES):
-            parts.fault(f"{path}.broker", f"no venue is called so; {_near(broker, ('research', *VENUES))}")
-        if broker == "research" and book.get("armed"):
+        if name_of(broker) == RESEARCH and book.get("armed"):
             parts.fault(f"{path}.armed", "a research book cannot be armed; name a broker", f"{path}.broker")
         if currency not in CURRENCIES:
             parts.fault(f"{path}.currency", f"ISO 4217 has no such currency; {_near(currency, sorted(CURRENCIES), 3)}")
@@ -314,8 +314,12 @@ def _strategies(parts: Parts) -> None:
                 f"{one.universe.size}): it would never trade",
                 f"{path}.universe.size",
             )
-        for name, why in refused(one.model.params).items():
-            parts.fault(f"{path}.model.params.{name}", why)
+        if name_in(one.model) == DEFAULT:
+            for name, why in refused(one.model.params).items():
+                parts.fault(f"{path}.model.params.{name}", why)
+        elif one.model.params != ModelRule().params:
+            what = f"these are LightGBM's; the options of {name_in(one.model)} are written beside its name"
+            parts.fault(f"{path}.model.params", f"{what}: learner: {{kind: {name_in(one.model)}, …}}")
         eligible = one.universe.eligible or None
         wanted = {
             f"{path}.universe.eligible.index": ("index_members", bool(eligible and eligible.index)),

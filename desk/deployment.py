@@ -6,17 +6,25 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
+import yaml
 from msgspec import Meta
 
 from desk.consistency import inconsistencies
 from desk.document.reading import Fault, Reading, read
-from desk.document.yaml12 import parse
+from desk.document.yaml12 import parse, untyped
+from desk.packages import load_packages
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.intraday import OnBars
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
+from quant_assets.models import learners
 from quant_assets.records import Book, Frozen
+from quant_assets.signals import construction
 from quant_assets.strategy import Strategy
+from resources.brokers import open as brokers
 from resources.sources.open import AnyFeed, Source, declared
+
+PLATFORMS = (brokers, construction, learners)
+"""Where the platform's own plug-ins are declared: they are known once these are imported."""
 
 DEFAULT = Path(__file__).with_name("deployment.yaml")
 
@@ -39,7 +47,7 @@ class Deployment(Frozen, frozen=True, forbid_unknown_fields=True):
     calendar: Annotated[str, Meta(description="The venue's: FX, 24/7, or a code of exchange_calendars.")] = "XNYS"
     feeds: Annotated[tuple[AnyFeed, ...], Meta(description="Where the rows of other datasets come from.")] = ()
     packages: Annotated[
-        tuple[str, ...], Meta(description="Modules of your own that declare feature sets: myfund.features.")
+        tuple[str, ...], Meta(description="Modules of your own that declare what you plug in: myfund.plugins.")
     ] = ()
     bars: Annotated[tuple[OnBars, ...], Meta(description="Feature sets on intraday bars.")] = ()
     evidence: Annotated[
@@ -94,10 +102,24 @@ def examine(path: Path) -> tuple[Reading, Deployment | None]:
         raise ConfigurationError(f"{path}: {error.strerror}; name a deployment file that can be read") from error
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}:{error}") from error
-    deployment, found = read(root, Deployment, secret=("source", "feeds"))
-    inconsistencies(found, path.absolute().parent)
+    folder = path.absolute().parent
+    deployment, found = read(root, Deployment, secret=("source", "feeds"), partial=not _loaded(root, folder))
+    inconsistencies(found, folder)
     found.faults.sort()
     return found, deployment if isinstance(deployment, Deployment) and not found.faults else None
+
+
+def _loaded(root: yaml.Node, folder: Path) -> bool:
+    """Whether the modules that the file names could be loaded, before what they plug in is read in it; what is wrong
+    with one is reported with all other faults.
+    """
+    named = untyped(root)
+    packages: object = named.get("packages") if isinstance(named, dict) else None
+    try:
+        load_packages([str(p) for p in packages] if isinstance(packages, list) else [], folder)
+    except ConfigurationError:
+        return False
+    return True
 
 
 def schema() -> str:

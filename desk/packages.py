@@ -5,7 +5,6 @@ is ever imported. And the package with which a team begins.
 import importlib
 import re
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -13,6 +12,7 @@ from types import ModuleType
 
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.sets import FeatureSet
+from quant_assets.plugged import GROUP, broken, load_entry_points
 from quant_assets.records import content_id
 
 TEMPLATE = Path(__file__).with_name("template")
@@ -20,7 +20,7 @@ TEMPLATE = Path(__file__).with_name("template")
 
 def load_packages(names: Sequence[str], folder: Path) -> None:
     """Import the modules, so that their declarations are known; packages in `folder` are found after the installed
-    ones.
+    ones. A name may also be that of an installed package's entry point `quant_assets.plugins`.
 
     Raises ConfigurationError with the module, the error in it, and its line.
     """
@@ -32,17 +32,21 @@ def load_packages(names: Sequence[str], folder: Path) -> None:
     if names:
         _find_in(folder)
     for name in names:
+        installed = load_entry_points(name)
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise _broken(f"packages: {name}", error) from error  # a module that it imports is missing
+                raise broken(f"packages: {name}", error, __file__) from error  # a module that it imports is missing
+            if installed:
+                continue
             raise ConfigurationError(
                 f"packages: no module is named {error.name!r}, neither in {folder.absolute()} nor among "
-                f"what is installed; name one that is there, or put it beside the deployment file"
+                f"what is installed, nor an entry point {GROUP}; name one that is there, or put it beside the "
+                f"deployment file"
             ) from error
         except Exception as error:
-            raise _broken(f"packages: {name}", error) from error
+            raise broken(f"packages: {name}", error, __file__) from error
 
 
 def feature_set_in(target: str) -> FeatureSet:
@@ -122,7 +126,7 @@ def _module_of(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         sys.modules.pop(name, None)
-        raise _broken(str(path), error) from error
+        raise broken(str(path), error, __file__) from error
     return module
 
 
@@ -131,16 +135,3 @@ def _find_in(folder: Path) -> None:
     if (where := str(folder.absolute())) not in sys.path:
         sys.path.append(where)
     importlib.invalidate_caches()  # it may have been written a moment ago
-
-
-def _broken(what: str, error: Exception) -> ConfigurationError:
-    """The error in a team's module, and its line."""
-    frames = [
-        f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename and f.filename != __file__
-    ]
-    line = (
-        f" ({Path(frames[0].filename).name}, line {frames[0].lineno})"
-        if frames and not isinstance(error, SyntaxError)
-        else ""
-    )
-    return ConfigurationError(f"{what} cannot be loaded{line}: {type(error).__name__}: {error}")

@@ -12,6 +12,8 @@ import msgspec
 import polars as pl
 from msgspec import Meta
 
+from quant_assets.plugged import Plug, name_of
+
 
 def content_id(*parts: object, length: int = 32) -> str:
     """Hex SHA-256 of the parts' canonical JSON, cut to `length`: the same content has the same id anywhere."""
@@ -179,6 +181,9 @@ class BookLimits(Frozen, frozen=True, forbid_unknown_fields=True):
     ] = "with_sales"
 
 
+RESEARCH = "research"  # the broker of a book that trades nowhere
+
+
 class Book(Frozen, frozen=True, forbid_unknown_fields=True):
     """An account that trades a strategy. Research books have no broker and can never be armed.
 
@@ -192,7 +197,9 @@ class Book(Frozen, frozen=True, forbid_unknown_fields=True):
     currency: Annotated[
         Currency, Meta(description="In what it is kept: that of the source's prices, for nothing converts yet.")
     ] = "USD"
-    broker: Annotated[Name, Meta(description="The venue where it trades; `research` trades nowhere.")] = "research"
+    broker: Annotated[
+        Plug, Meta(description="The venue where it trades; `research` trades nowhere.", extra={"plug": "broker"})
+    ] = RESEARCH
     armed: Annotated[bool, Meta(description="Whether its orders are sent.")] = False
     max_order_notional: Annotated[Money, Meta(description="The largest order that leaves, in its currency.")] = Decimal(
         1_000_000
@@ -208,7 +215,12 @@ class Book(Frozen, frozen=True, forbid_unknown_fields=True):
     @property
     def research(self) -> bool:
         """Whether the book exists for research only."""
-        return self.broker == "research"
+        return self.venue == RESEARCH
+
+    @property
+    def venue(self) -> str:
+        """The name of its broker."""
+        return name_of(self.broker)
 
 
 SLOT = "open"  # the moment of a day at which its strategies decide

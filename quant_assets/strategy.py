@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from quant_assets.moments import BeforeOpen, Moment
+from quant_assets.plugged import Plug, fingerprints
 from quant_assets.records import Frozen, Name, content_id, safe_name
 
 PERCENT = {"hint": "a fraction: 0.05 is five percent"}
@@ -83,6 +84,10 @@ class ModelRule(Frozen, frozen=True, forbid_unknown_fields=True):
     min_ic: Annotated[
         Annotated[float, Meta(ge=-1, le=1)] | msgspec.UnsetType,
         Meta(description="Above which its IC out of sample must lie; unset: 0."),
+    ] = msgspec.UNSET
+    learner: Annotated[
+        Plug | msgspec.UnsetType,
+        Meta(description="What makes the model, instead of LightGBM.", extra={"plug": "learner"}),
     ] = msgspec.UNSET
 
     @property
@@ -252,6 +257,13 @@ class Strategy(Frozen, frozen=True, forbid_unknown_fields=True):
         Moment | msgspec.UnsetType,
         Meta(description="When it decides, instead of some minutes before the open."),
     ] = msgspec.UNSET
+    construction: Annotated[
+        Plug | msgspec.UnsetType,
+        Meta(
+            description="What turns scores into weights, instead of the top of the ranking, equally weighted.",
+            extra={"plug": "construction"},
+        ),
+    ] = msgspec.UNSET
 
     def __post_init__(self) -> None:
         """See the class."""
@@ -272,8 +284,9 @@ class Strategy(Frozen, frozen=True, forbid_unknown_fields=True):
 
     @property
     def config_hash(self) -> str:
-        """Identifies everything declared here."""
-        return content_id(msgspec.to_builtins(self))
+        """Identifies everything declared here and, of plug-ins that are not the platform's own, their source."""
+        sources = fingerprints(("learner", self.model.learner), ("construction", self.construction))
+        return content_id(msgspec.to_builtins(self), *([sources] if sources else []))
 
 
 LIQUID_MOMENTUM = Strategy(name="liquid_momentum")

@@ -2,7 +2,8 @@
 correction and the allowed values.
 
 The types define everything: fields, defaults, ranges (`msgspec.Meta`), kinds of a tagged union. `Meta.extra` may have
-`write` (the form of such a text), `above` (of a Decimal) and `hint` (what a number means).
+`write` (the form of such a text), `above` (of a Decimal), `hint` (what a number means) and `plug` (the kind of plug-in
+that is named here: its name, or `kind` with its name beside its options).
 """
 
 import re
@@ -11,11 +12,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import msgspec
 import msgspec.inspect as mi
 import yaml
 
 from desk.document.scalars import READERS, Extra, Found, listed, meant, wanted_of
 from desk.document.yaml12 import boolean, is_null, number, untyped
+from quant_assets.errors import ConfigurationError
+from quant_assets.plugged import Plugin, look_up, names
 
 
 @dataclass(frozen=True, order=True)
@@ -53,6 +57,7 @@ class Reading:
     silent: list[yaml.Node] = field(default_factory=list[yaml.Node])  # values of unknown keys: never shown
     secret: tuple[str, ...] = ()  # roots below which no text is shown
     homes: Mapping[str, str] = field(default_factory=dict[str, str])  # where a key belongs, by its name
+    partial: bool = False  # whether modules could not be loaded, so that an unknown plug-in may be one of theirs
 
     def fault(self, path: str, what: str, node: yaml.Node | None = None) -> None:
         """Note a fault at a path, or at the nearest thing above it that is in the document."""
@@ -98,6 +103,8 @@ class Reading:
         match wanted:
             case mi.Metadata():
                 found = self._read(node, wanted.type, path, {**extra, **(wanted.extra or {})})
+            case mi.UnionType() if "plug" in extra:
+                found = self._plug(node, str(extra["plug"]), path)
             case mi.UnionType():
                 found = self._union(node, wanted, path, extra)
             case mi.StructType():
@@ -118,6 +125,37 @@ class Reading:
             return found.value
         self.fault(path, f"{found or wanted_of(wanted, extra)}; {self._found(node, path)}", node)
         return MISSING
+
+    def _plug(self, node: yaml.Node, kind: str, path: str) -> Any:
+        """The name of a plug-in, or its name and options."""
+        if isinstance(node, yaml.ScalarNode):
+            at, options = node, yaml.MappingNode("", [], node.start_mark, node.end_mark)
+        else:
+            named = [v for k, v in node.value if k.value == "kind"] if isinstance(node, yaml.MappingNode) else []
+            if not named or not isinstance(named[0], yaml.ScalarNode):
+                self.fault(path, f"must be a {kind}: its name, or {{kind: its name, …}} with its options", node)
+                return MISSING
+            at, options = named[0], node
+        found = self._plugin(kind, at, path)
+        made = MISSING if found is None else self._struct(options, mi.type_info(found.options), path)  # pyright: ignore[reportArgumentType]  # a struct's
+        if found is None or made is MISSING:
+            return MISSING
+        written = msgspec.to_builtins(made)
+        return written if len(written) > 1 else found.name
+
+    def _plugin(self, kind: str, at: yaml.ScalarNode, path: str) -> Plugin | None:
+        """The plug-in that is named; None where a fault was noted."""
+        try:
+            found = look_up(kind, at.value)
+        except ConfigurationError as error:
+            self.fault(path, str(error), at)
+            return None
+        if found is None and not self.partial:
+            known = names(kind)
+            hint = f"{meant(at.value, known)}there {'is' if len(known) == 1 else 'are'} {listed(known) or 'none'}"
+            where = "one of your own is found if `packages` names its module"
+            self.fault(path, f"no {kind} is named so; {hint}; {where}", at)
+        return found
 
     def _union(self, node: yaml.Node, wanted: mi.UnionType, path: str, extra: Extra) -> Any:
         options = [t for t in wanted.types if not isinstance(t, mi.NoneType)]
@@ -228,9 +266,14 @@ class Reading:
         return f"found {shown}{'…' if len(text) > 60 else ''}"
 
 
-def read(node: yaml.Node, wanted: type[Any], secret: tuple[str, ...] = ()) -> tuple[Any, Reading]:
-    """The object, or MISSING, and all faults; below the roots named in `secret` no text of the document is shown."""
-    found = Reading(secret=secret, homes=_homes(wanted))
+def read(
+    node: yaml.Node, wanted: type[Any], secret: tuple[str, ...] = (), *, partial: bool = False
+) -> tuple[Any, Reading]:
+    """The object, or MISSING, and all faults; below the roots named in `secret` no text of the document is shown.
+
+    `partial`: not all modules could be loaded, so a plug-in that is not known is no fault of the document.
+    """
+    found = Reading(secret=secret, homes=_homes(wanted), partial=partial)
     return found.read(node, _info(wanted), ""), found
 
 

@@ -62,7 +62,7 @@ def venues(home: Path, ledger: Ledger | None, books: list[Book]) -> Iterator[Che
         else:
             yield Check(name, OK, "whole")
     for book in books:
-        missing = book.broker == "paper" and book.account not in {p.stem for p in records}
+        missing = book.venue == "paper" and book.account not in {p.stem for p in records}
         if missing and ledger and has_traded(ledger, book):
             only = f"{VENUES}/{book.account}.sqlite"
             yield Check(

@@ -74,7 +74,7 @@ def run(
     deposits its capital. Raises ConfigurationError for a book with a venue, DataError where sessions are left out.
     """
     if not book.research:
-        raise ConfigurationError(f"{book.name} trades at {book.broker}; only research books are simulated")
+        raise ConfigurationError(f"{book.name} trades at {book.venue}; only research books are simulated")
     nav = store.read(NAV, as_of=None, where={"book": book.name})
     due = [s for s in sorted(set(sessions)) if nav.is_empty() or s > nav["session"][-1]]
     if not due:

@@ -13,9 +13,9 @@ import polars as pl
 from quant_assets.calendars import Cuts
 from quant_assets.contract import Schema, Table
 from quant_assets.errors import ConfigurationError
-from quant_assets.features.source import source_hash
 from quant_assets.ports import Store
 from quant_assets.records import content_id, safe_name
+from quant_assets.source import source_hash
 from quant_assets.tables import bar_feature_table, feature_table
 
 Kernel = Callable[[pl.DataFrame], pl.DataFrame]

@@ -9,8 +9,7 @@ from quant_assets.calendars import Cuts
 from quant_assets.errors import NoChampion
 from quant_assets.features.catalogue import find_set
 from quant_assets.features.sets import FeatureSet
-from quant_assets.models.boosting import artifact
-from quant_assets.models.learners import find_learner
+from quant_assets.models.learners import artifact, learner_of
 from quant_assets.models.promotion import Champions, Model, champions
 from quant_assets.moments import slot_of
 from quant_assets.ports import Store
@@ -84,7 +83,7 @@ def scored(feature_set: FeatureSet, strategy: Strategy, model_id: str, text: str
     )
     fitted = artifact(text)
     return sound.with_columns(
-        find_learner(fitted.family).predict(fitted, sound, strategy.model.threads),
+        learner_of(strategy.model, fitted.family).predict(fitted, sound, strategy.model.threads).alias("score"),
         strategy=pl.lit(strategy.name),
         model_id=pl.lit(model_id),
     ).select(*SCORES.schema)

@@ -15,8 +15,7 @@ from quant_assets.features.audit.audit import audited
 from quant_assets.features.catalogue import find_set
 from quant_assets.features.drift import freeze
 from quant_assets.features.sets import FeatureSet
-from quant_assets.models.boosting import artifact
-from quant_assets.models.learners import LIGHTGBM, find_learner
+from quant_assets.models.learners import learner_of, name_in, predicted, stored
 from quant_assets.models.promotion import RULE, Metrics, Model, PromotionDecision, champion, judge, model_of
 from quant_assets.models.training_set import ranked, training_set
 from quant_assets.models.walk_forward import Fold, folds
@@ -110,11 +109,12 @@ def out_of_sample(
     only; by session, sid.
     """
     parts: list[pl.DataFrame] = []
+    learner = learner_of(rule)
     for fold in splits:
         train, test = fold.split(frame)
         # a rank among labels that were not known yet would tell of them
-        fitted = LIGHTGBM.fit(ranked(train), features, rule)
-        parts.append(test.with_columns(LIGHTGBM.predict(fitted, test, rule.threads)))
+        fitted = learner.fit(ranked(train), features, rule)
+        parts.append(test.with_columns(learner.predict(fitted, test, rule.threads).alias("score")))
     return pl.concat(parts).sort("session", "sid")
 
 
@@ -200,7 +200,8 @@ def _train(
 ) -> Model:
     """Fit on everything, track, then keep: what is stored has a registry version. Raises TrainingRefused."""
     metrics = _metrics(frame, feature_set.features, validated, strategy.rule.horizon, strategy.limits.min_members)
-    text = str(LIGHTGBM.fit(frame, feature_set.features, strategy.model).content)
+    rule = strategy.model
+    text = stored(learner_of(rule).fit(frame, feature_set.features, rule), name_in(rule))
     model_id, described = content_id(text), msgspec.json.encode(snapshot).decode()
     params = {
         **strategy.model.params,
@@ -272,23 +273,20 @@ def _promote(
 
 def _judged(store: Store, strategy: Strategy, cuts: Cuts, model: Model, validated: pl.DataFrame) -> PromotionDecision:
     """The rule applied. A champion on another feature set or version cannot score any more, so it is no rival."""
-    threads = strategy.model.threads
-    fitted = artifact(model.text)
-    learner = find_learner(fitted.family)
-    final = learner.predict(fitted, validated, threads) if learner.usable(fitted) else None
+    final = predicted(model.text, validated, strategy.model)
     try:
         rival = champion(store, strategy.name, model.session, cuts.of(model.session))
     except NoChampion:
         rival = None
     if rival is not None and (rival.feature_set, rival.feature_version) != (model.feature_set, model.feature_version):
         rival = None
-    if rival is not None:
-        rivals = learner.predict(artifact(rival.text), validated, threads)
+    rivals = predicted(rival.text, validated, strategy.model) if rival is not None else None
+    if rivals is not None:
         validated = validated.with_columns(rivals.alias("champion"))
     return judge(
         final,
         validated,
-        rival,
+        rival if rivals is not None else None,
         horizon=strategy.rule.horizon,
         tolerance=strategy.model.tolerance,
         floor=strategy.model.floor,

@@ -1,7 +1,9 @@
-"""Scores to target weights: the ways to build a portfolio, each a `Construction`."""
+"""Scores to target weights: the platform's own `Construction`, and whichever a strategy names."""
 
 import polars as pl
 
+from quant_assets.plugged import opened
+from quant_assets.plugins import construction
 from quant_assets.ports import Construction
 from quant_assets.records import Frozen
 from quant_assets.strategy import Strategy
@@ -33,7 +35,16 @@ class EqualWeightTop(Frozen, frozen=True):
         )
 
 
-def construction_of(strategy: Strategy) -> Construction:
-    """The construction that a strategy declares."""
+DEFAULT = "equal_weight_top"
+
+
+@construction(DEFAULT)
+def equal_weight_top(strategy: Strategy) -> EqualWeightTop:
+    """The one of a strategy that names none, within the strategy's own limits."""
     limits = strategy.limits
     return EqualWeightTop(holdings=strategy.holdings, max_gross=limits.max_gross, max_weight=limits.max_weight)
+
+
+def construction_of(strategy: Strategy) -> Construction:
+    """The construction that a strategy declares. Raises ConfigurationError where there is none of that name."""
+    return opened("construction", strategy.construction or DEFAULT, strategy=strategy)

@@ -1,4 +1,4 @@
-"""Opens the venue that a book names."""
+"""Opens the venue that a book names: paper, or a plug-in."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,12 +6,27 @@ from pathlib import Path
 from quant_assets.backtest.fills import FillModel
 from quant_assets.calendars import Cuts
 from quant_assets.errors import ConfigurationError, HomeDamaged
+from quant_assets.plugged import opened
+from quant_assets.plugins import broker
 from quant_assets.ports import Broker
-from quant_assets.records import Book
+from quant_assets.records import RESEARCH, Book
 from resources.brokers.paper import Market, PaperBroker, is_opened
+from resources.clock import SystemClock
 
-VENUES = ("paper",)
+PAPER = "paper"
 REALISTIC = FillModel()
+
+
+@broker(RESEARCH)
+def research(book: Book) -> Broker:
+    """What a research book would trade on. Raises ConfigurationError."""
+    raise ConfigurationError(f"{book.name} is a research book: it has no venue and never will")
+
+
+@broker(PAPER)
+def paper(book: Book, folder: Path, market: Market, cuts: Cuts, costs: FillModel) -> Broker:
+    """The paper venue of the book's account."""
+    return PaperBroker(folder / f"{book.account}.sqlite", book, market, cuts, costs)
 
 
 def _is_new(_: Book) -> bool:
@@ -40,14 +55,19 @@ class BrokerDesk:
 
     def open(self, book: Book) -> Broker:
         """See the port. Raises HomeDamaged where the record of an account that was traded is missing."""
-        if book.research:
-            raise ConfigurationError(f"{book.name} is a research book: it has no venue and never will")
-        if book.broker != "paper":
-            raise ConfigurationError(f"{book.name}: no venue is called {book.broker!r}; there is {', '.join(VENUES)}")
         path = self._root / f"{book.account}.sqlite"
-        if not is_opened(path) and self._traded(book):
+        if book.venue == PAPER and not is_opened(path) and self._traded(book):
             raise HomeDamaged(
                 f"{path}: the paper venue's record is missing, and our ledger has traded on account {book.account}; "
                 f"restore it from a backup with `quant restore FOLDER --only brokers/{book.account}.sqlite`"
             )
-        return PaperBroker(path, book, self._market, self._cuts, self._model)
+        return opened(
+            "broker",
+            book.broker,
+            book=book,
+            folder=self._root if book.venue == PAPER else self._root / book.venue,
+            clock=SystemClock(),
+            market=self._market,
+            cuts=self._cuts,
+            costs=self._model,
+        )

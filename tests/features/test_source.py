@@ -6,10 +6,10 @@ import sys
 import polars as pl
 import pytest
 
-from quant_assets.features import source
+from quant_assets import source
 from quant_assets.features.feature import feature
 from quant_assets.features.price_volume import PRICE_VOLUME, kernel
-from quant_assets.features.source import source_hash
+from quant_assets.source import source_hash
 
 FILES = {
     "__init__.py": "",

@@ -1,0 +1,50 @@
+"""How a team declares what it plugs in: one decorator a kind, over a class or a function that makes it.
+
+>>> from quant_assets.plugins import learner
+>>>
+>>> @learner("ridge")
+... class Ridge:
+...     def __init__(self, alpha: float = 1.0) -> None: ...
+
+The deployment names it, `learner: ridge` or `learner: {kind: ridge, alpha: 0.5}`, once its module is named under
+`packages:` or in an entry point `quant_assets.plugins` of an installed package. docs/plug-ins.md has a page on each.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from quant_assets import plugged
+from quant_assets.ports import Broker, Construction, Learner
+
+Made = TypeVar("Made", bound=Callable[..., Any])
+
+
+def _declaring(
+    kind: str, name: str, port: type, given: tuple[str, ...], stated: type[Any] | None = None
+) -> Callable[[Made], Made]:
+    methods = [m for m, v in vars(port).items() if not m.startswith("_") and callable(v)]
+
+    def declare(make: Made) -> Made:
+        plugged.declare(kind, name, make, given=given, methods=methods, stated=stated)
+        return make
+
+    return declare
+
+
+def learner(name: str) -> Callable[[Made], Made]:
+    """A family of models, under `model: {learner: …}` of a strategy. Raises ConfigurationError as `plugged.declare`."""
+    return _declaring("learner", name, Learner, ())
+
+
+def construction(name: str) -> Callable[[Made], Made]:
+    """Scores to target weights, `construction:` of a strategy. Given: `strategy`."""
+    return _declaring("construction", name, Construction, ("strategy",))
+
+
+def broker(name: str) -> Callable[[Made], Made]:
+    """A venue, `broker:` of a book.
+
+    Given: `book`; `folder`, where it may keep what it must remember; `clock`, the wall; and for venues that are
+    simulated `market` (session to its bars and actions), `cuts`, `costs`.
+    """
+    return _declaring("broker", name, Broker, ("book", "folder", "clock", "market", "cuts", "costs"))
