@@ -76,16 +76,32 @@ def trial(
 
 
 def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The package's name, such as myfund.")],
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The package's name, such as myfund.")] = None,
     folder: Annotated[
         Path | None, typer.Argument(metavar="[FOLDER]", help="Where it is written; default a folder of its name.")
     ] = None,
+    csv: Annotated[
+        str | None,
+        typer.Option("--csv", metavar="FILE", help="Daily prices of yours: a file, a folder or a glob; no package."),
+    ] = None,
+    answers: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="What a file does not decide: mapping.session.format=%d/%m/%Y"),
+    ] = None,
 ) -> None:
-    """Write a package of your own, with features, strategies and books, that uses this platform.
+    """Write a package of your own, or with --csv a deployment for a file of daily prices.
 
-    It has a feature of ten lines, a deployment on a simulated market, tests of the laws, and a code location for a
-    shared Dagster. No file is overwritten.
+    A package has a feature of ten lines, a deployment on a simulated market, tests of the laws, and a code location for
+    a shared Dagster. A deployment for a file has its columns, its calendar, a strategy of its size and two books; what
+    the file does not decide is asked for. No file is overwritten.
     """
+    if csv is not None and name is None:
+        from jobs.commands.own_file import deployment_for
+
+        deployment_for(csv, answers or [])
+        return
+    if name is None or csv is not None or answers:
+        raise typer.BadParameter("give a package's name, or --csv FILE (and --set KEY=VALUE) for a file of prices")
     from desk.packages import write_package
     from jobs.console import escape, say
 

@@ -78,9 +78,14 @@ def _header(line: str, delimiter: str | None) -> Header:
     columns = [c.strip() or f"column {n}" for n, c in enumerate(cells[chosen], 1)]
     _few(len(columns))
     if len(set(columns)) < len(columns):
+        twice = sorted({c for c in columns if columns.count(c) > 1})
+        if not any(letter.isalpha() for c in twice for letter in c):
+            raise CaptureUnreadable(
+                f"the first line holds values and no names of columns ({line[:60]!r}); put a line with "
+                "the names before it"
+            )
         raise CaptureUnreadable(
-            f"columns are named twice: {sorted({c for c in columns if columns.count(c) > 1})}; name each "
-            f"once, because it is not clear which is meant"
+            f"columns are named twice: {twice}; name each once, because it is not clear which is meant"
         )
     return Header(tuple(f"{c} of the file" if c in PLACE else c for c in columns), chosen, line)
 
