@@ -421,7 +421,8 @@ FILLS = Table(
 
 POSITIONS = Table(
     "positions",
-    "Holdings of a book after the session's actions and fills, marked at its last known close.",
+    "Holdings of a book after the session's actions and fills, marked at its last known close: `mark` in the name's "
+    "currency for one whole unit, `value` in the book's (of what is margined 0: its gains are cash already).",
     {
         "session": pl.Date,
         "book": pl.String,
@@ -437,8 +438,10 @@ POSITIONS = Table(
 JOURNAL = Table(
     "journal",
     "Every movement of cash: trade, fee, dividend, delisting, spin_off, merger, cash_in_lieu, deposit, withdrawal; "
+    "borrow is the cost of shorts, variation what margined names gained, funding what perpetual contracts paid, expiry "
+    "what was paid out at the end of a contract; "
     "an adjustment is what a person booked (`quant ledger list`); a transfer moves worth between names and sums to "
-    "zero. The sum up to a session is the book's cash.",
+    "zero. The sum up to a session is the book's cash in the currency.",
     {
         "session": pl.Date,
         "book": pl.String,
@@ -447,15 +450,37 @@ JOURNAL = Table(
         "reference": pl.String,
         "amount": MONEY,
         **_KNOWN,
+        "currency": pl.String,
     },
     key=("book", "session", "kind", "sid", "reference"),
+    units={"currency": "null: the book's"},
+)
+
+CASH = Table(
+    "cash",
+    "What a book that holds other currencies than its own has in each, what one unit costs in the book's own "
+    "(`rate`), its `value` there, and what the change of the rate since the session before made of the cash and of the "
+    "positions in it (`gain`, with the rounding of conversions).",
+    {
+        "session": pl.Date,
+        "book": pl.String,
+        "currency": pl.String,
+        "amount": MONEY,
+        "rate": pl.Decimal(38, 12),
+        "value": MONEY,
+        "gain": MONEY,
+        **_KNOWN,
+    },
+    key=("book", "session", "currency"),
+    units={"amount": "its own currency", "value": "the book's currency", "gain": "the book's currency"},
 )
 
 PNL = Table(
     "pnl",
-    "P&L of a book by name: holding (carried from yesterday's mark), trading (from fill to close, and what a person "
-    "booked; sid 0: cash alone), income (dividends and proceeds), fees (negative). They add up to the change in "
-    "equity.",
+    "P&L of a book by name, in the book's currency: holding (carried from yesterday's mark), trading (from fill to "
+    "close, and what a person booked; sid 0: cash alone), income (dividends, proceeds, borrowing and funding), fees "
+    "(negative). What the change of rates made of other currencies is the row of sid 0 (`currencies`; null elsewhere). "
+    "They add up to the change in equity.",
     {
         "session": pl.Date,
         "book": pl.String,
@@ -466,13 +491,14 @@ PNL = Table(
         "fees": MONEY,
         "total": MONEY,
         **_KNOWN,
+        "currencies": MONEY,
     },
     key=("book", "session", "sid"),
 )
 
 NAV = Table(
     "nav",
-    "One row per book and session: equity = cash + sum of marked positions; "
+    "One row per book and session, in its currency: equity = cash + sum of marked positions; "
     "pnl = change of equity less capital paid in or out.",
     {
         "session": pl.Date,
@@ -568,6 +594,7 @@ CORE = (
     FILLS,
     POSITIONS,
     JOURNAL,
+    CASH,
     PNL,
     NAV,
     COSTS,

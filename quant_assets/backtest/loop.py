@@ -21,6 +21,7 @@ from quant_assets.books.due import paid_out, stopped
 from quant_assets.books.explained import Past
 from quant_assets.books.holdings import Holdings, fund
 from quant_assets.books.rows import fill_rows, order_rows
+from quant_assets.books.valued import terms_of
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force, known_by
 from quant_assets.errors import ConfigurationError, DataError
@@ -32,7 +33,7 @@ from quant_assets.post_trade.costs import write_costs
 from quant_assets.records import Book, Order, OrderState, StageReport, Working
 from quant_assets.signals.decide import first_recorded
 from quant_assets.strategy import Strategy
-from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS
+from quant_assets.tables import ACTIONS, BARS, CASH, DECISIONS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS
 
 STAGE = "backtest"
 CHUNK = 63  # sessions read and written at once
@@ -68,7 +69,7 @@ def run(
     progress: Progress = quiet,
 ) -> StageReport:
     """Trade the stored decisions of `strategy` in `book` over consecutive `sessions` and write ORDERS, FILLS,
-    POSITIONS, JOURNAL, PNL, NAV and COSTS.
+    POSITIONS, JOURNAL, CASH, PNL, NAV and COSTS.
 
     Goes on from the last session booked; sessions booked already stay as they are. The first session of a book only
     deposits its capital. Raises ConfigurationError for a book with a venue, DataError where sessions are left out.
@@ -139,7 +140,7 @@ def _chunk(loop: _Run, sessions: Sequence[date]) -> int:
         before = decisions.get((decided,) if in_time else (), DECISIONS.empty())
         _step(loop, session, of_session, known_by(actions, cuts.of(session)), before, set(known["sid"]))
     written = sum(
-        store.append(table, pl.concat(loop.rows.pop(table.name))) for table in (ORDERS, FILLS, JOURNAL, PNL, POSITIONS)
+        store.append(table, pl.concat(loop.rows.pop(table.name))) for table in (ORDERS, FILLS, JOURNAL, CASH, PNL, POSITIONS)
     )
     # costs follow from orders and fills; before NAV, so that a session that counts as booked has them
     written += sum(write_costs(store, loop.book, cuts, session).rows for session in sessions)
@@ -182,7 +183,9 @@ def _step(
         purse(book, fund(loop.holdings, book.capital, loop.paid)[0]),
     )
     usable = bars.select("sid", "symbol", "open", "close").filter(pl.col("close").is_finite())
-    day = Day(session=session, bars=usable, actions=actions, fills=fills)
+    held = {*loop.holdings.quantities, *(f.sid for f in fills)}
+    terms = terms_of(loop.store, book.currency, held, cut, loop.holdings.others)
+    day = Day(session=session, bars=usable, actions=actions, fills=fills, terms=terms)
     booked = step(book, cuts, day, loop.holdings, loop.paid, past)
     changed = {w.key: w for w in updated}
     after = [changed.get(w.key, w) for w in loop.working]
@@ -190,6 +193,7 @@ def _step(
         (ORDERS, order_rows(book, session, after, cut)),
         (FILLS, fill_rows(book, fills, cut)),
         (JOURNAL, booked.journal),
+        (CASH, booked.cash),
         (PNL, booked.pnl),
         (POSITIONS, booked.positions),
         (NAV, booked.nav),

@@ -10,7 +10,8 @@ from decimal import Decimal
 
 import polars as pl
 
-from quant_assets.books.holdings import TICK, Action, Holdings, Movement, cents, exact, holding, total
+from quant_assets.books.holdings import Action, Holdings, Movement, cents, changed, exact
+from quant_assets.books.terms import TICK, Terms
 from quant_assets.records import Frozen
 
 
@@ -79,14 +80,22 @@ def apply_actions(
     another name are journalled as a `transfer` of their worth, out of the one name and into the other, which sums to
     zero.
     """
-    account = _Account(holdings.session, dict(holdings.quantities), dict(holdings.marks), entitled, sids or {}, between)
+    account = _Account(
+        holdings.session,
+        dict(holdings.quantities),
+        dict(holdings.marks),
+        entitled,
+        sids or {},
+        between,
+        holdings.terms,
+    )
     for correction in corrected:
         account.take_back(correction)
     for action in sorted(actions.iter_rows(named=True), key=lambda a: (a["session"], _ORDER[a["kind"]], a["sid"])):
         if book := _BOOKED[action["kind"]]:
             book(account, action)
     moved = _merged(account.moved)
-    return holding(holdings.session, holdings.cash + total(moved), account.quantities, account.marks), moved
+    return changed(holdings, moved, account.quantities, account.marks), moved
 
 
 @dataclass
@@ -102,6 +111,7 @@ class _Account:
     entitled: Mapping[tuple[int, date], int]
     sids: Mapping[str, int]
     between: Between
+    terms: Terms
     gained: dict[int, list[tuple[date, int]]] = field(default_factory=dict[int, list[tuple[date, int]]])
     moved: list[Movement] = field(default_factory=list[Movement])
 
@@ -116,7 +126,7 @@ class _Account:
         """Shares that came (or went: negative) with an action, in today's; `owner`: the shares that it met."""
         left = self.quantities.get(sid, 0) + shares
         if shares * owner < 0 and (left - shares) * owner >= 0 and left * owner < 0:
-            settled = cents(left * self.price(sid))
+            settled = cents(self.terms.worth(sid, left, self.price(sid)))
             self.moved.append(Movement(sid=sid, kind="cash_in_lieu", reference=why, amount=settled))
             shares, left = shares - left, 0
         self.quantities[sid] = left
@@ -149,14 +159,16 @@ class _Account:
         self.moved += correction.moved
 
     def pay(self, action: Action, amount: Decimal, kind: str = "") -> None:
-        """Cash to the cent, under the action's own kind or another."""
-        ex = action["session"]
+        """Cash to the cent, under the action's own kind or another; `amount`: of counts times a price."""
+        ex, sid = action["session"], action["sid"]
+        if self.terms.margined(sid) and (kind or action["kind"] != "delisting"):
+            return  # a contract owns nothing that pays; what it gains is settled each session
         self.moved.append(
             Movement(
-                sid=action["sid"],
+                sid=sid,
                 kind=kind or action["kind"],
                 reference=f"{action['kind']} {ex}" if kind else str(ex),
-                amount=cents(amount),
+                amount=cents(amount * self.terms.unit(sid)),
             )
         )
 
@@ -171,14 +183,17 @@ class _Account:
         self.pay(action, left * price, "cash_in_lieu")
         reference = f"{action['kind']} {ex} {sid} to {child}"
         self.moved += [
-            Movement(sid=s, kind="transfer", reference=reference, amount=sign * whole * price)
+            Movement(sid=s, kind="transfer", reference=reference, amount=sign * self.terms.worth(sid, whole, price))
             for s, sign in ((sid, 1), (child, -1))
         ]
         return price
 
     def receivable(self, action: Action) -> bool:
-        """Whether the action hands out shares of a name that we know."""
-        return bool(action["numerator"] and action["denominator"]) and action["counterpart"] in self.sids
+        """Whether the action hands out shares of a name that we know and that counts and is priced as this one."""
+        if not (action["numerator"] and action["denominator"]) or action["counterpart"] not in self.sids:
+            return False
+        names = (action["sid"], self.sids[action["counterpart"]])
+        return len({(self.terms.unit(sid), self.terms.currency(sid)) for sid in names}) == 1
 
     def restate(self, action: Action, mark: Decimal) -> None:
         """A mark from before the ex-session, in the terms after it."""
@@ -222,8 +237,10 @@ def _merger(account: _Account, action: Action) -> None:
 
 
 def _delisting(account: _Account, action: Action) -> None:
-    shares = account.quantities.pop(action["sid"], 0)
-    account.pay(action, shares * account.final(action) * (1 + Decimal(str(action["value"] or 0.0))))
+    shares, sid = account.quantities.pop(action["sid"], 0), action["sid"]
+    last = account.final(action) * (1 + Decimal(str(action["value"] or 0.0)))
+    settled = account.marks.get(sid, Decimal(0)) if account.terms.margined(sid) else Decimal(0)
+    account.pay(action, shares * (last - settled))
 
 
 # Of one ex-session: what is paid is per old share, then the shares change, then they end.

@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 
+import msgspec
 import polars as pl
 
 from quant_assets.books.apart import apart, waits
@@ -13,12 +14,14 @@ from quant_assets.books.entries import KIND
 from quant_assets.books.explained import Past
 from quant_assets.books.holdings import Holdings, Movement
 from quant_assets.books.rows import fill_rows, order_rows
+from quant_assets.books.terms import Terms
+from quant_assets.books.valued import terms_of
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.errors import DataError
 from quant_assets.ports import Entries, Executions, Facts, Notifier, Store
 from quant_assets.records import SLOT, Book, Commission, Entry, Fill, OrderState, StageReport, Working
-from quant_assets.tables import ACTIONS, BARS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS
+from quant_assets.tables import ACTIONS, BARS, CASH, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS
 
 COLLECTED = "collected"  # the fact that the venue's record of a session is here
 
@@ -33,14 +36,20 @@ def holdings_of(store: Store, book: Book, session: date) -> Holdings:
     """What the book holds at the end of `session`: after the last one booked by then, its capital where none is."""
     nav = store.read(NAV, as_of=None, last=session, where={"book": book.name})
     if nav.is_empty():
-        return Holdings(session=session, cash=book.capital, quantities={}, marks={})
+        return Holdings(session=session, cash=book.capital, quantities={}, marks={}, terms=Terms(base=book.currency))
     last: date = nav["session"][-1]
     held = store.read(POSITIONS, as_of=None, first=last, last=last, where={"book": book.name})
+    cash = store.read(CASH, as_of=None, first=last, last=last, where={"book": book.name})
+    terms = terms_of(store, book.currency, held["sid"].to_list(), nav["known_at"][-1])
+    rates = {currency: rate for currency, rate in cash.select("currency", "rate").iter_rows()}
+    amounts = dict(cash.select("currency", "amount").iter_rows())
     return Holdings(
         session=last,
-        cash=nav["cash"][-1],
+        cash=amounts.pop(book.currency, nav["cash"][-1]),
         quantities=dict(held.select("sid", "quantity").iter_rows()),
         marks=dict(held.select("sid", "mark").iter_rows()),
+        others={currency: amount for currency, amount in amounts.items() if amount},
+        terms=msgspec.structs.replace(terms, rates=dict(terms.rates) | rates),
     )
 
 
@@ -53,7 +62,7 @@ def book_session(
     fees: Sequence[Commission] = (),
     entries: Sequence[Entry] = (),
 ) -> StageReport:
-    """Book `session` from what was known at its cut and write POSITIONS, JOURNAL, PNL and NAV.
+    """Book `session` from what was known at its cut and write POSITIONS, JOURNAL, CASH, PNL and NAV.
 
     Again: a no-op. Of `fills`, those up to `session` that no earlier session booked are taken: a late one is booked
     in the session in which it is first seen. The same holds for `fees`, which came apart from their executions, and for
@@ -71,15 +80,16 @@ def book_session(
             f"{book.name}: {session} cannot be booked after {yesterday}; book the sessions in order, "
             f"next {cuts.calendar.after(yesterday)}"
         )
-    booked = step(
-        book,
-        cuts,
-        _day(store, book, cuts, session, fills, fees, entries),
-        holdings_of(store, book, yesterday),
-        paid_in(store, book),
-        past_of(store, book, cuts),
+    held = holdings_of(store, book, yesterday)
+    day = _day(store, book, cuts, session, held, fills, fees, entries)
+    booked = step(book, cuts, day, held, paid_in(store, book), past_of(store, book, cuts))
+    tables = (
+        (JOURNAL, booked.journal),
+        (CASH, booked.cash),
+        (PNL, booked.pnl),
+        (POSITIONS, booked.positions),
+        (NAV, booked.nav),
     )
-    tables = ((JOURNAL, booked.journal), (PNL, booked.pnl), (POSITIONS, booked.positions), (NAV, booked.nav))
     # NAV comes last: its row means that the session is booked
     return _report(booked.nav, rows=sum(store.append(t, frame) for t, frame in tables), notes=booked.notes)
 
@@ -98,6 +108,7 @@ def _day(
     book: Book,
     cuts: Cuts,
     session: date,
+    held: Holdings,
     fills: Sequence[Fill],
     fees: Sequence[Commission],
     entries: Sequence[Entry],
@@ -111,6 +122,8 @@ def _day(
     bars = in_force(store.read(BARS, as_of=cut, first=session, last=session), BARS)
     sids = {f.exec_id: f.sid for f in fills if f.session <= session and f.quantity} if fees else {}
     due = [f for f in fills if f.session <= session and f.quantity and f.exec_id not in traded]
+    new = [e for e in entries if e.session <= session and e.entry_id not in entered]
+    names = {*held.quantities, *(f.sid for f in due), *(e.sid for e in new if e.sid)}
     return Day(
         session=session,
         bars=bars.select("sid", "symbol", "open", "close").filter(pl.col("close").is_finite()),
@@ -121,7 +134,8 @@ def _day(
             for c in sorted(fees, key=lambda c: c.exec_id)
             if c.fee and c.execution in sids and c.exec_id not in paid
         ],
-        entries=[e for e in entries if e.session <= session and e.entry_id not in entered],
+        entries=new,
+        terms=terms_of(store, book.currency, names, cut, held.others),
     )
 
 

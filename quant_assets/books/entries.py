@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from quant_assets.books.holdings import TICK, Holdings, Movement, holding, total
+from quant_assets.books.holdings import Holdings, Movement, changed
+from quant_assets.books.terms import TICK, Terms
 from quant_assets.records import Entry
 
 KIND = "adjustment"
@@ -20,16 +21,19 @@ def apply_entries(holdings: Holdings, entries: Sequence[Entry]) -> tuple[Holding
     for entry in sorted(entries, key=lambda e: e.entry_id):
         if entry.quantity:
             quantities[entry.sid] = quantities.get(entry.sid, 0) + entry.quantity
-            marks.setdefault(entry.sid, implied(entry))
+            marks.setdefault(entry.sid, implied(entry, holdings.terms))
         moved.append(Movement(sid=entry.sid, kind=KIND, reference=entry.entry_id, amount=entry.amount))
-    return holding(holdings.session, holdings.cash + total(moved), quantities, marks), moved
+    return changed(holdings, moved, quantities, marks), moved
 
 
-def implied(entry: Entry) -> Decimal:
+def implied(entry: Entry, terms: Terms) -> Decimal:
     """The price at which an entry moves its shares; 0 where it moves no cash."""
-    return abs(entry.amount / entry.quantity).quantize(TICK)
+    return abs(entry.amount / entry.quantity / terms.unit(entry.sid)).quantize(TICK)
 
 
-def gained(entries: Iterable[Entry], sid: int, last: Mapping[int, Decimal]) -> Decimal:
-    """What the entries of a name added to equity: their shares at the last price, and their cash."""
-    return sum((e.quantity * last.get(e.sid, Decimal(0)) + e.amount for e in entries if e.sid == sid), Decimal(0))
+def gained(entries: Iterable[Entry], sid: int, last: Mapping[int, Decimal], terms: Terms) -> Decimal:
+    """What the entries of a name added to equity, in its currency: their shares at the last price, and their cash."""
+    return sum(
+        (terms.worth(sid, e.quantity, last.get(sid, Decimal(0))) + e.amount for e in entries if e.sid == sid),
+        Decimal(0),
+    )

@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from quant_assets.books.holdings import Movement
+from quant_assets.books.holdings import ALIKE, Movement, currency_of
+from quant_assets.books.terms import Terms
 from quant_assets.contract import Table
 from quant_assets.records import Book, Fill, Working
 from quant_assets.tables import FILLS, JOURNAL, ORDERS
@@ -20,9 +21,20 @@ def rows(table: Table, values: Sequence[Mapping[str, Any]], stamp: Mapping[str, 
     return table.conform(pl.DataFrame([{**stamp, **row} for row in values], schema=dict(table.schema)))
 
 
-def movements(book: Book, session: date, known_at: datetime, moved: Sequence[Movement]) -> pl.DataFrame:
-    """The movements of cash as JOURNAL rows."""
-    values = [{"sid": m.sid, "kind": m.kind, "reference": m.reference, "amount": m.amount} for m in moved]
+def movements(
+    book: Book, session: date, known_at: datetime, moved: Sequence[Movement], terms: Terms = ALIKE
+) -> pl.DataFrame:
+    """The movements of cash as JOURNAL rows, each in its currency (null: the book's)."""
+    values = [
+        {
+            "sid": m.sid,
+            "kind": m.kind,
+            "reference": m.reference,
+            "amount": m.amount,
+            "currency": currency_of(m, terms) or None,
+        }
+        for m in moved
+    ]
     return rows(JOURNAL, values, {"session": session, "book": book.name, "known_at": known_at})
 
 
