@@ -21,7 +21,7 @@ from quant_assets.books.due import paid_out, stopped
 from quant_assets.books.explained import Past
 from quant_assets.books.holdings import Holdings, fund
 from quant_assets.books.rows import fill_rows, order_rows
-from quant_assets.books.valued import terms_of
+from quant_assets.books.valued import handed_out, terms_of
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force, known_by
 from quant_assets.errors import ConfigurationError, DataError
@@ -140,7 +140,8 @@ def _chunk(loop: _Run, sessions: Sequence[date]) -> int:
         before = decisions.get((decided,) if in_time else (), DECISIONS.empty())
         _step(loop, session, of_session, known_by(actions, cuts.of(session)), before, set(known["sid"]))
     written = sum(
-        store.append(table, pl.concat(loop.rows.pop(table.name))) for table in (ORDERS, FILLS, JOURNAL, CASH, PNL, POSITIONS)
+        store.append(table, pl.concat(loop.rows.pop(table.name)))
+        for table in (ORDERS, FILLS, JOURNAL, CASH, PNL, POSITIONS)
     )
     # costs follow from orders and fills; before NAV, so that a session that counts as booked has them
     written += sum(write_costs(store, loop.book, cuts, session).rows for session in sessions)
@@ -183,7 +184,7 @@ def _step(
         purse(book, fund(loop.holdings, book.capital, loop.paid)[0]),
     )
     usable = bars.select("sid", "symbol", "open", "close").filter(pl.col("close").is_finite())
-    held = {*loop.holdings.quantities, *(f.sid for f in fills)}
+    held = {*loop.holdings.quantities, *(f.sid for f in fills), *handed_out(actions, bars)}
     terms = terms_of(loop.store, book.currency, held, cut, loop.holdings.others)
     day = Day(session=session, bars=usable, actions=actions, fills=fills, terms=terms)
     booked = step(book, cuts, day, loop.holdings, loop.paid, past)

@@ -15,7 +15,7 @@ from quant_assets.books.explained import Past
 from quant_assets.books.holdings import Holdings, Movement
 from quant_assets.books.rows import fill_rows, order_rows
 from quant_assets.books.terms import Terms
-from quant_assets.books.valued import terms_of
+from quant_assets.books.valued import handed_out, terms_of
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.errors import DataError
@@ -41,7 +41,7 @@ def holdings_of(store: Store, book: Book, session: date) -> Holdings:
     held = store.read(POSITIONS, as_of=None, first=last, last=last, where={"book": book.name})
     cash = store.read(CASH, as_of=None, first=last, last=last, where={"book": book.name})
     terms = terms_of(store, book.currency, held["sid"].to_list(), nav["known_at"][-1])
-    rates = {currency: rate for currency, rate in cash.select("currency", "rate").iter_rows()}
+    rates = dict(cash.select("currency", "rate").iter_rows())
     amounts = dict(cash.select("currency", "amount").iter_rows())
     return Holdings(
         session=last,
@@ -123,11 +123,12 @@ def _day(
     sids = {f.exec_id: f.sid for f in fills if f.session <= session and f.quantity} if fees else {}
     due = [f for f in fills if f.session <= session and f.quantity and f.exec_id not in traded]
     new = [e for e in entries if e.session <= session and e.entry_id not in entered]
-    names = {*held.quantities, *(f.sid for f in due), *(e.sid for e in new if e.sid)}
+    acted = store.read(ACTIONS, as_of=cut, last=session)
+    names = {*held.quantities, *(f.sid for f in due), *(e.sid for e in new if e.sid), *handed_out(acted, bars)}
     return Day(
         session=session,
         bars=bars.select("sid", "symbol", "open", "close").filter(pl.col("close").is_finite()),
-        actions=store.read(ACTIONS, as_of=cut, last=session),
+        actions=acted,
         fills=due,
         fees=[
             Movement(sid=sids[c.execution], kind="fee", reference=c.exec_id, amount=-c.fee)

@@ -15,6 +15,8 @@ from quant_assets.books.holdings import Holdings, exact
 from quant_assets.calendars import Cuts
 from quant_assets.market_data.jumps import PATIENCE, far, jumped
 
+SHARES = ("equity", "fund")  # what can be split without a word; options and coins may move as far as they like
+
 
 class Past:
     """Earlier sessions, each read once: `evening`: what was held at the end of one; `bars`: its bars (sid, symbol,
@@ -57,7 +59,8 @@ def unexplained(before: Holdings, acted: Holdings, bars: pl.DataFrame, past: Pas
 
     `before`: yesterday's holdings; `acted`: the same after today's actions.
     """
-    held = [sid for sid in acted.quantities if sid in before.quantities]
+    shares = [sid for sid in acted.quantities if acted.terms.of(sid).kind in SHARES]
+    held = [sid for sid in shares if sid in before.quantities]
     jumps: dict[int, str] = {}
     for sid, opened, close in _prices(bars, held):
         mark = acted.marks[sid]

@@ -82,7 +82,7 @@ def apply_fills(holdings: Holdings, fills: Sequence[Fill]) -> tuple[Holdings, li
         cost = Decimal(0) if terms.margined(fill.sid) else terms.worth(fill.sid, -fill.side * fill.quantity, fill.price)
         moved.append(Movement(sid=fill.sid, kind="trade", reference=fill.exec_id, amount=cost))
         moved.append(Movement(sid=fill.sid, kind="fee", reference=fill.exec_id, amount=-fill.fee))
-    # a trade of nothing stays where the name is margined: the journal says what is booked
+    # a trade of nothing is kept where the name is margined: by the journal it is known that it is booked
     moved = [m for m in moved if m.amount or (m.kind == "trade" and terms.margined(m.sid))]
     return changed(holdings, moved, quantities, marks), moved
 

@@ -56,7 +56,7 @@ class Terms(Frozen, frozen=True):
 
     def converted(self, currency: str, amount: Decimal) -> Decimal:
         """An amount in the book's currency, to the sixth decimal. Raises RateUnknown."""
-        if not currency or currency == self.base:
+        if not amount or not currency or currency == self.base:
             return amount
         if currency not in self.rates:
             raise RateUnknown(f"no rate of {currency} in {self.base} was looked up; feed the dataset fx_rates with it")

@@ -14,7 +14,7 @@ from quant_assets.books.booking import (
     record_orders,
 )
 from quant_assets.books.carry import Carried
-from quant_assets.books.day import Booked, book_day
+from quant_assets.books.day import Booked, Day, book_day
 from quant_assets.books.holdings import Holdings
 from quant_assets.books.rows import order_rows
 from quant_assets.calendars import Cuts, calendar
@@ -27,8 +27,11 @@ BOOK = Book(name="alpha", strategy="s", account="A1", capital=Decimal(100_000))
 CUTS = Cuts(calendar("XNYS"))
 
 
-def closes(of: dict[int, float]) -> pl.DataFrame:
-    return pl.DataFrame({"sid": list(of), "close": list(of.values())}, schema={"sid": pl.Int64, "close": pl.Float64})
+def on(fills: list[Fill], close: dict[int, float]) -> Day:
+    """D2 with these fills and closes."""
+    schema = {"sid": pl.Int64, "close": pl.Float64}
+    bars = pl.DataFrame({"sid": list(close), "close": list(close.values())}, schema=schema)
+    return Day(session=D2, bars=bars, actions=ACTIONS.empty(), fills=fills)
 
 
 def carried(before: Holdings, actions: pl.DataFrame | None = None, names: dict[str, int] | None = None) -> Carried:
