@@ -40,6 +40,22 @@ INTRADAY_BARS = vendor_table(
     units={"ts": "start, UTC", "volume": "base units; null where a venue has none (FX)"},
 )
 
+VENDOR_BARS = vendor_table(
+    "vendor_bars",
+    "Raw daily bars of vendors beside the deployment's own source, under their own symbols: what backs the source up "
+    "or is compared with it.",
+    {
+        "session": pl.Date,
+        "vendor": pl.String,
+        "symbol": pl.String,
+        **_PRICES,
+        "volume": pl.Int64,
+        "adj_close": pl.Float64,
+    },
+    key=("vendor", "symbol", "session"),
+    units={"open": "currency per share, raw", "volume": "shares, raw"},
+)
+
 TRADES = vendor_table(
     "trades",
     "Single trades as the venue printed them.",

@@ -10,10 +10,12 @@ from quant_assets.calendars import Calendar, Cuts
 from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import CalendarUnknown, CaptureUnreadable, ConfigurationError, ContractViolation
 from quant_assets.frames import span
+from quant_assets.market_data.cross_check import cross_check
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.restatements import watching
 from quant_assets.market_data.taken import ABSENT, outstanding
+from quant_assets.market_data.vendors import BESIDE, Vendor
 from quant_assets.ports import Clock, KnowledgeLog, MarketDataSource, Notifier, PartlyRead, Progress, Store, quiet
 from quant_assets.records import StageReport
 from quant_assets.stopping import undivided
@@ -90,14 +92,18 @@ def ingest_deliveries(
     sessions: Sequence[date],
     evidence: Evidence = EVIDENCE,
     progress: Progress = quiet,
+    vendors: Sequence[Vendor] = (),
 ) -> Iterator[StageReport]:
-    """Ingest every delivery up to the last of `sessions` that has arrived by now; a report for each of `sources`.
+    """Ingest every delivery up to the last of `sessions` that has arrived by now; a report for each of `sources`, and
+    one of the comparison with other `vendors` if their sources are among them.
 
     A notification is sent if rows changed on which sessions were decided.
     """
-    last, now = max(sessions), clock.now()
+    last, now, before = max(sessions), clock.now(), knowledge.latest_cut()
     # what instruments and deliveries are known is held in memory from one delivery to the next
     with undivided(), watching(store, cuts, notifier, last):
         for source in sources:
             latest = knowledge.latest_cut()
             yield arrivals(source, store, notifier, latest, now, last, cuts.calendar, progress, evidence)
+        if vendors and any(source.name.startswith(BESIDE) for source in sources):
+            yield cross_check(store, knowledge, cuts, vendors, before, now, last)

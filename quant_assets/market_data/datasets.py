@@ -31,6 +31,7 @@ from quant_assets.vendor_tables import (
     SECTORS,
     SECURITIES,
     TRADES,
+    VENDOR_BARS,
 )
 
 STAMPED = (
@@ -157,6 +158,7 @@ DATASETS: Sequence[Dataset] = (
         remembers=timedelta(days=5),
         ends=pl.col("ts") + pl.duration(seconds=pl.col("seconds")),
     ),
+    Dataset(VENDOR_BARS, tuple(r for r in _bars("bars") if r.severity == "refuse"), ahead=timedelta(days=1)),
     Dataset(
         TRADES,
         (

@@ -20,6 +20,7 @@ from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.identity import REUSE_AFTER
 from quant_assets.market_data.proposals import ROW
 from quant_assets.market_data.taken import Taken
+from quant_assets.market_data.vendors import BESIDE
 from quant_assets.ports import Store
 from quant_assets.records import Capture
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS, PROPOSED_ACTIONS, QUARANTINE
@@ -79,6 +80,8 @@ class Known:
     def _finished(self, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows of completed captures; the others are kept aside in `unfinished`."""
         by = [c for c in ("source", "capture") if c in table.schema]
+        if table is BARS:  # what other vendors filled in says nothing of what the source knows
+            rows = rows.filter(~pl.col("source").str.starts_with(BESIDE))
         left = rows.join(self._done, on=by, how="anti")
         if left.height:
             self.unfinished[table.name] = pl.concat([self.unfinished.get(table.name, left.clear()), left]).unique()

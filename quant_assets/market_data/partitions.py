@@ -10,6 +10,7 @@ import polars as pl
 
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force, known_by
+from quant_assets.market_data.vendors import filled
 from quant_assets.ports import Store
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS, QUARANTINE, UNIVERSE
 
@@ -23,8 +24,8 @@ class Partition:
     """A session to be judged.
 
     `rows`: `JUDGED`, open_before … volume_before (the session before), split_ratio (price after / before) and dividend
-    of its actions, acted (any is known), captured, usual_rows (median row count of the sessions before, each as known
-    at its own cut; its own where there are none), quarantined_share, gap_share (of the listed names that traded in the
+    of its actions, acted (any is known), captured (or filled in from a backup), usual_rows (median row count of the
+    sessions before, each as known at its own cut; its own where there are none), quarantined_share, gap_share (of the listed names that traded in the
     session before, those without a bar), uncovered_share (of the members of all universes, likewise). `absent`: sid,
     session, symbol and last close of the names that make up the gap.
     """
@@ -61,7 +62,7 @@ def partitions(store: Store, cuts: Cuts, sessions: Sequence[date]) -> Iterator[P
             dtype=pl.Float64,
         )
         fixed = {
-            "captured": came.height > 0,
+            "captured": came.height > 0 or filled(now),
             "usual_rows": usual.median() if usual.len() else float(now.height),
             "quarantined_share": refused / max(1, int(came["rows"].sum())),
             "gap_share": absent.height / max(1, was.height),

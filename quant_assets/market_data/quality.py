@@ -12,6 +12,7 @@ import polars as pl
 from quant_assets.calendars import Cuts
 from quant_assets.market_data.partitions import JUDGED, partitions
 from quant_assets.market_data.rules import Rule, findings, verdicts
+from quant_assets.market_data.vendors import Vendor
 from quant_assets.portable import ln, log
 from quant_assets.ports import Store
 from quant_assets.records import StageReport, frame_hash
@@ -171,18 +172,50 @@ def session_hash(bars_in_force_of_session: pl.DataFrame) -> str:
     return frame_hash(bars_in_force_of_session.sort("sid").select(JUDGED))
 
 
-def write_verdicts(store: Store, cuts: Cuts, sessions: Sequence[date], rules: Sequence[Rule] = RULES) -> StageReport:
-    """Judge each session's bars as known at its cut and write the verdicts.
+def agreement(vendor: Vendor) -> Rule:
+    """The rule that few closes of a session may differ from those of another vendor."""
+    return Rule(
+        f"agrees_with_{vendor.name}",
+        "block",
+        f"Do few closes differ from those of {vendor.name}?",
+        pl.col(f"apart_{vendor.name}"),
+        1.0 if vendor.block_above is None else vendor.block_above,
+    )
+
+
+def _beside(rows: pl.DataFrame, found: pl.DataFrame, vendors: Sequence[Vendor]) -> pl.DataFrame:
+    """`rows` with the share of closes of the session that differ from those of each vendor."""
+    closes = found["row"]
+    apart = {v.name: closes.str.contains(f'"vendor":"{v.name}"', literal=True).sum() for v in vendors}
+    return rows.with_columns(pl.lit(n / max(1, rows.height)).alias(f"apart_{name}") for name, n in apart.items())
+
+
+def write_verdicts(
+    store: Store,
+    cuts: Cuts,
+    sessions: Sequence[date],
+    rules: Sequence[Rule] = RULES,
+    vendors: Sequence[Vendor] = (),
+) -> StageReport:
+    """Judge each session's bars as known at its cut and write the verdicts; of `vendors` with a limit also how many
+    closes differ from theirs.
 
     The report is `refused` where a blocking rule failed in any of them.
     """
     asked = sorted(sessions)
+    limited = [v for v in vendors if v.block_above is not None]
+    rules = [*rules, *map(agreement, limited)]
     judged: list[pl.DataFrame] = []
     found: list[pl.DataFrame] = []
     notes: list[str] = []
     for part in partitions(store, cuts, asked):
         session = part.session
-        said = verdict(session, part.rows, cuts, rules)
+        rows = part.rows
+        if limited:
+            theirs = {"table": BARS.name, "rule": "vendor_close"}
+            apart = store.read(DATA_FINDINGS, as_of=cuts.of(session), first=session, last=session, where=theirs)
+            rows = _beside(rows, apart, limited)
+        said = verdict(session, rows, cuts, rules)
         failed = said.filter((pl.col("severity") == "block") & ~pl.col("passed"))["rule"].to_list()
         if failed:
             notes.append(f"{session}: {', '.join(failed)}")
@@ -191,7 +224,7 @@ def write_verdicts(store: Store, cuts: Cuts, sessions: Sequence[date], rules: Se
             "passed"
         ].all()  # of a missing or thin session only that verdict is reported
         found += [
-            findings(BARS, part.rows, rules, cuts.of(session)),
+            findings(BARS, rows, rules, cuts.of(session)),
             findings(BARS, part.absent if whole else part.absent.clear(), (GAP,), cuts.of(session)),
         ]
     frame = pl.concat([VERDICTS.empty(), *judged])
@@ -236,6 +269,10 @@ def released(standing: pl.DataFrame, session: date, content_hash: str) -> tuple[
     return (False, "; ".join(failed["message"].to_list())) if failed.height else (True, "")
 
 
-def judge_sessions(store: Store, cuts: Cuts, sessions: Sequence[date]) -> Iterator[StageReport]:
-    """Judge the bars of each session by the quality rules, and store the verdicts."""
-    yield write_verdicts(store, cuts, sessions)
+def judge_sessions(
+    store: Store, cuts: Cuts, sessions: Sequence[date], vendors: Sequence[Vendor] = ()
+) -> Iterator[StageReport]:
+    """Judge the bars of each session by the quality rules, and by other vendors where that is declared, and store the
+    verdicts.
+    """
+    yield write_verdicts(store, cuts, sessions, vendors=vendors)

@@ -19,6 +19,7 @@ from quant_assets.market_data.jumps import unexplained
 from quant_assets.market_data.membership import Membership
 from quant_assets.market_data.proposals import unconfirmed
 from quant_assets.market_data.quality import released, session_hash
+from quant_assets.market_data.vendors import filled
 from quant_assets.models.promotion import Champions, Model, champions
 from quant_assets.moments import slot_of
 from quant_assets.ports import Store
@@ -126,7 +127,7 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
     return rows.with_columns(
         pl.lit(session).alias("session"),
         pl.col("symbol").fill_null(""),
-        captured=pl.lit((captures["capture"] == session).any()),
+        captured=pl.lit((captures["capture"] == session).any() or filled(today)),
         content_hash=pl.lit(content),
         released=pl.lit(verdict[0], dtype=pl.Boolean),
         findings=pl.lit(verdict[1]),
