@@ -44,6 +44,8 @@ def checkup(ws: Workspace, now: datetime) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory() as folder:  # what a source remembers of its files stays out of the home
         cache = Path(folder)
         yield _tried("source", str(ws.deployment.source["kind"]), partial(_captures, ws, ws.deployment.source, cache))
+        for backup in ws.deployment.backups:
+            yield _tried("backup", backup.name, partial(_captures, ws, backup.source, cache))
         for feed in ws.deployment.feeds:
             yield _tried("feed", feed.dataset, partial(_captures, ws, feed, cache))
     for strategy in ws.deployment.strategies:

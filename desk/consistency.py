@@ -111,6 +111,7 @@ def _names(parts: Parts) -> None:
     """No two of a kind have one name, capitals aside: a page or a table is called after it."""
     _once(parts, "strategies", "name")
     _once(parts, "books", "name")
+    _once(parts, "backups", "name", ": what one of them delivered would count for the other")
     _once(parts, "books", "account", ": the venue cannot separate the positions of two books on one account")
     rules: dict[str, tuple[str, Strategy]] = {}
     for path, one in parts.strategies.items():
@@ -237,9 +238,10 @@ def _sources(parts: Parts) -> None:
     if isinstance(parts.source, IbFeed) and parts.source.dataset != "bars":
         parts.fault("source.dataset", "a source brings daily bars: write dataset: bars; intraday bars are a feed's")
     names: dict[str, str] = {}
-    for path, declared in {**({"source": parts.source} if parts.source else {}), **parts.feeds}.items():
+    of_bars = _backups(parts) | ({"source": parts.source} if parts.source else {})
+    for path, declared in {**of_bars, **parts.feeds}.items():
         # a feed
-        if path != "source" and declared.dataset not in _DATASETS:  # pyright: ignore[reportAttributeAccessIssue]
+        if path not in of_bars and declared.dataset not in _DATASETS:  # pyright: ignore[reportAttributeAccessIssue]
             # a feed
             what = "daily bars are those of `source`" if declared.dataset == "bars" else "no dataset is named so"  # pyright: ignore[reportAttributeAccessIssue]
             # a feed
@@ -250,12 +252,28 @@ def _sources(parts: Parts) -> None:
         except ConfigurationError as error:
             parts.fault(path, str(error))
             continue
+        if path in of_bars and path != "source":
+            continue  # stored under the name of the vendor
         if (first := names.setdefault(opened.name.lower(), path)) != path:
             parts.fault(
                 path,
                 f"two feeds are named {opened.name}, the other is {first}: the deliveries of one would count "
                 f"for the other. Give each a name (name: …)",
             )
+
+
+def _backups(parts: Parts) -> dict[str, Source]:
+    """The sources of other vendors by path: each brings daily bars in the currency of the source."""
+    found: dict[str, Source] = {}
+    for at, backup in parts.found.each("backups").items():
+        path, source = f"{at}.source", backup.source
+        found[path] = source
+        if isinstance(source, IbFeed) and source.dataset != "bars":
+            parts.fault(f"{path}.dataset", "a backup brings daily bars: write dataset: bars")
+        if parts.source and source.currency != parts.source.currency:
+            what = f"its prices are in {source.currency}, those of the source in {parts.source.currency}"
+            parts.fault(f"{path}.currency", f"{what}; nothing converts prices", "source.currency")
+    return found
 
 
 def _features(parts: Parts) -> None:

@@ -16,6 +16,7 @@ from desk.packages import load_packages
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.intraday import OnBars
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
+from quant_assets.market_data.vendors import Vendor
 from quant_assets.models import learners
 from quant_assets.records import Book, Frozen
 from quant_assets.signals import construction
@@ -27,6 +28,17 @@ PLATFORMS = (brokers, construction, learners)
 """Where the platform's own plug-ins are declared: they are known once these are imported."""
 
 DEFAULT = Path(__file__).with_name("deployment.yaml")
+
+
+class Backup(Vendor, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Another vendor of daily bars, with where these come from. A source may be given as keys and values."""
+
+    source: Annotated[Source, Meta(description="Where its daily bars come from.")]
+
+    def __post_init__(self) -> None:
+        """See the class."""
+        if isinstance(self.source, Mapping):
+            msgspec.structs.force_setattr(self, "source", declared(self.source))
 
 
 class Deployment(Frozen, frozen=True, forbid_unknown_fields=True):
@@ -46,6 +58,9 @@ class Deployment(Frozen, frozen=True, forbid_unknown_fields=True):
     ] = "system"
     calendar: Annotated[str, Meta(description="The venue's: FX, 24/7, or a code of exchange_calendars.")] = "XNYS"
     feeds: Annotated[tuple[AnyFeed, ...], Meta(description="Where the rows of other datasets come from.")] = ()
+    backups: Annotated[
+        tuple[Backup, ...], Meta(description="Other vendors of the same daily bars: to fill in, or to compare.")
+    ] = ()
     packages: Annotated[
         tuple[str, ...], Meta(description="Modules of your own that declare what you plug in: myfund.plugins.")
     ] = ()
@@ -103,7 +118,8 @@ def examine(path: Path) -> tuple[Reading, Deployment | None]:
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}:{error}") from error
     folder = path.absolute().parent
-    deployment, found = read(root, Deployment, secret=("source", "feeds"), partial=not _loaded(root, folder))
+    hidden = ("source", "feeds", "backups")
+    deployment, found = read(root, Deployment, secret=hidden, partial=not _loaded(root, folder))
     inconsistencies(found, folder)
     found.faults.sort()
     return found, deployment if isinstance(deployment, Deployment) and not found.faults else None

@@ -19,6 +19,7 @@ from quant_assets.features.catalogue import find_set
 from quant_assets.features.sets import FeatureSet
 from quant_assets.frames import bounds
 from quant_assets.market_data.closures import with_changes
+from quant_assets.market_data.vendors import Beside
 from quant_assets.ports import Brokers, Clock, MarketDataSource, ModelRegistry, Notifier
 from quant_assets.records import Book
 from quant_assets.strategy import Strategy
@@ -126,6 +127,16 @@ class Workspace:
     def source(self) -> MarketDataSource:
         """The market data source that the deployment names."""
         return self._source or self._open(self.deployment.source)
+
+    @cached_property
+    def backups(self) -> list[MarketDataSource]:
+        """The sources of other vendors of daily bars, in the order of the deployment."""
+        return [Beside(self._open(b.source), b, self.cuts.calendar) for b in self.deployment.backups]
+
+    @property
+    def sources(self) -> list[MarketDataSource]:
+        """Every source: that of daily bars, those that back it up, and those of other datasets."""
+        return [self.source, *self.backups, *(f for of_dataset in self.feeds.values() for f in of_dataset)]
 
     @cached_property
     def feeds(self) -> dict[str, list[MarketDataSource]]:

@@ -60,6 +60,7 @@ def build(ws: Workspace, progress: Progress = quiet) -> dict[str, Any]:
         "clock_of": clock_for,
         "sessions_between": sessions_between,
         "source": ws.source,
+        "backups": ws.backups,
         "feeds": ws.feeds,
         "status": questions,
     }

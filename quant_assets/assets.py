@@ -132,7 +132,8 @@ def _named(stage: str, numbers: Mapping[str, float]) -> dict[str, float]:
 
 def resources_of(stage: Stage) -> set[str]:
     """The resources that a stage takes, by name; its clock is that of the sessions."""
-    taken = {*stage.needs, "progress"} & {*stage.takes}
+    # what a deployment declares and a stage can do without is a resource too
+    taken = {*stage.needs, "progress", "evidence", "vendors"} & {*stage.takes}
     return (taken | {"clock_of"} if "clock" in taken else taken) - {"sessions", "clock"}
 
 

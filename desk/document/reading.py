@@ -316,6 +316,7 @@ def _place(path: str) -> str:
         "strategies": "a strategy",
         "books": "a book",
         "feeds": "a feed",
+        "backups": "a backup",
         "bars": "a set on bars",
     }
     return called.get(last, last)

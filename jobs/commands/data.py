@@ -250,12 +250,14 @@ def planned(ws: "Workspace", last: date) -> int:
     """Say what an ingest up to `last` would fetch, source by source; the exit code."""
     from jobs.console import escape, say
     from quant_assets.market_data.ingest import pending
+    from quant_assets.market_data.vendors import Beside
     from resources.sources.plan import Planned
 
-    for source in (ws.source, *(f for of_dataset in ws.feeds.values() for f in of_dataset)):
+    for source in ws.sources:
         todo = pending(source, ws.store, last)
-        if todo and isinstance(source, Planned):
-            say(escape(str(source.plan(todo[0], todo[-1]))))
+        asked = source.source if isinstance(source, Beside) else source
+        if todo and isinstance(asked, Planned):
+            say(escape(str(asked.plan(todo[0], todo[-1]))))
         else:
             say(
                 f"{escape(source.name)}: "

@@ -59,7 +59,7 @@ def cross_check(
 
     What is filled in counts as a cut that was read: a row of the source that arrives behind it is known at its arrival.
     """
-    last, numbers = cuts.calendar.on_or_before(last), dict.fromkeys(("filled", "findings", "unmatched"), 0)
+    last, numbers = cuts.calendar.on_or_before(last), dict[str, int].fromkeys(("filled", "findings", "unmatched"), 0)
     until = min(cuts.of(last), now)
     listings = store.read(LISTINGS, as_of=until)
     held = store.read(QUARANTINE, as_of=None, where={"dataset": VENDOR_BARS.name, "reason": UNMATCHED})

@@ -25,8 +25,9 @@ class Partition:
 
     `rows`: `JUDGED`, open_before … volume_before (the session before), split_ratio (price after / before) and dividend
     of its actions, acted (any is known), captured (or filled in from a backup), usual_rows (median row count of the
-    sessions before, each as known at its own cut; its own where there are none), quarantined_share, gap_share (of the listed names that traded in the
-    session before, those without a bar), uncovered_share (of the members of all universes, likewise). `absent`: sid,
+    sessions before, each as known at its own cut; its own where there are none), quarantined_share, gap_share (of the
+    listed names that traded in the session before, those without a bar), uncovered_share (of the members of all
+    universes, likewise). `absent`: sid,
     session, symbol and last close of the names that make up the gap.
     """
 

@@ -1,5 +1,5 @@
-"""Other vendors of daily bars beside the deployment's own source: what is declared of them, and their deliveries as rows
-of VENDOR_BARS. `cross_check` compares them with the source's bars, and fills in what the source lacks.
+"""Other vendors of daily bars beside the deployment's own source: what is declared of them, and their deliveries as
+rows of VENDOR_BARS. `cross_check` compares them with the source's bars, and fills in what the source lacks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ class Vendor(Frozen, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
 
     @property
-    def source(self) -> str:
+    def stored_as(self) -> str:
         """Under which name its deliveries are stored."""
         return BESIDE + self.name
 
@@ -59,7 +59,7 @@ class Beside:
     """The MarketDataSource port on another vendor: its bars are rows of VENDOR_BARS, and no symbol gets a sid."""
 
     def __init__(self, source: MarketDataSource, vendor: Vendor, calendar: Calendar) -> None:
-        self.name = vendor.source
+        self.name = vendor.stored_as
         self.source = source
         self._vendor = vendor.name
         self._calendar = calendar

@@ -126,7 +126,9 @@ def test_missing_verdict(before: Before, monkeypatch: pytest.MonkeyPatch):
     ws = before(GOOD)
     with monkeypatch.context() as patch:
         patch.setattr(
-            quality, "write_verdicts", lambda *_, **__: StageReport(stage="quality", first=GOOD, last=GOOD, state="done")
+            quality,
+            "write_verdicts",
+            lambda *_, **__: StageReport(stage="quality", first=GOOD, last=GOOD, state="done"),
         )
         assert refused(live(ws, [GOOD]), "DATA")
     later = live(ws, [GOOD])
