@@ -6,6 +6,7 @@ backup, known at that cut; what the source delivers later replaces it. A symbol 
 quarantined: another vendor never makes a sid.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime
 
@@ -59,7 +60,7 @@ def cross_check(
 
     What is filled in counts as a cut that was read: a row of the source that arrives behind it is known at its arrival.
     """
-    last, numbers = cuts.calendar.on_or_before(last), dict[str, int].fromkeys(("filled", "findings", "unmatched"), 0)
+    last, numbers = cuts.calendar.on_or_before(last), Counter[str](filled=0, findings=0, unmatched=0)
     until = min(cuts.of(last), now)
     listings = store.read(LISTINGS, as_of=until)
     held = store.read(QUARANTINE, as_of=None, where={"dataset": VENDOR_BARS.name, "reason": UNMATCHED})
