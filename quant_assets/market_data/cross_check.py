@@ -24,7 +24,7 @@ from quant_assets.vendor_tables import VENDOR_BARS
 
 UNMATCHED = "the source has no instrument of this symbol in that session"
 BAR = ("sid", "session")
-SAYS = ("open", "high", "low", "close", "volume", "adj_close")
+CELLS = ("open", "high", "low", "close", "volume", "adj_close")
 
 
 class Stored(Frozen, frozen=True):
@@ -158,9 +158,9 @@ def _states(theirs: pl.DataFrame, ours: pl.DataFrame) -> pl.DataFrame:
     """
     one = ("vendor", *BAR)
     mine = theirs.sort("known_at").unique([*one, "at"], keep="last").with_columns(fresh=pl.lit(value=True))
-    said = ours.select(*BAR, "at", our_close="close", our_volume="volume", our_withdrawn="withdrawn")
-    said = said.join(mine.select(*one).unique(), on=BAR)
-    both = mine.join(said, on=[*one, "at"], how="full", coalesce=True).sort(*one, "at")
+    held = ours.select(*BAR, "at", our_close="close", our_volume="volume", our_withdrawn="withdrawn")
+    held = held.join(mine.select(*one).unique(), on=BAR)
+    both = mine.join(held, on=[*one, "at"], how="full", coalesce=True).sort(*one, "at")
     carried = [c for c in both.columns if c not in (*one, "at", "fresh")]
     return both.with_columns(pl.col(carried).forward_fill().over(one), pl.col("fresh").fill_null(value=False))
 
@@ -168,7 +168,7 @@ def _states(theirs: pl.DataFrame, ours: pl.DataFrame) -> pl.DataFrame:
 def _findings(states: pl.DataFrame, vendors: Sequence[Vendor]) -> pl.DataFrame:
     """Rows of DATA_FINDINGS: what differs, with what the source has as `found` and what the vendor has as `expected`.
 
-    A vendor without a bar says nothing: many cover less than the source.
+    A missing bar of a vendor is no finding: many cover less than the source.
     """
     there = states.filter(pl.col("withdrawn").eq(other=False))
     ours = ~pl.col("our_withdrawn").fill_null(value=True)
@@ -240,7 +240,7 @@ def _listed_as(fills: pl.DataFrame, listings: pl.DataFrame) -> pl.DataFrame:
 
 def _strangers(unmatched: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
     """Rows of QUARANTINE, one for each symbol of a vendor: where it was seen first."""
-    cells = [pl.col(c).cast(pl.String).fill_null("") for c in ("symbol", "session", *SAYS)]
+    cells = [pl.col(c).cast(pl.String).fill_null("") for c in ("symbol", "session", *CELLS)]
     named = unmatched.join(before, on=["source", "key"], how="anti").sort("source", "key", "at", "session", "symbol")
     return named.unique(["source", "key"], keep="first", maintain_order=True).with_columns(
         dataset=pl.lit(VENDOR_BARS.name),

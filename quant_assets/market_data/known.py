@@ -80,7 +80,7 @@ class Known:
     def _finished(self, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows of completed captures; the others are kept aside in `unfinished`."""
         by = [c for c in ("source", "capture") if c in table.schema]
-        if table is BARS:  # what other vendors filled in says nothing of what the source knows
+        if table is BARS:  # the source never delivered what other vendors filled in
             rows = rows.filter(~pl.col("source").str.starts_with(BESIDE))
         left = rows.join(self._done, on=by, how="anti")
         if left.height:
