@@ -238,10 +238,10 @@ def _sources(parts: Parts) -> None:
     if isinstance(parts.source, IbFeed) and parts.source.dataset != "bars":
         parts.fault("source.dataset", "a source brings daily bars: write dataset: bars; intraday bars are a feed's")
     names: dict[str, str] = {}
-    of_bars = _backups(parts) | ({"source": parts.source} if parts.source else {})
-    for path, declared in {**of_bars, **parts.feeds}.items():
+    daily = _backups(parts) | ({"source": parts.source} if parts.source else {})
+    for path, declared in {**daily, **parts.feeds}.items():
         # a feed
-        if path not in of_bars and declared.dataset not in _DATASETS:  # pyright: ignore[reportAttributeAccessIssue]
+        if path not in daily and declared.dataset not in _DATASETS:  # pyright: ignore[reportAttributeAccessIssue]
             # a feed
             what = "daily bars are those of `source`" if declared.dataset == "bars" else "no dataset is named so"  # pyright: ignore[reportAttributeAccessIssue]
             # a feed
@@ -252,7 +252,7 @@ def _sources(parts: Parts) -> None:
         except ConfigurationError as error:
             parts.fault(path, str(error))
             continue
-        if path in of_bars and path != "source":
+        if path in daily and path != "source":
             continue  # stored under the name of the vendor
         if (first := names.setdefault(opened.name.lower(), path)) != path:
             parts.fault(

@@ -102,7 +102,7 @@ class Workspace:
         return self.current_cuts()
 
     def current_cuts(self) -> Cuts:
-        """The cuts with what has been known of the calendar up to now, by `quant calendar`, and with each day that
+        """The cuts with what is known of the calendar up to now, by `quant calendar`, and with each day that
         was booked.
         """
         moments = {s.moment for s in self.deployment.strategies}
@@ -155,7 +155,7 @@ class Workspace:
     def _open(self, declared: Source | AnyFeed) -> MarketDataSource:
         from resources.clock import SystemClock
 
-        # the simulated market was made with the calendar as it is listed: what people change of its days changes no price
+        # the simulated market was made with the calendar as it is listed: a change of its days changes no price
         listed = isinstance(declared, Simulated | Contracts)
         venue = calendar(self.deployment.calendar) if listed else self.cuts.calendar
         return open_source(declared, venue, cache=self.home / "vendor", clock=SystemClock())
