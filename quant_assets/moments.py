@@ -51,6 +51,14 @@ class Every(Frozen, frozen=True, forbid_unknown_fields=True, tag_field="kind", t
     minutes: Annotated[Minutes, Meta(description="The length of its bars.")] = 60
     delay: Annotated[int, Meta(ge=0, le=3600, description="Seconds after its end until a bar is used.")] = 0
 
+    def __post_init__(self) -> None:
+        """A bar is used before the next one ends. Raises ValueError."""
+        if self.delay >= self.minutes * 60:
+            raise ValueError(
+                f"a delay of {self.delay} seconds is no shorter than a bar of {self.minutes} minute(s): orders would "
+                "leave after the bar that they trade in"
+            )
+
 
 Moment = BeforeOpen | BeforeClose | AtTime | Every
 
