@@ -23,21 +23,28 @@ class Estimate(Frozen, frozen=True):
     lags: int
 
 
+def moment(frame: pl.DataFrame) -> str:
+    """The column whose rows are compared with each other: `ts` of bars, else `session`."""
+    return "ts" if "ts" in frame.columns else "session"
+
+
 def rank_ic(frame: pl.DataFrame, score: str = "score", value: str = "value", minimum: int = 2) -> pl.DataFrame:
-    """Columns session, ic, n: Spearman's correlation of `score` and `value` over the rows of each session, ascending.
+    """Columns session, ic, n: Spearman's correlation of `score` and `value` over the rows of each session, ascending;
+    of bars over those of each bar, with its `ts` as session.
 
     Ties share the mean rank. Rows where either is missing do not count; sessions in which either is constant
     have no IC and are left out, and so are those with fewer than `minimum` rows: the correlation of two names is
     always 1 or -1 (`left_out` counts both). Sums of doubled ranks are whole numbers, so the order of rows changes no
     bit.
     """
+    at = moment(frame)
     known = frame.filter(pl.all_horizontal(pl.col(score, value).is_not_null() & pl.col(score, value).is_not_nan()))
     x, y = pl.col("x"), pl.col("y")
     doubled = [
-        (2 * pl.col(c).rank("average").over("session")).cast(pl.Int64).alias(a) for c, a in ((score, "x"), (value, "y"))
+        (2 * pl.col(c).rank("average").over(at)).cast(pl.Int64).alias(a) for c, a in ((score, "x"), (value, "y"))
     ]
     sums = (
-        known.select("session", *doubled)
+        known.select(pl.col(at).alias("session"), *doubled)
         .group_by("session")
         .agg(n=pl.len().cast(pl.Int64), x=x.sum(), y=y.sum(), xy=(x * y).sum(), xx=(x * x).sum(), yy=(y * y).sum())
     )
@@ -49,7 +56,7 @@ def rank_ic(frame: pl.DataFrame, score: str = "score", value: str = "value", min
 
 def left_out(frame: pl.DataFrame, ics: pl.DataFrame) -> int:
     """How many sessions of `frame` have no row in `ics`: too few names, or nothing that varies."""
-    return frame.select(pl.col("session").n_unique()).item() - ics.height
+    return frame.select(pl.col(moment(frame)).n_unique()).item() - ics.height
 
 
 def newey_west(values: Sequence[float] | pl.Series, lags: int) -> Estimate:
@@ -97,6 +104,7 @@ def decile_spread(frame: pl.DataFrame, score: str = "score", value: str = "value
     """
     ordered = (
         frame.drop_nulls([score, value])
+        .with_columns(session=pl.col(moment(frame)))
         .sort("session", score, "sid")
         .with_columns(n=pl.len().over("session"), place=pl.int_range(pl.len()).over("session"))
     )

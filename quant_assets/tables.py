@@ -235,6 +235,28 @@ LABELS = Table(
     units={"value": "simple return"},
 )
 
+BAR_LABELS = Table(
+    "bar_labels",
+    "What a model of the bar that starts at `ts` learns: the return from the open of the next bar to the open of the "
+    "bar `horizon` bars after that one, as known when that last one (`label_end`) had ended. `died`: the name left "
+    "inside the window.",
+    {
+        "label_end": UTC_MICROS,
+        "label": pl.String,
+        "ts": UTC_MICROS,
+        "venue": pl.String,
+        "symbol": pl.String,
+        "seconds": pl.Int32,
+        "horizon": pl.Int64,
+        "value": pl.Float64,
+        "died": pl.Boolean,
+        **_KNOWN,
+    },
+    key=("label", "horizon", "venue", "seconds", "symbol", "ts", "known_at"),
+    event="label_end",
+    units={"ts": "start of a bar, UTC", "value": "simple return"},
+)
+
 AUDITS = Table(
     "audits",
     "Whether a feature set, as declared and written (`fingerprint`), looks ahead: one row per law, on cut "
@@ -584,6 +606,7 @@ CORE = (
     VERDICTS,
     ANCHORS,
     LABELS,
+    BAR_LABELS,
     AUDITS,
     FEATURE_DRIFT,
     MODELS,

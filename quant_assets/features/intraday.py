@@ -6,7 +6,7 @@ the latest session that leaves the declared lookback before it. A value of the b
 `delay` after its end, never a moment before: the bar that is still open is in no feature.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Annotated
@@ -97,10 +97,10 @@ def anchor_of(hours: Calendar, day: date, seconds: int, lookback: int) -> date:
     return anchor
 
 
-def _anchors(
+def bar_anchors(
     store: Store, feature_set: FeatureSet, venue: str, hours: Calendar, days: Sequence[date]
 ) -> dict[date, date]:
-    """By session: the anchor that is stored, or else the one of today's calendar."""
+    """By session of a venue: the anchor that is stored, or else the one of today's calendar."""
     where = {"feature_set": _anchored(feature_set, venue), "version": feature_set.version}
     standing = dict(store.read(ANCHORS, as_of=None, where=where).select("session", "anchor").iter_rows())
     return {
@@ -130,7 +130,7 @@ def compute_bars(
     )  # FX opens a session on the evening before
     rows = [
         _session_rows(store, feature_set, venue, hours, day, anchor, (first, last), delay)
-        for day, anchor in _anchors(store, feature_set, venue, hours, days).items()
+        for day, anchor in bar_anchors(store, feature_set, venue, hours, days).items()
     ]
     return pl.concat([feature_set.table.empty(), *rows]).sort(feature_set.table.key)
 
@@ -165,17 +165,25 @@ def _session_rows(
     bars = versions(stored.join(names, on="symbol"), slots.select("session", "i", "cut"), values, ("sid",))
     block = Block(0, wanted["i"][0], to["i"])
     members = bars.select("sid").unique().join(wanted.select("i"), how="cross")
-    out = evaluate(feature_set, bars, _actions(store, names, slots, as_of, anchor, day), members, block)
+    out = evaluate(feature_set, bars, bar_actions(store, names, slots, as_of, anchor, day), members, block)
     located = out.join(wanted, on="i").join(names, on="sid").rename({"session": "ts", "cut": "known_at"})
     return located.with_columns(venue=pl.lit(venue), version=pl.lit(feature_set.version)).select(
         *feature_set.table.schema
     )
 
 
-def _actions(
-    store: Store, names: pl.DataFrame, slots: pl.DataFrame, as_of: datetime, anchor: date, day: date
+def bar_actions(
+    store: Store,
+    names: pl.DataFrame,
+    slots: pl.DataFrame,
+    as_of: datetime,
+    anchor: date,
+    day: date,
+    kinds: Collection[str] = ADJUSTING,
+    values: tuple[str, ...] = TERMS,
 ) -> pl.DataFrame:
-    """The versions of adjusting actions of the names that are listed shares, at the first bar of their ex-session.
+    """The versions of the actions of these kinds (sid of `names`, kind, `values`) of the names that are listed shares,
+    at the first bar of their ex-session.
 
     Which share a symbol is, is taken as known when `day` opens: a listing that is heard of later changes nothing in
     that session, live or by range.
@@ -187,14 +195,14 @@ def _actions(
         .sort("session")
         .unique("symbol", keep="last", maintain_order=True)
     )
-    known = store.read(ACTIONS, as_of=as_of, first=anchor, last=day, columns=(*TERMS, "withdrawn")).filter(
-        pl.col("kind").is_in(ADJUSTING)
+    known = store.read(ACTIONS, as_of=as_of, first=anchor, last=day, columns=(*values, "withdrawn")).filter(
+        pl.col("kind").is_in(kinds)
     )
     named = known.join(
         names.rename({"sid": "number"}).join(listed.select("symbol", "sid"), on="symbol"), on="sid"
     ).with_columns(sid="number")
     opening = slots.group_by("day", maintain_order=True).agg(pl.all().first()).select("day", "i", "cut")
-    return versions(named, opening.rename({"day": "session"}), TERMS, ("sid", "kind"))
+    return versions(named, opening.rename({"day": "session"}), values, ("sid", "kind"))
 
 
 def by_session(
@@ -207,7 +215,7 @@ def by_session(
     progress: Progress,
 ) -> Iterator[pl.DataFrame]:
     """The rows of `compute_bars`, a session at a time."""
-    for done, (day, anchor) in enumerate(_anchors(store, feature_set, venue, hours, sessions).items()):
+    for done, (day, anchor) in enumerate(bar_anchors(store, feature_set, venue, hours, sessions).items()):
         progress(done, len(sessions), f"{feature_set.name} {day}")
         yield _session_rows(store, feature_set, venue, hours, day, anchor, (hours.open(day), hours.close(day)), delay)
     progress(len(sessions), len(sessions), feature_set.name)
@@ -230,7 +238,7 @@ def publish_bars(
     """
     if feature_set.frequency == DAILY:
         raise ConfigurationError(f"{feature_set.name!r} is of sessions; take on_bars({feature_set.name!r}, '1m')")
-    known = [(d, a, hours.open(d)) for d, a in _anchors(store, feature_set, venue, hours, sorted(sessions)).items()]
+    known = [(d, a, hours.open(d)) for d, a in bar_anchors(store, feature_set, venue, hours, sorted(sessions)).items()]
     rows = [(d, _anchored(feature_set, venue), feature_set.version, a, k) for d, a, k in known]
     store.append(ANCHORS, pl.DataFrame(rows, schema=dict(ANCHORS.schema), orient="row"))
     table, where = feature_set.table, {"version": feature_set.version, "venue": venue}

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from quant_assets.errors import ModelError, NoChampion
-from quant_assets.evaluation import ic_estimate, left_out, rank_ic
+from quant_assets.evaluation import ic_estimate, left_out, moment, rank_ic
 from quant_assets.features.drift import Reference
 from quant_assets.ports import Store
 from quant_assets.records import Frozen, content_id
@@ -154,7 +154,7 @@ def _broken(predictions: pl.Series | None, validated: pl.DataFrame) -> str:
         return "predictions are not finite"
     if predictions.n_unique() < 2:
         return "predictions are constant"
-    within = validated.select("session", score=predictions).group_by("session").agg(pl.col("score").n_unique())
+    within = validated.select(at=moment(validated), score=predictions).group_by("at").agg(pl.col("score").n_unique())
     return "" if (within["score"] > 1).any() else "predictions do not vary within any session"
 
 

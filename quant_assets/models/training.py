@@ -10,11 +10,13 @@ import polars as pl
 
 from quant_assets.calendars import Calendar, Cuts
 from quant_assets.errors import NoChampion, TrainingRefused
-from quant_assets.evaluation import decile_spread, ic_estimate, left_out, rank_ic
+from quant_assets.evaluation import decile_spread, ic_estimate, left_out, moment, rank_ic
 from quant_assets.features.audit.audit import audited
 from quant_assets.features.catalogue import find_set
 from quant_assets.features.drift import freeze
+from quant_assets.features.intraday import OnBars
 from quant_assets.features.sets import FeatureSet
+from quant_assets.models.bar_training_set import bar_training_set
 from quant_assets.models.learners import learner_of, name_in, predicted, stored
 from quant_assets.models.promotion import RULE, Metrics, Model, PromotionDecision, champion, judge, model_of
 from quant_assets.models.training_set import ranked, training_set
@@ -42,9 +44,12 @@ def retrain(
     *,
     first: date | None = None,
     notifier: Notifier | None = None,
+    bars: OnBars | None = None,
 ) -> StageReport:
     """Train on what was known at the cut of `cut_session` (features of sessions from `first` on); write MODELS, then
     PROMOTIONS.
+
+    `bars`: whose bars an intraday strategy learns; its rows are of bars, and its folds still of whole sessions.
 
     A model of this strategy and cut that stands already is kept as it is, and judged if it was not yet. Too little
     data, or data that is not finite, comes back as state `refused` with the reason, and `notifier` is told.
@@ -53,18 +58,10 @@ def retrain(
     ruling = _standing(store, strategy, cuts, model) if model else None
     try:
         if model is None or ruling is None:
-            frame, snapshot = training_set(
-                store,
-                feature_set,
-                strategy.rule.horizon,
-                cuts.of(cut_session),
-                first,
-                universe=strategy.universe.name,
-                label=strategy.rule.name,
-            )
+            frame, snapshot = _gathered(store, feature_set, strategy, cuts, cut_session, first, bars)
             # of sessions whose windows are still open, only the labels that touched a barrier early are known: no
-            # sample to judge by
-            whole = frame.filter(pl.col("session") <= cuts.calendar.shift(cut_session, -strategy.rule.reach))
+            # sample to judge by; those of bars are known in their order
+            whole = frame if bars else frame.filter(pl.col("session") <= _closed(strategy, cuts, cut_session))
             validated = _validated(whole, feature_set.features, strategy.model, cuts)
             model = model or _train(
                 store, registry, feature_set, strategy, cuts, cut_session, frame, validated, snapshot
@@ -102,6 +99,28 @@ def retrain(
     )
 
 
+def _gathered(
+    store: Store,
+    feature_set: FeatureSet,
+    strategy: Strategy,
+    cuts: Cuts,
+    cut_session: date,
+    first: date | None,
+    bars: OnBars | None,
+) -> tuple[pl.DataFrame, FeatureSnapshot]:
+    """The training set of sessions, or of bars."""
+    cutoff, rule = cuts.of(cut_session), strategy.rule
+    if bars is not None:
+        return bar_training_set(store, feature_set, strategy, bars, cuts, cutoff, first)
+    universe = strategy.universe.name
+    return training_set(store, feature_set, rule.horizon, cutoff, first, universe=universe, label=rule.name)
+
+
+def _closed(strategy: Strategy, cuts: Cuts, cut_session: date) -> date:
+    """The last session whose label's window is closed by the cut."""
+    return cuts.calendar.shift(cut_session, -strategy.rule.reach)
+
+
 def out_of_sample(
     frame: pl.DataFrame, features: tuple[str, ...], splits: Sequence[Fold], rule: ModelRule
 ) -> pl.DataFrame:
@@ -115,16 +134,23 @@ def out_of_sample(
         # a rank among labels that were not known yet would tell of them
         fitted = learner.fit(ranked(train), features, rule)
         parts.append(test.with_columns(learner.predict(fitted, test, rule.threads).alias("score")))
-    return pl.concat(parts).sort("session", "sid")
+    return pl.concat(parts).sort("session", moment(frame), "sid")
 
 
 def walk_forward(frame: pl.DataFrame, cuts: Cuts, *, count: int, size: int, embargo: int) -> list[Fold]:
-    """The folds of a training set: its sessions, purged by when its labels became known."""
+    """The folds of a training set: its sessions, purged by when its labels became known. A session of bars begins to be
+    decided when the one before it is over.
+    """
+    begins = cuts.booked_before if moment(frame) == "ts" else _itself
     known = frame.group_by("session").agg(pl.col("label_known_at").min()).sort("session")
     sessions: list[date] = known["session"].to_list()
     return folds(
-        sessions, dict(known.rows()), {s: cuts.of(s) for s in sessions}, count=count, size=size, embargo=embargo
+        sessions, dict(known.rows()), {s: cuts.of(begins(s)) for s in sessions}, count=count, size=size, embargo=embargo
     )
+
+
+def _itself(session: date) -> date:
+    return session
 
 
 def _validated(frame: pl.DataFrame, features: tuple[str, ...], rule: ModelRule, cuts: Cuts) -> pl.DataFrame:

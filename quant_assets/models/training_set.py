@@ -8,6 +8,7 @@ import polars as pl
 
 from quant_assets.contract import in_force
 from quant_assets.errors import ReplayMismatch
+from quant_assets.evaluation import moment
 from quant_assets.features.labels import OPEN_TO_OPEN
 from quant_assets.features.sets import FeatureSet
 from quant_assets.ports import Store
@@ -102,6 +103,9 @@ def rebuild(store: Store, lookup: Callable[[str], FeatureSet], snapshot: Feature
 
 
 def ranked(frame: pl.DataFrame) -> pl.DataFrame:
-    """`frame` with `target`, the rank of `value` among the rows that there are of its session (see `training_set`)."""
-    rank = pl.col("value").rank("average").over("session")
-    return frame.with_columns(target=(rank - 0.5) / pl.len().over("session") - 0.5)
+    """`frame` with `target`, the rank of `value` among the rows that there are of its session, or of bars, of its `ts`
+    (see `training_set`).
+    """
+    at = moment(frame)
+    rank = pl.col("value").rank("average").over(at)
+    return frame.with_columns(target=(rank - 0.5) / pl.len().over(at) - 0.5)

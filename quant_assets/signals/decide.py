@@ -55,8 +55,7 @@ def decide(
         features_refused=features_refused,
         progress=progress,
     )
-    written = store.append(DECISIONS, _beside(rows, provenance, _after_those_recorded(store, strategy, ordered, now)))
-    return _report(rows, ordered, written)
+    return report(rows, ordered, write(store, strategy, rows, provenance, now))
 
 
 def decisions(
@@ -79,20 +78,34 @@ def decisions(
         progress(len(days), len(sessions), f"decide {session}")
         days.append(day(stored, feature_set, strategy, cuts, session))
     progress(len(days), len(sessions), "decide")
-    on, reason = kill_switch
-    rows = pl.concat(days).with_columns(
-        kill_switch=pl.lit(on, dtype=pl.Boolean),
-        kill_reason=pl.lit(reason),
-        late=pl.lit(late),
-        features_refused=pl.lit(features_refused) if features_refused else pl.col("vanished"),
-    )
-    judged = guardrails(_weighted(rows, strategy), strategy.limits)
+    rows = switched(pl.concat(days), kill_switch, features_refused, late=late)
     opens = pl.DataFrame(
         [(s, cuts.trades_at(s)) for s in sessions],
         schema={"session": pl.Date, "valid_until": UTC_MICROS},
         orient="row",
     )
-    complete = judged.join(opens, on="session", maintain_order="left").with_columns(
+    timed = rows.join(opens, on="session", maintain_order="left").with_columns(slot=pl.lit(slot_of(strategy.moment)))
+    return judged(timed, feature_set, strategy)
+
+
+def switched(
+    rows: pl.DataFrame, kill_switch: tuple[bool | None, str], features_refused: str, *, late: bool
+) -> pl.DataFrame:
+    """The rows with what forbids all of them alike."""
+    on, reason = kill_switch
+    return rows.with_columns(
+        kill_switch=pl.lit(on, dtype=pl.Boolean),
+        kill_reason=pl.lit(reason),
+        late=pl.lit(late),
+        features_refused=pl.lit(features_refused) if features_refused else pl.col("vanished"),
+    )
+
+
+def judged(rows: pl.DataFrame, feature_set: FeatureSet, strategy: Strategy) -> pl.DataFrame:
+    """The content columns of DECISIONS for rows (as `guardrails` takes them, with slot and valid_until) of whole
+    sessions, or of one slot, in their order.
+    """
+    complete = guardrails(_weighted(rows, strategy), strategy.limits).with_columns(
         pl.lit(strategy.name).alias("strategy"),
         pl.lit(strategy.config_hash).alias("strategy_hash"),
         pl.lit(feature_set.name).alias("feature_set"),
@@ -101,9 +114,14 @@ def decisions(
         pl.col("model_id").fill_null(""),
         reference_price="close",
         known_at="as_of",
-        slot=pl.lit(slot_of(strategy.moment)),
     )
     return identified(complete).select(*DECISIONS.content)
+
+
+def write(store: Store, strategy: Strategy, rows: pl.DataFrame, provenance: Provenance, now: datetime) -> int:
+    """Store decided rows of a strategy, with what is recorded beside them; the number of those that are new."""
+    sessions = [rows["session"][0], rows["session"][-1]]
+    return store.append(DECISIONS, _beside(rows, provenance, _after_those_recorded(store, strategy, sessions, now)))
 
 
 def first_recorded(rows: pl.DataFrame) -> pl.DataFrame:
@@ -181,7 +199,8 @@ def _beside(rows: pl.DataFrame, provenance: Provenance, now: datetime) -> pl.Dat
     )
 
 
-def _report(rows: pl.DataFrame, sessions: Sequence[date], written: int) -> StageReport:
+def report(rows: pl.DataFrame, sessions: Sequence[date], written: int) -> StageReport:
+    """What was decided: rows by verdict and by reason."""
     verdicts, reasons = (
         dict(rows[c].value_counts().sort("count", c, descending=[True, False]).iter_rows())
         for c in ("verdict", "reason")

@@ -131,7 +131,7 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
         content_hash=pl.lit(content),
         released=pl.lit(verdict[0], dtype=pl.Boolean),
         findings=pl.lit(verdict[1]),
-        vanished=pl.lit(_gone(gone)),
+        vanished=pl.lit(gone_in_words(gone)),
         psi=pl.lit(drift, dtype=pl.Float64),
         model_id=pl.lit(model.model_id if model else None, dtype=pl.String),
         model_age=pl.lit(cuts.calendar.age(model.session, session) if model else None, dtype=pl.Int64),
@@ -143,7 +143,7 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
     )
 
 
-def _gone(features: Sequence[str]) -> str:
+def gone_in_words(features: Sequence[str]) -> str:
     """The sentence on features that have no values any more; empty where there are none."""
     shown = ", ".join(features[:5]) + (f" and {len(features) - 5} more" if len(features) > 5 else "")
     return f"the model was trained on {shown}, of which the session has no values" if features else ""
