@@ -35,7 +35,7 @@ def decide_slots(
     features_refused: str = "",
     progress: Progress = quiet,
 ) -> StageReport:
-    """Write DECISIONS at the slots asked (ascending), each on what was known at its cut. What stands already is not
+    """Write DECISIONS at the slots asked (ascending), each on what was known at its cut. What is stored already is not
     written again.
 
     `late`: whether a slot comes to be decided when its orders cannot leave any more: every row is NO_TRADE, as with a
