@@ -88,7 +88,7 @@ def slot_rows(
     and snapshot.
 
     One row per member and per former member of the session; a single row with sid 0 where there are none. The bar that
-    ended last stands for the bar of the session: a name whose bar is not there by the cut is not traded. What it is
+    ended last counts as the bar of the session: a name whose bar is not there by the cut is not traded. What it is
     judged by depends on nothing but the rows known at the cut.
     """
     names = stored.names[slot.session]
