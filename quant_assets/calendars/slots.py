@@ -36,7 +36,7 @@ def slots(calendar: Calendar, moment: Every, session: date) -> list[Slot]:
     Hours that became known late count from when they were known: a slot is one if at its cut the venue was to trade.
     """
     told = list(dict.fromkeys(_ever(calendar, session)))
-    found = [s for hours in told for s in _of_hours(calendar, moment, session, hours)]
+    found = [s for hours in told for s in _kept(calendar, moment, session, hours)]
     return sorted({s.slot: s for s in found}.values(), key=lambda s: s.cut)
 
 
@@ -59,7 +59,7 @@ def _ever(calendar: Calendar, session: date) -> Iterator[Hours]:
         yield from (hours for hours, _ in said)
 
 
-def _of_hours(calendar: Calendar, moment: Every, session: date, hours: Hours) -> Iterator[Slot]:
+def _kept(calendar: Calendar, moment: Every, session: date, hours: Hours) -> Iterator[Slot]:
     """The slots that a session with these hours has, those at whose cuts these were its hours."""
     length, delay = timedelta(minutes=moment.minutes), timedelta(seconds=moment.delay)
     bars = list(_bars(hours, length))

@@ -61,9 +61,9 @@ def bar_training_set(
     located = sessions_of(cuts, bars, seconds, learnt)
     there: Sequence[date] = located["session"].unique().sort().to_list()
     names = names_of(store, cuts, strategy.universe.name, [s for s in there if first is None or s >= first])
-    of_members = with_sids(located, names.filter("member"))
+    members = with_sids(located, names.filter("member"))
     frame = ranked(
-        of_members.select("session", "ts", "sid", *features, "value", "label_end", "label_known_at").sort("ts", "sid")
+        members.select("session", "ts", "sid", *features, "value", "label_end", "label_known_at").sort("ts", "sid")
     )
     snapshot = FeatureSnapshot(
         dataset_version=frame_hash(frame),

@@ -38,8 +38,8 @@ def decide_slots(
     """Write DECISIONS at the slots asked (ascending), each on what was known at its cut. What is stored already is not
     written again.
 
-    `late`: whether a slot comes to be decided when its orders cannot leave any more: every row is NO_TRADE, as with a
-    kill switch that is on, or features that an audit refused. The report is as of `decide`.
+    `late`: whether a slot comes to be decided when it is too late for its orders to leave: every row is NO_TRADE, as
+    with a kill switch that is on, or features that an audit refused. The report is as of `decide`.
     """
     written, parts = 0, list[pl.DataFrame]()
     for some in in_stretches(asked):

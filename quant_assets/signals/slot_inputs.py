@@ -96,14 +96,14 @@ def slot_rows(
     opened = cuts.calendar.open(stored.anchors[slot.session])
     past = pl.col("ts").is_between(opened, slot.bar)
     known = in_force(known_by(stored.bars.filter(past), slot.cut), INTRADAY_BARS)
-    seen = _of_names(known, names, slot.session)
+    seen = _named(known, names, slot.session)
     acted = in_force(known_by(stored.actions, slot.cut).join(names, on="sid", how="semi"), ACTIONS)
     model = champion_at(stored.champions, feature_set, cuts, slot.session)
     before = cuts.calendar.open(cuts.calendar.before(slot.session))
     published = in_force(
         known_by(stored.features.filter(pl.col("ts").is_between(before, slot.bar)), slot.cut), feature_set.table
     )
-    recent = _of_names(published, names.filter("member"), slot.session)
+    recent = _named(published, names.filter("member"), slot.session)
     scores = known_by(
         stored.scores.filter(
             pl.col("session") == slot.session,
@@ -143,7 +143,7 @@ def slot_rows(
     )
 
 
-def _of_names(rows: pl.DataFrame, names: pl.DataFrame, session: date) -> pl.DataFrame:
+def _named(rows: pl.DataFrame, names: pl.DataFrame, session: date) -> pl.DataFrame:
     """The rows (ts, symbol of the venue, …) of the session's names, with their sid; by sid and ts."""
     found = with_sids(rows.with_columns(session=pl.lit(session)), names.with_columns(session=pl.lit(session)))
     return found.drop("session", "member").sort("sid", "ts")

@@ -74,8 +74,8 @@ def test_a_slot_alone_in_a_store_that_knows_no_more(trained: Path, ranged: Delta
         live.append(INTRADAY_BARS, bars().filter(pl.col("known_at") <= asked[n].cut))
         market.history(live, Tracked())
         at_once(live, [asked[n]])
-        of_slot = (pl.col("session") == asked[n].session) & (pl.col("slot") == asked[n].slot)
-        assert content(live).equals(content(ranged).filter(of_slot))
+        same = (pl.col("session") == asked[n].session) & (pl.col("slot") == asked[n].slot)
+        assert content(live).equals(content(ranged).filter(same))
 
 
 def test_what_is_decided(ranged: DeltaStore) -> None:

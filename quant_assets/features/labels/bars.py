@@ -40,11 +40,11 @@ def compute_bar_labels(
             f"a label of bars is the return from open to open; {rule.name!r} is of sessions. Leave `label` out, or "
             "give it a horizon alone"
         )
-    parts = [_of_session(store, rule, bars, hours, day) for day in sorted(sessions)]
+    parts = [_session_labels(store, rule, bars, hours, day) for day in sorted(sessions)]
     return pl.concat([BAR_LABELS.empty(), *parts]).sort(BAR_LABELS.key)
 
 
-def _of_session(store: Store, rule: LabelRule, bars: OnBars, hours: Calendar, day: date) -> pl.DataFrame:
+def _session_labels(store: Store, rule: LabelRule, bars: OnBars, hours: Calendar, day: date) -> pl.DataFrame:
     seconds, reach = seconds_of(find_set(bars.feature_set).frequency), rule.reach
     anchor = anchor_of(hours, day, seconds, reach)
     slots = grid(hours, anchor, day, seconds, timedelta(seconds=bars.delay)).slots
