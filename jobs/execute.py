@@ -27,6 +27,7 @@ EARLIER = {
     "94a68d49fcdaddd38fc61c1d4bad047dee3dff2b3a691a54a926093d2136892c",
 }
 """SHA-256 of the files that earlier releases copied into a home: they are replaced. What a person edited is not."""
+PACKED = "quant_assets.platform."  # before the modules of this floor, where they are installed from the wheel
 STORAGE = "jobs.event_log"
 ALWAYS = {"DAGSTER_EVENT_BATCH_SIZE": "500"}  # what a step reports of its partitions is stored in one transaction
 # one planned event an asset, not one a partition; a failed range marks no partition failed
@@ -43,7 +44,7 @@ def dagster_home(home: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     configured = folder / "dagster.yaml"
     found = _text(configured) if configured.exists() else None
-    if found is None or sha256(found.encode()).hexdigest() in EARLIER:
+    if found is None or sha256(found.encode()).hexdigest() in EARLIER or _of_another_install(found):
         durable.write(configured, CONFIG.read_bytes())
     elif STORAGE not in found and "postgres" not in found:
         sys.stderr.write(
@@ -51,6 +52,12 @@ def dagster_home(home: Path) -> Path:
         )
     os.environ["DAGSTER_HOME"] = str(folder)
     return folder
+
+
+def _of_another_install(found: str) -> bool:
+    """Whether it is the configuration of this release as the repository or the wheel names its modules."""
+    ours = CONFIG.read_text()
+    return found != ours and found.replace(PACKED, "") == ours.replace(PACKED, "")
 
 
 def _text(configured: Path) -> str:

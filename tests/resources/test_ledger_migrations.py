@@ -216,5 +216,6 @@ def test_the_wheel_has_the_migrations(tmp_path: Path):
     subprocess.run(command, capture_output=True, check=True, cwd=REPOSITORY)
     (wheel,) = tmp_path.glob("*.whl")
     packed = set(zipfile.ZipFile(wheel).namelist())
-    files = {p.relative_to(REPOSITORY).as_posix() for p in migrate.MIGRATIONS.rglob("*.py")}
-    assert {"resources/ledger/migrations/env.py"} < files <= packed
+    floors = "quant_assets/platform/"
+    files = {floors + p.relative_to(REPOSITORY).as_posix() for p in migrate.MIGRATIONS.rglob("*.py")}
+    assert {f"{floors}resources/ledger/migrations/env.py"} < files <= packed
