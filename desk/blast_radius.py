@@ -14,7 +14,7 @@ from quant_assets.features.catalogue import find_set
 from quant_assets.features.labels import compute_labels
 from quant_assets.features.publish import anchors, compute
 from quant_assets.frames import span
-from quant_assets.market_data.datasets import DATASETS
+from quant_assets.market_data.datasets import datasets
 from quant_assets.market_data.restatements import DERIVING, AsIf, Selection, as_if_known, changes, seen
 from quant_assets.ports import Progress, quiet
 from quant_assets.records import Act, Frozen, StageReport
@@ -154,7 +154,7 @@ def read_by(strategies: Sequence[Strategy]) -> Sequence[Table]:
             named |= {SECTORS.name} if eligible.sector_scheme else set()
             named |= {INDEX_MEMBERS.name} if eligible.index else set()
         named |= {INDEX_MEMBERS.name} if net_of and net_of.index else set()
-    return (*DERIVING, *(d.table for d in DATASETS if d.name in named))
+    return (*DERIVING, *(d.table for d in datasets() if d.name in named))
 
 
 def rebuild(

@@ -3,6 +3,7 @@ data that feeds what reads it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -18,11 +19,12 @@ from quant_assets.errors import CalendarUnknown, ConfigurationError
 from quant_assets.features.catalogue import find_sets
 from quant_assets.features.intraday import OnBars
 from quant_assets.features.sets import DAILY, FeatureSet
-from quant_assets.market_data.datasets import DATASETS
+from quant_assets.market_data.datasets import dataset, datasets
+from quant_assets.market_data.own_checks import rules_of
 from quant_assets.models.learners import DEFAULT, name_in
 from quant_assets.models.parameters import refused
 from quant_assets.plugged import name_of
-from quant_assets.records import RESEARCH
+from quant_assets.records import RESEARCH, PluggedSource
 from quant_assets.strategy import ModelRule, Strategy
 from resources.clock import SystemClock
 from resources.sources.files import PriceFile
@@ -31,8 +33,6 @@ from resources.sources.ib import IbFeed
 from resources.sources.market import HORIZON, Simulated
 from resources.sources.open import AnyFeed, Source, open_source
 from resources.sources.vendor_drops import Drops
-
-_DATASETS = tuple(d.name for d in DATASETS)
 
 
 @dataclass
@@ -83,6 +83,14 @@ class Parts:
         return {f.dataset for f in self.feeds.values()} | ({"filings"} if isinstance(self.source, Drops) else set())
 
     @cached_property
+    def datasets(self) -> tuple[str, ...]:
+        """The names of the datasets that there are, those among them that a feed's name brings in."""
+        for one in self.feeds.values():
+            with suppress(ConfigurationError):  # reported where the feed is examined
+                dataset(one.dataset)
+        return tuple(d.name for d in datasets())
+
+    @cached_property
     def sets(self) -> dict[str, FeatureSet]:
         """The feature sets that there are."""
         return find_sets()
@@ -105,6 +113,17 @@ def _packages(parts: Parts) -> None:
             load_packages([name], parts.folder)
         except ConfigurationError as error:
             parts.fault(path, str(error).removeprefix("packages: "))
+
+
+def _checks(parts: Parts) -> None:
+    """Each question about the bars can be asked."""
+    checks = parts.found.each("checks")
+    for place, path in enumerate(checks):
+        try:
+            rules_of(list(checks.values())[: place + 1])
+        except ConfigurationError as error:
+            parts.fault(path, str(error), "checks[0]" if place else path)
+            return
 
 
 def _names(parts: Parts) -> None:
@@ -146,7 +165,7 @@ def _books(parts: Parts) -> None:
             what = f"the source's prices are in {priced}, and no rates convert them yet: keep the book in {priced}"
             say = (
                 ", or declare the currency of the prices (source: currency)"
-                if isinstance(parts.source, PriceFile | HistoryFiles)
+                if isinstance(parts.source, PriceFile | HistoryFiles | PluggedSource)
                 else ""
             )
             parts.fault(f"{path}.currency", what + say, "source.currency")
@@ -235,17 +254,17 @@ def _sources(parts: Parts) -> None:
     """Each declaration has a source that can be opened; datasets exist; no two feeds have one name."""
     if parts.sessions is None:
         return
-    if isinstance(parts.source, IbFeed) and parts.source.dataset != "bars":
+    if isinstance(parts.source, IbFeed | PluggedSource) and parts.source.dataset != "bars":
         parts.fault("source.dataset", "a source brings daily bars: write dataset: bars; intraday bars are a feed's")
     names: dict[str, str] = {}
     daily = _backups(parts) | ({"source": parts.source} if parts.source else {})
     for path, declared in {**daily, **parts.feeds}.items():
         # a feed
-        if path not in daily and declared.dataset not in _DATASETS:  # pyright: ignore[reportAttributeAccessIssue]
+        if path not in daily and declared.dataset not in parts.datasets:  # pyright: ignore[reportAttributeAccessIssue]
             # a feed
             what = "daily bars are those of `source`" if declared.dataset == "bars" else "no dataset is named so"  # pyright: ignore[reportAttributeAccessIssue]
             # a feed
-            parts.fault(f"{path}.dataset", f"{what}; {_near(declared.dataset, _DATASETS, 20)}")  # pyright: ignore[reportAttributeAccessIssue]
+            parts.fault(f"{path}.dataset", f"{what}; {_near(declared.dataset, parts.datasets, 20)}")  # pyright: ignore[reportAttributeAccessIssue]
             continue
         try:
             opened = open_source(declared, parts.sessions, cache=parts.folder, clock=SystemClock())
@@ -310,7 +329,7 @@ def _set(parts: Parts, path: str, name: str) -> None:
             f"it has a value for each bar of {one.frequency}, and a strategy decides once a session; sets "
             f"on bars are declared under `bars`",
         )
-    needed = sorted({t for i in one.inputs for t in i.tables if t in _DATASETS and t not in i.without} - parts.fed)
+    needed = sorted({t for i in one.inputs for t in i.tables if t in parts.datasets and t not in i.without} - parts.fed)
     if needed:
         parts.fault(path, f"{name} reads {', '.join(needed)}, which no feed brings; add one under `feeds`", "feeds")
 
@@ -344,9 +363,9 @@ def _strategies(parts: Parts) -> None:
             f"{path}.universe.eligible.sector_scheme": ("sectors", bool(eligible and eligible.sector_scheme)),
             f"{path}.label.net_of.index": ("index_members", bool(one.rule.net_of and one.rule.net_of.index)),
         }
-        for at, (dataset, asked) in wanted.items():
-            if asked and dataset not in parts.fed:
-                parts.fault(at, f"it is read from {dataset}, which no feed brings; add one under `feeds`", "feeds")
+        for at, (table, asked) in wanted.items():
+            if asked and table not in parts.fed:
+                parts.fault(at, f"it is read from {table}, which no feed brings; add one under `feeds`", "feeds")
         if one.rule.net_of and (of := one.rule.net_of.universe) and of not in universes:
             parts.fault(
                 f"{path}.label.net_of.universe",
@@ -366,6 +385,7 @@ def _near(said: str, among: Iterable[str], shown: int = 10) -> str:
 
 _EXAMINATIONS: tuple[Callable[[Parts], None], ...] = (
     _packages,
+    _checks,
     _names,
     _books,
     _calendars,

@@ -13,18 +13,20 @@ from desk.consistency import inconsistencies
 from desk.document.reading import Fault, Reading, read
 from desk.document.yaml12 import parse, untyped
 from desk.packages import load_packages
+from quant_assets.backtest import fills
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.intraday import OnBars
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.vendors import Vendor
 from quant_assets.models import learners
+from quant_assets.plugged import Plug
 from quant_assets.records import Book, Frozen
 from quant_assets.signals import construction
 from quant_assets.strategy import Strategy
 from resources.brokers import open as brokers
 from resources.sources.open import AnyFeed, Source, declared
 
-PLATFORMS = (brokers, construction, learners)
+PLATFORMS = (brokers, construction, fills, learners)
 """Where the platform's own plug-ins are declared: they are known once these are imported."""
 
 DEFAULT = Path(__file__).with_name("deployment.yaml")
@@ -33,7 +35,7 @@ DEFAULT = Path(__file__).with_name("deployment.yaml")
 class Backup(Vendor, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Another vendor of daily bars, with where these come from. A source may be given as keys and values."""
 
-    source: Annotated[Source, Meta(description="Where its daily bars come from.")]
+    source: Annotated[Source, Meta(description="Where its daily bars come from.", extra={"more": "source"})]
 
     def __post_init__(self) -> None:
         """See the class."""
@@ -48,7 +50,7 @@ class Deployment(Frozen, frozen=True, forbid_unknown_fields=True):
     these do not fit.
     """
 
-    source: Annotated[Source, Meta(description="Where daily bars come from.")]
+    source: Annotated[Source, Meta(description="Where daily bars come from.", extra={"more": "source"})]
     strategies: Annotated[tuple[Strategy, ...], Meta(min_length=1, description="What decides.")]
     books: Annotated[tuple[Book, ...], Meta(description="What trades them; none where nothing is traded.")]
     start: Annotated[date, Meta(description="The first session traded day by day; what lies before is history.")]
@@ -57,7 +59,10 @@ class Deployment(Frozen, frozen=True, forbid_unknown_fields=True):
         Meta(description="session: a historical paper run, each session at its own decision time. system: the wall."),
     ] = "system"
     calendar: Annotated[str, Meta(description="The venue's: FX, 24/7, or a code of exchange_calendars.")] = "XNYS"
-    feeds: Annotated[tuple[AnyFeed, ...], Meta(description="Where the rows of other datasets come from.")] = ()
+    feeds: Annotated[
+        tuple[Annotated[AnyFeed, Meta(extra={"more": "source"})], ...],
+        Meta(description="Where the rows of other datasets come from."),
+    ] = ()
     backups: Annotated[
         tuple[Backup, ...], Meta(description="Other vendors of the same daily bars: to fill in, or to compare.")
     ] = ()
@@ -65,6 +70,18 @@ class Deployment(Frozen, frozen=True, forbid_unknown_fields=True):
         tuple[str, ...], Meta(description="Modules of your own that declare what you plug in: myfund.plugins.")
     ] = ()
     bars: Annotated[tuple[OnBars, ...], Meta(description="Feature sets on intraday bars.")] = ()
+    checks: Annotated[
+        tuple[Annotated[Plug, Meta(extra={"plug": "check"})], ...],
+        Meta(description="Questions of your own about the bars of each session."),
+    ] = ()
+    notifiers: Annotated[
+        tuple[Annotated[Plug, Meta(extra={"plug": "notifier"})], ...],
+        Meta(description="Who is notified at once, beside the home's own log and queue."),
+    ] = ()
+    channels: Annotated[
+        tuple[Annotated[Plug, Meta(extra={"plug": "channel"})], ...],
+        Meta(description="By what notices leave the queue, beside those that the environment names."),
+    ] = ()
     evidence: Annotated[
         Evidence, Meta(description="What must be known before an action that nobody declared counts.")
     ] = EVIDENCE

@@ -1,6 +1,8 @@
 """Everything of one deployment, opened: the adapters behind the ports."""
 
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +21,11 @@ from quant_assets.features.catalogue import find_set
 from quant_assets.features.sets import FeatureSet
 from quant_assets.frames import bounds
 from quant_assets.market_data.closures import with_changes
+from quant_assets.market_data.own_checks import rules_of
+from quant_assets.market_data.rules import Rule
 from quant_assets.market_data.vendors import Beside
-from quant_assets.ports import Brokers, Clock, MarketDataSource, ModelRegistry, Notifier
+from quant_assets.plugged import Plug, name_of, opened
+from quant_assets.ports import Brokers, Channel, Clock, MarketDataSource, ModelRegistry, Notifier
 from quant_assets.records import Book
 from quant_assets.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, NAV
@@ -44,11 +49,27 @@ def deployment_file(home: Path) -> Path:
     return Path(named) if named else own_deployment(home) or DEFAULT
 
 
-def notifier_of(home: Path) -> Notifier:
-    """The log and the queue of notices in a home."""
-    from resources.notifier import QueuedNotifier
+def notifier_of(home: Path, deployment: Deployment | None = None) -> Notifier:
+    """The log and the queue of notices in a home, and whoever else its deployment notifies."""
+    from resources.notifier import QueuedNotifier, Several
 
-    return QueuedNotifier(home)
+    if deployment is None:
+        return QueuedNotifier(home)
+    own = QueuedNotifier(home, next(map(name_of, deployment.channels), None))
+    return Several(own, [opened("notifier", plug, home=home) for plug in deployment.notifiers])
+
+
+def channels_of(home: Path) -> Sequence[Channel]:
+    """The channels that the environment names, then those of the home's deployment; the first alone where that cannot
+    be read. Raises ConfigurationError where one cannot be used as it is named.
+    """
+    from resources.notices.channels import configured, named
+
+    found = list(configured())
+    declared: Sequence[Plug] = ()
+    with suppress(ConfigurationError):  # every other command refuses that file; what waits leaves all the same
+        declared = load(deployment_file(home)).channels
+    return [*found, *(named(name_of(plug), opened("channel", plug)) for plug in declared)]
 
 
 class Workspace:
@@ -173,7 +194,12 @@ class Workspace:
     @cached_property
     def notifier(self) -> Notifier:
         """The log and the queue of notices in the home folder."""
-        return notifier_of(self.home)
+        return notifier_of(self.home, self.deployment)
+
+    @cached_property
+    def rules(self) -> tuple[Rule, ...]:
+        """The quality rules of the bars: the platform's, and the deployment's own checks."""
+        return rules_of(self.deployment.checks)
 
     @cached_property
     def registry(self) -> ModelRegistry:

@@ -117,16 +117,18 @@ def main() -> None:
 def _send_notices() -> None:
     """Send what the command left in the queue, now that its work is done."""
     from desk.home import home
-    from resources.notices.queue import FILE
+    from resources.notices.queue import FILE, Queue
 
     if (home() / FILE).exists():
         from datetime import UTC, datetime
+        from functools import partial
 
-        from resources.notices.drain import drain
-        from resources.notifier import first_channel
+        queue, now = Queue(home()), datetime.now(UTC)
+        if queue.unanswered() or queue.waiting(now):
+            from desk.workspace import channels_of
+            from resources.notices.drain import drain
 
-        if first_channel() is not None:
-            drain(home(), datetime.now(UTC), DEADLINE)
+            drain(home(), now, DEADLINE, partial(channels_of, home()))
 
 
 def _run() -> None:

@@ -83,7 +83,7 @@ def build(ws: Workspace, progress: Progress = quiet) -> dg.Definitions:
             *today_assets.build(sessions),
         ],
         asset_checks=[
-            *market_data_checks.build(ws.reports / "data_docs", fed),
+            *market_data_checks.build(ws.reports / "data_docs", fed, ws.rules),
             *features_checks.build(read, by_session, strategies),
             *features_checks.of_bars(ws.deployment.bars),
             *today_checks.build(),

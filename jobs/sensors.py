@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,9 +82,10 @@ def notices(home: Path) -> dg.SensorDefinition:
         description="Sends the notices that wait.",
     )
     def sensor(_: dg.SensorEvaluationContext) -> dg.SkipReason:
+        from desk.workspace import channels_of
         from resources.notices.drain import drain
 
-        done = drain(home, datetime.now(UTC))
+        done = drain(home, datetime.now(UTC), channels=partial(channels_of, home))
         return dg.SkipReason(f"{done.sent} sent, {done.failed} failed, {done.dead} given up, {done.waiting} waiting")
 
     return sensor

@@ -102,6 +102,11 @@ def declare(
     REGISTRY[kind, name] = made
 
 
+def plugged_in(kind: str) -> list[Plugin]:
+    """What is known of a kind, sorted by name."""
+    return [REGISTRY[kind, name] for name in names(kind)]
+
+
 def names(kind: str) -> list[str]:
     """The names that are known of a kind, sorted."""
     return sorted(n for k, n in REGISTRY if k == kind)

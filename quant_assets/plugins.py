@@ -14,15 +14,16 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from quant_assets import plugged
-from quant_assets.ports import Broker, Construction, Learner
+from quant_assets.ports import Broker, Channel, Construction, CostModel, Learner, MarketDataSource, Notifier
+from quant_assets.records import PluggedSource
 
 Made = TypeVar("Made", bound=Callable[..., Any])
 
 
 def _declaring(
-    kind: str, name: str, port: type, given: tuple[str, ...], stated: type[Any] | None = None
+    kind: str, name: str, port: type | None, given: tuple[str, ...], stated: type[Any] | None = None
 ) -> Callable[[Made], Made]:
-    methods = [m for m, v in vars(port).items() if not m.startswith("_") and callable(v)]
+    methods = [m for m, v in vars(port).items() if not m.startswith("_") and callable(v)] if port else []
 
     def declare(make: Made) -> Made:
         plugged.declare(kind, name, make, given=given, methods=methods, stated=stated)
@@ -48,3 +49,37 @@ def broker(name: str) -> Callable[[Made], Made]:
     simulated `market` (session to its bars and actions), `cuts`, `costs`.
     """
     return _declaring("broker", name, Broker, ("book", "folder", "clock", "market", "cuts", "costs"))
+
+
+def source(name: str) -> Callable[[Made], Made]:
+    """Where rows come from: `source: {kind: …}`, or one of the `feeds` with the `dataset` that it brings.
+
+    Given: `calendar`; `cache`, a folder for what was received; `clock`, the wall. Every source has the options
+    `currency` and `dataset`.
+    """
+    return _declaring("source", name, MarketDataSource, ("calendar", "cache", "clock"), PluggedSource)
+
+
+def dataset(name: str) -> Callable[[Made], Made]:
+    """A table of what vendors report, over a function that makes its `Dataset`; a feed names it."""
+    return _declaring("dataset", name, None, ())
+
+
+def costs(name: str) -> Callable[[Made], Made]:
+    """What trading costs where fills are simulated, `costs:` of a book."""
+    return _declaring("costs", name, CostModel, ())
+
+
+def check(name: str) -> Callable[[Made], Made]:
+    """A question about the bars of a session, over a function that makes its `Rule`; `checks:` of the deployment."""
+    return _declaring("check", name, None, ())
+
+
+def notifier(name: str) -> Callable[[Made], Made]:
+    """Who is notified at once beside the home's own log and queue, `notifiers:` of the deployment. Given: `home`."""
+    return _declaring("notifier", name, Notifier, ("home",))
+
+
+def channel(name: str) -> Callable[[Made], Made]:
+    """A way by which notices leave the queue after the work is done, `channels:` of the deployment."""
+    return _declaring("channel", name, Channel, ())

@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Protocol, runtime_checkable
+from threading import Timer
+from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
@@ -20,6 +21,7 @@ from quant_assets.records import (
     Events,
     Fill,
     Mark,
+    Notice,
     Order,
     OrderState,
     Provenance,
@@ -431,6 +433,26 @@ class Learner(Protocol):
         ...
 
 
+class CostModel(Protocol):
+    """What trading costs where fills are simulated: research books and the paper venue. It depends on nothing else
+    than what it is given.
+    """
+
+    def price(self, opened: Decimal, side: int) -> Decimal:
+        """What is paid (side 1) or received (-1) where the market opened, not better than the open, to 4 decimals."""
+        ...
+
+    def fee(self, quantity: int) -> Decimal:
+        """The commission on so many shares of one order in one session, in cents; never below zero, and never less
+        for more shares.
+        """
+        ...
+
+    def capacity(self, volume: int) -> int:
+        """The shares that can be traded in a session of this volume, at most the volume."""
+        ...
+
+
 class Construction(Protocol):
     """Turns scores into target weights."""
 
@@ -472,6 +494,39 @@ class Notifier(Protocol):
 
     def notify(self, severity: str, subject: str, body: str = "") -> None:
         """severity: info | warning | critical. Never raises: a broken channel is logged."""
+        ...
+
+
+class Deadline(Protocol):
+    """How long sending may take."""
+
+    @property
+    def left(self) -> float:
+        """Seconds until then, never quite none."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Whether it has passed."""
+        ...
+
+    def watch(self, connection: Any) -> Timer:
+        """A running timer that cuts the `sock` of an HTTP or SMTP connection off at the deadline, however slowly the
+        other side answers; cancel it when the answer is there.
+        """
+        ...
+
+
+class Channel(Protocol):
+    """A way by which notices reach people. It is asked once the work is done, never in the middle of it."""
+
+    name: str
+
+    def send(self, notice: Notice, what: str, limit: Deadline) -> None:
+        """Send a notice (`what`: trigger), or that somebody looks after it (acknowledge), within the limit.
+
+        Raises where it was not accepted; it is tried again.
+        """
         ...
 
 

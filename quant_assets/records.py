@@ -75,6 +75,18 @@ class Declared(Frozen, frozen=True, forbid_unknown_fields=True, tag_field="kind"
         return getattr(self, key)
 
 
+Currency = Annotated[
+    str, Meta(pattern="^[A-Z]{3}$(?!\\n)", extra={"write": "a currency by its ISO 4217 code, as in USD"})
+]
+
+
+class PluggedSource(Declared, frozen=True, kw_only=True):
+    """What every source that is plugged in declares beside options of its own."""
+
+    currency: Annotated[Currency, Meta(description="Of the prices, by its ISO 4217 code.")] = "USD"
+    dataset: Annotated[str, Meta(description="What a feed brings rows of; `bars` for the source.")] = "bars"
+
+
 class FeatureSnapshot(Frozen, frozen=True):
     """What a dataset that feeds a model was, so that it can be rebuilt from this alone.
 
@@ -136,9 +148,6 @@ class Capture(Frozen, frozen=True):
     files: frozenset[str] | None = None
 
 
-Currency = Annotated[
-    str, Meta(pattern="^[A-Z]{3}$(?!\\n)", extra={"write": "a currency by its ISO 4217 code, as in USD"})
-]
 Money = Annotated[Decimal, Meta(extra={"above": 0}, extra_json_schema={"type": ["string", "number"]})]
 """An exact amount above zero."""
 
@@ -206,6 +215,13 @@ class Book(Frozen, frozen=True, forbid_unknown_fields=True):
     )
     max_orders: Annotated[int, Meta(ge=1, le=1_000_000, description="Of one session; more are refused whole.")] = 2_000
     limits: Annotated[BookLimits, Meta(description="What it may come to hold.")] = BookLimits()
+    costs: Annotated[
+        Plug | msgspec.UnsetType,
+        Meta(
+            description="What trading costs where its fills are simulated, instead of per_share.",
+            extra={"plug": "costs"},
+        ),
+    ] = msgspec.UNSET
 
     def __post_init__(self) -> None:
         """See the class."""
@@ -399,6 +415,19 @@ class Mark(Frozen, frozen=True):
 
     version: int
     entry: str
+
+
+class Notice(Frozen, frozen=True):
+    """A message to people: `times` it happened from `at` to `last`; `by`: who acknowledged it."""
+
+    id: str
+    at: datetime
+    last: datetime
+    severity: str
+    subject: str
+    body: str
+    times: int
+    by: str = ""
 
 
 class Switch(Frozen, frozen=True):

@@ -2,12 +2,14 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
 from quant_assets.characters import visible
+from quant_assets.ports import Notifier
 from resources.notices.queue import Queue
 from resources.secrets import without_secrets
 
@@ -66,12 +68,14 @@ def _line(level: str, subject: str, body: str) -> str:
 class QueuedNotifier:
     """The log of a home, and its queue. Nothing is sent here: `resources.notices.drain` does that after the work.
 
-    What the environment holds as a secret is left out, and control characters are shown as text.
+    What the environment holds as a secret is left out, and control characters are shown as text. `channel`: where
+    notices go first if the environment names no channel.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, channel: str | None = None) -> None:
         self._log = LogNotifier(home / "notifications.jsonl")
         self._queue = Queue(home)
+        self._channel = channel
 
     def notify(self, severity: str, subject: str, body: str = "") -> None:
         """See the port. An unknown severity counts as critical."""
@@ -79,9 +83,26 @@ class QueuedNotifier:
         subject, body = _clean(subject), _clean(body)
         self._log.notify(level, subject, body)
         try:
-            self._queue.put(level, subject, body, first_channel(), datetime.now(UTC))
+            self._queue.put(level, subject, body, first_channel() or self._channel, datetime.now(UTC))
         except Exception as error:  # noqa: BLE001  # a broken queue must not stop what it reports on
             self._log.notify("warning", f"the queue of notices cannot be written: {type(error).__name__}", subject)
+
+
+class Several:
+    """A home's own notifier, and others that are notified after it."""
+
+    def __init__(self, own: QueuedNotifier, others: Sequence[Notifier]) -> None:
+        self._own = own
+        self._others = others
+
+    def notify(self, severity: str, subject: str, body: str = "") -> None:
+        """See the port. What another one raises is a notice too."""
+        self._own.notify(severity, subject, body)
+        for other in self._others:
+            try:
+                other.notify(severity, _clean(subject), _clean(body))
+            except Exception as error:  # noqa: BLE001  # a broken notifier must not stop what it reports on
+                self._own.notify("warning", f"the notifier {type(other).__name__} failed", type(error).__name__)
 
 
 def first_channel() -> str | None:

@@ -2,8 +2,9 @@
 correction and the allowed values.
 
 The types define everything: fields, defaults, ranges (`msgspec.Meta`), kinds of a tagged union. `Meta.extra` may have
-`write` (the form of such a text), `above` (of a Decimal), `hint` (what a number means) and `plug` (the kind of plug-in
-that is named here: its name, or `kind` with its name beside its options).
+`write` (the form of such a text), `above` (of a Decimal), `hint` (what a number means), `plug` (the kind of plug-in
+that is named here: its name, or `kind` with its name beside its options) and `more` (the kind of plug-in that a tagged
+union may be as well).
 """
 
 import re
@@ -137,11 +138,18 @@ class Reading:
                 return MISSING
             at, options = named[0], node
         found = self._plugin(kind, at, path)
-        made = MISSING if found is None else self._struct(options, mi.type_info(found.options), path)  # pyright: ignore[reportArgumentType]  # a struct's
+        made = self._options(options, found, path)
         if found is None or made is MISSING:
             return MISSING
         written = msgspec.to_builtins(made)
         return written if len(written) > 1 else found.name
+
+    def _options(self, node: yaml.Node, plugin: Plugin | None, path: str) -> Any:
+        """The options of a plug-in; MISSING where there is none, or a fault was noted."""
+        if plugin is None:
+            return MISSING
+        wanted = mi.type_info(plugin.options)
+        return self._struct(node, wanted, path) if isinstance(wanted, mi.StructType) else MISSING
 
     def _plugin(self, kind: str, at: yaml.ScalarNode, path: str) -> Plugin | None:
         """The plug-in that is named; None where a fault was noted."""
@@ -163,7 +171,7 @@ class Reading:
             return None
         structs = [t for t in map(_bare, options) if isinstance(t, mi.StructType)]
         if len(structs) > 1:
-            return self._tagged(node, structs, path)
+            return self._tagged(node, structs, path, str(extra.get("more", "")))
         if isinstance(node, yaml.MappingNode):
             options = [t for t in options if isinstance(_bare(t), mi.StructType | mi.DictType)] or options
         elif isinstance(node, yaml.SequenceNode):
@@ -174,13 +182,22 @@ class Reading:
             options = scalars or options
         return self.read(node, options[0], path, extra)
 
-    def _tagged(self, node: yaml.Node, kinds: Sequence[mi.StructType], path: str) -> Any:
+    def _tagged(self, node: yaml.Node, kinds: Sequence[mi.StructType], path: str, more: str) -> Any:
+        """One of the kinds, or a plug-in of kind `more`."""
         key, by_tag = kinds[0].tag_field or "", {str(k.tag): k for k in kinds}
         said = [v for k, v in node.value if k.value == key] if isinstance(node, yaml.MappingNode) else []
         if not said:
             self.fault(path, f"it has no {key}; {key} is one of {listed(by_tag)}", node)
             return MISSING
         tag = said[0].value if isinstance(said[0], yaml.ScalarNode) else ""
+        if more and tag not in by_tag:
+            try:
+                if (found := look_up(more, tag)) is not None or self.partial:
+                    return self._options(node, found, path)
+            except ConfigurationError as error:
+                self.fault(f"{path}.{key}", str(error), said[0])
+                return MISSING
+            by_tag |= dict.fromkeys(names(more), kinds[0])
         if tag not in by_tag:
             self.nodes[f"{path}.{key}"] = said[0]
             self.silent.append(node)

@@ -27,11 +27,13 @@ def notices(context: typer.Context, as_json: AsJson = False) -> None:
 @notices_app.command("drain")
 def drain_now() -> None:
     """Send what waits, and repeat critical notices that are not acknowledged. Exit code 20: some could not be sent."""
-    from desk.workspace import home
+    from functools import partial
+
+    from desk.workspace import channels_of, home
     from jobs.console import say
     from resources.notices.drain import drain
 
-    done = drain(home(), wall())
+    done = drain(home(), wall(), channels=partial(channels_of, home()))
     say(f"{done.sent} sent, {done.failed} failed, {done.dead} given up, {done.waiting} waiting.")
     raise typer.Exit(20 if done.failed or done.dead or done.waiting else 0)
 

@@ -11,14 +11,18 @@ import polars as pl
 from quant_assets.backtest.funding import Purse, Trade, affordable
 from quant_assets.books.holdings import CENT, exact
 from quant_assets.market_data.jumps import jumped
-from quant_assets.records import Fill, Frozen, Order, OrderState, Working, content_id
+from quant_assets.plugged import opened
+from quant_assets.plugins import costs
+from quant_assets.ports import CostModel
+from quant_assets.records import Book, Fill, Frozen, Order, OrderState, Working, content_id
 
 PRICE = Decimal("0.0001")
 
 
+@costs("per_share")
 class FillModel(Frozen, frozen=True):
-    """What trading at the open costs: commission in currency per share with a minimum per order and session, slippage
-    in basis points of the open, and the share of the session's volume that the book can be.
+    """The CostModel of a book that names none: commission in currency per share with a minimum per order and session,
+    slippage in basis points of the open, and the share of the session's volume that the book can be.
     """
 
     commission_per_share: Decimal = Decimal("0.005")
@@ -39,13 +43,18 @@ class FillModel(Frozen, frozen=True):
         return int(self.participation * volume)
 
 
+def costs_of(book: Book) -> CostModel:
+    """The cost model that a book declares. Raises ConfigurationError where there is none of that name."""
+    return opened("costs", book.costs or "per_share")
+
+
 def match(
     working: Sequence[Working],
     bars: pl.DataFrame,
     stopped: Collection[int],
     session: date,
     ts: datetime,
-    model: FillModel,
+    model: CostModel,
     paid: Sequence[tuple[int, date, Decimal]] = (),
     account: Purse | None = None,
 ) -> tuple[list[Fill], list[Working]]:
@@ -95,7 +104,7 @@ def match(
 def _paid_for(
     found: Sequence[tuple[Working, int, str]],
     market: Mapping[int, tuple[Decimal, int]],
-    model: FillModel,
+    model: CostModel,
     account: Purse | None,
 ) -> list[int]:
     """How much of what the market would fill the account pays for."""
@@ -114,7 +123,7 @@ def _unexplained(order: Order, opened: Decimal, paid: Sequence[tuple[int, date, 
     return "PRICE_UNEXPLAINED" if opened and jumped(order.reference_price - since, opened) else ""
 
 
-def _fill(item: Working, quantity: int, opened: Decimal, session: date, ts: datetime, model: FillModel) -> Fill:
+def _fill(item: Working, quantity: int, opened: Decimal, session: date, ts: datetime, model: CostModel) -> Fill:
     order = item.order
     return Fill(
         exec_id=content_id("fill", item.key, session),

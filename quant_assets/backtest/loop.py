@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from quant_assets.backtest.fills import FillModel, match
+from quant_assets.backtest.fills import costs_of, match
 from quant_assets.backtest.funding import purse
 from quant_assets.books.booking import holdings_of, paid_in, past_of
 from quant_assets.books.day import Day, step
@@ -28,7 +28,7 @@ from quant_assets.errors import ConfigurationError, DataError
 from quant_assets.execution.doubtful import without_doubtful
 from quant_assets.execution.limits import exposure_of, within_limits
 from quant_assets.execution.orders import orders_for, too_small
-from quant_assets.ports import Progress, Store, quiet
+from quant_assets.ports import CostModel, Progress, Store, quiet
 from quant_assets.post_trade.costs import write_costs
 from quant_assets.records import Book, Order, OrderState, StageReport, Working
 from quant_assets.signals.decide import first_recorded
@@ -37,7 +37,6 @@ from quant_assets.tables import ACTIONS, BARS, CASH, DECISIONS, FILLS, JOURNAL, 
 
 STAGE = "backtest"
 CHUNK = 63  # sessions read and written at once
-REALISTIC = FillModel()
 
 
 @dataclass
@@ -48,7 +47,7 @@ class _Run:
     strategy: Strategy
     book: Book
     cuts: Cuts
-    model: FillModel
+    model: CostModel
     holdings: Holdings
     working: list[Working]
     begun: bool
@@ -65,14 +64,15 @@ def run(
     book: Book,
     cuts: Cuts,
     sessions: Sequence[date],
-    model: FillModel = REALISTIC,
+    model: CostModel | None = None,
     progress: Progress = quiet,
 ) -> StageReport:
     """Trade the stored decisions of `strategy` in `book` over consecutive `sessions` and write ORDERS, FILLS,
     POSITIONS, JOURNAL, CASH, PNL, NAV and COSTS.
 
     Goes on from the last session booked; sessions booked already stay as they are. The first session of a book only
-    deposits its capital. Raises ConfigurationError for a book with a venue, DataError where sessions are left out.
+    deposits its capital. `model`: instead of the book's own costs. Raises ConfigurationError for a book with a venue,
+    DataError where sessions are left out.
     """
     if not book.research:
         raise ConfigurationError(f"{book.name} trades at {book.venue}; only research books are simulated")
@@ -99,7 +99,7 @@ def run(
         strategy,
         book,
         cuts,
-        model,
+        model or costs_of(book),
         holdings_of(store, book, yesterday),
         _open_orders(store, strategy, book, cuts, yesterday) if begun else [],
         begun,

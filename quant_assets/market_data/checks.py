@@ -30,17 +30,17 @@ def _sessions(context: dg.AssetCheckExecutionContext) -> list[date]:
     return sorted({date.fromisoformat(k) for k in keys if k})
 
 
-def build(docs: Path, fed: Sequence[Dataset] = ()) -> Sequence[dg.AssetChecksDefinition]:
-    """One check for each rule of the bars and of each dataset that a feed brings, and one for the Great
+def build(docs: Path, fed: Sequence[Dataset] = (), rules: Sequence[Rule] = RULES) -> Sequence[dg.AssetChecksDefinition]:
+    """One check for each of the `rules` of the bars and of each dataset that a feed brings, and one for the Great
     Expectations suite made from the same rules; data docs go to `docs`.
     """
     of_datasets = [
         c
         for d in fed
-        if (rules := d.judging)
-        for c in (_verdicts(d.name, rules, after=d.name, required=False), _dataset_suite(d, rules, docs))
+        if (own := d.judging)
+        for c in (_verdicts(d.name, own, after=d.name, required=False), _dataset_suite(d, own, docs))
     ]
-    return [_verdicts("bars", RULES, after="verdicts", required=True), _bars_suite(docs), *of_datasets]
+    return [_verdicts("bars", rules, after="verdicts", required=True), _bars_suite(rules, docs), *of_datasets]
 
 
 def _verdicts(table: str, rules: Sequence[Rule], *, after: str, required: bool) -> dg.AssetChecksDefinition:
@@ -93,7 +93,7 @@ def _shown(rows: pl.DataFrame) -> str:
     return "\n".join([f"| {' | '.join(columns)} |", "|" + "---|" * len(columns), *lines])
 
 
-def _bars_suite(docs: Path) -> dg.AssetChecksDefinition:
+def _bars_suite(rules: Sequence[Rule], docs: Path) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset="bars",
         name="great_expectations",
@@ -105,7 +105,7 @@ def _bars_suite(docs: Path) -> dg.AssetChecksDefinition:
     ) -> dg.AssetCheckResult:
         asked = _sessions(context) or store.read(BARS, as_of=None)["session"].unique().sort().to_list()
         (part,) = partitions(store, cuts, asked[-1:])
-        return _suite("bars", part.rows, RULES, part.session, docs)
+        return _suite("bars", part.rows, rules, part.session, docs)
 
     return great_expectations
 

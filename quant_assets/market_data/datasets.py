@@ -1,4 +1,5 @@
-"""Every dataset beside the daily bars, declared: its contract, its rules, and how its time is read.
+"""Every dataset beside the daily bars, declared: its contract, its rules, and how its time is read. A team's own is
+plugged in (`quant_assets.plugins.dataset`).
 
 The declaration gives its asset and partitions, checks, quarantine, findings, and its page in docs/data-contracts.md. A
 feed in the deployment file gives the source of its rows.
@@ -7,6 +8,7 @@ feed in the deployment file gives the source of its rows.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 
 import polars as pl
 
@@ -14,6 +16,7 @@ from quant_assets.contract import Table
 from quant_assets.errors import ConfigurationError
 from quant_assets.market_data.instrument_rules import IDENTIFIED, TERMS
 from quant_assets.market_data.rules import Rule
+from quant_assets.plugged import Plugin, look_up, plugged_in
 from quant_assets.tables import CORE
 from quant_assets.vendor_tables import (
     ANNOUNCEMENTS,
@@ -307,16 +310,35 @@ DATASETS: Sequence[Dataset] = (
 )
 
 
+def datasets() -> tuple[Dataset, ...]:
+    """The platform's own, and those that are plugged in."""
+    return (*DATASETS, *(_made(plugin) for plugin in plugged_in("dataset")))
+
+
 def dataset(name: str) -> Dataset:
     """The dataset of that name. Raises ConfigurationError listing those that exist."""
     for one in DATASETS:
         if one.name == name:
             return one
+    if (found := look_up("dataset", name)) is not None:
+        return _made(found)
     raise ConfigurationError(
-        f"no dataset is named {name!r}; there are {', '.join(d.name for d in DATASETS)}, and the bars of `source`"
+        f"no dataset is named {name!r}; there are {', '.join(d.name for d in datasets())}, and the bars of `source`"
     )
+
+
+@cache
+def _made(plugin: Plugin) -> Dataset:
+    """What is plugged in; its table has the plug-in's name, and no other table has it."""
+    made: Dataset = plugin.make()
+    if made.name != plugin.name or made.name in {t.name for t in (*CORE, *(d.table for d in DATASETS))}:
+        raise ConfigurationError(
+            f"dataset {plugin.name!r} ({plugin.origin}): its table is named {made.name!r}; give it the dataset's own "
+            "name, which no table of the platform has"
+        )
+    return made
 
 
 def contracts() -> tuple[Table, ...]:
     """Every table: those of the platform, and those of the datasets."""
-    return (*CORE, *(d.table for d in DATASETS))
+    return (*CORE, *(d.table for d in datasets()))

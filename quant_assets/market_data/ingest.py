@@ -306,7 +306,7 @@ def _order() -> tuple[Table, ...]:
         QUARANTINE,
         DATA_FINDINGS,
         VERDICTS,
-        *(d.table for d in datasets.DATASETS),
+        *(d.table for d in datasets.datasets()),
         LISTINGS,
         ACTIONS,
         PROPOSED_ACTIONS,

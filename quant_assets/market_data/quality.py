@@ -270,9 +270,13 @@ def released(standing: pl.DataFrame, session: date, content_hash: str) -> tuple[
 
 
 def judge_sessions(
-    store: Store, cuts: Cuts, sessions: Sequence[date], vendors: Sequence[Vendor] = ()
+    store: Store,
+    cuts: Cuts,
+    sessions: Sequence[date],
+    vendors: Sequence[Vendor] = (),
+    rules: Sequence[Rule] = RULES,
 ) -> Iterator[StageReport]:
     """Judge the bars of each session by the quality rules, and by other vendors where that is declared, and store the
     verdicts.
     """
-    yield write_verdicts(store, cuts, sessions, vendors=vendors)
+    yield write_verdicts(store, cuts, sessions, rules, vendors=vendors)

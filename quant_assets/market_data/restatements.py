@@ -17,14 +17,13 @@ from quant_assets.calendars import Cuts
 from quant_assets.contract import UTC_MICROS, Schema, Table
 from quant_assets.frames import span
 from quant_assets.market_data import proposals
-from quant_assets.market_data.datasets import DATASETS
+from quant_assets.market_data.datasets import datasets
 from quant_assets.market_data.taken import ABSENT
 from quant_assets.ports import Notifier, Store
 from quant_assets.records import Frozen
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS
 
 DERIVING = (BARS, ACTIONS, LISTINGS)  # what features, labels, universes and trades are made of
-WATCHED = (*DERIVING, *(d.table for d in DATASETS))  # what vendors report, every version
 KINDS: Mapping[str, str] = {
     "restated": "a later version differs",
     "withdrawn": "a later version removes the row",
@@ -95,13 +94,13 @@ class AsIf:
     learnt: pl.Series
 
 
-def changes(store: Store, cuts: Cuts, selection: Selection, tables: Sequence[Table] = WATCHED) -> pl.DataFrame:
+def changes(store: Store, cuts: Cuts, selection: Selection, tables: Sequence[Table] | None = None) -> pl.DataFrame:
     """The later versions meant, rows of `CHANGES`: `kind` is a key of `KINDS`, `old` and `new` are JSON of the columns
-    that differ. Newest first.
+    that differ. Newest first. `tables`: all that vendors report, unless some are given.
     """
     names = store.read(LISTINGS, as_of=None).sort("known_at").unique("sid", keep="last").select("sid", listed="symbol")
     found = [pl.DataFrame(schema=dict(CHANGES))]
-    for table in tables:
+    for table in (*DERIVING, *(d.table for d in datasets())) if tables is None else tables:
         chosen = _versions(store, cuts, selection, table).filter("chosen")
         if chosen.height:
             found.append(_reported(table, chosen, names))

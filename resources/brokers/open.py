@@ -3,18 +3,17 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from quant_assets.backtest.fills import FillModel
+from quant_assets.backtest.fills import costs_of
 from quant_assets.calendars import Cuts
 from quant_assets.errors import ConfigurationError, HomeDamaged
 from quant_assets.plugged import opened
 from quant_assets.plugins import broker
-from quant_assets.ports import Broker
+from quant_assets.ports import Broker, CostModel
 from quant_assets.records import RESEARCH, Book
 from resources.brokers.paper import Market, PaperBroker, is_opened
 from resources.clock import SystemClock
 
 PAPER = "paper"
-REALISTIC = FillModel()
 
 
 @broker(RESEARCH)
@@ -24,7 +23,7 @@ def research(book: Book) -> Broker:
 
 
 @broker(PAPER)
-def paper(book: Book, folder: Path, market: Market, cuts: Cuts, costs: FillModel) -> Broker:
+def paper(book: Book, folder: Path, market: Market, cuts: Cuts, costs: CostModel) -> Broker:
     """The paper venue of the book's account."""
     return PaperBroker(folder / f"{book.account}.sqlite", book, market, cuts, costs)
 
@@ -43,7 +42,7 @@ class BrokerDesk:
         root: Path,
         market: Market,
         cuts: Cuts,
-        model: FillModel = REALISTIC,
+        model: CostModel | None = None,
         *,
         traded: Callable[[Book], bool] = _is_new,
     ) -> None:
@@ -69,5 +68,5 @@ class BrokerDesk:
             clock=SystemClock(),
             market=self._market,
             cuts=self._cuts,
-            costs=self._model,
+            costs=self._model or costs_of(book),
         )

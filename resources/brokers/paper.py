@@ -16,7 +16,7 @@ from sqlite3 import Connection, Row
 import msgspec
 import polars as pl
 
-from quant_assets.backtest.fills import FillModel, match
+from quant_assets.backtest.fills import match
 from quant_assets.backtest.funding import purse
 from quant_assets.books.carry import carry
 from quant_assets.books.due import paid_out, stopped
@@ -24,6 +24,7 @@ from quant_assets.books.explained import Past
 from quant_assets.books.holdings import Holdings, apply_fills, fund, mark
 from quant_assets.calendars import Cuts
 from quant_assets.errors import ConfigurationError, CursorUnknown, OrderRejected
+from quant_assets.ports import CostModel
 from quant_assets.records import (
     Book,
     BrokerOrder,
@@ -120,7 +121,7 @@ class PaperBroker:
     name = "paper"
     settle_window = timedelta(0)
 
-    def __init__(self, path: Path, book: Book, market: Market, cuts: Cuts, model: FillModel) -> None:
+    def __init__(self, path: Path, book: Book, market: Market, cuts: Cuts, model: CostModel) -> None:
         if found := outdated(path):
             raise ConfigurationError(
                 f"{path} has schema {found}, this release writes {VERSION:04d}: run `quant migrate`"

@@ -14,13 +14,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from email.message import EmailMessage
 from http.client import HTTPConnection, HTTPSConnection
-from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
 from quant_assets.errors import ConfigurationError
-from resources.notices.queue import ACKNOWLEDGE, Notice
+from quant_assets.ports import Channel, Deadline
+from quant_assets.records import Notice
+from resources.notices.queue import ACKNOWLEDGE
 
 ACCEPTED = range(200, 300)
 
@@ -59,16 +60,6 @@ class NotAccepted(Exception):
     """The other side answered, and did not accept; the text has no address and no secret."""
 
 
-class Channel(Protocol):
-    """A way to people."""
-
-    name: str
-
-    def send(self, notice: Notice, what: str, limit: Limit) -> None:
-        """Send a notice (or that it is acknowledged). Raises where it was not accepted in time."""
-        ...
-
-
 def _text(notice: Notice) -> str:
     times = f" ({notice.times} times)" if notice.times > 1 else ""
     return f"[{notice.severity}] {notice.subject}{times}\n{notice.body}\nid {notice.id}".replace("\n\n", "\n")
@@ -82,7 +73,7 @@ def _address(variable: str) -> SplitResult:
     return parts
 
 
-def _post(to: SplitResult, payload: Mapping[str, object], token: str | None, limit: Limit) -> None:
+def _post(to: SplitResult, payload: Mapping[str, object], token: str | None, limit: Deadline) -> None:
     """Post JSON. No redirect is followed and no body is read: the status is the answer."""
     kind = HTTPSConnection if to.scheme == "https" else HTTPConnection
     connection = kind(to.hostname or "", to.port, timeout=limit.left)
@@ -109,7 +100,7 @@ class Chat:
     def __init__(self) -> None:
         self._to = _address("QUANT_WEBHOOK_URL")
 
-    def send(self, notice: Notice, what: str, limit: Limit) -> None:
+    def send(self, notice: Notice, what: str, limit: Deadline) -> None:
         """See the protocol."""
         if what == ACKNOWLEDGE:
             return
@@ -127,7 +118,7 @@ class Pager:
     def __init__(self) -> None:
         self._to = _address("QUANT_PAGER_URL")
 
-    def send(self, notice: Notice, what: str, limit: Limit) -> None:
+    def send(self, notice: Notice, what: str, limit: Deadline) -> None:
         """See the protocol."""
         payload = {
             "summary": notice.subject,
@@ -179,7 +170,7 @@ class Mail:
         self._clear = self._user is None and parts.hostname in {"localhost", "127.0.0.1", "::1"}
         self._from, self._to = sender, [one.strip() for one in to.split(",")]
 
-    def send(self, notice: Notice, what: str, limit: Limit) -> None:
+    def send(self, notice: Notice, what: str, limit: Deadline) -> None:
         """See the protocol."""
         if what == ACKNOWLEDGE:
             return
@@ -210,3 +201,16 @@ def configured() -> Sequence[Channel]:
     """
     named = (("QUANT_WEBHOOK_URL", Chat), ("QUANT_SMTP_URL", Mail), ("QUANT_PAGER_URL", Pager))
     return [kind() for variable, kind in named if os.environ.get(variable)]
+
+
+class _Named:
+    """A channel under the name by which the deployment calls it."""
+
+    def __init__(self, name: str, channel: Channel) -> None:
+        self.name = name
+        self.send = channel.send
+
+
+def named(name: str, channel: Channel) -> Channel:
+    """The channel under that name: the queue finds it by the name in the deployment."""
+    return _Named(name, channel)

@@ -5,13 +5,14 @@ they are acknowledged.
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from quant_assets.errors import ConfigurationError
+from quant_assets.ports import Channel
 from quant_assets.records import Frozen
-from resources.notices.channels import Channel, Limit, NotAccepted, configured
+from resources.notices.channels import Limit, NotAccepted, configured
 from resources.notices.queue import Queue, Sending
 from resources.notifier import LogNotifier
 
@@ -31,16 +32,19 @@ class Drained(Frozen, frozen=True):
     waiting: int = 0
 
 
-def drain(home: Path, now: datetime, seconds: float = DEADLINE, channels: Sequence[Channel] | None = None) -> Drained:
+def drain(
+    home: Path, now: datetime, seconds: float = DEADLINE, channels: Callable[[], Sequence[Channel]] = configured
+) -> Drained:
     """Send what is due. It returns within the deadline, whatever a channel does, and never raises.
 
     What was not accepted is tried again later, with growing waits; after `TRIES` it goes to the dead-letter file. A
-    channel that failed is not asked again before the next drain.
+    channel that failed is not asked again before the next drain. `channels`: opens those that there are, in the order
+    in which a critical notice escalates.
     """
     log = LogNotifier(home / "notifications.jsonl")
     queue = Queue(home)
     try:
-        known = {c.name: c for c in (configured() if channels is None else channels)}
+        known = {c.name: c for c in channels()}
         _repeat(queue, list(known), now)
         due = queue.waiting(now)
     except Exception as error:  # noqa: BLE001  # a broken queue must not stop what it reports on

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from quant_assets.errors import ConfigurationError
-from quant_assets.records import Frozen, content_id
+from quant_assets.records import Frozen, Notice, content_id
 
 FILE = "notices.sqlite"
 BUSY_SECONDS = 2.0
@@ -38,19 +38,6 @@ ON CONFLICT DO UPDATE SET state = 'waiting', tries = 0, due = excluded.due"""
 _LISTED = """
 SELECT n.*, (SELECT group_concat(channel || ' ' || state, ', ') FROM sends s WHERE s.id = n.id) sent
 FROM notices n ORDER BY at DESC LIMIT ?"""
-
-
-class Notice(Frozen, frozen=True):
-    """A message to people: `times` it happened from `at` to `last`; `by`: who acknowledged it."""
-
-    id: str
-    at: datetime
-    last: datetime
-    severity: str
-    subject: str
-    body: str
-    times: int
-    by: str = ""
 
 
 class Sending(Frozen, frozen=True):

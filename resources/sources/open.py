@@ -9,7 +9,9 @@ import msgspec
 
 from quant_assets.calendars import Calendar
 from quant_assets.errors import ConfigurationError
+from quant_assets.plugged import find, look_up, made, names
 from quant_assets.ports import Clock, MarketDataSource
+from quant_assets.records import PluggedSource
 from resources.sources.contracts import Contracts, SimulatedContracts
 from resources.sources.exchange import Exchange, ExchangeFeed
 from resources.sources.files import Files, PriceFile
@@ -30,17 +32,21 @@ AnyFeed = Feed | ExchangeFeed | IbFeed
 """Where the rows of another dataset come from."""
 
 
-def declared(values: Mapping[str, Any]) -> Source | AnyFeed:
+def declared(values: Mapping[str, Any]) -> Source | AnyFeed | PluggedSource:
     """The declaration with these keys and values, by its kind.
 
     Raises ConfigurationError on a key or value that does not fit. The message has keys and no values: one may be a
     secret.
     """
     kind, kinds = values.get("kind"), {str(k.__struct_config__.tag): k for k in (*Source.__args__, *AnyFeed.__args__)}
-    if str(kind) not in kinds:
-        raise ConfigurationError(f"the kind of the source is none of {', '.join(kinds)}; write one of these")
+    plugin = look_up("source", str(kind)) if str(kind) not in kinds else None
+    if str(kind) not in kinds and plugin is None:
+        raise ConfigurationError(
+            f"the kind of the source is none of {', '.join((*kinds, *names('source')))}; write one of these"
+        )
     try:
-        return msgspec.convert(dict(values), kinds[str(kind)])
+        wanted: Any = kinds[str(kind)] if plugin is None else plugin.options
+        return msgspec.convert(dict(values), wanted, strict=plugin is None)
     except msgspec.ValidationError as error:
         what = _VALUE.sub("the value is none of its words", str(error))
         # without its cause, which holds the value
@@ -48,7 +54,7 @@ def declared(values: Mapping[str, Any]) -> Source | AnyFeed:
 
 
 def open_source(
-    what: Source | AnyFeed | Mapping[str, Any], calendar: Calendar, *, cache: Path, clock: Clock
+    what: Source | AnyFeed | PluggedSource | Mapping[str, Any], calendar: Calendar, *, cache: Path, clock: Clock
 ) -> MarketDataSource:
     """The source of a declaration. `cache`: the folder for pages of a vendor; `clock`: the wall clock.
 
@@ -85,6 +91,9 @@ def open_source(
             opened = Exchange(of, cache, clock)
         case IbFeed() as of:
             opened = InteractiveBrokers(of, calendar, cache, clock)
+        case PluggedSource() as of:
+            plugin = find("source", str(of["kind"]))
+            opened = made(plugin, of, calendar=calendar, cache=cache, clock=clock)
     return opened
 
 

@@ -13,9 +13,10 @@ from smtplib import SMTPException
 import pytest
 
 from quant_assets.errors import ConfigurationError
+from quant_assets.records import Notice
 from resources.notices.channels import Limit, Mail, Pager, configured
 from resources.notices.drain import DEAD, TRIES, drain
-from resources.notices.queue import TRIGGER, Notice, Queue
+from resources.notices.queue import TRIGGER, Queue
 from resources.notifier import QueuedNotifier
 
 NOW = datetime.now(UTC)
