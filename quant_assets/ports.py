@@ -523,7 +523,7 @@ class Channel(Protocol):
     name: str
 
     def send(self, notice: Notice, what: str, limit: Deadline) -> None:
-        """Send a notice (`what`: trigger), or that somebody looks after it (acknowledge), within the limit.
+        """Send a notice (`what`: trigger), or that a person looks after it (acknowledge), within the limit.
 
         Raises where it was not accepted; it is tried again.
         """
