@@ -74,7 +74,7 @@ def ports(ws: Workspace, clock: Clock, progress: Progress = quiet) -> dict[str, 
 
     return {
         "store": ws.store,
-        "knowledge": ws.ledger.knowledge,
+        "knowledge": ws.knowledge,
         "outbox": ws.ledger.outbox,
         "executions": ws.ledger.executions,
         "kill_switch": ws.ledger.kill_switch,
@@ -123,7 +123,7 @@ def provenance(ws: Workspace, run_id: str = "") -> Provenance:
     lock = root / "requirements.lock"
     features = [ws.feature_set_of(s).table for s in ws.deployment.strategies]
     return Provenance(
-        table_versions={t.name: ws.store.version(t) for t in (*READ, *features)},  # what is named here is kept for good
+        table_versions=ws.store.versions((*READ, *features)),  # what is named here is kept for good
         commit=asked or os.environ.get("QUANT_COMMIT", "unknown"),
         lock_hash=content_id(lock.read_text()) if lock.exists() else "unknown",
         run_id=run_id,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import yaml
@@ -12,7 +12,9 @@ from msgspec import Meta
 from desk.consistency import inconsistencies
 from desk.document.reading import Fault, Reading, read
 from desk.document.yaml12 import parse, untyped
+from desk.home import own_deployment
 from desk.packages import load_packages
+from desk.research import KEY, Research, clashes, inherit, production_of
 from quant_assets.backtest import fills
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.intraday import OnBars
@@ -102,6 +104,15 @@ class Deployment(Frozen, frozen=True, forbid_unknown_fields=True):
         return _named(self.books, name, "book")
 
 
+class ResearchDeployment(Deployment, frozen=True, kw_only=True):
+    """What runs in a research home: all that production declares, with strategies, books and packages of its own.
+
+    `production`: the home whose tables are read, and never written.
+    """
+
+    production: Path
+
+
 T = TypeVar("T", Strategy, Book)
 
 
@@ -135,8 +146,11 @@ def examine(path: Path) -> tuple[Reading, Deployment | None]:
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}:{error}") from error
     folder = path.absolute().parent
-    hidden = ("source", "feeds", "backups")
-    deployment, found = read(root, Deployment, secret=hidden, partial=not _loaded(root, folder))
+    if home := production_of(root, path):
+        deployment, found = _beside(root, folder, home)
+    else:
+        hidden = ("source", "feeds", "backups")
+        deployment, found = read(root, Deployment, secret=hidden, partial=not _loaded(root, folder))
     inconsistencies(found, folder)
     found.faults.sort()
     return found, deployment if isinstance(deployment, Deployment) and not found.faults else None
@@ -153,6 +167,30 @@ def _loaded(root: yaml.Node, folder: Path) -> bool:
     except ConfigurationError:
         return False
     return True
+
+
+def _beside(root: yaml.Node, folder: Path, home: Path) -> tuple[ResearchDeployment | None, Reading]:
+    """A research home's file with all that it has from production. Raises DeploymentRefused for production's own."""
+    # first, so that what its packages plug in can be named here
+    production = load(own_deployment(home) or DEFAULT) if home.is_dir() else None
+    own, found = read(root, Research, partial=not _loaded(root, folder))
+    if production is None:
+        found.fault(KEY, f"there is no folder {home}; name the folder that is QUANT_HOME in production")
+    elif isinstance(production, ResearchDeployment):
+        found.fault(KEY, f"{home} is a research home itself; name the one that it reads: {production.production}")
+    if production is None or isinstance(production, ResearchDeployment):
+        return None, found
+    theirs: dict[str, Any] = {name: getattr(production, name) for name in production.__struct_fields__}
+    inherit(found, theirs, root)
+    clashes(found, production.strategies, production.books)
+    if not isinstance(own, Research):
+        return None, found
+    mine: dict[str, Any] = {
+        "strategies": own.strategies or production.strategies,
+        "books": own.books,
+        "packages": (*production.packages, *own.packages),
+    }
+    return ResearchDeployment(**theirs | mine, production=home), found
 
 
 def schema() -> str:

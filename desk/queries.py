@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
@@ -15,7 +15,7 @@ from desk.statements import question
 from quant_assets.contract import Table, in_force
 from quant_assets.errors import ConfigurationError
 from quant_assets.market_data.datasets import contracts
-from resources.tables.store import DeltaStore
+from quant_assets.ports import Store
 
 if TYPE_CHECKING:
     import duckdb
@@ -33,7 +33,15 @@ LOCKED: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
-def tables(store: DeltaStore) -> dict[str, Table]:
+class Tables(Store, Protocol):
+    """The tables of a home, or of a research home and its production home."""
+
+    def exists(self, table: Table) -> bool:
+        """Whether anything was ever stored in the table."""
+        ...
+
+
+def tables(store: Tables) -> dict[str, Table]:
     """Every table that can be asked: the core ones, and the feature sets that were published."""
     from quant_assets.features.catalogue import find_sets
 
@@ -41,9 +49,7 @@ def tables(store: DeltaStore) -> dict[str, Table]:
     return {t.name: t for t in (*contracts(), *published)}
 
 
-def run(
-    store: DeltaStore, query: str, as_of: datetime, *, memory: int = MEMORY, seconds: float = SECONDS
-) -> pl.DataFrame:
+def run(store: Tables, query: str, as_of: datetime, *, memory: int = MEMORY, seconds: float = SECONDS) -> pl.DataFrame:
     """The answer as a frame.
 
     Only the tables named in the query are read; files, the network and the environment are out of reach. Raises
@@ -75,7 +81,7 @@ def run(
 
 
 def _fill(
-    con: "duckdb.DuckDBPyConnection", store: DeltaStore, known: dict[str, Table], words: set[str], as_of: datetime
+    con: "duckdb.DuckDBPyConnection", store: Tables, known: dict[str, Table], words: set[str], as_of: datetime
 ) -> None:
     """Register the tables that are among the words; from then on no setting can be changed."""
     con.execute("set TimeZone='UTC'")

@@ -11,8 +11,9 @@ from typing import Self
 import msgspec
 import polars as pl
 
-from desk.deployment import DEFAULT, Deployment, load
-from desk.home import home
+from desk.beside import NothingNew, Within, beside, ingested, reached
+from desk.deployment import DEFAULT, Deployment, ResearchDeployment, load
+from desk.home import home, own_deployment
 from desk.ledger import TABLES, VENUES, MarksOf, has_traded, ledger_of
 from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import in_force
@@ -25,7 +26,7 @@ from quant_assets.market_data.own_checks import rules_of
 from quant_assets.market_data.rules import Rule
 from quant_assets.market_data.vendors import Beside
 from quant_assets.plugged import Plug, name_of, opened
-from quant_assets.ports import Brokers, Channel, Clock, MarketDataSource, ModelRegistry, Notifier
+from quant_assets.ports import Brokers, Channel, Clock, KnowledgeLog, MarketDataSource, ModelRegistry, Notifier
 from quant_assets.records import Book
 from quant_assets.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, NAV
@@ -34,13 +35,8 @@ from resources.sources.contracts import Contracts
 from resources.sources.files import PriceFile
 from resources.sources.market import Simulated
 from resources.sources.open import AnyFeed, Source, open_source
+from resources.tables.beside import ResearchTables
 from resources.tables.store import DeltaStore
-
-
-def own_deployment(home: Path) -> Path | None:
-    """The deployment.yaml in a home or, where the home is a package's .quant, beside it; None where there is none."""
-    beside = [home.parent / "deployment.yaml"] if home.name == ".quant" else []
-    return next((p for p in (home / "deployment.yaml", *beside) if p.exists()), None)
 
 
 def deployment_file(home: Path) -> Path:
@@ -146,13 +142,19 @@ class Workspace:
 
     @cached_property
     def source(self) -> MarketDataSource:
-        """The market data source that the deployment names."""
+        """The market data source that the deployment names; in a research home one that never has anything new."""
+        if self.production:
+            return NothingNew()
         return self._source or self._open(self.deployment.source)
 
     @cached_property
     def backups(self) -> list[MarketDataSource]:
-        """The sources of other vendors of daily bars, in the order of the deployment."""
-        return [Beside(self._open(b.source), b, self.cuts.calendar) for b in self.deployment.backups]
+        """The sources of other vendors of daily bars, in the order of the deployment; none in a research home."""
+        return (
+            []
+            if self.production
+            else [Beside(self._open(b.source), b, self.cuts.calendar) for b in self.deployment.backups]
+        )
 
     @property
     def sources(self) -> list[MarketDataSource]:
@@ -161,8 +163,10 @@ class Workspace:
 
     @cached_property
     def feeds(self) -> dict[str, list[MarketDataSource]]:
-        """The sources of other datasets that the deployment names, by dataset."""
+        """The sources of other datasets that the deployment names, by dataset; none in a research home."""
         found: dict[str, list[MarketDataSource]] = {}
+        if self.production:
+            return found
         for declared in self.deployment.feeds:
             found.setdefault(declared.dataset, []).append(self._open(declared))
         names = [f.name for of_dataset in found.values() for f in of_dataset]
@@ -181,10 +185,26 @@ class Workspace:
         venue = calendar(self.deployment.calendar) if listed else self.cuts.calendar
         return open_source(declared, venue, cache=self.home / "vendor", clock=SystemClock())
 
+    @property
+    def production(self) -> Path | None:
+        """The home whose tables a research home reads; None where this is no research home."""
+        return self.deployment.production if isinstance(self.deployment, ResearchDeployment) else None
+
     @cached_property
-    def store(self) -> DeltaStore:
-        """The tables, each held against its mark in the ledger."""
+    def tables(self) -> DeltaStore:
+        """The home's own tables, each held against its mark in the ledger."""
         return DeltaStore(self.home / TABLES, MarksOf(self.home, lambda: self.ledger))
+
+    @cached_property
+    def store(self) -> DeltaStore | ResearchTables:
+        """The tables; in a research home production's, with its own rows beside them."""
+        return beside(self.tables, self.production) if self.production else self.tables
+
+    @cached_property
+    def knowledge(self) -> KnowledgeLog:
+        """What was read up to when. Raises ConfigurationError where a research home reads what production has not."""
+        own = self.ledger.knowledge
+        return Within(own, self.store) if isinstance(self.store, ResearchTables) else own
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -223,7 +243,9 @@ class Workspace:
         """The first session of the deployment's data, and the last where its source ends."""
         source = self.deployment.source
         first, last = getattr(source, "first", None), getattr(source, "last", None)
-        labels = self.source.labels() if first is None else ()
+        labels = (
+            () if first else ingested(self.store) if isinstance(self.store, ResearchTables) else self.source.labels()
+        )
         begins = first or (labels[0] if labels else self.deployment.start)
         ends = last or (labels[-1] if labels and self.deployment.clock == "session" else None)
         sessions = self.cuts.calendar
@@ -231,10 +253,13 @@ class Workspace:
 
     @property
     def until(self) -> date:
-        """The last session of which a range may know: where the source ends, and on the system's clock never beyond
-        what is due.
+        """The last session of which a range may know: where the source ends, on the system's clock never beyond what
+        is due, and in a research home never beyond what production has decided.
         """
         end = self.span[1]
+        if isinstance(self.store, ResearchTables):
+            decided = self.cuts.due(reached(self.store))
+            return min(end, decided) if end else decided
         if end and self.deployment.clock == "session":
             return end
         due = self.cuts.due(self.clock.now())

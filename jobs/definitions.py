@@ -58,9 +58,9 @@ def build(ws: Workspace, progress: Progress = quiet) -> dg.Definitions:
     (after_delivery,) = post_trade.jobs()
     jobs_on_bars = intraday.jobs(ws.deployment.bars)
     upkeep = maintenance.build(
-        ws.store,
+        ws.tables,
         lambda: ws.ledger.audit,
-        lambda: [t for t in tables(ws.store).values() if ws.store.exists(t)],
+        lambda: [t for t in tables(ws.tables).values() if ws.tables.exists(t)],
         ws.reports,
         Retention(),
     )

@@ -21,9 +21,10 @@ import polars as pl
 
 from desk.day import arrive, clock_of, derive
 from desk.deployment import DEFAULT, Deployment, load
+from desk.home import home, own_deployment
 from desk.lock import only_run
 from desk.notebook import Notebook
-from desk.workspace import Workspace, home, own_deployment
+from desk.workspace import Workspace
 from jobs.commands.doctor import fingerprint
 from jobs.console import console, say
 from quant_assets.chain import RESEARCH

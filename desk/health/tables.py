@@ -42,7 +42,7 @@ def tables(home: Path, marks: dict[str, Mark], progress: Progress) -> Iterator[C
 
 def models(ws: Workspace) -> Iterator[Check]:
     """Each stored model's text against its id."""
-    rows = ws.store.read(MODELS, as_of=None, columns=["model_id", "text"])
+    rows = ws.tables.read(MODELS, as_of=None, columns=["model_id", "text"])
     wrong = [row["model_id"] for row in rows.iter_rows(named=True) if content_id(row["text"]) != row["model_id"]]
     if wrong:
         yield Check(
@@ -57,8 +57,8 @@ def models(ws: Workspace) -> Iterator[Check]:
 
 def cited(ws: Workspace) -> Iterator[Check]:
     """Whether each version that a decision, a model or a page cites can be read."""
-    found = citations(ws.store, ws.reports.glob("*.html"))
-    lost = {name: gone for name, versions in found.items() if (gone := lost_versions(ws.store.root / name, versions))}
+    found = citations(ws.tables, ws.reports.glob("*.html"))
+    lost = {name: gone for name, versions in found.items() if (gone := lost_versions(ws.tables.root / name, versions))}
     for name, versions in lost.items():
         shown = ", ".join(map(str, versions[:AT_MOST]))
         yield Check(

@@ -109,7 +109,7 @@ def backfill(
     with progress() as tick, only_run(ws.home):
         if one.frequency == DAILY:
             asked = sessions(ws, first, last)
-            ws.ledger.knowledge.note_cut(ws.cuts.of(asked[-1]))
+            ws.knowledge.note_cut(ws.cuts.of(asked[-1]))
             report = publish(ws.store, one, universe or among(ws, one), ws.cuts, asked, tick)
         elif venue is None or first is None or last is None:
             raise ConfigurationError(

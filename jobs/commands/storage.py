@@ -21,7 +21,7 @@ def _tables(ws: "Workspace", only: str | None) -> "list[Table]":
     from desk.queries import tables
     from quant_assets.errors import ConfigurationError
 
-    found = {name: t for name, t in tables(ws.store).items() if ws.store.exists(t)}
+    found = {name: t for name, t in tables(ws.tables).items() if ws.tables.exists(t)}
     if only is not None and only not in found:
         raise ConfigurationError(f"no table is named {only!r} here; there are {', '.join(sorted(found)) or 'none yet'}")
     return [t for name, t in sorted(found.items()) if only in {None, name}]
@@ -40,13 +40,13 @@ def stats(table: Only = None, as_json: AsJson = False) -> None:
     from resources.tables.maintenance import Statistics, statistics
 
     ws = workspace()
-    cited = citations(ws.store, ws.reports.glob("*.html"))
+    cited = citations(ws.tables, ws.reports.glob("*.html"))
     rows: list[Statistics] = []
     found: list[Table] = _tables(ws, table)
     with progress() as tick:
         for done, one in enumerate(found):
             tick(done, len(found), one.name)
-            rows.append(statistics(ws.store, one, cited.get(one.name, set())))
+            rows.append(statistics(ws.tables, one, cited.get(one.name, set())))
     shown = pl.DataFrame([{f: getattr(r, f) for f in r.__struct_fields__} | {"lost": len(r.lost)} for r in rows])
     frame(
         shown,
@@ -67,7 +67,7 @@ def compact(by: By, reason: Reason, table: Only = None) -> None:
     with progress() as tick:
         for done, one in enumerate(found):
             tick(done, len(found), one.name)
-            did = write_together(ws.store, one)
+            did = write_together(ws.tables, one)
             if did.rows:
                 subject = f"{one.name}: {did.before} files to {did.after}"
                 ws.ledger.audit.record("compact", subject, by=by, reason=reason, now=wall())
@@ -96,10 +96,10 @@ def vacuum(
     if delete and not (by.strip() and reason.strip()):
         raise typer.BadParameter("deleting is on record: say --by and --reason")
     ws, retention = workspace(), Retention(keep_days=keep_days)
-    cited = citations(ws.store, ws.reports.glob("*.html"))
+    cited = citations(ws.tables, ws.reports.glob("*.html"))
     for one in _tables(ws, table):
         # wall time, whatever the clock of the run: the commits were made in it
-        gone = drop(ws.store, one, cited.get(one.name, set()), retention, datetime.now(UTC), dry_run=not delete)
+        gone = drop(ws.tables, one, cited.get(one.name, set()), retention, datetime.now(UTC), dry_run=not delete)
         if gone.files:
             say(f"{one.name}: {len(gone.files):,} files, {gone.bytes:,} bytes {'deleted' if delete else 'would go'}.")
             if delete:
@@ -134,7 +134,7 @@ def export(
     ws = workspace()
     (one,) = _tables(ws, table)
     with working("writing the file"):
-        manifest = write(ws.store, one, as_of or datetime.now(UTC), to)
+        manifest = write(ws.tables, one, as_of or datetime.now(UTC), to)
     say(
         f"{manifest.rows:,} rows of {one.name}, version {manifest.version}, as of "
         f"{manifest.as_of:%Y-%m-%d %H:%M:%S} UTC: {escape(str(to))}"

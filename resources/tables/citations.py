@@ -108,7 +108,7 @@ def citations(store: DeltaStore, pages: Iterable[Path]) -> dict[str, set[int]]:
 
 def _add(cited: dict[str, set[int]], named: Mapping[str, int]) -> None:
     for table, version in named.items():
-        if version >= 0:  # -1 cites a table that was not there yet
+        if version >= 0 and "/" not in table:  # -1: a table that was not there yet; a path: another home's
             cited[table].add(version)
 
 

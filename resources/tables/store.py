@@ -5,7 +5,7 @@ same bits however the files lie. A writer commits onto the very version whose ro
 another one came in between, lock or no lock, it compares again.
 """
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from quant_assets.records import Mark
 from resources.tables import log as delta
 from resources.tables.data_files import PARTITION, write
 from resources.tables.faults import Fault, faults, in_log
-from resources.tables.rows import collect, fields, gained, projected, spans, within
+from resources.tables.rows import collect, conflict, fields, gained, projected, spans, within
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable, Field
@@ -85,6 +85,10 @@ class DeltaStore:
     def version(self, table: Table) -> int:
         """The table's current version; -1 where it does not exist yet."""
         return self._latest(table).version() if self.exists(table) else -1
+
+    def versions(self, tables: Collection[Table]) -> dict[str, int]:
+        """The current version of each table, by its name."""
+        return {t.name: self.version(t) for t in tables}
 
     def open(self, table: Table, version: int | None = None) -> "DeltaTable":
         """The Delta table as it stands, or stood after the commit `version`. Raises HomeDamaged, which names the file,
@@ -215,16 +219,7 @@ class DeltaStore:
         new_content = rows.join(same_key.select(content), on=content, how="anti", nulls_equal=True)
         conflicts = new_content.join(same_key.select(table.key), on=table.key, how="semi")
         if conflicts.height:
-            key = conflicts.select(table.key).row(0, named=True)
-            ours, theirs = (
-                f.filter(pl.all_horizontal(pl.col(c) == pl.lit(v) for c, v in key.items())).row(0, named=True)
-                for f in (conflicts, same_key)
-            )
-            differ = {c: (theirs[c], ours[c]) for c in content if theirs[c] != ours[c]}
-            raise ConflictingRow(
-                f"{table.name}: {conflicts.height} row(s) stand already with another content; "
-                f"{key}: (stands, given) {differ}"
-            )
+            raise ConflictingRow(conflict(table, same_key, conflicts))
         return new_content
 
     def _commit(self, table: Table, rows: pl.DataFrame) -> None:
