@@ -76,10 +76,10 @@ class ResearchTables:
                 f"this is a research home, and {table.name} is written by production alone: run the command "
                 f"there, with QUANT_HOME={self.production.root.parent}"
             )
-        standing = [
+        stored = [
             self.production.read(table, as_of=None, first=first, last=last) for first, last in spans(rows[table.event])
         ]
-        return self.own.append(table, _unlike(table, pl.concat(standing), rows, table.content))
+        return self.own.append(table, _unlike(table, pl.concat(stored), rows, table.content))
 
 
 def _unlike(table: Table, theirs: pl.DataFrame, ours: pl.DataFrame, content: Sequence[str]) -> pl.DataFrame:

@@ -95,12 +95,12 @@ def collect(table: Table, at: "DeltaTable", keep: list[pl.Expr], columns: Sequen
     return rows.collect(engine="in-memory").sort(table.key)
 
 
-def conflict(table: Table, standing: pl.DataFrame, given: pl.DataFrame) -> str:
+def conflict(table: Table, stored: pl.DataFrame, given: pl.DataFrame) -> str:
     """How many rows of `given` have the key of another row and another content, and where the first two differ."""
     key = given.select(table.key).row(0, named=True)
     ours, theirs = (
         f.filter(pl.all_horizontal(pl.col(c) == pl.lit(v) for c, v in key.items())).row(0, named=True)
-        for f in (given, standing)
+        for f in (given, stored)
     )
     differ = {c: (theirs[c], ours[c]) for c in table.content if c in ours and theirs[c] != ours[c]}
     return f"{table.name}: {given.height} row(s) stand already with another content; {key}: (stands, given) {differ}"
