@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from quant_assets import plugged
-from quant_assets.ports import Broker, Channel, Construction, CostModel, Learner, MarketDataSource, Notifier
+from quant_assets.ports import Broker, Channel, Construction, CostModel, Label, Learner, MarketDataSource, Notifier
 from quant_assets.records import PluggedSource
 
 Made = TypeVar("Made", bound=Callable[..., Any])
@@ -63,6 +63,11 @@ def source(name: str) -> Callable[[Made], Made]:
 def dataset(name: str) -> Callable[[Made], Made]:
     """A table of what vendors report, over a function that makes its `Dataset`; a feed names it."""
     return _declaring("dataset", name, None, ())
+
+
+def label(name: str) -> Callable[[Made], Made]:
+    """What a model learns of the returns within the horizon, `label: {horizon: …, by: …}` of a strategy."""
+    return _declaring("label", name, Label, ())
 
 
 def costs(name: str) -> Callable[[Made], Made]:

@@ -453,6 +453,19 @@ class CostModel(Protocol):
         ...
 
 
+class Label(Protocol):
+    """What a model learns of the window of a session, made of the returns within it."""
+
+    def value(self, path: pl.Expr) -> pl.Expr:
+        """A number for each `path`: a list of what a holder has made after 1, 2, … sessions of the horizon (splits,
+        payments and endings counted; null where that is not known).
+
+        It is evaluated among the names of one session, in no order that it could rely on, and knows of no other
+        session.
+        """
+        ...
+
+
 class Construction(Protocol):
     """Turns scores into target weights."""
 

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from quant_assets.moments import BeforeOpen, Moment
-from quant_assets.plugged import Plug, fingerprints
+from quant_assets.plugged import Plug, fingerprints, name_of
 from quant_assets.records import Frozen, Name, content_id, safe_name
 
 PERCENT = {"hint": "a fraction: 0.05 is five percent"}
@@ -185,11 +185,20 @@ class LabelRule(Frozen, frozen=True, kw_only=True, omit_defaults=True, forbid_un
     upper: Annotated[float, Meta(ge=0, le=1000, description="Profit barrier in daily volatilities; 0: none.")] = 2.0
     lower: Annotated[float, Meta(ge=0, le=1000, description="Loss barrier in daily volatilities; 0: none.")] = 2.0
     volatility: Annotated[int, Meta(ge=2, le=2520, description="Sessions over which volatility is measured.")] = 20
+    by: Annotated[
+        Plug | msgspec.UnsetType,
+        Meta(description="What makes the value of the returns within the horizon.", extra={"plug": "label"}),
+    ] = msgspec.UNSET
 
     def __post_init__(self) -> None:
         """See the class."""
         if self.horizon < 1:
             raise ValueError(f"a label looks at least one session ahead, not {self.horizon}")
+        if self.by and (self.kind == "triple_barrier" or self.net_of is not None):
+            raise ValueError(
+                "a label made by a plug-in is of returns between opens or closes, net of nothing: leave out net_of, "
+                "and name open_to_open or close_to_close"
+            )
         if self.kind != "triple_barrier":
             if (self.upper, self.lower, self.volatility) != (2.0, 2.0, 20):
                 raise ValueError(f"upper, lower and volatility belong to triple_barrier; this label is {self.kind}")
@@ -208,6 +217,10 @@ class LabelRule(Frozen, frozen=True, kw_only=True, omit_defaults=True, forbid_un
         """Identifies the rule but for its horizon: LABELS.label."""
         if self.kind == "triple_barrier":
             return f"{self.kind} {self.upper}/{self.lower}x{self.volatility}"
+        if self.by:
+            return (
+                f"{self.kind} by {name_of(self.by)} {content_id(self.by, fingerprints(('label', self.by)), length=8)}"
+            )
         return self.kind if self.net_of is None else f"{self.kind} net of {self.net_of.name}"
 
     @property
@@ -285,7 +298,9 @@ class Strategy(Frozen, frozen=True, forbid_unknown_fields=True):
     @property
     def config_hash(self) -> str:
         """Identifies everything declared here and, of plug-ins that are not the platform's own, their source."""
-        sources = fingerprints(("learner", self.model.learner), ("construction", self.construction))
+        sources = fingerprints(
+            ("learner", self.model.learner), ("construction", self.construction), ("label", self.rule.by)
+        )
         return content_id(msgspec.to_builtins(self), *([sources] if sources else []))
 
 

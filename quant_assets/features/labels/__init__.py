@@ -18,6 +18,7 @@ from quant_assets.features.blocks import quarter_start, versions
 from quant_assets.features.labels.barriers import barrier_returns
 from quant_assets.features.labels.halts import later_returns
 from quant_assets.features.labels.net import net
+from quant_assets.features.labels.plugged_in import made_of_paths
 from quant_assets.features.labels.returns import forward_returns
 from quant_assets.market_data.adjustment import ADJUSTING, ENDING
 from quant_assets.ports import Store
@@ -61,8 +62,8 @@ def gross_returns(store: Store, cuts: Cuts, rule: LabelRule, sessions: Sequence[
     """Columns session, sid, label_end, known_at, value, died, touched: the returns that become known in `sessions`
     (ascending, of one quarter), before anything is taken out of them; from no further back than the rule looks.
 
-    Barriers, and what labels are net of, are of whole sessions: there a window that ends in a halt keeps the last
-    price.
+    Barriers, plug-ins, and what labels are net of, are of whole sessions: there a window that ends in a halt keeps the
+    last price.
     """
     first, last = cuts.calendar.shift(sessions[0], -rule.lookback), sessions[-1]
     located, as_of = cuts.frame(first, last), cuts.of(last)
@@ -76,7 +77,8 @@ def gross_returns(store: Store, cuts: Cuts, rule: LabelRule, sessions: Sequence[
     actions = versions(acted, located, terms, ("sid", "kind"))
     ends = located.filter(pl.col("session").is_in(sessions)).select(u="i", label_end="session", known_at="cut")
     values = forward_returns(bars, actions, rule.horizon, ends, prices[0]).with_columns(due="u")
-    if rule.kind != "triple_barrier" and rule.net_of is None:
+    values = made_of_paths(bars, actions, rule, ends, values, prices[0])
+    if rule.kind != "triple_barrier" and rule.net_of is None and not rule.by:
         later = later_returns(store, cuts, rule, bars, sessions, prices[0])
         values = pl.concat([values.filter("settled").select(later.columns), later])
     values = values.with_columns(t=pl.col("due") - rule.reach, touched=pl.lit(None, pl.String)).drop(

@@ -35,7 +35,7 @@ def compute_bar_labels(
 
     Raises ConfigurationError for a rule other than from open to open, net of nothing.
     """
-    if rule.kind != "open_to_open" or rule.net_of is not None:
+    if rule.kind != "open_to_open" or rule.net_of is not None or rule.by:
         raise ConfigurationError(
             f"a label of bars is the return from open to open; {rule.name!r} is of sessions. Leave `label` out, or "
             "give it a horizon alone"

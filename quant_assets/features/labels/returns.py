@@ -19,17 +19,17 @@ def as_known(known: pl.DataFrame, wanted: pl.DataFrame, by: list[str]) -> pl.Dat
 
 
 def forward_returns(
-    bars: pl.DataFrame, actions: pl.DataFrame, horizon: int, ends: pl.DataFrame, price: str = "open"
+    bars: pl.DataFrame, actions: pl.DataFrame, horizon: int, ends: pl.DataFrame, price: str = "open", until: int = 0
 ) -> pl.DataFrame:
     """Returns from `price` (open or close) `horizon` sessions before to that at the positions in `ends` (column u), as
-    known at u's cut.
+    known at u's cut; with `until` below 0 to that so many sessions before, as known at u all the same.
 
     `bars` (sid, open, close) and `actions` (sid, kind, numerator, denominator, cash, value, counterpart) are
     `blocks.versions`. A name that ends by a merger or delisting ends with the return of its terms; if there are none
     (or shares are handed out), with its last price. Returns columns u, sid, value (simple return), died, settled
     (false: without a price at the end and no known ending, the return to the last price was nobody's).
     """
-    offsets = pl.DataFrame({"offset": range(-horizon, 1)}, schema={"offset": pl.Int32})
+    offsets = pl.DataFrame({"offset": range(-horizon, until + 1)}, schema={"offset": pl.Int32})
     window = (
         ends.select(pl.col("u").cast(pl.Int32))
         .join(offsets, how="cross")
@@ -37,7 +37,7 @@ def forward_returns(
     )
     prices = as_known(bars, bars.select("sid", "i").unique().join(window, on="i"), ["sid", "i"]).sort("u", "sid", "i")
     entry = prices.filter(pl.col("offset") == -horizon).select("u", "sid", entry=price)
-    exits = prices.with_columns(price=pl.when(pl.col("offset") == 0).then(price).otherwise("close"))
+    exits = prices.with_columns(price=pl.when(pl.col("offset") == until).then(price).otherwise("close"))
     last = (
         exits.drop_nulls("price")
         .group_by("u", "sid", maintain_order=True)
@@ -45,7 +45,7 @@ def forward_returns(
     )
     kept = entry.join(last, on=["u", "sid"]).join(_growth(actions, window), on=["u", "sid"], how="left")
     died = pl.any_horizontal(pl.col("merged", "taken_out", "delisted").is_not_null())
-    gone = pl.when(pl.col("last_offset") < 0).then(proceeds()).otherwise(1.0)
+    gone = pl.when(pl.col("last_offset") < until).then(proceeds()).otherwise(1.0)
     value = pl.col("price") * gone * pl.col("growth").fill_null(1.0) / pl.col("entry") - 1.0
     income = pl.col("income").fill_null(0.0) / pl.col("entry")
     return (
@@ -53,8 +53,8 @@ def forward_returns(
             "u",
             "sid",
             value=value + income,
-            died=died | (pl.col("last_offset") < 0),
-            settled=(pl.col("last_offset") == 0) | pl.col("over").fill_null(value=False),
+            died=died | (pl.col("last_offset") < until),
+            settled=(pl.col("last_offset") == until) | pl.col("over").fill_null(value=False),
         )
         .filter(pl.col("value").is_finite())
         .sort("u", "sid")
