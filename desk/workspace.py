@@ -1,7 +1,7 @@
 """Everything of one deployment, opened: the adapters behind the ports."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import date
 from functools import cached_property
@@ -15,6 +15,9 @@ from desk.beside import NothingNew, Within, beside, ingested, reached
 from desk.deployment import DEFAULT, Deployment, ResearchDeployment, load
 from desk.home import home, own_deployment
 from desk.ledger import TABLES, VENUES, MarksOf, has_traded, ledger_of
+from quant_assets.books.accruals import Valuation
+from quant_assets.books.holdings import Holdings
+from quant_assets.books.valued import valuation
 from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError
@@ -236,7 +239,10 @@ class Workspace:
         def traded(book: Book) -> bool:
             return has_traded(self.ledger, book)
 
-        return self._brokers or BrokerDesk(self.home / VENUES, self.market, self.cuts, traded=traded)
+        def valued(base: str, session: date, held: Holdings, sids: Collection[int]) -> Valuation:
+            return valuation(self.store, base, self.cuts, session, held, sids)
+
+        return self._brokers or BrokerDesk(self.home / VENUES, self.market, self.cuts, traded=traded, valued=valued)
 
     @property
     def span(self) -> tuple[date, date | None]:

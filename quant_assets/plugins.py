@@ -46,9 +46,9 @@ def broker(name: str) -> Callable[[Made], Made]:
     """A venue, `broker:` of a book.
 
     Given: `book`; `folder`, where it may keep what it must remember; `clock`, the wall; and for venues that are
-    simulated `market` (session to its bars and actions), `cuts`, `costs`.
+    simulated `market` (session to its bars and actions), `cuts`, `costs`, `valued` (what its names are worth).
     """
-    return _declaring("broker", name, Broker, ("book", "folder", "clock", "market", "cuts", "costs"))
+    return _declaring("broker", name, Broker, ("book", "folder", "clock", "market", "cuts", "costs", "valued"))
 
 
 def source(name: str) -> Callable[[Made], Made]:

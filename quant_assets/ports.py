@@ -393,6 +393,15 @@ class Broker(Protocol):
 
 
 @runtime_checkable
+class ByCurrency(Protocol):
+    """A venue whose account has cash in several currencies. Of one that is not, `cash` is all there is."""
+
+    def balances(self) -> Mapping[str, Decimal]:
+        """The account's cash by currency, `cash` under the account's own."""
+        ...
+
+
+@runtime_checkable
 class Advances(Protocol):
     """A venue that trades only on our word: paper alone."""
 

@@ -180,6 +180,15 @@ BORROW_RATES = vendor_table(
     key=("symbol", "session"), units={"rate": "a year, as a fraction", "available": "shares"},
 )  # fmt: skip
 
+FUNDING_RATES = vendor_table(
+    "funding_rates",
+    "What who is long in a perpetual contract pays to who is short, at `ts`, of what the contract is worth at `price`.",
+    {"ts": UTC_MICROS, "venue": pl.String, "symbol": pl.String, "rate": pl.Float64, "price": pl.Float64},
+    key=("venue", "symbol", "ts"),
+    event="ts",
+    units={"rate": "a fraction, of one payment", "price": "currency per unit; null: the last close"},
+)
+
 FX_RATES = vendor_table(
     "fx_rates",
     "How many units of `quote` one unit of `base` costs, at the day's fix.",

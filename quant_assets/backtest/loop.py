@@ -21,7 +21,7 @@ from quant_assets.books.due import paid_out, stopped
 from quant_assets.books.explained import Past
 from quant_assets.books.holdings import Holdings, fund
 from quant_assets.books.rows import fill_rows, order_rows
-from quant_assets.books.valued import handed_out, terms_of
+from quant_assets.books.valued import handed_out, valuation
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force, known_by
 from quant_assets.errors import ConfigurationError, DataError
@@ -185,8 +185,8 @@ def _step(
     )
     usable = bars.select("sid", "symbol", "open", "close").filter(pl.col("close").is_finite())
     held = {*loop.holdings.quantities, *(f.sid for f in fills), *handed_out(actions, bars)}
-    terms = terms_of(loop.store, book.currency, held, cut, loop.holdings.others)
-    day = Day(session=session, bars=usable, actions=actions, fills=fills, terms=terms)
+    by = valuation(loop.store, book.currency, cuts, session, loop.holdings, held)
+    day = Day(session=session, bars=usable, actions=actions, fills=fills, by=by)
     booked = step(book, cuts, day, loop.holdings, loop.paid, past)
     changed = {w.key: w for w in updated}
     after = [changed.get(w.key, w) for w in loop.working]

@@ -1,21 +1,25 @@
 """What holding costs or brings by the day: borrowed shares, and the funding of perpetual contracts."""
 
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from quant_assets.books.holdings import Holdings, Movement
-from quant_assets.books.terms import TICK
+from quant_assets.books.holdings import ALIKE, Holdings, Movement
+from quant_assets.books.terms import TICK, Terms
 from quant_assets.records import Frozen
 
 YEAR = 360  # days, as lenders of shares count
+STALE_AFTER = timedelta(days=7)
 
 
 class Borrow(Frozen, frozen=True):
-    """What borrowing a name costs a year, as a fraction, and from which session that is known."""
+    """What borrowing a name costs a year, as a fraction; the session of which that is; and how many whole units can be
+    had (None: the vendor does not report it).
+    """
 
     rate: Decimal
     since: date
+    available: int | None = None
 
 
 class Funding(Frozen, frozen=True):
@@ -29,31 +33,58 @@ class Funding(Frozen, frozen=True):
     price: Decimal | None = None
 
 
-def borrowed(before: Holdings, rates: Mapping[int, Borrow], session: date) -> list[Movement]:
+class Valuation(Frozen, frozen=True):
+    """By what a book is valued and charged in a session: the terms of its names, what shorts cost (None: no feed
+    reports it), and what perpetual contracts paid since the session before.
+    """
+
+    terms: Terms = ALIKE
+    lent: Mapping[int, Borrow] | None = None
+    funding: Sequence[Funding] = ()
+
+
+PLAINLY = Valuation()  # shares in the book's currency, borrowed for nothing
+
+
+def borrowed(before: Holdings, by: Valuation, session: date) -> list[Movement]:
     """What the shorts of the evening before cost until `session`: rate × days / 360 of what they were worth. What is
-    margined is not borrowed, and a name without a rate costs nothing.
+    margined is not borrowed, and a name of which no rate was ever known costs nothing.
     """
     days = (session - before.session).days
     moved: list[Movement] = []
-    for sid, quantity in before.quantities.items():
-        if quantity < 0 and sid in rates and not before.terms.margined(sid):
-            worth = before.terms.worth(sid, -quantity, before.marks[sid])
-            cost = (worth * rates[sid].rate * days / YEAR).quantize(TICK)
-            moved.append(
-                Movement(sid=sid, kind="borrow", reference=f"{rates[sid].rate:f} for {days} days", amount=-cost)
-            )
+    for sid in shorts(before, by.terms):
+        if lent := (by.lent or {}).get(sid):
+            worth = by.terms.worth(sid, -before.quantities[sid], before.marks[sid])
+            cost = (worth * lent.rate * days / YEAR).quantize(TICK)
+            moved.append(Movement(sid=sid, kind="borrow", reference=f"{lent.rate:f} for {days} days", amount=-cost))
     return [m for m in moved if m.amount]
 
 
-def funded(
-    before: Holdings, after: Holdings, fundings: Sequence[Funding], traded_at: datetime | None
-) -> list[Movement]:
-    """What perpetual contracts pay or bring: on `before` up to the time of the session's trades, then on `after`."""
+def shorts(held: Holdings, terms: Terms) -> list[int]:
+    """The names that are borrowed."""
+    return [sid for sid, quantity in held.quantities.items() if quantity < 0 and not terms.margined(sid)]
+
+
+def doubtful_rates(before: Holdings, by: Valuation, session: date) -> list[str]:
+    """A sentence for each short whose rate is old or was never known, where a feed reports rates."""
+    if by.lent is None:
+        return []
+    found: list[str] = []
+    for sid in shorts(before, by.terms):
+        lent = by.lent.get(sid)
+        if lent is None:
+            found.append(f"no borrow rate of sid {sid} was ever known: its short costs nothing")
+        elif session - lent.since > STALE_AFTER:
+            found.append(f"the last borrow rate of sid {sid} is of {lent.since}: its short costs what it cost then")
+    return found
+
+
+def funded(by: Valuation, holder: Callable[[datetime], Holdings]) -> list[Movement]:
+    """What perpetual contracts pay or bring, on what was held (`holder`) at each time."""
     moved: list[Movement] = []
-    for one in sorted(fundings, key=lambda f: (f.sid, f.ts)):
-        held = before if traded_at is None or one.ts <= traded_at else after
+    for one in sorted(by.funding, key=lambda f: (f.sid, f.ts)):
+        held = holder(one.ts)
         price = one.price if one.price is not None else held.marks.get(one.sid, Decimal(0))
-        amount = -(held.terms.worth(one.sid, held.quantities.get(one.sid, 0), price) * one.rate).quantize(TICK)
-        if amount:
-            moved.append(Movement(sid=one.sid, kind="funding", reference=f"{one.ts:%Y-%m-%d %H:%M:%S}", amount=amount))
-    return moved
+        amount = -(by.terms.worth(one.sid, held.quantities.get(one.sid, 0), price) * one.rate).quantize(TICK)
+        moved.append(Movement(sid=one.sid, kind="funding", reference=f"{one.ts:%Y-%m-%d %H:%M:%S}", amount=amount))
+    return [m for m in moved if m.amount]

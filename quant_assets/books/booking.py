@@ -15,7 +15,7 @@ from quant_assets.books.explained import Past
 from quant_assets.books.holdings import Holdings, Movement
 from quant_assets.books.rows import fill_rows, order_rows
 from quant_assets.books.terms import Terms
-from quant_assets.books.valued import handed_out, terms_of
+from quant_assets.books.valued import handed_out, terms_of, valuation
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.errors import DataError
@@ -136,7 +136,7 @@ def _day(
             if c.fee and c.execution in sids and c.exec_id not in paid
         ],
         entries=new,
-        terms=terms_of(store, book.currency, names, cut, held.others),
+        by=valuation(store, book.currency, cuts, session, held, names),
     )
 
 

@@ -24,6 +24,7 @@ from quant_assets.vendor_tables import (
     ECONOMIC_SERIES,
     FACTOR_RETURNS,
     FILINGS,
+    FUNDING_RATES,
     FX_RATES,
     IDENTIFIERS,
     INDEX_MEMBERS,
@@ -228,6 +229,13 @@ DATASETS: Sequence[Dataset] = (
                 found=pl.col("rate"),
                 expected=pl.col("rate_before"),
             ),
+        ),
+    ),
+    Dataset(
+        FUNDING_RATES,
+        (
+            Rule("rate", "refuse", "Is each payment less than a tenth of the contract?", pl.col("rate").abs() > 0.1),
+            Rule("price", "refuse", "Is each price positive?", pl.col("price") <= 0),
         ),
     ),
     Dataset(

@@ -18,7 +18,7 @@ from quant_assets.execution.corrections import charged_on, effective, in_force
 from quant_assets.execution.drop_copy import session_at
 from quant_assets.execution.orders import SLOT
 from quant_assets.execution.outcome import RECONCILED
-from quant_assets.ports import Breaks, Broker, Brokers, Clock, Executions, Facts, Notifier, Outbox, Store
+from quant_assets.ports import Breaks, Broker, Brokers, ByCurrency, Clock, Executions, Facts, Notifier, Outbox, Store
 from quant_assets.records import (
     Book,
     Break,
@@ -39,6 +39,7 @@ from quant_assets.tables import NAV
 _WORKING = frozenset({OrderState.ACKED, OrderState.PARTIAL})
 _AT_VENUE = _WORKING | {OrderState.FILLED}
 _NOTHING = "nothing"
+_NONE = Decimal(0)
 
 
 class OurSide(Frozen, frozen=True):
@@ -49,7 +50,7 @@ class OurSide(Frozen, frozen=True):
     orders: Sequence[Working]
     fills: Sequence[Fill]
     positions: Mapping[int, int]
-    cash: Decimal
+    cash: Mapping[str, Decimal]
     fees: Sequence[Commission] = ()
 
 
@@ -59,7 +60,7 @@ class TheirSide(Frozen, frozen=True):
     orders: Sequence[BrokerOrder]
     executions: Sequence[Execution]
     positions: Mapping[int, int]
-    cash: Decimal
+    cash: Mapping[str, Decimal]
     fees: Sequence[Commission] = ()
     coverage: Coverage = Coverage()
 
@@ -81,7 +82,10 @@ def reconcile(book: Book, calendar: Calendar, session: date, ours: OurSide, thei
             ("position", str(sid), str(ours.positions.get(sid, 0)), str(theirs.positions.get(sid, 0)))
             for sid in sorted({*ours.positions, *theirs.positions})
         ),
-        ("cash", book.currency, _plain(ours.cash), _plain(theirs.cash)),
+        *(
+            ("cash", currency, _plain(ours.cash.get(currency, _NONE)), _plain(theirs.cash.get(currency, _NONE)))
+            for currency in sorted({book.currency, *ours.cash, *theirs.cash})
+        ),
     ]
     return [_break(book, session, *difference) for difference in found if difference[2] != difference[3]]
 
@@ -201,8 +205,8 @@ def reconcile_session(
             f"{later[-1]} is booked: the venue's record has moved on from {session}, "
             "which was compared when it was the last"
         )
-        return _report(session, [], [], TheirSide((), (), {}, Decimal(0)), len(breaks.listed(book.name)), reason)
-    theirs = _their_side(broker)
+        return _report(session, [], [], TheirSide((), (), {}, {}), len(breaks.listed(book.name)), reason)
+    theirs = _their_side(broker, book)
     found = reconcile(book, cuts.calendar, session, _our_side(store, outbox, executions, book, session), theirs)
     new = [b for b in found if breaks.open(b, now=now)]
     breaks.compared(book.name, found)
@@ -229,12 +233,12 @@ def _our_side(store: Store, outbox: Outbox, executions: Executions, book: Book, 
         orders=outbox.orders(book.name),
         fills=executions.fills(book.name),
         positions={s: q for s, q in holdings.quantities.items() if q},
-        cash=holdings.cash,
+        cash={book.currency: holdings.cash, **holdings.others},
         fees=[commission for _, commission in executions.fees(book.name)],
     )
 
 
-def _their_side(broker: Broker) -> TheirSide:
+def _their_side(broker: Broker, book: Book) -> TheirSide:
     """All that the venue vouches for. Its open orders are always among it, however long ago they were sent."""
     events = broker.events(None)
     reported = {o.broker_order_id for o in events.orders}
@@ -242,7 +246,7 @@ def _their_side(broker: Broker) -> TheirSide:
         orders=[*events.orders, *(o for o in broker.open_orders() if o.broker_order_id not in reported)],
         executions=list({e.exec_id: e for e in events.executions}.values()),
         positions=broker.positions(),
-        cash=broker.cash(),
+        cash=broker.balances() if isinstance(broker, ByCurrency) else {book.currency: broker.cash()},
         fees=events.commissions,
         coverage=events.coverage,
     )

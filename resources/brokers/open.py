@@ -10,7 +10,7 @@ from quant_assets.plugged import opened
 from quant_assets.plugins import broker
 from quant_assets.ports import Broker, CostModel
 from quant_assets.records import RESEARCH, Book
-from resources.brokers.paper import Market, PaperBroker, is_opened
+from resources.brokers.paper import Market, PaperBroker, Valued, is_opened, plainly
 from resources.clock import SystemClock
 
 PAPER = "paper"
@@ -23,9 +23,9 @@ def research(book: Book) -> Broker:
 
 
 @broker(PAPER)
-def paper(book: Book, folder: Path, market: Market, cuts: Cuts, costs: CostModel) -> Broker:
+def paper(book: Book, folder: Path, market: Market, cuts: Cuts, costs: CostModel, valued: Valued) -> Broker:
     """The paper venue of the book's account."""
-    return PaperBroker(folder / f"{book.account}.sqlite", book, market, cuts, costs)
+    return PaperBroker(folder / f"{book.account}.sqlite", book, market, cuts, costs, valued)
 
 
 def _is_new(_: Book) -> bool:
@@ -34,7 +34,8 @@ def _is_new(_: Book) -> bool:
 
 class BrokerDesk:
     """The Brokers port. `root`: where paper venues keep their records; `market`: what they trade on; `traded`: whether
-    our own ledger has anything of a book's account: then its venue has a record, and no other account is opened.
+    our own ledger has anything of a book's account: then its venue has a record, and no other account is opened;
+    `valued`: by what accounts are valued.
     """
 
     def __init__(
@@ -45,9 +46,11 @@ class BrokerDesk:
         model: CostModel | None = None,
         *,
         traded: Callable[[Book], bool] = _is_new,
+        valued: Valued = plainly,
     ) -> None:
         self._root = root
         self._traded = traded
+        self._valued = valued
         self._market = market
         self._cuts = cuts
         self._model = model
@@ -69,4 +72,5 @@ class BrokerDesk:
             market=self._market,
             cuts=self._cuts,
             costs=self._model or costs_of(book),
+            valued=self._valued,
         )

@@ -6,7 +6,7 @@ that is the cursor of its events.
 """
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from datetime import date, timedelta
 from decimal import Decimal
@@ -18,10 +18,13 @@ import polars as pl
 
 from quant_assets.backtest.fills import match
 from quant_assets.backtest.funding import purse
+from quant_assets.books.accruals import PLAINLY, Valuation
 from quant_assets.books.carry import carry
+from quant_assets.books.day import Day, live, priced
 from quant_assets.books.due import paid_out, stopped
 from quant_assets.books.explained import Past
-from quant_assets.books.holdings import Holdings, apply_fills, fund, mark
+from quant_assets.books.holdings import Holdings, fund
+from quant_assets.books.valued import handed_out
 from quant_assets.calendars import Cuts
 from quant_assets.errors import ConfigurationError, CursorUnknown, OrderRejected
 from quant_assets.ports import CostModel
@@ -71,6 +74,13 @@ _CHANGE = "UPDATE orders SET state = ?, filled = ?, reason = ?, changed = ? WHER
 
 Market = Callable[[date], tuple[pl.DataFrame, pl.DataFrame]]
 """Session to its bars (sid, symbol, open, close, volume) and all ACTIONS versions, as known at the session's cut."""
+Valued = Callable[[str, date, Holdings, Collection[int]], Valuation]
+"""By what an account in a currency is valued and charged in a session: what it held before, the names that count."""
+
+
+def plainly(_base: str, _session: date, _held: Holdings, _sids: Collection[int]) -> Valuation:
+    """All names are shares in the account's currency, borrowed for nothing."""
+    return PLAINLY
 
 
 def outdated(path: Path) -> str | None:
@@ -121,7 +131,9 @@ class PaperBroker:
     name = "paper"
     settle_window = timedelta(0)
 
-    def __init__(self, path: Path, book: Book, market: Market, cuts: Cuts, model: CostModel) -> None:
+    def __init__(
+        self, path: Path, book: Book, market: Market, cuts: Cuts, model: CostModel, valued: Valued = plainly
+    ) -> None:
         if found := outdated(path):
             raise ConfigurationError(
                 f"{path} has schema {found}, this release writes {VERSION:04d}: run `quant migrate`"
@@ -131,6 +143,7 @@ class PaperBroker:
         self._market = market
         self._cuts = cuts
         self._model = model
+        self._valued = valued
 
     def advance(self, session: date) -> None:
         """See the port. Every session not traded yet, in order, each in one commit."""
@@ -191,6 +204,11 @@ class PaperBroker:
         """See the port."""
         return self._evening().cash
 
+    def balances(self) -> Mapping[str, Decimal]:
+        """See the port."""
+        evening = self._evening()
+        return {self._book.currency: evening.cash, **evening.others}
+
     def _insert(self, tx: Connection, order: Order) -> str:
         traded = self._evening().session
         if order.session <= traded:
@@ -218,9 +236,13 @@ class PaperBroker:
                 return  # another process traded it
             since = evening.session if evening.session > date.min else self._cuts.booked_before(session)
             before, count = self._funded(tx, evening, session), _next(tx)
-            carried = carry(before, actions, bars, session, self._cuts, Past(self._evening, self._bars))
+            past = Past(self._evening, self._bars)
             ids = {w.key: (row_id, w) for row_id, w in self._working()}
             names = {w.order.sid for _, w in ids.values()}
+            valued = {*evening.quantities, *names, *handed_out(actions, bars)}
+            by = self._valued(self._book.currency, session, before, valued)
+            day = Day(session=session, bars=bars, actions=actions, fills=(), by=by)
+            carried = carry(priced(before, by), actions, bars, session, self._cuts, past)
             fills, changed = match(
                 [w for _, w in ids.values()],
                 bars,
@@ -231,18 +253,14 @@ class PaperBroker:
                 paid_out(actions, self._cuts, session, names),
                 purse(self._book, before),
             )
-            filled, _ = apply_fills(carried.held, fills)
+            day = msgspec.structs.replace(day, fills=fills)
+            evening, _ = live(before, carried, day, self._cuts, past)
             for fill in fills:
                 values = (fill.exec_id, session.isoformat(), _executed(fill), count)
                 tx.execute("INSERT INTO executions (exec_id, session, content, changed) VALUES (?, ?, ?, ?)", values)
             for after in changed:
                 tx.execute(_CHANGE, (after.state.value, after.filled, after.reason, count, ids[after.key][0]))
-            closes = {
-                sid: close
-                for sid, close in bars.filter(pl.col("close").is_finite()).select("sid", "close").iter_rows()
-                if sid not in carried.kept
-            }
-            content = msgspec.json.encode(mark(filled, session, closes)).decode()
+            content = msgspec.json.encode(_kept(evening)).decode()
             tx.execute("INSERT INTO evenings (session, holdings) VALUES (?, ?)", (session.isoformat(), content))
 
     def _bars(self, session: date) -> pl.DataFrame:
@@ -285,6 +303,12 @@ class PaperBroker:
 def _next(tx: Connection) -> int:
     """The count of this commit."""
     return tx.execute(_COUNT).fetchone()[0] + 1
+
+
+def _kept(evening: Holdings) -> Holdings:
+    """The account as its record has it: with the terms of what it holds."""
+    known = {sid: one for sid, one in evening.terms.instruments.items() if sid in evening.quantities}
+    return msgspec.structs.replace(evening, terms=msgspec.structs.replace(evening.terms, instruments=known))
 
 
 def _executed(fill: Fill) -> str:

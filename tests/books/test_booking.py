@@ -15,6 +15,7 @@ from quant_assets.books.booking import (
 )
 from quant_assets.books.carry import Carried
 from quant_assets.books.day import Booked, Day, book_day
+from quant_assets.books.explained import Past
 from quant_assets.books.holdings import Holdings
 from quant_assets.books.rows import order_rows
 from quant_assets.calendars import Cuts, calendar
@@ -25,6 +26,11 @@ from quant_assets.tables import ACTIONS, BARS, FILLS, JOURNAL, NAV, ORDERS, PNL,
 D0, D1, D2, D3 = date(2024, 1, 2), date(2024, 1, 3), date(2024, 1, 4), date(2024, 1, 5)
 BOOK = Book(name="alpha", strategy="s", account="A1", capital=Decimal(100_000))
 CUTS = Cuts(calendar("XNYS"))
+
+
+NO_PAST = Past(
+    evening=lambda day: Holdings(session=day, cash=Decimal(0), quantities={}, marks={}), bars=lambda _: BARS.empty()
+)
 
 
 def on(fills: list[Fill], close: dict[int, float]) -> Day:
@@ -118,7 +124,7 @@ def test_booked_days_add_up(before, traded, acts, close, named):
     ]
     names = {f"S{sid}": sid for sid in close} if named else None
     acted = carried(before, pl.DataFrame(rows, schema=dict(ACTIONS.schema)), names)
-    check_sums(before, book_day(BOOK, before, acted, on(traded, close), at))
+    check_sums(before, book_day(BOOK, before, acted, on(traded, close), CUTS, NO_PAST))
 
 
 def test_parts_of_pnl_by_hand(desk):
@@ -129,7 +135,7 @@ def test_parts_of_pnl_by_hand(desk):
         session=D1, cash=Decimal(1000), quantities={1: 100, 2: 50}, marks={1: Decimal(10), 2: Decimal(20)}
     )
     traded = [desk.fill("e1", "c1", 1, 1, 100, "10.50", session=D2), desk.fill("e2", "c2", 2, -1, 50, "21", session=D2)]
-    day = book_day(BOOK, before, carried(before), on(traded, {1: 11.0, 2: 22.0}), CUTS.of(D2))
+    day = book_day(BOOK, before, carried(before), on(traded, {1: 11.0, 2: 22.0}), CUTS, NO_PAST)
     parts = {
         r["sid"]: tuple(int(r[c]) for c in ("holding", "trading", "income", "fees", "total"))
         for r in day.pnl.iter_rows(named=True)
@@ -144,7 +150,7 @@ def test_a_split_without_a_bar_makes_no_pnl_on_what_is_sold_at_the_mark(desk):
     before = Holdings(session=D1, cash=Decimal(0), quantities={1: 100}, marks={1: Decimal(10)})
     split = desk.action(1, D2, "split", numerator=2, denominator=1)
     sold = [desk.fill("e1", "c1", 1, -1, 200, "5", fee="0", session=D2)]
-    row = book_day(BOOK, before, carried(before, split), on(sold, {}), CUTS.of(D2)).pnl.row(0, named=True)
+    row = book_day(BOOK, before, carried(before, split), on(sold, {}), CUTS, NO_PAST).pnl.row(0, named=True)
     assert (row["holding"], row["trading"], row["total"]) == (0, 0, 0)
 
 
@@ -174,7 +180,7 @@ def test_a_spin_off_is_no_loss_of_the_parent(store, book, cuts, desk):
 def test_short_book_has_negative_short_value(desk):
     """Short positions count negatively in short_value and in equity."""
     before = Holdings(session=D1, cash=Decimal(1000), quantities={1: -10}, marks={1: Decimal(10)})
-    nav = book_day(BOOK, before, carried(before), on([], {1: 12.0}), CUTS.of(D2)).nav.row(0, named=True)
+    nav = book_day(BOOK, before, carried(before), on([], {1: 12.0}), CUTS, NO_PAST).nav.row(0, named=True)
     assert (nav["short_value"], nav["equity"], nav["pnl"]) == (Decimal(-120), Decimal(880), Decimal(-20))
 
 

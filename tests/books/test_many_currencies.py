@@ -13,7 +13,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant_assets.books.accruals import Borrow, Funding
+from quant_assets.books.accruals import Borrow, Funding, Valuation
 from quant_assets.books.day import Booked, Day, step
 from quant_assets.books.explained import Past
 from quant_assets.books.holdings import Holdings
@@ -107,8 +107,10 @@ def booked(drawn: list[Drawn]) -> list[tuple[Holdings, Booked]]:
         )
         day = Day(
             session=session, bars=bars, actions=ACTIONS.empty(), fills=filled(session, one),
-            terms=Terms("USD", KNOWN, rates), borrow={sid: Borrow(Decimal("0.07"), session) for sid in (1, 2, 6)},
-            funding=[Funding(6, CUTS.calendar.open(session) + timedelta(hours=h), one.funding) for h in (-8, 0, 4)],
+            by=Valuation(
+                Terms("USD", KNOWN, rates), {sid: Borrow(Decimal("0.07"), session) for sid in (1, 2, 6)},
+                [Funding(6, CUTS.calendar.open(session) + timedelta(hours=h), one.funding) for h in (-8, 0, 4)],
+            ),
         )  # fmt: skip
         result = step(BOOK, CUTS, day, held, BOOK.capital if found else None, NO_PAST)
         found.append((held, result))

@@ -43,13 +43,13 @@ def agreed(desk) -> tuple[OurSide, TheirSide]:
         ],
         fills=[fill],
         positions={1: 100},
-        cash=Decimal("98999.00"),
+        cash={"USD": Decimal("98999.00")},
     )
     venue = [
         BrokerOrder(client_order_id=c, broker_order_id=f"b{c}", sid=s, side=d, quantity=q, filled=f, state=t)
         for c, s, d, q, f, t in (("c1", 1, 1, 100, 100, OrderState.FILLED), ("c2", 2, -1, 50, 0, OrderState.REJECTED))
     ]
-    return ours, TheirSide(orders=venue, executions=[execution(fill)], positions={1: 100}, cash=Decimal(98999))
+    return ours, TheirSide(orders=venue, executions=[execution(fill)], positions={1: 100}, cash={"USD": Decimal(98999)})
 
 
 def execution(fill: Fill) -> Execution:
@@ -118,8 +118,14 @@ SEEDED: dict[str, tuple[Callable[[OurSide, TheirSide], tuple[OurSide, TheirSide]
     "position differs": (lambda o, t: (o, change(t, positions={1: 99})), [("position", "1")]),
     "position only there": (lambda o, t: (o, change(t, positions={1: 100, 5: -3})), [("position", "5")]),
     "position only here": (lambda o, t: (o, change(t, positions={})), [("position", "1")]),
-    "cash differs by a cent": (lambda o, t: (o, change(t, cash=t.cash + Decimal("0.01"))), [("cash", "USD")]),
-    "two at once": (lambda o, t: (o, change(t, positions={}, cash=Decimal(0))), [("position", "1"), ("cash", "USD")]),
+    "cash differs by a cent": (
+        lambda o, t: (o, change(t, cash={"USD": t.cash["USD"] + Decimal("0.01")})),
+        [("cash", "USD")],
+    ),
+    "two at once": (
+        lambda o, t: (o, change(t, positions={}, cash={"USD": Decimal(0)})),
+        [("position", "1"), ("cash", "USD")],
+    ),
 }
 
 
@@ -151,7 +157,7 @@ def test_what_is_older_than_the_coverage_is_not_missing(book, agreed, desk):
     working = change(ours, orders=[change(ours.orders[0], state=OrderState.PARTIAL), *ours.orders[1:]])
     old = change(nothing, coverage=Coverage(executions_since=since, orders_since=since))
     assert [b.subject for b in reconcile(book, CALENDAR, D1, working, old)] == ["c1"]
-    poor = change(old, cash=Decimal(1), positions={})
+    poor = change(old, cash={"USD": Decimal(1)}, positions={})
     assert [b.kind for b in reconcile(book, CALENDAR, D1, ours, poor)] == ["position", "cash"]
 
 
@@ -214,7 +220,7 @@ def venue(theirs: TheirSide) -> SimpleNamespace:
         events=lambda _since: Events(cursor="1", executions=tuple(theirs.executions), orders=tuple(theirs.orders)),
         open_orders=lambda: [o for o in theirs.orders if not o.state.terminal],
         positions=lambda: theirs.positions,
-        cash=lambda: theirs.cash,
+        cash=lambda: theirs.cash["USD"],
     )
 
 
@@ -226,7 +232,7 @@ def test_a_session_opens_each_break_once_and_tells_once(store, book, cuts, desk,
     said: list[str] = []
     ports, told = ledger(ours), SimpleNamespace(notify=lambda severity, *_: said.append(severity))
     assert reconcile_session(*ports, venue(theirs), store, book, cuts, D1, told, now=NOW).numbers["breaks_found"] == 0
-    wrong = venue(change(theirs, cash=Decimal(1)))
+    wrong = venue(change(theirs, cash={"USD": Decimal(1)}))
     reports = [reconcile_session(*ports, wrong, store, book, cuts, D1, told, now=NOW) for _ in range(2)]
     assert [(r.numbers["breaks_new"], r.numbers["breaks_open"]) for r in reports] == [(1, 1), (0, 1)]
     assert said == ["critical"]

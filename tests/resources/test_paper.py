@@ -195,5 +195,5 @@ def test_desk_names_what_exists(tmp_path: Path):
     opened = desk(stored(tmp_path / "t"), tmp_path / "b")
     with pytest.raises(ConfigurationError, match="research"):
         opened.open(RESEARCH)
-    with pytest.raises(ConfigurationError, match="there is paper"):
+    with pytest.raises(ConfigurationError, match="there are paper"):
         opened.open(msgspec.structs.replace(PAPER, broker="moon"))
