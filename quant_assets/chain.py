@@ -50,7 +50,7 @@ CHAIN = _in_order(
     Stage("fills", ("venue", *MARKET), ("executions", "outbox", "fills", "orders"), collect_fills),
     Stage("positions", ("executions", "fills", *MARKET), BOOKED, book_sessions),
     Stage("reconciliation", ("venue", "outbox", "executions", *BOOKED), ("breaks", "facts"), reconcile_books),
-    Stage("universe", (*MARKET, "datasets_*"), ("universe",), draw_universes),
+    Stage("universe", (*MARKET, "datasets_*"), ("universe", "bars", "actions", "listings"), draw_universes),
     Stage(
         "verdicts",
         (*MARKET, "datasets_*", "quarantine", "universe"),

@@ -9,6 +9,7 @@ from msgspec import Meta
 from quant_assets.moments import BeforeOpen, Moment
 from quant_assets.plugged import Plug, fingerprints, name_of
 from quant_assets.records import Frozen, Name, content_id, safe_name
+from quant_assets.rolls import Roll
 
 PERCENT = {"hint": "a fraction: 0.05 is five percent"}
 Word = Annotated[str, Meta(min_length=1)]
@@ -46,6 +47,13 @@ class UniverseRule(Frozen, frozen=True, forbid_unknown_fields=True):
     min_price: Annotated[float, Meta(ge=0, description="The least raw close.")] = 3.0
     eligible: Annotated[
         Eligibility | msgspec.UnsetType, Meta(description="Further conditions, all as known at the cut.")
+    ] = msgspec.UNSET
+    chains: Annotated[
+        tuple[Word, ...] | msgspec.UnsetType,
+        Meta(description="Futures by underlying: each is a continuous series, traded in the contract that is held."),
+    ] = msgspec.UNSET
+    roll: Annotated[
+        Roll | msgspec.UnsetType, Meta(description="When the next contract is held; unset: 5 days before first notice.")
     ] = msgspec.UNSET
 
 

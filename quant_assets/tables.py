@@ -66,7 +66,8 @@ ACTIONS = Table(
     "`counterpart` for `denominator`. "
     "merger: `cash` per share and `numerator` shares of `counterpart` for `denominator` held. delisting: "
     "the first session without trading; `value` is the return from the last close to the proceeds. "
-    "symbol_change: nothing to book.",
+    "symbol_change: nothing to book. roll: of a continuous series of futures, which is the contract `counterpart` from "
+    "then on and pays `cash`, what the old contract cost more than the new one.",
     {
         "session": pl.Date,
         "sid": pl.Int64,

@@ -250,6 +250,7 @@ _BOOKED: dict[str, Callable[[_Account, Action], None] | None] = {
     "split": _split,
     "stock_dividend": _split,
     "symbol_change": None,
+    "roll": None,  # of a series: what is held is a contract, and orders roll it
     "merger": _merger,
     "delisting": _delisting,
 }

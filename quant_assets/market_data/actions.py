@@ -24,7 +24,7 @@ COLUMNS = (
     "file",
     "line",
 )
-KINDS = (*ADJUSTING, "merger", "delisting", "symbol_change")
+KINDS = (*SPLITS, "dividend", "spin_off", "merger", "delisting", "symbol_change")  # what vendors declare
 KEY = ("sid", "session", "kind")
 SAYS = (
     "numerator",

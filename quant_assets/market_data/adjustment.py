@@ -25,7 +25,8 @@ from quant_assets.errors import ConfigurationError
 from quant_assets.tables import ACTIONS
 
 SPLITS = ("split", "stock_dividend")
-ADJUSTING = (*SPLITS, "dividend", "spin_off")
+ADJUSTING = (*SPLITS, "dividend", "spin_off", "roll")
+PAYING = ("dividend", "roll")  # a roll of futures pays what the old contract cost more than the new one
 ENDING = ("merger", "delisting")
 POLICIES = ("unadjusted", "split-only", "adjusted", "total-return")
 PRICES = ("open", "high", "low", "close")
@@ -44,7 +45,7 @@ def terms(actions: pl.DataFrame, *by: str) -> pl.DataFrame:
     """
     ratio = pl.when(pl.col("kind").is_in(SPLITS)).then(pl.col("numerator") / pl.col("denominator")).otherwise(1.0)
     paid = (
-        pl.when(kind="dividend")
+        pl.when(pl.col("kind").is_in(PAYING))
         .then(pl.col("cash").cast(pl.Float64))
         .when(kind="spin_off")
         .then("value")

@@ -10,13 +10,15 @@ import polars as pl
 
 from quant_assets.calendars import Calendar, Cuts
 from quant_assets.contract import in_force, known_by
+from quant_assets.market_data.chains import LISTED, series_of
+from quant_assets.market_data.continuous import extend
 from quant_assets.market_data.membership import Membership
 from quant_assets.market_data.securities import resolve
 from quant_assets.ports import Store
 from quant_assets.records import StageReport
 from quant_assets.strategy import Eligibility, Strategy, UniverseRule
 from quant_assets.tables import BARS, LISTINGS, UNIVERSE
-from quant_assets.vendor_tables import INDEX_MEMBERS, SECTORS
+from quant_assets.vendor_tables import INDEX_MEMBERS, INSTRUMENTS, SECTORS
 
 
 def update(store: Store, cuts: Cuts, rule: UniverseRule, sessions: Sequence[date]) -> StageReport:
@@ -96,6 +98,7 @@ def select(store: Store, cuts: Cuts, rule: UniverseRule, session: date) -> pl.Da
     liquid = turnover.filter((pl.col("bars") * 2 >= rule.lookback) & (pl.col("close") >= rule.min_price)).join(
         listed.select("sid"), on="sid", how="semi"
     )
+    liquid = _tradable(store, cuts, rule, liquid, listings)
     if isinstance(rule.eligible, Eligibility):
         liquid = liquid.filter(pl.col("dollar_volume") >= rule.eligible.min_dollar_volume).join(
             _eligible(store, cuts, rule.eligible, listings, listed, session), on="sid", how="semi"
@@ -105,6 +108,23 @@ def select(store: Store, cuts: Cuts, rule: UniverseRule, session: date) -> pl.Da
     )
     fixed = {"session": session, "until": next_month(cuts.calendar, session), "universe": rule.name, "known_at": cut}
     return UNIVERSE.conform(chosen.with_columns(**{k: pl.lit(v) for k, v in fixed.items()}).select(*UNIVERSE.schema))
+
+
+def _tradable(
+    store: Store, cuts: Cuts, rule: UniverseRule, liquid: pl.DataFrame, listings: pl.DataFrame
+) -> pl.DataFrame:
+    """Of the `liquid` names the series of the rule's chains; where it has none, all but series and single contracts,
+    which end.
+    """
+    if isinstance(rule.chains, tuple):
+        asked = [series.sid for series in series_of(cuts.calendar.code, rule)]
+        return liquid.filter(pl.col("sid").is_in(asked))
+    terms = store.read(INSTRUMENTS, as_of=None, columns=("kind", "symbol", "calendar"))
+    ending = terms.filter(pl.col("kind").is_in(["future", "option"]), calendar=cuts.calendar.code)["symbol"].unique()
+    if ending.is_empty():
+        return liquid
+    apart = listings.filter(pl.col("symbol").is_in(ending.implode()) | (pl.col("capture") == LISTED))
+    return liquid.join(apart, on="sid", how="anti")
 
 
 def _eligible(
@@ -146,6 +166,8 @@ def _eligible(
 def draw_universes(
     store: Store, cuts: Cuts, strategies: Sequence[Strategy], sessions: Sequence[date]
 ) -> Iterator[StageReport]:
-    """Draw the universe of each strategy; strategies that share one draw it once."""
+    """Draw the universe of each strategy, its continuous series first; strategies that share one draw it once."""
     for rule in dict.fromkeys(s.universe for s in strategies):
+        for series in series_of(cuts.calendar.code, rule) if sessions else ():
+            extend(store, cuts, series, max(sessions))
         yield update(store, cuts, rule, sessions)

@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 MONTHS: Mapping[int, str] = {3: "H", 6: "M", 9: "U", 12: "Z"}
 ARRIVES = timedelta(minutes=30)  # before the next open
 LISTED = 3  # contracts of a root that trade at one time
-MOVES = 8  # sessions before the expiry at which half the volume is in the next contract
+MOVES = 8  # sessions before a contract's first notice or expiry at which half the volume is in the next one
 WARM_UP = 5
 
 
@@ -157,13 +157,14 @@ class SimulatedContracts:
 
     def _share(self, contract: Contract, futures: Sequence[Contract], t: int) -> float:
         """The part of the root's volume that is in the contract: it moves to the next around `MOVES` sessions before
-        the expiry.
+        the first notice, or the expiry.
         """
         chain = [c for c in futures if c.root == contract.root]
         place = chain.index(contract)
-        left = self.calendar.index(chain[0].expiry) - self.calendar.index(self.sessions[t])
+        end = chain[0].first_notice or chain[0].expiry
+        left = self.calendar.index(end) - self.calendar.index(self.sessions[t])
         front = 1 / (1 + float(exp(np.array([-(left - MOVES) / 1.5]))[0]))
-        return (0.97 * front, 0.97 * (1 - front), 0.03)[place]
+        return (0.95 * front, 0.04 + 0.95 * (1 - front), 0.01)[place]
 
     def _terms(self, label: date, futures: Sequence[Contract], t: int) -> pl.DataFrame:
         """Rows of `instruments` of what was not listed in the session before."""

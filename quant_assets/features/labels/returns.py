@@ -5,7 +5,7 @@ A name that dies in between gets its last price or its delisting return: never a
 
 import polars as pl
 
-from quant_assets.market_data.adjustment import ENDING, SPLITS
+from quant_assets.market_data.adjustment import ENDING, PAYING, SPLITS
 
 
 def as_known(known: pl.DataFrame, wanted: pl.DataFrame, by: list[str]) -> pl.DataFrame:
@@ -78,10 +78,13 @@ def grown(held: pl.DataFrame, window: list[str]) -> pl.DataFrame:
     """
     ratio = pl.when(pl.col("kind").is_in(SPLITS)).then(pl.col("numerator") / pl.col("denominator")).otherwise(1.0)
     shares = ratio.cum_prod().over(window)
-    # what is paid is paid on the shares held before its ex-session; "dividend" and "spin_off" sort before "split" and
-    # "stock_dividend" within a session
+    # what is paid is paid on the shares held before its ex-session; "dividend", "roll" and "spin_off" sort before
+    # "split" and "stock_dividend" within a session
     cash = pl.col("cash").cast(pl.Float64)
-    paid = pl.when(kind="dividend").then(cash).when(kind="spin_off").then(pl.col("value")).fill_null(0.0) * shares
+    paid = (
+        pl.when(pl.col("kind").is_in(PAYING)).then(cash).when(kind="spin_off").then(pl.col("value")).fill_null(0.0)
+        * shares
+    )
     ends = endings()
     rolled = held.with_columns(
         growth=shares,
