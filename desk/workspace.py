@@ -186,7 +186,7 @@ class Workspace:
         # the simulated market was made with the calendar as it is listed: a change of its days changes no price
         listed = isinstance(declared, Simulated | Contracts)
         venue = calendar(self.deployment.calendar) if listed else self.cuts.calendar
-        return open_source(declared, venue, cache=self.home / "vendor", clock=SystemClock())
+        return open_source(declared, venue, cache=self.home / "vendor", clock=SystemClock(), store=self.store)
 
     @property
     def production(self) -> Path | None:

@@ -15,6 +15,7 @@ import polars as pl
 
 from quant_assets.backtest.fills import costs_of, match
 from quant_assets.backtest.funding import purse
+from quant_assets.backtest.slots import Traded, trade_slots
 from quant_assets.books.booking import holdings_of, paid_in, past_of
 from quant_assets.books.day import Day, step
 from quant_assets.books.due import paid_out, stopped
@@ -28,9 +29,11 @@ from quant_assets.errors import ConfigurationError, DataError
 from quant_assets.execution.doubtful import without_doubtful
 from quant_assets.execution.limits import exposure_of, within_limits
 from quant_assets.execution.orders import orders_for, too_small
+from quant_assets.features.bars_read import bars_of
+from quant_assets.features.intraday import OnBars
 from quant_assets.ports import CostModel, Progress, Store, quiet
 from quant_assets.post_trade.costs import write_costs
-from quant_assets.records import Book, Order, OrderState, StageReport, Working
+from quant_assets.records import Book, Fill, Order, OrderState, StageReport, Working
 from quant_assets.signals.decide import first_recorded
 from quant_assets.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, CASH, DECISIONS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS
@@ -52,6 +55,7 @@ class _Run:
     working: list[Working]
     begun: bool
     paid: Decimal | None
+    bars_of_slots: OnBars | None = None
     evenings: dict[date, Holdings] = field(default_factory=dict[date, Holdings])
     bars: dict[date, pl.DataFrame] = field(default_factory=dict[date, pl.DataFrame])
     rows: dict[str, list[pl.DataFrame]] = field(default_factory=dict[str, list[pl.DataFrame]])
@@ -66,9 +70,10 @@ def run(
     sessions: Sequence[date],
     model: CostModel | None = None,
     progress: Progress = quiet,
+    bars: OnBars | None = None,
 ) -> StageReport:
     """Trade the stored decisions of `strategy` in `book` over consecutive `sessions` and write ORDERS, FILLS,
-    POSITIONS, JOURNAL, CASH, PNL, NAV and COSTS.
+    POSITIONS, JOURNAL, CASH, PNL, NAV and COSTS. `bars`: on which an intraday strategy trades, slot after slot.
 
     Goes on from the last session booked; sessions booked already stay as they are. The first session of a book only
     deposits its capital. `model`: instead of the book's own costs. Raises ConfigurationError for a book with a venue,
@@ -104,6 +109,7 @@ def run(
         _open_orders(store, strategy, book, cuts, yesterday) if begun else [],
         begun,
         paid_in(store, book),
+        bars,
     )
     written = 0
     for start in range(0, len(due), CHUNK):
@@ -130,7 +136,11 @@ def _chunk(loop: _Run, sessions: Sequence[date]) -> int:
     actions = store.read(ACTIONS, as_of=cuts.of(last), last=last)
     stored = store.read(DECISIONS, as_of=None, first=begin, last=last, where={"strategy": loop.strategy.name})
     decisions = first_recorded(stored).partition_by("session", as_dict=True)
-    for session in sessions:
+    for session in sessions if loop.bars_of_slots else ():
+        of_session = in_force(known_by(bars.get((session,), BARS.empty()), cuts.of(session)), BARS)
+        known = known_by(actions, cuts.of(session))
+        _step_of_slots(loop, session, of_session, known, decisions.get((session,), DECISIONS.empty()))
+    for session in () if loop.bars_of_slots else sessions:
         decided = cuts.calendar.before(session)
         known, of_session = (
             in_force(known_by(bars.get((day,), BARS.empty()), cuts.of(day)), BARS) for day in (decided, session)
@@ -159,7 +169,7 @@ def _step(
     """One session: `decisions` are those of the session before, in which `trading` names traded; the rest is what was
     known at this session's cut.
     """
-    book, cuts, cut = loop.book, loop.cuts, loop.cuts.of(session)
+    book, cuts = loop.book, loop.cuts
     past, loop.bars[session] = _past(loop), bars
     if loop.begun:
         wanted = orders_for(book, loop.strategy, decisions, loop.holdings, loop.working, session, cuts.calendar, {})
@@ -183,13 +193,41 @@ def _step(
         paid_out(actions, cuts, session, names),
         purse(book, fund(loop.holdings, book.capital, loop.paid)[0]),
     )
+    changed = {w.key: w for w in updated}
+    _book(loop, session, bars, actions, fills, [changed.get(w.key, w) for w in loop.working])
+
+
+def _step_of_slots(
+    loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, decisions: pl.DataFrame
+) -> None:
+    """One session of an intraday strategy: `decisions` are those of its slots."""
+    assert loop.bars_of_slots is not None  # noqa: S101  # asked for where it is
+    loop.bars[session] = bars
+    traded = Traded((), (), ())
+    if loop.begun:
+        begin, _ = fund(loop.holdings, loop.book.capital, loop.paid)
+        traded = trade_slots(
+            loop.store, loop.strategy, loop.book, loop.cuts, loop.bars_of_slots, session, decisions, begin, loop.model
+        )
+    loop.notes += traded.notes
+    _book(loop, session, bars, actions, traded.fills, traded.orders)
+
+
+def _book(
+    loop: _Run,
+    session: date,
+    bars: pl.DataFrame,
+    actions: pl.DataFrame,
+    fills: Sequence[Fill],
+    after: Sequence[Working],
+) -> None:
+    """Book a session with its fills; `after` are the orders as they are after it."""
+    book, cuts, cut, past = loop.book, loop.cuts, loop.cuts.of(session), _past(loop)
     usable = bars.select("sid", "symbol", "open", "close").filter(pl.col("close").is_finite())
     held = {*loop.holdings.quantities, *(f.sid for f in fills), *handed_out(actions, bars)}
     by = valuation(loop.store, book.currency, cuts, session, loop.holdings, held)
     day = Day(session=session, bars=usable, actions=actions, fills=fills, by=by)
     booked = step(book, cuts, day, loop.holdings, loop.paid, past)
-    changed = {w.key: w for w in updated}
-    after = [changed.get(w.key, w) for w in loop.working]
     for table, frame in (
         (ORDERS, order_rows(book, session, after, cut)),
         (FILLS, fill_rows(book, fills, cut)),
@@ -257,8 +295,10 @@ def trade_books(
     cuts: Cuts,
     sessions: Sequence[date],
     progress: Progress = quiet,
+    on_bars: Sequence[OnBars] = (),
 ) -> Iterator[StageReport]:
     """Trade the stored decisions of the sessions in every research book."""
     by_name = {s.name: s for s in strategies}
     for book in research_books:
-        yield run(store, by_name[book.strategy], book, cuts, sessions, progress=progress)
+        strategy = by_name[book.strategy]
+        yield run(store, strategy, book, cuts, sessions, progress=progress, bars=bars_of(strategy, on_bars))

@@ -16,7 +16,8 @@ class Slot(NamedTuple):
 
     `slot`: the start, on the venue's clock, of the bar at whose open its orders trade (`trades_at`). `bar`: the start
     of the last bar that it reads, which has ended at the `cut`, but for the delay. Orders leave before `valid_until`:
-    before the bar that they trade in begins where there is time between the two bars, else before it ends.
+    before the bar that they trade in begins where there is time between the two bars, else before it ends; its open is
+    known when it `settles`.
     """
 
     session: date
@@ -25,6 +26,7 @@ class Slot(NamedTuple):
     cut: datetime
     trades_at: datetime
     valid_until: datetime
+    settles: datetime
 
 
 def slots(calendar: Calendar, moment: Every, session: date) -> list[Slot]:
@@ -68,7 +70,7 @@ def _kept(calendar: Calendar, moment: Every, session: date, hours: Hours) -> Ite
         cut = end + delay
         if calendar.hours_at(session, cut) == hours:
             name = f"{calendar.local(start):%H:%M}"
-            yield Slot(session, name, bar, cut, start, start if cut < start else until)
+            yield Slot(session, name, bar, cut, start, start if cut < start else until, until + delay)
 
 
 def _last_bar(

@@ -11,7 +11,9 @@ import polars as pl
 
 from quant_assets.books.holdings import CENT, Holdings
 from quant_assets.calendars import Calendar
-from quant_assets.records import SLOT, Book, Order, Working
+from quant_assets.moments import Every
+from quant_assets.records import SLOT as SLOT
+from quant_assets.records import Book, Order, Working
 from quant_assets.strategy import Strategy
 
 _DIGITS = string.digits + string.ascii_lowercase
@@ -55,7 +57,7 @@ def orders_for(
     trades = decisions.filter(pl.col("verdict") == "TRADE").sort("sid")
     if trades.is_empty():
         return []
-    equity, decided = holdings.equity, trades["session"][0]
+    equity, decided, slot = holdings.equity, trades["session"][0], trades["slot"][0]
     long_only = bool((trades["target_weight"] >= 0).all())
     wanted = targets(decisions, holdings, symbols)
     orders: list[Order] = []
@@ -74,13 +76,13 @@ def orders_for(
             book,
             held,
             Order(
-                client_order_id=client_order_id(book.name, strategy.name, decided, SLOT, sid, leg),
+                client_order_id=client_order_id(book.name, strategy.name, decided, slot, sid, leg),
                 book=book.name,
                 strategy=strategy.name,
                 decided=decided,
                 session=session,
-                good_till=calendar.shift(session, strategy.good_for_sessions - 1),
-                slot=SLOT,
+                good_till=good_till(strategy, session, calendar),
+                slot=slot,
                 sid=sid,
                 leg=leg,
                 symbol=symbol,
@@ -91,6 +93,12 @@ def orders_for(
             ),
         )
     return orders
+
+
+def good_till(strategy: Strategy, session: date, calendar: Calendar) -> date:
+    """The last session of an order; one of a slot of bars ends with the bar that it trades in."""
+    more = 0 if isinstance(strategy.moment, Every) else strategy.good_for_sessions - 1
+    return calendar.shift(session, more)
 
 
 def targets(

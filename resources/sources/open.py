@@ -10,8 +10,9 @@ import msgspec
 from quant_assets.calendars import Calendar
 from quant_assets.errors import ConfigurationError
 from quant_assets.plugged import find, look_up, made, names
-from quant_assets.ports import Clock, MarketDataSource
+from quant_assets.ports import Clock, MarketDataSource, Store
 from quant_assets.records import PluggedSource
+from resources.sources.bars_of import BarsOf, DailyBars
 from resources.sources.contracts import Contracts, SimulatedContracts
 from resources.sources.exchange import Exchange, ExchangeFeed
 from resources.sources.files import Files, PriceFile
@@ -25,7 +26,7 @@ from resources.sources.vendor_drops import Drops, VendorDrops
 
 _VALUE = re.compile(r"""Invalid (?:enum )?value (['"]).*\1(?= - at `[$]|$)""", re.DOTALL)  # of msgspec
 
-Source = Simulated | Contracts | Drops | PriceFile | HistoryFiles | IbFeed
+Source = Simulated | Contracts | Drops | PriceFile | HistoryFiles | IbFeed | BarsOf
 """Where daily bars come from."""
 
 AnyFeed = Feed | ExchangeFeed | IbFeed
@@ -53,10 +54,16 @@ def declared(values: Mapping[str, Any]) -> Source | AnyFeed | PluggedSource:
         raise ConfigurationError(f"source of kind {kind!r}: {what}; given are {sorted(values)}") from None
 
 
-def open_source(
-    what: Source | AnyFeed | PluggedSource | Mapping[str, Any], calendar: Calendar, *, cache: Path, clock: Clock
+def open_source(  # noqa: C901  # a case for each kind
+    what: Source | AnyFeed | PluggedSource | Mapping[str, Any],
+    calendar: Calendar,
+    *,
+    cache: Path,
+    clock: Clock,
+    store: Store | None = None,
 ) -> MarketDataSource:
-    """The source of a declaration. `cache`: the folder for pages of a vendor; `clock`: the wall clock.
+    """The source of a declaration. `cache`: the folder for pages of a vendor; `clock`: the wall clock; `store`: the
+    tables, for a source that is made of another one's rows.
 
     Nothing is read or requested yet. Raises ConfigurationError for an impossible declaration.
     """
@@ -94,6 +101,8 @@ def open_source(
         case PluggedSource() as of:
             plugin = find("source", str(of["kind"]))
             opened = made(plugin, of, calendar=calendar, cache=cache, clock=clock)
+        case BarsOf() as of:
+            opened = DailyBars(of, store, calendar)
     return opened
 
 

@@ -1,0 +1,177 @@
+"""What the stages of a lane do where its strategies decide at slots: the functions of days, on bars.
+
+`sessions` are whole sessions, up to the end of the last one; `asked` are slots that have come.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, timedelta
+
+from quant_assets.backtest.slots import slots_of
+from quant_assets.calendars import Cuts
+from quant_assets.calendars.slots import Slot
+from quant_assets.features.audit.audit import Standing, recorded, standing
+from quant_assets.features.audit.bars import RECENT, audit_bars
+from quant_assets.features.bars_read import bars_of
+from quant_assets.features.catalogue import find_set
+from quant_assets.features.intraday import OnBars, publish_bars
+from quant_assets.features.labels.bars import publish_bar_labels
+from quant_assets.features.sets import FeatureSet
+from quant_assets.models.slot_scoring import score_slots
+from quant_assets.models.training import month_ends, retrain
+from quant_assets.ports import Clock, KillSwitch, KnowledgeLog, ModelRegistry, Notifier, Progress, Stamp, Store, quiet
+from quant_assets.records import StageReport
+from quant_assets.signals.decide_slots import decide_slots
+from quant_assets.strategy import Strategy
+from quant_assets.tables import DECISIONS
+
+
+def read_by(strategies: Sequence[Strategy], on_bars: Sequence[OnBars]) -> list[tuple[Strategy, OnBars]]:
+    """The intraday strategies, each with the bars that it reads. Raises ConfigurationError."""
+    return [(s, bars) for s in strategies if (bars := bars_of(s, on_bars)) is not None]
+
+
+def publish_bar_sets(
+    store: Store,
+    knowledge: KnowledgeLog,
+    cuts: Cuts,
+    strategies: Sequence[Strategy],
+    on_bars: Sequence[OnBars],
+    sessions: Sequence[date],
+    progress: Progress = quiet,
+) -> Iterator[StageReport]:
+    """Publish the sets on bars of the sessions, as far as their bars have ended by the cut of the last one."""
+    end = cuts.of(max(sessions))
+    knowledge.note_cut(end)
+    for bars in dict.fromkeys(b for _, b in read_by(strategies, on_bars)):
+        features, delay = find_set(bars.feature_set), timedelta(seconds=bars.delay)
+        yield publish_bars(
+            store, features, bars.venue, cuts.calendar, sessions, delay=delay, now=end, progress=progress
+        )
+
+
+def audit_bar_sets(
+    store: Store,
+    cuts: Cuts,
+    clock: Clock,
+    notifier: Notifier,
+    strategies: Sequence[Strategy],
+    on_bars: Sequence[OnBars],
+    sessions: Sequence[date],
+    progress: Progress = quiet,
+) -> Iterator[StageReport]:
+    """Audit each set on bars that the strategies read and whose source was not audited yet."""
+    last = max(sessions)
+    for bars in dict.fromkeys(b for _, b in read_by(strategies, on_bars)):
+        found = _audited(store, find_set(bars.feature_set), bars, cuts, last, clock, progress)
+        if found.state == "failed":
+            subject = f"{bars.feature_set} did not pass its audit: nothing trades on it"
+            notifier.notify("critical", subject, found.reason)
+        state = "done" if found.state == "passed" else "refused" if found.state == "failed" else "empty"
+        reason = "" if state == "done" else found.reason
+        yield StageReport(stage=f"audit {bars.feature_set}", first=last, last=last, state=state, reason=reason)
+
+
+def _audited(
+    store: Store, features: FeatureSet, bars: OnBars, cuts: Cuts, last: date, clock: Clock, progress: Progress
+) -> Standing:
+    """The audit of the set's current source, made where it has not passed yet."""
+    found = standing(store, features)
+    if found.state == "passed":
+        return found
+    recent = cuts.calendar.between(cuts.calendar.shift(last, 1 - RECENT), last)
+    delay = timedelta(seconds=bars.delay)
+    rows = audit_bars(
+        store, features, bars.venue, cuts.calendar, recent, now=clock.now(), delay=delay, progress=progress
+    )
+    recorded(store, features, rows)
+    return standing(store, features)
+
+
+def label_bars(
+    store: Store,
+    cuts: Cuts,
+    strategies: Sequence[Strategy],
+    on_bars: Sequence[OnBars],
+    sessions: Sequence[date],
+    progress: Progress = quiet,
+) -> Iterator[StageReport]:
+    """Publish the labels of bars that the strategies' models learn, as known at the cut of the last session."""
+    for bars, rule in dict.fromkeys((b, s.rule) for s, b in read_by(strategies, on_bars)):
+        end = cuts.of(max(sessions))
+        yield publish_bar_labels(store, rule, bars, cuts.calendar, sessions, now=end, progress=progress)
+
+
+def train_on_bars(
+    store: Store,
+    registry: ModelRegistry,
+    cuts: Cuts,
+    notifier: Notifier,
+    strategies: Sequence[Strategy],
+    on_bars: Sequence[OnBars],
+    sessions: Sequence[date],
+    train_at: Sequence[date] | None = None,
+) -> Iterator[StageReport]:
+    """Train a model of each strategy at each month end among `sessions`, or `train_at`; used from the session after."""
+    for cut in month_ends(cuts.calendar, min(sessions), max(sessions)) if train_at is None else train_at:
+        for strategy, bars in read_by(strategies, on_bars):
+            features = find_set(strategy.feature_set)
+            yield retrain(store, registry, features, strategy, cuts, cut, notifier=notifier, bars=bars)
+
+
+def score_at(
+    store: Store, cuts: Cuts, strategies: Sequence[Strategy], on_bars: Sequence[OnBars], asked: Sequence[Slot]
+) -> Iterator[StageReport]:
+    """Score the slots with the champion of each strategy."""
+    for strategy, bars in read_by(strategies, on_bars):
+        yield score_slots(store, find_set(strategy.feature_set), strategy, bars, cuts, asked)
+
+
+def decide_at(
+    store: Store,
+    knowledge: KnowledgeLog,
+    kill_switch: KillSwitch,
+    cuts: Cuts,
+    clock: Clock,
+    stamp: Stamp,
+    slot_late: Callable[[Slot], bool],
+    refused: Callable[[FeatureSet], str],
+    strategies: Sequence[Strategy],
+    on_bars: Sequence[OnBars],
+    asked: Sequence[Slot],
+    run_id: str = "",
+    progress: Progress = quiet,
+) -> Iterator[StageReport]:
+    """Decide the slots that are not decided yet for each strategy, once the cut that is read is noted."""
+    knowledge.note_cut(asked[-1].cut)
+    switch = kill_switch.state()
+    for strategy, bars in read_by(strategies, on_bars):
+        features = find_set(strategy.feature_set)
+        if open_ones := undecided(store, strategy, asked):
+            yield decide_slots(
+                store,
+                features,
+                strategy,
+                bars,
+                cuts,
+                open_ones,
+                kill_switch=(switch.on, switch.reason),
+                provenance=stamp(run_id),
+                now=clock.now(),
+                late=slot_late,
+                features_refused=refused(features),
+                progress=progress,
+            )
+
+
+def undecided(store: Store, strategy: Strategy, asked: Sequence[Slot]) -> list[Slot]:
+    """Those of the slots of which no decision is stored."""
+    where = {"strategy": strategy.name}
+    first, last = asked[0].session, asked[-1].session
+    rows = store.read(DECISIONS, as_of=None, first=first, last=last, where=where, columns=())
+    there = set(rows.select("session", "slot").rows())
+    return [s for s in asked if (s.session, s.slot) not in there]
+
+
+def all_slots(strategies: Sequence[Strategy], cuts: Cuts, sessions: Sequence[date]) -> list[Slot]:
+    """The slots of the sessions, ascending: the strategies of a lane decide at the same ones."""
+    return [slot for session in sorted(sessions) for slot in slots_of(strategies[0], cuts, session)]
