@@ -18,12 +18,12 @@ from quant_assets.errors import DeliveryRefused, LeaseLost, OrderUncertain, Tamp
 from quant_assets.execution.doubtful import expire_restated, without_doubtful
 from quant_assets.execution.leaving import leaving
 from quant_assets.execution.limits import exposure_of, within_limits
-from quant_assets.execution.orders import SLOT, orders_for, too_small
+from quant_assets.execution.orders import orders_for, too_small
 from quant_assets.execution.outbox import LEASE_SECONDS, OPEN, expire, recover, send
 from quant_assets.execution.outcome import RECONCILED, ended, outcome
 from quant_assets.market_data.quality import released, session_hash
 from quant_assets.ports import Breaks, Broker, Brokers, Clock, Facts, KillSwitch, Notifier, Outbox, Store, Writer
-from quant_assets.records import Book, Order, OrderState, StageReport
+from quant_assets.records import SLOT, Book, Order, OrderState, StageReport
 from quant_assets.signals.decide import first_recorded
 from quant_assets.signals.rederived import altered, beyond
 from quant_assets.strategy import Strategy

@@ -22,10 +22,10 @@ from quant_assets.contract import known_by
 from quant_assets.errors import CursorUnknown
 from quant_assets.execution.corrections import Step, charged_on, effective, fee_entries, in_force, reversal, steps
 from quant_assets.execution.follow import after_the_end, follow, restate
-from quant_assets.execution.orders import SLOT
 from quant_assets.execution.outbox import LEASE_SECONDS
 from quant_assets.ports import Advances, Breaks, Broker, Brokers, Clock, Executions, Facts, Notifier, Outbox, Store
 from quant_assets.records import (
+    SLOT,
     VERSION,
     Book,
     Commission,

@@ -12,7 +12,6 @@ import polars as pl
 from quant_assets.books.holdings import CENT, Holdings
 from quant_assets.calendars import Calendar
 from quant_assets.moments import Every
-from quant_assets.records import SLOT as SLOT
 from quant_assets.records import Book, Order, Working
 from quant_assets.strategy import Strategy
 

@@ -16,10 +16,10 @@ from quant_assets.books.booking import booked, holdings_of
 from quant_assets.calendars import Calendar, Cuts
 from quant_assets.execution.corrections import charged_on, effective, in_force
 from quant_assets.execution.drop_copy import session_at
-from quant_assets.execution.orders import SLOT
 from quant_assets.execution.outcome import RECONCILED
 from quant_assets.ports import Breaks, Broker, Brokers, ByCurrency, Clock, Executions, Facts, Notifier, Outbox, Store
 from quant_assets.records import (
+    SLOT,
     Book,
     Break,
     BrokerOrder,

@@ -15,14 +15,13 @@ from quant_assets.acts import Head, keep_head
 from quant_assets.books.apart import apart
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
-from quant_assets.execution.orders import SLOT
 from quant_assets.pages.rendering import render, write
 from quant_assets.ports import Audit, Breaks, Clock, Facts, Notifier, Store
 from quant_assets.post_trade import sections
 from quant_assets.post_trade.headline import answers, overall
 from quant_assets.post_trade.performance import curve, performance
 from quant_assets.post_trade.sections import BreakRows
-from quant_assets.records import Book, StageReport
+from quant_assets.records import SLOT, Book, StageReport
 from quant_assets.tables import LABELS, SCORES
 
 PUBLISHED = "published"  # the fact

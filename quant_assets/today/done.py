@@ -7,11 +7,10 @@ import polars as pl
 
 from quant_assets.calendars import Cuts
 from quant_assets.execution.delivery import REFUSED
-from quant_assets.execution.orders import SLOT
 from quant_assets.execution.outcome import RECONCILED, counted
 from quant_assets.ports import Clock, Facts, Outbox, Store
 from quant_assets.post_trade.report import PUBLISHED
-from quant_assets.records import Book, Frozen, OrderState, Working
+from quant_assets.records import SLOT, Book, Frozen, OrderState, Working
 from quant_assets.signals.decide import first_recorded
 from quant_assets.signals.guardrails import TRADE
 from quant_assets.tables import DECISIONS, NAV

@@ -29,7 +29,7 @@ DAY = timedelta(days=1)
 class BarsOf(Declared, frozen=True, kw_only=True, tag="bars_of"):
     """Daily bars made of the bars of a venue that a feed of `intraday_bars` brings."""
 
-    venue: Annotated[str, Meta(min_length=1, description="Whose bars, as they stand in `intraday_bars`.")]
+    venue: Annotated[str, Meta(min_length=1, description="Whose bars, as `intraday_bars` calls it.")]
     frequency: Annotated[
         str,
         Meta(
