@@ -11,6 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from quant_assets.backtest.loop import trade_books
+from quant_assets.backtest.slot_stages import (
+    audit_bar_sets,
+    decide_at,
+    label_bars,
+    publish_bar_sets,
+    score_at,
+    train_on_bars,
+)
 from quant_assets.books.booking import book_sessions
 from quant_assets.execution.delivery import deliver_books
 from quant_assets.execution.drop_copy import collect_fills
@@ -101,6 +109,20 @@ RESEARCH = Stage("research_books_traded", (*MARKET, "decisions"), ("orders", "fi
 """What a range does with its decisions in place of the venue, the books and their costs."""
 
 STAGES: Stages = {s.name: s for s in (*CHAIN, RESEARCH)}
+
+
+ON_BARS: Stages = {
+    name: replace(STAGES[name], function=function)
+    for name, function in {
+        "features": publish_bar_sets,
+        "no_look_ahead": audit_bar_sets,
+        "labels": label_bars,
+        "champion": train_on_bars,
+        "scores": score_at,
+        "decisions": decide_at,
+    }.items()
+}
+"""What these stages do where the strategies of a lane decide at slots; the others are as ever."""
 
 
 def between(first: str, last: str) -> tuple[Stage, ...]:

@@ -137,9 +137,9 @@ def _chunk(loop: _Run, sessions: Sequence[date]) -> int:
     stored = store.read(DECISIONS, as_of=None, first=begin, last=last, where={"strategy": loop.strategy.name})
     decisions = first_recorded(stored).partition_by("session", as_dict=True)
     for session in sessions if loop.bars_of_slots else ():
-        of_session = in_force(known_by(bars.get((session,), BARS.empty()), cuts.of(session)), BARS)
+        there = in_force(known_by(bars.get((session,), BARS.empty()), cuts.of(session)), BARS)
         known = known_by(actions, cuts.of(session))
-        _step_of_slots(loop, session, of_session, known, decisions.get((session,), DECISIONS.empty()))
+        _step_of_slots(loop, session, there, known, decisions.get((session,), DECISIONS.empty()))
     for session in () if loop.bars_of_slots else sessions:
         decided = cuts.calendar.before(session)
         known, of_session = (

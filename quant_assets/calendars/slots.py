@@ -37,8 +37,8 @@ def slots(calendar: Calendar, moment: Every, session: date) -> list[Slot]:
     of the calendar's grid: counted from the open and anew from the end of a break, short before a break or a close.
     Hours that became known late count from when they were known: a slot is one if at its cut the venue was to trade.
     """
-    told = list(dict.fromkeys(_ever(calendar, session)))
-    found = [s for hours in told for s in _kept(calendar, moment, session, hours)]
+    ever = list(dict.fromkeys(_ever(calendar, session)))
+    found = [s for hours in ever for s in _kept(calendar, moment, session, hours)]
     return sorted({s.slot: s for s in found}.values(), key=lambda s: s.cut)
 
 
@@ -56,9 +56,9 @@ def due_slots(calendar: Calendar, moment: Every, since: datetime, now: datetime)
 
 def _ever(calendar: Calendar, session: date) -> Iterator[Hours]:
     """All hours that were ever those of a session."""
-    day, said = next(calendar.ever_after(session - DAY))
+    day, heard = next(calendar.ever_after(session - DAY))
     if day == session:
-        yield from (hours for hours, _ in said)
+        yield from (hours for hours, _ in heard)
 
 
 def _kept(calendar: Calendar, moment: Every, session: date, hours: Hours) -> Iterator[Slot]:

@@ -74,10 +74,10 @@ class DailyBars:
         close = self._calendar.close(label)
         known_at = close + timedelta(seconds=self._declared.delay)
         rows = self._bars(self._calendar.open(label).date(), close.date())
-        of_day = rows.filter(
+        inside = rows.filter(
             pl.col("known_at") <= known_at, pl.col("ts") >= self._calendar.open(label), pl.col("ts") < close
         )
-        bars = in_force(of_day, INTRADAY_BARS).sort("symbol", "ts")
+        bars = in_force(inside, INTRADAY_BARS).sort("symbol", "ts")
         if bars.is_empty():
             raise CaptureUnreadable(
                 f"{self.name}: no bar of {label} was known by {known_at:%Y-%m-%d %H:%M} UTC; ingest the feed of "
