@@ -4,19 +4,36 @@ It computes only what production has read: what arrives once production has pass
 later than it, so that what both compute is the same.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from fnmatch import fnmatch
 from pathlib import Path
 
+from desk.deployment import DEFAULT, load
+from desk.home import own_deployment
 from desk.ledger import TABLES
-from quant_assets import chain
+from quant_assets import chain, durable
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
 from quant_assets.ports import KnowledgeLog
 from quant_assets.records import Capture
 from quant_assets.tables import BARS, CAPTURES, DECISIONS
 from resources.tables.beside import ResearchTables
 from resources.tables.store import DeltaStore
+
+BEGUN = """# A research home: it reads the tables of the production home and writes its own.
+# The source, the calendar, the start and the clock are production's. Try it: quant check
+production: {production}
+
+# Without strategies of its own it has production's. Declare what you try, each under a name of its own:
+# strategies:
+#   - {{name: mine, universe: {{name: mine, size: 100}}, feature_set: price_volume}}
+
+# Modules of your own, beside this file or installed:
+# packages: [mine.features]
+
+books:
+{books}"""
 
 COMPUTED = frozenset(
     name for stage in (*chain.between("universe", "decisions"), chain.RESEARCH) for name in stage.writes
@@ -78,6 +95,33 @@ class NothingNew:
     def fetch(self, label: date) -> Capture:
         """Raises CaptureUnreadable."""
         raise CaptureUnreadable(f"a research home ingests nothing; {label} is production's to fetch")
+
+
+def begin(folder: Path, production: Path) -> Path:
+    """Write the deployment of a research home into a folder, with a research book for each strategy of production's.
+
+    Raises ConfigurationError where a deployment is there already, or production's cannot be read.
+    """
+    file = folder / "deployment.yaml"
+    if file.exists():
+        raise ConfigurationError(f"nothing was written: {file} would be overwritten; name another folder")
+    if not production.is_dir():
+        raise ConfigurationError(f"there is no folder {production}; name the folder that is QUANT_HOME in production")
+    if folder.resolve().is_relative_to(production.resolve()):
+        raise ConfigurationError(f"{folder} lies in the production home, where research writes nothing; name another")
+    declared = load(own_deployment(production) or DEFAULT)
+    book = "  - {{name: {0}, strategy: {1}, account: {0}, capital: 1000000, currency: {2}}}\n"
+    taken, books = {b.name for b in declared.books}, ""
+    for strategy in declared.strategies:
+        traded = next((b for b in declared.books if b.strategy == strategy.name), None)
+        wanted = [f"research-{strategy.name}"[:60], *(f"research-{n}" for n in range(len(taken) + 1))]
+        name = next(n for n in wanted if n not in taken)
+        taken.add(name)
+        books += book.format(name, strategy.name, traded.currency if traded else "USD")
+    folder.mkdir(parents=True, exist_ok=True)
+    durable.write(file, BEGUN.format(production=json.dumps(str(production)), books=books).encode())
+    load(file)
+    return file
 
 
 def ingested(store: ResearchTables) -> Sequence[date]:

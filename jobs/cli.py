@@ -27,6 +27,7 @@ from jobs.commands.look_ahead import audit_features
 from jobs.commands.migrate import migrate
 from jobs.commands.notices import ack, notices_app
 from jobs.commands.questions import replay, sql, today, trace, why
+from jobs.commands.research import research
 from jobs.commands.restatement import restatement_app
 from jobs.commands.restore import backup, restore
 from jobs.commands.running import backfill, backtest, ingest, report, run_app
@@ -61,7 +62,13 @@ PANELS: Mapping[str, Mapping[str, typer.Typer | Callable[..., None]]] = {
         "restatement": restatement_app,
         "repair": repair,
     },
-    "Research": {"features": features_app, "backfill": backfill, "backtest": backtest, "sql": sql},
+    "Research": {
+        "features": features_app,
+        "backfill": backfill,
+        "backtest": backtest,
+        "sql": sql,
+        "research": research,
+    },
     "Evidence": {"replay": replay, "trace": trace, "audit": audit_app},
     "Upkeep": {"storage": storage_app, "backup": backup, "restore": restore, "migrate": migrate},
 }

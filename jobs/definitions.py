@@ -69,6 +69,31 @@ def build(ws: Workspace, progress: Progress = quiet) -> dg.Definitions:
     def live(key: str) -> bool:
         return key >= start  # what lies before is history: nothing of it is ever sent
 
+    ours = [
+        run_daily,
+        deliver,
+        after_delivery,
+        day_status,
+        data_docs,
+        backfill,
+        retrain,
+        upkeep,
+        *jobs_on_bars,
+    ]
+    timed = [
+        daily.schedule(ws.cuts, run_daily, ws.deployment.start, ws.current_cuts),
+        maintenance.schedule(upkeep),
+        *intraday.schedules(ws.deployment.bars, jobs_on_bars),
+    ]
+    watching = [
+        sensors.follows("decisions", deliver, "new_decisions", wanted=live),
+        sensors.follows("orders", after_delivery, "orders_delivered", wanted=live),
+        sensors.follows("report", day_status, "report_published"),
+        sensors.unfinished([run_daily, deliver, after_delivery], lambda: left_lately(ws, daily.CATCH_UP)),
+        sensors.notices(ws.home),
+    ]
+    if ws.production:  # nothing is due, nothing is sent: a range is asked for, and its own tables are kept up
+        ours, timed, watching = [backfill, upkeep], [maintenance.schedule(upkeep)], [sensors.notices(ws.home)]
     return dg.Definitions(
         assets=[
             *market_data_assets.build(sessions, STAGES, fed),
@@ -88,29 +113,9 @@ def build(ws: Workspace, progress: Progress = quiet) -> dg.Definitions:
             *features_checks.of_bars(ws.deployment.bars),
             *today_checks.build(),
         ],
-        jobs=[
-            run_daily,
-            deliver,
-            after_delivery,
-            day_status,
-            data_docs,
-            backfill,
-            retrain,
-            upkeep,
-            *jobs_on_bars,
-        ],
-        schedules=[
-            daily.schedule(ws.cuts, run_daily, ws.deployment.start, ws.current_cuts),
-            maintenance.schedule(upkeep),
-            *intraday.schedules(ws.deployment.bars, jobs_on_bars),
-        ],
-        sensors=[
-            sensors.follows("decisions", deliver, "new_decisions", wanted=live),
-            sensors.follows("orders", after_delivery, "orders_delivered", wanted=live),
-            sensors.follows("report", day_status, "report_published"),
-            sensors.unfinished([run_daily, deliver, after_delivery], lambda: left_lately(ws, daily.CATCH_UP)),
-            sensors.notices(ws.home),
-        ],
+        jobs=ours,
+        schedules=timed,
+        sensors=watching,
         resources=resources(ws, progress),
         executor=dg.in_process_executor,
     )

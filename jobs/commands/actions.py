@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands.options import AsJson, By, Reason, acted, workspace
+from jobs.commands.options import AsJson, By, Reason, acted, producing, workspace
 
 actions_app = typer.Typer(
     no_args_is_help=True,
@@ -57,7 +57,7 @@ def actions_confirm(
     from jobs.console import escape, say
     from quant_assets.market_data.confirmations import confirm
 
-    ws = workspace()
+    ws = producing()
     with only_run(ws.home):
         said, rows = confirm(
             ws.store,
@@ -81,7 +81,7 @@ def actions_reject(proposal: ProposalId, by: By, reason: Reason) -> None:
     from jobs.console import escape, say
     from quant_assets.market_data.confirmations import reject
 
-    ws = workspace()
+    ws = producing()
     with only_run(ws.home):
         about = reject(
             ws.store,

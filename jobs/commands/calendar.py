@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands.options import AsJson, By, Reason, acted, day, workspace
+from jobs.commands.options import AsJson, By, Reason, acted, day, producing, workspace
 
 if TYPE_CHECKING:
     from desk.workspace import Workspace
@@ -21,7 +21,7 @@ def calendar_close(session: Session, by: By, reason: Reason) -> None:
     from desk.lock import only_run
     from quant_assets.market_data.closures import close
 
-    ws = workspace()
+    ws = producing()
     with only_run(ws.home):
         known_at = close(
             ws.store,
@@ -51,7 +51,7 @@ def calendar_open(
     from desk.lock import only_run
     from quant_assets.market_data.closures import reopen
 
-    ws = workspace()
+    ws = producing()
     venue = ws.cuts.calendar
     said = None if hours is None else _hours(hours, session, ws)
     with only_run(ws.home):

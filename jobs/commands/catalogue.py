@@ -95,7 +95,7 @@ def backfill(
     """Publish a set over a range of sessions, a calendar quarter at a time. Interrupted, the same command goes on
     where it stopped.
     """
-    from desk.lock import only_run
+    from desk.lock import only_range, stepping
     from jobs.console import progress
     from jobs.console import show as shown
     from quant_assets.calendars import calendar as hours
@@ -106,7 +106,8 @@ def backfill(
     from quant_assets.features.sets import DAILY
 
     ws, one = workspace(), find_set(name)
-    with progress() as tick, only_run(ws.home):
+    with progress() as shown_at, only_range(ws.home):
+        tick = stepping(ws.home, shown_at)
         if one.frequency == DAILY:
             asked = sessions(ws, first, last)
             ws.knowledge.note_cut(ws.cuts.of(asked[-1]))
@@ -200,7 +201,8 @@ def sessions(ws: "Workspace", first: date | None, last: date | None) -> list[dat
     due = ws.cuts.due(ws.clock.now()) if ws.deployment.clock == "system" else None
     # what is published before its data came is frozen without it, and data behind a cut that was read is known too
     # late to be traded on
-    until = min(d for d in (last, taken, due) if isinstance(d, date)) if isinstance(taken, date) else begin
+    decided = ws.until if ws.production else None
+    until = min(d for d in (last, taken, due, decided) if isinstance(d, date)) if isinstance(taken, date) else begin
     return calendar.between(calendar.on_or_after(first or begin), calendar.on_or_before(until))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands.options import DAY, AsJson, By, Day, From, Reason, To, acted, workspace
+from jobs.commands.options import DAY, AsJson, By, Day, From, Reason, To, acted, producing, workspace
 
 if TYPE_CHECKING:
     from desk.workspace import Workspace
@@ -74,7 +74,7 @@ def quarantine_release(row_id: RowId, by: By, reason: Reason) -> None:
     from jobs.console import escape, say
     from quant_assets.market_data.repairs import release
 
-    ws = workspace()
+    ws = producing()
     with only_run(ws.home):
         written = release(
             ws.store,
@@ -94,7 +94,7 @@ def quarantine_drop(row_id: RowId, by: By, reason: Reason) -> None:
     from jobs.console import escape, say
     from quant_assets.market_data.repairs import drop
 
-    ws = workspace()
+    ws = producing()
     with only_run(ws.home):
         drop(
             ws.store,
@@ -162,7 +162,7 @@ def findings_scan(
 
     if repair_them and not (by.strip() and reason.strip()):
         raise typer.BadParameter("--repair changes what research reads from now on: say who (--by) and why (--reason)")
-    ws = workspace()
+    ws = producing()
     with only_run(ws.home):
         now = ws.clock.now()
         with working("examining the bars"):
@@ -212,7 +212,7 @@ def repair(
         numbers = {column: float(value) for column, _, value in (v.partition("=") for v in values or ())}
     except ValueError as error:
         raise typer.BadParameter(f"{error}; write --set close=12.34") from error
-    ws = workspace()
+    ws = producing()
     with only_run(ws.home):
         was, now = put_right(
             ws.store,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands.options import AsJson, By, Reason, wall, workspace
+from jobs.commands.options import AsJson, By, Reason, producing, refuse_research, wall, workspace
 
 breaks_app = typer.Typer(no_args_is_help=True, help="List and resolve differences between our ledger and the venue.")
 switch_app = typer.Typer(no_args_is_help=True, help="Stop sending orders at once, or allow it again.")
@@ -31,7 +31,7 @@ def breaks_resolve(break_id: str, by: By, reason: Reason) -> None:
     """Close a break that somebody has explained."""
     from jobs.console import escape, say
 
-    workspace().ledger.breaks.resolve(break_id, by=by, reason=reason, now=wall())
+    producing().ledger.breaks.resolve(break_id, by=by, reason=reason, now=wall())
     say(f"Break {escape(break_id)} is resolved by {escape(by)}.")
 
 
@@ -69,6 +69,7 @@ def _switch(*, on: bool, scope: str, by: str, reason: str) -> None:
     from desk.workspace import home, notifier_of
     from jobs.console import escape, say
 
+    refuse_research()  # who looks at the wrong home must not believe that production has stopped
     ledger_of(home()).kill_switch.set(on, scope=scope, by=by, reason=reason, now=wall())
     of = "" if scope == "all" else f" for {scope}"
     notifier_of(home()).notify("critical", f"The kill switch{of} is {'ON' if on else 'off'}, by {by}", reason)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands.options import DAY, AsJson, By, Reason, acted, workspace
+from jobs.commands.options import DAY, AsJson, By, Reason, acted, producing, workspace
 
 ledger_app = typer.Typer(no_args_is_help=True, help="Book by hand what our ledger lacks, and list what was booked so.")
 
@@ -41,7 +41,7 @@ def ledger_book(
 
     if symbol and sid:
         raise typer.BadParameter("give --symbol or --sid, not both")
-    ws = workspace()
+    ws = producing()
     with only_run(ws.home):
         entry, when = book_by_hand(
             ws.store,

@@ -55,3 +55,24 @@ def workspace() -> "Workspace":
     from desk.workspace import Workspace
 
     return Workspace.open()
+
+
+def producing() -> "Workspace":
+    """The workspace of $QUANT_HOME, for what only a production home does. Raises ConfigurationError in a research
+    home.
+    """
+    refuse_research()
+    return workspace()
+
+
+def refuse_research() -> None:
+    """Raise ConfigurationError in a research home, whatever else is wrong with its deployment."""
+    from desk.research import production_in
+    from desk.workspace import deployment_file, home
+    from quant_assets.errors import ConfigurationError
+
+    if production := production_in(deployment_file(home())):
+        raise ConfigurationError(
+            f"{home()} is a research home: it ingests, delivers and stops nothing, and nothing was done. Give the "
+            f"command in production, with QUANT_HOME={production}"
+        )

@@ -1,11 +1,14 @@
 """What people ask of a home: today, why, sql, replay, trace."""
 
 from datetime import UTC, date, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobs.commands.options import AsJson, Day, day, moment, workspace
+
+if TYPE_CHECKING:
+    from desk.workspace import Workspace
 
 
 def today(session: Day = None, as_json: AsJson = False) -> None:
@@ -18,6 +21,8 @@ def today(session: Day = None, as_json: AsJson = False) -> None:
     from jobs.next_step import first_step, next_step
 
     ws = workspace()
+    if ws.production:
+        raise typer.Exit(beside_production(ws, as_json=as_json))
     day = session or ws.latest()
     if step := first_step(ws):
         begin_with(step, day, as_json=as_json)
@@ -26,6 +31,23 @@ def today(session: Day = None, as_json: AsJson = False) -> None:
     fine = all(a.fine for a in answers)
     statuses(answers, day, next_step(ws) if fine and session is None else None, as_json=as_json)
     raise typer.Exit(0 if fine else 20)
+
+
+def beside_production(ws: "Workspace", *, as_json: bool) -> int:
+    """Say how far a research home may look, and what it has of its own; always 0, for nothing is due in one."""
+    import json
+
+    from jobs.console import escape, say
+    from quant_assets.tables import DECISIONS
+
+    own = ws.tables.read(DECISIONS, as_of=None, columns=())["session"].max()
+    told = {"research": True, "production": str(ws.production), "decided": str(ws.until), "own": str(own or "")}
+    if as_json:
+        typer.echo(json.dumps(told))
+        return 0
+    say(f"A research home: nothing is due here. It reads {escape(str(ws.production))}, which has decided {ws.until}.")
+    say(f"Decisions of its own: up to {own}." if own else "It has no decisions of its own yet: [bold]quant backfill[/]")
+    return 0
 
 
 def why(session: Annotated[date, typer.Argument(metavar="SESSION", parser=day)], as_json: AsJson = False) -> None:

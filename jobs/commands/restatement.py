@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands.options import AsJson, acted, day, moment, workspace
+from jobs.commands.options import AsJson, acted, day, moment, producing, workspace
 
 if TYPE_CHECKING:
     from desk.blast_radius import Radius
@@ -129,7 +129,7 @@ def restatement_show(
         )
     if rebuild and not (by and reason):
         raise typer.BadParameter("--rebuild goes on record: say who and why, with --by and --reason")
-    ws = workspace()
+    ws = producing() if rebuild else workspace()
     meant = selected(ws, session, since, until, symbol, sid)
     with progress() as tick:
         radius = blast_radius(ws, meant, tick)

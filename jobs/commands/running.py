@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from jobs.commands.data import planned, previewed
-from jobs.commands.options import AsJson, Day, From, To, workspace
+from jobs.commands.options import AsJson, Day, From, To, producing, workspace
 
 run_app = typer.Typer(no_args_is_help=True, help="Run what is due.")
 
@@ -40,7 +40,7 @@ def ingest(
     from desk.lock import only_run
     from jobs.console import progress, show
 
-    ws = workspace()
+    ws = producing()
     if preview:
         raise typer.Exit(previewed(preview, ws))
     if known_at:
@@ -67,7 +67,7 @@ def run_daily(session: Day = None, as_json: AsJson = False) -> None:
     from jobs.live import due, outcome
     from jobs.live import run_daily as run
 
-    ws = workspace()
+    ws = producing()
     sessions = due(ws, session)
     if not sessions:
         say("Nothing is due. `quant today` shows the last session; the next one is due at its decision time.")

@@ -2,15 +2,32 @@
 
 import hashlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from desk.beside import computed
 from desk.day import derive
 from desk.deployment import load
 from desk.notebook import Notebook
-from tests.jobs.commands import declare
-from tests.jobs.small import CUTS, DERIVED, FIRST, LIVE, Registry, content, deployment, research, workspace
+from quant_assets.tables import AUDITS, BARS, DATA_FINDINGS, DECISIONS
+from tests.jobs.commands import Quant, declare, fails
+from tests.jobs.small import (
+    CUTS,
+    DERIVED,
+    FIRST,
+    LIVE,
+    POST_TRADE,
+    RESEARCH,
+    Registry,
+    content,
+    deployment,
+    of_book,
+    research,
+    workspace,
+)
 
 BOOK = """
 books:
@@ -43,15 +60,60 @@ def bytes_of(home: Path) -> dict[str, str]:
 
 
 def test_research_computes_what_production_did(production: Path) -> None:
-    """The whole range again, from the universe to the decisions: no row of it is new, and production has not one byte
-    more or less.
+    """From the universe to the models production's tables are gone, so that each row is computed here; its decisions
+    are there. All of it is the same to the bit, and production has not one byte more or less.
     """
+    whole = workspace(production.with_name("whole"))
+    shutil.copytree(production, whole.home)
+    kept = {DECISIONS.name, AUDITS.name, DATA_FINDINGS.name}  # ingest writes findings too
+    ours = [t for t in DERIVED if computed(t.name) and t.name not in kept]
+    for table in ours:
+        shutil.rmtree(production / "tables" / table.name, ignore_errors=True)
     before = bytes_of(production)
     ws = beside(production)
     reports = list(derive(ws, CUTS.calendar.between(FIRST, LIVE[-1])))
-    assert sum(r.rows for r in reports if r.stage == "decisions") == 0
+    assert [r.rows for r in reports if r.stage == "decisions"] == [0]
     research(ws, ws.deployment.book("mine"), LIVE)
     assert bytes_of(production) == before
+    assert not (ws.home / "tables" / BARS.name).exists()
     for table in DERIVED:
-        assert content(ws, table).equals(content(workspace(production), table))
-        assert not ws.tables.exists(table) or ws.tables.read(table, as_of=None).is_empty()
+        assert content(ws, table).equals(content(whole, table)), table.name
+    for table in ours:
+        assert ws.tables.read(table, as_of=None).height == whole.store.read(table, as_of=None).height
+    for table in POST_TRADE:
+        assert of_book(ws, table, ws.deployment.book("mine")).equals(of_book(whole, table, RESEARCH)), table.name
+
+
+def test_a_research_home_from_the_command_line(production: Path, at: Callable[[Path], Quant]) -> None:
+    """It is begun, computes as far as production has decided, answers, and refuses what only production does. Another
+    home is never overwritten; production has every byte that it had.
+    """
+    before = bytes_of(production)
+    folder = production.with_name("desk")
+    begun = at(production)("research", str(folder))
+    assert begun.code == 0, begun.err
+    fails(at(production)("research", str(folder)), 1, "would be overwritten")
+    fails(at(production)("research", str(production / "inside")), 1, "lies in the production home")
+    quant = at(folder / ".quant")
+    assert quant("check").code == 0
+    first, last = LIVE[0], LIVE[-1]
+    done = quant("backfill", "--from", str(first), "--to", str(last))
+    assert done.code == 0, done.err
+    assert f"has decided {last}" in " ".join(quant("today").text.split())
+    assert quant("report", "--book", "research-small").code == 0
+    stored = workspace(production).store.read(DECISIONS, as_of=None, last=last)
+    assert quant("replay", stored.filter(pl.col("verdict") == "TRADE")["decision_id"][-1]).code == 0
+    assert quant("sql", "select count(*) n from bars", "--format", "csv").text.split()[-1] != "0"
+    assert quant("why", str(last)).code == 0
+    assert quant("features", "backfill", "price_volume", "--from", str(last)).code == 0
+    who = ("--by", "me", "--reason", "why")
+    for argv in (
+        ("ingest",),
+        ("run", "daily"),
+        ("kill-switch", "on", *who),
+        ("breaks", "resolve", "x", *who),
+        ("calendar", "close", "2027-01-08", *who),
+        ("quarantine", "drop", "x", *who),
+    ):
+        fails(quant(*argv), 1, "is a research home", str(production))
+    assert bytes_of(production) == before
