@@ -11,8 +11,10 @@ import pytest
 from desk.beside import computed
 from desk.day import derive
 from desk.deployment import load
+from desk.ledger import TABLES
 from desk.notebook import Notebook
 from quant_assets.tables import AUDITS, BARS, DATA_FINDINGS, DECISIONS
+from resources.tables.store import DeltaStore
 from tests.jobs.commands import Quant, declare, fails
 from tests.jobs.small import (
     CUTS,
@@ -101,7 +103,7 @@ def test_a_research_home_from_the_command_line(production: Path, at: Callable[[P
     assert done.code == 0, done.err
     assert f"has decided {last}" in " ".join(quant("today").text.split())
     assert quant("report", "--book", "research-small").code == 0
-    stored = workspace(production).store.read(DECISIONS, as_of=None, last=last)
+    stored = DeltaStore(production / TABLES).read(DECISIONS, as_of=None, last=last)  # a workspace opens the ledger
     assert quant("replay", stored.filter(pl.col("verdict") == "TRADE")["decision_id"][-1]).code == 0
     assert quant("sql", "select count(*) n from bars", "--format", "csv").text.split()[-1] != "0"
     assert quant("why", str(last)).code == 0
