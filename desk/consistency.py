@@ -11,6 +11,7 @@ from pathlib import Path
 
 from desk.document.reading import Reading
 from desk.document.scalars import nearest
+from desk.lane_faults import market_faults, strategy_faults
 from desk.packages import load_packages
 from quant_assets.calendars import Calendar
 from quant_assets.calendars.venues import calendar, codes
@@ -80,7 +81,8 @@ class Parts:
     @cached_property
     def fed(self) -> set[str]:
         """The datasets for which a feed exists."""
-        return {f.dataset for f in self.feeds.values()} | ({"filings"} if isinstance(self.source, Drops) else set())
+        feeds = (*self.feeds.values(), *(f for m in self.found.each("markets").values() for f in m.feeds))
+        return {f.dataset for f in feeds} | ({"filings"} if isinstance(self.source, Drops) else set())
 
     @cached_property
     def datasets(self) -> tuple[str, ...]:
@@ -152,13 +154,16 @@ def _once(parts: Parts, kind: str, key: str, why: str = "") -> None:
 def _books(parts: Parts) -> None:
     strategies = parts.found.partly("strategies").values()
     names = [s["name"] for s in strategies if "name" in s]
-    priced = parts.source.currency if parts.source else None
+    strategy_of, markets = {s["name"]: s for s in strategies if "name" in s}, parts.found.each("markets").values()
+    own = parts.source.currency if parts.source else None
+    elsewhere = {m.calendar: m.priced_in for m in markets}
     for path, book in parts.found.partly("books").items():
         strategy, broker, currency = book.get("strategy"), book.get("broker", RESEARCH), book.get("currency", "USD")
         if strategy is not None and strategy not in names and len(names) == len(strategies):
             parts.fault(f"{path}.strategy", f"no strategy has this name; {_near(strategy, names)}")
         if name_of(broker) == RESEARCH and book.get("armed"):
             parts.fault(f"{path}.armed", "a research book cannot be armed; name a broker", f"{path}.broker")
+        priced = elsewhere.get(strategy_of.get(strategy, {}).get("calendar", ""), own)
         if currency not in CURRENCIES:
             parts.fault(f"{path}.currency", f"ISO 4217 has no such currency; {_near(currency, sorted(CURRENCIES), 3)}")
         elif priced and currency != priced:
@@ -169,32 +174,21 @@ def _books(parts: Parts) -> None:
                 else ""
             )
             parts.fault(f"{path}.currency", what + say, "source.currency")
-    if priced and priced not in CURRENCIES:
-        parts.fault("source.currency", f"ISO 4217 has no such currency; {_near(priced, sorted(CURRENCIES), 3)}")
+    if own and own not in CURRENCIES:
+        parts.fault("source.currency", f"ISO 4217 has no such currency; {_near(own, sorted(CURRENCIES), 3)}")
 
 
 def _calendars(parts: Parts) -> None:
     _calendar(parts, "calendar", parts.code)
     for path, bars in parts.found.each("bars").items():
         _calendar(parts, f"{path}.calendar", bars.calendar)
-    for path, one in parts.strategies.items():
-        if one.calendar not in codes():
-            _calendar(parts, f"{path}.calendar", one.calendar)
-        elif one.calendar != parts.code:
-            parts.fault(
-                f"{path}.calendar",
-                f"no data feeds a strategy of {one.calendar}: the source's sessions are those of the "
-                f"deployment's calendar, {parts.code}. Use a deployment for each calendar",
-                "calendar",
-            )
-    minutes = {path: s.decide_minutes_before_open for path, s in parts.strategies.items()}
-    for path, asked in minutes.items():
-        if asked != (first := next(iter(minutes.values()))):
-            parts.fault(
-                f"{path}.decide_minutes_before_open",
-                f"the strategies of a deployment decide at one time; this one says {asked} minutes before "
-                f"the open, another {first}. Use a deployment for each",
-            )
+    for path, one in {**parts.strategies, **parts.found.each("markets")}.items():
+        _calendar(parts, f"{path}.calendar", one.calendar)
+
+
+def _markets(parts: Parts) -> None:
+    market_faults(parts.found, parts.folder)
+    strategy_faults(parts.found)
 
 
 def _calendar(parts: Parts, path: str, code: str) -> None:
@@ -389,6 +383,7 @@ _EXAMINATIONS: tuple[Callable[[Parts], None], ...] = (
     _names,
     _books,
     _calendars,
+    _markets,
     _span,
     _sources,
     _features,

@@ -165,14 +165,15 @@ def late(ws: Workspace, sessions: Sequence[date], now: datetime) -> bool:
     """
     session = max(sessions)
     live = ws.deployment.clock == "system" and len(sessions) == 1 and session >= ws.deployment.start
-    if (
-        not live
-        or now < ws.cuts.trades_at(session)
-        or ws.store.read(DECISIONS, as_of=None, first=session, last=session).height
-    ):
+    if not live or now < ws.cuts.trades_at(session):
+        return False
+    decided = ws.store.read(DECISIONS, as_of=None, first=session, last=session, columns=())["strategy"]
+    if {s.name for s in ws.deployment.strategies} & set(decided):
         return False
     ws.notifier.notify(
-        "critical", f"{session} was not decided before its open: NO_TRADE(LATE)", "see docs/operations.md, LATE"
+        "critical",
+        f"{session} was not decided before its {ws.cuts.auction(session)}: NO_TRADE(LATE)",
+        "see docs/operations.md, LATE",
     )
     return True
 

@@ -22,7 +22,7 @@ from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.vendors import Vendor
 from quant_assets.models import learners
 from quant_assets.plugged import Plug
-from quant_assets.records import Book, Frozen
+from quant_assets.records import Book, Currency, Frozen
 from quant_assets.signals import construction
 from quant_assets.strategy import Strategy
 from resources.brokers import open as brokers
@@ -43,6 +43,28 @@ class Backup(Vendor, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """See the class."""
         if isinstance(self.source, Mapping):
             msgspec.structs.force_setattr(self, "source", declared(self.source))
+
+
+class Market(Frozen, frozen=True, forbid_unknown_fields=True):
+    """Another market beside the deployment's own: its calendar, and where its data come from. Strategies of that
+    calendar trade it.
+    """
+
+    calendar: Annotated[str, Meta(description="The venue's: FX, 24/7, or a code of exchange_calendars.")]
+    source: Annotated[Source, Meta(description="Where its daily bars come from.")]
+    feeds: Annotated[tuple[AnyFeed, ...], Meta(description="Where the rows of its other datasets come from.")] = ()
+    currency: Annotated[
+        Currency | msgspec.UnsetType, Meta(description="In what its prices are; unset: what its source says.")
+    ] = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        """A source or feed given as keys and values, as in the file, becomes its declaration."""
+        _declare(self)
+
+    @property
+    def priced_in(self) -> str:
+        """The currency of its prices."""
+        return self.source.currency if isinstance(self.currency, msgspec.UnsetType) else self.currency
 
 
 class Deployment(Frozen, frozen=True, forbid_unknown_fields=True):
@@ -84,16 +106,14 @@ class Deployment(Frozen, frozen=True, forbid_unknown_fields=True):
         tuple[Annotated[Plug, Meta(extra={"plug": "channel"})], ...],
         Meta(description="By what notices leave the queue, beside those that the environment names."),
     ] = ()
+    markets: Annotated[tuple[Market, ...], Meta(description="Other markets, each with its own calendar and data.")] = ()
     evidence: Annotated[
         Evidence, Meta(description="What must be known before an action that nobody declared counts.")
     ] = EVIDENCE
 
     def __post_init__(self) -> None:
-        """A source or feed given as keys and values, as they stand in the file, becomes its declaration."""
-        as_in_the_file = [self.source, *self.feeds]
-        source, *feeds = (declared(v) if isinstance(v, Mapping) else v for v in as_in_the_file)
-        msgspec.structs.force_setattr(self, "source", source)
-        msgspec.structs.force_setattr(self, "feeds", tuple(feeds))
+        """A source or feed given as keys and values, as in the file, becomes its declaration."""
+        _declare(self)
 
     def strategy(self, name: str) -> Strategy:
         """The strategy of that name. Raises ConfigurationError listing those that exist."""
@@ -111,6 +131,13 @@ class ResearchDeployment(Deployment, frozen=True, kw_only=True):
     """
 
     production: Path
+
+
+def _declare(market: Deployment | Market) -> None:
+    as_in_the_file = [market.source, *market.feeds]
+    source, *feeds = (declared(v) if isinstance(v, Mapping) else v for v in as_in_the_file)
+    msgspec.structs.force_setattr(market, "source", source)
+    msgspec.structs.force_setattr(market, "feeds", tuple(feeds))
 
 
 T = TypeVar("T", Strategy, Book)
@@ -149,7 +176,7 @@ def examine(path: Path) -> tuple[Reading, Deployment | None]:
     if home := production_of(root, path):
         deployment, found = _beside(root, folder, home)
     else:
-        hidden = ("source", "feeds", "backups")
+        hidden = ("source", "feeds", "backups", "markets")
         deployment, found = read(root, Deployment, secret=hidden, partial=not _loaded(root, folder))
     inconsistencies(found, folder)
     found.faults.sort()

@@ -14,6 +14,7 @@ import polars as pl
 from desk.beside import NothingNew, Within, beside, ingested, reached
 from desk.deployment import DEFAULT, Deployment, ResearchDeployment, load
 from desk.home import home, own_deployment
+from desk.lanes import OWN, Lane, lanes
 from desk.ledger import TABLES, VENUES, MarksOf, has_traded, ledger_of
 from quant_assets.books.accruals import Valuation
 from quant_assets.books.holdings import Holdings
@@ -25,6 +26,7 @@ from quant_assets.features.catalogue import find_set
 from quant_assets.features.sets import FeatureSet
 from quant_assets.frames import bounds
 from quant_assets.market_data.closures import with_changes
+from quant_assets.market_data.markets import named
 from quant_assets.market_data.own_checks import rules_of
 from quant_assets.market_data.rules import Rule
 from quant_assets.market_data.vendors import Beside
@@ -39,6 +41,7 @@ from resources.sources.files import PriceFile
 from resources.sources.market import Simulated
 from resources.sources.open import AnyFeed, Source, open_source
 from resources.tables.beside import ResearchTables
+from resources.tables.lanes import LaneStore
 from resources.tables.store import DeltaStore
 
 
@@ -85,9 +88,13 @@ class Workspace:
         source: MarketDataSource | None = None,
         registry: ModelRegistry | None = None,
         brokers: Brokers | None = None,
+        lane: Lane | None = None,
+        above: "Workspace | None" = None,
     ) -> None:
         self.home = home
         self.deployment = deployment
+        self.lane = lane
+        self._above = above
         self._clock = clock
         self._source = source
         self._registry = registry
@@ -115,20 +122,75 @@ class Workspace:
         self.deployment = msgspec.structs.replace(self.deployment, source=assumed)
 
     @cached_property
-    def cuts(self) -> Cuts:
-        """The knowledge cuts of the deployment's sessions, as known when first asked; all its strategies decide at
-        the same time.
+    def lanes(self) -> tuple["Workspace", ...]:
+        """The workspace of each lane (`desk.lanes`), the deployment's own first; itself, where there is but one.
+
+        A lane has the strategies, books, cuts and data of its market and moment; the home and its ledger are the same.
+        Its store shows what is of its market and computed at its cuts.
         """
+        found = () if self.lane else lanes(self.deployment)
+        if len(found) <= 1 and not self.deployment.markets:
+            return (self,)
+        return tuple(
+            Workspace(
+                self.home,
+                lane.deployment,
+                clock=self._clock,
+                source=None if lane.market else self._source,
+                registry=self._registry,
+                brokers=self._brokers,
+                lane=lane,
+                above=self,
+            )
+            for lane in found
+        )
+
+    def lane_of(self, name: str) -> "Workspace":
+        """The lane of that name, or that of a strategy or book; the deployment's own lane has no name. Raises
+        ConfigurationError listing the lanes that exist.
+        """
+        for one in self.lanes:
+            parts = (*one.deployment.strategies, *one.deployment.books)
+            if name in {one.name, *(part.name for part in parts)}:
+                return one
+        known = [w.name for w in self.lanes]
+        raise ConfigurationError(f"no lane, strategy or book is named {name!r}; the lanes are {known}")
+
+    @property
+    def name(self) -> str:
+        """The name of its lane; empty for the deployment's own."""
+        return self.lane.name if self.lane else OWN
+
+    @property
+    def venue(self) -> str:
+        """The calendar of its market; empty for the deployment's own."""
+        return self.lane.market if self.lane else OWN
+
+    @property
+    def currency(self) -> str:
+        """In what the prices of its market are."""
+        return self.lane.currency if self.lane else self.deployment.source.currency
+
+    @cached_property
+    def cuts(self) -> Cuts:
+        """The knowledge cuts of its lane's sessions (the deployment's own), as known when first asked."""
         return self.current_cuts()
 
     def current_cuts(self) -> Cuts:
         """The cuts with what is known of the calendar up to now, by `quant calendar`, and with each day that
         was booked.
         """
-        moments = {s.moment for s in self.deployment.strategies}
-        if len(moments) != 1:
-            raise ConfigurationError("the strategies of one deployment decide at one time. Use one for each.")
-        return Cuts(with_changes(calendar(self.deployment.calendar), self.store), moments.pop())
+        if self.lanes[0] is not self and not self.lane:
+            return self.lanes[0].current_cuts()
+        moment = self.lane.moment if self.lane else self.deployment.strategies[0].moment
+        return Cuts(with_changes(calendar(self.deployment.calendar), self.store, self._books_there), moment)
+
+    @property
+    def _books_there(self) -> list[str] | None:
+        """The books of its market; None where there is one market, and all are."""
+        if not self._above or not self._above.deployment.markets:
+            return None
+        return [b.name for w in self._above.lanes if w.venue == self.venue for b in w.deployment.books]
 
     @cached_property
     def clock(self) -> Clock:
@@ -186,7 +248,9 @@ class Workspace:
         # the simulated market was made with the calendar as it is listed: a change of its days changes no price
         listed = isinstance(declared, Simulated | Contracts)
         venue = calendar(self.deployment.calendar) if listed else self.cuts.calendar
-        return open_source(declared, venue, cache=self.home / "vendor", clock=SystemClock(), store=self.store)
+        source = open_source(declared, venue, cache=self.home / "vendor", clock=SystemClock(), store=self.store)
+        source.name = named(source.name, self.venue)
+        return source
 
     @property
     def production(self) -> Path | None:
@@ -199,25 +263,34 @@ class Workspace:
         return DeltaStore(self.home / TABLES, MarksOf(self.home, lambda: self.ledger))
 
     @cached_property
-    def store(self) -> DeltaStore | ResearchTables:
-        """The tables; in a research home production's, with its own rows beside them."""
+    def store(self) -> DeltaStore | ResearchTables | LaneStore:
+        """The tables; in a research home production's, with its own rows beside them; as a lane among several sees
+        them.
+        """
+        if self.lane and self._above:
+            others = {s.universe.name for s in self._above.deployment.strategies}
+            hidden = others - {s.universe.name for s in self.deployment.strategies}
+            return LaneStore(self._above.store, market=self.venue, lane=self.name, hidden=hidden)
         return beside(self.tables, self.production) if self.production else self.tables
 
     @cached_property
     def knowledge(self) -> KnowledgeLog:
-        """What was read up to when. Raises ConfigurationError where a research home reads what production has not."""
-        own = self.ledger.knowledge
-        return Within(own, self.store) if isinstance(self.store, ResearchTables) else own
+        """What was read of its market up to when. Raises ConfigurationError where a research home reads what production
+        has not.
+        """
+        own = self.ledger.knowledge_of(self.venue) if self.venue else self.ledger.knowledge
+        below = self._above.store if self._above else self.store
+        return Within(own, below) if isinstance(below, ResearchTables) else own
 
     @cached_property
     def ledger(self) -> Ledger:
         """The ports of the operational database. Raises HomeDamaged where the home has lost it."""
-        return ledger_of(self.home)
+        return self._above.ledger if self._above else ledger_of(self.home)
 
     @cached_property
     def notifier(self) -> Notifier:
         """The log and the queue of notices in the home folder."""
-        return notifier_of(self.home, self.deployment)
+        return self._above.notifier if self._above else notifier_of(self.home, self.deployment)
 
     @cached_property
     def rules(self) -> tuple[Rule, ...]:
@@ -301,7 +374,9 @@ class Workspace:
         """
         if self.deployment.clock == "system":
             return self.cuts.due(self.clock.now())
-        decided = self.store.read(DECISIONS, as_of=None, first=self.deployment.start)
+        names = [s.name for s in self.deployment.strategies]
+        stored = self.store.read(DECISIONS, as_of=None, first=self.deployment.start, columns=())
+        decided = stored.filter(pl.col("strategy").is_in(names))
         found = bounds(decided["session"], date)
         return found[1] if found else self.deployment.start
 

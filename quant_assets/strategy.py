@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from quant_assets.moments import BeforeOpen, Moment
+from quant_assets.moments import BeforeClose, BeforeOpen, Moment
 from quant_assets.plugged import Plug, fingerprints, name_of
 from quant_assets.records import Frozen, Name, content_id, safe_name
 from quant_assets.rolls import Roll
@@ -179,7 +179,8 @@ class LabelRule(Frozen, frozen=True, kw_only=True, omit_defaults=True, forbid_un
     dividends, endings).
 
     `open_to_open`: open(t+1) to open(t+1+horizon), as orders decided at t fill. `close_to_close`: close(t) to
-    close(t+horizon), which nobody can trade. Both optionally `net_of` something. `triple_barrier`: entry at open(t+1),
+    close(t+horizon), which nobody can trade. `traded_close_to_close`: close(t+1) to close(t+1+horizon), as orders fill
+    that trade at the close. All optionally `net_of` something. `triple_barrier`: entry at open(t+1),
     exit where the return first reaches `upper` or −`lower` times the name's daily volatility over `volatility` sessions
     as known at the cut of t (0: no such barrier), at open(t+1+horizon) at the latest. Raises ValueError for a rule that
     cannot be.
@@ -187,7 +188,8 @@ class LabelRule(Frozen, frozen=True, kw_only=True, omit_defaults=True, forbid_un
 
     horizon: Annotated[Sessions, Meta(description="Sessions over which the return is taken.")]
     kind: Annotated[
-        Literal["open_to_open", "close_to_close", "triple_barrier"], Meta(description="Between which prices.")
+        Literal["open_to_open", "close_to_close", "traded_close_to_close", "triple_barrier"],
+        Meta(description="Between which prices."),
     ] = "open_to_open"
     net_of: Annotated[NetOf | None, Meta(description="What the return is measured against.")] = None
     upper: Annotated[float, Meta(ge=0, le=1000, description="Profit barrier in daily volatilities; 0: none.")] = 2.0
@@ -294,7 +296,10 @@ class Strategy(Frozen, frozen=True, forbid_unknown_fields=True):
     @property
     def rule(self) -> LabelRule:
         """What the model learns."""
-        return self.label if isinstance(self.label, LabelRule) else LabelRule(horizon=self.horizon)
+        if isinstance(self.label, LabelRule):
+            return self.label
+        at_close = isinstance(self.moment, BeforeClose)
+        return LabelRule(horizon=self.horizon, kind="traded_close_to_close" if at_close else "open_to_open")
 
     @property
     def moment(self) -> Moment:

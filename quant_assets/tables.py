@@ -120,7 +120,8 @@ PROPOSED_ACTIONS = Table(
 
 LISTINGS = Table(
     "listings",
-    "From `session` on, instrument `sid` is listed (or no longer) under `symbol`, with this name and sector.",
+    "From `session` on, instrument `sid` is listed (or no longer) under `symbol`, with this name and sector. "
+    "`calendar`: its market's; empty for the deployment's own.",
     {
         "session": pl.Date,
         "sid": pl.Int64,
@@ -130,8 +131,10 @@ LISTINGS = Table(
         "listed": pl.Boolean,
         "capture": pl.Date,
         **_KNOWN,
+        "calendar": pl.String,
     },
     key=("sid", "session", "known_at"),
+    defaults={"calendar": ""},
 )
 
 UNIVERSE = Table(

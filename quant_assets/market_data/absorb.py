@@ -19,6 +19,7 @@ from quant_assets.market_data.adjustment import ADJUSTING
 from quant_assets.market_data.derivation import derive, pairs
 from quant_assets.market_data.identity import REUSE_AFTER, Identified, identify
 from quant_assets.market_data.known import Known, sessions_back
+from quant_assets.market_data.markets import market_of
 from quant_assets.market_data.observations import turned_away
 from quant_assets.market_data.screening import screen_all
 from quant_assets.market_data.steady import Settled, steady
@@ -139,7 +140,16 @@ def _identify(
     declared = (pl.col("kind") == "delisting") & (pl.col("origin") == "declared") & ~pl.col("withdrawn")
     delisted = known.actions.filter(declared).group_by("sid").agg(ended=pl.col("session").max())
     return identify(
-        rows, names, known.instruments, overlap, recent, delisted, known.last_session, capture.label, calendar
+        rows,
+        names,
+        known.instruments,
+        overlap,
+        recent,
+        delisted,
+        known.last_session,
+        capture.label,
+        calendar,
+        market_of(capture.source),
     )
 
 
@@ -234,6 +244,7 @@ def _stamped(deliveries: Sequence[Delivery], frames: Mapping[str, pl.DataFrame])
         "dataset": [c.dataset for c in captures],
         "known_at": [d.known_at for d in deliveries],
         "declared_known_at": [c.known_at for c in captures],
+        "calendar": [market_of(c.source) for c in captures],
     }
     held = {"state": pl.lit("held"), "by": pl.lit(None, pl.String), "note": pl.lit(None, pl.String)}
     out: dict[str, pl.DataFrame] = {}

@@ -2,6 +2,7 @@
 then on.
 """
 
+from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
@@ -16,8 +17,9 @@ _TICK = timedelta(microseconds=1)
 _ALWAYS = datetime(1, 1, 1, tzinfo=UTC)
 
 
-def with_changes(calendar: Calendar, store: Store) -> Calendar:
-    """The calendar with the recorded changes of its days. A day on which a book was booked is a session.
+def with_changes(calendar: Calendar, store: Store, books: Collection[str] | None = None) -> Calendar:
+    """The calendar with the recorded changes of its days. A day on which a book was booked is a session; of the `books`
+    that trade at the venue, where those of others have sessions of their own.
 
     The latter matters if a newer exchange_calendars drops a day: the decisions and bookings of that day keep their cut,
     and the next session continues from it.
@@ -27,7 +29,9 @@ def with_changes(calendar: Calendar, store: Store) -> Calendar:
         Change(row["session"], row["known_at"], Hours(row["opens"], row["closes"]) if row["trades"] else None)
         for row in rows.iter_rows(named=True)
     )
-    booked = store.read(NAV, as_of=None, columns=("known_at",)).group_by("session").agg(pl.col("known_at").max())
+    nav = store.read(NAV, as_of=None, columns=("known_at",))
+    here = nav if books is None else nav.filter(pl.col("book").is_in(sorted(books)))
+    booked = here.group_by("session").agg(pl.col("known_at").max())
     gone = {s: at for s, at in booked.iter_rows() if said.known[0] <= s <= said.known[1] and not said.ever(s)}
     kept = [Change(s, _ALWAYS, said.usual_hours(s)) for s in gone]
     return said.amended([*kept, *(Change(s, at + _TICK) for s, at in gone.items())])

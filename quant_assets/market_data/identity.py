@@ -17,11 +17,11 @@ REOPENS_WITHIN = (
 CONTINUES_WITHIN = timedelta(days=10)  # a symbol change shows within these days, or not at all
 
 
-def content_sid(symbol: str, label: date) -> int:
-    """The id of the instrument first captured under `symbol` with the capture `label`: 52 bits of SHA-256, so that it
-    is the same anywhere and exact in a double.
+def content_sid(symbol: str, label: date, market: str = "") -> int:
+    """The id of the instrument first captured under `symbol` of a market with the capture `label`: 52 bits of SHA-256,
+    so that it is the same anywhere and exact in a double.
     """
-    return int(hashlib.sha256(f"{symbol}|{label}".encode()).hexdigest()[:13], 16)
+    return int(hashlib.sha256(f"{market}{':' if market else ''}{symbol}|{label}".encode()).hexdigest()[:13], 16)
 
 
 def normal(name: str) -> pl.Expr:
@@ -52,6 +52,7 @@ def identify(
     last_session: Callable[[int], date | None],
     label: date,
     calendar: Calendar,
+    market: str = "",
 ) -> Identified:
     """Assign each symbol of a capture's clean `rows` to an instrument.
 
@@ -117,7 +118,7 @@ def identify(
     )
     symbols = symbols.with_columns(event=event)
     fresh = {
-        s: content_sid(s, label)
+        s: content_sid(s, label, market)
         for s in symbols.filter(pl.col("event").is_in(["new", "replaced", "reused"]))["symbol"].to_list()
     }
     given = pl.DataFrame(

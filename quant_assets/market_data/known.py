@@ -51,7 +51,7 @@ class Known:
         self._absorbed: list[tuple[str, date]] = []
         self.unfinished: dict[str, pl.DataFrame] = {}
         listed = _latest(self._finished(LISTINGS, store.read(LISTINGS, as_of=None)), "sid")
-        self.instruments = listed.drop("capture")
+        self.instruments = listed.drop("capture", "calendar")
         acted = _latest(self._finished(ACTIONS, store.read(ACTIONS, as_of=None)), "sid", "session", "kind")
         self.actions = acted.select(*COLUMNS, "withdrawn")
         proposed = self._finished(PROPOSED_ACTIONS, store.read(PROPOSED_ACTIONS, as_of=None))

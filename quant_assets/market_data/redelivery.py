@@ -19,6 +19,7 @@ from quant_assets.market_data.evidence import Evidence
 from quant_assets.market_data.explanations import Pair
 from quant_assets.market_data.identity import content_sid
 from quant_assets.market_data.known import SAYS
+from quant_assets.market_data.markets import market_of
 from quant_assets.market_data.screening import screen
 from quant_assets.market_data.securities import resolve
 from quant_assets.ports import Store
@@ -64,10 +65,11 @@ class Redeliveries:
         Raises CaptureUnreadable where more of its rows have vanished than a vendor takes back.
         """
         label, day = capture.label, self._calendar.on_or_before(capture.label)
+        market = market_of(capture.source)
         rows, rejected = screen(capture, self._calendar)
         near = self._calendar.between(self._back(day), day)
         versions = self._versions(day, {*rows["session"].to_list(), *near})
-        rows = self._identified(rows, versions, label)
+        rows = self._identified(rows, versions, label, market)
         then = stood(versions, label, BAR)
         bars = otherwise(rows, then, BAR, SAYS)
         gone = vanished(capture, rows, rejected, then, BAR)
@@ -83,7 +85,7 @@ class Redeliveries:
         frames = {
             BARS.name: _stamped(BARS, news, origin),
             ACTIONS.name: _stamped(ACTIONS, acted, origin),
-            LISTINGS.name: _stamped(LISTINGS, listed, origin),
+            LISTINGS.name: _stamped(LISTINGS, listed, {**origin, "calendar": market}),
             PROPOSED_ACTIONS.name: _stamped(PROPOSED_ACTIONS, proposed, origin),
             QUARANTINE.name: _stamped(QUARANTINE, pl.concat([rejected, unexplained]), held),
         }
@@ -111,7 +113,7 @@ class Redeliveries:
             self._bars, self._read = pl.concat(found).unique(BARS.key, maintain_order=True), {*near, *far}
         return pl.concat([self._bars, self._waiting]).filter(pl.col("session").is_in(sorted(sessions)))
 
-    def _identified(self, rows: pl.DataFrame, versions: pl.DataFrame, label: date) -> pl.DataFrame:
+    def _identified(self, rows: pl.DataFrame, versions: pl.DataFrame, label: date, market: str) -> pl.DataFrame:
         """The rows with the sid that their symbol meant in their session: by the bars in force, by the listings, else
         the one that has it now, or a new one.
         """
@@ -129,7 +131,7 @@ class Redeliveries:
         found = about.join(exact, on=["symbol", "session"], how="left", maintain_order="left")
         found = found.join_asof(close, on="session", by="symbol", strategy="nearest", check_sortedness=False)
         found = resolve(found, self._listings, EVER).join(held, on="symbol", how="left", maintain_order="left")
-        fresh = {s: content_sid(s, label) for s in found["symbol"].unique()}
+        fresh = {s: content_sid(s, label, market) for s in found["symbol"].unique()}
         found = found.with_columns(new=pl.col("symbol").replace_strict(fresh, return_dtype=pl.Int64))
         meant = found.select("symbol", "session", sid=pl.coalesce("exact", "close", "sid", "held", "new"))
         return rows.join(meant, on=["symbol", "session"], maintain_order="left")

@@ -19,6 +19,7 @@ from quant_assets.market_data.adjustment import ENDING
 from quant_assets.market_data.identity import REUSE_AFTER, content_sid, normal
 from quant_assets.market_data.known import UNLISTED_FOR, Known, good_sessions, sessions_back
 from quant_assets.market_data.listings import CHANGE
+from quant_assets.market_data.markets import market_of
 from quant_assets.market_data.versions import versions
 from quant_assets.records import Capture
 
@@ -98,7 +99,7 @@ def _symbols(known: Known, captures: Sequence[Capture], rows: pl.DataFrame) -> p
     old = known.holders().select(*fields, begins=pl.lit(-1, pl.Int32))
     came = rows.group_by("symbol").agg(begins=pl.col("delivery").min())
     fresh = came.join(old, on="symbol", how="anti").sort("symbol")
-    sids = [content_sid(symbol, captures[n].label) for symbol, n in fresh.iter_rows()]
+    sids = [content_sid(symbol, captures[n].label, market_of(captures[n].source)) for symbol, n in fresh.iter_rows()]
     new = fresh.with_columns(
         pl.Series("sid", sids, dtype=pl.Int64),
         listed=pl.lit(value=False),

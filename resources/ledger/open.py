@@ -1,6 +1,8 @@
 """Opens the operational database of a home: its ports over one SQLite file."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
 
@@ -17,10 +19,10 @@ from resources.ledger.marks import SqliteMarks
 from resources.ledger.outbox import SqliteOutbox
 
 FILE = "ledger.sqlite"
-REVISION = "0003"  # the newest migration; without Alembic here, whose import costs a second
+REVISION = "0004"  # the newest migration; without Alembic here, whose import costs a second
 TABLES = frozenset(
     {"cuts", "bindings", "divergences", "orders", "order_events", "fills", "fees", "cursors", "kill_switch", "breaks"}
-    | {"audit", "entries", "facts", "marks", "leases"}
+    | {"audit", "entries", "facts", "marks", "leases", "market_cuts"}
 )
 _VERSIONS = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('alembic_version', 'schema_version')"
 _NAMES = "SELECT name FROM sqlite_master WHERE type = 'table'"
@@ -32,7 +34,9 @@ _STAMP = (
 
 @dataclass(frozen=True)
 class Ledger:
-    """The ports of one database. No function takes it: each takes the ports that it uses."""
+    """The ports of one database. No function takes it: each takes the ports that it uses. `knowledge_of`: what was read
+    of a market that is not the deployment's own, by its calendar.
+    """
 
     knowledge: SqliteKnowledgeLog
     outbox: SqliteOutbox
@@ -43,6 +47,7 @@ class Ledger:
     audit: SqliteAudit
     facts: SqliteFacts
     marks: SqliteMarks
+    knowledge_of: Callable[[str], SqliteKnowledgeLog]
 
 
 def open_ledger(home: Path) -> Ledger:
@@ -79,6 +84,7 @@ def open_ledger(home: Path) -> Ledger:
         audit=SqliteAudit(database),
         facts=SqliteFacts(database),
         marks=SqliteMarks(database),
+        knowledge_of=partial(SqliteKnowledgeLog, database),
     )
 
 

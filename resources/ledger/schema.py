@@ -63,6 +63,7 @@ def _table(name: str, *parts: Column[str] | Column[int] | Unique | ForeignKeyCon
 
 
 CUTS = _table("cuts", *_key("as_of"))
+MARKET_CUTS = _table("market_cuts", *_key("market", "as_of"))
 BINDINGS = _table("bindings", *_key("book", "strategy", "session"), *_texts("decision_set_id", "bound_at"))
 DIVERGENCES = _table("divergences", *_key("book", "strategy", "session", "decision_set_id"), *_texts("seen_at"))
 ORDERS = _table(

@@ -31,6 +31,7 @@ GROWING = (*ADJUSTING, *ENDING)
 PRICES = {
     "open_to_open": ("open", "close"),
     "close_to_close": ("close",),
+    "traded_close_to_close": ("close",),
     "triple_barrier": ("open", "high", "low", "close"),
 }
 

@@ -1,0 +1,41 @@
+"""Several markets and moments in one home: which rows are of which.
+
+A market is a calendar with its sources. Of the deployment's own market and moment nothing is marked. A source of
+another market is named NAME@CALENDAR, so its captures, its rows and the ids of its instruments follow from its name; an
+instrument's listings have the calendar.
+"""
+
+import polars as pl
+
+from quant_assets.contract import Table
+from quant_assets.tables import ACTIONS, BARS, CAPTURES, LABELS, LISTINGS, PROPOSED_ACTIONS, QUARANTINE
+
+AT = "@"
+OF_INSTRUMENTS = tuple(t.name for t in (BARS, ACTIONS, PROPOSED_ACTIONS, LABELS))
+"""Tables of which a market sees the rows of its own instruments."""
+
+
+def named(name: str, of: str) -> str:
+    """A name, marked as that of a market or lane; the deployment's own (empty) marks none."""
+    return f"{name}{AT}{of}" if of else name
+
+
+def is_named(name: pl.Expr, of: str) -> pl.Expr:
+    """Whether a name is marked so."""
+    return name.str.ends_with(named("", of)) if of else ~name.str.contains(AT, literal=True)
+
+
+def market_of(source: str) -> str:
+    """The market of a source, by its name; empty for the deployment's own."""
+    return source.partition(AT)[2]
+
+
+def is_of(table: Table, market: str) -> pl.Expr | None:
+    """Whether a row of `table` is of the market, by its own columns; None where the table has nothing to tell by.
+
+    Rows of a dataset without symbols, such as rates, are of every market.
+    """
+    if table.name == LISTINGS.name:
+        return pl.col("calendar") == market
+    by_source = table.name in {CAPTURES.name, QUARANTINE.name} or {"source", "symbol"} <= {*table.schema}
+    return is_named(pl.col("source"), market) if by_source and table.name not in OF_INSTRUMENTS else None

@@ -1,0 +1,88 @@
+"""The tables of a home as one of its lanes sees them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date, datetime
+
+import polars as pl
+
+from quant_assets.contract import Table
+from quant_assets.market_data.markets import OF_INSTRUMENTS, is_named, is_of, named
+from quant_assets.tables import ANCHORS, LABELS, LISTINGS, UNIVERSE, VERDICTS
+from resources.tables.beside import ResearchTables
+from resources.tables.rows import projected
+from resources.tables.store import DeltaStore
+
+
+class LaneStore:
+    """The Store port on the tables of a home, where it shows the bars, actions, listings, captures and rows by symbol
+    of one market alone: what is computed of one market never hangs on another.
+
+    What a lane knows at its own cuts is its own too: labels, verdicts, and the universes that it draws (those of the
+    other lanes are `hidden`). Where a block of a feature set is anchored depends on the sessions of a market. Such rows
+    are stored under marked names, which only a lane sees without the mark. All other tables are the home's.
+    """
+
+    def __init__(
+        self, below: "DeltaStore | ResearchTables | LaneStore", *, market: str, lane: str, hidden: Collection[str] = ()
+    ) -> None:
+        self._below = below
+        self.market = market
+        self._marked = {ANCHORS.name: ("feature_set", market), LABELS.name: ("label", lane)}
+        self._marked[VERDICTS.name] = ("table", lane)
+        self._hidden = sorted(hidden)
+        self._listed: tuple[int, pl.Series] = (-2, pl.Series(dtype=pl.Int64))
+
+    def read(
+        self,
+        table: Table,
+        *,
+        as_of: datetime | None,
+        first: date | None = None,
+        last: date | None = None,
+        where: Mapping[str, str | int] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """See the port."""
+        column, of = self._marked.get(table.name, ("", ""))
+        if where and column in where:
+            where = {**where, column: named(str(where[column]), of)}
+        keep = [] if (mine := is_of(table, self.market)) is None else [mine]
+        needed = None if columns is None else [*columns, *(name for one in keep for name in one.meta.root_names())]
+        rows = self._below.read(table, as_of=as_of, first=first, last=last, where=where, columns=needed)
+        if table.name in OF_INSTRUMENTS:
+            keep.append(self._traded_here())
+        if table.name == UNIVERSE.name:
+            keep.append(~pl.col("universe").is_in(self._hidden))
+        if column:
+            keep.append(is_named(pl.col(column), of))
+        found = rows.filter(keep) if keep else rows
+        if of:
+            found = found.with_columns(pl.col(column).str.strip_suffix(named("", of)))
+        return found.select(projected(table, columns))
+
+    def append(self, table: Table, frame: pl.DataFrame) -> int:
+        """See the port."""
+        column, of = self._marked.get(table.name, ("", ""))
+        return self._below.append(table, frame.with_columns(pl.col(column) + named("", of)) if of else frame)
+
+    def exists(self, table: Table) -> bool:
+        """Whether anything was ever committed to the table."""
+        return self._below.exists(table)
+
+    def version(self, table: Table) -> int:
+        """See the port."""
+        return self._below.version(table)
+
+    def versions(self, tables: Collection[Table]) -> dict[str, int]:
+        """The versions of the tables, by name."""
+        return self._below.versions(tables)
+
+    def _traded_here(self) -> pl.Expr:
+        """Whether the instrument of a row is of this market; one without a listing is of the deployment's own."""
+        version = self.version(LISTINGS)
+        if self._listed[0] != version:
+            rows = self._below.read(LISTINGS, as_of=None, columns=["calendar"])
+            chosen = pl.col("calendar") == self.market if self.market else pl.col("calendar") != ""
+            self._listed = version, rows.filter(chosen)["sid"].unique()
+        found = pl.col("sid").is_in(self._listed[1].implode())
+        return found if self.market else ~found
