@@ -88,7 +88,10 @@ def replay(decision_id: str, as_json: AsJson = False) -> None:
 
     ws = workspace()
     with working("rebuilding the decision", quiet=as_json):
-        answer = rebuild(ws.store, find_set, ws.deployment.strategy, ws.cuts, decision_id, provenance(ws))
+        declared = ws.deployment
+        answer = rebuild(
+            ws.store, find_set, declared.strategy, ws.cuts, decision_id, provenance(ws), on_bars=declared.bars
+        )
     replayed(answer, as_json=as_json)
     raise typer.Exit(0 if answer.equal else 1)
 

@@ -50,6 +50,7 @@ HAS_BAR = (pl.col("close").is_finite() & (pl.col("close") > 0)).fill_null(value=
 ROUNDING = 1e-9
 
 # Of scores that are all one, the best are those with the lowest ids. Trees tie a few names; half of them is no ranking.
+# A single name has no other that it could be.
 MAX_TIED = 0.5
 
 
@@ -125,7 +126,13 @@ def chain(limits: Limits) -> tuple[Guard, ...]:
             scored=pl.col("scored"),
             members=of_members,
         ),
-        guard("MODEL_TIED", share_tied <= MAX_TIED, tied=share_tied, maximum=MAX_TIED, scored=pl.col("scored")),
+        guard(
+            "MODEL_TIED",
+            (pl.col("scored") == 1) | (share_tied <= MAX_TIED),
+            tied=share_tied,
+            maximum=MAX_TIED,
+            scored=pl.col("scored"),
+        ),
         guard("MODEL_NO_SCORE", ~pl.col("member") | pl.col("has_score"), score=pl.col("score")),
         guard(
             "RISK_MIN_MEMBERS",

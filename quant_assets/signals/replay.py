@@ -1,6 +1,6 @@
 """Rebuild a stored decision from the store as of its cut, and show each field beside what was recorded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -10,6 +10,8 @@ import polars as pl
 
 from quant_assets.calendars import Cuts
 from quant_assets.errors import ReplayMismatch, UnknownDecision
+from quant_assets.features.bars_read import bars_of
+from quant_assets.features.intraday import OnBars
 from quant_assets.features.publish import compute
 from quant_assets.features.sets import FeatureSet
 from quant_assets.models.scoring import scored
@@ -19,6 +21,7 @@ from quant_assets.ports import Store
 from quant_assets.records import Frozen, Provenance
 from quant_assets.signals.decide import decisions
 from quant_assets.signals.inputs import read
+from quant_assets.signals.replay_slot import slot_again
 from quant_assets.strategy import Strategy
 from quant_assets.tables import DECISIONS, MODELS, SCORES
 
@@ -80,12 +83,14 @@ def replay(
     provenance: Provenance,
     *,
     decision_set_id: str | None = None,
+    on_bars: Sequence[OnBars] = (),
 ) -> Replay:
     """The decision with this id, rebuilt: features from bars, scores from the text of the model it cites, the
     guardrails with the switches as recorded.
 
     Where several sets hold the id (the kill switch went on or off between two runs), `decision_set_id` names one, else
-    the first recorded is meant. What was published or scored is not read; what arrived after the cut changes nothing.
+    the first recorded is meant. `on_bars`: what the deployment declares under `bars`, for an intraday strategy. What
+    was published or scored is not read; what arrived after the cut changes nothing.
     Raises UnknownDecision with the nearest ids where there is none.
     """
     stored_set, row = _stored(store, decision_id, decision_set_id)
@@ -95,23 +100,40 @@ def replay(
         strategy_lookup(row["strategy"]),
         feature_set_lookup(row["feature_set"]),
     )
-    features = compute(store, feature_set, strategy.universe.name, cuts, [session])
-    inputs = replace(
-        read(store, feature_set, strategy, cuts, [session]),
-        features=features,
-        scores=_scores(store, strategy, feature_set, features, row["model_id"]),
-    )
     kill_switch, late, features_refused = switches(stored_set)
-    rebuilt = decisions(
-        inputs,
-        feature_set,
-        strategy,
-        cuts,
-        [session],
-        kill_switch=kill_switch,
-        late=late,
-        features_refused=features_refused,
-    ).filter(pl.col("sid") == row["sid"])
+    if bars := bars_of(strategy, on_bars):
+        model = row["model_id"], _text(store, strategy, row["model_id"])
+        whole = slot_again(
+            store,
+            feature_set,
+            strategy,
+            bars,
+            cuts,
+            session,
+            row["slot"],
+            model,
+            kill_switch,
+            features_refused,
+            late=late,
+        )
+    else:
+        features = compute(store, feature_set, strategy.universe.name, cuts, [session])
+        inputs = replace(
+            read(store, feature_set, strategy, cuts, [session]),
+            features=features,
+            scores=_scores(store, strategy, feature_set, features, row["model_id"]),
+        )
+        whole = decisions(
+            inputs,
+            feature_set,
+            strategy,
+            cuts,
+            [session],
+            kill_switch=kill_switch,
+            late=late,
+            features_refused=features_refused,
+        )
+    rebuilt = whole.filter(pl.col("sid") == row["sid"])
     again = rebuilt.row(0, named=True) if rebuilt.height else dict.fromkeys(DECISIONS.content)
     return Replay(
         decision_id=decision_id,
@@ -157,11 +179,17 @@ def _scores(
     store: Store, strategy: Strategy, feature_set: FeatureSet, features: pl.DataFrame, model_id: str
 ) -> pl.DataFrame:
     """SCORES rows of the cited model on recomputed features; none where none was cited."""
-    cited = store.read(MODELS, as_of=None, where={"strategy": strategy.name, "model_id": model_id})
-    if cited.is_empty():
+    text = _text(store, strategy, model_id)
+    if text is None:
         return SCORES.empty()
     named = features.with_columns(slot=pl.lit(slot_of(strategy.moment)))
-    return scored(feature_set, strategy, model_id, cited["text"][0], named)
+    return scored(feature_set, strategy, model_id, text, named)
+
+
+def _text(store: Store, strategy: Strategy, model_id: str) -> str | None:
+    """The stored text of a model; None where there is none."""
+    cited = store.read(MODELS, as_of=None, where={"strategy": strategy.name, "model_id": model_id})
+    return cited["text"][0] if cited.height else None
 
 
 def switches(rows: pl.DataFrame) -> tuple[tuple[bool, str], bool, str]:

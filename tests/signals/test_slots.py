@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from quant_assets.signals.replay import replay
 from quant_assets.tables import BAR_LABELS, DECISIONS, SCORES
 from quant_assets.vendor_tables import INTRADAY_BARS
 from resources.tables.store import DeltaStore
@@ -110,6 +111,23 @@ def test_a_venue_without_bars_is_not_traded(trained: Path, tmp_path: Path) -> No
     by_slot = dict(content(stopped).group_by("slot").agg(pl.col("reason").unique().sort()).iter_rows())
     assert by_slot[asked[1].slot] == ["DATA_MISSING"]
     assert "SELECTED" in by_slot[asked[0].slot]
+
+
+def test_a_decision_is_rebuilt_from_its_bars(trained: Path, ranged: DeltaStore) -> None:
+    """Of each reason one, from bars and the model's text alone: every field is the same to the bit."""
+    rows = ranged.read(DECISIONS, as_of=None).unique("reason", maintain_order=True)
+    assert rows.height >= 4
+    for row in rows.iter_rows(named=True):
+        found = replay(
+            ranged,
+            lambda _: market.FEATURES,
+            lambda _: market.STRATEGY,
+            market.CUTS,
+            row["decision_id"],
+            market.BESIDE,
+            on_bars=[market.ON_BARS],
+        )
+        assert [f.name for f in found.fields if f.stored != f.replayed] == []
 
 
 def test_labels_are_of_opens_that_orders_fill_at(trained: Path) -> None:
