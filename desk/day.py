@@ -10,8 +10,12 @@ from pathlib import Path
 from desk.lock import step_aside
 from desk.workspace import Workspace
 from quant_assets import chain
+from quant_assets.backtest.slot_stages import all_slots
+from quant_assets.calendars.slots import Slot
+from quant_assets.errors import ConfigurationError
 from quant_assets.features.audit.audit import standing
 from quant_assets.features.sets import FeatureSet
+from quant_assets.moments import Every
 from quant_assets.portable import architecture
 from quant_assets.ports import Clock, Progress, quiet
 from quant_assets.records import Provenance, StageReport, content_id
@@ -61,6 +65,10 @@ def ports(ws: Workspace, clock: Clock, progress: Progress = quiet) -> dict[str, 
     def is_late(sessions: Sequence[date], now: datetime) -> bool:
         return late(ws, sessions, now)
 
+    def slot_late(slot: Slot) -> bool:
+        live = ws.deployment.clock == "system" and slot.session >= ws.deployment.start
+        return live and clock.now() >= slot.valid_until
+
     def refused(features: FeatureSet) -> str:
         return standing(ws.store, features).refusal
 
@@ -99,6 +107,8 @@ def ports(ws: Workspace, clock: Clock, progress: Progress = quiet) -> dict[str, 
         "stamp": stamp,
         "late": is_late,
         "refused": refused,
+        "on_bars": ws.deployment.bars,
+        "slot_late": slot_late,
         "beat": beat,
         "progress": tick,
     }
@@ -150,7 +160,22 @@ def derive(
     `train_at`.
     """
     given = ports(ws, clock_of(ws, max(sessions)), progress) | {"sessions": list(sessions), "run_id": run_id}
-    yield from chain.run(DECIDED, given | {"train_at": train_at})
+    stages = DECIDED
+    if slots := slots_in(ws, sessions):
+        given["asked"] = slots
+        stages = tuple(chain.ON_BARS.get(s.name, s) for s in DECIDED if s.name != "feature_drift")  # it is of days
+    yield from chain.run(stages, given | {"train_at": train_at})
+
+
+def slots_in(ws: Workspace, sessions: Sequence[date]) -> list[Slot]:
+    """The slots of the sessions, ascending; none where the strategies decide once a session.
+
+    Raises ConfigurationError where strategies of both kinds are in one lane.
+    """
+    intraday = [isinstance(s.moment, Every) for s in ws.deployment.strategies]
+    if any(intraday) and not all(intraday):
+        raise ConfigurationError("strategies that decide at slots and such that decide once a session are two lanes")
+    return all_slots(ws.deployment.strategies, ws.cuts, sessions) if any(intraday) else []
 
 
 def run_day(ws: Workspace, session: date, progress: Progress = quiet, run_id: str = "") -> Reports:
