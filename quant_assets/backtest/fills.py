@@ -10,6 +10,7 @@ import polars as pl
 
 from quant_assets.backtest.funding import Purse, Trade, affordable
 from quant_assets.books.holdings import CENT, exact
+from quant_assets.calendars.auctions import CLOSE
 from quant_assets.market_data.jumps import jumped
 from quant_assets.plugged import opened
 from quant_assets.plugins import costs
@@ -17,6 +18,7 @@ from quant_assets.ports import CostModel
 from quant_assets.records import Book, Fill, Frozen, Order, OrderState, Working, content_id
 
 PRICE = Decimal("0.0001")
+NO_MARKET = (Decimal(0), 0)
 
 
 @costs("per_share")
@@ -57,10 +59,12 @@ def match(
     model: CostModel,
     paid: Sequence[tuple[int, date, Decimal]] = (),
     account: Purse | None = None,
+    closing: datetime | None = None,
 ) -> tuple[list[Fill], list[Working]]:
-    """The fills of `working` at the open of `session`, and the orders that it changed, as they are after it.
+    """The fills of `working` at the auctions of `session`, and the orders that it changed, as they are after it.
 
-    `bars`: sid, open, volume as known at the session's cut. An order that is due fills at the open, up to the name's
+    `bars`: sid, open, volume as known at the session's cut, and close where an order trades at it (its slot is
+    `close`, `closing` its time). An order that is due fills at its auction, up to the name's
     participation cap, older orders first; the rest (all of it where there is no bar) carries until `good_till`, then
     it is EXPIRED (with reason CLOSED where that session did not come). Orders on a name in `stopped` count other
     shares, or those of a name that is paid out: EXPIRED with reason CORPORATE_ACTION. So is, with PRICE_UNEXPLAINED,
@@ -70,40 +74,55 @@ def match(
     `account` pays for what is bought; what it cannot pay carries as well, and expires with reason UNFUNDED. None: it
     can pay for anything.
     """
-    market = {
-        sid: (exact(o), int(v or 0))
-        for sid, o, v in bars.select("sid", "open", "volume").iter_rows()
-        if o is not None and 0 < o < float("inf")
-    }
+    market = {("open", sid): quote for sid, quote in _quotes(bars, "open").items()}
+    if any(w.order.slot == CLOSE for w in working):
+        market |= {(CLOSE, sid): quote for sid, quote in _quotes(bars, CLOSE).items()}
+    volumes = {sid: volume for (_, sid), (_, volume) in market.items()}
     due = sorted(
         (w for w in working if w.order.session <= session),
         key=lambda w: (w.order.sid, w.order.decided, w.order.leg, w.key),
     )
     found: list[tuple[Working, int, str]] = []
     for sid, group in groupby(due, key=lambda w: w.order.sid):
-        opened, volume = market.get(sid, (Decimal(0), 0))
-        room = model.capacity(volume)
+        room = model.capacity(volumes.get(sid, 0))
         for item in group:
+            opened = market.get(_auction(item.order), NO_MARKET)[0]
+            room_here = room if opened else 0
             why = "CORPORATE_ACTION" if sid in stopped else _unexplained(item.order, opened, paid)
-            quantity = 0 if why or session > item.order.good_till else min(item.remaining, room)
+            quantity = 0 if why or session > item.order.good_till else min(item.remaining, room_here)
             room -= quantity
             found.append((item, quantity, why))
     fills: list[Fill] = []
     changed: list[Working] = []
     for (item, wanted, why), quantity in zip(found, _paid_for(found, market, model, account), strict=True):
-        opened = market.get(item.order.sid, (Decimal(0), 0))[0]
+        opened = market.get(_auction(item.order), NO_MARKET)[0]
         if quantity:
-            fills.append(_fill(item, quantity, opened, session, ts, model))
-        lacking = "UNFUNDED" if quantity < wanted else "PARTICIPATION" if item.order.sid in market else "NO_MARKET"
+            at = (closing if item.order.slot == CLOSE else None) or ts
+            fills.append(_fill(item, quantity, opened, session, at, model))
+        traded = _auction(item.order) in market
+        lacking = "UNFUNDED" if quantity < wanted else "PARTICIPATION" if traded else "NO_MARKET"
         after = _after(item, item.filled + quantity, session, why, lacking)
         if quantity or after.state is OrderState.EXPIRED:
             changed.append(after)
     return fills, changed
 
 
+def _quotes(bars: pl.DataFrame, auction: str) -> dict[int, tuple[Decimal, int]]:
+    """The price of an auction and the session's volume, by sid."""
+    return {
+        sid: (exact(price), int(v or 0))
+        for sid, price, v in bars.select("sid", auction, "volume").iter_rows()
+        if price is not None and 0 < price < float("inf")
+    }
+
+
+def _auction(order: Order) -> tuple[str, int]:
+    return CLOSE if order.slot == CLOSE else "open", order.sid
+
+
 def _paid_for(
     found: Sequence[tuple[Working, int, str]],
-    market: Mapping[int, tuple[Decimal, int]],
+    market: Mapping[tuple[str, int], tuple[Decimal, int]],
     model: CostModel,
     account: Purse | None,
 ) -> list[int]:
@@ -111,7 +130,7 @@ def _paid_for(
     if account is None:
         return [quantity for _, quantity, _ in found]
     trades = [
-        Trade(o.sid, o.side, quantity, model.price(market[o.sid][0], o.side) if quantity else Decimal(0))
+        Trade(o.sid, o.side, quantity, model.price(market[_auction(o)][0], o.side) if quantity else Decimal(0))
         for item, quantity, _ in found
         for o in [item.order]
     ]

@@ -24,6 +24,7 @@ from quant_assets.books.holdings import Holdings, fund
 from quant_assets.books.rows import fill_rows, order_rows
 from quant_assets.books.valued import handed_out, valuation
 from quant_assets.calendars import Cuts
+from quant_assets.calendars.auctions import auction_time, closing
 from quant_assets.contract import in_force, known_by
 from quant_assets.errors import ConfigurationError, DataError
 from quant_assets.execution.doubtful import without_doubtful
@@ -146,7 +147,7 @@ def _chunk(loop: _Run, sessions: Sequence[date]) -> int:
             in_force(known_by(bars.get((day,), BARS.empty()), cuts.of(day)), BARS) for day in (decided, session)
         )
         # what was decided for an open that did not come is not traded at the next one
-        in_time = cuts.trades_at(decided) == cuts.calendar.open(session)
+        in_time = cuts.trades_at(decided) == auction_time(cuts.calendar, session, cuts.auction(decided))
         before = decisions.get((decided,) if in_time else (), DECISIONS.empty())
         _step(loop, session, of_session, known_by(actions, cuts.of(session)), before, set(known["sid"]))
     written = sum(
@@ -192,6 +193,7 @@ def _step(
         loop.model,
         paid_out(actions, cuts, session, names),
         purse(book, fund(loop.holdings, book.capital, loop.paid)[0]),
+        closing(cuts.calendar, session),
     )
     changed = {w.key: w for w in updated}
     _book(loop, session, bars, actions, fills, [changed.get(w.key, w) for w in loop.working])

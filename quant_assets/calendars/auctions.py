@@ -1,15 +1,16 @@
 """At which auction of the next session a moment's orders trade, and when it decides for it."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from quant_assets.calendars.sessions import Hours
+from quant_assets.calendars.sessions import Calendar, Hours
 from quant_assets.moments import AtTime, BeforeClose, BeforeOpen, Every, Moment
 
 Auction = Literal["open", "close"]
 LEAST = timedelta(minutes=15)  # before an early close that comes before the time of day at which a strategy decides
 _DAY = timedelta(days=1)
+CLOSE = "close"
 
 
 class Edges(NamedTuple):
@@ -40,6 +41,20 @@ def edges(moment: Moment, close: datetime, following: Hours, tz: ZoneInfo) -> Ed
         case Every():
             cut = close + timedelta(seconds=moment.delay)
     return Edges(cut, following.open, "open") if cut < following.open else Edges(cut, following.close, "close")
+
+
+def auction_time(sessions: Calendar, session: date, slot: str) -> datetime:
+    """When the orders of a slot trade in a session, UTC: at its close, or at its open."""
+    return sessions.close(session) if slot == CLOSE else sessions.open(session)
+
+
+def closing(sessions: Calendar, session: date) -> datetime:
+    """The time of trades at the close, UTC: a microsecond before it where the next session opens then, so that they are
+    of the session that ends.
+    """
+    close = sessions.close(session)
+    endless = session < sessions.last and sessions.open(sessions.after(session)) <= close
+    return close - timedelta(microseconds=1) if endless else close
 
 
 def _next(clock_time: time, after: datetime, tz: ZoneInfo) -> datetime:

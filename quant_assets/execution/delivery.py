@@ -13,6 +13,7 @@ from quant_assets.books.apart import apart
 from quant_assets.books.booking import holdings_of, past_of
 from quant_assets.books.holdings import Holdings
 from quant_assets.calendars import Cuts
+from quant_assets.calendars.auctions import auction_time
 from quant_assets.contract import in_force
 from quant_assets.errors import DeliveryRefused, LeaseLost, OrderUncertain, Tampered
 from quant_assets.execution.doubtful import expire_restated, without_doubtful
@@ -180,10 +181,12 @@ def _clear(
     if not isinstance(valid_until, datetime) or now >= valid_until:
         raise DeliveryRefused(f"EXPIRED: the decisions were valid until {valid_until}, it is {now}")
     following = cuts.calendar.after(session)
-    if valid_until != cuts.calendar.open(following):
+    auction = cuts.auction(session)
+    next_one = auction_time(cuts.calendar, following, auction)
+    if valid_until != next_one:
         raise DeliveryRefused(
-            f"CLOSED: decided for the open at {valid_until:%Y-%m-%d %H:%M} UTC, which does not come; the next is that "
-            f"of {following} at {cuts.calendar.open(following):%Y-%m-%d %H:%M}, and nothing is traded that was not "
+            f"CLOSED: decided for the {auction} at {valid_until:%Y-%m-%d %H:%M} UTC, which does not come; the next is "
+            f"that of {following} at {next_one:%Y-%m-%d %H:%M}, and nothing is traded that was not "
             "decided for it"
         )
     _released(store, cuts, session)

@@ -17,6 +17,7 @@ from quant_assets.books.apart import apart
 from quant_assets.books.booking import COLLECTED, record_fills, record_orders
 from quant_assets.books.holdings import exact
 from quant_assets.calendars import Calendar, Cuts
+from quant_assets.calendars.auctions import closing
 from quant_assets.contract import in_force as rows_in_force
 from quant_assets.contract import known_by
 from quant_assets.errors import CursorUnknown
@@ -232,10 +233,12 @@ def _arrivals(
     """The arrival price of each new execution."""
     if not new:
         return {}
-    opens = _opens(store, cuts, set(sessions.values()))
-    lacking = any((sessions[key], e.sid) not in opens for key, e in new.items())
-    orders = {w.order.client_order_id: w.order for w in outbox.orders(book.name)} if lacking else {}
-    return {key: opens.get((sessions[key], e.sid)) or _reference(orders, e) for key, e in new.items()}
+    # what is executed from the close on is measured against it
+    auctions = {key: "close" if e.ts >= closing(cuts.calendar, sessions[key]) else "open" for key, e in new.items()}
+    found = {a: _prices(store, cuts, set(sessions.values()), a) for a in sorted(set(auctions.values()))}
+    market = {key: found[auctions[key]].get((sessions[key], e.sid)) for key, e in new.items()}
+    orders = {w.order.client_order_id: w.order for w in outbox.orders(book.name)} if None in market.values() else {}
+    return {key: market[key] or _reference(orders, e) for key, e in new.items()}
 
 
 def _reference(orders: Mapping[str, Order], execution: Execution) -> Decimal:
@@ -243,15 +246,15 @@ def _reference(orders: Mapping[str, Order], execution: Execution) -> Decimal:
     return execution.price if order is None else order.reference_price
 
 
-def _opens(store: Store, cuts: Cuts, sessions: set[date]) -> dict[tuple[date, int], Decimal]:
-    """The opens by session and sid, as known at the cut of each session."""
+def _prices(store: Store, cuts: Cuts, sessions: set[date], auction: str) -> dict[tuple[date, int], Decimal]:
+    """The opens or closes by session and sid, as known at the cut of each session."""
     first, last = min(sessions), max(sessions)
     bars = store.read(BARS, as_of=cuts.of(last), first=first, last=last).partition_by("session", as_dict=True)
     opens: dict[tuple[date, int], Decimal] = {}
     for session in sessions:
         known = rows_in_force(known_by(bars.get((session,), BARS.empty()), cuts.of(session)), BARS)
-        usable = known.filter(pl.col("open").is_finite(), pl.col("open") > 0)
-        opens |= {(session, sid): exact(opened) for sid, opened in usable.select("sid", "open").iter_rows()}
+        usable = known.filter(pl.col(auction).is_finite(), pl.col(auction) > 0)
+        opens |= {(session, sid): exact(price) for sid, price in usable.select("sid", auction).iter_rows()}
     return opens
 
 

@@ -11,8 +11,9 @@ import polars as pl
 
 from quant_assets.books.holdings import CENT, Holdings
 from quant_assets.calendars import Calendar
-from quant_assets.moments import Every
-from quant_assets.records import Book, Order, Working
+from quant_assets.calendars.auctions import CLOSE
+from quant_assets.moments import AtTime, Every
+from quant_assets.records import SLOT, Book, Order, Working
 from quant_assets.strategy import Strategy
 
 _DIGITS = string.digits + string.ascii_lowercase
@@ -57,6 +58,8 @@ def orders_for(
     if trades.is_empty():
         return []
     equity, decided, slot = holdings.equity, trades["session"][0], trades["slot"][0]
+    if isinstance(strategy.moment, AtTime):  # its orders are of the auction that comes next
+        slot = CLOSE if trades["valid_until"][0] == calendar.close(session) else SLOT
     long_only = bool((trades["target_weight"] >= 0).all())
     wanted = targets(decisions, holdings, symbols)
     orders: list[Order] = []

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from quant_assets.calendars import Calendar
+from quant_assets.calendars.auctions import CLOSE, auction_time
 from quant_assets.errors import OrderHeld, OrderRejected, OrderUncertain
 from quant_assets.ports import Broker, Clock, Notifier, Outbox, Writer
 from quant_assets.records import Book, Order, OrderState
@@ -193,7 +194,8 @@ def _too_late(order: Order, calendar: Calendar, now: datetime) -> str | None:
     """Why an order may not be sent at a time; None where it may."""
     if not calendar.is_session(order.session):
         return f"CLOSED: {order.session} is no session any more"
-    return "not sent before its open" if now >= calendar.open(order.session) else None
+    auction = CLOSE if order.slot == CLOSE else "open"
+    return f"not sent before its {auction}" if now >= auction_time(calendar, order.session, order.slot) else None
 
 
 def _expire(writer: Writer, order: Order, why: str, now: datetime, failed: Failed) -> None:

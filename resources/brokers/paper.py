@@ -25,7 +25,7 @@ from quant_assets.books.due import paid_out, stopped
 from quant_assets.books.explained import Past
 from quant_assets.books.holdings import Holdings, fund
 from quant_assets.books.valued import handed_out
-from quant_assets.calendars import Cuts
+from quant_assets.calendars import Cuts, auctions
 from quant_assets.errors import ConfigurationError, CursorUnknown, OrderRejected
 from quant_assets.ports import CostModel
 from quant_assets.records import (
@@ -252,6 +252,7 @@ class PaperBroker:
                 self._model,
                 paid_out(actions, self._cuts, session, names),
                 purse(self._book, before),
+                auctions.closing(self._cuts.calendar, session),
             )
             day = msgspec.structs.replace(day, fills=fills)
             evening, _ = live(before, carried, day, self._cuts, past)

@@ -1,10 +1,14 @@
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
+import msgspec
 import polars as pl
 import pytest
 
 from quant_assets.backtest.fills import FillModel, match
+from quant_assets.calendars import calendar
+from quant_assets.calendars.auctions import closing
+from quant_assets.execution.drop_copy import session_at
 from quant_assets.records import Order, OrderState, Working
 from tests.execution.small_market import CUTS, SESSIONS
 
@@ -121,3 +125,27 @@ def test_execution_ids_are_content():
     ]
     assert ids[0] == ids[1]
     assert len(set(ids)) == 3
+
+
+def test_an_order_of_the_close_trades_at_the_close() -> None:
+    """Its slot says at which auction: each at its own price and time, both of one name under one cap; without a close
+    nothing fills.
+    """
+    at_close = Working(order=msgspec.structs.replace(order("c", quantity=50).order, slot="close"))
+    bars = pl.DataFrame({"sid": [1], "open": [10.0], "close": [12.0], "volume": [2_000]})
+    opens, closes = CUTS.calendar.open(D), closing(CUTS.calendar, D)
+    fills, _ = match([order("o", quantity=80), at_close], bars, (), D, opens, MODEL, closing=closes)
+    assert [(f.client_order_id, f.arrival_price, f.ts, f.quantity) for f in fills] == [
+        ("c", Decimal("12.0"), closes, 50),
+        ("o", Decimal("10.0"), opens, 50),
+    ]
+    nothing, _ = match([at_close], bars.with_columns(close=None), (), D, opens, MODEL, closing=closes)
+    assert nothing == []
+
+
+def test_a_close_that_is_the_next_open_belongs_to_the_session_that_ends() -> None:
+    """In crypto and FX; where the venue rests it is the close itself."""
+    for code, before in (("24/7", timedelta(microseconds=1)), ("XLON", timedelta(0))):
+        venue = calendar(code)
+        assert closing(venue, date(2025, 3, 4)) == venue.close(date(2025, 3, 4)) - before
+        assert session_at(venue, closing(venue, date(2025, 3, 4))) == date(2025, 3, 4)
