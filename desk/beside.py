@@ -6,7 +6,7 @@ later than it, so that what both compute is the same.
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -34,6 +34,8 @@ production: {production}
 
 books:
 {books}"""
+
+LATELY = timedelta(days=14)
 
 COMPUTED = frozenset(
     name for stage in (*chain.between("universe", "decisions"), chain.RESEARCH) for name in stage.writes
@@ -132,10 +134,13 @@ def ingested(store: ResearchTables) -> Sequence[date]:
 
 def reached(store: ResearchTables) -> datetime:
     """The latest cut that production has decided on. Raises ConfigurationError where it has decided nothing."""
-    found = store.production.read(DECISIONS, as_of=None, columns=("as_of",))["as_of"].max()
-    if not isinstance(found, datetime):
-        raise ConfigurationError(
-            f"the production home {store.production.root.parent} has decided nothing yet, and what it may still ingest "
-            "is not known: run `quant backfill` there first"
-        )
-    return found
+    known = ingested(store)
+    lately = known[-1] - LATELY if known else None  # what was decided last is near what came last: not all is read
+    for first in (lately, None):
+        rows = store.production.read(DECISIONS, as_of=None, first=first, columns=("as_of",))
+        if isinstance(found := rows["as_of"].max(), datetime):
+            return found
+    raise ConfigurationError(
+        f"the production home {store.production.root.parent} has decided nothing yet, and what it may still ingest "
+        "is not known: run `quant backfill` there first"
+    )
