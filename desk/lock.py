@@ -16,6 +16,7 @@ from quant_assets.stopping import check, divisible
 LOCK = ".run.lock"
 WANTED = ".wanted.lock"  # held by every run but a range, also while it waits: a range looks at it
 PRIVATE = 0o700
+QUEUED_SECONDS = 900.0  # how long a day waits for the run before it: sessions missed are caught up in order
 POLL = 1.0  # seconds between two looks at whether a signal came
 
 

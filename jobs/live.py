@@ -5,7 +5,7 @@ from datetime import date
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from desk.lock import only_range, only_run
+from desk.lock import QUEUED_SECONDS, only_range, only_run
 from jobs.left import DAY, left
 from quant_assets.books.apart import FAILED as BOOKS_FAILED
 from quant_assets.errors import ConfigurationError
@@ -76,7 +76,7 @@ def _may_run(ws: "Workspace", session: date) -> None:
 
 def run_daily(runner: "Runner", sessions: list[date]) -> Iterator[Step]:
     """Daily → deliver → post_trade → today, session after session; of a session that was begun, what is left."""
-    with only_run(runner.ws.home):
+    with only_run(runner.ws.home, QUEUED_SECONDS):
         for session in sessions:
             begin = left(runner.ws, [session]).get(session, DAY[0])
             for job in DAY[DAY.index(begin) :]:

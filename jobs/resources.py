@@ -8,14 +8,12 @@ from typing import Any
 import dagster as dg
 
 from desk.day import clock_of, ports, status
-from desk.lock import only_range, only_run
+from desk.lock import QUEUED_SECONDS, only_range, only_run
 from desk.workspace import Workspace
 from jobs.research import is_range
 from quant_assets.assets import LAST
 from quant_assets.ports import Clock, Progress, Store, quiet
 from quant_assets.today.status import Status
-
-QUEUED_SECONDS = 900.0  # a daemon's run waits for the one before it: sessions missed are caught up in order
 
 
 def _session(context: dg.InitResourceContext) -> date | None:
