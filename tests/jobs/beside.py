@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tests.jobs.small import Registry
 
-PIECE = 0.3  # seconds by which each piece of a slow backfill is longer
+LAST = 60  # pieces after which a slow backfill waits
+PIECE = 0.1  # seconds by which each piece of a slow backfill is longer
 
 
 def command(home: Path, said: Path, *argv: str) -> None:
@@ -25,14 +26,18 @@ def command(home: Path, said: Path, *argv: str) -> None:
         cli.main()
 
 
-def slowly(home: Path, said: Path, pieces: Path, *argv: str) -> None:
-    """The same; each piece of the range takes longer, and the file `pieces` has one letter for each."""
+def slowly(home: Path, said: Path, pieces: Path, go: Path, *argv: str) -> None:
+    """The same; each piece of the range takes longer, the file `pieces` has one letter for each, and the last ones wait
+    until the file `go` is there.
+    """
     from desk import day
 
     steps_aside = day.step_aside
 
     def after_a_while(of: Path) -> bool:
         time.sleep(PIECE)
+        while pieces.stat().st_size > LAST and not go.exists():
+            time.sleep(PIECE)
         with pieces.open("a") as done:
             done.write(".")
         return steps_aside(of)

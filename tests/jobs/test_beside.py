@@ -69,7 +69,8 @@ def test_a_day_goes_before_the_backfill_that_is_under_way(
     together, after = homes(by_day, tmp_path, "together", "after")
     pieces, (of_backfill, of_day) = tmp_path / "pieces", [tmp_path / f"{n}.txt" for n in ("backfill", "day")]
     pieces.touch()
-    long = started(starter, beside.slowly, together, of_backfill, pieces, *BACKFILL)
+    go = pieces  # it is there: this backfill stops for nothing but the day
+    long = started(starter, beside.slowly, together, of_backfill, pieces, go, *BACKFILL)
     try:
         while pieces.stat().st_size < 3:
             assert long.is_alive(), of_backfill.read_text()
@@ -130,10 +131,11 @@ def test_two_researchers_beside_the_day(by_day: Path, tmp_path: Path, starter: F
     production, quiet = homes(by_day, tmp_path, "production", "quiet")
     ours = [researcher(production, name) for name in ("ann", "bob")]
     running: list[tuple[ForkServerProcess, Path, Path]] = []
+    go = tmp_path / "go"
     for home in ours:
         pieces, said = tmp_path / f"{home.name}.pieces", tmp_path / f"{home.name}.txt"
         pieces.touch()
-        running.append((started(starter, beside.slowly, home, said, pieces, *BACKFILL), said, pieces))
+        running.append((started(starter, beside.slowly, home, said, pieces, go, *BACKFILL), said, pieces))
     try:
         while any(pieces.stat().st_size < 3 for _, _, pieces in running):
             assert all(process.is_alive() for process, _, _ in running), [said.read_text() for _, said, _ in running]
@@ -145,6 +147,7 @@ def test_two_researchers_beside_the_day(by_day: Path, tmp_path: Path, starter: F
         rewritten = maintain(kept, tables(kept).values(), [], Retention(keep_days=1), datetime.now(UTC))
         assert any(compacted.rows for compacted, _ in rewritten)
     finally:
+        go.touch()
         for process, said, _ in running:
             done(process, said)
 
