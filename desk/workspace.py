@@ -273,14 +273,19 @@ class Workspace:
             return LaneStore(self._above.store, market=self.venue, lane=self.name, hidden=hidden)
         return beside(self.tables, self.production) if self.production else self.tables
 
+    @property
+    def _beside(self) -> ResearchTables | None:
+        """The tables of both homes, below those of its lane; None where this is no research home."""
+        below = self._above.store if self._above else self.store
+        return below if isinstance(below, ResearchTables) else None
+
     @cached_property
     def knowledge(self) -> KnowledgeLog:
         """What was read of its market up to when. Raises ConfigurationError where a research home reads what production
         has not.
         """
         own = self.ledger.knowledge_of(self.venue) if self.venue else self.ledger.knowledge
-        below = self._above.store if self._above else self.store
-        return Within(own, below) if isinstance(below, ResearchTables) else own
+        return Within(own, self._beside) if self._beside else own
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -322,9 +327,7 @@ class Workspace:
         """The first session of the deployment's data, and the last where its source ends."""
         source = self.deployment.source
         first, last = getattr(source, "first", None), getattr(source, "last", None)
-        labels = (
-            () if first else ingested(self.store) if isinstance(self.store, ResearchTables) else self.source.labels()
-        )
+        labels = () if first else ingested(self._beside) if self._beside else self.source.labels()
         begins = first or (labels[0] if labels else self.deployment.start)
         ends = last or (labels[-1] if labels and self.deployment.clock == "session" else None)
         sessions = self.cuts.calendar
@@ -336,8 +339,8 @@ class Workspace:
         is due, and in a research home never beyond what production has decided.
         """
         end = self.span[1]
-        if isinstance(self.store, ResearchTables):
-            decided = self.cuts.due(reached(self.store))
+        if self._beside:
+            decided = self.cuts.due(reached(self._beside))
             return min(end, decided) if end else decided
         if end and self.deployment.clock == "session":
             return end
