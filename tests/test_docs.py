@@ -118,10 +118,11 @@ def test_examples_of_deployments_fit_the_contract() -> None:
     from resources.clock import SystemClock
     from resources.sources.open import open_source
 
-    declared = {
-        key: value for language, code in BLOCKS if language == "yaml" for key, value in yaml.safe_load(code).items()
-    }
-    assert open_source(declared["source"], calendar("XNYS"), cache=ROOT, clock=SystemClock()).name == "files"
+    examples = [yaml.safe_load(code) for language, code in BLOCKS if language == "yaml"]
+    declared = {key: value for example in examples for key, value in example.items()}
+    sources = [example["source"] for example in examples if "source" in example]
+    opened = [open_source(s, calendar("XNYS"), cache=ROOT, clock=SystemClock()).name for s in sources]
+    assert opened == ["files", "myvendor"]
     feeds = [feed for language, code in BLOCKS if language == "yaml" for feed in yaml.safe_load(code).get("feeds", ())]
     assert [
         open_source(f, calendar("XNYS"), cache=ROOT, clock=SystemClock()).name for f in feeds if f["kind"] != "tabular"

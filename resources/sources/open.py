@@ -17,6 +17,8 @@ from resources.sources.contracts import Contracts, SimulatedContracts
 from resources.sources.exchange import Exchange, ExchangeFeed
 from resources.sources.files import Files, PriceFile
 from resources.sources.histories import Histories, HistoryFiles
+from resources.sources.http_feed import HttpFeed
+from resources.sources.http_vendor import Http
 from resources.sources.ib import IbFeed, InteractiveBrokers
 from resources.sources.market import Market, Simulated
 from resources.sources.seen import Seen
@@ -26,10 +28,10 @@ from resources.sources.vendor_drops import Drops, VendorDrops
 
 _VALUE = re.compile(r"""Invalid (?:enum )?value (['"]).*\1(?= - at `[$]|$)""", re.DOTALL)  # of msgspec
 
-Source = Simulated | Contracts | Drops | PriceFile | HistoryFiles | IbFeed | BarsOf
+Source = Simulated | Contracts | Drops | PriceFile | HistoryFiles | IbFeed | BarsOf | HttpFeed
 """Where daily bars come from."""
 
-AnyFeed = Feed | ExchangeFeed | IbFeed
+AnyFeed = Feed | ExchangeFeed | IbFeed | HttpFeed
 """Where the rows of another dataset come from."""
 
 
@@ -94,16 +96,26 @@ def open_source(  # noqa: C901  # a case for each kind
             opened = Histories(of.layout, of.files, calendar, known_at=of.known_at, name=of.name)
         case Feed() as of:
             opened = Tabular(of, seen)
-        case ExchangeFeed() as of:
-            opened = Exchange(of, cache, clock)
-        case IbFeed() as of:
-            opened = InteractiveBrokers(of, calendar, cache, clock)
+        case ExchangeFeed() | IbFeed() | HttpFeed() as of:
+            opened = _over_the_network(of, calendar, cache, clock)
         case PluggedSource() as of:
             plugin = find("source", str(of["kind"]))
             opened = made(plugin, of, calendar=calendar, cache=cache, clock=clock)
         case BarsOf() as of:
             opened = DailyBars(of, store, calendar)
     return opened
+
+
+def _over_the_network(
+    what: ExchangeFeed | IbFeed | HttpFeed, calendar: Calendar, cache: Path, clock: Clock
+) -> MarketDataSource:
+    match what:
+        case ExchangeFeed():
+            return Exchange(what, cache, clock)
+        case IbFeed():
+            return InteractiveBrokers(what, calendar, cache, clock)
+        case HttpFeed():
+            return Http(what, calendar, cache, clock, seen=Seen(cache / "seen"))
 
 
 def _path(text: str) -> Path:

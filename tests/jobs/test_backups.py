@@ -2,6 +2,7 @@
 much, nothing is traded.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,19 @@ def test_a_backup_is_read_from_the_file(tmp_path: Path) -> None:
     (backup,) = load(place).backups
     assert (backup.role, backup.close, backup.volume, backup.block_above) == ("backup", 0.005, None, None)
     assert backup.source["prices"] == "p.csv"
+
+
+def test_the_page_on_vendors_has_an_example_that_loads(tmp_path: Path) -> None:
+    """What docs/vendors.md declares is what its words describe."""
+    page = (Path(__file__).parents[2] / "docs" / "vendors.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    place = tmp_path / "deployment.yaml"
+    place.write_text(TEXT + example)
+    second, third = load(place).backups
+    assert (second.role, second.close, third.role, third.volume, third.block_above) == (
+        "backup",
+        0.005,
+        "check",
+        0.2,
+        0.1,
+    )
