@@ -104,8 +104,8 @@ def opened(
     """A source over a vendor that answers so; time passes only as it waits."""
     wall = Wall(NOW)
     with Vendor(answer) as vendor:
-        feed = HttpFeed(url=vendor.url + path, **{"attempts": 3, **declared})
-        yield Http(feed, XNYS, folder, wall, pause=wall.pause), vendor
+        keys: dict[str, Any] = {"url": vendor.url + path, "attempts": 3, **declared}
+        yield Http(HttpFeed(**keys), XNYS, folder, wall, pause=wall.pause), vendor
 
 
 def paged(rows: list[dict[str, object]], size: int) -> Callable[[Asked], Reply]:
