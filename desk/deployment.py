@@ -18,6 +18,7 @@ from desk.research import KEY, Research, clashes, inherit, production_of
 from quant_assets.backtest import fills
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.intraday import OnBars
+from quant_assets.market_data.announced import Announced
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.vendors import Vendor
 from quant_assets.models import learners
@@ -90,6 +91,9 @@ class Deployment(Frozen, frozen=True, forbid_unknown_fields=True):
     backups: Annotated[
         tuple[Backup, ...], Meta(description="Other vendors of the same daily bars: to fill in, or to compare.")
     ] = ()
+    announcements: Annotated[
+        Announced | None, Meta(description="What the words of announced actions mean; without it none is booked.")
+    ] = None
     packages: Annotated[
         tuple[str, ...], Meta(description="Modules of your own that declare what you plug in: myfund.plugins.")
     ] = ()

@@ -133,7 +133,8 @@ def _named(stage: str, numbers: Mapping[str, float]) -> dict[str, float]:
 def resources_of(stage: Stage) -> set[str]:
     """The resources that a stage takes, by name; its clock is that of the sessions."""
     # what a deployment declares and a stage can do without is a resource too
-    taken = {*stage.needs, "progress", "evidence", "vendors", "on_bars"} & {*stage.takes}
+    declared = {"progress", "evidence", "vendors", "announced", "on_bars"}
+    taken = {*stage.needs, *declared} & {*stage.takes}
     return (taken | {"clock_of"} if "clock" in taken else taken) - {"sessions", "clock"}
 
 

@@ -104,7 +104,8 @@ def news(
     `given`: actions of this delivery; `standing`: the latest version of each, as known. `proposed`, `rejected` (sid,
     session): where the evidence of this delivery is not sure, and where a person decided that there was no action.
 
-    An action in force with the same terms is a no-op. Evidence does not overrule a declared or confirmed action. An
+    An action in force with the same terms is a no-op. Evidence does not overrule a declared or confirmed action, and
+    finds none beside an announced one. An
     action derived from prices is withdrawn if the prices around its ex-session now contradict it. A derived delisting
     is replaced by the merger or delisting that the vendor declares, and what the vendor withdraws is withdrawn.
     """
@@ -116,6 +117,8 @@ def news(
     derived = given.filter(pl.col("origin") == "derived").join(
         in_force.filter(pl.col("origin") != "derived"), on=KEY, how="anti"
     )
+    announced = in_force.filter(pl.col("origin") == "announced").select("sid", "session")
+    derived = derived.join(announced, on=["sid", "session"], how="anti")
     if rejected is not None:
         derived = derived.join(rejected, on=["sid", "session"], how="anti")
     told = in_force.filter(pl.col("kind").is_in(ADJUSTING))

@@ -10,6 +10,7 @@ from quant_assets.calendars import Calendar, Cuts
 from quant_assets.contract import UTC_MICROS
 from quant_assets.errors import CalendarUnknown, CaptureUnreadable, ConfigurationError, ContractViolation
 from quant_assets.frames import span
+from quant_assets.market_data.announced import Announced, announce
 from quant_assets.market_data.cross_check import cross_check
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.ingest import ingest
@@ -20,6 +21,7 @@ from quant_assets.ports import Clock, KnowledgeLog, MarketDataSource, Notifier, 
 from quant_assets.records import StageReport
 from quant_assets.stopping import undivided
 from quant_assets.tables import CAPTURES
+from quant_assets.vendor_tables import ANNOUNCEMENTS
 
 SHOWN = 3  # notes in a notification
 
@@ -93,9 +95,10 @@ def ingest_deliveries(
     evidence: Evidence = EVIDENCE,
     progress: Progress = quiet,
     vendors: Sequence[Vendor] = (),
+    announced: Announced | None = None,
 ) -> Iterator[StageReport]:
-    """Ingest every delivery up to the last of `sessions` that has arrived by now; a report for each of `sources`, and
-    one of the comparison with other `vendors` if their sources are among them.
+    """Ingest every delivery up to the last of `sessions` that has arrived by now; a report for each of `sources`, one
+    of what was `announced` and one of the comparison with other `vendors`, if their sources are among them.
 
     A notification is sent if rows changed on which sessions were decided.
     """
@@ -105,5 +108,7 @@ def ingest_deliveries(
         for source in sources:
             latest = knowledge.latest_cut()
             yield arrivals(source, store, notifier, latest, now, last, cuts.calendar, progress, evidence)
+        if announced and any(source.name.startswith(f"{ANNOUNCEMENTS.name}/") for source in sources):
+            yield announce(store, knowledge, cuts, announced, before, now, last)
         if vendors and any(source.name.startswith(BESIDE) for source in sources):
             yield cross_check(store, knowledge, cuts, vendors, before, now, last)

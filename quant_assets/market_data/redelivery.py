@@ -50,7 +50,8 @@ class Redeliveries:
         self._store, self._calendar, self._where, self._asked = store, calendar, {"source": source}, evidence
         self._bars, self._read = BARS.empty(), set[date]()
         self._waiting = BARS.empty()
-        self._actions = store.read(ACTIONS, as_of=None, where=self._where)
+        acted = store.read(ACTIONS, as_of=None)
+        self._actions = acted.filter((pl.col("source") == source) | (pl.col("origin") == "announced"))
         self._proposals = store.read(PROPOSED_ACTIONS, as_of=None, where=self._where)
         self._listings = store.read(LISTINGS, as_of=None)
 
