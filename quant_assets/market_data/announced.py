@@ -154,11 +154,11 @@ def news(
     """What changes at a cut, given all versions of the tables that are known by it."""
     wanted, bad = _wanted(told, listings, announced, cut)
     latest = known_by(actions, cut).sort("known_at").unique(["sid", "session", "kind"], keep="last")
-    standing = {(r["sid"], r["session"], r["kind"]): r for r in latest.iter_rows(named=True)}
+    held = {(r["sid"], r["session"], r["kind"]): r for r in latest.iter_rows(named=True)}
     days = {(sid, day) for sid, day, _ in wanted}
     rows, findings = list[dict[str, Any]](), list(bad)
     for key, terms in wanted.items():
-        was = standing.get(key)
+        was = held.get(key)
         if was is not None and not was["withdrawn"]:
             same = (was["numerator"], was["denominator"], was["cash"]) == terms.says
             if not same and was["origin"] != ORIGIN:
@@ -166,7 +166,7 @@ def news(
             if same or was["origin"] not in {ORIGIN, "derived"}:
                 continue
         rows.append(_action(key, terms, announced.confidence))
-    for key, was in standing.items():
+    for key, was in held.items():
         if was["withdrawn"] or key in wanted:
             continue
         beside = was["origin"] == "derived" and key[:2] in days and key[2] in ADJUSTING

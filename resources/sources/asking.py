@@ -24,7 +24,7 @@ from resources.sources.retry import Pause, Retry, persist
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 PIECE = 1 << 16  # bytes read at a time
 REDIRECTS = 3
-PLACE = "~key~"  # stands for the key in an address until it is sent
+PLACE = "~key~"  # in the place of the key in an address until it is sent
 _GZIP = b"\x1f\x8b"
 _BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 

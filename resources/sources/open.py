@@ -56,7 +56,7 @@ def declared(values: Mapping[str, Any]) -> Source | AnyFeed | PluggedSource:
         raise ConfigurationError(f"source of kind {kind!r}: {what}; given are {sorted(values)}") from None
 
 
-def open_source(  # noqa: C901  # a case for each kind
+def open_source(
     what: Source | AnyFeed | PluggedSource | Mapping[str, Any],
     calendar: Calendar,
     *,

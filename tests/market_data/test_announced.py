@@ -211,7 +211,9 @@ def scenario(seed: int) -> tuple[dict[date, list[Event]], list[date]]:
     events = dict[date, list[Event]]()
     for d in DAYS:
         drawn = [(f"E{n}", draw.choice(["AA", "BB", "CC"]), draw.choice(DAYS)) for n in draw.sample(range(4), 2)]
-        said = [(*e, "FSPLT", draw.choice("AAP"), draw.choice([2, 3]), 1, None) for e in drawn if draw.random() < 0.6]
+        said: list[Event] = [
+            (*e, "FSPLT", draw.choice("AAP"), draw.choice([2, 3]), 1, None) for e in drawn if draw.random() < 0.6
+        ]
         if said:
             events[d] = said
     return events, [d for d in events if draw.random() < 0.2]
@@ -237,7 +239,7 @@ def test_a_range_leaves_the_rows_that_its_days_leave(
 def test_a_real_vendors_reverse_split_becomes_one(
     home: Home, capture: Callable[..., Capture], shared_data: Path
 ) -> None:
-    """Databento's record of BOMO, 1 for 1000 on 2023-10-10, known early on that day, before its open, under the words that it uses."""
+    """Databento's record of BOMO, 1 for 1000 on 2023-10-10, known early on that day, under its own words."""
     days = XNYS.between(date(2023, 10, 5), date(2023, 11, 2))
     bars = {d: capture(d, [("BOMO", d, 1.0)]) for d in days}
     feed = Tabular(
