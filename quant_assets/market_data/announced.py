@@ -62,7 +62,7 @@ class Terms(NamedTuple):
     place: Mapping[str, Any]
 
     @property
-    def says(self) -> tuple[int | None, int | None, Decimal | None]:
+    def alone(self) -> tuple[int | None, int | None, Decimal | None]:
         """The terms alone."""
         return self.numerator, self.denominator, self.cash
 
@@ -95,13 +95,13 @@ def announce(
     """
     last = cuts.calendar.on_or_before(last)
     until = min(cuts.of(last), now)
-    told, listings = store.read(ANNOUNCEMENTS, as_of=until), store.read(LISTINGS, as_of=until)
-    moments = _moments(told, listings, cuts, after, until, last)
+    events, listings = store.read(ANNOUNCEMENTS, as_of=until), store.read(LISTINGS, as_of=until)
+    moments = _moments(events, listings, cuts, after, until, last)
     actions, proposals = store.read(ACTIONS, as_of=until), store.read(PROPOSED_ACTIONS, as_of=until)
     findings = store.read(DATA_FINDINGS, as_of=None, where={"table": ACTIONS.name})
     parts: list[News] = []
     for moment in moments:
-        found = news(told, listings, actions, proposals, announced, moment)
+        found = news(events, listings, actions, proposals, announced, moment)
         content = [c for c in DATA_FINDINGS.schema if c != "known_at"]
         found = found._replace(findings=found.findings.join(findings, on=content, how="anti", nulls_equal=True))
         actions, proposals = pl.concat([actions, found.actions]), pl.concat([proposals, found.proposals])
@@ -125,14 +125,14 @@ def announce(
 
 
 def _moments(
-    told: pl.DataFrame, listings: pl.DataFrame, cuts: Cuts, after: datetime | None, until: datetime, last: date
+    events: pl.DataFrame, listings: pl.DataFrame, cuts: Cuts, after: datetime | None, until: datetime, last: date
 ) -> list[datetime]:
     """The cuts at which an announcement, or a listing of a symbol that is announced, is known for the first time."""
-    if told.is_empty():
+    if events.is_empty():
         return []
-    names = told.select(key=canonical()).unique()
+    names = events.select(key=canonical()).unique()
     listed = listings.with_columns(key=canonical()).join(names, on="key", how="semi").select("known_at")
-    new = pl.concat([told.select("known_at"), listed]).unique().sort("known_at")
+    new = pl.concat([events.select("known_at"), listed]).unique().sort("known_at")
     if after is not None:
         new = new.filter(pl.col("known_at") > after)
     if new.is_empty():
@@ -144,7 +144,7 @@ def _moments(
 
 
 def news(
-    told: pl.DataFrame,
+    events: pl.DataFrame,
     listings: pl.DataFrame,
     actions: pl.DataFrame,
     proposals: pl.DataFrame,
@@ -152,7 +152,7 @@ def news(
     cut: datetime,
 ) -> News:
     """What changes at a cut, given all versions of the tables that are known by it."""
-    wanted, bad = _wanted(told, listings, announced, cut)
+    wanted, bad = _wanted(events, listings, announced, cut)
     latest = known_by(actions, cut).sort("known_at").unique(["sid", "session", "kind"], keep="last")
     held = {(r["sid"], r["session"], r["kind"]): r for r in latest.iter_rows(named=True)}
     days = {(sid, day) for sid, day, _ in wanted}
@@ -160,7 +160,7 @@ def news(
     for key, terms in wanted.items():
         was = held.get(key)
         if was is not None and not was["withdrawn"]:
-            same = (was["numerator"], was["denominator"], was["cash"]) == terms.says
+            same = (was["numerator"], was["denominator"], was["cash"]) == terms.alone
             if not same and was["origin"] != ORIGIN:
                 findings.append(_contradiction(key, was, terms))
             if same or was["origin"] not in {ORIGIN, "derived"}:
@@ -178,13 +178,13 @@ def news(
 
 
 def _wanted(
-    told: pl.DataFrame, listings: pl.DataFrame, announced: Announced, cut: datetime
+    events: pl.DataFrame, listings: pl.DataFrame, announced: Announced, cut: datetime
 ) -> tuple[dict[Subject, Terms], list[dict[str, Any]]]:
     """The actions that the announcements in force at a cut are, and findings on those that cannot be one.
 
     Of an event's versions the last counts, though it names another day. Dividends of one day add up.
     """
-    known = known_by(told, cut).sort("known_at").unique(EVENT, keep="last", maintain_order=True)
+    known = known_by(events, cut).sort("known_at").unique(EVENT, keep="last", maintain_order=True)
     sure = known.filter(
         ~pl.col("withdrawn"),
         pl.col("status").is_in(list(announced.confirmed)),
@@ -204,7 +204,7 @@ def _wanted(
             found[key] = terms
         elif kind == "dividend":
             found[key] = terms._replace(cash=(before.cash or Decimal(0)) + (terms.cash or Decimal(0)))
-        elif before.says != terms.says:
+        elif before.alone != terms.alone:
             bad.append(
                 _finding(key, row["symbol"], "announced_twice", before.size, terms.size, "two events have other terms")
             )

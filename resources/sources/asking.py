@@ -189,13 +189,13 @@ def _again(error: Exception) -> float | None:
     return None if isinstance(error, ssl.SSLCertVerificationError) else 0.0
 
 
-def _retry_after(said: str | None) -> float:
+def _retry_after(header: str | None) -> float:
     """Seconds to wait, of a header that has them or a date."""
-    if said is None:
+    if header is None:
         return 0.0
-    if re.fullmatch(r"\d{1,9}", said.strip()):
-        return float(said)
+    if re.fullmatch(r"\d{1,9}", header.strip()):
+        return float(header)
     try:
-        return max(0.0, (parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds())
+        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):
         return 0.0
