@@ -9,6 +9,8 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
+
 from desk.document.reading import Reading
 from desk.document.scalars import nearest
 from desk.lane_faults import market_faults, strategy_faults
@@ -368,6 +370,21 @@ def _strategies(parts: Parts) -> None:
             )
 
 
+def _policies(parts: Parts) -> None:
+    """The prices and days that a strategy declares are those that it gets."""
+    for path, one in parts.strategies.items():
+        found = parts.sets.get(one.feature_set)
+        if found and not isinstance(one.adjustment, msgspec.UnsetType) and one.adjustment != found.adjustment:
+            what = f"{found.name} reads {found.adjustment} prices"
+            parts.fault(f"{path}.adjustment", f"{what}: write that, or name a set that reads {one.adjustment} ones")
+        if isinstance(one.timezone, msgspec.UnsetType) or one.calendar not in codes():
+            continue
+        zone = calendar(one.calendar).tz.key
+        if one.timezone == "settlement-local" or (one.timezone == "UTC" and zone != "UTC"):
+            what = f"sessions of {one.calendar} are days of {zone}, and nothing files them otherwise"
+            parts.fault(f"{path}.timezone", f"{what}: write {'UTC' if zone == 'UTC' else 'exchange-local'}")
+
+
 def _near(said: str, among: Iterable[str], shown: int = 10) -> str:
     """Did you mean …?, and the first of those that there are."""
     known = list(among)
@@ -388,4 +405,5 @@ _EXAMINATIONS: tuple[Callable[[Parts], None], ...] = (
     _sources,
     _features,
     _strategies,
+    _policies,
 )

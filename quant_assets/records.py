@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NewType
 
 import msgspec
 import polars as pl
@@ -87,6 +87,13 @@ class PluggedSource(Declared, frozen=True, kw_only=True):
     dataset: Annotated[str, Meta(description="What a feed brings rows of; `bars` for the source.")] = "bars"
 
 
+Survivorship = NewType("Survivorship", str)
+"""How the names were chosen: made by `guards.survivorship` alone."""
+
+LookAhead = NewType("LookAhead", str)
+"""That nothing was read before it was known: made by `guards.look_ahead` alone."""
+
+
 class FeatureSnapshot(Frozen, frozen=True):
     """What a dataset that feeds a model was, so that it can be rebuilt from this alone.
 
@@ -101,8 +108,8 @@ class FeatureSnapshot(Frozen, frozen=True):
     known_at_cutoff: datetime
     universe_id: str
     corporate_actions_policy: str  # adjusted | unadjusted | split-only
-    survivorship_bias_guard: str
-    lookahead_bias_guard: str
+    survivorship_bias_guard: Survivorship
+    lookahead_bias_guard: LookAhead
     timezone_policy: str  # exchange-local | UTC | settlement-local
     assumed_known_at: bool = False
     label: str = ""

@@ -56,6 +56,11 @@ class UniverseRule(Frozen, frozen=True, forbid_unknown_fields=True):
         Roll | msgspec.UnsetType, Meta(description="When the next contract is held; unset: 5 days before first notice.")
     ] = msgspec.UNSET
 
+    @property
+    def indices(self) -> tuple[str, ...]:
+        """The indices of which its names are members; none where it names none."""
+        return () if isinstance(self.eligible, msgspec.UnsetType) else self.eligible.index
+
 
 class ModelRule(Frozen, frozen=True, forbid_unknown_fields=True):
     """How the model is trained, validated and promoted.
@@ -276,6 +281,14 @@ class Strategy(Frozen, frozen=True, forbid_unknown_fields=True):
         LabelRule | msgspec.UnsetType,
         Meta(description="What its model learns, instead of the return from open to open."),
     ] = msgspec.UNSET
+    adjustment: Annotated[
+        Literal["adjusted", "split-only", "unadjusted"] | msgspec.UnsetType,
+        Meta(description="Which prices its features read; refused where its feature set reads others."),
+    ] = msgspec.UNSET
+    timezone: Annotated[
+        Literal["exchange-local", "UTC", "settlement-local"] | msgspec.UnsetType,
+        Meta(description="Whose days its sessions are; refused where the calendar has others."),
+    ] = msgspec.UNSET
     decide: Annotated[
         Moment | msgspec.UnsetType,
         Meta(description="When it decides, instead of some minutes before the open."),
@@ -300,6 +313,11 @@ class Strategy(Frozen, frozen=True, forbid_unknown_fields=True):
             return self.label
         at_close = isinstance(self.moment, BeforeClose)
         return LabelRule(horizon=self.horizon, kind="traded_close_to_close" if at_close else "open_to_open")
+
+    @property
+    def days(self) -> str:
+        """Whose days its sessions are, as a snapshot has it; undeclared it is UTC, the clock of all knowledge times."""
+        return "UTC" if isinstance(self.timezone, msgspec.UnsetType) else str(self.timezone)
 
     @property
     def moment(self) -> Moment:

@@ -21,7 +21,7 @@ import polars as pl
 
 from quant_assets.calendars import Calendar
 from quant_assets.features.sets import PRICES, FeatureSet
-from quant_assets.market_data.adjustment import growth, terms
+from quant_assets.market_data.adjustment import SPLITS, growth, terms
 
 FEW = 32_768  # rows that a kernel is given at once: 158 columns of them stay in memory that is there already
 
@@ -101,6 +101,8 @@ def panel(feature_set: FeatureSet, bars: pl.DataFrame, actions: pl.DataFrame, bl
     session between its first and its last bar (`present` is false where there was none). `selected` marks the rows
     whose vintage is in force.
     """
+    if feature_set.splits_only:
+        actions = actions.filter(pl.col("kind").is_in(SPLITS))
     bars = bars.filter(pl.col("i").is_between(block.anchor, block.last) & (pl.col("e") <= block.last))
     actions = actions.filter((pl.col("i") > block.anchor) & (pl.col("i") <= block.last) & (pl.col("e") <= block.last))
     starts = vintage_starts(bars, actions, block)

@@ -39,13 +39,19 @@ mean in standard deviations."""
 
 
 def feature(
-    *, lookback: int, version: str = "1", cross_section: str | Among | None = None, name: str = ""
+    *,
+    lookback: int,
+    version: str = "1",
+    cross_section: str | Among | None = None,
+    name: str = "",
+    splits_only: bool = False,
 ) -> Callable[[Expression], FeatureSet]:
     """Make a function of columns a declared feature set of one feature, named as the function or as `name`.
 
     `lookback`: the sessions before a row that its value depends on (a window of 20 over a shift of 1 reaches back 20).
     `version`: change it when the formula changes; published values stay. `cross_section`: what the value becomes among
-    the members of its session: "rank", "zscore", or a function of the value's expression. Raises ConfigurationError if
+    the members of its session: "rank", "zscore", or a function of the value's expression. `splits_only`: its prices are
+    adjusted for splits alone, so that a payment shows in them. Raises ConfigurationError if
     the function cannot be a feature, with the reason.
     """
 
@@ -79,6 +85,7 @@ def feature(
             cross_section=_cross_section(cross_section, called),
             doc=meaning if meaning.endswith(".") else f"{meaning}.",
             meaning={called: meaning},
+            splits_only=splits_only,
         )
         _try_on_a_few_rows(made)
         return _known(made)

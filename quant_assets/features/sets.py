@@ -70,7 +70,8 @@ class FeatureSet:
     (split-adjusted), or raw_* for the values as printed. Only changes of these start a vintage.
     `lookback`: sessions before a block's first session from which its panel starts.
     `meaning`: a line on each feature. `dtype`: of the stored values. `frequency`: session, or the length of a bar (1m,
-    1h). `parts`: the sets that it was put together from. Raises ValueError where a file could not be called after its
+    1h). `parts`: the sets that it was put together from. `splits_only`: prices are adjusted for splits, and not for
+    what is paid out. Raises ValueError where a file could not be called after its
     name.
     """
 
@@ -87,10 +88,18 @@ class FeatureSet:
     dtype: type[pl.DataType] = pl.Float64
     frequency: str = DAILY
     parts: tuple["FeatureSet", ...] = ()
+    splits_only: bool = False
 
     def __post_init__(self) -> None:
         """See the class."""
         safe_name(self.name)
+
+    @property
+    def adjustment(self) -> str:
+        """What its prices are adjusted for, as a snapshot has it: adjusted | split-only | unadjusted."""
+        if not {*self.columns} & {*PRICES}:
+            return "split-only" if "volume" in self.columns else "unadjusted"
+        return "split-only" if self.splits_only else "adjusted"
 
     @cached_property
     def table(self) -> Table:
@@ -128,6 +137,7 @@ class FeatureSet:
             str(self.dtype),
             self.frequency,
         )
+        declared += (["splits only"],) if self.splits_only else ()
         return content_id(
             *declared, [source_hash(f) for f in functions], [p.fingerprint for p in self.parts], length=16
         )
@@ -150,6 +160,8 @@ def together(name: str, *sets: FeatureSet, version: str = "1", doc: str = "") ->
             f"{name}: sets of one frequency go together; found { ({s.name: s.frequency for s in sets}) }"
         )
 
+    if len({s.splits_only for s in sets}) != 1:
+        raise ConfigurationError(f"{name}: sets go together whose prices are adjusted alike; see `splits_only` of each")
     inputs: dict[str, Input] = {}
     for one in (i for s in sets for i in s.inputs):
         if inputs.setdefault(one.name, one) != one:

@@ -9,12 +9,14 @@ from quant_assets.calendars import Cuts
 from quant_assets.contract import UTC_MICROS, in_force
 from quant_assets.features.intraday import OnBars, grid, seconds_of
 from quant_assets.features.sets import FeatureSet
+from quant_assets.frames import bounds
+from quant_assets.guards import choice, look_ahead, survivorship
 from quant_assets.market_data.venue_names import names_of, with_sids
 from quant_assets.models.training_set import ranked
 from quant_assets.ports import Store
 from quant_assets.records import FeatureSnapshot, frame_hash
 from quant_assets.strategy import Strategy
-from quant_assets.tables import BAR_LABELS
+from quant_assets.tables import BAR_LABELS, CAPTURES, LISTINGS
 
 NONE = {"session": pl.Date, "ts": UTC_MICROS}
 
@@ -73,12 +75,15 @@ def bar_training_set(
         known_at_cutoff=cutoff,
         universe_id=strategy.universe.name,
         corporate_actions_policy="adjusted",
-        survivorship_bias_guard=(
+        survivorship_bias_guard=survivorship(
             "members as known when each session began; a name that ends inside its label's window keeps its delisting "
-            "return or last price"
+            "return or last price",
+            choice(store.read(LISTINGS, as_of=cutoff), CAPTURES.empty(), (), cutoff),
         ),
-        lookahead_bias_guard=(
-            "features frozen when their bars had ended; labels and features with known_at ≤ known_at_cutoff only"
+        lookahead_bias_guard=look_ahead(
+            "features frozen when their bars had ended; labels and features with known_at ≤ known_at_cutoff only",
+            latest[1] if (latest := bounds(frame["label_known_at"], datetime)) else None,
+            cutoff,
         ),
         timezone_policy="UTC",
         label=f"{rule.name} of bars of {bars.venue}",

@@ -11,9 +11,11 @@ from quant_assets.errors import ReplayMismatch
 from quant_assets.evaluation import moment
 from quant_assets.features.labels import OPEN_TO_OPEN
 from quant_assets.features.sets import FeatureSet
+from quant_assets.frames import bounds
+from quant_assets.guards import choice, look_ahead, survivorship
 from quant_assets.ports import Store
 from quant_assets.records import FeatureSnapshot, frame_hash
-from quant_assets.tables import CAPTURES, LABELS
+from quant_assets.tables import CAPTURES, LABELS, LISTINGS
 
 
 def training_set(
@@ -56,13 +58,16 @@ def training_set(
         as_of=cutoff,
         known_at_cutoff=cutoff,
         universe_id=universe,
-        corporate_actions_policy="adjusted",
-        survivorship_bias_guard=(
+        corporate_actions_policy=feature_set.adjustment,
+        survivorship_bias_guard=survivorship(
             "members as known at each session's cut; a name that ends inside its label's window keeps its delisting "
-            "return or last price"
+            "return or last price",
+            choice(store.read(LISTINGS, as_of=cutoff), CAPTURES.empty(), (), cutoff),
         ),
-        lookahead_bias_guard=(
-            "features frozen at their own cuts; labels and features with known_at ≤ known_at_cutoff only"
+        lookahead_bias_guard=look_ahead(
+            "features frozen at their own cuts; labels and features with known_at ≤ known_at_cutoff only",
+            latest[1] if (latest := bounds(frame["label_known_at"], datetime)) else None,
+            cutoff,
         ),
         timezone_policy="UTC",
         assumed_known_at=assumed,

@@ -14,6 +14,8 @@ from quant_assets.features.blocks import quarter_start
 from quant_assets.features.drift import median_psi, psi, vanished
 from quant_assets.features.publish import anchors
 from quant_assets.features.sets import FeatureSet
+from quant_assets.frames import bounds
+from quant_assets.guards import Choice, choice, look_ahead, survivorship
 from quant_assets.market_data.adjustment import ADJUSTING
 from quant_assets.market_data.jumps import unexplained
 from quant_assets.market_data.membership import Membership
@@ -25,7 +27,8 @@ from quant_assets.moments import slot_of
 from quant_assets.ports import Store
 from quant_assets.records import FeatureSnapshot, content_id, frame_hash
 from quant_assets.strategy import Strategy
-from quant_assets.tables import ACTIONS, BARS, CAPTURES, PROPOSED_ACTIONS, SCORES, UNIVERSE, VERDICTS
+from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS, PROPOSED_ACTIONS, SCORES, UNIVERSE, VERDICTS
+from quant_assets.vendor_tables import INDEX_MEMBERS
 
 PRICES_READ = ("open", "close")
 WINDOW = 60  # sessions in which a price before a jump is looked for, halts included
@@ -49,6 +52,8 @@ class Stored:
     inputs: Mapping[str, pl.DataFrame] = field(
         default_factory=dict[str, pl.DataFrame]
     )  # what the feature set's inputs brought, each session as known at its own cut
+    listings: pl.DataFrame = field(default_factory=LISTINGS.empty)
+    memberships: pl.DataFrame = field(default_factory=CAPTURES.empty)  # the deliveries of index members
 
 
 def read(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, sessions: Sequence[date]) -> Stored:
@@ -73,6 +78,8 @@ def read(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, 
         scores=store.read(SCORES, as_of=as_of, first=first, last=last, where={"strategy": strategy.name}),
         anchors=starts,
         champions=champions(store, strategy.name, as_of),
+        listings=store.read(LISTINGS, as_of=as_of),
+        memberships=store.read(CAPTURES, as_of=as_of, where={"dataset": INDEX_MEMBERS.name}),
         proposals=store.read(PROPOSED_ACTIONS, as_of=as_of),
         inputs={
             i.name: i.read(
@@ -138,7 +145,17 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
         as_of=pl.lit(cut),
         inputs_hash=pl.lit(inputs_hash),
         snapshot=pl.lit(
-            _snapshot(feature_set, strategy, names, inputs_hash, cut, model, assumed=bool(captures["assumed"].any()))
+            _snapshot(
+                feature_set,
+                strategy,
+                names,
+                inputs_hash,
+                cut,
+                model,
+                choice(stored.listings, stored.memberships, strategy.universe.indices, cut),
+                max((b[1] for f in (bars, actions, published) if (b := bounds(f["known_at"], datetime))), default=None),
+                assumed=bool(captures["assumed"].any()),
+            )
         ),
     )
 
@@ -204,6 +221,8 @@ def _snapshot(
     inputs_hash: str,
     cut: datetime,
     model: Model | None,
+    chosen: Choice,
+    latest: datetime | None,
     *,
     assumed: bool,
 ) -> str:
@@ -214,10 +233,12 @@ def _snapshot(
         as_of=cut,
         known_at_cutoff=cut,
         universe_id=f"{strategy.universe.name}:{frame_hash(names)[:32]}",
-        corporate_actions_policy="adjusted",
-        survivorship_bias_guard="members as known at the cut; names that left within a year are sold, not dropped",
-        lookahead_bias_guard="rows with known_at ≤ known_at_cutoff only",
-        timezone_policy="UTC",
+        corporate_actions_policy=feature_set.adjustment,
+        survivorship_bias_guard=survivorship(
+            "members as known at the cut; names that left within a year are sold, not dropped", chosen
+        ),
+        lookahead_bias_guard=look_ahead("rows with known_at ≤ known_at_cutoff only", latest, cut),
+        timezone_policy=strategy.days,
         assumed_known_at=assumed,
         label=strategy.rule.name,
         horizon=strategy.rule.horizon,

@@ -14,6 +14,8 @@ from quant_assets.contract import UTC_MICROS, in_force, known_by
 from quant_assets.features.drift import median_psi, psi, vanished
 from quant_assets.features.intraday import OnBars, bar_anchors, seconds_of
 from quant_assets.features.sets import FeatureSet
+from quant_assets.frames import bounds
+from quant_assets.guards import Choice, choice, look_ahead, survivorship
 from quant_assets.market_data.adjustment import ADJUSTING
 from quant_assets.market_data.jumps import jumped
 from quant_assets.market_data.proposals import unconfirmed
@@ -24,7 +26,7 @@ from quant_assets.ports import Store
 from quant_assets.records import FeatureSnapshot, content_id, frame_hash
 from quant_assets.signals.inputs import ACTIONS_READ, gone_in_words
 from quant_assets.strategy import Strategy
-from quant_assets.tables import ACTIONS, PROPOSED_ACTIONS, SCORES
+from quant_assets.tables import ACTIONS, CAPTURES, LISTINGS, PROPOSED_ACTIONS, SCORES
 from quant_assets.vendor_tables import INTRADAY_BARS
 
 PRICES_READ = ("open", "high", "low", "close")
@@ -45,6 +47,7 @@ class SlotsStored:
     anchors: Mapping[date, date]
     champions: Champions
     proposals: pl.DataFrame
+    listings: pl.DataFrame
 
 
 def read_slots(
@@ -78,6 +81,7 @@ def read_slots(
         anchors=anchors,
         champions=champions(store, strategy.name, cuts.of(cuts.booked_before(sessions[-1]))),
         proposals=store.read(PROPOSED_ACTIONS, as_of=as_of),
+        listings=store.read(LISTINGS, as_of=as_of),
     )
 
 
@@ -117,6 +121,8 @@ def slot_rows(
     content = frame_hash(now.select("sid", *PRICES_READ, "known_at"))
     inputs_hash = _hash(feature_set, names, seen, acted, waiting)
     usable = _sound(now)
+    chosen = choice(stored.listings, CAPTURES.empty(), (), slot.cut)
+    latest = max((b[1] for f in (seen, acted) if (b := bounds(f["known_at"], datetime))), default=None)
     return (
         names.join(usable.select("sid", "close"), on="sid", how="left")
         .join(scores.select("sid", "score"), on="sid", how="left")
@@ -138,7 +144,9 @@ def slot_rows(
             as_of=pl.lit(slot.cut, UTC_MICROS),
             valid_until=pl.lit(slot.valid_until, UTC_MICROS),
             inputs_hash=pl.lit(inputs_hash),
-            snapshot=pl.lit(_snapshot(feature_set, strategy, bars, names, inputs_hash, slot.cut, model)),
+            snapshot=pl.lit(
+                _snapshot(feature_set, strategy, bars, names, inputs_hash, slot.cut, model, chosen, latest)
+            ),
         )
     )
 
@@ -195,6 +203,8 @@ def _snapshot(
     inputs_hash: str,
     cut: datetime,
     model: Model | None,
+    chosen: Choice,
+    latest: datetime | None,
 ) -> str:
     described = FeatureSnapshot(
         dataset_version=inputs_hash,
@@ -204,9 +214,11 @@ def _snapshot(
         known_at_cutoff=cut,
         universe_id=f"{strategy.universe.name}:{frame_hash(names)[:32]}",
         corporate_actions_policy="adjusted",
-        survivorship_bias_guard="members as known when the session began; names that left are sold, not dropped",
-        lookahead_bias_guard="rows with known_at ≤ known_at_cutoff only",
-        timezone_policy="UTC",
+        survivorship_bias_guard=survivorship(
+            "members as known when the session began; names that left are sold, not dropped", chosen
+        ),
+        lookahead_bias_guard=look_ahead("rows with known_at ≤ known_at_cutoff only", latest, cut),
+        timezone_policy=strategy.days,
         label=f"{strategy.rule.name} of bars of {bars.venue}",
         horizon=strategy.rule.horizon,
         trained_on=str(msgspec.json.decode(model.snapshot).get("dataset_version", "")) if model else "",

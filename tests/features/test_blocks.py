@@ -1,5 +1,6 @@
 """A range equals its days, to the bit, whatever arrives late."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import pytest
 
 from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import MONEY, UTC_MICROS
-from quant_assets.features.blocks import Block, evaluate, versions
+from quant_assets.features.blocks import Block, evaluate, panel, versions
 from quant_assets.features.price_volume import PRICE_VOLUME
-from quant_assets.market_data.adjustment import ADJUSTING
+from quant_assets.market_data.adjustment import ADJUSTING, SPLITS
 
 CUTS = Cuts(calendar("XNYS"))
 
@@ -273,3 +274,18 @@ def test_knowledge_enters_at_the_first_cut_that_knows_it() -> None:
     cuts = CUTS.frame(date(2016, 4, 1), date(2016, 4, 8))
     assert versions(rows, cuts, ("close",), ("sid",))["late"].to_list() == [False]
     assert versions(late, cuts, ("close",), ("sid",))["late"].to_list() == [True]
+
+
+def test_a_set_adjusted_for_splits_only_sees_no_payment() -> None:
+    """Its panel is the one of a market in which nothing was paid out, to the bit; that of the adjusted set is not."""
+    bars, actions = random_panel(1)
+    cal = CUTS.calendar
+    start, end = cal.index(date(2016, 4, 1)), cal.index(date(2016, 6, 30))
+    block = Block(start - PRICE_VOLUME.lookback, start, end)
+    b, a = located(bars, actions, cal.at(block.anchor), cal.at(end))
+    nothing_paid = a.filter(pl.col("kind").is_in(SPLITS))
+    assert 0 < nothing_paid.height < a.height
+    split_only = panel(replace(PRICE_VOLUME, splits_only=True), b, a, block)
+    assert split_only.equals(panel(PRICE_VOLUME, b, nothing_paid, block))
+    assert not split_only.equals(panel(PRICE_VOLUME, b, a, block))
+    assert replace(PRICE_VOLUME, splits_only=True).fingerprint != PRICE_VOLUME.fingerprint

@@ -15,7 +15,7 @@ from quant_assets.books.booking import book_session, record_fills, record_orders
 from quant_assets.calendars import Cuts
 from quant_assets.contract import Table
 from quant_assets.post_trade.costs import write_costs
-from quant_assets.records import Book, FeatureSnapshot, Fill, Order, OrderState, Working
+from quant_assets.records import Book, FeatureSnapshot, Fill, LookAhead, Order, OrderState, Survivorship, Working
 from quant_assets.tables import BARS, CAPTURES, DECISIONS, LABELS, LISTINGS, MODELS, QUARANTINE, SCORES, VERDICTS
 from resources.tables.store import DeltaStore
 
@@ -205,8 +205,8 @@ def trade(store: DeltaStore, book: Book, cuts: Cuts, sessions: Sequence[date], n
             known_at_cutoff=cut,
             universe_id="liquid:1",
             corporate_actions_policy="adjusted",
-            survivorship_bias_guard="members as known at the cut",
-            lookahead_bias_guard="rows with known_at ≤ known_at_cutoff only",
+            survivorship_bias_guard=Survivorship("members as known at the cut"),
+            lookahead_bias_guard=LookAhead("rows with known_at ≤ known_at_cutoff only"),
             timezone_policy="UTC",
         )
         decided = {
