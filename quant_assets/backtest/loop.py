@@ -28,6 +28,7 @@ from quant_assets.calendars.auctions import auction_time, closing
 from quant_assets.contract import in_force, known_by
 from quant_assets.errors import ConfigurationError, DataError
 from quant_assets.execution.doubtful import without_doubtful
+from quant_assets.execution.lending import lent_only
 from quant_assets.execution.limits import exposure_of, within_limits
 from quant_assets.execution.orders import orders_for, too_small
 from quant_assets.features.bars_read import bars_of
@@ -177,11 +178,12 @@ def _step(
         if not wanted and (why := too_small(loop.strategy, decisions, loop.holdings)):
             loop.notes.append(f"{session}: {why}")
         wanted, unsure = without_doubtful(wanted, loop.holdings, past, cuts)
+        wanted, unlent = lent_only(loop.store, book, wanted, loop.holdings, loop.working, cuts)
         within, refused = within_limits(book, wanted, exposure_of(loop.holdings, loop.working, wanted, trading))
         loop.working += [Working(order=o) for o in within]
         loop.notes += [
             f"{session}: {r.order.side * r.order.quantity} of sid {r.order.sid} was not sent: {r.reason}"
-            for r in (*unsure, *refused)
+            for r in (*unsure, *unlent, *refused)
         ]
     names, called = {w.order.sid for w in loop.working}, dict(bars.select("symbol", "sid").iter_rows())
     fills, updated = match(

@@ -18,6 +18,7 @@ from quant_assets.contract import in_force
 from quant_assets.errors import DeliveryRefused, LeaseLost, OrderUncertain, Tampered
 from quant_assets.execution.doubtful import expire_restated, without_doubtful
 from quant_assets.execution.leaving import leaving
+from quant_assets.execution.lending import lent_only
 from quant_assets.execution.limits import exposure_of, within_limits
 from quant_assets.execution.orders import orders_for, too_small
 from quant_assets.execution.outbox import LEASE_SECONDS, OPEN, expire, recover, send
@@ -248,8 +249,9 @@ def _bind(
     if not wanted and (why := too_small(strategy, decisions, holdings)):
         raise DeliveryRefused(why)
     wanted, doubtful = without_doubtful(wanted, holdings, past_of(store, book, cuts), cuts)
+    wanted, unlent = lent_only(store, book, wanted, holdings, working, cuts)
     orders, refused = within_limits(book, wanted, exposure_of(holdings, working, wanted, trading))
-    refused = [*doubtful, *refused]
+    refused = [*doubtful, *unlent, *refused]
     writer.bind(book.name, strategy.name, session, decisions["decision_set_id"][0], orders, now=now)
     over = [f"{_words(r.order)}: {r.reason}" for r in refused]
     if over:

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from quant_assets.backtest.loop import run
 from quant_assets.books.booking import book_session
-from quant_assets.contract import in_force
+from quant_assets.contract import Table, in_force
 from quant_assets.execution.delivery import deliver
 from quant_assets.execution.drop_copy import collect
 from quant_assets.market_data.quality import session_hash
@@ -20,14 +20,16 @@ from quant_assets.post_trade.reconciliation import reconcile_session
 from quant_assets.records import Book
 from quant_assets.signals.decide import identified
 from quant_assets.strategy import Strategy
-from quant_assets.tables import ACTIONS, BARS, COSTS, DECISIONS, JOURNAL, NAV, ORDERS, PNL, POSITIONS, VERDICTS
+from quant_assets.tables import ACTIONS, BARS, CASH, COSTS, DECISIONS, JOURNAL, NAV, ORDERS, PNL, POSITIONS, VERDICTS
 from resources.clock import SessionClock
 from resources.ledger.open import open_ledger
 from resources.tables.store import DeltaStore
-from tests.execution.small_market import CUTS, PAPER, RESEARCH, STRATEGY, Told, actions, desk
+from tests.execution.small_market import CUTS, PAPER, STRATEGY, Told, actions, desk
 
 S = CUTS.calendar.between(date(2024, 1, 2), date(2024, 1, 31))
 Rows = Sequence[dict[str, object]]
+Beside = Sequence[tuple[Table, pl.DataFrame]]  # what is stored beside bars and actions
+NOTHING: Beside = ()
 Desired = Mapping[int, float]  # by name: a weight, or shares where it is an int
 FREE = structs.replace(STRATEGY, limits=structs.replace(STRATEGY.limits, min_trade=0.0))
 
@@ -47,8 +49,10 @@ def bar(session: date, sid: int, opened: float, close: float | None = None, volu
 class Market:
     """Bars and actions in a store of their own, and what is decided on them."""
 
-    def __init__(self, root: Path, bars: Rows, acted: Rows) -> None:
+    def __init__(self, root: Path, bars: Rows, acted: Rows, beside: Beside = NOTHING) -> None:
         self.store = DeltaStore(root / "tables")
+        for table, frame in beside:
+            self.store.append(table, frame)
         self.bars = pl.DataFrame(list(bars), schema=dict(BARS.schema))
         self.store.append(BARS, self.bars)
         if acted:
@@ -102,10 +106,12 @@ class Market:
     def check(self) -> None:
         """Cash and positions are equity in each session, and cash is what the journal says."""
         values = dict(self.read(POSITIONS).group_by("session").agg(pl.col("value").sum()).iter_rows())
-        moved = self.read(JOURNAL).group_by("session").agg(pl.col("amount").sum()).sort("session")
+        moved = self.read(JOURNAL).filter(pl.col("currency").is_null())
+        own = dict(self.read(CASH).filter(currency=PAPER.currency).select("session", "amount").iter_rows())
         for row in self.read(NAV).iter_rows(named=True):
             assert row["equity"] == row["cash"] + values.get(row["session"], Decimal(0)), row["session"]
-            assert row["cash"] == sum(moved.filter(pl.col("session") <= row["session"])["amount"], Decimal(0))
+            cash = own.get(row["session"], row["cash"])
+            assert cash == sum(moved.filter(pl.col("session") <= row["session"])["amount"], Decimal(0))
 
 
 def weight(wanted: float, close: float, equity: float) -> float:
@@ -118,8 +124,10 @@ def weight(wanted: float, close: float, equity: float) -> float:
 class Live(Market):
     """The same, day by day through outbox, paper venue and drop copy."""
 
-    def __init__(self, root: Path, bars: Rows, acted: Rows, book: Book, strategy: Strategy) -> None:
-        super().__init__(root, bars, acted)
+    def __init__(
+        self, root: Path, bars: Rows, acted: Rows, book: Book, strategy: Strategy, beside: Beside = NOTHING
+    ) -> None:
+        super().__init__(root, bars, acted, beside)
         self.strategy, self.book, self.ledger, self.told = strategy, book, open_ledger(root), Told()
         self.broker = desk(self.store, root / "brokers").open(book)
 
@@ -149,20 +157,23 @@ def traded(
     wanted: Mapping[date, Desired],
     capital: Decimal = PAPER.capital,
     strategy: Strategy = FREE,
+    beside: Beside = NOTHING,
+    book: Book = PAPER,
 ) -> Live:
     """The live book after all sessions of `wanted`; a research book on the same market has the same rows throughout,
     and nothing differs from the venue.
     """
     rows, sessions = list(bars), list(wanted)
     live, research = (
-        Live(root / "live", rows, acted, structs.replace(PAPER, capital=capital), strategy),
-        Market(root / "research", rows, acted),
+        Live(root / "live", rows, acted, structs.replace(book, capital=capital), strategy, beside),
+        Market(root / "research", rows, acted, beside),
     )
     for session in sessions:
         live.day(session, wanted[session])
     research.store.append(DECISIONS, live.read(DECISIONS))
-    run(research.store, strategy, structs.replace(RESEARCH, capital=capital), CUTS, sessions)
+    simulated = structs.replace(book, broker="research", armed=False, capital=capital)
+    run(research.store, strategy, simulated, CUTS, sessions)
     live.check()
-    for table in (ORDERS, POSITIONS, JOURNAL, NAV, PNL, COSTS):
+    for table in (ORDERS, POSITIONS, JOURNAL, CASH, NAV, PNL, COSTS):
         assert live.read(table).equals(research.read(table)), table.name
     return live

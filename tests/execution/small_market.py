@@ -3,14 +3,17 @@
 It has what happens to holdings: splits (one known late), dividends, a halt, a delisting, thin volume.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
 
+from quant_assets.books.accruals import Valuation
 from quant_assets.books.booking import book_session
+from quant_assets.books.holdings import Holdings
+from quant_assets.books.valued import valuation
 from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import in_force
 from quant_assets.execution.delivery import deliver
@@ -170,7 +173,10 @@ def desk(store: DeltaStore, root: Path) -> BrokerDesk:
             ACTIONS, as_of=as_of, last=session
         )
 
-    return BrokerDesk(root, market, CUTS)
+    def valued(base: str, session: date, held: Holdings, sids: Collection[int]) -> Valuation:
+        return valuation(store, base, CUTS, session, held, sids)
+
+    return BrokerDesk(root, market, CUTS, valued=valued)
 
 
 class Home:

@@ -1,0 +1,78 @@
+"""Shorts that nobody lends are not opened: the part of an order that sells what would have to be borrowed."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+import msgspec
+
+from quant_assets.books.accruals import STALE_AFTER, Borrow
+from quant_assets.books.holdings import Holdings
+from quant_assets.books.terms import Terms
+from quant_assets.books.valued import lending, terms_of
+from quant_assets.calendars import Cuts
+from quant_assets.execution.limits import Refused
+from quant_assets.ports import Store
+from quant_assets.records import Book, Order, Working
+
+
+def lent_only(
+    store: Store, book: Book, orders: Sequence[Order], holdings: Holdings, working: Sequence[Working], cuts: Cuts
+) -> tuple[list[Order], list[Refused]]:
+    """The orders as far as what they sell short can be borrowed, by what the cut of the holdings' session knows; and
+    what is left of the others, each with why. Where no feed ever brought a rate, everything can.
+    """
+    asked = {o.sid for o in orders if _opened(o, holdings, working)}
+    if not asked:
+        return list(orders), []
+    cut = cuts.of(holdings.session)
+    lent = lending(store, asked, cut, holdings.session)
+    if lent is None:
+        return list(orders), []
+    return lendable(orders, holdings, working, lent, terms_of(store, book.currency, asked, cut))
+
+
+def lendable(
+    orders: Sequence[Order], holdings: Holdings, working: Sequence[Working], lent: Mapping[int, Borrow], terms: Terms
+) -> tuple[list[Order], list[Refused]]:
+    """The same from what is `lent`: a rate of the last week, and no more than is available. Of what is margined nothing
+    is borrowed.
+    """
+    kept: list[Order] = []
+    refused: list[Refused] = []
+    given: dict[int, int] = {}
+    for order in orders:
+        borrowed = 0 if terms.margined(order.sid) else _opened(order, holdings, [*working, *map(_at_work, kept)])
+        most, why = _available(order, holdings, lent.get(order.sid), terms)
+        may = borrowed if most is None else min(borrowed, max(0, most - given.get(order.sid, 0)))
+        given[order.sid] = given.get(order.sid, 0) + may
+        left = order.quantity - (borrowed - may)
+        if left:
+            kept.append(msgspec.structs.replace(order, quantity=left))
+        if borrowed > may:
+            refused.append(Refused(order=msgspec.structs.replace(order, quantity=borrowed - may), reason=why))
+    return kept, refused
+
+
+def _at_work(order: Order) -> Working:
+    return Working(order=order)
+
+
+def _opened(order: Order, holdings: Holdings, working: Sequence[Working]) -> int:
+    """How many counts the order sells that are not held once all that works is filled."""
+    if order.side > 0:
+        return 0
+    under_way = sum(w.order.side * w.remaining for w in working if w.order.sid == order.sid)
+    before = holdings.quantities.get(order.sid, 0) + under_way
+    return max(0, order.quantity - max(0, before))
+
+
+def _available(order: Order, holdings: Holdings, lent: Borrow | None, terms: Terms) -> tuple[int | None, str]:
+    """How many counts can be borrowed (None: any number), and why no more."""
+    if lent is None:
+        return 0, "BORROW: no rate of it is known, so it is not sold short"
+    if holdings.session - lent.since > STALE_AFTER:
+        return 0, f"BORROW: its last rate is of {lent.since}, so it is not sold short"
+    if lent.available is None:
+        return None, ""
+    most = int(Decimal(lent.available) / terms.of(order.sid).step)
+    return most, f"BORROW: {lent.available} can be borrowed"
