@@ -163,9 +163,15 @@ def pnl_by_name(pnl: pl.DataFrame, listings: pl.DataFrame) -> pl.DataFrame:
     """P&L summed by name: sid, symbol, sector and the parts (Decimal); best first."""
     summed = pnl.group_by("sid").agg(pl.col(c).sum() for c in _PARTS)
     named = summed.join(sectors(listings), on="sid", how="left").with_columns(
-        pl.col("symbol").fill_null(pl.col("sid").cast(pl.String)), pl.col("sector").fill_null("unknown")
+        called(), pl.col("sector").fill_null("unknown")
     )
     return named.select("sid", "symbol", "sector", *_PARTS).sort("total", "sid", descending=[True, False])
+
+
+def called() -> pl.Expr:
+    """The symbol of a row of P&L; where none is known the sid, and of the book itself what that row is."""
+    unknown = pl.when(pl.col("sid") == 0).then(pl.lit("cash and currencies")).otherwise(pl.col("sid").cast(pl.String))
+    return pl.col("symbol").fill_null(unknown)
 
 
 def pnl_by_sector(by_name: pl.DataFrame) -> pl.DataFrame:

@@ -13,11 +13,12 @@ from quant_assets.contract import Table, in_force
 from quant_assets.frames import bounds
 from quant_assets.market_data.listings import sectors
 from quant_assets.ports import Store
-from quant_assets.post_trade.performance import BPS, pnl_by_name, pnl_by_sector
+from quant_assets.post_trade.performance import BPS, called, pnl_by_name, pnl_by_sector
 from quant_assets.records import Book
 from quant_assets.signals.guardrails import REASONS, TRADE
 from quant_assets.tables import (
     CAPTURES,
+    CASH,
     COSTS,
     DATA_FINDINGS,
     DECISIONS,
@@ -46,6 +47,7 @@ class Facts:
     cut: datetime | None
     history: pl.DataFrame
     pnl: pl.DataFrame
+    cash: pl.DataFrame
     positions: pl.DataFrame
     orders: pl.DataFrame
     costs: pl.DataFrame
@@ -87,6 +89,7 @@ def read(store: Store, book: Book, first: date, last: date) -> Facts:
         cut=cut,
         history=history,
         pnl=rows(PNL, book=book.name),
+        cash=rows(CASH, book=book.name),
         positions=store.read(POSITIONS, as_of=cut, first=last, last=last, where={"book": book.name}),
         orders=rows(ORDERS, book=book.name),
         costs=rows(COSTS, book=book.name),
@@ -118,7 +121,7 @@ def names(facts: Facts) -> pl.DataFrame:
 
 def _named(frame: pl.DataFrame, facts: Facts) -> pl.DataFrame:
     return frame.join(names(facts), on="sid", how="left", maintain_order="left").with_columns(
-        pl.col("symbol").fill_null(pl.col("sid").cast(pl.String)), pl.col("sector").fill_null("unknown")
+        called(), pl.col("sector").fill_null("unknown")
     )
 
 
@@ -139,8 +142,17 @@ def pnl(facts: Facts, top: int) -> tuple[list[Row], list[Row], list[Row]]:
 
 
 def parts(facts: Facts) -> Row:
-    """The parts of P&L over the range."""
-    return {c: facts.pnl[c].sum() for c in ("holding", "trading", "income", "fees", "total")}
+    """The parts of P&L over the range; `currencies` is None where the book had no other than its own."""
+    rates = facts.pnl["currencies"].drop_nulls()
+    summed = {c: facts.pnl[c].sum() for c in ("holding", "trading", "income", "fees", "total")}
+    return summed | {"currencies": rates.sum() if rates.len() else None}
+
+
+def balances(facts: Facts) -> list[Row]:
+    """Cash by currency after `last`, with what the rates made of each over the range; empty where there is but one."""
+    gains = facts.cash.group_by("currency").agg(pl.col("gain").sum())
+    last = facts.cash.filter(pl.col("session") == facts.last).drop("gain")
+    return last.join(gains, on="currency").sort("currency").rows(named=True)
 
 
 def positions(facts: Facts, top: int) -> list[Row]:

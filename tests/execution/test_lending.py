@@ -14,8 +14,10 @@ from quant_assets.books.terms import Terms
 from quant_assets.contract import Table
 from quant_assets.execution.lending import lendable
 from quant_assets.instruments import Instrument
+from quant_assets.post_trade.report import session_report
+from quant_assets.post_trade.sections import parts, read
 from quant_assets.records import Order, Working
-from quant_assets.tables import BARS, JOURNAL, LISTINGS, PNL
+from quant_assets.tables import BARS, CASH, JOURNAL, LISTINGS, PNL
 from quant_assets.vendor_tables import BORROW_RATES, FX_RATES, INSTRUMENTS
 from tests.books.hand_made import Live, S, bar, traded
 from tests.execution.small_market import CUTS
@@ -137,3 +139,16 @@ def test_a_short_in_another_currency_is_charged_in_it(tmp_path: Path):
     own = live.read(PNL).filter(sid=0)
     assert own["currencies"].to_list()
     assert all(row["total"] == row["currencies"] for row in own.iter_rows(named=True))
+
+
+def test_the_page_shows_cash_by_currency_and_what_the_rates_made_of_it(tmp_path: Path):
+    lent = [{"session": S[0], "symbol": "S2", "rate": 0.09, "available": None}]
+    live = short(tmp_path, lent, foreign=True)
+    page = session_report(live.store, [], live.book, S[4], folder=tmp_path).read_text()
+    gain = live.read(CASH).filter(session=S[4], currency="EUR")["gain"][0]
+    assert "Cash by currency" in page
+    assert "cash and currencies" in page
+    assert f"{gain:+,.2f}".replace("-", "\u2212") in page.replace("-", "\u2212")
+    assert parts(read(live.store, live.book, S[1], S[8]))["currencies"] == sum(live.read(CASH)["gain"])
+    plain = short(tmp_path / "plain", lent)
+    assert "Cash by currency" not in session_report(plain.store, [], plain.book, S[4], folder=tmp_path).read_text()
