@@ -1,4 +1,4 @@
-"""Shorts that nobody lends are not opened: the part of an order that sells what would have to be borrowed."""
+"""Shorts that cannot be borrowed are not opened: the part of an order that sells what would have to be borrowed."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
