@@ -1,4 +1,4 @@
-"""What cannot be borrowed is not sold short; what is borrowed costs the same in research, in the books and at the venue."""
+"""What cannot be borrowed is not sold short; what is borrowed costs the same in research, live and at the venue."""
 
 from datetime import date
 from decimal import Decimal
