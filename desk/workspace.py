@@ -23,6 +23,7 @@ from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.catalogue import find_set
+from quant_assets.features.intraday import OnBars
 from quant_assets.features.sets import FeatureSet
 from quant_assets.frames import bounds
 from quant_assets.market_data.closures import with_changes
@@ -165,6 +166,11 @@ class Workspace:
     def venue(self) -> str:
         """The calendar of its market; empty for the deployment's own."""
         return self.lane.market if self.lane else OWN
+
+    @property
+    def on_bars(self) -> Sequence[OnBars]:
+        """The sets on bars that the deployment declares, whichever lane reads them."""
+        return (self._above or self).deployment.bars
 
     @property
     def currency(self) -> str:

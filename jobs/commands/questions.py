@@ -90,7 +90,7 @@ def replay(decision_id: str, as_json: AsJson = False) -> None:
     with working("rebuilding the decision", quiet=as_json):
         declared = ws.deployment
         answer = rebuild(
-            ws.store, find_set, declared.strategy, ws.cuts, decision_id, provenance(ws), on_bars=declared.bars
+            ws.store, find_set, declared.strategy, ws.cuts, decision_id, provenance(ws), on_bars=ws.on_bars
         )
     replayed(answer, as_json=as_json)
     raise typer.Exit(0 if answer.equal else 1)

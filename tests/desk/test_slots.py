@@ -5,17 +5,20 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 
 from desk.day import arrive, derive, ports, slots_in
-from desk.deployment import Deployment
+from desk.deployment import Deployment, Market
 from desk.workspace import Workspace
 from quant_assets import chain
+from quant_assets.market_data.markets import named
 from quant_assets.records import Book
 from quant_assets.strategy import UniverseRule
 from quant_assets.tables import BARS, DECISIONS, FILLS, MODELS, NAV, ORDERS, SCORES, UNIVERSE
 from quant_assets.vendor_tables import INTRADAY_BARS
+from tests.jobs import two_venues
 from tests.signals import hourly_market as market
 
 TRAINED, LAST = date(2026, 2, 7), date(2026, 2, 10)
@@ -91,3 +94,28 @@ def test_a_range_of_stages_equals_its_days(ranged: Workspace, tmp_path: Path) ->
     for table in (SCORES, DECISIONS, ORDERS, FILLS, NAV):
         one, other = (ws.store.read(table, as_of=None).select(table.content) for ws in (days, ranged))
         assert one.equals(other), table.name
+
+
+def test_a_lane_of_slots_beside_a_lane_of_days(tmp_path: Path) -> None:
+    """In a home of New York's days, the hours of another market: its own bars, universe, model and decisions."""
+    there: Any = {"kind": "bars_of", "venue": market.VENUE, "frequency": "1h", "delay": 20}
+    whole = msgspec.structs.replace(
+        two_venues.deployment(),
+        strategies=(two_venues.NEW_YORK, STRATEGY),
+        markets=(Market(calendar="24/7", source=there),),
+        books=(),
+        bars=(market.ON_BARS,),
+    )
+    ws = two_venues.workspace(tmp_path, whole)
+    own, hours = ws.lanes
+    assert (own.on_bars, hours.on_bars) == ((market.ON_BARS,), (market.ON_BARS,))
+    source = pl.lit(named("x", "24/7"))
+    ws.store.append(INTRADAY_BARS, market.bars().with_columns(source=source))
+    list(arrive(hours, LAST))
+    list(derive(hours, [d for d in market.DAYS if d <= TRAINED], train_at=[TRAINED]))
+    list(derive(hours, [date(2026, 2, 8)], train_at=[]))
+    rows = hours.store.read(DECISIONS, as_of=None).filter(pl.col("session") == date(2026, 2, 8))
+    assert rows["slot"].n_unique() == 24
+    assert rows.filter(verdict="TRADE").height > 100
+    assert own.store.read(BARS, as_of=None).is_empty()
+    assert slots_in(own, [date(2026, 2, 9)]) == []
