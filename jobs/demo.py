@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,27 +20,29 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import polars as pl
 
-from desk.day import arrive, clock_of, derive
+from desk.day import arrive, clock_of, ports
 from desk.deployment import DEFAULT, Deployment, load
 from desk.home import home, own_deployment
+from desk.ledger import TABLES
 from desk.lock import only_run
 from desk.notebook import Notebook
 from desk.workspace import Workspace
-from jobs.commands.doctor import fingerprint
 from jobs.console import console, say
+from quant_assets import chain
 from quant_assets.chain import RESEARCH
 from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError
 from quant_assets.evaluation import Estimate, ic_estimate, rank_ic
 from quant_assets.models.training import month_ends, retrain
 from quant_assets.records import Frozen, Order
-from quant_assets.tables import DECISIONS, FILLS, LABELS, PROMOTIONS, QUARANTINE, SCORES
+from quant_assets.tables import AUDITS, DECISIONS, FILLS, LABELS, MODELS, PROMOTIONS, QUARANTINE, SCORES
 from resources.sources.market import Simulated
+from resources.tables.store import DeltaStore
 
 if TYPE_CHECKING:
     from jobs.execute import Runner
 
-MODELS = 3  # month ends before the first live session at which a champion is cut
+CHAMPIONS = 3  # month ends before the first live session at which a champion is cut
 LIVE = 4  # sessions traded day by day
 KILLED_AFTER = 7  # orders that reach the venue before the process is killed
 
@@ -59,26 +62,29 @@ def tell(*, fresh: bool) -> None:
         "[yellow]The market is simulated: no price below was ever traded.[/] Vendor defects, corporate actions "
         "and a predictive signal of known strength are planted in it.\n"
     )
-    twin = subprocess.Popen(
-        [sys.executable, "-m", "jobs.demo", "twin", str(where / "twin")], stdout=subprocess.PIPE
-    )  # our own module
-    try:
-        from jobs.execute import runner
+    from jobs.execute import runner
 
-        with only_run(ws.home), runner(ws) as running:
-            _data(running)
+    with only_run(ws.home), runner(ws) as running:
+        _data(running)
+        with _beside(where / "twin") as twin:
             _model(running, twin)
-            for n, session in enumerate(_live(ws)):
-                _day(running, 3 + n, session, interrupted=n == 1)
-            _close(running)
+        for n, session in enumerate(_live(ws)):
+            _day(running, 3 + n, session, interrupted=n == 1)
+        _close(running)
+    _next(ws)
+    say(f"\nTold in {time.monotonic() - started:.0f} s. Tell it again: the same decision ids, no new order.")
+
+
+@contextmanager
+def _beside(folder: Path) -> Generator["subprocess.Popen[bytes]"]:
+    """The process that evaluates the twin while the block runs; it ends with it."""
+    command = [sys.executable, "-m", "jobs.demo", "twin", str(folder)]
+    twin = subprocess.Popen(command, stdout=subprocess.PIPE)  # our own module
+    try:
+        yield twin
     finally:
         twin.kill()
         twin.wait()
-    _next(ws)
-    say(f"\nTold in {time.monotonic() - started:.0f} s. Tell it again: the same decision ids, no new order.")
-    with console.status("the golden market"):
-        told = fingerprint()
-    say(told)
 
 
 def _live(ws: Workspace) -> list[date]:
@@ -89,7 +95,7 @@ def _live(ws: Workspace) -> list[date]:
 def _cuts(ws: Workspace) -> list[date]:
     """The month ends at which the demo's champions are cut."""
     first, _ = ws.span
-    return month_ends(ws.cuts.calendar, first, ws.cuts.calendar.shift(ws.deployment.start, -1))[-MODELS - 1 :]
+    return month_ends(ws.cuts.calendar, first, ws.cuts.calendar.shift(ws.deployment.start, -1))[-CHAMPIONS - 1 :]
 
 
 def _heading(text: str) -> None:
@@ -235,6 +241,7 @@ def _next(ws: Workspace) -> None:
     commands: Mapping[str, str] = {
         "make ui": "the asset graph and the day's status",
         "quant today": "what is due, done or blocked",
+        "quant doctor": "does this machine give the bits of every other?",
         f"quant replay {decided['decision_id'][-1]}": "a decision, rebuilt to the bit",
         **(
             {f"quant trace {fills['exec_id'][-1]}": "a fill, walked back to the vendor's lines"} if fills.height else {}
@@ -278,21 +285,26 @@ def _planted(deployment: Deployment) -> Simulated:
 
 def _twin(folder: Path) -> None:
     """Evaluate the market without its signal, and print the `Twin` as JSON. To measure noise a champion is needed: here
-    each candidate is promoted, whatever its IC; the strategy's own floor judges candidates under another name.
+    each candidate is promoted, whatever its IC, and the strategy's own rule judges the same candidates.
     """
     with_signal = load(DEFAULT)
-    (strict,) = with_signal.strategies
-    replace = msgspec.structs.replace
-    lenient = replace(strict, model=replace(strict.model, min_ic=-1.0, tolerance=1e9))
-    without = replace(_planted(with_signal), signal=0.0)
-    deployment = replace(with_signal, source=without, strategies=(lenient,))
-    ws = Workspace(folder, deployment, registry=_Unregistered())
-    first, until = ws.span[0], ws.cuts.calendar.shift(deployment.start, -1)
+    (strategy,) = with_signal.strategies
+    without = msgspec.structs.replace(_planted(with_signal), signal=0.0)
+    ws = Workspace(folder, msgspec.structs.replace(with_signal, source=without), registry=_Unregistered())
+    first, until = ws.span[0], ws.cuts.calendar.shift(with_signal.start, -1)
+    given = ports(ws, clock_of(ws, until)) | {"sessions": ws.cuts.calendar.between(first, until), "run_id": ""}
     if ws.store.read(SCORES, as_of=None).is_empty():
         list(arrive(ws, until))
-        list(derive(ws, ws.cuts.calendar.between(first, until), train_at=_cuts(ws)))
-    own = replace(strict, name=f"{strict.name}_strict")
+        # no more than a model needs; the audit is of the feature set, whatever the market
+        list(chain.run([chain.STAGES[name] for name in ("universe", "features", "labels")], given))
+        ws.store.append(AUDITS, DeltaStore(folder.parent / TABLES).read(AUDITS, as_of=None))
+    own = msgspec.structs.replace(strategy, name=f"{strategy.name}_strict")
     candidates = [retrain(ws.store, ws.registry, ws.feature_set_of(own), own, ws.cuts, cut) for cut in _cuts(ws)]
+    for table in (MODELS, PROMOTIONS):
+        judged = ws.store.read(table, as_of=None, where={"strategy": own.name})
+        promoted = {"promoted": pl.lit(value=True)} if table is PROMOTIONS else {}
+        ws.store.append(table, judged.with_columns(strategy=pl.lit(strategy.name), **promoted))
+    list(chain.run([chain.STAGES["scores"]], given))
     refused = tuple(f"{c.first}: {c.notes[-1]}" for c in candidates if not c.numbers.get("promoted"))
     sys.stdout.buffer.write(msgspec.json.encode(Twin(estimate=judge(ws), refused=refused)))
 

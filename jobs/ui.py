@@ -12,7 +12,7 @@ from types import FrameType
 import dagster as dg
 import uvicorn
 from dagster._core.workspace.context import WorkspaceProcessContext  # these two have no public name
-from dagster._core.workspace.load_target import ModuleTarget
+from dagster._core.workspace.load_target import ModuleTarget, WorkspaceFileTarget
 from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
 
@@ -24,9 +24,19 @@ HERE = "127.0.0.1"
 PATIENCE = 10.0  # seconds in which a child may end by itself
 
 
-def serve(home: Path, folder: Path, port: int, *, launch: bool, daemon: bool, host: str = HERE) -> None:
+def serve(
+    home: Path,
+    folder: Path,
+    port: int,
+    *,
+    launch: bool,
+    daemon: bool,
+    host: str = HERE,
+    workspace: Path | None = None,
+) -> None:
     """Serve the UI until SIGINT or SIGTERM; its children end with it. `folder`: of the Dagster instance.
 
+    `workspace`: a file of code locations, instead of the platform's own alone.
     `launch`: runs can be started and schedules switched. `daemon`: Dagster's daemon runs beside it. The password is
     QUANT_UI_PASSWORD. Raises ConfigurationError if others could reach it and there is none.
     """
@@ -43,17 +53,16 @@ def serve(home: Path, folder: Path, port: int, *, launch: bool, daemon: bool, ho
         context = stack.enter_context(
             WorkspaceProcessContext(
                 instance,
-                workspace_load_target=ModuleTarget(
-                    module_name=MODULE, attribute=None, working_directory=None, location_name=None
-                ),
+                workspace_load_target=WorkspaceFileTarget([str(workspace)])
+                if workspace
+                else ModuleTarget(module_name=MODULE, attribute=None, working_directory=None, location_name=None),
                 version=__version__,
                 read_only=not launch,
             )
         )
         if daemon:
-            stack.enter_context(
-                _child([sys.executable, "-m", "dagster._daemon", "run", "--module-name", MODULE], folder)
-            )
+            shown = ["--workspace", str(workspace)] if workspace else ["--module-name", MODULE]
+            stack.enter_context(_child([sys.executable, "-m", "dagster._daemon", "run", *shown], folder))
         inner = create_app_from_workspace_process_context(context)
         app = Guarded(inner, hosts=hosts, password=password)
         uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False)  # pyright: ignore[reportArgumentType]  # ASGI's types are wider

@@ -13,7 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
+from jobs.commands import begin
 from jobs.guard import Guarded, Message, Receive, Scope, Send
 
 JSON = {"content-type": "application/json"}
@@ -155,6 +157,7 @@ def answer(port: int, method: str, path: str, body: str = "", headers: dict[str,
 
 
 QUERY = json.dumps({"query": "{ version }"})
+LOCATIONS = json.dumps({"query": "{ workspaceOrError { ... on Workspace { locationEntries { name } } } }"})
 CHANGE = json.dumps({"query": 'mutation { deleteRun(runId: "x") { __typename } }'})
 
 
@@ -171,12 +174,22 @@ def of_home(home: Path) -> list[int]:
     return found
 
 
+def test_a_code_location_has_time_to_load_on_a_busy_machine() -> None:
+    """Ten minutes to start, five to answer: in the instance's configuration that homes and servers get."""
+    for name in ("dagster.yaml", "infra/dagster.postgres.yaml"):
+        config = yaml.safe_load((Path(__file__).parents[2] / name).read_text())
+        assert config["code_servers"] == {"local_startup_timeout": 600}
+    assert begin.PATIENCE == "300"
+
+
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds children in /proc")
 def test_the_real_ui_is_guarded_and_ends_with_its_children(tmp_path: Path) -> None:
     """`quant ui` on its real server: a query is answered, a change refused; SIGTERM leaves no process behind."""
     port = free_port()
     environment = {**os.environ, "QUANT_HOME": str(tmp_path / "home")}
-    command = [sys.executable, "-m", "jobs.cli", "ui", "--port", str(port)]
+    locations = tmp_path / "workspace.yaml"
+    locations.write_text("load_from: [{python_module: {module_name: jobs.definitions, location_name: ours}}]\n")
+    command = [sys.executable, "-m", "jobs.cli", "ui", "--port", str(port), "--workspace", str(locations)]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as ui:
         try:
             until = time.monotonic() + 120
@@ -190,6 +203,7 @@ def test_the_real_ui_is_guarded_and_ends_with_its_children(tmp_path: Path) -> No
                     time.sleep(0.5)
             assert status == 200
             assert "version" in text
+            assert '"ours"' in answer(port, "POST", "/graphql", LOCATIONS, JSON)[1]
             assert answer(port, "GET", "/")[0] == 200
             assert answer(port, "GET", "/graphql?query=%7Bversion%7D")[0] == 405
             assert answer(port, "POST", "/graphql", QUERY, {"content-type": "text/plain"})[0] == 415
