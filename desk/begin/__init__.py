@@ -69,12 +69,13 @@ def _looked(where: str, code: str, given: Mapping[str, Any]) -> tuple[Preview, p
         )
         raise ConfigurationError(f"{where}: no row of it could be kept ({why}); declare how it is written by --set")
     kept = _kept(rows)
-    if any("bars within the day" in note for note in found.ambiguous):
+    asked = None if "label" in given.get("mapping", {}) else delivered(Path(found.files[0]), kept)
+    if any("bars within the day" in note for note in found.ambiguous) and not (asked and asked.choices):
         raise ConfigurationError(
             f"{where}: a name has many rows a day. These are bars within the day, which are a feed (kind: tabular, "
             "dataset: intraday_bars) beside daily prices; begin with a file of one row a day"
         )
-    if "label" not in given.get("mapping", {}) and (asked := delivered(Path(found.files[0]), kept)):
+    if asked:
         raise Undecided(where, [asked])
     return found, rows
 

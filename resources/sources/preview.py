@@ -134,7 +134,7 @@ def examined(
         .sort("rows", "reason", descending=[True, False])
     )
     kept = judged.filter(pl.col("reason").is_null())
-    if kept.height and kept.select("symbol", "label").n_unique() < 0.5 * kept.height:
+    if kept.height and kept.select("symbol", "session", "label").n_unique() < 0.5 * kept.height:
         notes.append(
             "a name has many rows a day: these are bars within the day, which are a feed (kind: tabular, "
             "dataset: intraday_bars) and no daily prices"

@@ -113,10 +113,10 @@ def test_a_missing_column_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_rows_that_come_twice_are_asked_for(tmp_path: Path) -> None:
-    """Each delivery has the last two sessions: the column of deliveries is proposed, and read where it is named."""
+    """Each delivery has the last three sessions: the column of deliveries is proposed, and read where it is named."""
     one = prices(tmp_path / "one.csv", sessions(150), 2).read_text().splitlines()
     days = [str(d) for d in sessions(150)]
-    rows = [f"{line},{when}" for line in one[1:] for when in (line.split(",")[1], _after(days, line.split(",")[1]))]
+    rows = [f"{line},{when}" for line in one[1:] for when in _after(days, line.split(",")[1])]
     file = tmp_path / "p.csv"
     file.write_text("\n".join([f"{one[0]},captured", *rows]) + "\n")
     with pytest.raises(Undecided, match=r"--set 'mapping.label=captured'"):
@@ -125,8 +125,8 @@ def test_rows_that_come_twice_are_asked_for(tmp_path: Path) -> None:
     assert found.source.known_at == "label+1d@13:00"  # type: ignore[union-attr]
 
 
-def _after(days: list[str], day: str) -> str:
-    return days[min(days.index(day) + 1, len(days) - 1)]
+def _after(days: list[str], day: str) -> list[str]:
+    return days[days.index(day) :][:3]
 
 
 @pytest.mark.parametrize(
