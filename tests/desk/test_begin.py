@@ -112,6 +112,15 @@ def test_a_missing_column_is_asked_for(tmp_path: Path) -> None:
     assert written(tmp_path, file, **{"mapping.close": "Fixing"}).source.mapping.close == "Fixing"  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("column", ["adj_close", "Adj Close"])
+def test_an_adjusted_close_is_mapped_whatever_it_is_called(tmp_path: Path, column: str) -> None:
+    """A field that is not used unless it is named is named."""
+    lines = prices(tmp_path / "p.csv", sessions(150), 2).read_text().splitlines()
+    rows = [f"{lines[0]},{column}", *(f"{line},{line.split(',')[5]}" for line in lines[1:])]
+    (tmp_path / "p.csv").write_text("\n".join(rows) + "\n")
+    assert written(tmp_path, tmp_path / "p.csv").source.mapping.adj_close == column  # type: ignore[union-attr]
+
+
 def test_rows_that_come_twice_are_asked_for(tmp_path: Path) -> None:
     """Each delivery has the last three sessions: the column of deliveries is proposed, and read where it is named."""
     one = prices(tmp_path / "one.csv", sessions(150), 2).read_text().splitlines()

@@ -12,6 +12,8 @@ import yaml
 from resources.sources.reading.sheets import Dialect
 from resources.sources.reading.written import Column
 
+UNMAPPED = ("adj_close", "label")  # not used unless they are named, whatever the column is called
+
 
 def declared_source(
     where: str, mapping: Mapping[str, Column], mark: str | None, dialect: Dialect, given: Mapping[str, Any]
@@ -27,7 +29,7 @@ def declared_source(
         }
         if written:
             columns[field] = {"column": column.column, **written}
-        elif column.column != field:
+        elif column.column != field or field in UNMAPPED:
             columns[field] = column.column
     source: dict[str, object] = {
         "kind": "files",
