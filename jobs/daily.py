@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from jobs.lanes import called, chosen, key, tagged
 from quant_assets.calendars import Cuts
 from quant_assets.calendars.schedules import asked, ticks
 from quant_assets.chain import between
@@ -34,36 +35,42 @@ def assets_of(stages: Sequence[str], derived: Sequence[str], fed: Sequence[str])
     return [asset for stage in stages for asset in made.get(stage, (stage,))]
 
 
-def heavy(fed: Sequence[str]) -> dg.AssetSelection:
+def heavy(fed: Sequence[str], lane: str = "") -> dg.AssetSelection:
     """The suites of the bars and of each dataset that a feed brings."""
-    return dg.AssetSelection.checks(*(dg.AssetCheckKey(dg.AssetKey(name), HEAVY) for name in ("bars", *fed)))
+    return dg.AssetSelection.checks(*(dg.AssetCheckKey(key(name, lane), HEAVY) for name in ("bars", *fed)))
 
 
-def jobs(derived: Sequence[str], fed: Sequence[str]) -> "list[AssetJob]":
+def jobs(derived: Sequence[str], fed: Sequence[str], lane: str = "") -> "list[AssetJob]":
     """daily; deliver; today (day_status), which stays apart so that it tells of a day on which the others failed;
     data_docs.
     """
     executor = dg.in_process_executor
     return [
         dg.define_asset_job(
-            "daily",
-            dg.AssetSelection.assets(*assets_of(DAILY, derived, fed)) - heavy(fed),
+            called("daily", lane),
+            chosen(assets_of(DAILY, derived, fed), lane) - heavy(fed, lane),
             description="One session, from its capture to its decisions.",
             executor_def=executor,
-            tags={REFUSES: "decisions"},
+            tags=tagged(lane, **{REFUSES: "decisions"}),
         ),
         dg.define_asset_job(
-            "deliver",
-            dg.AssetSelection.assets(*DELIVERED),
-            description="Decisions become orders for the next open, exactly once.",
+            called("deliver", lane),
+            chosen(DELIVERED, lane),
+            description="Decisions become orders for the next open or close, exactly once.",
             executor_def=executor,
+            tags=tagged(lane),
         ),
         dg.define_asset_job(
-            "today", dg.AssetSelection.assets("day_status"), description="Is today fine?", executor_def=executor
+            called("today", lane),
+            chosen(["day_status"], lane),
+            description="Is today fine?",
+            executor_def=executor,
+            tags=tagged(lane),
         ),
         dg.define_asset_job(
-            "data_docs",
-            heavy(fed),
+            called("data_docs", lane),
+            heavy(fed, lane),
+            tags=tagged(lane),
             executor_def=executor,
             description="The Great Expectations suites on the last session, and their data docs.",
         ),
@@ -71,7 +78,7 @@ def jobs(derived: Sequence[str], fed: Sequence[str]) -> "list[AssetJob]":
 
 
 def schedule(
-    cuts: Cuts, daily: "AssetJob", start: date, known: Callable[[], Cuts] | None = None
+    cuts: Cuts, daily: "AssetJob", start: date, known: Callable[[], Cuts] | None = None, lane: str = ""
 ) -> dg.ScheduleDefinition:
     """At the decision time of each session, on the venue's own clock; where none is due it says so. Sessions missed
     lately are asked for again, in order.
@@ -82,7 +89,7 @@ def schedule(
     when = ticks(cuts)
 
     @dg.schedule(
-        name="daily_at_decision_time",
+        name=called("daily_at_decision_time", lane),
         job=daily,
         cron_schedule=when.crons[0] if len(when.crons) == 1 else list(when.crons),
         execution_timezone=when.zone,
@@ -93,12 +100,12 @@ def schedule(
         if session is None:
             last = by.due(now)
             return dg.SkipReason(
-                "the venue does not open today, or does at another time; "
+                f"the venue does not open today, or does at another time; "
                 f"the last decision time was {by.of(last):%Y-%m-%d %H:%M} UTC, for session {last}"
             )
         if session < start:
             return dg.SkipReason(f"session {session} lies before {start}, the first that is traded day by day")
-        done = context.instance.get_materialized_partitions(dg.AssetKey("decisions"))
+        done = context.instance.get_materialized_partitions(key("decisions", lane))
         earlier = [by.calendar.shift(session, -n).isoformat() for n in range(CATCH_UP, 0, -1)]
         missed = [k for k in earlier if done and min(done) < k and k not in done]
         return [dg.RunRequest(partition_key=k, run_key=f"daily {k}") for k in [*missed, session.isoformat()]]

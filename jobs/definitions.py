@@ -2,12 +2,17 @@
 
 import os
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
 
 import dagster as dg
 
 from desk.queries import tables
 from desk.workspace import Workspace
 from jobs import daily, intraday, maintenance, post_trade, research, sensors
+from jobs.lanes import called, in_lane, key
 from jobs.left import left_lately
 from jobs.resources import build as resources
 from quant_assets.assets import quarter_partitions, session_partitions
@@ -37,12 +42,45 @@ warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", categor
 warnings.filterwarnings("ignore", message="Asset job .* materializes assets with varying BackfillPolicies")
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one lane brings."""
+
+    assets: list[dg.AssetsDefinition]
+    checks: list[dg.AssetChecksDefinition]
+    jobs: list[Any]
+    schedules: list[dg.ScheduleDefinition]
+    sensors: list[dg.SensorDefinition]
+
+
 def build(ws: Workspace, progress: Progress = quiet) -> dg.Definitions:
-    """Assets, checks, jobs, schedules, sensors and resources of a workspace. Long stages report to `progress`."""
-    calendar, strategies = ws.cuts.calendar, ws.deployment.strategies
-    first, last = ws.span
+    """Assets, checks, jobs, schedules, sensors and resources of a workspace, of all its lanes. Long stages report to
+    `progress`.
+    """
+    parts = [_lane(lane) for lane in ws.lanes]
+    upkeep = maintenance.build(
+        ws.tables,
+        lambda: ws.ledger.audit,
+        lambda: [t for t in tables(ws.tables).values() if ws.tables.exists(t)],
+        ws.reports,
+        Retention(),
+    )
+    return dg.Definitions(
+        assets=[a for part in parts for a in part.assets],
+        asset_checks=[c for part in parts for c in part.checks],
+        jobs=[*(j for part in parts for j in part.jobs), upkeep],
+        schedules=[*(s for part in parts for s in part.schedules), maintenance.schedule(upkeep)],
+        sensors=[*(s for part in parts for s in part.sensors), sensors.notices(ws.home)],
+        resources=resources(ws, progress),
+        executor=dg.in_process_executor,
+    )
+
+
+def _lane(ws: Workspace) -> Part:
+    """Of one lane: its keys and names are the deployment's own behind those of the lane."""
+    strategies, first, last, lane = ws.deployment.strategies, *ws.span, ws.name
     # what lies before the start is history, by quarters: no key for it, so nothing can send it
-    sessions = session_partitions(calendar, min(ws.deployment.start, last or ws.deployment.start), last)
+    sessions = session_partitions(ws.cuts.calendar, min(ws.deployment.start, last or ws.deployment.start), last)
     quarters = quarter_partitions(first, last)
     read = [find_set(name) for name in sets_of(strategies)]
     if of_bars := [f.name for f in read if f.frequency != DAILY]:
@@ -53,49 +91,33 @@ def build(ws: Workspace, progress: Progress = quiet) -> dg.Definitions:
     names = [f.table.name for f in read]
     by_session = [f for f in find_sets().values() if f.frequency == DAILY]
     fed = [dataset(name) for name in ws.feeds]
-    run_daily, deliver, day_status, data_docs = daily.jobs(names, list(ws.feeds))
-    backfill, retrain = research.jobs(names)
-    (after_delivery,) = post_trade.jobs()
+    run_daily, deliver, day_status, data_docs = daily.jobs(names, list(ws.feeds), lane)
+    backfill, retrain = research.jobs(names, lane)
+    (after_delivery,) = post_trade.jobs(lane)
     jobs_on_bars = intraday.jobs(ws.deployment.bars)
-    upkeep = maintenance.build(
-        ws.tables,
-        lambda: ws.ledger.audit,
-        lambda: [t for t in tables(ws.tables).values() if ws.tables.exists(t)],
-        ws.reports,
-        Retention(),
-    )
     start = ws.deployment.start.isoformat()
 
-    def live(key: str) -> bool:
-        return key >= start  # what lies before is history: nothing of it is ever sent
+    def live(one: str) -> bool:
+        return one >= start  # what lies before is history: nothing of it is ever sent
 
-    ours = [
-        run_daily,
-        deliver,
-        after_delivery,
-        day_status,
-        data_docs,
-        backfill,
-        retrain,
-        upkeep,
-        *jobs_on_bars,
-    ]
+    def unfinished() -> Mapping[date, str]:
+        return {day: called(job, lane) for day, job in left_lately(ws, daily.CATCH_UP).items()}
+
+    ours = [run_daily, deliver, after_delivery, day_status, data_docs, backfill, retrain, *jobs_on_bars]
     timed = [
-        daily.schedule(ws.cuts, run_daily, ws.deployment.start, ws.current_cuts),
-        maintenance.schedule(upkeep),
+        daily.schedule(ws.cuts, run_daily, ws.deployment.start, ws.current_cuts, lane),
         *intraday.schedules(ws.deployment.bars, jobs_on_bars),
     ]
     watching = [
-        sensors.follows("decisions", deliver, "new_decisions", wanted=live),
-        sensors.follows("orders", after_delivery, "orders_delivered", wanted=live),
-        sensors.follows("report", day_status, "report_published"),
-        sensors.unfinished([run_daily, deliver, after_delivery], lambda: left_lately(ws, daily.CATCH_UP)),
-        sensors.notices(ws.home),
+        sensors.follows(key("decisions", lane), deliver, called("new_decisions", lane), wanted=live),
+        sensors.follows(key("orders", lane), after_delivery, called("orders_delivered", lane), wanted=live),
+        sensors.follows(key("report", lane), day_status, called("report_published", lane)),
+        sensors.unfinished([run_daily, deliver, after_delivery], unfinished, called("sessions_left", lane)),
     ]
     if ws.production:  # nothing is due, nothing is sent: a range is asked for, and its own tables are kept up
-        ours, timed, watching = [backfill, upkeep], [maintenance.schedule(upkeep)], [sensors.notices(ws.home)]
-    return dg.Definitions(
-        assets=[
+        ours, timed, watching = [backfill], [], []
+    assets, checks = in_lane(
+        [
             *market_data_assets.build(sessions, STAGES, fed),
             *features_assets.build(sessions, STAGES, read, strategies, list(ws.feeds)),
             *features_assets.of_bars(ws.deployment.bars, first, last),
@@ -107,18 +129,15 @@ def build(ws: Workspace, progress: Progress = quiet) -> dg.Definitions:
             *backtest_assets.build(quarters, STAGES, HISTORY, by_session, strategies),
             *today_assets.build(sessions),
         ],
-        asset_checks=[
+        [
             *market_data_checks.build(ws.reports / "data_docs", fed, ws.rules),
             *features_checks.build(read, by_session, strategies),
             *features_checks.of_bars(ws.deployment.bars),
             *today_checks.build(),
         ],
-        jobs=ours,
-        schedules=timed,
-        sensors=watching,
-        resources=resources(ws, progress),
-        executor=dg.in_process_executor,
+        lane,
     )
+    return Part(assets, checks, ours, timed, watching)
 
 
 @dg.definitions

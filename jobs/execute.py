@@ -13,6 +13,7 @@ from dagster._core.errors import DagsterAssetCheckFailedError  # it has no publi
 
 from desk.workspace import Workspace
 from jobs.definitions import build
+from jobs.lanes import called, tagged
 from quant_assets import durable
 from quant_assets.assets import FIRST, LAST, quarter
 from quant_assets.errors import FeaturesRefused, HomeDamaged
@@ -89,15 +90,15 @@ class Runner:
         self.instance = instance
         self.definitions = build(ws, progress)
 
-    def session(self, job: str, session: date) -> dict[str, dict[str, object]]:
-        """Run a job for one partition; returns the metadata of each asset.
+    def session(self, job: str, session: date, lane: str = "") -> dict[str, dict[str, object]]:
+        """Run a job of a lane for one partition; returns the metadata of each asset, by its name in the lane.
 
         Raises what the asset raised, and FeaturesRefused where a blocking check failed.
         """
-        return self._execute(job, {"dagster/partition": session.isoformat()})
+        return self._execute(job, {"dagster/partition": session.isoformat()}, lane=lane)
 
     def range(
-        self, job: str, first: date, last: date, only: Sequence[str] | None = None
+        self, job: str, first: date, last: date, only: Sequence[str] | None = None, lane: str = ""
     ) -> dict[str, dict[str, object]]:
         """Run a job over the sessions of [first, last], in one run; `only` these of its assets, by their names
         below `history`.
@@ -109,18 +110,18 @@ class Runner:
             LAST: last.isoformat(),
         }
         with switched(RANGE):
-            return self._execute(job, tags, only)
+            return self._execute(job, tags, only, lane)
 
     def check(self, job: str) -> None:
         """Run a job of checks, which has no partitions."""
         self._execute(job, {})
 
     def _execute(
-        self, job: str, tags: dict[str, str], only: Sequence[str] | None = None
+        self, job: str, tags: dict[str, str], only: Sequence[str] | None = None, lane: str = ""
     ) -> dict[str, dict[str, object]]:
-        definition = self.definitions.resolve_job_def(job)
+        definition = self.definitions.resolve_job_def(called(job, lane))
         partition = tags.get("dagster/partition")
-        others = {k: v for k, v in tags.items() if k != "dagster/partition"}
+        others = tagged(lane, **{k: v for k, v in tags.items() if k != "dagster/partition"})
         chosen = (
             None if only is None else [k for k in definition.asset_layer.executable_asset_keys if k.path[-1] in only]
         )
@@ -143,7 +144,7 @@ class Runner:
         check()  # Dagster forgets a signal that comes as a run ends
         materialised = [e.step_materialization_data.materialization for e in outcome.get_asset_materialization_events()]
         return {
-            m.asset_key.to_user_string(): {k: v.value for k, v in m.metadata.items()}
+            m.asset_key.to_user_string().removeprefix(f"{lane}/"): {k: v.value for k, v in m.metadata.items()}
             for m in materialised
             if m.asset_key
         }

@@ -1,11 +1,12 @@
 """The daily run and the range backfill, as the CLI starts them: the daemon's jobs, in this process, in order."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from desk.lock import QUEUED_SECONDS, only_range, only_run
+from jobs.lanes import called
 from jobs.left import DAY, left
 from quant_assets.books.apart import FAILED as BOOKS_FAILED
 from quant_assets.errors import ConfigurationError
@@ -74,21 +75,37 @@ def _may_run(ws: "Workspace", session: date) -> None:
         )
 
 
-def run_daily(runner: "Runner", sessions: list[date]) -> Iterator[Step]:
-    """Daily → deliver → post_trade → today, session after session; of a session that was begun, what is left."""
+def due_in_order(ws: "Workspace", session: date | None, lane: str | None = None) -> "list[tuple[Workspace, date]]":
+    """`due` of all lanes, or of one, in the order in which they are decided; without a session, the next one of all in
+    a historical run.
+    """
+    asked = [ws.lane_of(lane)] if lane is not None else ws.lanes
+    if session is not None and len(asked) > 1:  # a day may be no session of another venue
+        asked = [w for w in asked if w.cuts.calendar.is_session(session)] or asked[:1]
+    found = sorted(((w.cuts.of(day), n, day) for n, w in enumerate(asked) for day in due(w, session)))
+    in_order = [(asked[n], day) for _, n, day in found]
+    return in_order[:1] if session is None and ws.deployment.clock == "session" else in_order
+
+
+def run_daily(runner: "Runner", sessions: "Sequence[date | tuple[Workspace, date]]") -> Iterator[Step]:
+    """Daily → deliver → post_trade → today, session after session, each of a lane (without one, of the deployment's
+    own); of a session that was begun, what is left.
+    """
+    own = runner.ws.lanes[0]
     with only_run(runner.ws.home, QUEUED_SECONDS):
-        for session in sessions:
-            begin = left(runner.ws, [session]).get(session, DAY[0])
+        for one in sessions:
+            ws, session = one if isinstance(one, tuple) else (own, one)
+            begin = left(ws, [session]).get(session, DAY[0])
             for job in DAY[DAY.index(begin) :]:
-                yield Step(job, session, runner.session(job, session))
+                yield Step(called(job, ws.name), session, runner.session(job, session, ws.name))
 
 
-def run_backfill(runner: "Runner", first: date, last: date) -> Iterator[Step]:
+def run_backfill(runner: "Runner", first: date, last: date, lane: str = "") -> Iterator[Step]:
     """History, features, a model at each month end, decisions and research books of the range, in one run, which
     steps aside for every other run on the home.
     """
     with only_range(runner.ws.home):
-        yield Step("backfill", last, runner.range("backfill", first, last))
+        yield Step(called("backfill", lane), last, runner.range("backfill", first, last, lane=lane))
 
 
 def outcome(steps: list[Step]) -> Exit:
@@ -98,7 +115,7 @@ def outcome(steps: list[Step]) -> Exit:
     """
     if any(numbers.get(BOOKS_FAILED) for s in steps for numbers in s.assets.values()):
         return Exit.BLOCKED
-    delivered = [s.assets.get("orders", {}) for s in steps if s.job == "deliver"]
+    delivered = [s.assets.get("orders", {}) for s in steps if s.job.startswith("deliver")]
     if any(d.get("state") == "refused" or any(d.get(n) for n in (*FAILED, "unsure")) for d in delivered):
         return Exit.BLOCKED
     orders = sum(float(str(d.get("orders", d.get("sent", 0)))) for d in delivered)

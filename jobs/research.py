@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from jobs.lanes import called, chosen, tagged
 from quant_assets.backtest.assets import UNDER, history_key
 from quant_assets.chain import RESEARCH
 
@@ -19,26 +20,27 @@ WORK = "quant/work"  # dagster.yaml lets one range run at a time, so that a day 
 def is_range(run: dg.DagsterRun | None) -> bool:
     """Whether a run computes a range, by the job or by the assets chosen in the UI: it steps aside for other runs."""
     return run is not None and (
-        run.job_name == BACKFILL or any(key.path[0] == UNDER for key in run.asset_selection or ())
+        run.tags.get(WORK) == "range" or any(UNDER in key.path[:2] for key in run.asset_selection or ())
     )
 
 
-def jobs(derived: Sequence[str]) -> "list[AssetJob]":
+def jobs(derived: Sequence[str], lane: str = "") -> "list[AssetJob]":
     """`backfill`, over any quarters, with the tables of the feature sets that are read; `retrain`, of one session."""
     names = ("market_data", *derived, "labels", "champion", "decisions")
     return [
         dg.define_asset_job(
-            BACKFILL,
-            dg.AssetSelection.assets(*(history_key(n) for n in names), RESEARCH.name, "research_report"),
+            called(BACKFILL, lane),
+            chosen([*(history_key(n) for n in names), RESEARCH.name, "research_report"], lane),
             executor_def=dg.in_process_executor,
             description="History, features, models and decisions of a range, traded in research books. It sends "
             "nothing.",
-            tags={WORK: "range", "dagster/priority": "-1"},
+            tags=tagged(lane, **{WORK: "range", "dagster/priority": "-1"}),
         ),
         dg.define_asset_job(
-            "retrain",
-            dg.AssetSelection.assets("champion"),
+            called("retrain", lane),
+            chosen(["champion"], lane),
             executor_def=dg.in_process_executor,
+            tags=tagged(lane),
             description="A model on what was known at a month end, promoted by rule; every day's run does this too.",
         ),
     ]

@@ -1,6 +1,6 @@
 """The ports as Dagster resources, by the names that the stages take. A run on one home holds its lock."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from typing import Any
@@ -10,6 +10,7 @@ import dagster as dg
 from desk.day import clock_of, ports, status
 from desk.lock import QUEUED_SECONDS, only_range, only_run
 from desk.workspace import Workspace
+from jobs.lanes import by_lane, lane_of
 from jobs.research import is_range
 from quant_assets.assets import LAST
 from quant_assets.ports import Clock, Progress, Store, quiet
@@ -24,7 +25,22 @@ def _session(context: dg.InitResourceContext) -> date | None:
 
 
 def build(ws: Workspace, progress: Progress = quiet) -> dict[str, Any]:
-    """Every resource that the assets ask for, by name. Long stages report to `progress`."""
+    """Every resource that the assets ask for, by name; a run takes those of its lane. Long stages report to
+    `progress`.
+    """
+    if len(ws.lanes) == 1:
+        return _ports(ws.lanes[0], lambda _: ws.lanes[0], progress)
+    by_name = {lane.name: lane for lane in ws.lanes}
+
+    def found(run: dg.DagsterRun | None) -> Workspace:
+        return by_name[lane_of(run, by_name)]
+
+    own = {name: _ports(lane, found, progress) for name, lane in by_name.items()}
+    return by_lane(own) | {name: own[""][name] for name in ("store", "clock")}
+
+
+def _ports(ws: Workspace, found: Callable[[dg.DagsterRun | None], Workspace], progress: Progress) -> dict[str, Any]:
+    """The resources of one lane; what opens with a run finds the run's own."""
 
     @dg.resource(
         description="The tables; a run holds the home's lock while it lives, so that no two write at once. A range "
@@ -34,12 +50,12 @@ def build(ws: Workspace, progress: Progress = quiet) -> dict[str, Any]:
     def store(context: dg.InitResourceContext) -> Generator[Store]:
         held = only_range if is_range(context.run) else only_run
         with held(ws.home, seconds=QUEUED_SECONDS):
-            yield ws.store
+            yield found(context.run).store
 
     @dg.resource(description="The wall clock, or in a historical run the decision time of its last session.")
     def clock(context: dg.InitResourceContext) -> Clock:
-        session = _session(context)
-        return ws.clock if session is None else clock_for(session)
+        session, there = _session(context), found(context.run)
+        return there.clock if session is None else clock_of(there, there.cuts.calendar.on_or_after(session))
 
     def clock_for(session: date) -> Clock:
         # other venues trade on days on which this one does not decide

@@ -22,20 +22,20 @@ UNDER_WAY = [
 
 
 def follows(
-    asset: str, job: "AssetJob", name: str, *, wanted: Callable[[str], bool] = lambda _: True
+    asset: dg.AssetKey, job: "AssetJob", name: str, *, wanted: Callable[[str], bool] = lambda _: True
 ) -> dg.SensorDefinition:
     """Starts `job` for each session in which `asset` is new and which is `wanted`; the cursor is the last event
     seen, so none is skipped.
     """
 
-    @dg.sensor(name=name, job=job, minimum_interval_seconds=5, description=f"New {asset} start {job.name}.")
+    @dg.sensor(name=name, job=job, minimum_interval_seconds=5, description=f"New {asset.path[-1]} start {job.name}.")
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         after = int(context.cursor) if context.cursor else None
         found = context.instance.fetch_materializations(
-            dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), after_storage_id=after), limit=BATCH, ascending=True
+            dg.AssetRecordsFilter(asset_key=asset, after_storage_id=after), limit=BATCH, ascending=True
         )
         if not found.records:
-            return dg.SkipReason(f"no new {asset}")
+            return dg.SkipReason(f"no new {asset.path[-1]}")
         newest: Mapping[str, int] = {
             r.partition_key: r.storage_id for r in found.records if r.partition_key and wanted(r.partition_key)
         }
@@ -45,13 +45,15 @@ def follows(
     return sensor
 
 
-def unfinished(jobs: "Sequence[AssetJob]", left: Callable[[], Mapping[date, str]]) -> dg.SensorDefinition:
+def unfinished(
+    jobs: "Sequence[AssetJob]", left: Callable[[], Mapping[date, str]], name: str = "sessions_left"
+) -> dg.SensorDefinition:
     """Starts, for each session of which something is left, the job that goes on with it. It asks stored rows, so that a
     run that failed, or a delivery that was refused, is tried again; never while another run is under way.
     """
 
     @dg.sensor(
-        name="sessions_left",
+        name=name,
         jobs=jobs,
         minimum_interval_seconds=300,
         description="Goes on with sessions of which something is left.",

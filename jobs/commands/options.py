@@ -50,6 +50,11 @@ def acted(by: str, reason: str) -> "Act":
     return Act(by=by, reason=reason, at=wall())
 
 
+LaneName = Annotated[
+    str | None, typer.Option("--lane", metavar="NAME", help="Only this lane, as in XLON; '' is the deployment's own.")
+]
+
+
 def workspace() -> "Workspace":
     """The workspace of $QUANT_HOME."""
     from desk.workspace import Workspace

@@ -9,6 +9,7 @@ from jobs.commands.options import AsJson, Day, day, moment, workspace
 
 if TYPE_CHECKING:
     from desk.workspace import Workspace
+    from quant_assets.today.status import Status
 
 
 def today(session: Day = None, as_json: AsJson = False) -> None:
@@ -16,7 +17,6 @@ def today(session: Day = None, as_json: AsJson = False) -> None:
 
     Exit code 20: a person has to act.
     """
-    from desk.day import status
     from jobs.console import begin_with, statuses
     from jobs.next_step import first_step, next_step
 
@@ -27,10 +27,22 @@ def today(session: Day = None, as_json: AsJson = False) -> None:
     if step := first_step(ws):
         begin_with(step, day, as_json=as_json)
         raise typer.Exit(20)
-    answers = status(ws, day)
+    answers = [a for lane in ws.lanes for a in _answers(lane, session)]
     fine = all(a.fine for a in answers)
     statuses(answers, day, next_step(ws) if fine and session is None else None, as_json=as_json)
     raise typer.Exit(0 if fine else 20)
+
+
+def _answers(lane: "Workspace", session: date | None) -> "list[Status]":
+    """The answers of one lane, each behind its name, about the session or the lane's latest."""
+    import msgspec
+
+    from desk.day import status
+
+    if session and not lane.cuts.calendar.is_session(session) and lane.name:
+        return []
+    found = status(lane, session or lane.latest())
+    return [msgspec.structs.replace(a, name=f"{lane.name} {a.name}") for a in found] if lane.name else found
 
 
 def beside_production(ws: "Workspace", *, as_json: bool) -> int:
@@ -57,7 +69,7 @@ def why(session: Annotated[date, typer.Argument(metavar="SESSION", parser=day)],
 
     ws = workspace()
     with working("reading the decisions", quiet=as_json):
-        answers = {s.name: explain(ws.store, s.name, session) for s in ws.deployment.strategies}
+        answers = {s.name: explain(w.store, s.name, session) for w in ws.lanes for s in w.deployment.strategies}
     explained(answers, session, as_json=as_json)
 
 

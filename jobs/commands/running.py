@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from jobs.commands.data import planned, previewed
-from jobs.commands.options import AsJson, Day, From, To, producing, workspace
+from jobs.commands.options import AsJson, Day, From, LaneName, To, producing, workspace
 
 run_app = typer.Typer(no_args_is_help=True, help="Run what is due.")
 
@@ -49,14 +49,16 @@ def ingest(
         until = last or ws.span[1] or ws.cuts.calendar.last
         if plan:
             raise typer.Exit(planned(ws, until))
-        reports = list(arrive(ws, until, tick))
+        reports = [
+            report for one in ws.lanes for report in arrive(one, last or one.span[1] or one.cuts.calendar.last, tick)
+        ]
     show(reports)
     raise typer.Exit(20 if any(r.state == "refused" for r in reports) else 0)
 
 
 @run_app.command("daily")
-def run_daily(session: Day = None, as_json: AsJson = False) -> None:
-    """Run each session that is due, in order: data, decisions, orders, reports.
+def run_daily(session: Day = None, as_json: AsJson = False, lane: LaneName = None) -> None:
+    """Run each session that is due, in order of their decision times: data, decisions, orders, reports.
 
     Without --session it runs up to the last session due; a historical run, up to the next one. Running it again changes
     nothing.
@@ -64,11 +66,11 @@ def run_daily(session: Day = None, as_json: AsJson = False) -> None:
     Exit codes: 0 done, 10 done and nothing to trade, 20 a delivery was refused (quant why SESSION), 1 failed.
     """
     from jobs.console import say, steps
-    from jobs.live import due, outcome
+    from jobs.live import due_in_order, outcome
     from jobs.live import run_daily as run
 
     ws = producing()
-    sessions = due(ws, session)
+    sessions = due_in_order(ws, session, lane)
     if not sessions:
         say("Nothing is due. `quant today` shows the last session; the next one is due at its decision time.")
         raise typer.Exit(0)
@@ -85,16 +87,16 @@ def backfill(first: From = None, last: To = None) -> None:
     from jobs.execute import runner
     from jobs.live import run_backfill
 
-    ws = workspace()
-    begin, end = ws.span
-    sessions = ws.cuts.calendar
-    until = sessions.on_or_before(
-        last or (sessions.shift(ws.deployment.start, -1) if end else ws.cuts.due(ws.clock.now()))
-    )
+    whole, ran = workspace(), []
     with progress() as tick:
         tick(0, 0, "loading the definitions")
-        with runner(ws, tick) as started:
-            ran = list(run_backfill(started, sessions.on_or_after(first or begin), min(until, ws.until)))
+        with runner(whole, tick) as started:
+            for ws in whole.lanes:
+                begin, end = ws.span
+                sessions = ws.cuts.calendar
+                before = sessions.shift(ws.deployment.start, -1) if end else ws.cuts.due(ws.clock.now())
+                until = min(sessions.on_or_before(last or before), ws.until)
+                ran += run_backfill(started, sessions.on_or_after(first or begin), until, ws.name)
     steps(ran, as_json=False)
 
 
@@ -111,6 +113,7 @@ def report(book: str = "paper", session: Day = None, first: From = None, last: T
     from quant_assets.post_trade.report import range_report, session_report
 
     ws = workspace()
+    ws = ws.lane_of(book) if len(ws.lanes) > 1 else ws
     with working("writing the page"):
         found, breaks = ws.deployment.book(book), ws.ledger.breaks.listed(book)
         if session:

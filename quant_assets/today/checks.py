@@ -30,14 +30,15 @@ def build() -> Sequence[dg.AssetChecksDefinition]:
         context: dg.AssetCheckExecutionContext, status: dg.ResourceParam[Questions]
     ) -> Iterable[dg.AssetCheckResult]:
         answers = status(date.fromisoformat(context.run.tags["dagster/partition"]))
-        for name in NAMES:
+        for asked_for in context.selected_asset_check_keys:
+            name = asked_for.name
             asked = [s for s in answers if s.name == name or s.name.startswith(f"{name}_")]
             metadata = {s.name: s.answer for s in asked} | {
                 f"{s.name}_next": s.next_command for s in asked if s.next_command
             }
             yield dg.AssetCheckResult(
                 check_name=name,
-                asset_key="day_status",
+                asset_key=asked_for.asset_key,
                 passed=all(s.fine for s in asked),
                 metadata=metadata,
                 severity=dg.AssetCheckSeverity.ERROR,

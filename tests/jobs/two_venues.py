@@ -14,20 +14,21 @@ from quant_assets.records import Book
 from quant_assets.strategy import Strategy, UniverseRule
 from tests.jobs.small import SOURCE, STRATEGY, Registry
 
-QUIET: dict[str, Any] = {**SOURCE, "first": date(2025, 9, 1), "last": date(2026, 1, 9), "names": 16}
-START = date(2025, 10, 22)
+QUIET: dict[str, Any] = {**SOURCE, "first": date(2025, 8, 1), "last": date(2025, 12, 31), "names": 14}
+QUIET |= dict.fromkeys(("late", "missing", "thin", "malformed", "conflicts", "duplicates"), 0.0)
+START = date(2025, 10, 24)
 LONDON: Strategy = msgspec.structs.replace(
     STRATEGY,
     name="late",
     calendar="XLON",
     decide=BeforeClose(),
     universe=UniverseRule(name="late", size=12, lookback=10, min_price=1.0),
-    model=msgspec.structs.replace(STRATEGY.model, min_sessions=12, validation=6),
+    model=msgspec.structs.replace(STRATEGY.model, min_sessions=12, validation=6, min_ic=-1.0),
 )
 NEW_YORK: Strategy = msgspec.structs.replace(
     STRATEGY,
     universe=msgspec.structs.replace(STRATEGY.universe, size=12),
-    model=msgspec.structs.replace(STRATEGY.model, min_sessions=12, validation=6),
+    model=msgspec.structs.replace(STRATEGY.model, min_sessions=12, validation=6, min_ic=-1.0),
 )
 BOOKS = (
     Book(name="research", strategy="small", account="R", capital=Decimal(250_000)),
