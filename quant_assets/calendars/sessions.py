@@ -137,7 +137,7 @@ class Calendar:
         return said[-1].hours if said else self._base.get(day)
 
     def ever_after(self, day: date) -> Iterator[tuple[date, list[tuple[Hours, datetime | None]]]]:
-        """The days after `day` that are sessions or were held to be ones, ascending, each with the hours ever said
+        """The days after `day` that are sessions or were held to be ones, ascending, each with the hours ever known
         of it and since when (None: always).
         """
         for i in range(bisect_right(self._ever, day), len(self._ever)):
@@ -146,7 +146,7 @@ class Calendar:
             yield s, [(hours, since) for hours, since in said if hours is not None]
 
     def last_hours(self, session: date) -> Hours:
-        """The hours of a session, or those last said of a day that is none any more. Raises CalendarUnknown where
+        """The hours of a session, or those last known of a day that is none any more. Raises CalendarUnknown where
         it never was one.
         """
         said = [self._base.get(session), *(c.hours for c in self._changes.get(session, ()))]
