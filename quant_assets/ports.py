@@ -462,6 +462,15 @@ class CostModel(Protocol):
         ...
 
 
+@runtime_checkable
+class ValueCosts(Protocol):
+    """A CostModel that also takes a part of what a fill is worth."""
+
+    def value_fee(self, worth: Decimal) -> Decimal:
+        """The fee on a fill of so much worth, in cents; never below zero."""
+        ...
+
+
 class Label(Protocol):
     """What a model learns of the window of a session, made of the returns within it."""
 

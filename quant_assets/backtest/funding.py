@@ -13,8 +13,8 @@ _ZERO = Decimal(0)
 
 
 class Purse(Frozen, frozen=True):
-    """An account before an open: `cash`, the `least` that must be left (below zero: what may be borrowed), and the
-    shares held by sid.
+    """An account before an open: `cash` in all its currencies, the `least` that must be left (below zero: what may be
+    borrowed), and the counts held by sid.
     """
 
     cash: Decimal
@@ -23,7 +23,7 @@ class Purse(Frozen, frozen=True):
 
 
 class Trade(Frozen, frozen=True):
-    """What the market would fill of an order."""
+    """What the market would fill of an order; `price`: what one count takes or brings, in the account's currency."""
 
     sid: int
     side: int
@@ -33,7 +33,7 @@ class Trade(Frozen, frozen=True):
 
 def purse(book: Book, holdings: Holdings) -> Purse:
     """The account of a book that has these holdings."""
-    return Purse(holdings.cash, book.limits.min_cash * holdings.equity, holdings.quantities)
+    return Purse(holdings.balance, book.limits.min_cash * holdings.equity, holdings.quantities)
 
 
 def affordable(trades: Sequence[Trade], account: Purse) -> list[int]:

@@ -16,6 +16,7 @@ import polars as pl
 from quant_assets.backtest.fills import costs_of, match
 from quant_assets.backtest.funding import purse
 from quant_assets.backtest.slots import Traded, trade_slots
+from quant_assets.books.accruals import Valuation
 from quant_assets.books.booking import holdings_of, paid_in, past_of
 from quant_assets.books.day import Day, step
 from quant_assets.books.due import paid_out, stopped
@@ -27,6 +28,7 @@ from quant_assets.calendars import Cuts
 from quant_assets.calendars.auctions import auction_time, closing
 from quant_assets.contract import in_force, known_by
 from quant_assets.errors import ConfigurationError, DataError
+from quant_assets.execution.contracts import prepared, whole_rolls
 from quant_assets.execution.doubtful import without_doubtful
 from quant_assets.execution.lending import lent_only
 from quant_assets.execution.limits import exposure_of, within_limits
@@ -174,18 +176,21 @@ def _step(
     book, cuts = loop.book, loop.cuts
     past, loop.bars[session] = _past(loop), bars
     if loop.begun:
-        wanted = orders_for(book, loop.strategy, decisions, loop.holdings, loop.working, session, cuts.calendar, {})
-        if not wanted and (why := too_small(loop.strategy, decisions, loop.holdings)):
+        decisions, held = prepared(loop.store, book, loop.strategy, cuts, decisions, loop.holdings)
+        asked = orders_for(book, loop.strategy, decisions, held, loop.working, session, cuts.calendar, {})
+        if not asked and (why := too_small(loop.strategy, decisions, held)):
             loop.notes.append(f"{session}: {why}")
-        wanted, unsure = without_doubtful(wanted, loop.holdings, past, cuts)
-        wanted, unlent = lent_only(loop.store, book, wanted, loop.holdings, loop.working, cuts)
-        within, refused = within_limits(book, wanted, exposure_of(loop.holdings, loop.working, wanted, trading))
+        wanted, unsure = without_doubtful(asked, loop.holdings, past, cuts)
+        wanted, unlent = lent_only(loop.store, book, wanted, held, loop.working, cuts)
+        within, refused = within_limits(book, wanted, exposure_of(held, loop.working, wanted, trading))
+        within, refused = whole_rolls(asked, within, refused, held, cuts.calendar)
         loop.working += [Working(order=o) for o in within]
         loop.notes += [
             f"{session}: {r.order.side * r.order.quantity} of sid {r.order.sid} was not sent: {r.reason}"
             for r in (*unsure, *unlent, *refused)
         ]
     names, called = {w.order.sid for w in loop.working}, dict(bars.select("symbol", "sid").iter_rows())
+    by = _valued(loop, session, bars, actions, names)
     fills, updated = match(
         loop.working,
         bars,
@@ -196,9 +201,10 @@ def _step(
         paid_out(actions, cuts, session, names),
         purse(book, fund(loop.holdings, book.capital, loop.paid)[0]),
         closing(cuts.calendar, session),
+        by.terms,
     )
     changed = {w.key: w for w in updated}
-    _book(loop, session, bars, actions, fills, [changed.get(w.key, w) for w in loop.working])
+    _book(loop, session, bars, actions, fills, [changed.get(w.key, w) for w in loop.working], by)
 
 
 def _step_of_slots(
@@ -214,7 +220,14 @@ def _step_of_slots(
             loop.store, loop.strategy, loop.book, loop.cuts, loop.bars_of_slots, session, decisions, begin, loop.model
         )
     loop.notes += traded.notes
-    _book(loop, session, bars, actions, traded.fills, traded.orders)
+    by = _valued(loop, session, bars, actions, {f.sid for f in traded.fills})
+    _book(loop, session, bars, actions, traded.fills, traded.orders, by)
+
+
+def _valued(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, traded: Collection[int]) -> Valuation:
+    """By what the book is valued and charged in the session, `traded` names included."""
+    names = {*loop.holdings.quantities, *traded, *handed_out(actions, bars)}
+    return valuation(loop.store, loop.book.currency, loop.cuts, session, loop.holdings, names)
 
 
 def _book(
@@ -224,12 +237,11 @@ def _book(
     actions: pl.DataFrame,
     fills: Sequence[Fill],
     after: Sequence[Working],
+    by: Valuation,
 ) -> None:
     """Book a session with its fills; `after` are the orders as they are after it."""
     book, cuts, cut, past = loop.book, loop.cuts, loop.cuts.of(session), _past(loop)
     usable = bars.select("sid", "symbol", "open", "close").filter(pl.col("close").is_finite())
-    held = {*loop.holdings.quantities, *(f.sid for f in fills), *handed_out(actions, bars)}
-    by = valuation(loop.store, book.currency, cuts, session, loop.holdings, held)
     day = Day(session=session, bars=usable, actions=actions, fills=fills, by=by)
     booked = step(book, cuts, day, loop.holdings, loop.paid, past)
     for table, frame in (

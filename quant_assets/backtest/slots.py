@@ -18,6 +18,7 @@ from quant_assets.books.holdings import Holdings, apply_fills, mark
 from quant_assets.calendars import Cuts
 from quant_assets.calendars.slots import Slot, slots
 from quant_assets.contract import UTC_MICROS, in_force, known_by
+from quant_assets.execution.contracts import with_terms
 from quant_assets.execution.limits import exposure_of, within_limits
 from quant_assets.execution.orders import orders_for
 from quant_assets.features.catalogue import find_set
@@ -120,7 +121,9 @@ def fill_slot(
     known = known_by(actions, slot.cut)
     due = known.filter(pl.col("session") == slot.session, pl.col("sid").is_in(names))
     still = stopped(known, cuts, slot.session, names, before) if due.height else set[int]()
-    return match(orders, market, still, slot.session, slot.trades_at, model, (), purse(book, holdings))
+    return match(
+        orders, market, still, slot.session, slot.trades_at, model, (), purse(book, holdings), None, holdings.terms
+    )
 
 
 def trade_slots(
@@ -141,6 +144,8 @@ def trade_slots(
     market = opens(store, strategy, bars, cuts, asked)
     actions = store.read(ACTIONS, as_of=cuts.of(session), last=session)
     by_slot = decisions.partition_by("slot", as_dict=True)
+    if asked:  # a session has the terms that were known when it began
+        evening = with_terms(store, book, evening, decisions["sid"].unique().to_list(), asked[0].cut)
     fills, ended, notes = list[Fill](), list[Working](), list[str]()
     for slot in asked:
         decided = by_slot.get((slot.slot,))

@@ -19,9 +19,12 @@ _ZERO = Decimal(0)
 
 
 class Line(Frozen, frozen=True):
-    """A name of the book: `held` shares, shares that open orders still `buying` and `selling`, at `price`.
+    """A name of the book: `held` counts, counts that open orders still `buying` and `selling`, each worth `price` in
+    the book's currency.
 
-    `trades`: whether it traded when the orders were decided; what reduces one that did not is not counted on.
+    `trades`: whether it traded when the orders were decided; what reduces one that did not is not counted on. `least`:
+    what an order has to be worth for its venue to take it. `paid`: whether purchases are paid for, as those of what is
+    margined are not.
     """
 
     sid: int
@@ -30,6 +33,8 @@ class Line(Frozen, frozen=True):
     buying: int = 0
     selling: int = 0
     trades: bool = True
+    least: Decimal = _ZERO
+    paid: bool = True
 
 
 class Exposure(Frozen, frozen=True):
@@ -89,6 +94,7 @@ class Use(Frozen, frozen=True):
     over: Decimal
     sides: tuple[int, ...] = (1, -1)
     sid: int | None = None
+    paid: bool = False  # only of what is paid for
 
 
 Row = Callable[[BookLimits, Exposure, Sequence[_Part]], Sequence[Use]]
@@ -120,7 +126,12 @@ def _parts(exposure: Exposure, wanted: Sequence[Wanted]) -> list[_Part]:
 def _give_way(name: str, use: Use, parts: Sequence[_Part], cuts: dict[str, Cut]) -> None:
     """Cut what increases, each order in proportion, in whole shares, so that the row's excess goes."""
     among = [
-        p for p in parts if p.increasing and p.order.side in use.sides and (use.sid is None or p.line.sid == use.sid)
+        p
+        for p in parts
+        if p.increasing
+        and p.order.side in use.sides
+        and (use.sid is None or p.line.sid == use.sid)
+        and (p.line.paid or not use.paid)
     ]
     worth = sum((p.worth for p in among), _ZERO)
     if not worth:
@@ -179,10 +190,10 @@ def _leverage(limits: BookLimits, exposure: Exposure, parts: Sequence[_Part]) ->
 
 def _cash(limits: BookLimits, exposure: Exposure, parts: Sequence[_Part]) -> list[Use]:
     """Purchases are paid by cash and, `with_sales`, by the sales of names that trade."""
-    spent = sum((n.buying * n.price for n in exposure.lines), _ZERO)
-    brought = sum((n.selling * n.price for n in exposure.lines if n.trades), _ZERO)
+    spent = sum((n.buying * n.price for n in exposure.lines if n.paid), _ZERO)
+    brought = sum((n.selling * n.price for n in exposure.lines if n.trades and n.paid), _ZERO)
     for part in parts:
-        worth = abs(part.shares) * part.line.price
+        worth = abs(part.shares) * part.line.price if part.line.paid else _ZERO
         if part.order.side > 0:
             spent += worth
         elif part.line.trades:
@@ -190,7 +201,7 @@ def _cash(limits: BookLimits, exposure: Exposure, parts: Sequence[_Part]) -> lis
     if limits.funding == "after_sales":
         brought = _ZERO
     value, limit = exposure.cash - spent + brought, limits.min_cash * exposure.equity
-    return [Use(value, limit, limit - value, (1,))]
+    return [Use(value, limit, limit - value, (1,), paid=True)]
 
 
 ROWS: Mapping[str, Row] = {

@@ -44,6 +44,18 @@ class Terms(Frozen, frozen=True):
         unit = self.unit(sid)
         return quantity * price if unit == 1 else (quantity * unit * price).quantize(TICK)
 
+    def each(self, sid: int, price: Decimal) -> Decimal:
+        """What one count of a name at a price exposes the book to, in its currency; exact. Raises RateUnknown."""
+        unit, currency = self.unit(sid), self.currency(sid)
+        worth = price if unit == 1 else price * unit
+        return worth * self.rate(currency) if currency else worth
+
+    def rate(self, currency: str) -> Decimal:
+        """What one unit of another currency costs. Raises RateUnknown."""
+        if currency not in self.rates:
+            raise RateUnknown(f"no rate of {currency} in {self.base} was looked up; feed the dataset fx_rates with it")
+        return self.rates[currency]
+
     def value(self, sid: int, quantity: int, price: Decimal) -> Decimal:
         """The same in the book's currency as it counts in its equity: of what is margined nothing."""
         if self.margined(sid):
@@ -58,6 +70,4 @@ class Terms(Frozen, frozen=True):
         """An amount in the book's currency, to the sixth decimal. Raises RateUnknown."""
         if not amount or not currency or currency == self.base:
             return amount
-        if currency not in self.rates:
-            raise RateUnknown(f"no rate of {currency} in {self.base} was looked up; feed the dataset fx_rates with it")
-        return (amount * self.rates[currency]).quantize(TICK)
+        return (amount * self.rate(currency)).quantize(TICK)

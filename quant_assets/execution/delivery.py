@@ -15,7 +15,8 @@ from quant_assets.books.holdings import Holdings
 from quant_assets.calendars import Cuts
 from quant_assets.calendars.auctions import auction_time
 from quant_assets.contract import in_force
-from quant_assets.errors import DeliveryRefused, LeaseLost, OrderUncertain, Tampered
+from quant_assets.errors import DeliveryRefused, LeaseLost, OrderUncertain, RateUnknown, Tampered
+from quant_assets.execution.contracts import endangered, prepared, whole_rolls
 from quant_assets.execution.doubtful import expire_restated, without_doubtful
 from quant_assets.execution.leaving import leaving
 from quant_assets.execution.lending import lent_only
@@ -69,6 +70,7 @@ def deliver(
                 # the open has passed and nothing waits for it: there is no delivery to refuse
                 return outcome(outbox, book, strategy, session, unsure=unsure)
             holdings = _clear(store, kill_switch, breaks, book, cuts, session, now, decisions)
+            decisions, holdings = _prepared(store, book, strategy, cuts, decisions, holdings)
             expire_restated(store, outbox, writer, book, cuts, now, notifier)
             trading = _trading(store, cuts, session)
             symbols = _symbols(store, cuts.of(session), set(holdings.quantities) - set(decisions["sid"]))
@@ -236,7 +238,7 @@ def _bind(
     if outbox.bound(book.name, strategy.name, session) is not None:
         return []
     working = outbox.orders(book.name, OPEN)
-    wanted = orders_for(
+    asked = orders_for(
         book,
         strategy,
         decisions,
@@ -246,19 +248,34 @@ def _bind(
         cuts.calendar,
         symbols,
     )
-    if not wanted and (why := too_small(strategy, decisions, holdings)):
+    if not asked and (why := too_small(strategy, decisions, holdings)):
         raise DeliveryRefused(why)
-    wanted, doubtful = without_doubtful(wanted, holdings, past_of(store, book, cuts), cuts)
+    wanted, doubtful = without_doubtful(asked, holdings, past_of(store, book, cuts), cuts)
     wanted, unlent = lent_only(store, book, wanted, holdings, working, cuts)
     orders, refused = within_limits(book, wanted, exposure_of(holdings, working, wanted, trading))
     refused = [*doubtful, *unlent, *refused]
+    orders, refused = whole_rolls(asked, orders, refused, holdings, cuts.calendar)
     writer.bind(book.name, strategy.name, session, decisions["decision_set_id"][0], orders, now=now)
+    if late := endangered(
+        holdings, [*orders, *(w.order for w in working)], cuts.calendar.after(session), cuts.calendar
+    ):
+        notifier.notify("critical", f"{book.name}: {len(late)} contract(s) would be delivered", "\n".join(late))
     over = [f"{_words(r.order)}: {r.reason}" for r in refused]
     if over:
         notifier.notify(
             "warning", f"{book.name}: {len(over)} order(s) beyond the book's limits were not sent", "\n".join(over)
         )
     return over
+
+
+def _prepared(
+    store: Store, book: Book, strategy: Strategy, cuts: Cuts, decisions: pl.DataFrame, holdings: Holdings
+) -> tuple[pl.DataFrame, Holdings]:
+    """The set as the book trades it, and its holdings with the terms of all names. Raises DeliveryRefused."""
+    try:
+        return prepared(store, book, strategy, cuts, decisions, holdings)
+    except RateUnknown as error:
+        raise DeliveryRefused(f"FX: {error}") from error
 
 
 def _symbols(store: Store, cut: datetime, sids: set[int]) -> dict[int, str]:

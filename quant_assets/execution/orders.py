@@ -12,10 +12,13 @@ import polars as pl
 from quant_assets.books.holdings import CENT, Holdings
 from quant_assets.calendars import Calendar
 from quant_assets.calendars.auctions import CLOSE
+from quant_assets.errors import DataError
 from quant_assets.moments import AtTime, Every
 from quant_assets.records import SLOT, Book, Order, Working
 from quant_assets.strategy import Strategy
 
+MOST = 2**63 - 1
+OUT, IN = "roll-out", "roll-in"  # legs of the two orders of a roll
 _DIGITS = string.digits + string.ascii_lowercase
 
 
@@ -31,9 +34,17 @@ def client_order_id(book: str, strategy: str, decided: date, slot: str, sid: int
     return "q" + "".join(digits)
 
 
-def target_shares(weight: float, equity: Decimal, price: Decimal) -> int:
-    """Whole shares for a weight of the equity at this price, toward zero."""
-    return int(Decimal(str(weight)) * max(equity, Decimal(0)) / price)
+def target_counts(weight: float, equity: Decimal, each: Decimal) -> int:
+    """How many counts a weight of the equity is, toward zero, where one exposes the book to `each`. Raises DataError
+    where they are more than an int64 holds.
+    """
+    counts = int(Decimal(str(weight)) * max(equity, Decimal(0)) / each)
+    if abs(counts) > MOST:
+        raise DataError(
+            f"a weight of {weight} of {equity:,} is {counts} steps of {each} each: more than 64 bits count; its step "
+            "in the security master is too small"
+        )
+    return counts
 
 
 def orders_for(
@@ -50,7 +61,8 @@ def orders_for(
     sid.
 
     Only TRADE rows are followed; a name with a NO_TRADE row stays as it is; a name held that the set does not mention
-    left the universe and is closed (`symbols` names it). A set without any TRADE row orders nothing. Differences
+    left the universe and is closed (`symbols` names it). Where a contract of a chain that is held is no longer the one
+    in which the set trades it, two orders roll it: `targets`. A set without any TRADE row orders nothing. Differences
     below `limits.min_trade` of the equity are left, unless they close a position. Where no weight is negative,
     nothing is sold that is not held: shares that open orders may still buy cannot be delivered yet.
     """
@@ -61,7 +73,8 @@ def orders_for(
     if isinstance(strategy.moment, AtTime):  # its orders are of the auction that comes next
         slot = CLOSE if trades["valid_until"][0] == calendar.close(session) else SLOT
     long_only = bool((trades["target_weight"] >= 0).all())
-    wanted = targets(decisions, holdings, symbols)
+    wanted, terms = targets(decisions, holdings, symbols), holdings.terms
+    legs = _legs(decisions, holdings, wanted)
     orders: list[Order] = []
     smallest = Decimal(str(strategy.limits.min_trade)) * equity
     for sid, (target, price, symbol, decision_id) in sorted(wanted.items()):
@@ -71,12 +84,14 @@ def orders_for(
         if long_only:
             difference = max(difference, min(0, -held - sum(n for n in under_way if n < 0)))
         closing = target == 0 and held != 0
-        if difference == 0 or (not closing and abs(difference) * price < smallest):
+        each = terms.each(sid, price)
+        if difference == 0 or (not closing and sid not in legs and abs(difference) * each < smallest):
             continue
-        leg = "exit" if closing else "rebalance"
+        leg = legs.get(sid, "exit" if closing else "rebalance")
         orders += _sliced(
             book,
             held,
+            each,
             Order(
                 client_order_id=client_order_id(book.name, strategy.name, decided, slot, sid, leg),
                 book=book.name,
@@ -106,33 +121,76 @@ def good_till(strategy: Strategy, session: date, calendar: Calendar) -> date:
 def targets(
     decisions: pl.DataFrame, holdings: Holdings, symbols: Mapping[int, str]
 ) -> dict[int, tuple[int, Decimal, str, str]]:
-    """By sid what a set of DECISIONS rows wants the book to hold: shares, reference price, symbol, and the decision's
-    id; of a name held that the set does not mention, no share and the set's id.
+    """By sid what a set of DECISIONS rows wants the book to hold: counts, reference price, symbol, and the decision's
+    id; of a name held that the set does not mention, nothing and the set's id.
+
+    Of a contract held that rolls: nothing, and of the next one as much of the underlying as was held, toward zero,
+    whatever the weight; but what the weight is where that is zero or the other way.
     """
     trades = decisions.filter(pl.col("verdict") == "TRADE").sort("sid")
     if trades.is_empty():
         return {}
-    equity = holdings.equity
+    equity, terms = holdings.equity, holdings.terms
+    columns = ("sid", "target_weight", "reference_price", "symbol", "decision_id")
     wanted = {
-        sid: (target_shares(weight, equity, price), price, symbol, decision_id)
-        for sid, weight, reference, symbol, decision_id in trades.select(
-            "sid", "target_weight", "reference_price", "symbol", "decision_id"
-        ).iter_rows()
+        sid: (target_counts(weight, equity, terms.each(sid, price)), price, symbol, decision_id)
+        for sid, weight, reference, symbol, decision_id in trades.select(columns).iter_rows()
         if (price := Decimal(str(reference)) if reference else holdings.marks.get(sid))
     }
     for sid in set(holdings.quantities) - set(decisions["sid"]):
         wanted[sid] = (0, holdings.marks[sid], symbols.get(sid, str(sid)), trades["decision_set_id"][0])
+    for old, new in rolls(decisions, holdings):
+        row = decisions.filter(pl.col("sid") == new).select("reference_price", "symbol", "decision_id").row(0)
+        carried = _carried(holdings, old, new)
+        if row[0] and (new not in wanted or wanted[new][0] * carried > 0):
+            moved = holdings.quantities.get(new, 0) + carried
+            wanted[new] = (moved, Decimal(str(row[0])), row[1], row[2])
+            wanted[old] = (0, *wanted[old][1:3], row[2])
     return wanted
 
 
-def _sliced(book: Book, held: int, order: Order) -> list[Order]:
-    """The order, or where it is larger than one may be and reduces what is held: that part in slices that may leave
-    (legs exit, exit-2, …), and the rest, if any, as one.
+def rolls(decisions: pl.DataFrame, holdings: Holdings) -> list[tuple[int, int]]:
+    """The contracts held that the set trades in another contract by now, each with that one, sorted."""
+    known = holdings.terms.instruments
+    chains = {
+        (known[sid].calendar, known[sid].underlying): sid
+        for sid in decisions["sid"].sort().to_list()
+        if sid in known and known[sid].kind == "future"
+    }
+    mentioned = set(decisions["sid"])
+    return sorted(
+        (old, chains[known[old].calendar, known[old].underlying])
+        for old in holdings.quantities
+        if old in known and old not in mentioned and (known[old].calendar, known[old].underlying) in chains
+    )  # each has a price: the set's rows on contracts have that of the contract
+
+
+def _carried(holdings: Holdings, old: int, new: int) -> int:
+    """How many of the new contract are as much of the underlying as is held of the old one, toward zero."""
+    return int(holdings.quantities[old] * holdings.terms.unit(old) / holdings.terms.unit(new))
+
+
+def _legs(
+    decisions: pl.DataFrame, holdings: Holdings, wanted: Mapping[int, tuple[int, Decimal, str, str]]
+) -> dict[int, str]:
+    """By sid the legs of the contracts that roll."""
+    pairs = [
+        (old, new)
+        for old, new in rolls(decisions, holdings)
+        if wanted.get(new, (0,))[0] * _carried(holdings, old, new) > 0
+    ]
+    return {sid: leg for pair in pairs for sid, leg in zip(pair, (OUT, IN), strict=True)}
+
+
+def _sliced(book: Book, held: int, each: Decimal, order: Order) -> list[Order]:
+    """The order, or where it is larger than one may be and reduces what is held, or is one of the two of a roll: that
+    part in slices that may leave (legs exit, exit-2, …), and the rest, if any, as one.
     """
-    if order.side * held >= 0 or order.quantity * order.reference_price <= book.max_order_notional:
+    rolling = order.leg == IN
+    if (order.side * held >= 0 and not rolling) or order.quantity * each <= book.max_order_notional:
         return [order]
-    most = max(1, int(book.max_order_notional / order.reference_price))
-    reducing = min(order.quantity, abs(held))
+    most = max(1, int(book.max_order_notional / each))
+    reducing = order.quantity if rolling else min(order.quantity, abs(held))
     sizes = [most] * (reducing // most) + [n for n in (reducing % most, order.quantity - reducing) if n]
     legs = [order.leg, *(f"{order.leg}-{n}" for n in range(2, len(sizes) + 1))]
     about = (order.book, order.strategy, order.decided, order.slot, order.sid)
@@ -143,13 +201,14 @@ def _sliced(book: Book, held: int, order: Order) -> list[Order]:
 
 
 def too_small(strategy: Strategy, decisions: pl.DataFrame, holdings: Holdings) -> str:
-    """Why nothing that `decisions` (DECISIONS rows) want can be bought: the equity is worth no whole share; empty
-    where it is of one, or none is wanted.
+    """Why nothing that `decisions` (DECISIONS rows) want can be bought: the equity is worth no step of any; empty where
+    it is of one, or none is wanted.
     """
+    terms = holdings.terms
     wanted = [
-        (price / abs(share), price, share, symbol)
-        for weight, reference, symbol in decisions.filter(pl.col("verdict") == "TRADE")
-        .select("target_weight", "reference_price", "symbol")
+        (terms.each(sid, price) / abs(share), price, share, symbol)
+        for sid, weight, reference, symbol in decisions.filter(pl.col("verdict") == "TRADE")
+        .select("sid", "target_weight", "reference_price", "symbol")
         .iter_rows()
         if weight and reference and abs(weight) >= strategy.limits.min_trade
         for price, share in [(Decimal(str(reference)), Decimal(str(weight)))]

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import polars as pl
+from msgspec.structs import replace
 
 from quant_assets.contract import Table, in_force, known_by
 from quant_assets.errors import InstrumentUnknown
@@ -31,8 +32,10 @@ def instruments(
     """The terms of each sid in force on `day` (the day of the cut in UTC), as known at `cut`; `plain` in `currency` for
     one of which the master has nothing.
     """
-    found = {one.sid: one for one in listed(store, cut, day) if one.sid in set(sids)}
-    return {sid: found.get(sid) or plain(sid, currency) for sid in sids}
+    asked, when = set(sids), day or cut.date()
+    found = {one.sid: one for one in listed(store, cut, when) if one.sid in asked}
+    named = {sid: ids for sid, ids in _identifiers(store, cut, when).items() if sid in asked - set(found)}
+    return {sid: found.get(sid) or _named(plain(sid, currency), named.get(sid)) for sid in sids}
 
 
 def listed(store: Store, cut: datetime, day: date | None = None) -> list[Instrument]:
@@ -43,15 +46,22 @@ def listed(store: Store, cut: datetime, day: date | None = None) -> list[Instrum
     terms = _resolved(store, _latest(store, INSTRUMENTS, cut, when, "symbol"), cut)
     if terms.is_empty():
         return []
-    names: dict[int, dict[str, str]] = {}
-    for sid, scheme, identifier in (
-        _resolved(store, _latest(store, IDENTIFIERS, cut, when, "scheme", "symbol"), cut, "scheme")
-        .filter(pl.col("identifier").fill_null("") != "")
-        .select("sid", "scheme", "identifier")
-        .iter_rows()
-    ):
-        names.setdefault(sid, {})[scheme] = identifier
+    names = _identifiers(store, cut, when)
     return [_instrument(row, names.get(row["sid"], {})) for row in terms.sort("symbol").iter_rows(named=True)]
+
+
+def _identifiers(store: Store, cut: datetime, when: date) -> dict[int, dict[str, str]]:
+    """By sid the identifiers in force on a day, by scheme."""
+    rows = _resolved(store, _latest(store, IDENTIFIERS, cut, when, "scheme", "symbol"), cut, "scheme")
+    names: dict[int, dict[str, str]] = {}
+    given = rows.filter(pl.col("identifier").fill_null("") != "") if rows.height else rows
+    for sid, scheme, identifier in given.select("sid", "scheme", "identifier").iter_rows():
+        names.setdefault(sid, {})[scheme] = identifier
+    return names
+
+
+def _named(one: Instrument, ids: dict[str, str] | None) -> Instrument:
+    return replace(one, ids=ids) if ids else one
 
 
 def find(store: Store, cut: datetime, scheme: str, identifier: str, currency: str) -> Instrument:

@@ -253,6 +253,7 @@ class PaperBroker:
                 paid_out(actions, self._cuts, session, names),
                 purse(self._book, before),
                 auctions.closing(self._cuts.calendar, session),
+                by.terms,
             )
             day = msgspec.structs.replace(day, fills=fills)
             evening, _ = live(before, carried, day, self._cuts, past)

@@ -107,7 +107,7 @@ def decisions(
     rows = [
         {c: "" for c, t in DECISIONS.schema.items() if t == pl.String}
         | {
-            "session": session, "strategy": STRATEGY.name, "sid": sid, "symbol": f"S{sid}",
+            "session": session, "slot": "open", "strategy": STRATEGY.name, "sid": sid, "symbol": f"S{sid}",
             "inputs_hash": variant, "strategy_hash": STRATEGY.config_hash,
             "verdict": (verdict or {}).get(sid, "TRADE"), "score": 0.0, "rank": 1, "target_weight": weight,
             "reference_price": closes[sid],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from quant_assets.books.holdings import Holdings
 from quant_assets.execution.limits import exposure_of, within_limits
-from quant_assets.execution.orders import client_order_id, orders_for, target_shares, too_small
+from quant_assets.execution.orders import client_order_id, orders_for, target_counts, too_small
 from quant_assets.records import Order, Working
 from quant_assets.tables import DECISIONS
 from tests.execution.small_market import CUTS, PAPER, SESSIONS, STRATEGY, decisions
@@ -36,7 +36,7 @@ def under_way(sid: int, quantity: int, filled: int = 0) -> Working:
 def test_difference_from_positions_and_open_orders():
     """What is held and what open orders still bring is not ordered again."""
     rows = decisions(D, {1: 0.2})
-    target = target_shares(0.2, held({1: 100}).equity, Decimal(str(rows["reference_price"][0])))
+    target = target_counts(0.2, held({1: 100}).equity, Decimal(str(rows["reference_price"][0])))
     assert wanted(rows, held({1: 100})) == {1: (target - 100, "rebalance")}
     assert wanted(rows, held({1: 100}), (under_way(1, 80, filled=30),)) == {1: (target - 150, "rebalance")}
     assert wanted(rows, held({1: 100}), (under_way(1, target - 100),)) == {}
@@ -57,7 +57,7 @@ def test_what_is_followed():
 def test_small_differences_are_left_unless_they_close():
     """Below min_trade of equity nothing is ordered, except to leave a position."""
     rows = decisions(D, {1: 0.2, 2: 0.0})
-    target = target_shares(0.2, Decimal(100_030), Decimal(str(rows["reference_price"][0])))
+    target = target_counts(0.2, Decimal(100_030), Decimal(str(rows["reference_price"][0])))
     of = {n: wanted(rows, held({1: target - n, 2: 1}, cash=100_000 - 30 * (target - n))).get(1) for n in (3, 30)}
     assert of == {3: None, 30: (30, "rebalance")}
     assert wanted(decisions(D, {2: 0.0}), held({2: 1})) == {2: (-1, "exit")}
@@ -80,7 +80,7 @@ def test_long_only_never_sells_what_is_not_held(holding: int, open_shares: int, 
 
 def test_no_equity_buys_nothing():
     """A book without equity only sells."""
-    assert target_shares(0.5, Decimal(-1), Decimal(10)) == 0
+    assert target_counts(0.5, Decimal(-1), Decimal(10)) == 0
 
 
 def test_ids():
