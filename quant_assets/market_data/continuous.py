@@ -41,13 +41,16 @@ class InForce(Frozen, frozen=True):
 
 @dataclass
 class _Chain:
-    """What is stored of a chain: versions of its terms, sids by symbol, bars by sid, open interest by symbol."""
+    """What is stored of a chain: versions of its terms, sids by symbol, bars by sid, open interest by symbol; `market`:
+    under which its contracts are listed.
+    """
 
     series: Series
     terms: Sequence[tuple[date, datetime, str, date, date | None, bool]]
     sids: Mapping[str, int]
     bars: dict[int, Bars]
     interest: Mapping[tuple[str, date], Sequence[tuple[datetime, int]]]
+    market: str
 
     def known(self, session: date, cut: datetime) -> list[Contract]:
         """The contracts as known at the cut, with the terms of the session."""
@@ -89,9 +92,10 @@ def extend(store: Store, cuts: Cuts, series: Series, until: date) -> int:
         found = _held(chain, cuts, before, session, held)
         if found and found[0].symbol != held:
             made.append((session, cuts.of(before), found[0].symbol, found[1]))
-    added = store.append(ACTIONS, _roll_rows(series, made))
-    if made and not rolls:
-        added += store.append(LISTINGS, _listing(series, made[0][0], made[0][1]))
+    added = 0
+    if made and not rolls:  # first, for a market sees the rows of what is listed in it
+        added += store.append(LISTINGS, _listing(chain, made[0][0], made[0][1]))
+    added += store.append(ACTIONS, _roll_rows(series, made))
     periods = [*rolls, *((session, symbol) for session, _, symbol, _ in made)]
     return added + _copy(store, cuts, chain, periods, until)
 
@@ -157,7 +161,9 @@ def _read(store: Store, series: Series, cut: datetime, seen: date, until: date) 
             columns=("close", "volume", "withdrawn"),
         )
         bars[sids[symbol]] = Bars(rows.select("session", "known_at", "close", "volume", "withdrawn").rows())
-    return _Chain(series, terms.select(columns).rows(), sids, bars, _interest(store, series, cut, since, until))
+    markets = listings.filter(pl.col("sid").is_in(list(sids.values())))["calendar"].drop_nulls().unique().sort()
+    interest = _interest(store, series, cut, since, until)
+    return _Chain(series, terms.select(columns).rows(), sids, bars, interest, next(iter(markets), ""))
 
 
 def _interest(
@@ -217,7 +223,8 @@ def _roll_rows(series: Series, made: Sequence[tuple[date, datetime, str, float]]
     return pl.DataFrame(rows, schema=dict(ACTIONS.schema))
 
 
-def _listing(series: Series, session: date, known_at: datetime) -> pl.DataFrame:
+def _listing(chain: _Chain, session: date, known_at: datetime) -> pl.DataFrame:
+    series = chain.series
     row = {
         "session": session,
         "sid": series.sid,
@@ -226,6 +233,7 @@ def _listing(series: Series, session: date, known_at: datetime) -> pl.DataFrame:
         "sector": "Futures",
         "listed": True,
         "capture": LISTED,
+        "calendar": chain.market,
         "known_at": known_at,
     }
     return pl.DataFrame([row], schema=dict(LISTINGS.schema))

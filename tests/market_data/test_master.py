@@ -1,13 +1,16 @@
 """The security master: terms and identifiers as known at a cut, and what is refused."""
 
+import textwrap
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,8 +21,12 @@ from quant_assets.instruments import plain
 from quant_assets.market_data.ingest import ingest
 from quant_assets.market_data.master import find, instruments, listed
 from quant_assets.records import Capture, content_id
+from quant_assets.rolls import Roll
+from quant_assets.strategy import UniverseRule
 from quant_assets.tables import LISTINGS, QUARANTINE
 from quant_assets.vendor_tables import IDENTIFIERS, INSTRUMENTS, SECURITIES
+from resources.sources.open import declared
+from resources.sources.tabular import Feed, Tabular
 from resources.tables.store import DeltaStore
 
 DAY = date(2024, 3, 4)
@@ -223,3 +230,14 @@ def test_an_isin_that_cannot_be_one_is_never_asked_for(store: DeltaStore) -> Non
     assert store.read(SECURITIES, as_of=None).height == 1
     with pytest.raises(InstrumentUnknown, match=r"no instrument is 'US0378331005'.*near are US0378331006"):
         find(store, CUT, "isin", "US0378331005", "USD")
+
+
+def test_the_page_declares_what_can_be_declared() -> None:
+    """The feeds and the universe of docs/instruments.md are read as they are there, with a time that is a rule."""
+    page = (Path(__file__).parents[2] / "docs" / "instruments.md").read_text()
+    blocks = [b for b in page.split("\n\n") if b.startswith("    ")]
+    feeds = yaml.safe_load(textwrap.dedent(next(b for b in blocks if "feeds:" in b)))["feeds"]
+    opened = [Tabular(one) for one in map(declared, feeds) if isinstance(one, Feed)]
+    assert [one.dataset.name for one in opened] == ["instruments", "identifiers"]
+    rule = yaml.safe_load(textwrap.dedent(next(b for b in blocks if "universe:" in b)))["universe"]
+    assert msgspec.convert(rule, UniverseRule).roll == Roll("volume", 5)
