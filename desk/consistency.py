@@ -19,7 +19,7 @@ from quant_assets.calendars import Calendar
 from quant_assets.calendars.venues import calendar, codes
 from quant_assets.currencies import CURRENCIES
 from quant_assets.errors import CalendarUnknown, ConfigurationError
-from quant_assets.features.catalogue import find_sets
+from quant_assets.features.catalogue import find_set, find_sets
 from quant_assets.features.intraday import OnBars
 from quant_assets.features.sets import DAILY, FeatureSet
 from quant_assets.market_data.datasets import dataset, datasets
@@ -96,7 +96,10 @@ class Parts:
 
     @cached_property
     def sets(self) -> dict[str, FeatureSet]:
-        """The feature sets that there are."""
+        """The feature sets that there are, those among them that a strategy's name brings in."""
+        for one in self.strategies.values():
+            with suppress(ConfigurationError):  # reported where the strategy is examined
+                find_set(one.feature_set)
         return find_sets()
 
 

@@ -29,6 +29,7 @@ FLOW = (
     "post_trade",
     "backtest",
     "today",
+    "testing",
 )  # a stage imports what comes before it, and the ground: what stands in no stage
 SOURCES = sorted(p for floor in FLOORS for p in (REPOSITORY / floor).rglob("*.py"))
 HEAVY = (

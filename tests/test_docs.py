@@ -95,9 +95,11 @@ def declared_in_readme(name: str) -> Any:
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """What an example declares is there for no other test."""
+    from quant_assets import plugged
     from quant_assets.features import declared
 
     monkeypatch.setattr(declared, "DECLARED", dict(declared.DECLARED))
+    monkeypatch.setattr(plugged, "REGISTRY", dict(plugged.REGISTRY))
 
 
 @pytest.mark.parametrize(
@@ -129,3 +131,25 @@ def test_examples_of_deployments_fit_the_contract() -> None:
     ] == ["binance_1m", "ib_1m"]
     (strategy,) = msgspec.convert(declared["strategies"], tuple[Strategy, ...])
     assert strategy.limits.max_weight == 0.04
+
+
+TEMPLATE = ROOT / "desk" / "template" / "myfund"
+HOW_TO = (ROOT / "docs" / "plug-ins.md").read_text()
+
+
+def test_the_examples_of_plug_ins_are_those_of_the_template() -> None:
+    """Each of the page's blocks is, line by line, in the package that `quant init` writes, whose own tests run it
+    against the laws of its kind; each is under twenty lines, and every kind has one.
+    """
+    from quant_assets.testing import LAWS
+
+    written = "".join((TEMPLATE / f"{name}.py.txt").read_text() for name in ("plugins", "features"))
+    blocks = re.findall(r"```python\n(.*?)```", HOW_TO, re.DOTALL)
+    assert [block for block in blocks if block not in written] == []
+    imports, *examples = blocks
+    assert all(len([line for line in block.splitlines() if line.strip()]) < 20 for block in examples)
+    assert len(examples) == len(LAWS)
+    assert set(re.findall(r"^\| `(\w+)` \|", HOW_TO, re.MULTILINE)) == set(LAWS)
+    assert imports
+    tested = (TEMPLATE.parent / "tests" / "test_plugins.py.txt").read_text()
+    assert set(re.findall(r'conforms\("(\w+)"', tested)) == set(LAWS)

@@ -9,6 +9,7 @@ from quant_assets.features.price_volume import PRICE_VOLUME
 from quant_assets.features.sets import FeatureSet
 from quant_assets.features.style import STYLE
 from quant_assets.features.technical import TECHNICAL
+from quant_assets.plugged import load_entry_points
 
 OF_SESSIONS = (PRICE_VOLUME, ALPHA158, TECHNICAL, CROSS_SECTIONAL, STYLE)
 OF_BARS = tuple(on_bars(one, length) for one in (PRICE_VOLUME, ALPHA158, TECHNICAL) for length in ("1m", "5m", "1h"))
@@ -23,8 +24,12 @@ def find_sets() -> dict[str, FeatureSet]:
 
 
 def find_set(name: str) -> FeatureSet:
-    """The set of that name. Raises ConfigurationError with the names that exist."""
+    """The set of that name, also one that the entry point of that name declares. Raises ConfigurationError with the
+    names that exist.
+    """
     known = find_sets()
+    if name not in known and load_entry_points(name):
+        known = find_sets()
     if name not in known:
         raise ConfigurationError(
             f"no feature set is named {name!r}; there are {sorted(known)}. "

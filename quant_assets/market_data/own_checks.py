@@ -18,14 +18,15 @@ def rules_of(checks: Sequence[Plug]) -> tuple[Rule, ...]:
     rules = list(RULES)
     for plug in checks:
         rule: Rule = opened("check", plug)
-        rules.append(_examined(rule, name_of(plug), {r.name for r in rules}))
+        rules.append(examined(rule, name_of(plug), {r.name for r in rules}))
     return tuple(rules)
 
 
-def _examined(rule: Rule, check: str, taken: set[str]) -> Rule:
+def examined(rule: Rule, check: str, others: set[str]) -> Rule:
+    """The rule of a check, if it can be asked beside those named `others`; raises as `rules_of`."""
     known = {c for r in RULES for c in r.reads} | {*JUDGED, "sid", "symbol"}
-    if not re.fullmatch(r"[A-Za-z0-9_]+", rule.name) or rule.name in taken:
-        why = "is another rule's" if rule.name in taken else "must be letters, digits and underscores"
+    if not re.fullmatch(r"[A-Za-z0-9_]+", rule.name) or rule.name in others:
+        why = "is another rule's" if rule.name in others else "must be letters, digits and underscores"
         raise ConfigurationError(f"check {check}: the name of its rule, {rule.name!r}, {why}; choose another")
     if rule.severity not in {"block", "warn"}:
         raise ConfigurationError(

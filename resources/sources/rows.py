@@ -5,38 +5,14 @@ from io import StringIO
 
 import polars as pl
 
+from quant_assets.captured import ACTIONS, LISTINGS, MALFORMED, PRICES
 from resources.sources.reading.moments import days, given
 from resources.sources.reading.names import names
 from resources.sources.reading.numbers import numbers, whole
 from resources.sources.reading.splitting import delimited
 from resources.sources.reading.written import Column
 
-PRICES = {
-    "symbol": pl.String,
-    "session": pl.Date,
-    "open": pl.Float64,
-    "high": pl.Float64,
-    "low": pl.Float64,
-    "close": pl.Float64,
-    "volume": pl.Int64,
-    "adj_close": pl.Float64,
-    "file": pl.String,
-    "line": pl.Int64,
-}
-ACTIONS = {
-    "symbol": pl.String,
-    "session": pl.Date,
-    "kind": pl.String,
-    "numerator": pl.Int64,
-    "denominator": pl.Int64,
-    "cash": pl.Decimal(38, 6),
-    "value": pl.Float64,
-    "counterpart": pl.String,
-    "file": pl.String,
-    "line": pl.Int64,
-}
-LISTINGS = {"symbol": pl.String, "name": pl.String, "sector": pl.String}
-MALFORMED = {"file": pl.String, "line": pl.Int64, "symbol": pl.String, "reason": pl.String, "content": pl.String}
+__all__ = ["ACTIONS", "LISTINGS", "MALFORMED", "PRICES"]
 
 FIELDS = ("symbol", "session", "open", "high", "low", "close", "volume", "adj_close")
 HEADER = "symbol,date,open,high,low,close,volume,adj_close"

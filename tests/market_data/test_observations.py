@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from quant_assets import plugged
 from quant_assets.calendars import calendar
 from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError, ContractViolation
@@ -344,10 +345,8 @@ def test_an_unknown_dataset_is_named() -> None:
 
 def test_adding_a_dataset_is_one_declaration(store: DeltaStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A contract and its rules are all: rows are taken in, refused, found and judged by them."""
-    from quant_assets.market_data import datasets
-
+    monkeypatch.setattr(plugged, "REGISTRY", dict(plugged.REGISTRY))
     new: Dataset = declared_in_readme("SHORT_INTEREST")
-    monkeypatch.setattr(datasets, "DATASETS", (*DATASETS, new))
     rows = pl.DataFrame(
         {
             "session": ["2024-03-01"] * 3,

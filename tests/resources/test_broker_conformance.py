@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,12 +11,12 @@ import pytest
 from quant_assets.errors import CursorUnknown, OrderRejected
 from quant_assets.execution.corrections import in_force
 from quant_assets.ports import Advances, Broker
-from quant_assets.records import Coverage, Order, OrderState
+from quant_assets.records import Coverage, Order
+from quant_assets.testing import LAWS
 from tests.execution.small_market import CUTS, PAPER, SESSIONS, desk, stored
 from tests.stubs.venue import WeekVenue
 
 D = SESSIONS[1]
-S = OrderState
 
 
 def order(key: str = "c1", side: int = 1, quantity: int = 100) -> Order:
@@ -74,79 +73,15 @@ def venue(request: pytest.FixtureRequest, tmp_path: Path) -> Venue:
     return VENUES[request.param](tmp_path)
 
 
-def test_a_new_account_holds_its_cash_and_nothing_else(venue):
-    """Before anything happens there is a name, a settle window, the capital, and no event but a cursor."""
-    broker, events = venue.broker, venue.broker.events(None)
-    assert (broker.cash(), dict(broker.positions()), list(broker.open_orders())) == (PAPER.capital, {}, [])
-    assert (events.executions, events.commissions, events.orders) == ((), (), ())
-    assert broker.name
-    assert broker.settle_window >= timedelta(0)
-    assert broker.find("c1") is None
+@pytest.mark.parametrize("law", LAWS["broker"].values(), ids=LAWS["broker"])
+def test_the_laws_of_a_venue_are_kept(venue, law):
+    """Each law of the shipped suite."""
+    law(lambda: venue.broker, trade=lambda _: venue.trade(), order=order())
 
 
-def test_an_order_is_found_under_its_client_id_until_and_after_it_trades(venue):
-    """What was sent is open, then filled; the venue's id is the same wherever it is reported."""
-    broker_order_id = venue.broker.submit(order())
-    (held,) = venue.broker.open_orders()
-    assert held == venue.broker.find("c1")
-    assert (held.broker_order_id, held.state, held.filled) == (broker_order_id, S.ACKED, 0)
-    venue.trade()
-    assert list(venue.broker.open_orders()) == []
-    found = venue.broker.find("c1")
-    assert found is not None
-    assert (found.broker_order_id, found.state, found.filled) == (broker_order_id, S.FILLED, 100)
-
-
-def test_events_since_a_cursor_hold_all_that_happened_after_it(venue):
-    """Executions and state changes after a cursor are reported under the next one, whatever else is repeated."""
-    venue.broker.submit(order())
-    before = venue.broker.events(None)
-    assert [o.state for o in before.orders] == [S.ACKED]
-    venue.trade()
-    after = venue.broker.events(before.cursor)
-    assert {e.client_order_id for e in after.executions} == {"c1"}
-    assert [o.state for o in after.orders if o.client_order_id == "c1"] == [S.FILLED]
-    assert after.cursor != before.cursor
-    assert {e.exec_id for e in venue.broker.events(None).executions} >= {e.exec_id for e in after.executions}
-
-
-def test_executions_and_fees_explain_cash_and_positions(venue):
-    """Each execution once, by its id, and each fee once, given with it or apart, add up to the account."""
-    venue.broker.submit(order())
-    venue.broker.submit(order("c2", -1, 30))
-    venue.trade()
-    events = venue.broker.events(None)
-    executions = {e.exec_id: e for e in events.executions}.values()
-    apart = {c.exec_id: c.fee for c in events.commissions}
-    fees = [apart[e.exec_id] if e.fee is None else e.fee for e in executions]
-    assert venue.broker.cash() == PAPER.capital - sum(e.side * e.quantity * e.price for e in executions) - sum(fees)
-    assert venue.broker.positions() == {1: sum(e.side * e.quantity for e in executions)} == {1: 70}
-
-
-def test_cancel(venue):
-    """An open order becomes CANCELED, is reported so and never trades; one that is not open is refused."""
-    venue.broker.submit(order())
-    cursor = venue.broker.events(None).cursor
-    venue.broker.cancel("c1")
-    assert [o.state for o in venue.broker.events(cursor).orders] == [S.CANCELED]
-    for key in ("c1", "never sent"):
-        with pytest.raises(OrderRejected):
-            venue.broker.cancel(key)
-    venue.trade()
-    assert venue.broker.events(None).executions == ()
-
-
-def test_replace(venue):
-    """The old order is canceled, the new one is open under its own id; nothing is sent where nothing was open."""
-    venue.broker.submit(order())
-    broker_order_id = venue.broker.replace("c1", order("c2", quantity=60))
-    assert [(o.client_order_id, o.broker_order_id) for o in venue.broker.open_orders()] == [("c2", broker_order_id)]
-    old = venue.broker.find("c1")
-    assert old is not None
-    assert old.state is S.CANCELED
-    with pytest.raises(OrderRejected):
-        venue.broker.replace("c1", order("c3"))
-    assert venue.broker.find("c3") is None
+def test_a_new_account_holds_the_books_capital(venue):
+    """And nothing else."""
+    assert venue.broker.cash() == PAPER.capital
 
 
 def test_a_venue_says_what_it_vouches_for(venue):

@@ -2,7 +2,7 @@
 
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -12,17 +12,13 @@ import polars as pl
 import pytest
 
 from quant_assets.calendars import calendar
-from quant_assets.errors import CaptureUnreadable
-from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.ingest import ingest, pending
-from quant_assets.market_data.observations import screen
 from quant_assets.ports import MarketDataSource
-from quant_assets.records import Capture
 from quant_assets.tables import CAPTURES, QUARANTINE
+from quant_assets.testing import LAWS
 from resources.sources.files import ColumnMapping, Files
 from resources.sources.histories import Histories
 from resources.sources.market import Market
-from resources.sources.rows import ACTIONS, LISTINGS, MALFORMED, PRICES
 from resources.sources.simulated import SimulatedMarket
 from resources.sources.tabular import Feed, Tabular
 from resources.sources.vendor_drops import VendorDrops
@@ -142,103 +138,10 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Mar
         yield opened
 
 
-def told(capture: Capture) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows of a capture that are good, and those that are not; both with file and line."""
-    if capture.dataset == "bars":
-        return capture.prices, capture.malformed
-    return screen(dataset(capture.dataset), capture)
-
-
-def test_labels_ascend_and_respect_bounds(source: tuple[MarketDataSource, int | None]) -> None:
-    """Labels are unique and ascending, and bounds are inclusive."""
-    labels = list(source[0].labels())
-    assert labels == sorted(set(labels))
-    assert len(labels) > 1
-    assert list(source[0].labels(labels[1], labels[-1])) == labels[1:]
-    assert list(source[0].labels(last=labels[0])) == labels[:1]
-
-
-def test_fetch_gives_the_same_frames_twice(source: tuple[MarketDataSource, int | None]) -> None:
-    """Two fetches of a label agree in frames, hash and knowledge time."""
-    for label in source[0].labels():
-        one, two = source[0].fetch(label), source[0].fetch(label)
-        assert (one.sha256, one.known_at, one.assumed) == (two.sha256, two.known_at, two.assumed)
-        assert one.prices.equals(two.prices)
-        assert one.malformed.equals(two.malformed)
-        assert one.others.keys() == two.others.keys()
-        assert all(one.others[name].equals(two.others[name]) for name in one.others)
-
-
-def test_captures_differ_in_hash(source: tuple[MarketDataSource, int | None]) -> None:
-    """Different captures have different content hashes."""
-    hashes = [source[0].fetch(label).sha256 for label in source[0].labels()]
-    assert len(set(hashes)) == len(hashes)
-
-
-def test_frames_have_the_declared_columns_and_dtypes(source: tuple[MarketDataSource, int | None]) -> None:
-    """Whatever the vendor's types, a capture's frames have the types of the port; rows of other datasets have that
-    dataset's columns and no other.
-    """
-    for label in source[0].labels():
-        capture = source[0].fetch(label)
-        assert dict(capture.prices.schema) == PRICES
-        assert dict(capture.malformed.schema) == MALFORMED
-        assert capture.listings is None or dict(capture.listings.schema) == LISTINGS
-        assert capture.actions is None or dict(capture.actions.drop("withdrawn", strict=False).schema) == ACTIONS
-        assert capture.label == label
-        assert capture.source == source[0].name
-        assert capture.dataset == "bars" or (capture.prices.is_empty() and list(capture.others) == [capture.dataset])
-        for name, rows in capture.others.items():
-            assert {*dataset(name).columns, "file", "line"} <= set(rows.columns)
-
-
-def test_known_after_it_happened_in_utc(source: tuple[MarketDataSource, int | None]) -> None:
-    """No capture of a session is known before that is over, and no row before its own event is."""
-    for label in source[0].labels():
-        capture = source[0].fetch(label)
-        assert capture.known_at.tzinfo is UTC  # not just another name of it
-        assert capture.dataset != "bars" or capture.known_at > XNYS.close(label)
-        if capture.dataset != "bars":
-            assert told(capture)[1].filter(pl.col("reason") == "known before it happened").is_empty()
-
-
-def test_every_row_is_either_good_or_malformed(source: tuple[MarketDataSource, int | None]) -> None:
-    """Good and malformed rows add up to the file's, no line stands twice, and the malformed say where and why."""
-    captures = [source[0].fetch(label) for label in source[0].labels()]
-    parts = [(c.label, good, bad) for c in captures for good, bad in [told(c)]]
-    assert source[1] is None or sum(good.height + bad.height for _, good, bad in parts) == source[1]
-    where = pl.concat(
-        [
-            f.select("file", "line").with_columns(capture=pl.lit(label))
-            for label, good, bad in parts
-            for f in (good, bad)
-        ]
-    )
-    assert where.is_unique().all()
-    assert where["line"].min() >= 1
-    malformed = pl.concat([bad.select("file", "line", "reason", "content") for _, _, bad in parts])
-    assert malformed.height > 0
-    assert malformed.null_count().sum_horizontal().item() == 0
-
-
-def test_good_rows_are_possible_prices(source: tuple[MarketDataSource, int | None]) -> None:
-    """A row that was let in has finite positive prices, high not below low and a volume that is not negative."""
-    for label in source[0].labels():
-        rows = told(source[0].fetch(label))[0]
-        prices = [c for c in ("open", "high", "low", "close", "price", "rate") if c in rows.columns]
-        assert not any(rows[c].null_count() for c in prices)
-        assert all(((rows[c] > 0) & rows[c].is_finite()).all() for c in prices)
-        if "high" in rows.columns:
-            assert rows.select((pl.col("high") >= pl.col("low")).all(), (pl.col("volume") >= 0).all()).row(0) == (
-                True,
-                True,
-            )
-
-
-def test_an_absent_label_is_unreadable(source: tuple[MarketDataSource, int | None]) -> None:
-    """A capture that does not exist is an error that says so, never an empty frame."""
-    with pytest.raises(CaptureUnreadable):
-        source[0].fetch(date(2001, 1, 2))
+@pytest.mark.parametrize("law", LAWS["source"].values(), ids=LAWS["source"])
+def test_the_laws_of_a_source_are_kept(source: tuple[MarketDataSource, int | None], law: Callable[..., None]) -> None:
+    """Each law of the shipped suite; of each of these vendors some rows are malformed."""
+    law(lambda: source[0], close=XNYS.close, rows=source[1], malformed=True)
 
 
 def test_what_was_taken_in_is_pending_no_more(source: tuple[MarketDataSource, int | None], tmp_path: Path) -> None:

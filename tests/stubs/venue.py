@@ -64,7 +64,7 @@ class WeekVenue:
 
     def events(self, since: str | None) -> Events:
         """See the port: whatever was asked, the executions and fees of the whole week are reported again."""
-        if since is not None and int(since) < self._forgotten:
+        if since is not None and (not since.isdecimal() or int(since) < self._forgotten):
             raise CursorUnknown(f"cursor {since} is older than a week")
         horizon = self.now - KEPT
         executions = tuple(e for e in self._executions if e.ts >= horizon)
