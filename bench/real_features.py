@@ -22,6 +22,7 @@ import polars as pl
 from bench.leaks import stored as audited
 from bench.real_panel import BEGIN, LAST, STRATEGY, workspace
 from desk.day import arrive
+from desk.ledger import TABLES
 from desk.notebook import Notebook
 from quant_assets.features.audit.audit import standing
 from quant_assets.features.audit.gate import audit_if_due
@@ -54,7 +55,7 @@ def published(ws: Notebook, one: FeatureSet, sessions: list[date]) -> str:
     begun = time.process_time()
     report = publish(ws.store, one, STRATEGY.universe.name, ws.cuts, sessions)
     spent = time.process_time() - begun
-    size = sum(f.stat().st_size for f in ws.store.path(one.table).rglob("*.parquet")) / 2**20
+    size = sum(f.stat().st_size for f in (ws.home / TABLES / one.table.name).rglob("*.parquet")) / 2**20
     return (
         f"| {one.name} | {len(one.features)} | {report.rows:,} | "
         f"{report.numbers['new_nulls'] / max(report.numbers['values'], 1):.1%} | {spent:.1f} | {size:.0f} |"
