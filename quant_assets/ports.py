@@ -11,6 +11,7 @@ import polars as pl
 
 from quant_assets.contract import Table
 from quant_assets.records import (
+    SLOT,
     Artifact,
     Book,
     Break,
@@ -146,11 +147,20 @@ class Writer(Protocol):
     """
 
     def bind(
-        self, book: str, strategy: str, session: date, decision_set_id: str, orders: Sequence[Order], *, now: datetime
+        self,
+        book: str,
+        strategy: str,
+        session: date,
+        decision_set_id: str,
+        orders: Sequence[Order],
+        *,
+        now: datetime,
+        slot: str = SLOT,
     ) -> str:
-        """Commit the first decision set of a session and its orders together; return the set that binds.
+        """Commit the first decision set of a slot of a session and its orders together; return the set that binds.
 
-        Where another set came first, only the divergence is recorded.
+        `slot`: the bar's, where a strategy decides at several of a session. Where another set came first, only the
+        divergence is recorded.
         """
         ...
 
@@ -198,8 +208,8 @@ class Writer(Protocol):
 class Outbox(Protocol):
     """Decision sets that bind and their orders. Whoever holds the lease of a book writes, by its Writer."""
 
-    def bound(self, book: str, strategy: str, session: date) -> str | None:
-        """The decision set that binds, if any."""
+    def bound(self, book: str, strategy: str, session: date, slot: str = SLOT) -> str | None:
+        """The decision set that binds at a slot of a session, if any."""
         ...
 
     def orders(

@@ -7,17 +7,17 @@ from sqlite3 import Connection, Row
 
 from quant_assets.errors import ExecutionError, OrderHeld
 from quant_assets.execution.outbox import allowed
-from quant_assets.records import Book, Order, OrderState, Working
+from quant_assets.records import SLOT, Book, Order, OrderState, Working
 from resources.ledger.database import Database
 from resources.ledger.kill_switch import in_force
 from resources.ledger.leases import Lease
 from resources.ledger.rows import columns, insert, order_hash, record, utc
 
-_BOUND = "SELECT decision_set_id FROM bindings WHERE book = ? AND strategy = ? AND session = ?"
+_BOUND = "SELECT decision_set_id FROM bindings WHERE book = ? AND strategy = ? AND session = ? AND slot = ?"
 _DIVERGED = """
-INSERT INTO divergences (book, strategy, session, decision_set_id, seen_at) VALUES (?, ?, ?, ?, ?)
+INSERT INTO divergences (book, strategy, session, slot, decision_set_id, seen_at) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING"""
-_DIVERGENCES = "SELECT * FROM divergences WHERE book = ? ORDER BY session, decision_set_id"
+_DIVERGENCES = "SELECT * FROM divergences WHERE book = ? ORDER BY session, slot, decision_set_id"
 _SINCE = "SELECT at FROM order_events WHERE client_order_id = ? ORDER BY seq DESC LIMIT 1"
 _EVENTS = "SELECT state, filled, reason, at FROM order_events WHERE client_order_id = ? ORDER BY seq"
 _TAMPERED = "TAMPERED: its row in the ledger is not the order that was bound"
@@ -47,20 +47,21 @@ class SqliteWriter:
         orders: Sequence[Order],
         *,
         now: datetime,
+        slot: str = SLOT,
     ) -> str:
         """See the port."""
         self._own(book)
-        about = (book, strategy, session.isoformat())
+        about = (book, strategy, session.isoformat(), slot)
         with self._writing() as tx:
             bound = _set_id(tx.execute(_BOUND, about).fetchall())
             if bound is None:
-                keys = dict(zip(("book", "strategy", "session"), about, strict=True))
+                keys = dict(zip(("book", "strategy", "session", "slot"), about, strict=True))
                 insert(tx, "bindings", {**keys, "decision_set_id": decision_set_id, "bound_at": utc(now)})
                 for order in orders:
                     self._own(order.book)
                     values = columns(order)
                     began = {"state": OrderState.PENDING.value, "filled": 0, "hash": order_hash(values)}
-                    insert(tx, "orders", {**values, **began})
+                    insert(tx, "orders", {**values, **began, "decided_slot": slot})
                     self._event(tx, order.client_order_id, OrderState.PENDING, 0, "", now)
             elif bound != decision_set_id:
                 tx.execute(_DIVERGED, (*about, decision_set_id, utc(now)))
@@ -162,12 +163,14 @@ class SqliteOutbox:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def bound(self, book: str, strategy: str, session: date) -> str | None:
+    def bound(self, book: str, strategy: str, session: date, slot: str = SLOT) -> str | None:
         """See the port."""
-        return _set_id(self._db.rows(_BOUND, book, strategy, session.isoformat()))
+        return _set_id(self._db.rows(_BOUND, book, strategy, session.isoformat(), slot))
 
     def divergences(self, book: str) -> Sequence[Mapping[str, str]]:
-        """Decision sets that came after the one that binds: book, strategy, session, decision_set_id, seen_at."""
+        """Decision sets that came after the one that binds: book, strategy, session, slot,
+        decision_set_id, seen_at.
+        """
         return [dict(r) for r in self._db.rows(_DIVERGENCES, book)]
 
     def orders(

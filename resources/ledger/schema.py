@@ -64,8 +64,8 @@ def _table(name: str, *parts: Column[str] | Column[int] | Unique | ForeignKeyCon
 
 CUTS = _table("cuts", *_key("as_of"))
 MARKET_CUTS = _table("market_cuts", *_key("market", "as_of"))
-BINDINGS = _table("bindings", *_key("book", "strategy", "session"), *_texts("decision_set_id", "bound_at"))
-DIVERGENCES = _table("divergences", *_key("book", "strategy", "session", "decision_set_id"), *_texts("seen_at"))
+BINDINGS = _table("bindings", *_key("book", "strategy", "session", "slot"), *_texts("decision_set_id", "bound_at"))
+DIVERGENCES = _table("divergences", *_key("book", "strategy", "session", "slot", "decision_set_id"), *_texts("seen_at"))
 ORDERS = _table(
     "orders",
     *_key("client_order_id"),
@@ -81,8 +81,12 @@ ORDERS = _table(
     _whole("filled", "filled BETWEEN 0 AND quantity"),
     Column("broker_order_id", Text),
     _added("hash"),
+    *_texts("decided_slot"),
     Unique("book", "strategy", "decided", "slot", "sid", "leg"),
-    ForeignKeyConstraint(["book", "strategy", "decided"], ["bindings.book", "bindings.strategy", "bindings.session"]),
+    ForeignKeyConstraint(
+        ["book", "strategy", "decided", "decided_slot"],
+        ["bindings.book", "bindings.strategy", "bindings.session", "bindings.slot"],
+    ),
 )
 ORDER_EVENTS = _table(
     "order_events",

@@ -80,6 +80,19 @@ def test_first_set_binds(ledger, writer):
     assert outbox.bound("desk", "s", D) == "one"
 
 
+def test_each_slot_of_a_session_has_a_set_of_its_own(ledger, writer):
+    """Sets of two slots bind beside each other, each with its orders and its own divergences."""
+    later = msgspec.structs.replace(order(1), client_order_id="c9", slot="15:00")
+    assert writer.bind("desk", "s", D, "one", [order(1)], now=NOW, slot="14:00") == "one"
+    assert writer.bind("desk", "s", D, "two", [later], now=NOW, slot="15:00") == "two"
+    assert writer.bind("desk", "s", D, "three", [], now=NOW, slot="15:00") == "two"
+    bound = [ledger.outbox.bound("desk", "s", D, slot) for slot in ("14:00", "15:00", "16:00")]
+    assert bound == ["one", "two", None]
+    assert ledger.outbox.bound("desk", "s", D) is None
+    assert len(ledger.outbox.orders("desk")) == 2
+    assert [(d["slot"], d["decision_set_id"]) for d in ledger.outbox.divergences("desk")] == [("15:00", "three")]
+
+
 def test_set_and_orders_are_one_transaction(ledger, writer):
     """Where one order cannot be written, nothing of the set is."""
     twice = [order(1), msgspec.structs.replace(order(1), client_order_id="other")]
