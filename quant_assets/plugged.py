@@ -27,7 +27,11 @@ PLUG_NAME = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9_-]{1,64})*$(?!\n)"
 
 NAMED = "letters, digits, _ and -, with points between its parts, as in myfund.venue"
 
-PlugName = Annotated[str, Meta(pattern=PLUG_NAME, extra={"write": f"a name of {NAMED}"})]
+# no `pattern`: msgspec frees that of a text which may also be a mapping as what it is not, and the process crashes
+PlugName = Annotated[
+    str,
+    Meta(extra={"form": PLUG_NAME, "write": f"a name of {NAMED}"}, extra_json_schema={"pattern": PLUG_NAME}),
+]
 Plug = PlugName | Mapping[str, Any]
 """How a plug-in is named where it is used: its name, or `kind` with its name beside its options."""
 

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec.inspect as mi
 import polars as pl
 import pytest
 
-from desk.deployment import DeploymentRefused, load
+from desk.deployment import Deployment, DeploymentRefused, load
 from quant_assets import plugged
 from quant_assets.errors import ConfigurationError, TrainingRefused
 from quant_assets.models.learners import artifact, learner_of, stored
@@ -210,3 +211,29 @@ def test_a_research_book_has_no_venue(tmp_path: Path) -> None:
         made.open(book)
     with pytest.raises(ConfigurationError, match=r"no broker is named 'fund\.venue'"):
         made.open(Book(name="b", strategy="s", account="A", capital=Decimal(1), broker="fund.venue"))
+
+
+def test_no_text_with_a_pattern_may_also_be_a_mapping() -> None:
+    """Msgspec (0.22) frees the pattern of such a text as what it is not: the process crashes as it ends."""
+    seen: set[type] = set()
+    wrong: list[str] = []
+
+    def look(wanted: mi.Type, where: str) -> None:
+        if isinstance(wanted, mi.Metadata):
+            look(wanted.type, where)
+        elif isinstance(wanted, mi.StructType) and wanted.cls not in seen:
+            seen.add(wanted.cls)
+            for one in wanted.fields:
+                look(one.type, f"{wanted.cls.__name__}.{one.name}")
+        elif isinstance(wanted, mi.UnionType):
+            plain = [t.type if isinstance(t, mi.Metadata) else t for t in wanted.types]
+            if any(isinstance(t, mi.DictType) for t in plain):
+                wrong.extend(where for t in plain if isinstance(t, mi.StrType) and t.pattern)
+            for one in plain:
+                look(one, where)
+        elif isinstance(wanted, mi.VarTupleType):
+            look(wanted.item_type, where)
+
+    look(mi.type_info(Deployment), "")
+    assert len(seen) > 20
+    assert not wrong

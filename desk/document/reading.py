@@ -2,9 +2,9 @@
 correction and the allowed values.
 
 The types define everything: fields, defaults, ranges (`msgspec.Meta`), kinds of a tagged union. `Meta.extra` may have
-`write` (the form of such a text), `above` (of a Decimal), `hint` (what a number means), `plug` (the kind of plug-in
-that is named here: its name, or `kind` with its name beside its options) and `more` (the kind of plug-in that a tagged
-union may be as well).
+`write` (the form of such a text in words), `form` (its pattern, where a mapping may stand instead), `above` (of a
+Decimal), `hint` (what a number means), `plug` (the kind of plug-in that is named here: its name, or `kind` with its
+name beside its options) and `more` (the kind of plug-in that a tagged union may be as well).
 """
 
 import re

@@ -29,10 +29,11 @@ class Found:
     value: Any
 
 
-def _text(node: yaml.Node, wanted: mi.StrType, _: Extra) -> "Found | str | None":
+def _text(node: yaml.Node, wanted: mi.StrType, extra: Extra) -> "Found | str | None":
     if is_null(node):
         return "must be a word; where nothing or null is meant as text, put it in quotes"
-    fits = re.search(wanted.pattern, node.value) if wanted.pattern else True
+    form = wanted.pattern or extra.get("form")
+    fits = re.search(form, node.value) if form else True
     length = (wanted.min_length or 0) <= len(node.value) <= (wanted.max_length or len(node.value))
     return Found(node.value) if fits and length else None
 
