@@ -19,6 +19,7 @@ from quant_assets.moments import Every
 from quant_assets.portable import architecture
 from quant_assets.ports import Clock, Progress, quiet
 from quant_assets.records import Provenance, StageReport, content_id
+from quant_assets.stage import Stage
 from quant_assets.stopping import check
 from quant_assets.tables import (
     ACTIONS,
@@ -161,11 +162,14 @@ def derive(
     `train_at`.
     """
     given = ports(ws, clock_of(ws, max(sessions)), progress) | {"sessions": list(sessions), "run_id": run_id}
-    stages = DECIDED
-    if slots := slots_in(ws, sessions):
-        given["asked"] = slots
-        stages = tuple(chain.ON_BARS.get(s.name, s) for s in DECIDED if s.name != "feature_drift")  # it is of days
-    yield from chain.run(stages, given | {"train_at": train_at})
+    yield from chain.run(_stages(ws, DECIDED), given | {"train_at": train_at, "asked": slots_in(ws, sessions)})
+
+
+def _stages(ws: Workspace, stages: Sequence[Stage]) -> Sequence[Stage]:
+    """The stages as the strategies of the lane have them: on bars, where they decide at slots."""
+    if not isinstance(ws.deployment.strategies[0].moment, Every):
+        return stages
+    return [chain.ON_BARS.get(s.name, s) for s in stages if s.name != "feature_drift"]  # it is of days
 
 
 def slots_in(ws: Workspace, sessions: Sequence[date]) -> list[Slot]:
@@ -180,9 +184,21 @@ def slots_in(ws: Workspace, sessions: Sequence[date]) -> list[Slot]:
 
 
 def run_day(ws: Workspace, session: date, progress: Progress = quiet, run_id: str = "") -> Reports:
-    """One live session, from its delivery to the orders for the next open and the page."""
+    """One live session, from its delivery to the orders for the next open and the page. Where strategies decide at
+    slots it is the end of the session: what was not decided or delivered at its slot is recorded as too late.
+    """
     given = ports(ws, clock_of(ws, session), progress)
-    yield from chain.run(chain.CHAIN, given | {"sessions": [session], "run_id": run_id})
+    asked = slots_in(ws, [session])
+    yield from chain.run(_stages(ws, chain.CHAIN), given | {"sessions": [session], "run_id": run_id, "asked": asked})
+
+
+def run_slot(ws: Workspace, slot: Slot, progress: Progress = quiet, run_id: str = "") -> Reports:
+    """One slot of a live session: the bars that came, what earlier slots traded, features, scores, decisions, orders.
+    Again: what is left of it.
+    """
+    clock = SessionClock(slot.cut) if ws.deployment.clock == "session" else ws.clock
+    given = ports(ws, clock, progress) | {"sessions": [slot.session], "run_id": run_id, "asked": [slot]}
+    yield from chain.run(chain.SLOT, given)
 
 
 def late(ws: Workspace, sessions: Sequence[date], now: datetime) -> bool:

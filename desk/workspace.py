@@ -22,6 +22,8 @@ from quant_assets.books.valued import valuation
 from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError
+from quant_assets.execution.slots import SlotMarket, market_of
+from quant_assets.features.bars_read import bars_of
 from quant_assets.features.catalogue import find_set
 from quant_assets.features.intraday import OnBars
 from quant_assets.features.sets import FeatureSet
@@ -326,7 +328,14 @@ class Workspace:
         def valued(base: str, session: date, held: Holdings, sids: Collection[int]) -> Valuation:
             return valuation(self.store, base, self.cuts, session, held, sids)
 
-        return self._brokers or BrokerDesk(self.home / VENUES, self.market, self.cuts, traded=traded, valued=valued)
+        def hours(book: Book) -> SlotMarket | None:
+            strategy = self.strategy_of(book)
+            bars = bars_of(strategy, self.on_bars)
+            return market_of(self.store, book, strategy, bars, self.cuts) if bars else None
+
+        return self._brokers or BrokerDesk(
+            self.home / VENUES, self.market, self.cuts, traded=traded, valued=valued, hours=hours
+        )
 
     @property
     def span(self) -> tuple[date, date | None]:

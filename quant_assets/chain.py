@@ -15,6 +15,7 @@ from quant_assets.backtest.slot_stages import (
     audit_bar_sets,
     decide_at,
     label_bars,
+    publish_at,
     publish_bar_sets,
     score_at,
     train_on_bars,
@@ -22,6 +23,7 @@ from quant_assets.backtest.slot_stages import (
 from quant_assets.books.booking import book_sessions
 from quant_assets.execution.delivery import deliver_books
 from quant_assets.execution.drop_copy import collect_fills
+from quant_assets.execution.slot_delivery import collect_slots, deliver_slots
 from quant_assets.features.audit.gate import audit_sets
 from quant_assets.features.labels import label_strategies
 from quant_assets.features.publish import publish_sets
@@ -120,9 +122,21 @@ ON_BARS: Stages = {
         "champion": train_on_bars,
         "scores": score_at,
         "decisions": decide_at,
+        "orders": deliver_slots,
     }.items()
 }
 """What these stages do where the strategies of a lane decide at slots; the others are as ever."""
+
+
+SLOT: tuple[Stage, ...] = (
+    STAGES["market_data"],
+    replace(STAGES["fills"], function=collect_slots),
+    replace(STAGES["features"], function=publish_at),
+    ON_BARS["scores"],
+    ON_BARS["decisions"],
+    ON_BARS["orders"],
+)
+"""What is done at each slot of a session; `asked` are the slots. The session's own chain follows when it is over."""
 
 
 def between(first: str, last: str) -> tuple[Stage, ...]:

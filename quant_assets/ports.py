@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
+from quant_assets.calendars.slots import Slot
 from quant_assets.contract import Table
 from quant_assets.records import (
     SLOT,
@@ -417,6 +418,15 @@ class Advances(Protocol):
 
     def advance(self, session: date) -> None:
         """Trade up to the close of `session`. Again: a no-op."""
+        ...
+
+
+@runtime_checkable
+class TradesSlots(Protocol):
+    """A venue that trades only on our word, and at the slots of a session: paper alone."""
+
+    def trade(self, asked: Sequence[Slot]) -> None:
+        """Trade the orders of these slots, whose bars have begun. Again: a no-op."""
         ...
 
 

@@ -6,9 +6,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 
-from quant_assets.backtest.slots import slots_of
 from quant_assets.calendars import Cuts
 from quant_assets.calendars.slots import Slot
+from quant_assets.execution.slots import slots_of
 from quant_assets.features.audit.audit import Standing, recorded, standing
 from quant_assets.features.audit.bars import RECENT, audit_bars
 from quant_assets.features.bars_read import bars_of
@@ -47,6 +47,24 @@ def publish_bar_sets(
         yield publish_bars(
             store, features, bars.venue, cuts.calendar, sessions, delay=delay, now=end, progress=progress
         )
+
+
+def publish_at(
+    store: Store,
+    knowledge: KnowledgeLog,
+    cuts: Cuts,
+    strategies: Sequence[Strategy],
+    on_bars: Sequence[OnBars],
+    asked: Sequence[Slot],
+    progress: Progress = quiet,
+) -> Iterator[StageReport]:
+    """Publish the sets on bars as far as their bars have ended by the cut of the last of the slots."""
+    end = asked[-1].cut
+    knowledge.note_cut(end)
+    days = sorted({d for s in asked for d in (cuts.calendar.before(s.session), s.session)})
+    for bars in dict.fromkeys(b for _, b in read_by(strategies, on_bars)):
+        features, delay = find_set(bars.feature_set), timedelta(seconds=bars.delay)
+        yield publish_bars(store, features, bars.venue, cuts.calendar, days, delay=delay, now=end, progress=progress)
 
 
 def audit_bar_sets(

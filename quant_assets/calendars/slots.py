@@ -42,6 +42,11 @@ def slots(calendar: Calendar, moment: Every, session: date) -> list[Slot]:
     return sorted({s.slot: s for s in found}.values(), key=lambda s: s.cut)
 
 
+def slot_named(calendar: Calendar, moment: Every, session: date, name: str) -> Slot | None:
+    """The slot of a session with this name; None where the session has none."""
+    return next((s for s in slots(calendar, moment, session) if s.slot == name), None)
+
+
 def slots_between(calendar: Calendar, moment: Every, sessions: Sequence[date]) -> list[Slot]:
     """The slots of several sessions, ascending."""
     return [s for session in sorted(sessions) for s in slots(calendar, moment, session)]

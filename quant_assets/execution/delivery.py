@@ -25,6 +25,7 @@ from quant_assets.execution.orders import orders_for, too_small
 from quant_assets.execution.outbox import LEASE_SECONDS, OPEN, expire, recover, send
 from quant_assets.execution.outcome import RECONCILED, ended, outcome
 from quant_assets.market_data.quality import released, session_hash
+from quant_assets.moments import Every
 from quant_assets.ports import Breaks, Broker, Brokers, Clock, Facts, KillSwitch, Notifier, Outbox, Store, Writer
 from quant_assets.records import SLOT, Book, Order, OrderState, StageReport
 from quant_assets.signals.decide import first_recorded
@@ -65,15 +66,15 @@ def deliver(
             unsure = recover(outbox, writer, broker, book, clock=clock, notifier=notifier)
             expire(outbox, writer, book, clock=clock, calendar=cuts.calendar, notifier=notifier)
             now = clock.now()
-            decisions = _binding_set(store, outbox, writer, book, strategy, session, now, notifier)
-            if now >= cuts.trades_at(session) and _all_left(outbox, book, strategy, session):
+            decisions = binding_set(store, outbox, writer, book, strategy, session, now, notifier)
+            if now >= cuts.trades_at(session) and all_left(outbox, book, strategy, session):
                 # the open has passed and nothing waits for it: there is no delivery to refuse
                 return outcome(outbox, book, strategy, session, unsure=unsure)
             holdings = _clear(store, kill_switch, breaks, book, cuts, session, now, decisions)
             decisions, holdings = _prepared(store, book, strategy, cuts, decisions, holdings)
             expire_restated(store, outbox, writer, book, cuts, now, notifier)
             trading = _trading(store, cuts, session)
-            symbols = _symbols(store, cuts.of(session), set(holdings.quantities) - set(decisions["sid"]))
+            symbols = symbols_of(store, cuts.of(session), set(holdings.quantities) - set(decisions["sid"]))
             over = _bind(
                 store,
                 outbox,
@@ -88,7 +89,7 @@ def deliver(
                 clock.now(),
                 notifier,
             )
-            _known(outbox, broker, book)
+            known_there(outbox, broker, book)
             following = cuts.calendar.after(session)
             last = cuts.calendar.shift(following, strategy.good_for_sessions - 1)
             compare = leaving(outbox, book, decisions, holdings, following, last, trading, symbols)
@@ -102,14 +103,14 @@ def deliver(
     return outcome(outbox, book, strategy, session, unsure=unsure, sent=sent, over=over)
 
 
-def _all_left(outbox: Outbox, book: Book, strategy: Strategy, session: date) -> bool:
+def all_left(outbox: Outbox, book: Book, strategy: Strategy, session: date, slot: str = SLOT) -> bool:
     """Whether a set is bound, and neither of its orders nor of earlier ones any waits to be sent."""
-    return outbox.bound(book.name, strategy.name, session) is not None and not outbox.orders(
+    return outbox.bound(book.name, strategy.name, session, slot) is not None and not outbox.orders(
         book.name, (OrderState.PENDING,)
     )
 
 
-def _binding_set(
+def binding_set(
     store: Store,
     outbox: Outbox,
     writer: Writer,
@@ -118,20 +119,23 @@ def _binding_set(
     session: date,
     now: datetime,
     notifier: Notifier,
+    slot: str = SLOT,
 ) -> pl.DataFrame:
-    """The DECISIONS rows of the set that binds, or would: the first recorded.
+    """The DECISIONS rows of the set that binds, or would: the first recorded; of a slot, where the strategy decides at
+    several of a session.
 
     Every other one is DIVERGED: recorded, and somebody is notified.
     """
-    rows = store.read(DECISIONS, as_of=None, first=session, last=session, where={"strategy": strategy.name})
+    where = {"strategy": strategy.name} | ({"slot": slot} if isinstance(strategy.moment, Every) else {})
+    rows = store.read(DECISIONS, as_of=None, first=session, last=session, where=where)
     if rows.is_empty():
         raise DeliveryRefused(f"NO_DECISIONS: {strategy.name} has decided nothing for {session}")
     about = (book.name, strategy.name, session)
-    bound = outbox.bound(*about)
+    bound = outbox.bound(*about, slot)
     chosen = first_recorded(rows)["decision_set_id"][0] if bound is None else bound
     if bound is not None:
         for other in sorted(set(rows["decision_set_id"]) - {bound}):
-            writer.bind(*about, other, (), now=now)
+            writer.bind(*about, other, (), now=now, slot=slot)
             notifier.notify(
                 "critical",
                 f"{book.name}: DIVERGED for {session}",
@@ -147,7 +151,7 @@ def _binding_set(
     return decisions
 
 
-def _known(outbox: Outbox, broker: Broker, book: Book) -> None:
+def known_there(outbox: Outbox, broker: Broker, book: Book) -> None:
     """Raise DeliveryRefused where the venue works an order that the outbox does not have: our record is older."""
     ours = {w.order.client_order_id for w in outbox.orders(book.name)}
     try:
@@ -278,7 +282,7 @@ def _prepared(
         raise DeliveryRefused(f"FX: {error}") from error
 
 
-def _symbols(store: Store, cut: datetime, sids: set[int]) -> dict[int, str]:
+def symbols_of(store: Store, cut: datetime, sids: set[int]) -> dict[int, str]:
     """What the instruments are called, as known at the cut."""
     if not sids:
         return {}

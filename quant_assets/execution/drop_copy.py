@@ -5,10 +5,11 @@ our orders → write FILLS and ORDERS → advance the cursor. The cursor comes l
 again for what it did not finish.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 import polars as pl
@@ -24,7 +25,22 @@ from quant_assets.errors import CursorUnknown
 from quant_assets.execution.corrections import Step, charged_on, effective, fee_entries, in_force, reversal, steps
 from quant_assets.execution.follow import after_the_end, follow, restate
 from quant_assets.execution.outbox import LEASE_SECONDS
-from quant_assets.ports import Advances, Breaks, Broker, Brokers, Clock, Executions, Facts, Notifier, Outbox, Store
+from quant_assets.execution.slots import opens, slots_of, tradable
+from quant_assets.features.bars_read import bars_of
+from quant_assets.features.intraday import OnBars
+from quant_assets.ports import (
+    Advances,
+    Breaks,
+    Broker,
+    Brokers,
+    Clock,
+    Executions,
+    Facts,
+    Notifier,
+    Outbox,
+    Store,
+    Writer,
+)
 from quant_assets.records import (
     SLOT,
     VERSION,
@@ -38,8 +54,11 @@ from quant_assets.records import (
     StageReport,
     Working,
 )
+from quant_assets.strategy import Strategy
 from quant_assets.tables import BARS, ORDERS
 
+AtSlots = Callable[[Sequence[Order]], Mapping[str, Decimal]]
+"""By client order id the open of the bar in which an order of a slot trades, where it is known."""
 RECENT = timedelta(days=31)  # orders decided within it are compared with ORDERS, and older ones that were open last
 
 
@@ -54,38 +73,26 @@ def collect(
     now: datetime,
     *,
     whole: bool = False,
+    at_slots: AtSlots | None = None,
 ) -> StageReport:
     """Book what the venue reported up to `session` and write FILLS and ORDERS. Again: a no-op.
 
     A venue that can advance (paper) trades up to the close of `session` first. What belongs to a later session stays at
-    the venue until that session is collected. `whole`: what our cursor has passed is looked at again too. `notes` has
-    what the venue changed of what was booked. Raises LeaseLost where another process writes the account.
+    the venue until that session is collected. `whole`: what our cursor has passed is looked at again too. `at_slots`:
+    where the book trades at slots, the opens of their bars. `notes` has what the venue changed of what was booked.
+    Raises LeaseLost where another process writes the account.
     """
     if isinstance(broker, Advances):
         broker.advance(session)
     with outbox.lease(book, LEASE_SECONDS) as writer:
-        events = _asked(broker, None if whole else executions.cursor(book.name))
-        due = [e for e in events.executions if session_at(cuts.calendar, e.ts) <= session]
-        later = {e.exec_id for e in events.executions} - {e.exec_id for e in due}
-        apart = [c for c in events.commissions if c.exec_id not in later]
-        booked = _trades(executions, book, due, apart)
-        fees = _fees(executions, book, cuts.calendar, booked, apart)
-        entries = _entries(store, outbox, book, cuts, session, due, booked, fees)
-        new = [f for f in entries if executions.book_fill(book.name, f)]
-        charged = fee_entries(_stated(due, apart), [*booked, *new], fees)
-        for fee in charged:
-            executions.book_fee(book.name, fee, session=session)
-        late = after_the_end(outbox, book, new, session - RECENT)
-        follow(outbox, writer, book, events.orders, now)
-        changed = restate(outbox, writer, broker, book, events.orders, new, session - RECENT, now)
-        paid = charged_on([*booked, *new], [*fees, *charged])
-        known = [msgspec.structs.replace(f, fee=paid[f.exec_id]) for f in [*booked, *new]]
-        written = record_fills(store, book, known, cuts.of(session))
+        events = reported_since(broker, None if whole else executions.cursor(book.name))
+        taken = booked_of(store, outbox, executions, writer, broker, book, cuts, session, now, events, at_slots)
+        written = record_fills(store, book, taken.known, cuts.of(session))
         written += record_orders(store, book, session, _to_record(store, outbox, book, session), cuts.of(session))
-        if not later and events.cursor != executions.cursor(book.name):
+        if not taken.later and events.cursor != executions.cursor(book.name):
             executions.advance(book.name, events.cursor)
     today = effective(executions.fills(book.name, session, session)).values()
-    corrected = [*_corrected(new), *late, *changed]
+    new, corrected = taken.new, [*_corrected(taken.new), *taken.changed]
     return StageReport(
         stage="fills",
         first=session,
@@ -103,6 +110,49 @@ def collect(
     )
 
 
+class Taken(NamedTuple):
+    """What was booked of a report of the venue: `new` entries, all that is `known` of their trades with its fees, what
+    the venue `changed`, in words, and whether executions of a `later` session are left there.
+    """
+
+    new: list[Fill]
+    known: list[Fill]
+    changed: list[str]
+    later: bool
+
+
+def booked_of(
+    store: Store,
+    outbox: Outbox,
+    executions: Executions,
+    writer: Writer,
+    broker: Broker,
+    book: Book,
+    cuts: Cuts,
+    session: date,
+    now: datetime,
+    events: Events,
+    at_slots: AtSlots | None = None,
+) -> Taken:
+    """Book the executions and fees that the venue reported up to `session`, and move our orders. Again: a no-op."""
+    due = [e for e in events.executions if session_at(cuts.calendar, e.ts) <= session]
+    later = {e.exec_id for e in events.executions} - {e.exec_id for e in due}
+    apart = [c for c in events.commissions if c.exec_id not in later]
+    booked = _trades(executions, book, due, apart)
+    fees = _fees(executions, book, cuts.calendar, booked, apart)
+    entries = _entries(store, outbox, book, cuts, session, due, booked, fees, at_slots)
+    new = [f for f in entries if executions.book_fill(book.name, f)]
+    charged = fee_entries(_stated(due, apart), [*booked, *new], fees)
+    for fee in charged:
+        executions.book_fee(book.name, fee, session=session)
+    late = after_the_end(outbox, book, new, session - RECENT)
+    follow(outbox, writer, book, events.orders, now)
+    changed = restate(outbox, writer, broker, book, events.orders, new, session - RECENT, now)
+    paid = charged_on([*booked, *new], [*fees, *charged])
+    known = [msgspec.structs.replace(f, fee=paid[f.exec_id]) for f in [*booked, *new]]
+    return Taken(new, known, [*late, *changed], bool(later))
+
+
 def collect_fills(
     store: Store,
     outbox: Outbox,
@@ -115,6 +165,8 @@ def collect_fills(
     notifier: Notifier,
     facts: Facts,
     sessions: Sequence[date],
+    strategies: Sequence[Strategy] = (),
+    on_bars: Sequence[OnBars] = (),
 ) -> Iterator[StageReport]:
     """Collect what each book's venue reported in the sessions, in order: a fact of the session. What a venue changed of
     its record is notified. While a break of the book is open, the venue is asked for its whole record: it may have
@@ -123,7 +175,9 @@ def collect_fills(
 
     def one(book: Book, session: date) -> StageReport:
         broker, differs = brokers.open(book), bool(breaks.listed(book.name))
-        report = collect(store, outbox, executions, broker, book, cuts, session, clock.now(), whole=differs)
+        at_slots = opens_of(store, book, strategies, on_bars, cuts)
+        about = (store, outbox, executions, broker, book, cuts, session, clock.now())
+        report = collect(*about, whole=differs, at_slots=at_slots)
         facts.record(book.name, session, SLOT, COLLECTED, "", now=clock.now())
         if report.notes:
             notifier.notify("warning", f"{book.name}: the venue changed its record", "\n".join(report.notes))
@@ -143,7 +197,7 @@ def session_at(calendar: Calendar, ts: datetime) -> date:
     return following if calendar.open(following) <= ts else session
 
 
-def _asked(broker: Broker, cursor: str | None) -> Events:
+def reported_since(broker: Broker, cursor: str | None) -> Events:
     """What the venue reported since the cursor; or all that it vouches for where it does not know the cursor."""
     try:
         return broker.events(cursor)
@@ -187,12 +241,14 @@ def _entries(
     reported: Sequence[Execution],
     booked: Sequence[Fill],
     fees: Sequence[Commission],
+    at_slots: AtSlots | None,
 ) -> list[Fill]:
     """What is to be booked: new executions as ours, and of changed ones the reversal and the version in force.
 
     A new one belongs to its own session; what changes an earlier one belongs to the session that saw it, and keeps the
     arrival price. The arrival price is the open of the session's bar as known at its cut; where there is none the
-    order's reference price, and for an order that we do not know the price of the execution itself.
+    order's reference price, and for an order that we do not know the price of the execution itself. Of an order of a
+    slot it is the open of that bar.
     """
     plan = steps(reported, booked)
     charged = charged_on(booked, fees)
@@ -201,7 +257,11 @@ def _entries(
         before[passed.exec_id] = before[passed.corrects]
     new = {s.exec_id: s.version for s in plan if s.version and s.version.quantity and s.corrects not in before}
     sessions = {exec_id: session_at(cuts.calendar, e.ts) for exec_id, e in new.items()}
-    arrivals = _arrivals(store, outbox, book, cuts, new, sessions)
+    arrivals = (
+        _arrivals(store, outbox, book, cuts, new, sessions)
+        if at_slots is None
+        else _slot_arrivals(outbox, book, new, at_slots)
+    )
     entries: list[Fill] = []
     for step in plan:
         entries += [reversal(f, charged[f.exec_id], session) for f in step.reverse]
@@ -239,6 +299,39 @@ def _arrivals(
     market = {key: found[auctions[key]].get((sessions[key], e.sid)) for key, e in new.items()}
     orders = {w.order.client_order_id: w.order for w in outbox.orders(book.name)} if None in market.values() else {}
     return {key: market[key] or _reference(orders, e) for key, e in new.items()}
+
+
+def _slot_arrivals(outbox: Outbox, book: Book, new: Mapping[str, Execution], at_slots: AtSlots) -> dict[str, Decimal]:
+    """The arrival price of each new execution of a book that trades at slots."""
+    ids = {e.client_order_id for e in new.values()}
+    orders = {w.order.client_order_id: w.order for w in outbox.orders(book.name) if w.order.client_order_id in ids}
+    known = at_slots(list(orders.values()))
+    return {key: known.get(e.client_order_id) or _reference(orders, e) for key, e in new.items()}
+
+
+def opens_of(
+    store: Store, book: Book, strategies: Sequence[Strategy], on_bars: Sequence[OnBars], cuts: Cuts
+) -> AtSlots | None:
+    """The opens of the bars in which a book's orders trade; None where it does not trade at slots."""
+    strategy = next((s for s in strategies if s.name == book.strategy), None)
+    bars = bars_of(strategy, on_bars) if strategy else None
+    if strategy is None or bars is None:
+        return None
+    stored = (store, strategy, bars, cuts)
+
+    def known(orders: Sequence[Order]) -> Mapping[str, Decimal]:
+        wanted = {(o.session, o.slot) for o in orders}
+        asked = [s for session in sorted({o.session for o in orders}) for s in slots_of(strategy, cuts, session)]
+        market = opens(*stored, [s for s in asked if (s.session, s.slot) in wanted])
+        found = {
+            (*key, sid): exact(price)
+            for key, there in market.items()
+            for sid, price in tradable(there).select("sid", "open").iter_rows()
+        }
+        keys = {o.client_order_id: (o.session, o.slot, o.sid) for o in orders}
+        return {name: found[key] for name, key in keys.items() if key in found}
+
+    return known
 
 
 def _reference(orders: Mapping[str, Order], execution: Execution) -> Decimal:

@@ -42,7 +42,7 @@ def leaving(
             return OrderState.HELD, "TAMPERED: it is not of the set that binds"
         others = [
             w
-            for w in _others(outbox.orders(book.name), order, holdings.session)
+            for w in _others(outbox.orders(book.name), order)
             if w.state not in UNSENT or not _unlike(w.order, wanted.get(w.order.sid), holdings, ())
         ]
         if why := _unlike(order, wanted.get(order.sid), holdings, others):
@@ -68,14 +68,14 @@ def _unlike(order: Order, target: Target | None, holdings: Holdings, others: Seq
     return ""
 
 
-def _others(orders: Sequence[Working], order: Order, decided: date) -> list[Working]:
+def _others(orders: Sequence[Working], order: Order) -> list[Working]:
     """The other orders as they were when the set was bound: of its own what was filled since counts as under way."""
     found: list[Working] = []
     for item in orders:
         left = 0 if item.state.terminal else item.remaining
         if item.order.client_order_id == order.client_order_id:
             continue
-        if item.order.decided == decided:
+        if (item.order.decided, item.order.slot) == (order.decided, order.slot):
             left += item.filled
         if left:
             found.append(Working(order=msgspec.structs.replace(item.order, quantity=left), state=item.state))

@@ -39,12 +39,15 @@ def outcome(
     unsure: int,
     sent: int = 0,
     over: Sequence[str] = (),
+    slot: str | None = None,
 ) -> StageReport:
-    """The report on a bound set: what became of its orders so far. Refused where every one of them came to nothing."""
+    """The report on a bound set: what became of its orders so far, of one slot where it is named. Refused where every
+    one of them came to nothing.
+    """
     orders = [
         w
         for w in outbox.orders(book.name, since=session)
-        if (w.order.strategy, w.order.decided) == (strategy.name, session)
+        if (w.order.strategy, w.order.decided) == (strategy.name, session) and slot in {None, w.order.slot}
     ]
     failed = counted(orders)
     numbers = {

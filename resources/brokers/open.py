@@ -6,6 +6,7 @@ from pathlib import Path
 from quant_assets.backtest.fills import costs_of
 from quant_assets.calendars import Cuts
 from quant_assets.errors import ConfigurationError, HomeDamaged
+from quant_assets.execution.slots import SlotMarket
 from quant_assets.plugged import opened
 from quant_assets.plugins import broker
 from quant_assets.ports import Broker, CostModel
@@ -23,9 +24,21 @@ def research(book: Book) -> Broker:
 
 
 @broker(PAPER)
-def paper(book: Book, folder: Path, market: Market, cuts: Cuts, costs: CostModel, valued: Valued) -> Broker:
+def paper(
+    book: Book,
+    folder: Path,
+    market: Market,
+    cuts: Cuts,
+    costs: CostModel,
+    valued: Valued,
+    hours: SlotMarket | None = None,
+) -> Broker:
     """The paper venue of the book's account."""
-    return PaperBroker(folder / f"{book.account}.sqlite", book, market, cuts, costs, valued)
+    return PaperBroker(folder / f"{book.account}.sqlite", book, market, cuts, costs, valued, hours)
+
+
+def _by_session(_: Book) -> SlotMarket | None:
+    return None
 
 
 def _is_new(_: Book) -> bool:
@@ -35,7 +48,7 @@ def _is_new(_: Book) -> bool:
 class BrokerDesk:
     """The Brokers port. `root`: where paper venues keep their records; `market`: what they trade on; `traded`: whether
     our own ledger has anything of a book's account: then its venue has a record, and no other account is opened;
-    `valued`: by what accounts are valued.
+    `valued`: by what accounts are valued; `hours`: on what the venue of a book trades at slots, if it does.
     """
 
     def __init__(
@@ -47,10 +60,12 @@ class BrokerDesk:
         *,
         traded: Callable[[Book], bool] = _is_new,
         valued: Valued = plainly,
+        hours: Callable[[Book], SlotMarket | None] = _by_session,
     ) -> None:
         self._root = root
         self._traded = traded
         self._valued = valued
+        self._hours = hours
         self._market = market
         self._cuts = cuts
         self._model = model
@@ -73,4 +88,5 @@ class BrokerDesk:
             cuts=self._cuts,
             costs=self._model or costs_of(book),
             valued=self._valued,
+            hours=self._hours(book),
         )

@@ -6,27 +6,31 @@ that is the cursor of its events.
 """
 
 import sqlite3
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from sqlite3 import Connection, Row
+from typing import Any
 
 import msgspec
 import polars as pl
 
 from quant_assets.backtest.fills import match
 from quant_assets.backtest.funding import purse
+from quant_assets.backtest.slots import fill_slot
 from quant_assets.books.accruals import PLAINLY, Valuation
 from quant_assets.books.carry import carry
 from quant_assets.books.day import Day, live, priced
 from quant_assets.books.due import paid_out, stopped
 from quant_assets.books.explained import Past
-from quant_assets.books.holdings import Holdings, fund
+from quant_assets.books.holdings import Holdings, apply_fills, fund
 from quant_assets.books.valued import handed_out
 from quant_assets.calendars import Cuts, auctions
+from quant_assets.calendars.slots import Slot
 from quant_assets.errors import ConfigurationError, CursorUnknown, OrderRejected
+from quant_assets.execution.slots import SlotMarket
 from quant_assets.ports import CostModel
 from quant_assets.records import (
     Book,
@@ -121,7 +125,7 @@ def _version(path: Path) -> int | None:
 
 
 class PaperBroker:
-    """The Broker port on one file, and Advances.
+    """The Broker port on one file, Advances and TradesSlots. `hours`: on what it trades at slots, where its book does.
 
     The account opens with the book's capital on the first session that is traded; where the book declares another
     capital later, the difference is paid in or out before the next session. Raises ConfigurationError for a file of
@@ -132,7 +136,14 @@ class PaperBroker:
     settle_window = timedelta(0)
 
     def __init__(
-        self, path: Path, book: Book, market: Market, cuts: Cuts, model: CostModel, valued: Valued = plainly
+        self,
+        path: Path,
+        book: Book,
+        market: Market,
+        cuts: Cuts,
+        model: CostModel,
+        valued: Valued = plainly,
+        hours: SlotMarket | None = None,
     ) -> None:
         if found := outdated(path):
             raise ConfigurationError(
@@ -144,6 +155,7 @@ class PaperBroker:
         self._cuts = cuts
         self._model = model
         self._valued = valued
+        self._hours = hours
 
     def advance(self, session: date) -> None:
         """See the port. Every session not traded yet, in order, each in one commit."""
@@ -155,6 +167,11 @@ class PaperBroker:
         )
         for day in self._cuts.calendar.between(first, session):
             self._trade(day)
+
+    def trade(self, asked: Sequence[Slot]) -> None:
+        """See the port; each slot in one commit. Its orders end with it."""
+        for slot in asked:
+            self._trade_slot(slot)
 
     def submit(self, order: Order) -> str:
         """See the port. OrderRejected where the session of the order is over."""
@@ -228,7 +245,31 @@ class PaperBroker:
         if not done.rowcount:
             raise OrderRejected(f"no order {client_order_id} is open")
 
+    def _trade_slot(self, slot: Slot) -> None:
+        assert self._hours is not None  # noqa: S101  # the venue of a book that trades at slots
+        with self._db.transaction() as tx:
+            named = (slot.session, slot.slot)
+            ids = {w.key: (n, w) for n, w in self._working() if (w.order.session, w.order.slot) == named}
+            evening = self._evening()
+            if not ids or evening.session >= slot.session:
+                return
+            begin, _ = fund(evening, self._book.capital, self._paid())
+            done, names = self._traded_in(slot.session), [w.order.sid for _, w in ids.values()]
+            begin = self._hours.with_terms(begin, [*names, *(f.sid for f in done)], slot.session)
+            held, _ = apply_fills(begin, done)
+            market, actions = self._hours.opens([slot])[named], self._market(slot.session)[1]
+            working = [w for _, w in ids.values()]
+            fills, ended = fill_slot(working, market, actions, self._book, held, self._cuts, slot, self._model)
+            _record(tx, slot.session, fills, ended, ids, _next(tx))
+
+    def _traded_in(self, session: date) -> list[Fill]:
+        """What was executed in a session so far."""
+        rows = self._db.rows("SELECT content FROM executions WHERE session = ?", session.isoformat())
+        return [_as_fill(msgspec.json.decode(r["content"], type=Execution), session) for r in rows]
+
     def _trade(self, session: date) -> None:
+        if self._hours is not None:
+            self.trade(self._hours.slots(session))
         bars, actions = self._market(session)
         with self._db.transaction() as tx:
             evening = self._evening()
@@ -244,7 +285,7 @@ class PaperBroker:
             day = Day(session=session, bars=bars, actions=actions, fills=(), by=by)
             carried = carry(priced(before, by), actions, bars, session, self._cuts, past)
             fills, changed = match(
-                [w for _, w in ids.values()],
+                [w for _, w in ids.values() if self._hours is None],
                 bars,
                 stopped(actions, self._cuts, session, names, since, dict(bars.select("symbol", "sid").iter_rows())),
                 session,
@@ -255,13 +296,12 @@ class PaperBroker:
                 auctions.closing(self._cuts.calendar, session),
                 by.terms,
             )
-            day = msgspec.structs.replace(day, fills=fills)
+            if self._hours is not None:  # what is left is of slots that did not come
+                late = [w for _, w in ids.values() if w.order.session <= session]
+                changed = [msgspec.structs.replace(w, state=OrderState.EXPIRED, reason="CLOSED") for w in late]
+            day = msgspec.structs.replace(day, fills=fills if self._hours is None else self._traded_in(session))
             evening, _ = live(before, carried, day, self._cuts, past)
-            for fill in fills:
-                values = (fill.exec_id, session.isoformat(), _executed(fill), count)
-                tx.execute("INSERT INTO executions (exec_id, session, content, changed) VALUES (?, ?, ?, ?)", values)
-            for after in changed:
-                tx.execute(_CHANGE, (after.state.value, after.filled, after.reason, count, ids[after.key][0]))
+            _record(tx, session, fills, changed, ids, count)
             content = msgspec.json.encode(_kept(evening)).decode()
             tx.execute("INSERT INTO evenings (session, holdings) VALUES (?, ?)", (session.isoformat(), content))
 
@@ -273,12 +313,16 @@ class PaperBroker:
 
         The capital of an account from before this was recorded counts as paid.
         """
-        found = tx.execute("SELECT paid FROM capital ORDER BY session DESC LIMIT 1").fetchone()
-        before, moved = fund(evening, self._book.capital, Decimal(found["paid"]) if found else None)
+        before, moved = fund(evening, self._book.capital, self._paid())
         if moved:
             values = (session.isoformat(), str(self._book.capital))
             tx.execute("INSERT INTO capital (session, paid) VALUES (?, ?)", values)
         return before
+
+    def _paid(self) -> Decimal | None:
+        """The capital that was paid in so far, where that is recorded."""
+        found = self._db.rows("SELECT paid FROM capital ORDER BY session DESC LIMIT 1")
+        return Decimal(found[0]["paid"]) if found else None
 
     def _working(self) -> list[tuple[int, Working]]:
         """The open orders by row id; of several under one client id, each later one has a key of its own."""
@@ -300,6 +344,29 @@ class PaperBroker:
             if found
             else Holdings(session=date.min, cash=self._book.capital, quantities={}, marks={})
         )
+
+
+def _record(
+    tx: Connection,
+    session: date,
+    fills: Sequence[Fill],
+    changed: Sequence[Working],
+    ids: Mapping[str, tuple[int, Working]],
+    count: int,
+) -> None:
+    """Record executions, and the orders that they changed."""
+    for fill in fills:
+        values = (fill.exec_id, session.isoformat(), _executed(fill), count)
+        tx.execute("INSERT INTO executions (exec_id, session, content, changed) VALUES (?, ?, ?, ?)", values)
+    for after in changed:
+        tx.execute(_CHANGE, (after.state.value, after.filled, after.reason, count, ids[after.key][0]))
+
+
+def _as_fill(execution: Execution, session: date) -> Fill:
+    """An execution of ours as a book takes it."""
+    values: dict[str, Any] = {f: getattr(execution, f) for f in Execution.__struct_fields__}
+    values["fee"] = execution.fee or Decimal(0)
+    return Fill(**values, session=session, arrival_price=execution.price)
 
 
 def _next(tx: Connection) -> int:
