@@ -67,7 +67,7 @@ def deliver(
             expire(outbox, writer, book, clock=clock, calendar=cuts.calendar, notifier=notifier)
             now = clock.now()
             decisions = binding_set(store, outbox, writer, book, strategy, session, now, notifier)
-            if now >= cuts.trades_at(session) and all_left(outbox, book, strategy, session):
+            if now >= cuts.trades_at(session) and _all_left(outbox, book, strategy, session):
                 # the open has passed and nothing waits for it: there is no delivery to refuse
                 return outcome(outbox, book, strategy, session, unsure=unsure)
             holdings = _clear(store, kill_switch, breaks, book, cuts, session, now, decisions)
@@ -103,9 +103,9 @@ def deliver(
     return outcome(outbox, book, strategy, session, unsure=unsure, sent=sent, over=over)
 
 
-def all_left(outbox: Outbox, book: Book, strategy: Strategy, session: date, slot: str = SLOT) -> bool:
+def _all_left(outbox: Outbox, book: Book, strategy: Strategy, session: date) -> bool:
     """Whether a set is bound, and neither of its orders nor of earlier ones any waits to be sent."""
-    return outbox.bound(book.name, strategy.name, session, slot) is not None and not outbox.orders(
+    return outbox.bound(book.name, strategy.name, session) is not None and not outbox.orders(
         book.name, (OrderState.PENDING,)
     )
 

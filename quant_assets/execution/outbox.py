@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 
 from quant_assets.calendars import Calendar
 from quant_assets.calendars.auctions import CLOSE, auction_time
-from quant_assets.calendars.slots import slot_named
+from quant_assets.calendars.slots import Slot, slot_named
 from quant_assets.errors import OrderHeld, OrderRejected, OrderUncertain
 from quant_assets.moments import Every
 from quant_assets.ports import Broker, Clock, Notifier, Outbox, Writer
@@ -111,22 +111,24 @@ def send(
     calendar: Calendar,
     notifier: Notifier,
     compare: Check = as_bound,
-    every: Every | None = None,
+    slot: Slot | None = None,
 ) -> int:
     """Send what is PENDING, sales first; return how many orders the venue acknowledged.
 
-    The clock is asked before each order. An order whose open has passed, or does not come, is EXPIRED unsent, as is
-    one of a slot of `every` at its `valid_until`; one that the venue has already takes its state. What `compare`
-    finds not to be as it was bound is HELD, what it finds beyond the limits CANCELED. What a kill switch stops, or
-    the venue cannot be asked about, remains PENDING. Raises LeaseLost where another process took the account over,
-    Stopped between two orders where a signal asks for it.
+    `slot`: send the orders of this slot alone, before its `valid_until`. The clock is asked before each order. An
+    order whose open has passed, or does not come, is EXPIRED unsent; one that the venue has already takes its state.
+    What `compare` finds not to be as it was bound is HELD, what it finds beyond the limits CANCELED. What a kill
+    switch stops, or the venue cannot be asked about, remains PENDING. Raises LeaseLost where another process took the
+    account over, Stopped between two orders where a signal asks for it.
     """
     sent, failed = 0, Failed(list)
     try:
         for order in _pending(outbox, book):
+            if slot is not None and (order.session, order.slot) != (slot.session, slot.slot):
+                continue
             check()  # what was committed is sent; the next is left PENDING
             now = clock.now()
-            if (why := _too_late(order, calendar, now, every)) is not None:
+            if (why := _too_late(order, calendar, now, slot)) is not None:
                 _expire(writer, order, why, now, failed)
             elif _may_leave(writer, broker, order, compare(order), now, failed):
                 sent += _submit(writer, broker, order, clock, failed)
@@ -186,7 +188,9 @@ def expire(
     failed = Failed(list)
     for order in _pending(outbox, book):
         now = clock.now()
-        if (why := _too_late(order, calendar, now, every)) is not None:
+        slot = slot_named(calendar, every, order.session, order.slot) if every else None
+        why = f"CLOSED: {order.session} has no slot {order.slot}" if every and slot is None else None
+        if (why := why or _too_late(order, calendar, now, slot)) is not None:
             _expire(writer, order, why, now, failed)
     _notify(notifier, book, failed)
 
@@ -203,14 +207,11 @@ def _pending(outbox: Outbox, book: Book) -> list[Order]:
     return sorted((w.order for w in outbox.orders(book.name, (_S.PENDING,))), key=lambda o: (o.decided, o.side, o.sid))
 
 
-def _too_late(order: Order, calendar: Calendar, now: datetime, every: Every | None) -> str | None:
+def _too_late(order: Order, calendar: Calendar, now: datetime, slot: Slot | None) -> str | None:
     """Why an order may not be sent at a time; None where it may."""
     if not calendar.is_session(order.session):
         return f"CLOSED: {order.session} is no session any more"
-    if every is not None:
-        slot = slot_named(calendar, every, order.session, order.slot)
-        if slot is None:
-            return f"CLOSED: {order.session} has no slot {order.slot}"
+    if slot is not None:
         return f"not sent before {slot.valid_until:%H:%M} UTC" if now >= slot.valid_until else None
     auction = CLOSE if order.slot == CLOSE else "open"
     return f"not sent before its {auction}" if now >= auction_time(calendar, order.session, order.slot) else None

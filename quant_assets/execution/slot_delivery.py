@@ -18,7 +18,7 @@ from quant_assets.calendars import Cuts
 from quant_assets.calendars.slots import Slot, slot_named
 from quant_assets.errors import DeliveryRefused, LeaseLost, Tampered
 from quant_assets.execution.contracts import with_terms
-from quant_assets.execution.delivery import REFUSED, all_left, binding_set, known_there, symbols_of
+from quant_assets.execution.delivery import REFUSED, binding_set, known_there, symbols_of
 from quant_assets.execution.drop_copy import booked_of, opens_of, reported_since
 from quant_assets.execution.leaving import leaving
 from quant_assets.execution.outbox import LEASE_SECONDS, OPEN, expire, recover, send
@@ -39,7 +39,7 @@ from quant_assets.ports import (
     Store,
     TradesSlots,
 )
-from quant_assets.records import SLOT, Book, StageReport
+from quant_assets.records import SLOT, Book, OrderState, StageReport
 from quant_assets.strategy import Strategy
 
 
@@ -145,7 +145,7 @@ def deliver_slot(
             expire(outbox, writer, book, clock=clock, calendar=cuts.calendar, notifier=notifier, every=moment)
             now = clock.now()
             decisions = binding_set(store, outbox, writer, book, strategy, session, now, notifier, slot.slot)
-            if now >= slot.valid_until and all_left(outbox, book, strategy, session, slot.slot):
+            if now >= slot.valid_until and _all_left(outbox, book, strategy, slot):
                 return outcome(outbox, book, strategy, session, unsure=unsure, slot=slot.slot)
             _may_trade(kill_switch, breaks, book, cuts, moment, slot, now, decisions)
             holdings = _holdings(store, outbox, executions, book, strategy, cuts, slot, decisions)
@@ -159,7 +159,7 @@ def deliver_slot(
             known_there(outbox, broker, book)
             compare = leaving(outbox, book, decisions, holdings, session, session, priced_in(decisions), symbols)
             about = (outbox, writer, broker, book)
-            sent = send(*about, clock=clock, calendar=cuts.calendar, notifier=notifier, compare=compare, every=moment)
+            sent = send(*about, clock=clock, calendar=cuts.calendar, notifier=notifier, compare=compare, slot=slot)
     except (DeliveryRefused, LeaseLost) as refusal:
         severity = "critical" if isinstance(refusal, Tampered) else "warning"
         notifier.notify(severity, f"{book.name}: nothing delivered for {session} {slot.slot}", str(refusal))
@@ -168,6 +168,14 @@ def deliver_slot(
         subject = f"{book.name}: {len(over)} order(s) beyond the book's limits were not sent"
         notifier.notify("warning", subject, "\n".join(over))
     return outcome(outbox, book, strategy, session, unsure=unsure, sent=sent, over=over, slot=slot.slot)
+
+
+def _all_left(outbox: Outbox, book: Book, strategy: Strategy, slot: Slot) -> bool:
+    """Whether a set is bound at a slot, and none of its orders waits to be sent."""
+    about = (slot.session, slot.slot)
+    waiting = outbox.orders(book.name, (OrderState.PENDING,), since=slot.session)
+    bound = outbox.bound(book.name, strategy.name, *about) is not None
+    return bound and not any((w.order.session, w.order.slot) == about for w in waiting)
 
 
 def _may_trade(
