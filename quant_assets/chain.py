@@ -46,7 +46,7 @@ def _in_order(*stages: Stage) -> tuple[Stage, ...]:
 
 
 MARKET = ("bars", "actions", "listings", "captures")
-BOOKED = ("positions", "journal", "pnl", "nav")
+BOOKED = ("positions", "cash", "journal", "pnl", "nav")
 MODEL = ("models", "promotions")
 PUBLISHED = ("features_*", "anchors")
 
@@ -58,7 +58,7 @@ CHAIN = _in_order(
         ingest_deliveries,
     ),
     Stage("fills", ("venue", *MARKET), ("executions", "outbox", "fills", "orders"), collect_fills),
-    Stage("positions", ("executions", "fills", *MARKET), BOOKED, book_sessions),
+    Stage("positions", ("executions", "fills", *MARKET, "datasets_*"), BOOKED, book_sessions),
     Stage("reconciliation", ("venue", "outbox", "executions", *BOOKED), ("breaks", "facts"), reconcile_books),
     Stage("universe", (*MARKET, "datasets_*"), ("universe", "bars", "actions", "listings"), draw_universes),
     Stage(
@@ -81,7 +81,7 @@ CHAIN = _in_order(
     ),
     Stage(
         "orders",
-        (*MARKET, "verdicts", "decisions", *BOOKED, "breaks"),
+        (*MARKET, "datasets_*", "verdicts", "decisions", *BOOKED, "breaks"),
         ("outbox", "venue", "facts"),
         deliver_books,
     ),
@@ -107,7 +107,9 @@ CHAIN = _in_order(
 )
 """The stages of a day, in order."""
 
-RESEARCH = Stage("research_books_traded", (*MARKET, "decisions"), ("orders", "fills", *BOOKED, "costs"), trade_books)
+RESEARCH = Stage(
+    "research_books_traded", (*MARKET, "datasets_*", "decisions"), ("orders", "fills", *BOOKED, "costs"), trade_books
+)
 """What a range does with its decisions in place of the venue, the books and their costs."""
 
 STAGES: Stages = {s.name: s for s in (*CHAIN, RESEARCH)}

@@ -107,7 +107,8 @@ def test_what_waits_to_be_sent_when_an_action_becomes_known(tmp_path: Path, kind
     outbox, now = live.ledger.outbox, CUTS.of(S[1]) + timedelta(minutes=6)
     frame = pl.DataFrame(
         {
-            "session": [S[1]], "sid": [1], "symbol": ["S1"], "verdict": ["TRADE"], "target_weight": [0.1],
+            "session": [S[1]], "slot": ["open"], "sid": [1], "symbol": ["S1"], "verdict": ["TRADE"],
+            "target_weight": [0.1],
             "reference_price": [10.0], "decision_id": ["d"], "decision_set_id": ["s"],
         }
     )  # fmt: skip

@@ -152,7 +152,7 @@ class Book:
         closes = dict(self.market(session)[0].select("sid", "close").iter_rows())
         rows = [
             {
-                "session": session, "sid": sid, "symbol": f"S{sid}",
+                "session": session, "slot": "open", "sid": sid, "symbol": f"S{sid}",
                 "verdict": "TRADE" if sid in wanted else "NO_TRADE",
                 "target_weight": weight(wanted.get(sid, 0), closes[sid], float(self.held.equity)),
                 "reference_price": closes[sid], "decision_id": "d", "decision_set_id": "s",

@@ -47,7 +47,7 @@ POINTS: dict[str, Callable[[Home], None]] = {
     "between the commit and the send": lambda h: around(h.broker, "submit", before=True, hit=3),
     "between the venue's accept and our ack": lambda h: around(h.broker, "submit", before=False, hit=2),
     "after the ack": lambda _: around(SqliteWriter, "transition", before=False, hit=2),
-    "in the middle of the venue's session": lambda _: around(paper, "mark", before=True, hit=2),
+    "in the middle of the venue's session": lambda _: around(paper, "live", before=True, hit=2),
     "after the venue's session": lambda h: around(h.broker, "advance", before=False, hit=2),
     "between two executions of the drop copy": lambda _: around(SqliteExecutions, "book_fill", before=False, hit=2),
     "between two order states of the drop copy": lambda _: around(

@@ -60,6 +60,10 @@ class Changed:
         """See the port."""
         return self._venue.cash() + self.money
 
+    def balances(self) -> dict[str, Decimal]:
+        """See the port."""
+        return {**self._venue.balances(), PAPER.currency: self.cash()}
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:

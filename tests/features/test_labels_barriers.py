@@ -264,7 +264,9 @@ def terms(acted: list[dict]) -> tuple[float, float]:
     ratio = 1.0
     for a in acted:
         ratio *= a["numerator"] / a["denominator"] if a["kind"] in {"split", "stock_dividend"} else 1.0
-        paid += float(a["cash"]) if a["kind"] == "dividend" else a["value"] if a["kind"] == "spin_off" else 0.0
+        paid += (
+            float(a["cash"]) if a["kind"] in {"dividend", "roll"} else a["value"] if a["kind"] == "spin_off" else 0.0
+        )
     return ratio, paid
 
 

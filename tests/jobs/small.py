@@ -26,7 +26,9 @@ from quant_assets.strategy import Limits, ModelRule, Strategy, UniverseRule
 from quant_assets.tables import (
     ACT_HEADS,
     AUDITS,
+    BAR_LABELS,
     CALENDAR_CHANGES,
+    CASH,
     CORE,
     COSTS,
     FILLS,
@@ -81,8 +83,8 @@ FEATURES = find_set(STRATEGY.feature_set)
 # an audit says what was tried, not what is; people act when they act
 TABLES = (*(t for t in CORE if t not in (AUDITS, ACT_HEADS)), FEATURES.table)
 POST_TRADE = (ORDERS, FILLS, POSITIONS, JOURNAL, PNL, NAV, COSTS)
-# the vendor declares its actions, so that none is proposed
-DERIVED = tuple(t for t in TABLES if t not in (*POST_TRADE, PROPOSED_ACTIONS, CALENDAR_CHANGES))
+# the vendor declares its actions, so that none is proposed; no book holds another currency, nothing is of bars
+DERIVED = tuple(t for t in TABLES if t not in (*POST_TRADE, PROPOSED_ACTIONS, CALENDAR_CHANGES, BAR_LABELS, CASH))
 NAMED_AFTER_THE_BOOK = ("book", "client_order_id", "exec_id", "reference")
 
 

@@ -62,7 +62,7 @@ def store(tmp_path: Path) -> DeltaStore:
     made = DeltaStore(tmp_path)
     known = datetime(2024, 3, 2, tzinfo=UTC)
     rows = [
-        (date(2024, 3, 1), sid, name, name, None, True, date(2024, 3, 1), known)
+        (date(2024, 3, 1), sid, name, name, None, True, date(2024, 3, 1), known, None)
         for sid, name in enumerate(("BTCUSDT", "ESM4", "BRK.B", "AAPL"), 1)
     ]
     made.append(LISTINGS, pl.DataFrame(rows, schema=dict(LISTINGS.schema), orient="row"))

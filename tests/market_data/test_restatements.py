@@ -11,7 +11,8 @@ import pytest
 
 from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import Table, in_force
-from quant_assets.market_data.restatements import CHANGES, WATCHED, Selection, as_if_known, changes, seen, tell
+from quant_assets.market_data.datasets import datasets
+from quant_assets.market_data.restatements import CHANGES, DERIVING, Selection, as_if_known, changes, seen, tell
 from quant_assets.tables import ACTIONS, BARS, LISTINGS
 from quant_assets.vendor_tables import FX_RATES
 from resources.tables.overlay import Overlay
@@ -193,7 +194,9 @@ def test_every_table_of_vendors_is_watched(store: DeltaStore):
     """Tables that name no instrument are told of too, and left out where a name is asked for; a listing's name comes
     with its changes.
     """
-    assert {BARS.name, ACTIONS.name, LISTINGS.name, FX_RATES.name} <= {t.name for t in WATCHED}
+    assert {BARS.name, ACTIONS.name, LISTINGS.name, FX_RATES.name} <= {
+        t.name for t in (*DERIVING, *(d.table for d in datasets()))
+    }
     for known_at, rate in ((BEFORE, 1.08), (AFTER, 1.09)):
         put(store, FX_RATES, known_at, base="EUR", quote="USD", rate=rate)
     put(store, LISTINGS, BEFORE, sid=1, symbol="ONE", listed=True)
