@@ -64,7 +64,7 @@ POINTS: dict[str, Callable[[], None]] = {
     "inside the write of bars": torn(BARS),
     "between the bars and what says that their capture was taken in": at_append(CAPTURES, before=True),
     "right after the last commit of ingest": at_append(CAPTURES, before=False),
-    "in the middle of the venue's session": lambda: around(paper, "mark", before=True),
+    "in the middle of the venue's session": lambda: around(paper, "live", before=True),
     "between the ledger's fills and the table of fills": at_append(FILLS, before=True),
     "between the journal and the P&L": at_append(PNL, before=True),
     "between NAV and what comes before it": at_append(NAV, before=True),
