@@ -12,6 +12,7 @@ import dagster as dg
 from desk.queries import tables
 from desk.workspace import Workspace
 from jobs import daily, intraday, maintenance, post_trade, research, sensors
+from jobs.hours import at_slots
 from jobs.lanes import called, in_lane, key
 from jobs.left import left_lately
 from jobs.resources import build as resources
@@ -83,9 +84,11 @@ def _lane(ws: Workspace) -> Part:
     sessions = session_partitions(ws.cuts.calendar, min(ws.deployment.start, last or ws.deployment.start), last)
     quarters = quarter_partitions(first, last)
     read = [find_set(name) for name in sets_of(strategies)]
-    if of_bars := [f.name for f in read if f.frequency != DAILY]:
+    if at_slots(ws):
+        return _hourly(ws)
+    if on_bars := [f.name for f in read if f.frequency != DAILY]:
         raise ConfigurationError(
-            f"strategies decide once a session and read sets of sessions; {of_bars} have a value for each bar. "
+            f"strategies that decide once a session read sets of sessions; {on_bars} have a value for each bar. "
             "Sets on bars are declared under bars: in the deployment"
         )
     names = [f.table.name for f in read]
@@ -94,7 +97,7 @@ def _lane(ws: Workspace) -> Part:
     run_daily, deliver, day_status, data_docs = daily.jobs(names, list(ws.feeds), lane)
     backfill, retrain = research.jobs(names, lane)
     (after_delivery,) = post_trade.jobs(lane)
-    jobs_on_bars = intraday.jobs(ws.deployment.bars)
+    jobs_on_bars, (bar_sets, bar_checks) = intraday.jobs(ws.deployment.bars), _on_bars(ws)
     start = ws.deployment.start.isoformat()
 
     def live(one: str) -> bool:
@@ -120,7 +123,7 @@ def _lane(ws: Workspace) -> Part:
         [
             *market_data_assets.build(sessions, STAGES, fed),
             *features_assets.build(sessions, STAGES, read, strategies, list(ws.feeds)),
-            *features_assets.of_bars(ws.deployment.bars, first, last),
+            *bar_sets,
             *explorer_assets.build(quarters, by_session, strategies),
             *models_assets.build(sessions, STAGES, strategies),
             *signals_assets.build(sessions, STAGES),
@@ -132,7 +135,7 @@ def _lane(ws: Workspace) -> Part:
         [
             *market_data_checks.build(ws.reports / "data_docs", fed, ws.rules),
             *features_checks.build(read, by_session, strategies),
-            *features_checks.of_bars(ws.deployment.bars),
+            *bar_checks,
             *today_checks.build(),
         ],
         lane,
@@ -145,3 +148,22 @@ def defs() -> dg.Definitions:
     """The definitions of the workspace in $QUANT_HOME. What a process that loads them writes is for its user alone."""
     os.umask(0o077)
     return build(Workspace.open())
+
+
+def _hourly(ws: Workspace) -> Part:
+    """The sets on bars of a lane that decides at slots, which `quant run daily` runs (`jobs.hours`)."""
+    declared = ws.deployment.bars
+    made, (bar_sets, bar_checks) = intraday.jobs(declared), _on_bars(ws)
+    return Part(
+        assets=bar_sets,
+        checks=bar_checks,
+        jobs=made,
+        schedules=intraday.schedules(declared, made),
+        sensors=[],
+    )
+
+
+def _on_bars(ws: Workspace) -> tuple[list[dg.AssetsDefinition], list[dg.AssetChecksDefinition]]:
+    """The assets of the lane's sets on bars, and their checks."""
+    declared = ws.deployment.bars
+    return [*features_assets.of_bars(declared, *ws.span)], [*features_checks.of_bars(declared)]

@@ -1,11 +1,13 @@
 """The daily run and the range backfill, as the CLI starts them: the daemon's jobs, in this process, in order."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from desk.lock import QUEUED_SECONDS, only_range, only_run
+from jobs.hours import at_slots, slots_due
+from jobs.hours import run as run_hours
 from jobs.lanes import called
 from jobs.left import DAY, left
 from quant_assets.books.apart import FAILED as BOOKS_FAILED
@@ -16,6 +18,7 @@ from quant_assets.records import Frozen
 if TYPE_CHECKING:
     from desk.workspace import Workspace
     from jobs.execute import Runner
+    from quant_assets.calendars.slots import Slot
 
 
 class Exit(IntEnum):
@@ -75,26 +78,37 @@ def _may_run(ws: "Workspace", session: date) -> None:
         )
 
 
-def due_in_order(ws: "Workspace", session: date | None, lane: str | None = None) -> "list[tuple[Workspace, date]]":
-    """`due` of all lanes, or of one, in the order in which they are decided; without a session, the next one of all in
-    a historical run.
+def due_in_order(
+    ws: "Workspace", session: date | None, lane: str | None = None
+) -> "list[tuple[Workspace, date | Slot]]":
+    """`due` of all lanes, or of one, in the order in which they are decided, with the slots that have come of the
+    sessions under way; without a session, the next one of all in a historical run.
     """
     asked = [ws.lane_of(lane)] if lane is not None else ws.lanes
     if session is not None and len(asked) > 1:  # a day may be no session of another venue
         asked = [w for w in asked if w.cuts.calendar.is_session(session)] or asked[:1]
-    found = sorted(((w.cuts.of(day), n, day) for n, w in enumerate(asked) for day in due(w, session)))
-    in_order = [(asked[n], day) for _, n, day in found]
+    found: list[tuple[datetime, int, date | Slot]] = [
+        (w.cuts.of(day), n, day) for n, w in enumerate(asked) for day in due(w, session)
+    ]
+    if session is None:
+        found += [(slot.cut, n, slot) for n, w in enumerate(asked) for slot in slots_due(w)]
+    # a session ends at the cut of the first slot of the next one, and is booked before it
+    in_order = [(asked[n], one) for _, n, one in sorted(found, key=lambda f: f[:2])]
     return in_order[:1] if session is None and ws.deployment.clock == "session" else in_order
 
 
-def run_daily(runner: "Runner", sessions: "Sequence[date | tuple[Workspace, date]]") -> Iterator[Step]:
+def run_daily(runner: "Runner", sessions: "Sequence[date | tuple[Workspace, date | Slot]]") -> Iterator[Step]:
     """Daily → deliver → post_trade → today, session after session, each of a lane (without one, of the deployment's
-    own); of a session that was begun, what is left.
+    own); of a session that was begun, what is left. Lanes that decide at slots: slot after slot, and the session's end.
     """
     own = runner.ws.lanes[0]
     with only_run(runner.ws.home, QUEUED_SECONDS):
         for one in sessions:
-            ws, session = one if isinstance(one, tuple) else (own, one)
+            ws, session = (own, one) if isinstance(one, date) else one
+            if at_slots(ws):
+                yield from (Step(called(did.job, ws.name), did.session, did.assets) for did in run_hours(ws, session))
+                continue
+            assert isinstance(session, date)  # noqa: S101  # of a lane that decides once a session
             begin = left(ws, [session]).get(session, DAY[0])
             for job in DAY[DAY.index(begin) :]:
                 yield Step(called(job, ws.name), session, runner.session(job, session, ws.name))
@@ -115,7 +129,7 @@ def outcome(steps: list[Step]) -> Exit:
     """
     if any(numbers.get(BOOKS_FAILED) for s in steps for numbers in s.assets.values()):
         return Exit.BLOCKED
-    delivered = [s.assets.get("orders", {}) for s in steps if s.job.startswith("deliver")]
+    delivered = [s.assets.get("orders", {}) for s in steps if s.job.startswith(("deliver", "slot"))]
     if any(d.get("state") == "refused" or any(d.get(n) for n in (*FAILED, "unsure")) for d in delivered):
         return Exit.BLOCKED
     orders = sum(float(str(d.get("orders", d.get("sent", 0)))) for d in delivered)

@@ -6,8 +6,10 @@ from datetime import date
 import polars as pl
 
 from quant_assets.calendars import Cuts
+from quant_assets.calendars.slots import slots
 from quant_assets.execution.delivery import REFUSED
 from quant_assets.execution.outcome import RECONCILED, counted
+from quant_assets.moments import Every
 from quant_assets.ports import Clock, Facts, Outbox, Store
 from quant_assets.post_trade.report import PUBLISHED
 from quant_assets.records import SLOT, Book, Frozen, OrderState, Working
@@ -23,10 +25,10 @@ _WAITING = (OrderState.PENDING, OrderState.SUBMITTING, OrderState.UNKNOWN)
 class Done(Frozen, frozen=True):
     """What is done of a session of a book.
 
-    `decided`: its strategy decided. `trades`: a decision asks for a trade. `bound`: a decision set binds. `orders`:
-    those of the session. `refused`: why nothing was delivered, as it was recorded last. `passed`: no later run can
-    deliver. `booked`: NAV has the session. `reconciled`: it was compared with the venue. `published`: its page is
-    there.
+    `decided`: its strategy decided. `trades`: a decision asks for a trade. `bound`: a decision set binds (of a
+    strategy that decides at slots, each has one or was refused). `orders`: those of the session. `refused`: why
+    nothing was delivered, as it was recorded last. `passed`: no later run can deliver. `booked`: NAV has the session.
+    `reconciled`: it was compared with the venue. `published`: its page is there.
     """
 
     decided: bool
@@ -97,6 +99,7 @@ def done(
     decided, trades = (set(d["session"]) for d in (decisions, decisions.filter(pl.col("verdict") == TRADE)))
     booked = set(store.read(NAV, as_of=None, first=first, where={"book": book.name}, columns=())["session"])
     recorded, orders = facts.recorded(book.name, SLOT), outbox.orders(book.name, since=first)
+    bound = _bound(outbox, facts, cuts, book)
     now = clock.now() if clock else None
     begun = min(recorded, default=None)  # sessions before it were run by a release that recorded no facts
 
@@ -108,7 +111,7 @@ def done(
             decided=session in decided,
             trades=session in trades,
             armed=book.armed,
-            bound=outbox.bound(book.name, book.strategy, session) is not None,
+            bound=bound(session),
             orders=tuple(w for w in orders if w.order.decided == session),
             refused=refused,
             passed=earlier or refused.startswith(FINAL) or (now is not None and now >= cuts.trades_at(session)),
@@ -118,3 +121,21 @@ def done(
         )
 
     return {session: one(session) for session in sessions}
+
+
+def _bound(outbox: Outbox, facts: Facts, cuts: Cuts, book: Book) -> Callable[[date], bool]:
+    """Whether a set is bound for a session; of a strategy that decides at slots, whether each of them has one or was
+    refused.
+    """
+    moment, about = cuts.moment, (book.name, book.strategy)
+    if not isinstance(moment, Every):
+        return lambda session: outbox.bound(*about, session) is not None
+
+    def every(session: date) -> bool:
+        return all(
+            outbox.bound(*about, session, slot.slot) is not None
+            or REFUSED in facts.recorded(book.name, slot.slot).get(session, {})
+            for slot in slots(cuts.calendar, moment, session)
+        )
+
+    return every

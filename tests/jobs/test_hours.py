@@ -1,0 +1,63 @@
+"""`quant run daily` of a strategy that decides by the hour, by the wall: slots as they come, then the session's end."""
+
+from datetime import timedelta
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+
+from desk.day import run_day, slots_in
+from desk.workspace import Workspace
+from jobs.execute import runner
+from jobs.live import Exit, due_in_order, outcome, run_daily
+from quant_assets.tables import DECISIONS, NAV
+from resources.clock import SessionClock
+from tests.desk.live_slots import BOOK, SESSIONS, TRAINED, opened, reopened, rows
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """On the evening before the first slot."""
+    ws = opened(tmp_path_factory.mktemp("hours"), live=True)
+    list(run_day(ws, TRAINED))
+    return ws.home
+
+
+def test_what_is_due_by_the_hour(home: Path, tmp_path: Path) -> None:
+    """Two slots in time, the rest of the day missed: its end comes before the first slot of the next day; what was
+    missed is LATE, and nothing of it was sent.
+    """
+    planned = slots_in(reopened(home, live=True), SESSIONS)
+    clock = SessionClock(planned[0].cut)
+    ws = reopened(copytree(home, tmp_path / "home"), live=True, clock=clock)
+    with runner(ws) as started:
+        for slot in planned[:2]:
+            clock.set(slot.cut + timedelta(seconds=5))
+            assert due_in_order(ws, None) == [(ws, slot)]
+            steps = list(run_daily(started, due_in_order(ws, None)))
+            assert [(s.job, s.session) for s in steps] == [(f"slot {slot.slot}", slot.session)]
+            assert outcome(steps) is Exit.DONE
+            assert due_in_order(ws, None) == []
+        clock.set(planned[24].cut)
+        assert due_in_order(ws, None) == [(ws, SESSIONS[0]), (ws, planned[24])]
+        list(run_daily(started, due_in_order(ws, None)))
+        assert due_in_order(ws, None) == []
+    decided = rows(ws, DECISIONS)
+    late = set(decided.filter(reason="LATE")["slot"])
+    assert late == {s.slot for s in planned[2:24]}
+    assert rows(ws, NAV)["session"].to_list() == SESSIONS[:1]
+    sent = {(w.order.session, w.order.slot) for w in ws.ledger.outbox.orders(BOOK.name)}
+    assert sent <= {(s.session, s.slot) for s in (*planned[:2], planned[24])}
+    assert len(sent) > 1
+
+
+def test_a_historical_run_goes_through_the_slots(home: Path, tmp_path: Path) -> None:
+    """The next session: each of its slots, and its end."""
+    ws: Workspace = reopened(copytree(home, tmp_path / "home"), live=True)
+    ((lane, session),) = due_in_order(ws, None)
+    assert (lane, session) == (ws, SESSIONS[0])
+    with runner(ws) as started:
+        steps = list(run_daily(started, [(lane, session)]))
+    assert [s.job for s in steps] == [*(f"slot {s.slot}" for s in slots_in(ws, [SESSIONS[0]])), "daily"]
+    ((_, following),) = due_in_order(ws, None)
+    assert following == SESSIONS[1]
