@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from desk.workspace import Workspace
 
 WITHIN = timedelta(days=3)  # before now: no session is longer
+AHEAD = timedelta(days=10)  # longer than any holiday
 WAITING = (OrderState.PENDING, OrderState.SUBMITTING, OrderState.UNKNOWN)
 SHOWN_AS = {"deliver": "orders"}  # the report of a stage by the name of its asset
 
@@ -48,6 +49,16 @@ def slots_due(ws: "Workspace") -> list[Slot]:
     come = due_slots(ws.cuts.calendar, moment, now - WITHIN, now)
     under_way = [s for s in come if s.session >= ws.deployment.start and ws.cuts.of(s.session) > now]
     return [s for s in under_way if _is_left(ws, s)]
+
+
+def next_slot(ws: "Workspace") -> Slot | None:
+    """The next slot that has not come yet, by the wall; None where none comes within days."""
+    moment = ws.deployment.strategies[0].moment
+    if not isinstance(moment, Every):
+        return None
+    now = ws.clock.now()
+    ahead = due_slots(ws.cuts.calendar, moment, now, now + AHEAD)
+    return next((s for s in ahead if s.session >= ws.deployment.start), None)
 
 
 def _is_left(ws: "Workspace", slot: Slot) -> bool:

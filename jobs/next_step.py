@@ -39,11 +39,18 @@ def first_step(ws: "Workspace") -> Next | None:
 
 def next_step(ws: "Workspace") -> Next:
     """What to do in a home where all is fine."""
+    from jobs.hours import next_slot, slots_due
     from jobs.live import due
 
     if sessions := due(ws, None):
         return Next(f"{sessions[0]} is the next session to be run", "quant run daily")
+    if slots := slots_due(ws):
+        return Next(f"the slot {slots[0].slot} of {slots[0].session} is the next to be run", "quant run daily")
     if ws.deployment.clock == "system":
+        if slot := next_slot(ws):
+            return Next(
+                f"nothing is due until {slot.cut:%Y-%m-%d %H:%M:%S} UTC, when {slot.session} {slot.slot} is decided"
+            )
         return Next(nothing_until(ws.cuts, ws.deployment.start, ws.clock.now()))
     book = next((b.name for live in (True, False) for b in ws.books(live=live)), "")
     return Next(

@@ -62,14 +62,20 @@ def beside_production(ws: "Workspace", *, as_json: bool) -> int:
     return 0
 
 
-def why(session: Annotated[date, typer.Argument(metavar="SESSION", parser=day)], as_json: AsJson = False) -> None:
+def why(
+    session: Annotated[date, typer.Argument(metavar="SESSION", parser=day)],
+    slot: Annotated[
+        str | None, typer.Option("--slot", metavar="HH:MM", help="Of a strategy by the hour: this slot alone.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Explain a session: its decisions by reason, and what refused them."""
     from jobs.console import explained, working
     from quant_assets.signals.why import why as explain
 
     ws = workspace()
     with working("reading the decisions", quiet=as_json):
-        answers = {s.name: explain(w.store, s.name, session) for w in ws.lanes for s in w.deployment.strategies}
+        answers = {s.name: explain(w.store, s.name, session, slot) for w in ws.lanes for s in w.deployment.strategies}
     explained(answers, session, as_json=as_json)
 
 

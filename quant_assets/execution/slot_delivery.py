@@ -96,7 +96,7 @@ def deliver_slots(
     asked: Sequence[Slot],
 ) -> Iterator[StageReport]:
     """Deliver the decisions of each slot to the venue of every book that trades them. Why nothing was delivered is
-    recorded as the fact `refused` of the slot.
+    recorded as the fact `refused` of the slot; of slots that are over somebody is notified once.
     """
     by_name = {s.name: s for s in strategies}
 
@@ -112,9 +112,33 @@ def deliver_slots(
             facts.record(book.name, slot.session, slot.slot, REFUSED, report.reason, now=clock.now())
         return report
 
+    for book in books:
+        over = [s for s in asked if book.armed and _over(outbox, book, s, clock.now())]
+        if over:
+            yield _too_late(facts, notifier, book, over, clock.now())
     for slot in asked:
         for book in books:
-            yield apart("deliver", book, slot.session, notifier, partial(one, book, slot))
+            if not (book.armed and _over(outbox, book, slot, clock.now())):
+                yield apart("deliver", book, slot.session, notifier, partial(one, book, slot))
+
+
+def _over(outbox: Outbox, book: Book, slot: Slot, now: datetime) -> bool:
+    """Whether nothing is bound for a slot, and nothing of it may leave any longer."""
+    return now >= slot.valid_until and outbox.bound(book.name, book.strategy, slot.session, slot.slot) is None
+
+
+def _too_late(facts: Facts, notifier: Notifier, book: Book, over: Sequence[Slot], now: datetime) -> StageReport:
+    """Record slots that nothing was delivered for in time, and notify somebody of those not recorded yet."""
+    new = [s for s in over if REFUSED not in facts.recorded(book.name, s.slot).get(s.session, {})]
+    for slot in new:
+        why = f"EXPIRED: the slot was valid until {slot.valid_until:%Y-%m-%d %H:%M} UTC, it is {now:%Y-%m-%d %H:%M}"
+        facts.record(book.name, slot.session, slot.slot, REFUSED, why, now=now)
+    first, last = over[0], over[-1]
+    reason = f"EXPIRED: {len(over)} slot(s) were not delivered in time, {first.slot} to {last.slot}"
+    if new:
+        body = f"{', '.join(s.slot for s in new)}; see docs/operations.md, LATE"
+        notifier.notify("critical", f"{book.name}: {len(new)} slot(s) of {last.session} were too late", body)
+    return ended(last.session, "refused", reason)
 
 
 def deliver_slot(

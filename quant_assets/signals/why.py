@@ -23,13 +23,15 @@ WHY = {
 }
 
 
-def why(store: Store, strategy: str, session: date) -> pl.DataFrame:
+def why(store: Store, strategy: str, session: date, slot: str | None = None) -> pl.DataFrame:
     """One row per verdict and reason of the set recorded first, most names first; no rows where nothing was decided.
+    `slot`: of this one alone, where a session has several.
 
     Columns strategy, session, decision_set_id, verdict, reason, names, target_weight (sum), text (what the reason
     means, with what has been learned since), detail (JSON, the numbers of one of the names).
     """
-    rows = first_recorded(store.read(DECISIONS, as_of=None, first=session, last=session, where={"strategy": strategy}))
+    where = {"strategy": strategy} | ({"slot": slot} if slot else {})
+    rows = first_recorded(store.read(DECISIONS, as_of=None, first=session, last=session, where=where))
     by = ["strategy", "session", "decision_set_id", "verdict", "reason"]
     counted = rows.group_by(by, maintain_order=True).agg(
         names=pl.len(), target_weight=pl.col("target_weight").sum(), detail=pl.col("detail").first()

@@ -10,9 +10,13 @@ from desk.day import run_day, slots_in
 from desk.workspace import Workspace
 from jobs.execute import runner
 from jobs.live import Exit, due_in_order, outcome, run_daily
+from jobs.next_step import next_step
+from quant_assets.signals.why import why
 from quant_assets.tables import DECISIONS, NAV
 from resources.clock import SessionClock
+from resources.notices.queue import Queue
 from tests.desk.live_slots import BOOK, SESSIONS, TRAINED, opened, reopened, rows
+from tests.desk.test_slots import STRATEGY
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +38,22 @@ def test_what_is_due_by_the_hour(home: Path, tmp_path: Path) -> None:
         for slot in planned[:2]:
             clock.set(slot.cut + timedelta(seconds=5))
             assert due_in_order(ws, None) == [(ws, slot)]
+            assert next_step(ws).text == f"the slot {slot.slot} of {slot.session} is the next to be run"
             steps = list(run_daily(started, due_in_order(ws, None)))
             assert [(s.job, s.session) for s in steps] == [(f"slot {slot.slot}", slot.session)]
             assert outcome(steps) is Exit.DONE
             assert due_in_order(ws, None) == []
+        assert "2026-02-08 02:00:20 UTC, when 2026-02-08 02:00 is decided" in next_step(ws).text
         clock.set(planned[24].cut)
         assert due_in_order(ws, None) == [(ws, SESSIONS[0]), (ws, planned[24])]
         list(run_daily(started, due_in_order(ws, None)))
         assert due_in_order(ws, None) == []
+    assert set(why(ws.store, STRATEGY.name, SESSIONS[0], "05:00")["reason"]) == {"LATE"}
+    assert "LATE" not in set(why(ws.store, STRATEGY.name, SESSIONS[0], "00:00")["reason"])
+    subjects = [n.subject for n in Queue(ws.home).unanswered()]
+    assert [s for s in subjects if f"slot(s) of {SESSIONS[0]}" in s] == [
+        f"{BOOK.name}: 22 slot(s) of {SESSIONS[0]} were too late"
+    ]
     decided = rows(ws, DECISIONS)
     late = set(decided.filter(reason="LATE")["slot"])
     assert late == {s.slot for s in planned[2:24]}
