@@ -96,7 +96,7 @@ def deliver_slots(
     asked: Sequence[Slot],
 ) -> Iterator[StageReport]:
     """Deliver the decisions of each slot to the venue of every book that trades them. Why nothing was delivered is
-    recorded as the fact `refused` of the slot; of slots that are over somebody is notified once.
+    recorded as the fact `refused` of the slot; of slots that are over one notice is given.
     """
     by_name = {s.name: s for s in strategies}
 
@@ -128,7 +128,7 @@ def _over(outbox: Outbox, book: Book, slot: Slot, now: datetime) -> bool:
 
 
 def _too_late(facts: Facts, notifier: Notifier, book: Book, over: Sequence[Slot], now: datetime) -> StageReport:
-    """Record slots that nothing was delivered for in time, and notify somebody of those not recorded yet."""
+    """Record slots that nothing was delivered for in time, with one notice of those not recorded yet."""
     new = [s for s in over if REFUSED not in facts.recorded(book.name, s.slot).get(s.session, {})]
     for slot in new:
         why = f"EXPIRED: the slot was valid until {slot.valid_until:%Y-%m-%d %H:%M} UTC, it is {now:%Y-%m-%d %H:%M}"
