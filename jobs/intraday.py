@@ -21,7 +21,7 @@ def jobs(declared: Sequence[OnBars]) -> "list[AssetJob]":
     made = ((asset_of_bars(one), one) for one in declared)
     return [
         dg.define_asset_job(
-            name,
+            f"publish_{name}",  # a job that is called like the step of its asset cannot be loaded beside it
             dg.AssetSelection.assets(name),
             description=f"{one.feature_set} of {one.venue}, as far as its bars have ended.",
             executor_def=dg.in_process_executor,

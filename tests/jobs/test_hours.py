@@ -3,20 +3,28 @@
 from datetime import timedelta
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
+import msgspec
+import polars as pl
 import pytest
 
-from desk.day import run_day, slots_in
+from desk.day import arrive, derive, run_day, run_slot, slots_in
+from desk.deployment import Market
 from desk.workspace import Workspace
 from jobs.execute import runner
 from jobs.live import Exit, due_in_order, outcome, run_daily
 from jobs.next_step import next_step
+from quant_assets.market_data.markets import named
 from quant_assets.signals.why import why
 from quant_assets.tables import DECISIONS, NAV
+from quant_assets.vendor_tables import INTRADAY_BARS
 from resources.clock import SessionClock
 from resources.notices.queue import Queue
 from tests.desk.live_slots import BOOK, SESSIONS, TRAINED, opened, reopened, rows
 from tests.desk.test_slots import STRATEGY
+from tests.jobs import two_venues
+from tests.signals import hourly_market as market
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +81,33 @@ def test_a_historical_run_goes_through_the_slots(home: Path, tmp_path: Path) -> 
     assert [s.job for s in steps] == [*(f"slot {s.slot}" for s in slots_in(ws, [SESSIONS[0]])), "daily"]
     ((_, following),) = due_in_order(ws, None)
     assert following == SESSIONS[1]
+
+
+def test_hours_beside_days(tmp_path: Path) -> None:
+    """In a home of New York's days a lane of another market's hours loads with the definitions, and its slots run."""
+    there: Any = {"kind": "bars_of", "venue": market.VENUE, "frequency": "1h", "delay": 20}
+    whole = msgspec.structs.replace(
+        two_venues.deployment(),
+        strategies=(two_venues.NEW_YORK, STRATEGY),
+        markets=(Market(calendar="24/7", source=there),),
+        books=(BOOK,),
+        bars=(market.ON_BARS,),
+        start=SESSIONS[1],
+    )
+    ws = two_venues.workspace(tmp_path, whole)
+    own, hours = ws.lanes
+    ws.store.append(INTRADAY_BARS, market.bars().with_columns(source=pl.lit(named("x", "24/7"))))
+    list(arrive(hours, TRAINED))
+    list(derive(hours, [d for d in market.DAYS if d <= TRAINED], train_at=[TRAINED]))
+    list(derive(hours, SESSIONS[:1], train_at=[]))
+    list(run_day(hours, SESSIONS[0]))
+    assert due_in_order(ws, None, own.name) == []
+    assert due_in_order(ws, None) == [(hours, SESSIONS[1])]
+    with runner(ws) as started:
+        names = {job.name for job in started.definitions.resolve_all_job_defs()}
+        assert "daily" in names
+        assert f"daily_{hours.name}" not in names
+    for slot in slots_in(hours, SESSIONS[1:])[:2]:
+        reports = list(run_slot(hours, slot))
+        assert [r.state for r in reports if r.stage == "deliver"] == ["done"]
+    assert {w.order.slot for w in ws.ledger.outbox.orders(BOOK.name)} == {"00:00", "01:00"}

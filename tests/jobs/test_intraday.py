@@ -18,6 +18,7 @@ from tests.jobs.small import deployment
 DAYS = [date(2024, 3, 2), date(2024, 3, 3)]  # a Saturday and a Sunday
 HOURLY = OnBars("price_volume_1h", "v", "24/7", 30)
 NAME = "features_price_volume_1h_v"
+JOB = f"publish_{NAME}"
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_a_venues_sessions_are_published(ws: Workspace) -> None:
     after each bar.
     """
     with dg.DagsterInstance.ephemeral() as instance:
-        made = Runner(ws, instance).session(NAME, DAYS[1])[NAME]
+        made = Runner(ws, instance).session(JOB, DAYS[1])[NAME]
     table = find_set(HOURLY.feature_set).table
     stored = ws.store.read(table, as_of=None)
     assert made["rows"] == stored.height > 40
