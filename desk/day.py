@@ -167,7 +167,7 @@ def derive(
 
 def _stages(ws: Workspace, stages: Sequence[Stage]) -> Sequence[Stage]:
     """The stages as the strategies of the lane have them: on bars, where they decide at slots."""
-    if not isinstance(ws.deployment.strategies[0].moment, Every):
+    if not isinstance(ws.moment, Every):
         return stages
     return [chain.ON_BARS.get(s.name, s) for s in stages if s.name != "feature_drift"]  # it is of days
 
@@ -245,7 +245,7 @@ def status(ws: Workspace, session: date, now: datetime | None = None) -> list[St
     beat = read_heartbeat(ws.home / "heartbeat.json")
     seen = now or (ws.cuts.of(session) if ws.deployment.clock == "session" else ws.clock.now())
     by_book = what_is_done(ws, [session])
-    return day_status(
+    found = day_status(
         ws.store,
         ws.ledger.kill_switch,
         ws.ledger.breaks,
@@ -257,3 +257,4 @@ def status(ws: Workspace, session: date, now: datetime | None = None) -> list[St
         now=seen,
         heartbeat=beat.ts if beat else None,
     )
+    return found if ws.deployment.strategies else found[:1]  # of a market without a strategy: is its data there?

@@ -86,7 +86,7 @@ def strategy_faults(found: Reading) -> None:
             _fault(found, f"{path}.universe.name", what)
         _label(found, path, one)
     there = {s.calendar for s in _strategies(found).values()}
-    if there and _own(found) not in there:
+    if there and _own(found) not in there and not found.values.get("production"):  # research ingests nothing of it
         what = f"no strategy has this calendar; there are {sorted(there)}; make one of these the deployment's own"
         _fault(found, "calendar", what, "strategies")
 

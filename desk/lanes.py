@@ -2,6 +2,9 @@
 
 A lane has the strategies of one calendar that decide at one moment, and their books. The first one is the deployment's
 own: its calendar, and the moment of its first strategy. What a lane runs is a deployment of its own, narrower one.
+
+A market without a strategy has a lane too, which ingests and judges its data: features of other markets and research
+read them. Its moment is that of the latest decision that a session's data could serve, before the next close.
 """
 
 import re
@@ -11,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from desk.deployment import Deployment, Market
+from desk.deployment import Deployment, Market, ResearchDeployment
 from quant_assets.calendars import calendar
 from quant_assets.errors import ConfigurationError
 from quant_assets.moments import AtTime, BeforeClose, BeforeOpen, Every, Moment
@@ -34,14 +37,17 @@ class Lane:
 
 
 def lanes(whole: Deployment) -> tuple[Lane, ...]:
-    """The lanes of a deployment, its own first, then in the order of the strategies.
+    """The lanes of a deployment, its own first, then in the order of the strategies, then markets without one.
 
-    Raises ConfigurationError where a strategy's calendar is that of no market, or no strategy has the deployment's.
+    A research home has only lanes of strategies: it ingests nothing. Raises ConfigurationError where a strategy's
+    calendar is that of no market, or outside research no strategy has the deployment's.
     """
     grouped: dict[tuple[str, Moment], list[Strategy]] = {}
     for strategy in sorted(whole.strategies, key=lambda s: s.calendar != whole.calendar):
         grouped.setdefault((strategy.calendar, strategy.moment), []).append(strategy)
-    if whole.calendar not in {code for code, _ in grouped}:
+    research = isinstance(whole, ResearchDeployment)
+    traded = {code for code, _ in grouped}
+    if whole.calendar not in traded and not research:
         raise ConfigurationError(
             f"no strategy has the deployment's calendar, {whole.calendar}: make that of a strategy its own, and the "
             "others `markets`"
@@ -51,6 +57,8 @@ def lanes(whole: Deployment) -> tuple[Lane, ...]:
         market = OWN if code == whole.calendar else code
         first = all(lane.market != market for lane in found)
         found.append(_lane(whole, market, moment, strategies, _name(market, whole.calendar, moment, first=first)))
+    silent = () if research else [m.calendar for m in whole.markets if m.calendar not in traded]
+    found += [_lane(whole, code, BeforeClose(), (), _safe(code)) for code in silent]
     return tuple(found)
 
 

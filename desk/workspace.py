@@ -33,11 +33,12 @@ from quant_assets.market_data.markets import named
 from quant_assets.market_data.own_checks import rules_of
 from quant_assets.market_data.rules import Rule
 from quant_assets.market_data.vendors import Beside
+from quant_assets.moments import Moment
 from quant_assets.plugged import Plug, name_of, opened
 from quant_assets.ports import Brokers, Channel, Clock, KnowledgeLog, MarketDataSource, ModelRegistry, Notifier
 from quant_assets.records import Book
 from quant_assets.strategy import Strategy
-from quant_assets.tables import ACTIONS, BARS, DECISIONS, NAV
+from quant_assets.tables import ACTIONS, BARS, DECISIONS, NAV, VERDICTS
 from resources.ledger.open import Ledger
 from resources.sources.contracts import Contracts
 from resources.sources.files import PriceFile
@@ -190,8 +191,12 @@ class Workspace:
         """
         if self.lanes[0] is not self and not self.lane:
             return self.lanes[0].current_cuts()
-        moment = self.lane.moment if self.lane else self.deployment.strategies[0].moment
-        return Cuts(with_changes(calendar(self.deployment.calendar), self.store, self._books_there), moment)
+        return Cuts(with_changes(calendar(self.deployment.calendar), self.store, self._books_there), self.moment)
+
+    @property
+    def moment(self) -> Moment:
+        """When its lane decides; that of the deployment's own."""
+        return self.lane.moment if self.lane else self.deployment.strategies[0].moment
 
     @property
     def _books_there(self) -> list[str] | None:
@@ -388,13 +393,13 @@ class Workspace:
 
     def latest(self) -> date:
         """The session that an operator asks about: the last one whose decision time has come; in a historical run
-        the last one decided.
+        the last one decided, or judged where nothing is decided.
         """
         if self.deployment.clock == "system":
             return self.cuts.due(self.clock.now())
         names = [s.name for s in self.deployment.strategies]
-        stored = self.store.read(DECISIONS, as_of=None, first=self.deployment.start, columns=())
-        decided = stored.filter(pl.col("strategy").is_in(names))
+        stored = self.store.read(DECISIONS if names else VERDICTS, as_of=None, first=self.deployment.start, columns=())
+        decided = stored.filter(pl.col("strategy").is_in(names)) if names else stored
         found = bounds(decided["session"], date)
         return found[1] if found else self.deployment.start
 

@@ -78,13 +78,18 @@ def jobs(derived: Sequence[str], fed: Sequence[str], lane: str = "") -> "list[As
 
 
 def schedule(
-    cuts: Cuts, daily: "AssetJob", start: date, known: Callable[[], Cuts] | None = None, lane: str = ""
+    cuts: Cuts,
+    daily: "AssetJob",
+    start: date,
+    known: Callable[[], Cuts] | None = None,
+    lane: str = "",
+    last_made: str = "decisions",
 ) -> dg.ScheduleDefinition:
     """At the decision time of each session, on the venue's own clock; where none is due it says so. Sessions missed
     lately are asked for again, in order.
 
     `known` gives the cuts as they are known at the tick, where closures may have been announced since the
-    definitions were loaded.
+    definitions were loaded. `last_made`: the asset that shows that a session was run.
     """
     when = ticks(cuts)
 
@@ -105,7 +110,7 @@ def schedule(
             )
         if session < start:
             return dg.SkipReason(f"session {session} lies before {start}, the first that is traded day by day")
-        done = context.instance.get_materialized_partitions(key("decisions", lane))
+        done = context.instance.get_materialized_partitions(key(last_made, lane))
         earlier = [by.calendar.shift(session, -n).isoformat() for n in range(CATCH_UP, 0, -1)]
         missed = [k for k in earlier if done and min(done) < k and k not in done]
         return [dg.RunRequest(partition_key=k, run_key=f"daily {k}") for k in [*missed, session.isoformat()]]

@@ -3,17 +3,15 @@
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import dagster as dg
 
 from desk.queries import tables
 from desk.workspace import Workspace
-from jobs import daily, intraday, maintenance, post_trade, research, sensors
+from jobs import daily, intraday, maintenance, markets, post_trade, research, sensors
 from jobs.hours import at_slots
-from jobs.lanes import called, in_lane, key
+from jobs.lanes import Part, called, in_lane, key
 from jobs.left import left_lately
 from jobs.resources import build as resources
 from quant_assets.assets import quarter_partitions, session_partitions
@@ -43,17 +41,6 @@ warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", categor
 warnings.filterwarnings("ignore", message="Asset job .* materializes assets with varying BackfillPolicies")
 
 
-@dataclass(frozen=True)
-class Part:
-    """What one lane brings."""
-
-    assets: list[dg.AssetsDefinition]
-    checks: list[dg.AssetChecksDefinition]
-    jobs: list[Any]
-    schedules: list[dg.ScheduleDefinition]
-    sensors: list[dg.SensorDefinition]
-
-
 def build(ws: Workspace, progress: Progress = quiet) -> dg.Definitions:
     """Assets, checks, jobs, schedules, sensors and resources of a workspace, of all its lanes. Long stages report to
     `progress`.
@@ -79,6 +66,8 @@ def build(ws: Workspace, progress: Progress = quiet) -> dg.Definitions:
 
 def _lane(ws: Workspace) -> Part:
     """Of one lane: its keys and names are the deployment's own behind those of the lane."""
+    if not ws.deployment.strategies:
+        return markets.build(ws)
     strategies, first, last, lane = ws.deployment.strategies, *ws.span, ws.name
     # what lies before the start is history, by quarters: no key for it, so nothing can send it
     sessions = session_partitions(ws.cuts.calendar, min(ws.deployment.start, last or ws.deployment.start), last)

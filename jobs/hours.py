@@ -35,14 +35,14 @@ class Did(Frozen, frozen=True):
 
 def at_slots(ws: "Workspace") -> bool:
     """Whether the strategies of a lane decide at slots."""
-    return isinstance(ws.deployment.strategies[0].moment, Every)
+    return isinstance(ws.moment, Every)
 
 
 def slots_due(ws: "Workspace") -> list[Slot]:
     """The slots of the session under way that have come and of which something is left to do, ascending; by the wall
     alone. What is left of a session that is over is done at its end.
     """
-    moment = ws.deployment.strategies[0].moment
+    moment = ws.moment
     if ws.deployment.clock != "system" or not isinstance(moment, Every):
         return []
     now = ws.clock.now()
@@ -53,7 +53,7 @@ def slots_due(ws: "Workspace") -> list[Slot]:
 
 def next_slot(ws: "Workspace") -> Slot | None:
     """The next slot that has not come yet, by the wall; None where none comes within days."""
-    moment = ws.deployment.strategies[0].moment
+    moment = ws.moment
     if not isinstance(moment, Every):
         return None
     now = ws.clock.now()

@@ -4,6 +4,7 @@ behind its own, and a tag by which a run finds the ports of its lane.
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -11,6 +12,17 @@ import dagster as dg
 from quant_assets.errors import ConfigurationError
 
 LANE = "quant/lane"
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one lane brings."""
+
+    assets: list[dg.AssetsDefinition]
+    checks: list[dg.AssetChecksDefinition]
+    jobs: list[Any]
+    schedules: list[dg.ScheduleDefinition]
+    sensors: list[dg.SensorDefinition]
 
 
 def called(name: str, lane: str) -> str:

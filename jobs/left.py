@@ -5,12 +5,17 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from desk.day import what_is_done
-from quant_assets.tables import DECISIONS
+from quant_assets.tables import BARS, DECISIONS, VERDICTS
 
 if TYPE_CHECKING:
     from desk.workspace import Workspace
 
 DAY = ("daily", "deliver", "post_trade", "today")  # the jobs of a session, in order: together they are the chain
+
+
+def day_of(ws: "Workspace") -> tuple[str, ...]:
+    """The jobs of a session of a lane; of a market without a strategy, the first one alone."""
+    return DAY if ws.deployment.strategies else DAY[:1]
 
 
 def left(ws: "Workspace", sessions: Sequence[date]) -> Mapping[date, str]:
@@ -44,7 +49,10 @@ def left_lately(ws: "Workspace", sessions: int) -> Mapping[date, str]:
 
 
 def _decided(ws: "Workspace", sessions: Sequence[date]) -> set[date]:
-    """The sessions that every strategy has decided."""
+    """The sessions that every strategy has decided; without any, those whose bars were judged."""
+    if not ws.deployment.strategies:
+        where = {"table": BARS.name}
+        return set(ws.store.read(VERDICTS, as_of=None, first=sessions[0], last=sessions[-1], where=where)["session"])
     rows = ws.store.read(DECISIONS, as_of=None, first=sessions[0], last=sessions[-1], columns=())
     by_strategy = [set(rows.filter(strategy=s.name)["session"]) for s in ws.deployment.strategies]
     return set[date].intersection(*by_strategy)

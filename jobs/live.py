@@ -9,7 +9,7 @@ from desk.lock import QUEUED_SECONDS, only_range, only_run
 from jobs.hours import at_slots, slots_due
 from jobs.hours import run as run_hours
 from jobs.lanes import called
-from jobs.left import DAY, left
+from jobs.left import DAY, day_of, left
 from quant_assets.books.apart import FAILED as BOOKS_FAILED
 from quant_assets.errors import ConfigurationError
 from quant_assets.execution.outcome import FAILED
@@ -87,6 +87,8 @@ def due_in_order(
     asked = [ws.lane_of(lane)] if lane is not None else ws.lanes
     if session is not None and len(asked) > 1:  # a day may be no session of another venue
         asked = [w for w in asked if w.cuts.calendar.is_session(session)] or asked[:1]
+    # a market without a strategy first: what is decided at the same moment may read its bars
+    asked = sorted(asked, key=lambda w: bool(w.deployment.strategies))
     found: list[tuple[datetime, int, date | Slot]] = [
         (w.cuts.of(day), n, day) for n, w in enumerate(asked) for day in due(w, session)
     ]
@@ -110,7 +112,7 @@ def run_daily(runner: "Runner", sessions: "Sequence[date | tuple[Workspace, date
                 continue
             assert isinstance(session, date)  # noqa: S101  # of a lane that decides once a session
             begin = left(ws, [session]).get(session, DAY[0])
-            for job in DAY[DAY.index(begin) :]:
+            for job in day_of(ws)[DAY.index(begin) :]:
                 yield Step(called(job, ws.name), session, runner.session(job, session, ws.name))
 
 

@@ -36,7 +36,7 @@ def build(ws: Workspace, progress: Progress = quiet) -> dict[str, Any]:
         return by_name[lane_of(run, by_name)]
 
     own = {name: _ports(lane, found, progress) for name, lane in by_name.items()}
-    return by_lane(own) | {name: own[""][name] for name in ("store", "clock")}
+    return by_lane(own) | {name: own[ws.lanes[0].name][name] for name in ("store", "clock")}
 
 
 def _ports(ws: Workspace, found: Callable[[dg.DagsterRun | None], Workspace], progress: Progress) -> dict[str, Any]:
