@@ -1,9 +1,9 @@
 """A delivery as it may be used: whatever a source raises is a refusal of this delivery alone, and no bar is known
-before the close of its session.
+before the close of its session. Of a delivery that is not over yet, what was known so far is one already.
 """
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 from pathlib import PurePath
 from traceback import extract_tb
 from typing import TypeVar
@@ -15,9 +15,11 @@ from quant_assets.calendars import Calendar
 from quant_assets.errors import CaptureUnreadable, QuantError
 from quant_assets.frames import bounds
 from quant_assets.ports import MarketDataSource
-from quant_assets.records import Capture
+from quant_assets.records import Capture, content_id, frame_hash
+from quant_assets.tables import BARS
 
 T = TypeVar("T")
+UNTIL = "until "  # in the fingerprint of a delivery that was not over: when its last row was known
 
 
 def delivered(source: MarketDataSource, label: date, calendar: Calendar) -> Capture:
@@ -83,3 +85,35 @@ def _unclosed(capture: Capture, calendar: Calendar) -> list[date]:
         return []  # the usual case: sessions close in order
     days = (d for d in found.unique().sort().to_list() if begin <= d <= min(end, last) and calendar.is_session(d))
     return [d for d in days if calendar.close(d) > known_at]
+
+
+def so_far(capture: Capture, now: datetime) -> Capture | None:
+    """The delivery, if it has arrived by `now`; else the part of it that has: rows of other datasets than bars, each
+    with its own knowledge time, as a day of hourly bars has them; None where there are none.
+
+    A later part, or the whole, has another fingerprint: so the label counts as changed until it is whole.
+    """
+    if capture.known_at <= now:
+        return capture
+    if capture.dataset == BARS.name:
+        return None
+    parts = {n: f.filter(pl.col("known_at") <= now) for n, f in capture.others.items() if "known_at" in f.columns}
+    latest = max((at for f in parts.values() if (at := f["known_at"].max()) is not None), default=None)
+    if not isinstance(latest, datetime):
+        return None
+    return msgspec.structs.replace(
+        capture,
+        others=parts,
+        known_at=latest,
+        sha256=content_id(UNTIL, *(frame_hash(parts[n]) for n in sorted(parts)), length=64),
+        fingerprint=f"{UNTIL}{latest.isoformat()}",
+    )
+
+
+def known_after(capture: Capture, moment: datetime) -> Capture:
+    """The rows of other datasets that were known after the moment, by what they declare."""
+    parts = {
+        n: f.filter(pl.col("known_at") > moment) if "known_at" in f.columns else f.clear()
+        for n, f in capture.others.items()
+    }
+    return msgspec.structs.replace(capture, others=parts)

@@ -17,7 +17,7 @@ from quant_assets.errors import CaptureUnreadable, ConfigurationError, ContractV
 from quant_assets.market_data import datasets
 from quant_assets.market_data.absorb import Absorbed, Delivery, absorb
 from quant_assets.market_data.datasets import dataset
-from quant_assets.market_data.delivered import delivered
+from quant_assets.market_data.delivered import delivered, so_far
 from quant_assets.market_data.evidence import EVIDENCE, Evidence
 from quant_assets.market_data.known import Known
 from quant_assets.market_data.observations import Observations, Stamp, remarked
@@ -132,8 +132,8 @@ def _fetched(
         except UNREADABLE as error:
             unreadable.append(f"{label}: {error}")
             continue
-        if capture.known_at <= arrival.now:
-            delivery = Delivery(capture, arrival.known_at(capture.known_at, known.moment))
+        if arrived := so_far(capture, arrival.now):
+            delivery = Delivery(arrived, arrival.known_at(arrived.known_at, known.moment))
             known.done(*delivery)
             yield delivery
         progress(i, len(labels) + len(known.changed), f"delivery {label}")
@@ -165,7 +165,7 @@ def _fetched_again(
     """What differs in labels ingested before, known at arrival; `unreadable` collects those that cannot be read."""
     for i, label in enumerate(known.changed, 1):
         try:
-            retaken = retaking.take(label, arrival.known_at(arrival.now, known.moment), arrival.now)
+            retaken = retaking.take(label, arrival.known_at(arrival.now, known.moment), arrival.now, arrival.effective)
         except UNREADABLE as error:
             unreadable.append(f"{label}: {error}")
             continue

@@ -11,9 +11,9 @@ import polars as pl
 from quant_assets.calendars import Calendar
 from quant_assets.errors import CaptureUnreadable
 from quant_assets.market_data.datasets import dataset
-from quant_assets.market_data.delivered import delivered
+from quant_assets.market_data.delivered import delivered, known_after, so_far
 from quant_assets.market_data.evidence import Evidence
-from quant_assets.market_data.observations import Observations, turned_away
+from quant_assets.market_data.observations import Observations, Stamp, turned_away
 from quant_assets.market_data.proposals import opened
 from quant_assets.market_data.redelivery import Redeliveries
 from quant_assets.market_data.taken import Taken
@@ -53,16 +53,22 @@ class Retaking:
         self._source, self._taken, self._others, self._calendar = source, taken, others, calendar
         self._bars = Redeliveries(store, source.name, calendar, evidence)
 
-    def take(self, label: date, moment: datetime, now: datetime) -> Retaken | None:
+    def take(self, label: date, moment: datetime, now: datetime, stamp: Stamp) -> Retaken | None:
         """What has changed in the label, known at `moment`; None if it is unchanged, or has not arrived by `now`.
+        What has come since a part of it was ingested is known as declared, by `stamp`.
 
         Raises CaptureUnreadable.
         """
-        capture = self._delivery(label)
-        if capture.known_at > now or self._taken.has(capture):
+        capture, since = so_far(self._delivery(label), now), self._taken.part_until(label)
+        if capture is None or self._taken.has(capture) or (since and capture.known_at < since):
             return None
         if self._taken.repeats(capture):
             return Retaken(capture, moment, {}, {})
+        grown = [
+            self._others.take(dataset(name), known_after(capture, since), stamp)
+            for name in sorted(capture.others)
+            if since
+        ]
         others = [
             self._others.again(dataset(name), capture, moment, self._following(label))
             for name in sorted(capture.others)
@@ -80,10 +86,11 @@ class Retaking:
                 "restated": bars.restated,
                 "withdrawn": bars.withdrawn,
             }
-        for name, observed in zip(sorted(capture.others), others, strict=True):
+        for observed in others:
             self._others.learn(observed)
-            counts["observed"] += observed.frames[name].height
             counts["repeated"] += observed.repeated
+        for observed in (*grown, *others):
+            counts["observed"] += sum(f.height for name, f in observed.frames.items() if name in capture.others)
             frames |= {t: pl.concat([frames[t], f]) if t in frames else f for t, f in observed.frames.items()}
         return Retaken(capture, moment, frames, counts)
 

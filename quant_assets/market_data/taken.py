@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from quant_assets.market_data.datasets import dataset
-from quant_assets.market_data.delivered import asked
+from quant_assets.market_data.delivered import UNTIL, asked
 from quant_assets.market_data.screening import CONTENT, REJECTED
 from quant_assets.ports import NOTHING, MarketDataSource, Store
 from quant_assets.records import Capture, content_id
@@ -63,10 +63,17 @@ class Taken:
     def same(self, label: date, fingerprint: str | None) -> bool:
         """Whether the label's content is unchanged since it was ingested.
 
-        A delivery from before fingerprints were stored is compared by its sha256.
+        A delivery from before fingerprints were stored is compared by its sha256. A part of one is never the whole.
         """
         then = self._latest[label]
-        return fingerprint is None or fingerprint == (then["fingerprint"] or _plain(then["sha256"]))
+        if fingerprint is None:
+            return self.part_until(label) is None
+        return fingerprint == (then["fingerprint"] or _plain(then["sha256"]))
+
+    def part_until(self, label: date) -> datetime | None:
+        """Until when the rows were known of a delivery of which a part was ingested; None where it was whole."""
+        then = self._latest[label]
+        return then["declared_known_at"] if (then["fingerprint"] or "").startswith(UNTIL) else None
 
     def has(self, capture: Capture) -> bool:
         """Whether exactly this delivery is the latest of its label."""

@@ -1,9 +1,10 @@
 """Bars and trades of a crypto exchange, through ccxt: any exchange that it supports, with public data and no
 credentials.
 
-A delivery is a UTC day of all symbols of the feed. It is fetched whole or not at all, when the day is over by this
-machine's clock and by the exchange's, so an unfinished bar is never delivered. Exchanges do not publish when a row
-could first be known: a bar is known at its end and a trade at its time, which is ASSUMED.
+A delivery is a UTC day of all symbols of the feed. Of the day under way it has the bars that are over by this
+machine's clock and by the exchange's, so an unfinished bar is never delivered; trades come when their day is over.
+Exchanges do not publish when a row could first be known: a bar is known at its end and a trade at its time, which is
+ASSUMED.
 """
 
 import difflib
@@ -110,9 +111,10 @@ class Exchange:
             )
 
     def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
-        """See the port: the UTC days from the feed's first that are over."""
-        begin, over = max(self.feed.first, first or self.feed.first), self.clock.now().date() - timedelta(days=1)
-        end = min(over, last or over)
+        """See the port: the UTC days from the feed's first that are over, and the one under way once it has a bar."""
+        begin, today = max(self.feed.first, first or self.feed.first), self.clock.now().date()
+        newest = today if self._over(today) > _start(today) else today - timedelta(days=1)
+        end = min(newest, last or newest)
         return [begin + timedelta(days=n) for n in range((end - begin).days + 1)]
 
     def plan(self, first: date | None = None, last: date | None = None) -> Plan:
@@ -124,10 +126,8 @@ class Exchange:
             for symbol in self.feed.symbols
             if not self._pages.has(self._file(symbol, day))
         ]
-        a_day = math.ceil(DAY / 1000 / self.seconds / self._page) if self._bars else DAY // HOUR
-        requests = (
-            len(lacking) * a_day + len({day for day, _ in lacking}) + bool(lacking)
-        )  # with the clock of each day and the markets
+        asked = sum(self._asks(day) for day, _ in lacking)
+        requests = asked + len({day for day, _ in lacking}) + bool(lacking)  # with the clock of each day, the markets
         kept = len(labels) - len({day for day, _ in lacking})
         note = (
             f"at least: a page holds {self._page} trades, and a busy hour has more"
@@ -143,16 +143,19 @@ class Exchange:
     def fetch(self, label: date) -> Capture:
         """See the port.
 
-        Raises CaptureUnreadable: on a day before the feed's first or not over yet, or where the exchange does not
-        answer.
+        Raises CaptureUnreadable: on a day before the feed's first or of which nothing is over yet, or where the
+        exchange does not answer.
         """
-        if label < self.feed.first or label >= self.clock.now().date():
+        until = self._over(label)
+        if label < self.feed.first or until <= _start(label):
             raise CaptureUnreadable(
                 f"{self.name}: no capture of {label}; there is one of each UTC day from {self.feed.first} that is over"
+                + (", and of the day under way once a bar of it is" if self._bars else "")
             )
         if any(not self._pages.has(self._file(s, label)) for s in self.feed.symbols):
-            self._ready(label)
-        parts = [self._rows(self._day(n, symbol, label), symbol, label) for n, symbol in enumerate(self.feed.symbols)]
+            until = self._ready(label, until)
+        days = [self._day(n, symbol, label, until) for n, symbol in enumerate(self.feed.symbols)]
+        parts = [self._rows(day, symbol, label) for day, symbol in zip(days, self.feed.symbols, strict=True)]
         rows = pl.concat(parts)
         return Capture(
             source=self.name,
@@ -168,6 +171,18 @@ class Exchange:
             dataset=self.feed.dataset,
             others={self.feed.dataset: rows},
         )
+
+    def _asks(self, label: date) -> int:
+        """How many requests the rows of a symbol on a day take, at least."""
+        if not self._bars:
+            return DAY // HOUR
+        return math.ceil((self._over(label) - _start(label)) / 1000 / self.seconds / self._page)
+
+    def _over(self, label: date) -> int:
+        """Until when a day's rows are over, in ms: by this machine's clock, whole bars; trades come by the day."""
+        start, step = _start(label), self.seconds * 1000 if self._bars else DAY
+        passed = int(self.clock.now().timestamp() * 1000) - start
+        return start + min(max(passed // step, 0) * step, DAY)
 
     def _rows(self, day: pl.DataFrame, symbol: str, label: date) -> pl.DataFrame:
         """What the port calls rows: the dataset's columns, file, line, known_at."""
@@ -190,20 +205,20 @@ class Exchange:
             **origin,
         )
 
-    def _day(self, n: int, symbol: str, label: date) -> pl.DataFrame:
-        """The rows of symbol number `n` on a day, by time: from the cache, or page by page from where an interrupted
-        run stopped.
+    def _day(self, n: int, symbol: str, label: date, until: int) -> pl.DataFrame:
+        """The rows of symbol number `n` on a day before `until`, by time: from the cache, or page by page from where an
+        earlier run stopped.
         """
         file = self._file(symbol, label)
         if (kept := self._pages.whole(file)) is not None:
             return kept
-        start = int(datetime.combine(label, time(), UTC).timestamp()) * 1000
+        start = _start(label)
         pages = self._pages.pages(file)
         since = self._after(pages[-1], start) if pages else start
-        while since < start + DAY:
+        while since < until:
             done = (n * DAY + since - start) // 60_000
             self.progress(done, len(self.feed.symbols) * DAY // 60_000, f"{file}, page {len(pages) + 1}")
-            page, since = self._next(symbol, since, start, pages)
+            page, since = self._next(symbol, since, start, until, pages)
             if page.height:
                 self._pages.keep(file, len(pages), page)
                 pages.append(page)
@@ -212,19 +227,22 @@ class Exchange:
             .unique(maintain_order=True)
             .sort("ts", maintain_order=True)
         )
-        self._pages.finish(file, rows)
+        if until == start + DAY:
+            self._pages.finish(file, rows)
         return rows
 
-    def _next(self, symbol: str, since: int, start: int, pages: list[pl.DataFrame]) -> tuple[pl.DataFrame, int]:
-        """One page's new rows of the day from `since`, and from where to ask on."""
+    def _next(
+        self, symbol: str, since: int, start: int, until: int, pages: list[pl.DataFrame]
+    ) -> tuple[pl.DataFrame, int]:
+        """One page's new rows of the day from `since` to before `until`, and from where to ask on."""
         step = self.seconds * 1000
         bars = self._bars
         limit = (
-            min(self._page, (start + DAY - since) // step + 1) if bars else self._page
+            min(self._page, (until - since) // step + 1) if bars else self._page
         )  # one more, for those that repeat the row before
         what = f"{symbol} {self.feed.what} from {_iso(since)}"
         answer = self._ask(what, lambda: self._in_window(self._page_of(symbol, since, limit), since))
-        new = answer.filter(pl.col("ts").is_between(since, start + DAY - 1))
+        new = answer.filter(pl.col("ts").is_between(since, until - 1))
         latest, earliest = answer["ts"].max(), answer["ts"].min()
         if not bars and answer.height >= limit and latest == since:
             raise CaptureUnreadable(
@@ -281,8 +299,10 @@ class Exchange:
             )
         return page
 
-    def _ready(self, label: date) -> None:
-        """The symbols exist, and the day is over where the exchange is."""
+    def _ready(self, label: date, until: int) -> int:
+        """The symbols exist, and a day that is over here is over where the exchange is. Until when rows are over by
+        both clocks.
+        """
         markets = self._ask("markets", self._client.load_markets)
         for symbol in self.feed.symbols:
             if symbol not in markets:
@@ -291,13 +311,19 @@ class Exchange:
                     f"{self.name}: no market {symbol}; there are {len(markets)}, for example "
                     f"{close or sorted(markets)[:3]}. Correct the feed; what was captured of it before stays"
                 )
-        if self._client.has["fetchTime"]:
-            theirs = self._ask("clock", self._client.fetch_time) or 0
-            if theirs < (end := int(datetime.combine(label, time(), UTC).timestamp()) * 1000 + DAY):
-                raise CaptureUnreadable(
-                    f"{self.name}: {label} is not over: the exchange's clock is {_iso(theirs)}. "
-                    f"Run again in {(end - theirs) / 1000:,.0f} s, and check this machine's clock"
-                )
+        if not self._client.has["fetchTime"]:
+            return until
+        theirs, end = self._ask("clock", self._client.fetch_time) or 0, _start(label) + DAY
+        if theirs < until == end:
+            raise CaptureUnreadable(
+                f"{self.name}: {label} is not over: the exchange's clock is {_iso(theirs)}. "
+                f"Run again in {(end - theirs) / 1000:,.0f} s, and check this machine's clock"
+            )
+        return (
+            until
+            if theirs >= until
+            else until - math.ceil((until - theirs) / 1000 / self.seconds) * self.seconds * 1000
+        )
 
     def _ask(self, what: str, ask: Callable[[], Any]) -> Any:
         import ccxt
@@ -371,6 +397,11 @@ class Exchange:
 
     def _file(self, symbol: str, label: date) -> str:
         return f"{self.feed.exchange}/{plain(symbol)}/{self.feed.what}/{label}"
+
+
+def _start(label: date) -> int:
+    """When a UTC day begins, in ms."""
+    return int(datetime.combine(label, time(), UTC).timestamp()) * 1000
 
 
 def _seconds(bar: str) -> int:

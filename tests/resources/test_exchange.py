@@ -9,12 +9,16 @@ import msgspec
 import polars as pl
 import pytest
 
+from quant_assets.calendars import calendar
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
+from quant_assets.market_data.arrivals import arrivals
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.observations import screen
 from quant_assets.records import Capture
+from quant_assets.vendor_tables import INTRADAY_BARS
 from resources.sources.exchange import Exchange, ExchangeFeed
 from resources.sources.retry import Pause
+from resources.tables.store import DeltaStore
 from tests.stubs.exchange import Candle, Fault
 from tests.stubs.exchange import Exchange as Venue
 from tests.stubs.sources import DAY, FIRST, MIDNIGHT, candles, exchange_bars, exchange_trades, trades
@@ -23,6 +27,17 @@ from tests.stubs.wall import Wall
 pytest.importorskip("ccxt")
 NOON = datetime(2024, 5, 3, 12, 0, 30, tzinfo=UTC)
 Make = Callable[..., Exchange]
+
+
+class Silent:
+    """A notifier that keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def notify(self, _severity: str, subject: str, _body: str = "") -> None:
+        """See the port."""
+        self.said.append(subject)
 
 
 @pytest.fixture
@@ -101,27 +116,74 @@ def test_a_gap_longer_than_a_page_is_no_end(make: Make, venue: Venue) -> None:
 
 
 def test_no_bar_is_delivered_before_it_is_over(make: Make, venue: Venue, wall: Wall) -> None:
-    """Only days that are over have a label; the day still running, which the exchange already serves, cannot be
-    fetched.
+    """Days that are over have a label, and the day under way once a bar of it is over; the bar still running, which the
+    exchange serves already, comes when it is. A day of trades has none before it is over.
     """
-    source = make()
-    assert list(source.labels()) == [FIRST, date(2024, 5, 2)]
-    assert list(source.labels(date(2024, 5, 2), date(2025, 1, 1))) == [date(2024, 5, 2)]
-    with pytest.raises(CaptureUnreadable, match="that is over"):
-        source.fetch(date(2024, 5, 3))
+    today, source = date(2024, 5, 3), make()
+    assert list(source.labels()) == [FIRST, date(2024, 5, 2), today]
+    assert list(source.labels(date(2024, 5, 2), date(2025, 1, 1))) == [date(2024, 5, 2), today]
+    assert list(make(dataset="trades").labels()) == [FIRST, date(2024, 5, 2)]
+    assert list(make(bar="1d").labels()) == [FIRST, date(2024, 5, 2)]
+    for early, feed in ((date(2024, 5, 4), make()), (today, make(dataset="trades")), (today, make(bar="1d"))):
+        with pytest.raises(CaptureUnreadable, match="that is over"):
+            feed.fetch(early)
     assert not venue.requests
-    wall.start += timedelta(hours=12)
-    assert source.labels()[-1] == date(2024, 5, 3)
+    venue.candles["BTCUSDT"] = candles(MIDNIGHT, 3601)  # the last one has begun thirty seconds ago
+    assert len(bars(source.fetch(today))) == 720
+    wall.start += timedelta(seconds=40)
+    assert len(bars(source.fetch(today))) == 721
+
+
+def test_a_day_grows_and_no_bar_is_asked_for_twice(make: Make, venue: Venue, wall: Wall) -> None:
+    """What was fetched of the day under way is kept: the rest is asked for from there on, until the day is whole."""
+    venue.candles["BTCUSDT"] = candles(MIDNIGHT, 4_320)
+    today, source = date(2024, 5, 3), make()
+    source.fetch(today)
+    wall.start += timedelta(hours=2)
+    assert len(bars(source.fetch(today))) == 840
+    wall.start += timedelta(hours=11)
+    whole = make().fetch(today)
+    assert bars(whole) == venue.candles["BTCUSDT"][2_880:]
+    assert [(int(q["startTime"]) - MIDNIGHT) // 60_000 - 2_880 for q in venue.asked("klines")] == [0, 720, 840]
+    wall.start += timedelta(days=1)
+    assert make().fetch(today).sha256 == whole.sha256
+    assert len(venue.asked("klines")) == 3
+
+
+@pytest.mark.parametrize("hours", [[0, 13], [0, 1, 5, 13], [0, 2, 2, 11, 12, 30]])
+def test_parts_of_a_day_are_the_day(make: Make, venue: Venue, wall: Wall, tmp_path: Path, hours: list[int]) -> None:
+    """A day ingested as it grows leaves the rows, with the times at which they were known, of a day ingested whole;
+    decisions that were made in between read each part, and none of it counts as a correction.
+    """
+    venue.candles["BTCUSDT"] = candles(MIDNIGHT, 4_320)
+    whole, grown, began = DeltaStore(tmp_path / "whole"), DeltaStore(tmp_path / "grown"), wall.start
+    rule, cut = calendar("24/7"), None
+    for passed in hours:
+        wall.start = began + timedelta(hours=passed)
+        now = wall.now()
+        quiet = Silent()
+        report = arrivals(make(), grown, quiet, cut, now, now.date(), rule)
+        assert (report.state in {"done", "empty"}, quiet.said) == (True, [])
+        cut = now  # what is there by now is read
+        if passed < 12:
+            known = grown.read(INTRADAY_BARS, as_of=now, first=date(2024, 5, 3), last=date(2024, 5, 3))
+            assert known.height == (12 + passed) * 60
+    arrivals(make(), whole, Silent(), None, wall.now(), wall.now().date(), rule)
+    one, other = (s.read(INTRADAY_BARS, as_of=None).sort("ts").drop("line") for s in (whole, grown))
+    assert one.height == 3 * 1_440
+    assert one.equals(other)
 
 
 def test_the_exchanges_clock_counts_too(make: Make, venue: Venue, wall: Wall) -> None:
-    """Where this machine's clock runs ahead of the exchange's, its last bar may still be open: refused, with the
-    reason.
+    """Where this machine's clock runs ahead of the exchange's, its last bar may still be open: a day is refused with
+    the reason, and of the day under way only what is over there comes.
     """
     venue.now = lambda: wall.millis() - DAY // 2 - 60_000
     with pytest.raises(CaptureUnreadable, match=r"2024-05-02 is not over: the exchange's clock is 2024-05-02T23:59:30"):
         make().fetch(date(2024, 5, 2))
     assert not venue.asked("klines")
+    venue.now = lambda: wall.millis() - 90_000
+    assert len(bars(make().fetch(date(2024, 5, 3)))) == 719  # of the day under way, what is over by both
 
 
 def test_network_errors_are_asked_again_with_growing_pauses(make: Make, venue: Venue, wall: Wall) -> None:
@@ -326,13 +388,14 @@ def test_a_dry_run_asks_nothing_and_is_right(make: Make, venue: Venue) -> None:
     source = make(("BTC/USDT", "ETH/USDT"))
     plan = source.plan()
     assert not venue.requests
-    assert (plan.labels, plan.kept, plan.requests) == ((FIRST, date(2024, 5, 2)), 0, 2 * 2 * 2 + 2 + 1)
+    days = (FIRST, date(2024, 5, 2), date(2024, 5, 3))
+    assert (plan.labels, plan.kept, plan.requests) == (days, 0, 2 * (2 + 2 + 1) + 3 + 1)
     assert plan.seconds == pytest.approx(plan.requests * 0.05)
     for label in plan.labels:
         source.fetch(label)
     assert len(venue.requests) == plan.requests
-    assert (source.plan().kept, source.plan().requests) == (2, 0)
-    assert "2024-05-01 to 2024-05-02, 2 labels (2 in the cache already)" in str(source.plan())
+    assert (source.plan().kept, source.plan().requests) == (2, 2 + 1 + 1)
+    assert "2024-05-01 to 2024-05-03, 3 labels (2 in the cache already)" in str(source.plan())
     assert "at least" in make(dataset="trades").plan().note
 
 
