@@ -44,6 +44,7 @@ from resources.sources.contracts import Contracts
 from resources.sources.files import PriceFile
 from resources.sources.market import Simulated
 from resources.sources.open import AnyFeed, Source, open_source
+from resources.sources.simulated_bars import SimulatedBars
 from resources.tables.beside import ResearchTables
 from resources.tables.lanes import LaneStore
 from resources.tables.store import DeltaStore
@@ -259,7 +260,7 @@ class Workspace:
         from resources.clock import SystemClock
 
         # the simulated market was made with the calendar as it is listed: a change of its days changes no price
-        listed = isinstance(declared, Simulated | Contracts)
+        listed = isinstance(declared, Simulated | Contracts | SimulatedBars)
         venue = calendar(self.deployment.calendar) if listed else self.cuts.calendar
         source = open_source(declared, venue, cache=self.home / "vendor", clock=SystemClock(), store=self.store)
         source.name = named(source.name, self.venue)

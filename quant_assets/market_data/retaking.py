@@ -60,7 +60,7 @@ class Retaking:
         Raises CaptureUnreadable.
         """
         capture, since = so_far(self._delivery(label), now), self._taken.part_until(label)
-        if capture is None or self._taken.has(capture) or (since and capture.known_at < since):
+        if capture is None or self._taken.has(capture) or self._taken.ahead_of(capture):
             return None
         if self._taken.repeats(capture):
             return Retaken(capture, moment, {}, {})

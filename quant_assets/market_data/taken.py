@@ -75,6 +75,11 @@ class Taken:
         then = self._latest[label]
         return then["declared_known_at"] if (then["fingerprint"] or "").startswith(UNTIL) else None
 
+    def ahead_of(self, capture: Capture) -> bool:
+        """Whether more was ingested already than this part of a delivery has: an earlier hour is run again."""
+        part = (capture.fingerprint or "").startswith(UNTIL)
+        return part and capture.known_at < self._latest[capture.label]["declared_known_at"]
+
     def has(self, capture: Capture) -> bool:
         """Whether exactly this delivery is the latest of its label."""
         return self.repeats(capture) and self.same(capture.label, capture.fingerprint)

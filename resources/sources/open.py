@@ -23,6 +23,7 @@ from resources.sources.ib import IbFeed, InteractiveBrokers
 from resources.sources.market import Market, Simulated
 from resources.sources.seen import Seen
 from resources.sources.simulated import SimulatedMarket
+from resources.sources.simulated_bars import SimulatedBars, SimulatedIntraday
 from resources.sources.tabular import Feed, Tabular
 from resources.sources.vendor_drops import Drops, VendorDrops
 
@@ -31,7 +32,7 @@ _VALUE = re.compile(r"""Invalid (?:enum )?value (['"]).*\1(?= - at `[$]|$)""", r
 Source = Simulated | Contracts | Drops | PriceFile | HistoryFiles | IbFeed | BarsOf | HttpFeed
 """Where daily bars come from."""
 
-AnyFeed = Feed | ExchangeFeed | IbFeed | HttpFeed
+AnyFeed = Feed | ExchangeFeed | IbFeed | HttpFeed | SimulatedBars
 """Where the rows of another dataset come from."""
 
 
@@ -72,10 +73,8 @@ def open_source(
     seen = Seen(cache / "seen")
     opened: MarketDataSource
     match declared(what) if isinstance(what, Mapping) else what:
-        case Simulated() as of:
-            opened = SimulatedMarket(Market(**msgspec.structs.asdict(of), calendar=calendar))
-        case Contracts() as of:
-            opened = SimulatedContracts(of, calendar)
+        case Simulated() | Contracts() | SimulatedBars() as of:
+            opened = _made_up(of, calendar)
         case Drops() as of:
             opened = VendorDrops(_path(of.folder), seen, clock)
         case PriceFile() as of:
@@ -104,6 +103,16 @@ def open_source(
         case BarsOf() as of:
             opened = DailyBars(of, store, calendar)
     return opened
+
+
+def _made_up(what: Simulated | Contracts | SimulatedBars, calendar: Calendar) -> MarketDataSource:
+    match what:
+        case Simulated():
+            return SimulatedMarket(Market(**msgspec.structs.asdict(what), calendar=calendar))
+        case Contracts():
+            return SimulatedContracts(what, calendar)
+        case SimulatedBars():
+            return SimulatedIntraday(what, calendar)
 
 
 def _over_the_network(
