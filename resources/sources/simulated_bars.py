@@ -1,4 +1,4 @@
-"""A seeded market of intraday bars, to try a strategy on that decides within its session. Nobody sends it: each bar is
+"""A seeded market of intraday bars, to try a strategy on that decides within its session. Each bar is
 known when it has ended.
 
 kind: simulated_bars
