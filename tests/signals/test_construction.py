@@ -1,12 +1,14 @@
-"""The top of the ranking, equally weighted."""
+"""The top of the ranking, equally weighted; and as much short as long."""
 
 from datetime import date, timedelta
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant_assets.signals.construction import EqualWeightTop
+from quant_assets.signals.construction import EqualWeightTop, LongShort
+from quant_assets.testing import conforms
 
 
 def top(holdings: int) -> EqualWeightTop:
@@ -45,3 +47,31 @@ def test_a_range_equals_its_days_and_stays_within_limits(days: list[list[float |
     out = top(holdings).weights(frame)
     assert out.equals(pl.concat(top(holdings).weights(d) for d in frame.partition_by("session")))
     assert (out.group_by("session").agg(pl.col("target_weight").sum())["target_weight"] <= 0.9 + 1e-12).all()
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("scores", "weights"),
+    [
+        ([5.0, 4.0, 3.0, 2.0, 1.0], [0.25, 0.25, 0, -0.25, -0.25]),
+        ([1.0, 1.0, 1.0, 1.0], [0.25, 0.25, -0.25, -0.25]),  # ties by sid
+        ([5.0, None, NAN, 1.0], [0.4, 0, 0, -0.4]),  # fewer than wanted: one on either side, each at most 0.4
+        ([3.0, 2.0, 1.0], [0.4, 0, -0.4]),
+        ([1.0], [0]),
+        ([None, None], [0, 0]),
+    ],
+)
+def test_as_much_is_short_as_long(scores: list[float | None], weights: list[float]) -> None:
+    """The worst are sold for what the best cost; no name is on both sides."""
+    made = LongShort(holdings=2, max_gross=1.0, max_weight=0.4)
+    assert made.weights(scored(scores))["target_weight"].to_list() == weights
+    both = scored([1.0, 2.0], scores)
+    assert made.weights(both).filter(session=DAY + timedelta(days=1))["target_weight"].to_list() == weights
+
+
+def test_both_keep_the_laws() -> None:
+    """Of every construction, as a team's own tests try them."""
+    conforms("construction", lambda: top(3))
+    conforms("construction", lambda: LongShort(holdings=3, max_gross=0.9, max_weight=0.3))
