@@ -19,6 +19,7 @@ from quant_assets.calendars import Calendar
 from quant_assets.calendars.venues import calendar, codes
 from quant_assets.currencies import CURRENCIES
 from quant_assets.errors import CalendarUnknown, ConfigurationError
+from quant_assets.features.bars_read import bars_of
 from quant_assets.features.catalogue import find_set, find_sets
 from quant_assets.features.intraday import OnBars
 from quant_assets.features.sets import DAILY, FeatureSet
@@ -26,6 +27,7 @@ from quant_assets.market_data.datasets import dataset, datasets
 from quant_assets.market_data.own_checks import rules_of
 from quant_assets.models.learners import DEFAULT, name_in
 from quant_assets.models.parameters import refused
+from quant_assets.moments import Every
 from quant_assets.plugged import name_of
 from quant_assets.records import RESEARCH, PluggedSource
 from quant_assets.strategy import ModelRule, Strategy
@@ -295,11 +297,17 @@ def _backups(parts: Parts) -> dict[str, Source]:
 
 
 def _features(parts: Parts) -> None:
-    """Each set that is read exists, has a value a session, and is fed."""
+    """Each set that is read exists, has a value for each of the strategy's moments, and is fed."""
     if parts.found.wrong("packages"):
         return
     for path, one in parts.strategies.items():
-        _set(parts, f"{path}.feature_set", one.feature_set)
+        at_slots = isinstance(one.moment, Every)
+        _set(parts, f"{path}.feature_set", one.feature_set, at_slots=at_slots)
+        if at_slots and one.feature_set in parts.sets and not parts.found.wrong("bars"):
+            try:
+                bars_of(one, [*parts.found.each("bars").values()])
+            except ConfigurationError as error:
+                parts.fault(f"{path}.feature_set", str(error))
         net_of = one.rule.net_of
         if net_of and net_of.factors:
             _set(parts, f"{path}.label.net_of.factors", net_of.factors)
@@ -312,7 +320,7 @@ def _features(parts: Parts) -> None:
         _set_on_bars(parts, f"{path}.feature_set", bars)
 
 
-def _set(parts: Parts, path: str, name: str) -> None:
+def _set(parts: Parts, path: str, name: str, *, at_slots: bool = False) -> None:
     if name not in parts.sets:
         daily_sets = sorted(n for n, s in parts.sets.items() if s.frequency == DAILY)
         parts.fault(
@@ -322,7 +330,7 @@ def _set(parts: Parts, path: str, name: str) -> None:
         )
         return
     one = parts.sets[name]
-    if one.frequency != DAILY:
+    if one.frequency != DAILY and not at_slots:
         parts.fault(
             path,
             f"it has a value for each bar of {one.frequency}, and a strategy decides once a session; sets "
