@@ -545,7 +545,9 @@ NAV = Table(
 COSTS = Table(
     "costs",
     "Implementation shortfall of each order's fills of a session against decision and arrival price (Perold "
-    "1988); the terms add up to `shortfall`.",
+    "1988), in the book's currency; the terms add up to `shortfall`. The same in the name's `currency` are `local_…` "
+    "(null: it is the book's). `decided_value` is what the whole order was worth at the decision price, in the book's "
+    "currency (null: quantity × price).",
     {
         "session": pl.Date,
         "book": pl.String,
@@ -563,6 +565,9 @@ COSTS = Table(
         "fees": MONEY,
         "shortfall": MONEY,
         **_KNOWN,
+        "currency": pl.String,
+        "decided_value": MONEY,
+        **{f"local_{term}": MONEY for term in ("delay", "trading", "opportunity", "fees", "shortfall")},
     },
     key=("book", "session", "client_order_id"),
 )

@@ -31,10 +31,9 @@ def specs(facts: Facts, line: pl.DataFrame, ic: pl.DataFrame) -> dict[str, dict[
 
 
 def _costs_by_session(facts: Facts) -> pl.DataFrame:
-    value = pl.col("filled") * pl.col("decision_price").cast(pl.Float64)
     by = (
         facts.costs.group_by("session")
-        .agg(shortfall=pl.col("shortfall").sum().cast(pl.Float64), value=value.sum())
+        .agg(shortfall=pl.col("shortfall").sum().cast(pl.Float64), value=sections.filled_value().sum())
         .sort("session")
     )
     return by.filter(pl.col("value") > 0).with_columns(bps=pl.col("shortfall") / pl.col("value") * BPS)

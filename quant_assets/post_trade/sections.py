@@ -167,23 +167,30 @@ def positions(facts: Facts, top: int) -> list[Row]:
 
 def orders(facts: Facts, top: int) -> list[Row]:
     """Orders with their costs; those that did not fill whole first, then the dearest."""
-    columns = ["session", "client_order_id", "fill_price", "arrival_price", "shortfall"]
+    columns = ["session", "client_order_id", "fill_price", "arrival_price", "shortfall", "decided_value"]
     rows = _named(facts.orders, facts).join(
         facts.costs.select(columns), on=["session", "client_order_id"], how="left", maintain_order="left"
     )
     money = pl.col("shortfall").cast(pl.Float64)
+    plainly = pl.col("quantity") * pl.col("reference_price")
     rows = rows.with_columns(
-        bps=money / (pl.col("quantity") * pl.col("reference_price")) * BPS,
+        bps=money / pl.coalesce(pl.col("decided_value").cast(pl.Float64), plainly) * BPS,
         whole=pl.col("filled") == pl.col("quantity"),
         size=money.abs().fill_null(0.0),
     )
     return rows.sort("whole", "size", "client_order_id", descending=[False, True, False]).head(top).rows(named=True)
 
 
+def filled_value() -> pl.Expr:
+    """What a COSTS row filled, at the decision price, in the book's currency; float64."""
+    each = pl.col("decided_value").cast(pl.Float64) / pl.col("quantity")
+    return pl.col("filled") * pl.coalesce(each, pl.col("decision_price").cast(pl.Float64))
+
+
 def costs(facts: Facts) -> Row:
     """The terms of the shortfall over the range, in currency and in bps of the value filled at decision prices."""
     terms = {c: float(facts.costs[c].sum()) for c in ("delay", "trading", "opportunity", "fees", "shortfall")}
-    traded = float((facts.costs["filled"] * facts.costs["decision_price"].cast(pl.Float64)).sum())
+    traded = float(facts.costs.select(filled_value()).to_series().sum())
     return {
         "terms": terms,
         "bps": {c: v / traded * BPS if traded else None for c, v in terms.items()},

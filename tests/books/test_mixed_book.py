@@ -12,9 +12,9 @@ from msgspec import structs
 
 from quant_assets.contract import Table
 from quant_assets.records import BookLimits
-from quant_assets.tables import CASH, JOURNAL, LISTINGS, NAV, PNL, POSITIONS
+from quant_assets.tables import CASH, COSTS, JOURNAL, LISTINGS, NAV, PNL, POSITIONS
 from quant_assets.vendor_tables import BORROW_RATES, FUNDING_RATES, FX_RATES, INSTRUMENTS
-from tests.books.hand_made import S, bar, traded
+from tests.books.hand_made import Live, S, bar, traded
 from tests.execution.small_market import CUTS, PAPER
 from tests.execution.test_lending import stored
 
@@ -25,6 +25,7 @@ TERMS = {
     4: {"kind": "future", "currency": "EUR", "multiplier": Decimal(10), "underlying": "X", "expiry": DAYS[7]},
     5: {"kind": "perpetual", "currency": "USD", "step": Decimal("0.001")},
 }
+UNITS = {3: Decimal("0.00000001"), 4: Decimal(10), 5: Decimal("0.001")}
 WEIGHTS: Mapping[int, float] = {1: 0.2, 2: -0.15, 3: 0.1, 4: 0.25, 5: -0.2}
 PRICES = {1: 20.0, 2: 31.0, 3: 41_234.56, 4: 105.0, 5: 2_345.5}
 
@@ -91,3 +92,33 @@ def test_a_book_of_everything_is_the_same_in_research_and_live_and_adds_up(tmp_p
     assert held.filter(sid=4)["session"].max() == CUTS.calendar.before(DAYS[7])  # settled on its last day
     late = journal.filter(kind="funding").filter(pl.col("reference").str.slice(0, 10).str.to_date() < pl.col("session"))
     assert late.height >= 2
+    costs_add_up(live)
+
+
+def costs_add_up(live: Live) -> None:
+    """Fees of COSTS are those of P&L by name and of NAV; each term in its currency is the order's own arithmetic, and
+    in the book's that at the rate of the evening.
+    """
+    costs, rates = live.read(COSTS), {(r["session"], r["currency"]): r["rate"] for r in live.read(CASH).to_dicts()}
+    assert set(costs["currency"]) == {None, "EUR"}
+    by_name = costs.group_by("session", "sid").agg(pl.col("fees").sum().alias("paid"))
+    both = live.read(PNL).filter(pl.col("sid") > 0).join(by_name, on=["session", "sid"], how="left")
+    assert both["fees"].equals(-both["paid"].fill_null(Decimal(0)), check_names=False)
+    nav = live.read(NAV)
+    paid = dict(costs.group_by("session").agg(pl.col("fees").sum()).iter_rows())
+    assert [paid.get(s, 0) for s in nav["session"]] == nav["fees"].to_list()
+    for row in costs.iter_rows(named=True):
+        terms = ("delay", "trading", "opportunity", "fees")
+        assert row["shortfall"] == sum(row[t] for t in terms)
+        unit = UNITS.get(row["sid"], Decimal(1))
+        rate = rates[row["session"], row["currency"]] if row["currency"] else Decimal(1)
+        own = "local_" if row["currency"] else ""
+        assert row[f"{own}shortfall"] == sum(row[f"{own}{t}"] for t in terms)
+        trading = row["side"] * row["filled"] * unit * (row["fill_price"] - row["arrival_price"])
+        assert row[f"{own}trading"] == trading.quantize(Decimal("0.000001"))  # each order has one execution
+        assert row["trading"] == (row[f"{own}trading"] * rate).quantize(Decimal("0.000001"))
+        worth = row["quantity"] * unit * row["decision_price"] * rate
+        if unit == rate == 1:
+            assert row["decided_value"] is None
+        else:
+            assert abs(row["decided_value"] - worth) < Decimal("0.00001")

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quant_assets.books.booking import book_session, record_fills, record_orders
-from quant_assets.post_trade.costs import shortfall, write_costs
+from quant_assets.post_trade.costs import write_costs
+from quant_assets.post_trade.shortfall import shortfall
 from quant_assets.records import OrderState, Working
 from quant_assets.tables import ACTIONS, BARS, COSTS, NAV
 
