@@ -187,7 +187,7 @@ def rebuild(
     stores = Overlay(ws.store, chosen), Overlay(ws.store, known)
     moment = max(
         m
-        for m in (now, *(a.learnt.max() for a in known.values()), _after(ws.ledger.knowledge.latest_cut()))
+        for m in (now, *(a.learnt.max() for a in known.values()), _after(ws.knowledge.latest_cut()))
         if isinstance(m, datetime)
     )
     published, rules = (
@@ -280,7 +280,7 @@ def _renew(
     known_at = max(moment, _after(stored["known_at"].max()) or moment)
     written = ws.store.append(table, pl.concat([changed, none]).with_columns(known_at=pl.lit(known_at)))
     if written:
-        ws.ledger.knowledge.note_cut(known_at)
+        ws.knowledge.note_cut(known_at)
     numbers = {"rebuilt": changed.height, "gone": none.height}
     return StageReport(
         stage=table.name,

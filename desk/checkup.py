@@ -42,14 +42,17 @@ class Finding(Frozen, frozen=True):
 def checkup(ws: Workspace, now: datetime) -> Iterator[Finding]:
     """Source, feeds, strategies, books, sets on bars and schedules of a deployment, in this order."""
     with tempfile.TemporaryDirectory() as folder:  # what a source remembers of its files stays out of the home
-        cache = Path(folder)
-        yield _tried("source", str(ws.deployment.source["kind"]), partial(_captures, ws, ws.deployment.source, cache))
-        for backup in ws.deployment.backups:
-            yield _tried("backup", backup.name, partial(_captures, ws, backup.source, cache))
-        for feed in ws.deployment.feeds:
-            yield _tried("feed", feed.dataset, partial(_captures, ws, feed, cache))
+        for lane in ws.markets:
+            there, cache = lane.deployment, Path(folder, lane.name)
+            cache.mkdir(exist_ok=True)
+            source = there.source
+            yield _tried(*_named("source", str(source["kind"]), lane), partial(_captures, lane, source, cache))
+            for backup in there.backups:
+                yield _tried(*_named("backup", backup.name, lane), partial(_captures, lane, backup.source, cache))
+            for feed in there.feeds:
+                yield _tried(*_named("feed", feed.dataset, lane), partial(_captures, lane, feed, cache))
     for strategy in ws.deployment.strategies:
-        yield _tried("strategy", strategy.name, partial(_reads, ws, strategy))
+        yield _tried("strategy", strategy.name, partial(_reads, ws.lane_of(strategy.name), strategy))
     for book in ws.deployment.books:
         yield _tried("book", book.name, partial(_account, ws, book))
     for bars in ws.deployment.bars:
@@ -58,7 +61,12 @@ def checkup(ws: Workspace, now: datetime) -> Iterator[Finding]:
     if ws.books(live=True):
         says = "a session decided: deliver; its orders out: post_trade; its report there: today"
         yield Finding(what="then", name="follow", state="fine", says=says)
-    yield _tried("when", "daily", partial(_when, ws, now))
+    for lane in ws.lanes:
+        yield _tried(*_named("when", "daily", lane), partial(_when, lane, now))
+
+
+def _named(what: str, name: str, lane: Workspace) -> tuple[str, str]:
+    return what, f"{name} of {lane.name}" if lane.name else name
 
 
 def _tried(what: str, name: str, ask: Callable[[], str]) -> Finding:
@@ -76,7 +84,10 @@ def _captures(ws: Workspace, declared: Source | AnyFeed, cache: Path) -> str:
     if not labels:
         raise _NothingThereError(f"{source.name} has no captures: is the path right, and are files there?")
     if declared is ws.deployment.source:
-        _in_time(ws, source.fetch(labels[-1]))
+        capture = source.fetch(labels[-1])
+        for lane in ws.peers:
+            if lane.venue == ws.venue and lane.deployment.strategies:
+                _in_time(lane, capture)
     return f"{source.name}: {len(labels):,} captures, {labels[0]} to {labels[-1]}"
 
 

@@ -1,4 +1,4 @@
-"""The data of a deployment for a notebook.
+"""The data of a deployment for a notebook, of all its lanes.
 
 >>> from desk.notebook import Notebook
 >>> nb = Notebook.open()
@@ -14,6 +14,7 @@ from desk.queries import run as query_tables
 from desk.workspace import Workspace
 from quant_assets.backtest.loop import run
 from quant_assets.contract import in_force
+from quant_assets.features.bars_read import bars_of
 from quant_assets.features.catalogue import find_set
 from quant_assets.market_data.adjustment import adjusted
 from quant_assets.market_data.membership import Membership
@@ -43,7 +44,7 @@ class Notebook(Workspace):
         It answers for sessions together with their cuts, each as known at its own: `ws.membership("liquid",
         until=last).at(sessions, ws.cuts)`.
         """
-        cut = self.cuts.of(until)
+        cut = self.lane_drawing(name).cuts.of(until)
         drawn = self.store.read(UNIVERSE, as_of=cut, last=until, where={"universe": name})
         return (
             Membership.from_universe(drawn)
@@ -62,12 +63,12 @@ class Notebook(Workspace):
         """What the strategy's model may learn from at the cut of session `as_of`, and the snapshot that identifies
         it.
         """
-        declared = self.deployment.strategy(strategy)
+        declared, lane = self.deployment.strategy(strategy), self.lane_of(strategy)
         return training_set(
-            self.store,
+            lane.store,
             find_set(declared.feature_set),
             declared.rule.horizon,
-            self.cuts.of(as_of),
+            lane.cuts.of(as_of),
             universe=declared.universe.name,
             label=declared.rule.name,
         )
@@ -79,7 +80,9 @@ class Notebook(Workspace):
     def backtest(self, book: str, first: date, last: date) -> pl.DataFrame:
         """Trade a research book over the sessions and return its NAV; the same functions as the daily run."""
         traded = self.deployment.book(book)
-        run(self.store, self.strategy_of(traded), traded, self.cuts, self.cuts.calendar.between(first, last))
+        lane = self.lane_of(book)
+        strategy, sessions = self.strategy_of(traded), lane.cuts.calendar.between(first, last)
+        run(lane.store, strategy, traded, lane.cuts, sessions, bars=bars_of(strategy, self.on_bars))
         return self.store.read(NAV, as_of=None, first=first, last=last, where={"book": book})
 
     def fills(self, book: str) -> pl.DataFrame:

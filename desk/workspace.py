@@ -150,16 +150,29 @@ class Workspace:
             for lane in found
         )
 
+    @property
+    def markets(self) -> tuple["Workspace", ...]:
+        """The first lane of each market, the deployment's own first: what is of a market's data is asked of it."""
+        return tuple(one for n, one in enumerate(self.lanes) if one.venue not in {w.venue for w in self.lanes[:n]})
+
     def lane_of(self, name: str) -> "Workspace":
-        """The lane of that name, or that of a strategy or book; the deployment's own lane has no name. Raises
-        ConfigurationError listing the lanes that exist.
+        """The lane of that name, or that of a strategy or book, or the first one of a calendar; the deployment's own
+        lane has no name. Raises ConfigurationError listing the lanes that exist.
         """
         for one in self.lanes:
             parts = (*one.deployment.strategies, *one.deployment.books)
             if name in {one.name, *(part.name for part in parts)}:
                 return one
-        known = [w.name for w in self.lanes]
+        for one in self.markets:
+            if name == one.deployment.calendar:
+                return one
+        known = [w.name or w.deployment.calendar for w in self.lanes]
         raise ConfigurationError(f"no lane, strategy or book is named {name!r}; the lanes are {known}")
+
+    def lane_drawing(self, universe: str) -> "Workspace":
+        """The lane of a universe; the deployment's own where no strategy has it."""
+        drawn = (w for w in self.lanes if universe in {s.universe.name for s in w.deployment.strategies})
+        return next(drawn, self.lanes[0])
 
     @property
     def name(self) -> str:
@@ -170,6 +183,11 @@ class Workspace:
     def venue(self) -> str:
         """The calendar of its market; empty for the deployment's own."""
         return self.lane.market if self.lane else OWN
+
+    @property
+    def peers(self) -> tuple["Workspace", ...]:
+        """All lanes of the deployment, itself among them."""
+        return (self._above or self).lanes
 
     @property
     def on_bars(self) -> Sequence[OnBars]:

@@ -2,11 +2,14 @@
 them; every act is on record.
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobs.commands.options import AsJson, By, Reason, acted, producing, workspace
+
+if TYPE_CHECKING:
+    from desk.workspace import Workspace
 
 actions_app = typer.Typer(
     no_args_is_help=True,
@@ -57,11 +60,11 @@ def actions_confirm(
     from jobs.console import escape, say
     from quant_assets.market_data.confirmations import confirm
 
-    ws = producing()
+    ws = _market(proposal)
     with only_run(ws.home):
         said, rows = confirm(
             ws.store,
-            ws.ledger.knowledge,
+            ws.knowledge,
             ws.ledger.audit,
             proposal,
             terms=terms,
@@ -81,14 +84,23 @@ def actions_reject(proposal: ProposalId, by: By, reason: Reason) -> None:
     from jobs.console import escape, say
     from quant_assets.market_data.confirmations import reject
 
-    ws = producing()
+    ws = _market(proposal)
     with only_run(ws.home):
         about = reject(
             ws.store,
-            ws.ledger.knowledge,
+            ws.knowledge,
             ws.ledger.audit,
             proposal,
             act=acted(by, reason),
             now=ws.clock.now(),
         )
     say(f"{escape(about)} is rejected by {escape(by)}.")
+
+
+def _market(proposal: str) -> "Workspace":
+    """The market of a proposal: what its cuts have read decides when an answer is known."""
+    from quant_assets.market_data.confirmations import find
+    from quant_assets.market_data.markets import market_of
+
+    ws = producing()
+    return ws.lane_of(market_of(find(ws.store, proposal)["source"]))

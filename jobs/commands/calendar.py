@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands.options import AsJson, By, Reason, acted, day, producing, workspace
+from jobs.commands.options import AsJson, By, MarketName, Reason, acted, day, market_of, producing, workspace
 
 if TYPE_CHECKING:
     from desk.workspace import Workspace
@@ -16,16 +16,16 @@ Session = Annotated[date, typer.Argument(metavar="SESSION", parser=day)]
 
 
 @calendar_app.command("close")
-def calendar_close(session: Session, by: By, reason: Reason) -> None:
+def calendar_close(session: Session, by: By, reason: Reason, lane: MarketName = None) -> None:
     """SESSION does not trade, as is known from now on. What was decided and booked stays; orders for it expire."""
     from desk.lock import only_run
     from quant_assets.market_data.closures import close
 
-    ws = producing()
+    ws = market_of(producing(), lane)
     with only_run(ws.home):
         known_at = close(
             ws.store,
-            ws.ledger.knowledge,
+            ws.knowledge,
             ws.ledger.audit,
             ws.cuts.calendar,
             session,
@@ -44,6 +44,7 @@ def calendar_open(
         str | None,
         typer.Option("--hours", metavar="HH:MM-HH:MM", help="On the venue's clock; default: its usual hours."),
     ] = None,
+    lane: MarketName = None,
 ) -> None:
     """SESSION trades, as is known from now on. One that is heard of after its decision time is read, and never
     traded.
@@ -51,13 +52,13 @@ def calendar_open(
     from desk.lock import only_run
     from quant_assets.market_data.closures import reopen
 
-    ws = producing()
+    ws = market_of(producing(), lane)
     venue = ws.cuts.calendar
     said = None if hours is None else _hours(hours, session, ws)
     with only_run(ws.home):
         known_at = reopen(
             ws.store,
-            ws.ledger.knowledge,
+            ws.knowledge,
             ws.ledger.audit,
             venue,
             session,
@@ -70,7 +71,7 @@ def calendar_open(
 
 @calendar_app.command("list")
 def calendar_list(as_json: AsJson = False) -> None:
-    """What has been said of the calendar's days here, newest first."""
+    """What has been said of the days of every calendar here, newest first."""
     from jobs.console import frame
     from quant_assets.tables import CALENDAR_CHANGES
 
@@ -96,9 +97,12 @@ def _told(ws: "Workspace", session: date, known_at: datetime, what: str, by: str
     from quant_assets.market_data.closures import consequence
 
     calendar = ws.cuts.calendar.code
+    # each lane of the market decides at a moment of its own
+    there = [w for w in ws.peers if w.venue == ws.venue]
+    follows = "; ".join(dict.fromkeys(consequence(w.current_cuts(), session) for w in there))
     ws.notifier.notify("critical", f"{calendar}: {session} {what}, by {by}", reason)
     say(
         f"{escape(calendar)}: {session} {what}, known since {known_at:%Y-%m-%d %H:%M:%S} UTC, by {escape(by)}. "
-        f"{consequence(ws.current_cuts(), session)}. A running daemon asks by it from its next tick on; "
+        f"{follows}. A running daemon asks by it from its next tick on; "
         "an open at another hour needs its definitions reloaded."
     )

@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands.options import AsJson, From, To, workspace
+from jobs.commands.options import AsJson, From, LaneName, To, lanes_of, workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from desk.workspace import Workspace
     from quant_assets.features.sets import FeatureSet
 
@@ -91,9 +94,10 @@ def backfill(
         str,
         typer.Option("--calendar", help="The venue's hours where the deployment does not say them: 24/7, FX, XNYS …"),
     ] = "24/7",
+    lane: LaneName = None,
 ) -> None:
-    """Publish a set over a range of sessions, a calendar quarter at a time. Interrupted, the same command goes on
-    where it stopped.
+    """Publish a set over a range of sessions, a calendar quarter at a time, in each lane that reads it. Interrupted,
+    the same command goes on where it stopped.
     """
     from desk.lock import only_range, stepping
     from jobs.console import progress
@@ -104,14 +108,17 @@ def backfill(
     from quant_assets.features.intraday import OnBars, publish_bars
     from quant_assets.features.publish import publish
     from quant_assets.features.sets import DAILY
+    from quant_assets.records import StageReport
 
     ws, one = workspace(), find_set(name)
     with progress() as shown_at, only_range(ws.home):
         tick = stepping(ws.home, shown_at)
         if one.frequency == DAILY:
-            asked = sessions(ws, first, last)
-            ws.knowledge.note_cut(ws.cuts.of(asked[-1]))
-            report = publish(ws.store, one, universe or among(ws, one), ws.cuts, asked, tick)
+            reports = list[StageReport]()
+            for there in reading(ws, one, lane, universe):
+                asked = sessions(there, first, last)
+                there.knowledge.note_cut(there.cuts.of(asked[-1]))
+                reports.append(publish(there.store, one, universe or among(there, one), there.cuts, asked, tick))
         elif venue is None or first is None or last is None:
             raise ConfigurationError(
                 f"{name} is a set on bars: say whose and when (--venue binance --from 2026-11-02 --to "
@@ -122,23 +129,25 @@ def backfill(
             of = (
                 declared[0] if declared else OnBars(feature_set=name, venue=venue, calendar=calendar)
             )  # as it is declared, so that history is what is published live
-            report = publish_bars(
-                ws.store,
-                one,
-                venue,
-                hours(of.calendar),
-                hours(of.calendar).between(first, last),
-                delay=timedelta(seconds=of.delay),
-                now=ws.clock.now(),
-                progress=tick,
-            )
-    shown([report])
+            reports = [
+                publish_bars(
+                    ws.store,
+                    one,
+                    venue,
+                    hours(of.calendar),
+                    hours(of.calendar).between(first, last),
+                    delay=timedelta(seconds=of.delay),
+                    now=ws.clock.now(),
+                    progress=tick,
+                )
+            ]
+    shown(reports)
 
 
 @features_app.command("explore")
-def explore(name: Name, first: From = None, last: To = None, universe: Universe = None) -> None:
-    """Write the page of a set over a range: coverage, distribution, IC with decay, quantile returns, turnover,
-    correlation. And say where it is.
+def explore(name: Name, first: From = None, last: To = None, universe: Universe = None, lane: LaneName = None) -> None:
+    """Write the page of a set over a range, one for each lane that reads it: coverage, distribution, IC with decay,
+    quantile returns, turnover, correlation. And say where it is.
     """
     from jobs.console import escape, progress, say
     from quant_assets.features.audit.audit import standing
@@ -146,22 +155,26 @@ def explore(name: Name, first: From = None, last: To = None, universe: Universe 
     from quant_assets.features.explorer.reading import explorer
 
     ws, one = workspace(), find_set(name)
-    asked, found = sessions(ws, first, last), standing(ws.store, one)
+    found, pages = standing(ws.store, one), list["Path"]()
     with progress() as tick:
-        page = explorer(
-            ws.store,
-            one,
-            universe or among(ws, one),
-            ws.cuts,
-            asked[0],
-            asked[-1],
-            folder=ws.reports,
-            audit=found.reason,
-            audit_passed={"passed": True, "failed": False}.get(found.state),
-            notice=ws.notice,
-            progress=tick,
-        )
-    say(escape(str(page)))
+        for there in reading(ws, one, lane, universe):
+            asked = sessions(there, first, last)
+            page = explorer(
+                there.store,
+                one,
+                universe or among(there, one),
+                there.cuts,
+                asked[0],
+                asked[-1],
+                folder=ws.reports,
+                audit=found.reason,
+                audit_passed={"passed": True, "failed": False}.get(found.state),
+                notice=there.notice,
+                progress=tick,
+            )
+            pages.append(page)
+    for page in pages:
+        say(escape(str(page)))
 
 
 @features_app.command("drift")
@@ -169,6 +182,7 @@ def drift(
     session: Annotated[
         date | None, typer.Option("--session", help="The last session shown; default the last one measured.")
     ] = None,
+    lane: LaneName = None,
 ) -> None:
     """Write the heat map of each strategy's feature drift against what its champion was trained on. And say where
     it is.
@@ -176,10 +190,17 @@ def drift(
     from jobs.console import escape, say
     from quant_assets.errors import ConfigurationError
     from quant_assets.models.drift_page import drift_page
+    from quant_assets.moments import Every
     from quant_assets.tables import FEATURE_DRIFT
 
-    ws = workspace()
-    for strategy in ws.deployment.strategies:
+    whole = workspace()
+    # a strategy by the hour has no drift by the session
+    measuring = [
+        (w, s) for w in lanes_of(whole, lane) for s in w.deployment.strategies if not isinstance(s.moment, Every)
+    ]
+    if not measuring:
+        raise ConfigurationError("no strategy here decides once a session: there is no drift to show")
+    for ws, strategy in measuring:
         measured = ws.store.read(
             FEATURE_DRIFT, as_of=None, last=session, where={"strategy": strategy.name}, columns=()
         )["session"]
@@ -204,6 +225,19 @@ def sessions(ws: "Workspace", first: date | None, last: date | None) -> list[dat
     decided = ws.until if ws.production else None
     until = min(d for d in (last, taken, due, decided) if isinstance(d, date)) if isinstance(taken, date) else begin
     return calendar.between(calendar.on_or_after(first or begin), calendar.on_or_before(until))
+
+
+def reading(ws: "Workspace", one: "FeatureSet", lane: str | None, universe: str | None) -> "Sequence[Workspace]":
+    """The lanes that are meant: the one named, that of the universe, or those whose strategies read the set; the
+    deployment's own where none does.
+    """
+    from quant_assets.strategy import sets_of
+
+    if lane is not None:
+        return [ws.lane_of(lane)]
+    if universe:
+        return [ws.lane_drawing(universe)]
+    return [w for w in ws.lanes if one.name in sets_of(w.deployment.strategies)] or ws.lanes[:1]
 
 
 def among(ws: "Workspace", one: "FeatureSet") -> str:

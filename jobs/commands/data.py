@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands.options import DAY, AsJson, By, Day, From, Reason, To, acted, producing, workspace
+from jobs.commands.options import (
+    DAY,
+    AsJson,
+    By,
+    Day,
+    From,
+    LaneName,
+    Reason,
+    To,
+    acted,
+    lanes_of,
+    producing,
+    workspace,
+)
 
 if TYPE_CHECKING:
     from desk.workspace import Workspace
@@ -61,7 +74,7 @@ def quarantine_show(row_id: RowId, as_json: AsJson = False) -> None:
     from jobs.console import one
     from quant_assets.market_data.repairs import explained, find
 
-    ws = workspace()
+    ws = _market(workspace(), row_id)
     row = find(ws.store, row_id)
     why, others = explained(row, ws.store)
     one(row, why, others, as_json=as_json, title="others of this name in the capture")
@@ -74,11 +87,11 @@ def quarantine_release(row_id: RowId, by: By, reason: Reason) -> None:
     from jobs.console import escape, say
     from quant_assets.market_data.repairs import release
 
-    ws = producing()
+    ws = _market(producing(), row_id)
     with only_run(ws.home):
         written = release(
             ws.store,
-            ws.ledger.knowledge,
+            ws.knowledge,
             ws.ledger.audit,
             row_id,
             act=acted(by, reason),
@@ -94,11 +107,11 @@ def quarantine_drop(row_id: RowId, by: By, reason: Reason) -> None:
     from jobs.console import escape, say
     from quant_assets.market_data.repairs import drop
 
-    ws = producing()
+    ws = _market(producing(), row_id)
     with only_run(ws.home):
         drop(
             ws.store,
-            ws.ledger.knowledge,
+            ws.knowledge,
             ws.ledger.audit,
             row_id,
             act=acted(by, reason),
@@ -152,6 +165,8 @@ def findings_scan(
     """Examine the whole history of the daily bars with hindsight: units, splits, payments. Findings are stored;
     repairs are proposed, and let in with --repair.
     """
+    import polars as pl
+
     from desk.lock import only_run
     from jobs.console import frame, say, working
     from quant_assets.contract import in_force
@@ -162,32 +177,31 @@ def findings_scan(
 
     if repair_them and not (by.strip() and reason.strip()):
         raise typer.BadParameter("--repair changes what research reads from now on: say who (--by) and why (--reason)")
-    ws = producing()
-    with only_run(ws.home):
-        now = ws.clock.now()
-        with working("examining the bars"):
-            moment = known_at(now, ws.ledger.knowledge.latest_cut(), now, None)
-            bars, actions = (
-                ws.store.read(BARS, as_of=None, first=first, last=last),
-                ws.store.read(ACTIONS, as_of=None, first=first, last=last),
-            )
-            found, mended = examine(in_force(bars, BARS), actions, moment)
-            ws.store.append(DATA_FINDINGS, found)
-        frame(
-            found.select("session", "symbol", "rule", "severity", "found", "expected", "message"),
-            "table",
-            title="findings",
-        )
+    whole = producing()
+    with only_run(whole.home):
+        shown = list[pl.DataFrame]()
+        proposed = list[pl.DataFrame]()
+        count = 0
+        for ws in whole.markets:
+            now = ws.clock.now()
+            with working("examining the bars"):
+                moment = known_at(now, ws.knowledge.latest_cut(), now, None)
+                bars, actions = (
+                    ws.store.read(BARS, as_of=None, first=first, last=last),
+                    ws.store.read(ACTIONS, as_of=None, first=first, last=last),
+                )
+                found, mended = examine(in_force(bars, BARS), actions, moment)
+                ws.store.append(DATA_FINDINGS, found)
+            shown.append(found.select("session", "symbol", "rule", "severity", "found", "expected", "message"))
+            proposed.append(mended.select("session", "symbol", "open", "high", "low", "close", "volume"))
+            if repair_them:
+                count += mend(ws.store, ws.knowledge, ws.ledger.audit, mended, act=acted(by, reason), now=now)
+        frame(pl.concat(shown), "table", title="findings")
+        mendable = pl.concat(proposed)
         if repair_them:
-            act = acted(by, reason)
-            count = mend(ws.store, ws.ledger.knowledge, ws.ledger.audit, mended, act=act, now=now)
             say(f"{count:,} rows are repaired. `quant restatement list` shows what that changes.")
-        elif mended.height:
-            frame(
-                mended.select("session", "symbol", "open", "high", "low", "close", "volume"),
-                "table",
-                title="proposed repairs (--repair --by --reason lets them in)",
-            )
+        elif mendable.height:
+            frame(mendable, "table", title="proposed repairs (--repair --by --reason lets them in)")
 
 
 def repair(
@@ -200,6 +214,7 @@ def repair(
         typer.Option("--set", metavar="COLUMN=VALUE", help="open, high, low, close or volume; again for more."),
     ] = None,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Withdraw the bar: there was none.")] = False,
+    lane: LaneName = None,
 ) -> None:
     """Correct a daily bar by a new row, known from now on. Past decisions keep what they saw."""
     from desk.lock import only_run
@@ -212,11 +227,11 @@ def repair(
         numbers = {column: float(value) for column, _, value in (v.partition("=") for v in values or ())}
     except ValueError as error:
         raise typer.BadParameter(f"{error}; write --set close=12.34") from error
-    ws = producing()
+    ws = _trading(producing(), symbol, session, lane)
     with only_run(ws.home):
         was, now = put_right(
             ws.store,
-            ws.ledger.knowledge,
+            ws.knowledge,
             ws.ledger.audit,
             symbol,
             session,
@@ -246,8 +261,39 @@ def repair(
     )
 
 
+def _market(ws: "Workspace", row_id: str) -> "Workspace":
+    """The market of a quarantined row: there its symbol means an instrument, and by its cuts an act is known."""
+    from quant_assets.market_data.markets import market_of
+    from quant_assets.market_data.repairs import find
+
+    return ws.lane_of(market_of(str(find(ws.store, row_id)["source"])))
+
+
+def _trading(ws: "Workspace", symbol: str, session: date, lane: str | None) -> "Workspace":
+    """The market in which a symbol has a bar of a session; the first one asked where none has. Raises
+    ConfigurationError where several have.
+    """
+    import polars as pl
+
+    from quant_assets.errors import ConfigurationError
+    from quant_assets.tables import BARS
+
+    asked = ws.markets if lane is None else lanes_of(ws, lane)
+    listed = [
+        one
+        for one in asked
+        if one.store.read(BARS, as_of=None, first=session, last=session).filter(pl.col("symbol") == symbol).height
+    ]
+    if len(listed) > 1:
+        codes = " and ".join(one.deployment.calendar for one in listed)
+        raise ConfigurationError(
+            f"{symbol} has a bar of {session} in {codes}: name one, as in --lane {codes.split()[0]}"
+        )
+    return (listed or asked)[0]
+
+
 def planned(ws: "Workspace", last: date) -> int:
-    """Say what an ingest up to `last` would fetch, source by source; the exit code."""
+    """Say what an ingest of a lane up to `last` would fetch, source by source; the exit code."""
     from jobs.console import escape, say
     from quant_assets.market_data.ingest import pending
     from quant_assets.market_data.vendors import Beside

@@ -61,6 +61,7 @@ def trial(
         )
     with progress() as tick:
         ws, note = _with_data(ws, tick)
+        ws = ws.lane_drawing(universe) if universe else ws.lanes[0]
         among, sessions = _asked(ws, tried, universe, first, last)
         audits = audit(ws.store, tried, among, ws.cuts, sessions, now=datetime.now(UTC), progress=tick)
         others = [s for s in find_sets().values() if s.frequency == DAILY]

@@ -42,6 +42,7 @@ def ledger_book(
     if symbol and sid:
         raise typer.BadParameter("give --symbol or --sid, not both")
     ws = producing()
+    ws = ws.lane_of(book) if book in {b.name for b in ws.deployment.books} else ws
     with only_run(ws.home):
         entry, when = book_by_hand(
             ws.store,

@@ -1,12 +1,15 @@
 """`quant features audit`: does a feature look ahead?"""
 
-from datetime import timedelta
-from typing import Annotated
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands.catalogue import among, sessions
-from jobs.commands.options import AsJson, From, To, workspace
+from jobs.commands.catalogue import among, reading, sessions
+from jobs.commands.options import AsJson, From, LaneName, To, workspace
+
+if TYPE_CHECKING:
+    from desk.workspace import Workspace
 
 
 def audit_features(
@@ -19,21 +22,22 @@ def audit_features(
     universe: Annotated[
         str | None, typer.Option(help="Whose members; default: of the strategies that read the set.")
     ] = None,
+    lane: LaneName = None,
     as_json: AsJson = False,
 ) -> None:
     """Does a feature read data that was not known yet?
 
-    Each set is computed at cuts of every awkward kind (ex-dates, delistings, restatements, halts, index changes) with
-    the future cut off and with it poisoned, and its kernel is tried on a synthetic panel. The first column, session
-    and instrument that shows a leak is named. The result is stored: a set that did not pass as it is written now can
-    feed no champion. Exit code 1 where one fails.
+    Each set, in every lane that reads it, is computed at cuts of every awkward kind (ex-dates, delistings,
+    restatements, halts, index changes) with the future cut off and with it poisoned, and its kernel is tried on a
+    synthetic panel. The first column, session and instrument that shows a leak is named. The result is stored: a set
+    that did not pass as it is written now can feed no champion. Exit code 1 where one fails.
     """
     import polars as pl
 
     from jobs.console import escape, frame, progress, say
     from quant_assets.calendars import calendar as venue_hours
     from quant_assets.errors import ConfigurationError
-    from quant_assets.features.audit.audit import audit, recorded, standing
+    from quant_assets.features.audit.audit import audit, recorded, standing, together
     from quant_assets.features.audit.bars import RECENT, audit_bars
     from quant_assets.features.audit.views import Remembered
     from quant_assets.features.catalogue import find_set, find_sets
@@ -47,17 +51,26 @@ def audit_features(
         if names
         else [f for f in find_sets().values() if f.frequency == DAILY or f.name in on_bars]
     )
-    days, now = sessions(ws, first, last), ws.clock.now()
-    calendar = ws.cuts.calendar
-    held = Remembered(
-        ws.store, calendar.shift(days[0], -max(f.lookback for f in asked)), days[-1]
-    )  # each table is read once for all of them
+    now, deepest = ws.clock.now(), max(f.lookback for f in asked)
+    held: dict[str, tuple[list[date], Remembered]] = {}  # each table of a lane is read once for all sets
+
+    def remembered(there: "Workspace") -> tuple[list[date], Remembered]:
+        if there.name not in held:
+            days = sessions(there, first, last)
+            held[there.name] = days, Remembered(there.store, there.cuts.calendar.shift(days[0], -deepest), days[-1])
+        return held[there.name]
+
     with progress() as tick:
         for one in asked:
             if one.frequency == DAILY:
-                rows = audit(held, one, universe or among(ws, one), ws.cuts, days, now=now, progress=tick)
+                tried = list[pl.DataFrame]()
+                for there in reading(ws, one, lane, universe):
+                    days, store = remembered(there)
+                    members = universe or among(there, one)
+                    tried.append(audit(store, one, members, there.cuts, days, now=now, progress=tick))
+                rows = together(tried)
             elif one.name in on_bars:
-                of = on_bars[one.name]
+                of, days = on_bars[one.name], sessions(ws.lanes[0], first, last)
                 hours = venue_hours(of.calendar)
                 recent = hours.between(
                     hours.on_or_after(first or days[max(-RECENT, -len(days))]), hours.on_or_before(days[-1])

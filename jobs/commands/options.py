@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from desk.workspace import Workspace
     from quant_assets.records import Act
 
@@ -51,8 +53,37 @@ def acted(by: str, reason: str) -> "Act":
 
 
 LaneName = Annotated[
-    str | None, typer.Option("--lane", metavar="NAME", help="Only this lane, as in XLON; '' is the deployment's own.")
+    str | None,
+    typer.Option(
+        "--lane",
+        metavar="NAME",
+        help="Only this lane, by its name, calendar, strategy or book; '' is the deployment's own.",
+    ),
 ]
+MarketName = Annotated[
+    str | None,
+    typer.Option(
+        "--lane", metavar="NAME", help="Of which market, by its calendar, as in XLON; needed where there are several."
+    ),
+]
+
+
+def lanes_of(ws: "Workspace", lane: str | None) -> "Sequence[Workspace]":
+    """The lanes that are asked about: all, or the one that is named."""
+    return ws.lanes if lane is None else [ws.lane_of(lane)]
+
+
+def market_of(ws: "Workspace", lane: str | None) -> "Workspace":
+    """The market that is meant. Raises ConfigurationError where there are several and none is named."""
+    from quant_assets.errors import ConfigurationError
+
+    if lane is not None:
+        return ws.lane_of(lane)
+    first, *others = ws.markets
+    if others:
+        codes = ", ".join(one.deployment.calendar for one in ws.markets)
+        raise ConfigurationError(f"this home has several markets, {codes}: name the one that is meant, --lane CALENDAR")
+    return first
 
 
 def workspace() -> "Workspace":

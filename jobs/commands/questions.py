@@ -103,9 +103,12 @@ def replay(decision_id: str, as_json: AsJson = False) -> None:
     from jobs.console import replayed, working
     from quant_assets.features.catalogue import find_set
     from quant_assets.signals.replay import replay as rebuild
+    from quant_assets.tables import DECISIONS
 
     ws = workspace()
     with working("rebuilding the decision", quiet=as_json):
+        stored = ws.store.read(DECISIONS, as_of=None, where={"decision_id": decision_id}, columns=("strategy",))
+        ws = ws.lane_of(stored["strategy"][0]) if stored.height and len(ws.lanes) > 1 else ws
         declared = ws.deployment
         answer = rebuild(
             ws.store, find_set, declared.strategy, ws.cuts, decision_id, provenance(ws), on_bars=ws.on_bars

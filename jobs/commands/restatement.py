@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands.options import AsJson, acted, day, moment, producing, workspace
+from jobs.commands.options import AsJson, LaneName, acted, day, lanes_of, moment, producing, workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import polars as pl
+
     from desk.blast_radius import Radius
     from desk.workspace import Workspace
     from quant_assets.market_data.restatements import Selection
@@ -43,8 +47,8 @@ def selected(
     until: datetime | None,
     symbol: str | None,
     sid: int | None,
-) -> "Selection":
-    """The changes that the options mean. Raises BadParameter where nobody was ever listed under the symbol."""
+) -> "Selection | None":
+    """The changes of a lane that the options mean; None where nobody was ever listed there under the symbol."""
     import polars as pl
 
     from quant_assets.market_data.restatements import Selection
@@ -52,22 +56,33 @@ def selected(
 
     sids = None if sid is None else (sid,)
     if symbol is not None:
-        listed = (
-            ws.store.read(LISTINGS, as_of=None)
-            .filter(pl.col("symbol") == pl.lit(symbol))["sid"]
-            .unique()
-            .sort()
-            .to_list()
-        )
+        named = ws.store.read(LISTINGS, as_of=None).filter(pl.col("symbol") == pl.lit(symbol))
+        listed = named["sid"].unique().sort().to_list()
         if not listed:
-            raise typer.BadParameter(
-                f"nothing was ever listed under {symbol!r}; "
-                '`quant sql "select symbol, sid from history.listings"` shows the symbols'
-            )
+            return None
         sids = tuple(s for s in listed if sid in {None, s})
     return Selection(
         since=since, until=until, first=session, last=session, sids=sids, symbols=None if symbol is None else (symbol,)
     )
+
+
+def chosen(
+    ws: "Workspace",
+    lane: str | None,
+    session: date | None,
+    since: datetime | None,
+    until: datetime | None,
+    symbol: str | None,
+    sid: int | None,
+) -> "list[tuple[Workspace, Selection]]":
+    """The changes that the options mean, by lane. Raises BadParameter where nobody was ever listed under the symbol."""
+    meant = [(one, selected(one, session, since, until, symbol, sid)) for one in lanes_of(ws, lane)]
+    if not (found := [(one, selection) for one, selection in meant if selection is not None]):
+        raise typer.BadParameter(
+            f"nothing was ever listed under {symbol!r}; "
+            '`quant sql "select symbol, sid from history.listings"` shows the symbols'
+        )
+    return found
 
 
 @restatement_app.command("list")
@@ -77,17 +92,23 @@ def restatement_list(
     until: Until = None,
     symbol: Symbol = None,
     sid: Sid = None,
+    lane: LaneName = None,
     as_json: AsJson = False,
 ) -> None:
-    """The changes, newest first: restated, withdrawn, returned, or late (known only after the cut of its own
-    session).
+    """The changes in all lanes, newest first: restated, withdrawn, returned, or late (known only after the cut of its
+    own session).
     """
+    import polars as pl
+
     from jobs.console import frame, working
-    from quant_assets.market_data.restatements import changes
+    from quant_assets.market_data.restatements import changes, newest
 
     ws = workspace()
     with working("comparing versions", quiet=as_json):
-        found = changes(ws.store, ws.cuts, selected(ws, session, since, until, symbol, sid))
+        meant = chosen(ws, lane, session, since, until, symbol, sid)
+        by_lane = [changes(one.store, one.cuts, selection) for one, selection in meant]
+        # what two lanes of a market see is one change; one that is late for several is late once
+        found = by_lane[0] if len(by_lane) == 1 else newest(pl.concat(by_lane).unique())
     frame(
         found if as_json else found.select("known_at", "table", "session", "symbol", "kind", "old", "new"),
         "json" if as_json else "table",
@@ -112,16 +133,18 @@ def restatement_show(
     ] = False,
     by: Annotated[str | None, typer.Option("--by", help="With --rebuild: who does this; it is recorded.")] = None,
     reason: Annotated[str | None, typer.Option("--reason", help="With --rebuild: why; it is recorded.")] = None,
+    lane: LaneName = None,
     as_json: AsJson = False,
 ) -> None:
-    """The blast radius: which features, scores, decisions and trades would differ had the changes been known in
-    time, and by how much P&L. What was decided stays.
+    """The blast radius in each lane: which features, scores, decisions and trades would differ had the changes been
+    known in time, and by how much P&L. What was decided stays.
     """
-    from desk.blast_radius import blast_radius
+    from desk.blast_radius import Radius, blast_radius
     from desk.blast_radius import rebuild as renew
     from desk.lock import only_run
-    from jobs.console import progress
+    from jobs.console import progress, say
     from jobs.console import show as reported
+    from jobs.hours import at_slots
 
     if session is None and since is None and symbol is None and sid is None:
         raise typer.BadParameter(
@@ -129,26 +152,31 @@ def restatement_show(
         )
     if rebuild and not (by and reason):
         raise typer.BadParameter("--rebuild goes on record: say who and why, with --by and --reason")
-    ws = producing() if rebuild else workspace()
-    meant = selected(ws, session, since, until, symbol, sid)
-    with progress() as tick:
-        radius = blast_radius(ws, meant, tick)
-    _show(radius, as_json=as_json)
+    whole = producing() if rebuild else workspace()
+    meant = chosen(whole, lane, session, since, until, symbol, sid)
+    deciding = [(one, selection) for one, selection in meant if one.deployment.strategies and not at_slots(one)]
+    skipped = [one.name or "its own" for one, _ in meant if at_slots(one)]
+    if skipped and not as_json:
+        say(f"Not computed again: {', '.join(skipped)}, whose strategies decide at slots.")
+    radii = dict[str, Radius]()
+    for ws, selection in deciding:
+        with progress() as tick:
+            radii[ws.name] = blast_radius(ws, selection, tick)
+    if as_json:
+        _document(radii)
+    for name, radius in ({} if as_json else radii).items():
+        _show(name, radius)
     if rebuild and by and reason:
-        now = ws.cuts.of(ws.latest()) if ws.deployment.clock == "session" else ws.clock.now()
-        with progress() as tick, only_run(ws.home):
-            reports = renew(ws, meant, act=acted(by, reason), now=now, progress=tick)
-        if not as_json:
-            reported(reports)
+        for ws, selection in deciding:
+            now = ws.cuts.of(ws.latest()) if ws.deployment.clock == "session" else ws.clock.now()
+            with progress() as tick, only_run(ws.home):
+                reports = renew(ws, selection, act=acted(by, reason), now=now, progress=tick)
+            if not as_json:
+                reported(reports)
 
 
-def _show(radius: "Radius", *, as_json: bool) -> None:
-    """Each part that is not empty, trades by how much money moved, then the sentence."""
-    import polars as pl
-
-    from jobs.console import escape, frame, say
-
-    parts = {
+def _parts(radius: "Radius") -> "dict[str, pl.DataFrame]":
+    return {
         "changes": radius.changes.select("table", "session", "symbol", "kind", "old", "new", "known_at"),
         "features": radius.features,
         "derived": radius.derived,
@@ -157,19 +185,34 @@ def _show(radius: "Radius", *, as_json: bool) -> None:
         "trades": radius.trades,
         "pnl": radius.pnl,
     }
-    if as_json:
-        import msgspec
 
-        document = {
+
+def _document(radii: "Mapping[str, Radius]") -> None:
+    """To a script: the radius of the one lane, or of each by its name."""
+    import msgspec
+
+    documents = {
+        name: {
             "sentence": radius.sentence,
             "empty": radius.empty,
             "first": radius.first,
             "last": radius.last,
             "sessions": radius.sessions,
-            **{n: f.to_dicts() for n, f in parts.items()},
+            **{n: f.to_dicts() for n, f in _parts(radius).items()},
         }
-        sys.stdout.write(msgspec.json.encode(document, enc_hook=str).decode() + "\n")
-        return
+        for name, radius in radii.items()
+    }
+    document = documents.get("") if len(documents) == 1 else {"lanes": documents}
+    sys.stdout.write(msgspec.json.encode(document or {"lanes": documents}, enc_hook=str).decode() + "\n")
+
+
+def _show(lane: str, radius: "Radius") -> None:
+    """Each part that is not empty, trades by how much money moved, then the sentence."""
+    import polars as pl
+
+    from jobs.console import escape, frame, say
+
+    parts = _parts(radius)
     moved = (pl.col("cash_would").fill_null(0) - pl.col("cash").fill_null(0)).abs()
     parts["trades"] = radius.trades.sort(moved, descending=True).select(
         "book", "session", "symbol", "shares", "shares_would", "cash", "cash_would"
@@ -179,6 +222,6 @@ def _show(radius: "Radius", *, as_json: bool) -> None:
             frame(
                 rows.head(SHOWN).with_columns(pl.col(pl.Decimal).cast(pl.Float64)),
                 "table",
-                title=f"{name}{f', of {rows.height:,}' if rows.height > SHOWN else ''}",
+                title=f"{lane} {name}{f', of {rows.height:,}' if rows.height > SHOWN else ''}".strip(),
             )
-    say(escape(radius.sentence))
+    say(escape(f"{lane}: {radius.sentence}" if lane else radius.sentence))

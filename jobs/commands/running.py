@@ -46,9 +46,9 @@ def ingest(
     if known_at:
         ws.assume(known_at)
     with progress() as tick, only_run(ws.home):
-        until = last or ws.span[1] or ws.cuts.calendar.last
         if plan:
-            raise typer.Exit(planned(ws, until))
+            codes = [planned(one, last or one.span[1] or one.cuts.calendar.last) for one in ws.markets]
+            raise typer.Exit(max(codes))
         reports = [
             report for one in ws.lanes for report in arrive(one, last or one.span[1] or one.cuts.calendar.last, tick)
         ]

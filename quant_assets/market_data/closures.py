@@ -119,5 +119,5 @@ def _say(
 def consequence(cuts: Cuts, session: date) -> str:
     """What a change of `session` does to the decision before it, in a sentence."""
     before = cuts.booked_before(session)
-    open_, cut = cuts.trades_at(before), cuts.of(before)
-    return f"{before} is decided at {cut:%Y-%m-%d %H:%M} UTC for the open at {open_:%Y-%m-%d %H:%M}"
+    trades, cut = cuts.trades_at(before), cuts.of(before)
+    return f"{before} is decided at {cut:%Y-%m-%d %H:%M} UTC for the {cuts.auction(before)} at {trades:%Y-%m-%d %H:%M}"

@@ -104,7 +104,12 @@ def changes(store: Store, cuts: Cuts, selection: Selection, tables: Sequence[Tab
         chosen = _versions(store, cuts, selection, table).filter("chosen")
         if chosen.height:
             found.append(_reported(table, chosen, names))
-    return pl.concat(found).sort("known_at", "table", "session", "row", descending=[True, False, False, False])
+    return newest(pl.concat(found))
+
+
+def newest(found: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `CHANGES`, newest first."""
+    return found.sort("known_at", "table", "session", "row", descending=[True, False, False, False])
 
 
 def as_if_known(

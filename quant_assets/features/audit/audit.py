@@ -174,6 +174,28 @@ def record(
     return recorded(store, feature_set, audit(store, feature_set, universe, cuts, sessions, now=now, progress=progress))
 
 
+def together(audits: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The audits of one set in several lanes as one, a row a law: the first that is broken, else what was tried in all.
+    A lane in which nothing could be tried breaks no law that another one kept.
+    """
+    if len(audits) == 1:
+        return audits[0]
+    untried = pl.col("evidence").str.starts_with(NOTHING)
+    rank = pl.when(pl.col("passed")).then(1).when(untried).then(2).otherwise(0)
+    kept = pl.col("_rank") == 1
+    of_law = pl.concat(audits).with_columns(pl.col("session").max(), pl.col("known_at").max(), _rank=rank)
+    found = of_law.group_by("law", maintain_order=True).agg(
+        pl.exclude("cuts", "cells", "evidence").sort_by("_rank", maintain_order=True).first(),
+        pl.col("cuts").sum(),
+        pl.col("cells").sum(),
+        pl.when(kept.any() & ~(pl.col("_rank") == 0).any())
+        .then(pl.col("evidence").filter(kept).unique(maintain_order=True).str.join("; "))
+        .otherwise(pl.col("evidence").sort_by("_rank", maintain_order=True).first())
+        .alias("evidence"),
+    )
+    return AUDITS.conform(found.select(*AUDITS.schema))
+
+
 def recorded(store: Store, feature_set: FeatureSet, rows: pl.DataFrame) -> StageReport:
     """Store the rows of an audit as the latest of their set, even if the clock of a historical run is behind an earlier
     one.
