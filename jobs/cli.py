@@ -17,10 +17,11 @@ from jobs.commands.begin import demo, ui
 from jobs.commands.calendar import calendar_app
 from jobs.commands.catalogue import features_app
 from jobs.commands.check import check
-from jobs.commands.data import findings_app, quarantine_app, repair
+from jobs.commands.data import quarantine_app, repair
 from jobs.commands.desk import breaks_app, switch_app
 from jobs.commands.doctor import doctor
 from jobs.commands.features import init, trial
+from jobs.commands.findings import findings_app
 from jobs.commands.instruments import instruments_app
 from jobs.commands.ledger import ledger_app
 from jobs.commands.look_ahead import audit_features

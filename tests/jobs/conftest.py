@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from filelock import FileLock
 from rich.console import Console
 
 from quant_assets.features import declared
+from tests.jobs import two_venues
 from tests.jobs.commands import Quant, answered, declare
 from tests.jobs.small import CUTS, FIRST, LIVE, RESEARCH, START, deployment, live, ranged, research, workspace
 
@@ -95,6 +97,19 @@ def operated(once, prepared: Path) -> Path:
 def own(operated: Path, tmp_path: Path) -> Path:
     """A copy of `operated` of one's own."""
     return Path(shutil.copytree(operated, tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def christmas(once) -> Path:
+    """The home of two venues before Christmas, on the evening of the 23rd; the command line opens it."""
+
+    def make(home: Path) -> None:
+        ws = two_venues.workspace(home, two_venues.CHRISTMAS)
+        two_venues.history(ws, date(2025, 10, 1))
+        two_venues.lived(ws, date(2025, 12, 23))
+        declare(home, two_venues.CHRISTMAS)
+
+    return once("christmas", make)
 
 
 @pytest.fixture

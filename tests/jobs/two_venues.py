@@ -7,8 +7,10 @@ from typing import Any
 
 import msgspec
 
+from desk.day import arrive, derive, run_day
 from desk.deployment import Deployment, Market
 from desk.workspace import Workspace
+from jobs.live import due_in_order
 from quant_assets.moments import BeforeClose
 from quant_assets.records import Book
 from quant_assets.strategy import Strategy, UniverseRule
@@ -55,3 +57,29 @@ def deployment() -> Deployment:
 def workspace(home: Path, declared: Deployment | None = None) -> Workspace:
     """A workspace on `home` that does without a model registry."""
     return Workspace(home, declared or deployment(), registry=Registry())
+
+
+CHRISTMAS = msgspec.structs.replace(deployment(), start=date(2025, 12, 22))
+"""The same, traded from the last week before Christmas on: both venues close early on the 24th, and London rests on the
+26th too.
+"""
+
+
+def history(ws: Workspace, first: date) -> None:
+    """Everything up to the decisions of the day before the start, in each lane."""
+    for lane in ws.lanes:
+        sessions = lane.cuts.calendar.between(first, lane.cuts.calendar.shift(lane.deployment.start, -1))
+        list(arrive(lane, sessions[-1]))
+        list(derive(lane, sessions))
+
+
+def lived(ws: Workspace, until: date) -> list[tuple[str, date]]:
+    """Whatever is due next in either lane, up to a session; in the order in which it was run."""
+    done: list[tuple[str, date]] = []
+    while True:
+        ((lane, session),) = due_in_order(ws, None)
+        assert isinstance(session, date)
+        if session > until:
+            return done
+        list(run_day(lane, session))
+        done.append((lane.name, session))
