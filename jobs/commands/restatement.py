@@ -75,7 +75,7 @@ def chosen(
     symbol: str | None,
     sid: int | None,
 ) -> "list[tuple[Workspace, Selection]]":
-    """The changes that the options mean, by lane. Raises BadParameter where nothing was ever listed under the symbol."""
+    """The changes that the options mean, by lane. Raises BadParameter if nothing was ever listed under the symbol."""
     meant = [(one, selected(one, session, since, until, symbol, sid)) for one in lanes_of(ws, lane)]
     if not (found := [(one, selection) for one, selection in meant if selection is not None]):
         raise typer.BadParameter(
