@@ -183,8 +183,8 @@ def together(audits: Sequence[pl.DataFrame]) -> pl.DataFrame:
     untried = pl.col("evidence").str.starts_with(NOTHING)
     rank = pl.when(pl.col("passed")).then(1).when(untried).then(2).otherwise(0)
     kept = pl.col("_rank") == 1
-    of_law = pl.concat(audits).with_columns(pl.col("session").max(), pl.col("known_at").max(), _rank=rank)
-    found = of_law.group_by("law", maintain_order=True).agg(
+    by_law = pl.concat(audits).with_columns(pl.col("session").max(), pl.col("known_at").max(), _rank=rank)
+    found = by_law.group_by("law", maintain_order=True).agg(
         pl.exclude("cuts", "cells", "evidence").sort_by("_rank", maintain_order=True).first(),
         pl.col("cuts").sum(),
         pl.col("cells").sum(),
