@@ -52,7 +52,7 @@ def next_step(ws: "Workspace") -> Next:
         if isinstance(one, Slot):
             text = f"the slot {one.slot} of {one.session}{_of(lane)} is the next to be run"
         else:
-            text = f"{one} is the next session to be run{_of(lane)}"
+            text = f"{one}{_of(lane)} is the next session to be run"
         return Next(text, "quant run daily")
     if ws.deployment.clock == "system":
         return Next(min((_waits(lane) for lane in ws.lanes), key=lambda w: w[0])[1])

@@ -101,13 +101,17 @@ def own(operated: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def christmas(once) -> Path:
-    """The home of two venues before Christmas, on the evening of the 23rd; the command line opens it."""
+    """The home of two venues before Christmas, on the evening of the 23rd; the command line opens it. Beside it, the
+    home a session before.
+    """
 
     def make(home: Path) -> None:
         ws = two_venues.workspace(home, two_venues.CHRISTMAS)
         two_venues.history(ws, date(2025, 10, 1))
-        two_venues.lived(ws, date(2025, 12, 23))
         declare(home, two_venues.CHRISTMAS)
+        two_venues.lived(ws, date(2025, 12, 22))
+        shutil.copytree(home, home.with_name("christmas-22"))
+        two_venues.lived(ws, date(2025, 12, 23))
 
     return once("christmas", make)
 

@@ -158,15 +158,16 @@ def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
         return {n: sorted(db.execute(f"SELECT {', '.join(c)} FROM {n}")) for n, c in columns.items()}
 
 
-def outcome(ws: Workspace) -> dict[str, object]:
+def outcome(ws: Workspace, traded: Sequence[Book] = (PAPER,)) -> dict[str, object]:
     """All that must not depend on where a process died."""
+    accounts = [book.account for book in traded]
     found: dict[str, object] = {}
     for table in TABLES:
         frame = content(ws, table)
         found[table.name] = frame_hash(
             frame.filter(frame["book"] != RESEARCH.name) if "book" in frame.columns else frame
         )
-    for database in ("ledger.sqlite", f"brokers/{PAPER.account}.sqlite"):
+    for database in ("ledger.sqlite", *(f"brokers/{account}.sqlite" for account in accounts)):
         found |= {f"{database} {name}": said for name, said in rows(ws.home / database).items()}
     return found | {
         "pages": sorted(p.name for p in ws.reports.iterdir()),
