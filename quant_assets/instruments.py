@@ -19,7 +19,8 @@ class Instrument(Frozen, frozen=True):
     A quantity counts `step` (a share, a lot of 100, 1e-8 of a coin); a price is for one whole unit, in `currency`, on a
     grid of `tick` (0: none). One whole unit is worth its price times `multiplier`. An order below `min_notional` of its
     currency is refused by the venue. `calendar`: that of its venue; empty: the market's own. `underlying` names the
-    chain of a future; its last day to trade is `expiry`, its first notice day `first_notice`.
+    chain of a future; its last day to trade is `expiry`, its first notice day `first_notice`. Its initial margin is a
+    fraction of its worth (`initial_margin`) or an amount for each whole unit (`contract_margin`); None: not known.
     """
 
     sid: int
@@ -34,6 +35,8 @@ class Instrument(Frozen, frozen=True):
     underlying: str = ""
     expiry: date | None = None
     first_notice: date | None = None
+    initial_margin: Decimal | None = None
+    contract_margin: Decimal | None = None
     ids: dict[str, str] = msgspec.field(default_factory=dict[str, str])
 
     @property
@@ -45,6 +48,15 @@ class Instrument(Frozen, frozen=True):
     def margined(self) -> bool:
         """Whether it is not paid for: its gains and losses are settled in cash each session (futures, perpetuals)."""
         return self.kind in {"future", "perpetual"}
+
+    def margin(self, price: Decimal) -> Decimal:
+        """The equity that a position asks for each count, in its currency. Where nothing is known it is the whole worth
+        of what is margined, and nothing of what is paid for.
+        """
+        if self.contract_margin is not None:
+            return self.step * self.contract_margin
+        unknown = ONE if self.margined else NONE
+        return self.unit * price * (unknown if self.initial_margin is None else self.initial_margin)
 
     def worth(self, quantity: int, price: Decimal) -> Decimal:
         """What `quantity` counts are worth at a price, in its currency; exact."""

@@ -181,6 +181,13 @@ class BookLimits(Frozen, frozen=True, forbid_unknown_fields=True):
     max_leverage: Annotated[
         Ratio, Meta(description="The most that longs and shorts add up to should no order that reduces be filled.")
     ] = Decimal("2.1")
+    max_margin: Annotated[
+        Ratio,
+        Meta(
+            description="The most that initial margins add up to: of each name what `instruments` has; where it has "
+            "none, all that a future or perpetual contract is worth, and of other names nothing."
+        ),
+    ] = Decimal(1)
     min_cash: Annotated[
         Decimal,
         Meta(

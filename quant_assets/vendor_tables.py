@@ -119,7 +119,8 @@ INSTRUMENTS = vendor_table(
     "From `session` on, `symbol` of the venue `calendar` has these terms. A quantity counts `step` (null: 1), a price "
     "is for one whole unit on a grid of `tick` (null: none), one whole unit is worth its price times `multiplier` "
     "(null: 1), and no order may be worth less than `min_notional`. A future is a contract of the chain `underlying`, "
-    "traded up to `expiry`, and delivered from `first_notice` on (null: settled in cash).",
+    "traded up to `expiry`, and delivered from `first_notice` on (null: settled in cash). A position asks for "
+    "equity of `initial_margin`, a fraction of what it is worth, or of `contract_margin` a whole unit.",
     {
         "session": pl.Date,
         "calendar": pl.String,
@@ -133,9 +134,16 @@ INSTRUMENTS = vendor_table(
         "underlying": pl.String,
         "expiry": pl.Date,
         "first_notice": pl.Date,
+        "initial_margin": TERMS,
+        "contract_margin": TERMS,
     },
     key=("calendar", "symbol", "session"),
-    units={"tick": "currency per unit", "step": "units", "min_notional": "currency"},
+    units={
+        "tick": "currency per unit",
+        "step": "units",
+        "min_notional": "currency",
+        "contract_margin": "currency per unit",
+    },
 )
 
 IDENTIFIERS = vendor_table(

@@ -24,7 +24,7 @@ class Line(Frozen, frozen=True):
 
     `trades`: whether it traded when the orders were decided; what reduces one that did not is not counted on. `least`:
     what an order has to be worth for its venue to take it. `paid`: whether purchases are paid for, as those of what is
-    margined are not.
+    margined are not. `margin`: the equity that a count asks for, long or short.
     """
 
     sid: int
@@ -35,6 +35,7 @@ class Line(Frozen, frozen=True):
     trades: bool = True
     least: Decimal = _ZERO
     paid: bool = True
+    margin: Decimal = _ZERO
 
 
 class Exposure(Frozen, frozen=True):
@@ -80,21 +81,30 @@ class _Part:
         """Signed shares of both parts."""
         return self.order.side * (self.reducing + self.increasing)
 
-    @property
-    def worth(self) -> Decimal:
-        """Of what increases."""
-        return self.increasing * self.line.price
+
+def _price(line: Line) -> Decimal:
+    return line.price
+
+
+def _paid(line: Line) -> Decimal:
+    return line.price if line.paid else _ZERO
+
+
+def _margin(line: Line) -> Decimal:
+    return line.margin
 
 
 class Use(Frozen, frozen=True):
-    """What a row finds: `value` against `limit`, and which orders give way, by side, so that `over` goes."""
+    """What a row finds: `value` against `limit`, and which orders give way, by side, so that `over` goes; a count gives
+    `each`.
+    """
 
     value: Decimal
     limit: Decimal
     over: Decimal
     sides: tuple[int, ...] = (1, -1)
     sid: int | None = None
-    paid: bool = False  # only of what is paid for
+    each: Callable[[Line], Decimal] = _price
 
 
 Row = Callable[[BookLimits, Exposure, Sequence[_Part]], Sequence[Use]]
@@ -131,9 +141,9 @@ def _give_way(name: str, use: Use, parts: Sequence[_Part], cuts: dict[str, Cut])
         if p.increasing
         and p.order.side in use.sides
         and (use.sid is None or p.line.sid == use.sid)
-        and (p.line.paid or not use.paid)
+        and use.each(p.line)
     ]
-    worth = sum((p.worth for p in among), _ZERO)
+    worth = sum((p.increasing * use.each(p.line) for p in among), _ZERO)
     if not worth:
         return
     kept = max(Fraction(0), 1 - Fraction(use.over) / Fraction(worth))
@@ -143,7 +153,7 @@ def _give_way(name: str, use: Use, parts: Sequence[_Part], cuts: dict[str, Cut])
         cuts[part.order.id] = Cut(part.order.id, quantity, name, use.value, use.limit)
 
 
-def _after(exposure: Exposure, parts: Sequence[_Part]) -> dict[int, Decimal]:
+def _after(exposure: Exposure, parts: Sequence[_Part], each: Callable[[Line], Decimal] = _price) -> dict[int, Decimal]:
     """The value of each position once all is filled, but for what reduces one that does not trade."""
     shares: dict[int, int] = {}
     for line in exposure.lines:
@@ -153,7 +163,7 @@ def _after(exposure: Exposure, parts: Sequence[_Part]) -> dict[int, Decimal]:
     for part in parts:
         filled = part.increasing + (part.reducing if part.line.trades else 0)
         shares[part.line.sid] += part.order.side * filled
-    return {n.sid: shares[n.sid] * n.price for n in exposure.lines}
+    return {n.sid: shares[n.sid] * each(n) for n in exposure.lines}
 
 
 def _name(limits: BookLimits, exposure: Exposure, parts: Sequence[_Part]) -> list[Use]:
@@ -188,6 +198,13 @@ def _leverage(limits: BookLimits, exposure: Exposure, parts: Sequence[_Part]) ->
     return [Use(value, limit, value - limit)]
 
 
+def _margins(limits: BookLimits, exposure: Exposure, parts: Sequence[_Part]) -> list[Use]:
+    """What equity has to cover."""
+    value = sum(map(abs, _after(exposure, parts, _margin).values()), _ZERO)
+    limit = limits.max_margin * exposure.equity
+    return [Use(value, limit, value - limit, each=_margin)]
+
+
 def _cash(limits: BookLimits, exposure: Exposure, parts: Sequence[_Part]) -> list[Use]:
     """Purchases are paid by cash and, `with_sales`, by the sales of names that trade."""
     spent = sum((n.buying * n.price for n in exposure.lines if n.paid), _ZERO)
@@ -201,7 +218,7 @@ def _cash(limits: BookLimits, exposure: Exposure, parts: Sequence[_Part]) -> lis
     if limits.funding == "after_sales":
         brought = _ZERO
     value, limit = exposure.cash - spent + brought, limits.min_cash * exposure.equity
-    return [Use(value, limit, limit - value, (1,), paid=True)]
+    return [Use(value, limit, limit - value, (1,), each=_paid)]
 
 
 ROWS: Mapping[str, Row] = {
@@ -209,6 +226,7 @@ ROWS: Mapping[str, Row] = {
     "max_gross": _gross,
     "max_net": _net,
     "max_leverage": _leverage,
+    "max_margin": _margins,
     "min_cash": _cash,
 }
 """The limits in the order in which they cut."""

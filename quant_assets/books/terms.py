@@ -50,6 +50,13 @@ class Terms(Frozen, frozen=True):
         worth = price if unit == 1 else price * unit
         return worth * self.rate(currency) if currency else worth
 
+    def margin(self, sid: int, price: Decimal) -> Decimal:
+        """What one count asks for as initial margin, in the book's currency; exact. Raises RateUnknown."""
+        if sid not in self.instruments:
+            return _ZERO
+        asked, currency = self.instruments[sid].margin(price), self.currency(sid)
+        return asked * self.rate(currency) if asked and currency else asked
+
     def rate(self, currency: str) -> Decimal:
         """What one unit of another currency costs. Raises RateUnknown."""
         if currency not in self.rates:

@@ -49,6 +49,7 @@ def exposure_of(
                 trades=sid in trading,
                 least=terms.converted(terms.currency(sid), terms.of(sid).min_notional),
                 paid=not terms.margined(sid),
+                margin=terms.margin(sid, prices[sid]),
             )
             for sid in sorted(prices)
         ),

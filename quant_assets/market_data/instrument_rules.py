@@ -43,6 +43,13 @@ TERMS = (
     _refuse("multiplier", "Is each multiplier positive?", pl.col("multiplier") <= 0),
     _refuse("min_notional", "Is no minimum negative?", pl.col("min_notional") < 0),
     _refuse(
+        "margin",
+        "Is no margin negative, and none both a fraction and an amount?",
+        (pl.col("initial_margin") < 0)
+        | (pl.col("contract_margin") < 0)
+        | pl.all_horizontal(pl.col("initial_margin", "contract_margin").is_not_null()),
+    ),
+    _refuse(
         "future",
         "Has each future its expiry, its underlying and its multiplier?",
         pl.col("kind").is_in(["future"]) & _MISSING,

@@ -146,6 +146,7 @@ def _resolved(store: Store, rows: pl.DataFrame, cut: datetime, *by: str, unliste
 
 def _instrument(row: Mapping[str, Any], ids: dict[str, str]) -> Instrument:
     amounts = {c: other if row[c] is None else _plainly(row[c]) for c, other in _AMOUNTS.items()}
+    margin, per_unit = (None if row[c] is None else _plainly(row[c]) for c in ("initial_margin", "contract_margin"))
     return Instrument(
         sid=row["sid"],
         symbol=row["symbol"],
@@ -157,6 +158,8 @@ def _instrument(row: Mapping[str, Any], ids: dict[str, str]) -> Instrument:
         first_notice=row["first_notice"],
         ids=ids,
         **amounts,
+        initial_margin=margin,
+        contract_margin=per_unit,
     )
 
 

@@ -173,17 +173,32 @@ class SimulatedContracts:
         rows: list[tuple[object, ...]] = [
             (
                 *(label, calendar, c.symbol, "future", currency, "0.25", "1", c.multiplier, None, c.chain),
-                *(c.expiry, c.first_notice),
+                *(c.expiry, c.first_notice, "0.1", None),
             )
             for c in futures
             if c.symbol not in before
         ]
         rows += [
-            (label, calendar, self._coin(i), "spot", currency, "0.01", "0.00000001", "1", "5", None, None, None)
+            (
+                label,
+                calendar,
+                self._coin(i),
+                "spot",
+                currency,
+                "0.01",
+                "0.00000001",
+                "1",
+                "5",
+                None,
+                None,
+                None,
+                None,
+                None,
+            )
             for i in range(self.market.coins if t == 0 else 0)
         ]
-        columns = {c: INSTRUMENTS.schema[c] for c in list(INSTRUMENTS.schema)[:12]}
-        texts = dict.fromkeys(("tick", "step", "multiplier", "min_notional"), pl.String)
+        columns = {c: INSTRUMENTS.schema[c] for c in list(INSTRUMENTS.schema)[:14]}
+        texts = {c: pl.String for c, t in columns.items() if t.is_decimal()}
         return _numbered(rows, {**columns, **texts, **_PLACE}, f"{label:%Y%m%d}_terms.csv")
 
     def _interest(self, futures: Sequence[Contract], t: int) -> pl.DataFrame:

@@ -72,11 +72,12 @@ def store(tmp_path: Path) -> DeltaStore:
 def deliver(store: DeltaStore, dataset: str, *rows: tuple[object, ...], label: date = DAY, begins: date = DAY) -> None:
     """Ingest rows of a dataset: its columns without the session, as text."""
     columns = {
-        "instruments": [c for c in INSTRUMENTS.schema if c != "session"][: len(rows[0])],
+        "instruments": list(INSTRUMENTS.schema)[1:14],
         "identifiers": ["calendar", "scheme", "symbol", "identifier"],
         "securities": ["symbol", "venue", "name", "kind", "currency", "isin", "figi", "status"],
     }[dataset]
-    frame = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row").with_row_index("line", offset=2)
+    whole = [(*row, *[None] * (len(columns) - len(row))) for row in rows]
+    frame = pl.DataFrame(whole, schema=dict.fromkeys(columns, pl.String), orient="row").with_row_index("line", offset=2)
     frame = frame.with_columns(pl.col("line").cast(pl.Int64), session=pl.lit(begins), file=pl.lit(f"{label}.csv"))
     capture = Capture(
         source=f"{dataset} feed",
@@ -106,6 +107,18 @@ def test_terms_are_exact_and_those_of_the_sid(store: DeltaStore) -> None:
     assert found[2].unit == Decimal(50)
     assert (found[2].underlying, found[2].expiry, found[2].margined) == ("ES", date(2024, 6, 21), True)
     assert found[4] == plain(4, "USD")
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"), [(("0.1",), 25_000), ((None, "12500.5"), Decimal("12500.5")), ((), 250_000), (("0",), 0)]
+)
+def test_the_margin_of_a_count(store: DeltaStore, given: tuple[str | None, ...], asked: Decimal) -> None:
+    """A fraction of its worth, or an amount for each whole unit; where nothing is known, all of what is margined and
+    nothing of what is paid for.
+    """
+    deliver(store, "instruments", (*ESM4, *given))
+    known = instruments(store, [2, 4], CUT, "USD")
+    assert [known[sid].margin(Decimal(5000)) for sid in (2, 4)] == [asked, 0]
 
 
 def test_terms_are_those_of_the_day_as_known_at_the_cut(store: DeltaStore) -> None:
@@ -138,6 +151,8 @@ REFUSED = {
     "step is no number": (*BTC[:5], "one", *BTC[6:]),
     "multiplier": (*BTC[:6], "0", *BTC[7:]),
     "min_notional": (*BTC[:7], "-5", *BTC[8:]),
+    "margin": (*ESM4, "0.1", "12000"),
+    "margin below zero": (*ESM4, "-0.1"),
     "future": (*ESM4[:8], None, *ESM4[9:]),
     "expired": (*ESM4[:9], "2024-03-01", None),
     "first_notice": (*ESM4[:10], "2024-06-22"),
@@ -148,7 +163,7 @@ REFUSED = {
 def test_terms_that_cannot_be_are_refused(store: DeltaStore, why: str) -> None:
     """A wrong row is quarantined with the rule that it breaks, the good one beside it goes on."""
     deliver(store, "instruments", REFUSED[why], (*BTC[:1], "ETHUSDT", *BTC[2:]))
-    assert store.read(QUARANTINE, as_of=None)["reason"].to_list() == [why]
+    assert store.read(QUARANTINE, as_of=None)["reason"].to_list() == [why.removesuffix(" below zero")]
     assert store.read(INSTRUMENTS, as_of=None)["symbol"].to_list() == ["ETHUSDT"]
 
 
