@@ -169,7 +169,7 @@ def _stages(ws: Workspace, stages: Sequence[Stage]) -> Sequence[Stage]:
     """The stages as the strategies of the lane have them: on bars, where they decide at slots."""
     if not isinstance(ws.moment, Every):
         return stages
-    return [chain.ON_BARS.get(s.name, s) for s in stages if s.name != "feature_drift"]  # it is of days
+    return [chain.AT_SLOTS[s.name] for s in stages if s.name in chain.AT_SLOTS]
 
 
 def slots_in(ws: Workspace, sessions: Sequence[date]) -> list[Slot]:

@@ -9,16 +9,17 @@ import dagster as dg
 from jobs.lanes import called, chosen, key, tagged
 from quant_assets.calendars import Cuts
 from quant_assets.calendars.schedules import asked, ticks
-from quant_assets.chain import between
+from quant_assets.chain import STAGES, between
 from quant_assets.features.checks import REFUSES
 from quant_assets.market_data.assets import MARKET_DATA
+from quant_assets.stage import Stages
 
 if TYPE_CHECKING:  # what define_asset_job returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
 
 CATCH_UP = 10  # sessions that a schedule asks for again; more than that is `quant run daily`
 
-DAILY = tuple(s.name for s in between("market_data", "decisions"))
+DAILY = between("market_data", "decisions")
 # Great Expectations takes seconds to import: its suite runs in a job of its own, after the day
 HEAVY = "great_expectations"
 
@@ -40,15 +41,15 @@ def heavy(fed: Sequence[str], lane: str = "") -> dg.AssetSelection:
     return dg.AssetSelection.checks(*(dg.AssetCheckKey(key(name, lane), HEAVY) for name in ("bars", *fed)))
 
 
-def jobs(derived: Sequence[str], fed: Sequence[str], lane: str = "") -> "list[AssetJob]":
+def jobs(derived: Sequence[str], fed: Sequence[str], lane: str = "", stages: Stages = STAGES) -> "list[AssetJob]":
     """daily; deliver; today (day_status), which stays apart so that it tells of a day on which the others failed;
-    data_docs.
+    data_docs. `derived`: the assets of the sets that are read; `stages`: those of the lane.
     """
-    executor = dg.in_process_executor
+    executor, day = dg.in_process_executor, [s.name for s in DAILY if s.name in stages]
     return [
         dg.define_asset_job(
             called("daily", lane),
-            chosen(assets_of(DAILY, derived, fed), lane) - heavy(fed, lane),
+            chosen(assets_of(day, derived, fed), lane) - heavy(fed, lane),
             description="One session, from its capture to its decisions.",
             executor_def=executor,
             tags=tagged(lane, **{REFUSES: "decisions"}),

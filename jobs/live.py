@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from desk.lock import QUEUED_SECONDS, only_range, only_run
 from jobs.hours import at_slots, slots_due
-from jobs.hours import run as run_hours
 from jobs.lanes import called
 from jobs.left import DAY, day_of, left
 from quant_assets.books.apart import FAILED as BOOKS_FAILED
+from quant_assets.calendars.slots import Slot
 from quant_assets.errors import ConfigurationError
 from quant_assets.execution.outcome import FAILED
 from quant_assets.records import Frozen
@@ -18,7 +18,9 @@ from quant_assets.records import Frozen
 if TYPE_CHECKING:
     from desk.workspace import Workspace
     from jobs.execute import Runner
-    from quant_assets.calendars.slots import Slot
+
+
+SLOTS = "slots"  # the job that does the slots of a session
 
 
 class Exit(IntEnum):
@@ -101,19 +103,28 @@ def due_in_order(
 
 def run_daily(runner: "Runner", sessions: "Sequence[date | tuple[Workspace, date | Slot]]") -> Iterator[Step]:
     """Daily → deliver → post_trade → today, session after session, each of a lane (without one, of the deployment's
-    own); of a session that was begun, what is left. Lanes that decide at slots: slot after slot, and the session's end.
+    own); of a session that was begun, what is left. Of lanes that decide at slots, the slots that have come, and in a
+    historical run all of a session before its end.
     """
-    own = runner.ws.lanes[0]
+    own, begun = runner.ws.lanes[0], set[tuple[str, date]]()
     with only_run(runner.ws.home, QUEUED_SECONDS):
         for one in sessions:
             ws, session = (own, one) if isinstance(one, date) else one
-            if at_slots(ws):
-                yield from (Step(called(did.job, ws.name), did.session, did.assets) for did in run_hours(ws, session))
+            if isinstance(session, Slot):
+                if (ws.name, session.session) in begun:
+                    continue  # a run does all that have come
+                begun.add((ws.name, session.session))
+                yield _step(runner, ws, SLOTS, session.session)
                 continue
-            assert isinstance(session, date)  # noqa: S101  # of a lane that decides once a session
             begin = left(ws, [session]).get(session, DAY[0])
+            if at_slots(ws) and ws.deployment.clock == "session" and begin == DAY[0]:
+                yield _step(runner, ws, SLOTS, session)
             for job in day_of(ws)[DAY.index(begin) :]:
-                yield Step(called(job, ws.name), session, runner.session(job, session, ws.name))
+                yield _step(runner, ws, job, session)
+
+
+def _step(runner: "Runner", ws: "Workspace", job: str, session: date) -> Step:
+    return Step(called(job, ws.name), session, runner.session(job, session, ws.name))
 
 
 def run_backfill(runner: "Runner", first: date, last: date, lane: str = "") -> Iterator[Step]:
@@ -131,7 +142,7 @@ def outcome(steps: list[Step]) -> Exit:
     """
     if any(numbers.get(BOOKS_FAILED) for s in steps for numbers in s.assets.values()):
         return Exit.BLOCKED
-    delivered = [s.assets.get("orders", {}) for s in steps if s.job.startswith(("deliver", "slot"))]
+    delivered = [s.assets.get("orders", s.assets.get(SLOTS, {})) for s in steps if s.job.startswith(("deliver", SLOTS))]
     if any(d.get("state") == "refused" or any(d.get(n) for n in (*FAILED, "unsure")) for d in delivered):
         return Exit.BLOCKED
     orders = sum(float(str(d.get("orders", d.get("sent", 0)))) for d in delivered)

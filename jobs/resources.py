@@ -7,12 +7,13 @@ from typing import Any
 
 import dagster as dg
 
-from desk.day import clock_of, ports, status
+from desk.day import clock_of, ports, slots_in, status
 from desk.lock import QUEUED_SECONDS, only_range, only_run
 from desk.workspace import Workspace
 from jobs.lanes import by_lane, lane_of
 from jobs.research import is_range
 from quant_assets.assets import LAST
+from quant_assets.calendars.slots import Slot
 from quant_assets.ports import Clock, Progress, Store, quiet
 from quant_assets.today.status import Status
 
@@ -61,6 +62,9 @@ def _ports(ws: Workspace, found: Callable[[dg.DagsterRun | None], Workspace], pr
         # other venues trade on days on which this one does not decide
         return clock_of(ws, ws.cuts.calendar.on_or_after(session))
 
+    def slots_of(sessions: Sequence[date]) -> Sequence[Slot]:
+        return slots_in(ws, sessions)
+
     def questions(session: date) -> Sequence[Status]:
         return status(ws, session)
 
@@ -72,6 +76,7 @@ def _ports(ws: Workspace, found: Callable[[dg.DagsterRun | None], Workspace], pr
         "store": store,
         "clock": clock,
         "clock_of": clock_for,
+        "slots_of": slots_of,
         "sessions_between": sessions_between,
         "source": ws.source,
         "backups": ws.backups,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # what define_asset_job returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
 
 BATCH = 100
+EVERY = 300  # seconds between two looks for what is left
 UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -46,7 +47,10 @@ def follows(
 
 
 def unfinished(
-    jobs: "Sequence[AssetJob]", left: Callable[[], Mapping[date, str]], name: str = "sessions_left"
+    jobs: "Sequence[AssetJob]",
+    left: Callable[[], Mapping[date, str]],
+    name: str = "sessions_left",
+    seconds: int = EVERY,
 ) -> dg.SensorDefinition:
     """Starts, for each session of which something is left, the job that goes on with it. It asks stored rows, so that a
     run that failed, or a delivery that was refused, is tried again; never while another run is under way.
@@ -55,7 +59,7 @@ def unfinished(
     @dg.sensor(
         name=name,
         jobs=jobs,
-        minimum_interval_seconds=300,
+        minimum_interval_seconds=seconds,
         description="Goes on with sessions of which something is left.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:

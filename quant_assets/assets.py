@@ -130,19 +130,27 @@ def _named(stage: str, numbers: Mapping[str, float]) -> dict[str, float]:
     return {f"{stage}_{name}": n for name, n in numbers.items()}
 
 
+OF_SESSIONS = {"clock": "clock_of", "asked": "slots_of"}
+"""What a stage takes of the sessions of its run, and the resource that gives it."""
+
+
 def resources_of(stage: Stage) -> set[str]:
     """The resources that a stage takes, by name; its clock is that of the sessions."""
     # what a deployment declares and a stage can do without is a resource too
     declared = {"progress", "evidence", "vendors", "announced", "on_bars"}
     taken = {*stage.needs, *declared} & {*stage.takes}
-    return (taken | {"clock_of"} if "clock" in taken else taken) - {"sessions", "clock"}
+    of_sessions = {by for name, by in OF_SESSIONS.items() if name in taken}
+    return (taken | of_sessions) - {"sessions", *OF_SESSIONS}
 
 
 def given(stage: Stage, context: dg.AssetExecutionContext, sessions: Sequence[date]) -> Mapping[str, object]:
-    """What a run gives to a stage: the resources that it takes, the sessions with their clock, and the run's id."""
+    """What a run gives to a stage: the resources that it takes, the sessions with their clock and their slots, and the
+    run's id.
+    """
     ports = {name: getattr(context.resources, name) for name in resources_of(stage)}
     clock = {"clock": ports["clock_of"](max(sessions))} if "clock_of" in ports else {}
-    return {**ports, **clock, "sessions": sessions, "run_id": context.run.run_id}
+    slots = {"asked": ports["slots_of"](sessions)} if "slots_of" in ports else {}
+    return {**ports, **clock, **slots, "sessions": sessions, "run_id": context.run.run_id}
 
 
 FIRST, LAST = "quant/first", "quant/last"  # tags of a run over quarters: the first and the last session that are meant

@@ -130,6 +130,10 @@ ON_BARS: Stages = {
 """What these stages do where the strategies of a lane decide at slots; the others are as ever."""
 
 
+AT_SLOTS: Stages = {name: ON_BARS.get(name, s) for name, s in STAGES.items() if name != "feature_drift"}
+"""The stages of such a lane by session; drift is of days."""
+
+
 SLOT: tuple[Stage, ...] = (
     STAGES["market_data"],
     replace(STAGES["fills"], function=collect_slots),

@@ -11,13 +11,11 @@ import dagster as dg
 
 from quant_assets.assets import ranged
 from quant_assets.calendars import Cuts
-from quant_assets.features.assets import described, publishing
-from quant_assets.features.sets import FeatureSet
+from quant_assets.features.assets import Published
 from quant_assets.ports import Breaks, Store
 from quant_assets.post_trade.report import range_report
 from quant_assets.records import Book, StageReport
 from quant_assets.stage import Stage, Stages
-from quant_assets.strategy import Strategy
 
 GROUP = "9_research"
 UNDER = "history"
@@ -29,38 +27,41 @@ def build(
     quarters: dg.PartitionsDefinition[str],
     stages: Stages,
     slices: Mapping[str, Sequence[Stage]],
-    feature_sets: Sequence[FeatureSet],
-    strategies: Sequence[Strategy],
+    published: Sequence[Published],
+    inputs: Sequence[str],
 ) -> Sequence[dg.AssetsDefinition]:
-    """The `stages` of the chain over a range; `slices`: the assets with consecutive ones."""
-    read = [history_key(f"features_{s.feature_set}") for s in strategies]
+    """The `stages` of the chain over a range; `slices`: the assets with consecutive ones; `published`: the feature
+    sets; `inputs`: the names of the assets of those that the strategies read.
+    """
+    read = [history_key(name) for name in inputs]
 
     def asset(name: str, stages: Sequence[Stage], deps: Sequence[dg.AssetKey], **shown: Any) -> dg.AssetsDefinition:
         return ranged((UNDER, name), stages, quarters, group_name=GROUP, deps=deps, **shown)
 
     data = history_key("market_data")
+    ends = ", ".join(s.name for s in slices["decisions"])
     ready = ", ".join(s.name for s in slices["market_data"])
     return [
         asset("market_data", slices["market_data"], [], description=f"Of a range: {ready}.\n\n{RUNBOOK}"),
-        *(asset(f.table.name, [publishing(f, strategies, stages)], [data], **described(f)) for f in feature_sets),
+        *(asset(one.stage.name, [one.stage], [data], **one.shown) for one in published),
         asset(
             "labels",
             slices["labels"],
-            [data, *dict.fromkeys(history_key(f.table.name) for f in feature_sets)],
+            [data, *dict.fromkeys(history_key(one.stage.name) for one in published)],
             description=f"What models learn, of a range.\n\n{RUNBOOK}",
         ),
         asset(
             "champion",
             slices["champion"],
-            [*dict.fromkeys(read), history_key("labels")],
+            [*read, history_key("labels")],
             kinds={"lightgbm", "mlflow"},
             description=f"A model at each month end of a range, promoted by rule.\n\n{RUNBOOK}",
         ),
         asset(
             "decisions",
             slices["decisions"],
-            [*dict.fromkeys(read), history_key("champion")],
-            description=f"Scores, drift and decisions of a range.\n\n{RUNBOOK}",
+            [*read, history_key("champion")],
+            description=f"{ends} of a range.\n\n{RUNBOOK}",
         ),
         ranged(
             (TRADED,),

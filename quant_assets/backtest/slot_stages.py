@@ -3,14 +3,16 @@
 `sessions` are whole sessions, up to the end of the last one; `asked` are slots that have come.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
+
+import msgspec
+import polars as pl
 
 from quant_assets.calendars import Cuts
 from quant_assets.calendars.slots import Slot
 from quant_assets.execution.slots import slots_of
-from quant_assets.features.audit.audit import Standing, recorded, standing
-from quant_assets.features.audit.bars import RECENT, audit_bars
+from quant_assets.features.audit.gate import audit_bars_if_due
 from quant_assets.features.bars_read import bars_of
 from quant_assets.features.catalogue import find_set
 from quant_assets.features.intraday import OnBars, publish_bars
@@ -20,6 +22,7 @@ from quant_assets.models.slot_scoring import score_slots
 from quant_assets.models.training import month_ends, retrain
 from quant_assets.ports import Clock, KillSwitch, KnowledgeLog, ModelRegistry, Notifier, Progress, Stamp, Store, quiet
 from quant_assets.records import StageReport
+from quant_assets.signals.decide import STAGE as DECIDE
 from quant_assets.signals.decide_slots import decide_slots
 from quant_assets.strategy import Strategy
 from quant_assets.tables import DECISIONS
@@ -80,29 +83,12 @@ def audit_bar_sets(
     """Audit each set on bars that the strategies read and whose source was not audited yet."""
     last = max(sessions)
     for bars in dict.fromkeys(b for _, b in read_by(strategies, on_bars)):
-        found = _audited(store, find_set(bars.feature_set), bars, cuts, last, clock, progress)
-        if found.state == "failed":
-            subject = f"{bars.feature_set} did not pass its audit: nothing trades on it"
-            notifier.notify("critical", subject, found.reason)
+        found = audit_bars_if_due(
+            store, bars, cuts.calendar, last, now=clock.now(), notifier=notifier, progress=progress
+        )
         state = "done" if found.state == "passed" else "refused" if found.state == "failed" else "empty"
         reason = "" if state == "done" else found.reason
         yield StageReport(stage=f"audit {bars.feature_set}", first=last, last=last, state=state, reason=reason)
-
-
-def _audited(
-    store: Store, features: FeatureSet, bars: OnBars, cuts: Cuts, last: date, clock: Clock, progress: Progress
-) -> Standing:
-    """The audit of the set's current source, made where it has not passed yet."""
-    found = standing(store, features)
-    if found.state == "passed":
-        return found
-    recent = cuts.calendar.between(cuts.calendar.shift(last, 1 - RECENT), last)
-    delay = timedelta(seconds=bars.delay)
-    rows = audit_bars(
-        store, features, bars.venue, cuts.calendar, recent, now=clock.now(), delay=delay, progress=progress
-    )
-    recorded(store, features, rows)
-    return standing(store, features)
 
 
 def label_bars(
@@ -159,13 +145,15 @@ def decide_at(
     run_id: str = "",
     progress: Progress = quiet,
 ) -> Iterator[StageReport]:
-    """Decide the slots that are not decided yet for each strategy, once the cut that is read is noted."""
+    """Decide the slots that are not decided yet for each strategy, once the cut that is read is noted. The report
+    counts the slots asked, those decided, and those that were too late.
+    """
     knowledge.note_cut(asked[-1].cut)
     switch = kill_switch.state()
     for strategy, bars in read_by(strategies, on_bars):
         features = find_set(strategy.feature_set)
         if open_ones := undecided(store, strategy, asked):
-            yield decide_slots(
+            report = decide_slots(
                 store,
                 features,
                 strategy,
@@ -179,15 +167,28 @@ def decide_at(
                 features_refused=refused(features),
                 progress=progress,
             )
+        else:
+            report = StageReport(stage=DECIDE, first=asked[0].session, last=asked[-1].session, state="done")
+        found = slots_decided(store, strategy, asked)
+        counts = {"slots_due": len(asked), "slots_decided": len(found), "slots_late": sum(found.values())}
+        yield msgspec.structs.replace(report, numbers={**report.numbers, **counts})
 
 
 def undecided(store: Store, strategy: Strategy, asked: Sequence[Slot]) -> list[Slot]:
     """Those of the slots of which no decision is stored."""
-    where = {"strategy": strategy.name}
-    first, last = asked[0].session, asked[-1].session
-    rows = store.read(DECISIONS, as_of=None, first=first, last=last, where=where, columns=())
-    there = set(rows.select("session", "slot").rows())
+    there = slots_decided(store, strategy, asked)
     return [s for s in asked if (s.session, s.slot) not in there]
+
+
+def slots_decided(store: Store, strategy: Strategy, asked: Sequence[Slot]) -> Mapping[tuple[date, str], bool]:
+    """Those of the slots of which decisions are stored, by session and slot, with whether it was too late for each."""
+    if not asked:
+        return {}
+    first, last, where = asked[0].session, asked[-1].session, {"strategy": strategy.name}
+    rows = store.read(DECISIONS, as_of=None, first=first, last=last, where=where, columns=("reason",))
+    late = rows.group_by("session", "slot").agg((pl.col("reason") == "LATE").all()).rows()
+    wanted = {(s.session, s.slot) for s in asked}
+    return {(session, slot): was for session, slot, was in late if (session, slot) in wanted}
 
 
 def all_slots(strategies: Sequence[Strategy], cuts: Cuts, sessions: Sequence[date]) -> list[Slot]:

@@ -1,11 +1,11 @@
 """2_features: published feature sets and labels, evaluated by anchored blocks: a range equals its days."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 
@@ -34,6 +34,36 @@ def publishing(feature_set: FeatureSet, strategies: Sequence[Strategy], stages: 
     function = partial(publish_set, feature_set=feature_set, universes=universes)
     name = feature_set.table.name
     return replace(stages["features"], name=name, reads=feature_set.reads, writes=(name,), function=function)
+
+
+class Published(NamedTuple):
+    """A set as a stage publishes it, and what its asset shows."""
+
+    stage: Stage
+    shown: Mapping[str, Any]
+
+
+def of_sessions(feature_sets: Sequence[FeatureSet], strategies: Sequence[Strategy], stages: Stages) -> list[Published]:
+    """Sets of sessions, over the universes of the strategies that read them."""
+    return [Published(publishing(f, strategies, stages), described(f)) for f in feature_sets]
+
+
+def at_slots(read: Sequence[tuple[Strategy, OnBars]], stages: Stages) -> list[Published]:
+    """The sets on bars that strategies read which decide at slots, each once."""
+    by_set = {bars: [s for s, b in read if b == bars] for _, bars in read}
+    return [
+        Published(
+            replace(
+                stages["features"],
+                name=asset_of_bars(bars),
+                reads=(INTRADAY_BARS.name,),
+                writes=(find_set(bars.feature_set).table.name,),
+                function=partial(stages["features"].function, strategies=strategies),
+            ),
+            _described_on_bars(bars, "As far as its bars have ended by the session's cut."),
+        )
+        for bars, strategies in by_set.items()
+    ]
 
 
 def described(feature_set: FeatureSet) -> dict[str, Any]:
@@ -102,25 +132,48 @@ def build(
     return [*published, labels]
 
 
+def build_at_slots(
+    sessions: dg.PartitionsDefinition[str],
+    stages: Stages,
+    published: Sequence[Published],
+    strategies: Sequence[Strategy],
+) -> Sequence[dg.AssetsDefinition]:
+    """The stage's assets where strategies decide at slots, partitioned by `sessions`: their sets on bars, and the
+    labels of bars.
+    """
+    learnt = "; ".join(f"{r.name} over {r.horizon} bars" for r in label_rules(strategies))
+    labels = staged(
+        stages["labels"],
+        sessions,
+        group_name=GROUP,
+        deps=[INTRADAY_BARS.name, "actions"],
+        kinds={"polars"},
+        description=f"What models learn of bars, known when its last bar is: {learnt}.\n\n{RUNBOOK}",
+    )
+    sets = [staged(p.stage, sessions, group_name=GROUP, deps=[INTRADAY_BARS.name], **p.shown) for p in published]
+    return [*sets, labels]
+
+
 def of_bars(declared: Sequence[OnBars], first: date, last: date | None) -> Sequence[dg.AssetsDefinition]:
     """An asset for each set on a venue's bars, with a partition for each session of that venue."""
     return [_on_bars(one, session_partitions(calendar(one.calendar), first, last)) for one in declared]
 
 
 def _on_bars(one: OnBars, sessions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    table = find_set(one.feature_set).table.name
+    stage = Stage(asset_of_bars(one), (INTRADAY_BARS.name,), (table,), partial(publish_on_bars, one=one))
+    about = "A session that is not over is published as far as it is; ask again for the rest."
+    return staged(stage, sessions, group_name=GROUP, deps=[INTRADAY_BARS.name], **_described_on_bars(one, about))
+
+
+def _described_on_bars(one: OnBars, about: str) -> dict[str, Any]:
     features = find_set(one.feature_set)
-    stage = Stage(asset_of_bars(one), (INTRADAY_BARS.name,), (features.table.name,), partial(publish_on_bars, one=one))
-    return staged(
-        stage,
-        sessions,
-        group_name=GROUP,
-        deps=[INTRADAY_BARS.name],
-        kinds={"polars"},
-        metadata=_declared(features),
-        description=f"{features.table.doc}\n\nBars of {one.venue} on the hours of {one.calendar}, used {one.delay} "
-        "seconds after their end. A session that is not over is published as far as it is; ask again for the rest."
-        f"\n\n{RUNBOOK}",
-    )
+    return {
+        "kinds": {"polars"},
+        "metadata": _declared(features),
+        "description": f"{features.table.doc}\n\nBars of {one.venue} on the hours of {one.calendar}, used {one.delay} "
+        f"seconds after their end. {about}\n\n{RUNBOOK}",
+    }
 
 
 def publish_on_bars(store: Store, clock: Clock, sessions: Sequence[date], one: OnBars) -> Iterator[StageReport]:

@@ -1,16 +1,15 @@
 """Does the set look ahead? One blocking check on every feature asset, with nothing to do for its author."""
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 
 import dagster as dg
 
 from quant_assets.assets import LAST
 from quant_assets.calendars import Cuts, calendar
 from quant_assets.features.assets import asset_of_bars
-from quant_assets.features.audit.audit import Standing, recorded, standing
-from quant_assets.features.audit.bars import RECENT, audit_bars
-from quant_assets.features.audit.gate import audit_if_due
+from quant_assets.features.audit.audit import Standing
+from quant_assets.features.audit.gate import audit_bars_if_due, audit_if_due
 from quant_assets.features.catalogue import find_set
 from quant_assets.features.intraday import OnBars
 from quant_assets.features.sets import FeatureSet
@@ -68,30 +67,31 @@ def _no_look_ahead(key: dg.AssetKey, feature_set: FeatureSet, universe: str) -> 
 
 
 def of_bars(declared: Sequence[OnBars]) -> Sequence[dg.AssetChecksDefinition]:
-    """A check for each set on a venue's bars."""
-    return [_bars_no_look_ahead(one) for one in declared]
+    """A check for each set on a venue's bars, where it is published by session."""
+    return [_bars_no_look_ahead(dg.AssetKey(asset_of_bars(one)), one) for one in declared]
 
 
-def _bars_no_look_ahead(one: OnBars) -> dg.AssetChecksDefinition:
+def at_slots(read: Sequence[OnBars]) -> Sequence[dg.AssetChecksDefinition]:
+    """A check for each set on bars that strategies read, by session and by range."""
+    names = [(asset_of_bars(one), one) for one in read]
+    return [_bars_no_look_ahead(dg.AssetKey(key), one) for name, one in names for key in (name, ["history", name])]
+
+
+def _bars_no_look_ahead(key: dg.AssetKey, one: OnBars) -> dg.AssetChecksDefinition:
     feature_set = find_set(one.feature_set)
 
-    @dg.asset_check(asset=asset_of_bars(one), name=NAME, blocking=True, description=QUESTION)
+    @dg.asset_check(asset=key, name=NAME, blocking=True, description=QUESTION)
     def no_look_ahead(
-        context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store], clock: dg.ResourceParam[Clock]
+        context: dg.AssetCheckExecutionContext,
+        store: dg.ResourceParam[Store],
+        clock: dg.ResourceParam[Clock],
+        notifier: dg.ResourceParam[Notifier],
+        progress: dg.ResourceParam[Progress],
     ) -> dg.AssetCheckResult:
-        hours, found = calendar(one.calendar), standing(store, feature_set)
-        if found.state != "passed":
-            last = _asked(context) or hours.on_or_before(clock.now().date())
-            days = hours.between(hours.shift(last, -RECENT), last)
-            recorded(
-                store,
-                feature_set,
-                audit_bars(
-                    store, feature_set, one.venue, hours, days, now=clock.now(), delay=timedelta(seconds=one.delay)
-                ),
-            )
-            found = standing(store, feature_set)
-        return _shown(found, feature_set)
+        hours, now = calendar(one.calendar), clock.now()
+        last = hours.on_or_before(_asked(context) or now.date())
+        found = audit_bars_if_due(store, one, hours, last, now=now, notifier=notifier, progress=progress)
+        return _shown(found, feature_set, stops=REFUSES not in context.run.tags)
 
     return no_look_ahead
 

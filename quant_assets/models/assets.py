@@ -6,7 +6,6 @@ import dagster as dg
 
 from quant_assets.assets import staged
 from quant_assets.stage import Stages
-from quant_assets.strategy import Strategy
 from quant_assets.tables import FEATURE_DRIFT
 
 GROUP = "3_models"
@@ -17,10 +16,11 @@ RUNBOOK = (
 
 
 def build(
-    sessions: dg.PartitionsDefinition[str], stages: Stages, strategies: Sequence[Strategy]
+    sessions: dg.PartitionsDefinition[str], stages: Stages, inputs: Sequence[str]
 ) -> Sequence[dg.AssetsDefinition]:
-    """The stage's assets, partitioned by `sessions`. A session that ends no month trains nothing, and says so."""
-    inputs = sorted({f"features_{s.feature_set}" for s in strategies})
+    """The stage's assets, partitioned by `sessions`, with the assets of the feature sets as `inputs`; drift where the
+    stages have it. A session that ends no month trains nothing, and says so.
+    """
     champion = staged(
         stages["champion"],
         sessions,
@@ -38,6 +38,8 @@ def build(
         kinds={"lightgbm"},
         description=f"The champion's score of each member, from the stored model text.\n\n{RUNBOOK}",
     )
+    if "feature_drift" not in stages:
+        return [champion, scores]
     feature_drift = staged(
         stages["feature_drift"],
         sessions,

@@ -9,7 +9,7 @@ import msgspec
 import polars as pl
 import pytest
 
-from desk.day import arrive, derive, run_day, run_slot, slots_in
+from desk.day import arrive, derive, run_day, slots_in, what_is_done
 from desk.deployment import Market
 from desk.workspace import Workspace
 from jobs.execute import runner
@@ -48,7 +48,7 @@ def test_what_is_due_by_the_hour(home: Path, tmp_path: Path) -> None:
             assert due_in_order(ws, None) == [(ws, slot)]
             assert next_step(ws).text == f"the slot {slot.slot} of {slot.session} is the next to be run"
             steps = list(run_daily(started, due_in_order(ws, None)))
-            assert [(s.job, s.session) for s in steps] == [(f"slot {slot.slot}", slot.session)]
+            assert [(s.job, s.session) for s in steps] == [("slots", slot.session)]
             assert outcome(steps) is Exit.DONE
             assert due_in_order(ws, None) == []
         assert "2026-02-08 02:00:20 UTC, when 2026-02-08 02:00 is decided" in next_step(ws).text
@@ -78,7 +78,11 @@ def test_a_historical_run_goes_through_the_slots(home: Path, tmp_path: Path) -> 
     assert (lane, session) == (ws, SESSIONS[0])
     with runner(ws) as started:
         steps = list(run_daily(started, [(lane, session)]))
-    assert [s.job for s in steps] == [*(f"slot {s.slot}" for s in slots_in(ws, [SESSIONS[0]])), "daily"]
+    assert [s.job for s in steps] == ["slots", "daily", "deliver", "post_trade", "today"]
+    slots = len(slots_in(ws, [SESSIONS[0]]))
+    for of in (steps[0].assets["slots"], steps[1].assets["decisions"]):
+        assert (of["slots_due"], of["slots_decided"], of["slots_late"]) == (slots, slots, 0)
+    assert str(steps[0].assets["slots"]["table"]).count("decided") == slots
     ((_, following),) = due_in_order(ws, None)
     assert following == SESSIONS[1]
 
@@ -105,9 +109,9 @@ def test_hours_beside_days(tmp_path: Path) -> None:
     assert due_in_order(ws, None) == [(hours, SESSIONS[1])]
     with runner(ws) as started:
         names = {job.name for job in started.definitions.resolve_all_job_defs()}
-        assert "daily" in names
-        assert f"daily_{hours.name}" not in names
-    for slot in slots_in(hours, SESSIONS[1:])[:2]:
-        reports = list(run_slot(hours, slot))
-        assert [r.state for r in reports if r.stage == "deliver"] == ["done"]
-    assert {w.order.slot for w in ws.ledger.outbox.orders(BOOK.name)} == {"00:00", "01:00"}
+        assert {"daily", "slots_24_7", "daily_24_7", "backfill_24_7"} <= names
+        steps = list(run_daily(started, [(hours, SESSIONS[1])]))
+    assert [s.job for s in steps] == [f"{n}_24_7" for n in ("slots", "daily", "deliver", "post_trade", "today")]
+    assert steps[0].assets["slots"]["state"] == "done"
+    assert {w.order.slot for w in ws.ledger.outbox.orders(BOOK.name)} >= {"00:00", "01:00"}
+    assert what_is_done(hours, SESSIONS[1:])[BOOK.name][SESSIONS[1]].next_job is None

@@ -1,11 +1,13 @@
 """The audit where it is due: once for each text of a set, before anything is built on it."""
 
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
-from quant_assets.calendars import Cuts
-from quant_assets.features.audit.audit import Standing, record, standing
+from quant_assets.calendars import Calendar, Cuts
+from quant_assets.features.audit.audit import Standing, record, recorded, standing
+from quant_assets.features.audit.bars import RECENT, audit_bars
 from quant_assets.features.catalogue import find_set
+from quant_assets.features.intraday import OnBars
 from quant_assets.features.sets import FeatureSet
 from quant_assets.ports import Clock, Notifier, Progress, Store, quiet
 from quant_assets.records import StageReport
@@ -54,6 +56,36 @@ def audit_if_due(
             f"and no model of it becomes champion",
             found.reason,
         )
+    return found
+
+
+def audit_bars_if_due(
+    store: Store,
+    bars: OnBars,
+    hours: Calendar,
+    last: date,
+    *,
+    now: datetime,
+    notifier: Notifier | None = None,
+    progress: Progress = quiet,
+) -> Standing:
+    """The audit status of a set on bars, by its current source.
+
+    If it has not passed, the set is audited on the sessions up to `last`, and the result is stored; if it fails,
+    `notifier` is notified.
+    """
+    features = find_set(bars.feature_set)
+    if (found := standing(store, features)).state == "passed":
+        return found
+    recent = hours.between(hours.shift(last, 1 - RECENT), last)
+    delay = timedelta(seconds=bars.delay)
+    recorded(
+        store, features, audit_bars(store, features, bars.venue, hours, recent, now=now, delay=delay, progress=progress)
+    )
+    found = standing(store, features)
+    if found.state == "failed" and notifier is not None:
+        subject = f"{bars.feature_set} did not pass its audit: nothing trades on it"
+        notifier.notify("critical", subject, found.reason)
     return found
 
 
