@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # what define_asset_job returns has no public name
 
 CATCH_UP = 10  # sessions that a schedule asks for again; more than that is `quant run daily`
 
-DAILY = between("market_data", "decisions")
+DAILY = tuple(s.name for s in between("market_data", "decisions"))
 # Great Expectations takes seconds to import: its suite runs in a job of its own, after the day
 HEAVY = "great_expectations"
 
@@ -45,7 +45,7 @@ def jobs(derived: Sequence[str], fed: Sequence[str], lane: str = "", stages: Sta
     """daily; deliver; today (day_status), which stays apart so that it tells of a day on which the others failed;
     data_docs. `derived`: the assets of the sets that are read; `stages`: those of the lane.
     """
-    executor, day = dg.in_process_executor, [s.name for s in DAILY if s.name in stages]
+    executor, day = dg.in_process_executor, [name for name in DAILY if name in stages]
     return [
         dg.define_asset_job(
             called("daily", lane),
