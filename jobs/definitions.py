@@ -92,7 +92,7 @@ def _lane(ws: Workspace) -> Part:
     # what lies before the start is history, by quarters: no key for it, so nothing can send it
     sessions = session_partitions(ws.cuts.calendar, min(ws.deployment.start, last or ws.deployment.start), last)
     quarters = quarter_partitions(first, last)
-    sets = _at_slots(ws, sessions) if at_slots(ws) else _of_sessions(ws, sessions)
+    sets = _at_slots(ws, sessions) if at_slots(ws) else _by_session(ws, sessions)
     stages, fed = sets.stages, [dataset(name) for name in ws.feeds]
     slices = {name: [stages[s.name] for s in some if s.name in stages] for name, some in HISTORY.items()}
     free, (bar_sets, bar_checks) = _free(ws), _on_bars(ws)
@@ -162,7 +162,7 @@ def _called(found: Mapping[date, str], lane: str) -> Mapping[date, str]:
     return {day: called(job, lane) for day, job in found.items()}
 
 
-def _of_sessions(ws: Workspace, sessions: dg.PartitionsDefinition[str]) -> Sets:
+def _by_session(ws: Workspace, sessions: dg.PartitionsDefinition[str]) -> Sets:
     """The sets of a lane that decides once a session. Raises ConfigurationError where one is on bars."""
     strategies = ws.deployment.strategies
     read = [find_set(name) for name in sets_of(strategies)]
@@ -177,7 +177,7 @@ def _of_sessions(ws: Workspace, sessions: dg.PartitionsDefinition[str]) -> Sets:
         names=[f.table.name for f in read],
         assets=features_assets.build(sessions, STAGES, read, strategies, list(ws.feeds)),
         checks=features_checks.build(read, by_session, strategies),
-        ranged=features_assets.of_sessions(by_session, strategies, STAGES),
+        ranged=features_assets.by_session(by_session, strategies, STAGES),
         explored=by_session,
     )
 

@@ -110,7 +110,7 @@ def _summed(
     from quant_assets.assets import merged
 
     seen = slots_of_session(ws, session)
-    of_run = merged([r for r in reports if r.stage in COUNTED]) if reports else None
+    ran = merged([r for r in reports if r.stage in COUNTED]) if reports else None
     delivered = [r for r in reports if r.stage == "deliver"]
     state = "empty" if not asked else merged(delivered).state if delivered else "done"
     counts = {
@@ -127,7 +127,7 @@ def _summed(
         state=state,
         reason="; ".join(refused) if asked else "no slot of the session is due",
         rows=sum(r.rows for r in reports if r.stage in COUNTED),
-        numbers={**counts, **{k: v for k, v in (of_run.numbers if of_run else {}).items() if k not in counts}},
+        numbers={**counts, **{k: v for k, v in (ran.numbers if ran else {}).items() if k not in counts}},
         notes=tuple(notes),
     )
 

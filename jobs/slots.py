@@ -40,12 +40,12 @@ def asset(ws: Workspace, sessions: dg.PartitionsDefinition[str]) -> dg.AssetsDef
         "what is due and what an interrupted one left.\n\nRunbook: `quant why SESSION --slot HH:MM` explains a slot; a "
         "slot that was missed is NO_TRADE(LATE), and is recorded when the session is over.",
     )
-    def of_session(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    def session_slots(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         session = date.fromisoformat(context.partition_key)
         report = run_slots(ws, session, context.resources.progress, context.run.run_id)
         return result(report, extra={"table": dg.MetadataValue.md(_table(ws, session))})
 
-    return of_session
+    return session_slots
 
 
 def _table(ws: Workspace, session: date) -> str:
@@ -91,13 +91,13 @@ def schedule(ws: Workspace, moment: Every, slots_job: "AssetJob") -> dg.Schedule
     return as_they_come
 
 
-def left(ws: Workspace, of_sessions: Callable[[], Mapping[date, str]]) -> Callable[[], Mapping[date, str]]:
-    """`of_sessions`, and `slots` of the session under way where the schedule left a slot that may still be traded."""
+def left(ws: Workspace, sessions_left: Callable[[], Mapping[date, str]]) -> Callable[[], Mapping[date, str]]:
+    """`sessions_left`, and `slots` of the session under way where the schedule left a slot that may still be traded."""
 
     def found() -> Mapping[date, str]:
         cuts: Cuts = ws.current_cuts()
         due = [s for s in slots_due(ws, cuts) if ws.clock.now() - s.cut >= GRACE]
-        return {**of_sessions(), **{s.session: NAME for s in due}}
+        return {**sessions_left(), **{s.session: NAME for s in due}}
 
     return found
 

@@ -139,8 +139,8 @@ def resources_of(stage: Stage) -> set[str]:
     # what a deployment declares and a stage can do without is a resource too
     declared = {"progress", "evidence", "vendors", "announced", "on_bars"}
     taken = {*stage.needs, *declared} & {*stage.takes}
-    of_sessions = {by for name, by in OF_SESSIONS.items() if name in taken}
-    return (taken | of_sessions) - {"sessions", *OF_SESSIONS}
+    given_by = {by for name, by in OF_SESSIONS.items() if name in taken}
+    return (taken | given_by) - {"sessions", *OF_SESSIONS}
 
 
 def given(stage: Stage, context: dg.AssetExecutionContext, sessions: Sequence[date]) -> Mapping[str, object]:

@@ -43,7 +43,7 @@ class Published(NamedTuple):
     shown: Mapping[str, Any]
 
 
-def of_sessions(feature_sets: Sequence[FeatureSet], strategies: Sequence[Strategy], stages: Stages) -> list[Published]:
+def by_session(feature_sets: Sequence[FeatureSet], strategies: Sequence[Strategy], stages: Stages) -> list[Published]:
     """Sets of sessions, over the universes of the strategies that read them."""
     return [Published(publishing(f, strategies, stages), described(f)) for f in feature_sets]
 
