@@ -281,11 +281,15 @@ def begin_with(step: "Next", session: date, *, as_json: bool) -> None:
     say(f"  [bold]{escape(step.command)}[/]")
 
 
-def statuses(answers: "Sequence[Status]", session: date, step: "Next | None", *, as_json: bool) -> None:
-    """The questions of the day and their answers, then the commands to give next, each on a line that can be copied.
+def statuses(
+    by_lane: "Sequence[tuple[str, Sequence[Status]]]", session: date, step: "Next | None", *, as_json: bool
+) -> None:
+    """The questions of the day and their answers, of each lane under its title (empty where there is one lane), then
+    the commands to give next, each on a line that can be copied.
 
     `step`: what to do where all is fine.
     """
+    answers = [a for _, some in by_lane for a in some]
     if as_json:
         _json({"session": session, "fine": all(a.fine for a in answers), "stages": answers, "next": step})
         return
@@ -294,8 +298,12 @@ def statuses(answers: "Sequence[Status]", session: date, step: "Next | None", *,
         + ("[bold green]fine[/]" if all(a.fine for a in answers) else "[bold red]somebody has to act[/]")
     )
     table = Table("question", "state", "answer")
-    for a in answers:
-        table.add_row(Text(a.question), Text(a.state, style=COLOURS.get(a.state, "white")), Text(a.answer))
+    for title, some in by_lane:
+        if title:
+            table.add_section()
+            table.add_row(Text(title, style="bold"))
+        for a in some:
+            table.add_row(Text(a.question), Text(a.state, style=COLOURS.get(a.state, "white")), Text(a.answer))
     console.print(table)
     if step:
         say(escape(f"{step.text[0].upper()}{step.text[1:]}."))

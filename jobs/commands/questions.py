@@ -8,6 +8,8 @@ import typer
 from jobs.commands.options import AsJson, Day, day, moment, workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from desk.workspace import Workspace
     from quant_assets.today.status import Status
 
@@ -27,9 +29,11 @@ def today(session: Day = None, as_json: AsJson = False) -> None:
     if step := first_step(ws):
         begin_with(step, day, as_json=as_json)
         raise typer.Exit(20)
-    answers = [a for lane in ws.lanes for a in _answers(lane, session)]
-    fine = all(a.fine for a in answers)
-    statuses(answers, day, next_step(ws) if fine and session is None else None, as_json=as_json)
+    by_lane = _once({lane.name: _answers(lane, session) for lane in ws.lanes})
+    fine = all(a.fine for answers in by_lane.values() for a in answers)
+    titles = {lane.name: f"{lane.deployment.calendar} {session or lane.latest()}" for lane in ws.lanes}
+    said = [(titles[name] if len(by_lane) > 1 else "", answers) for name, answers in by_lane.items()]
+    statuses(said, day, next_step(ws) if fine and session is None else None, as_json=as_json)
     raise typer.Exit(0 if fine else 20)
 
 
@@ -43,6 +47,14 @@ def _answers(lane: "Workspace", session: date | None) -> "list[Status]":
         return []
     found = status(lane, session or lane.latest())
     return [msgspec.structs.replace(a, name=f"{lane.name} {a.name}") for a in found] if lane.name else found
+
+
+def _once(by_lane: "Mapping[str, Sequence[Status]]") -> "Mapping[str, Sequence[Status]]":
+    """The answers without those of other lanes that repeat one of the first: about the whole home there is one."""
+    first, *others = by_lane
+    known = {(a.question, a.answer) for a in by_lane[first]}
+    rest = {name: [a for a in by_lane[name] if (a.question, a.answer) not in known] for name in others}
+    return {first: by_lane[first], **{name: answers for name, answers in rest.items() if answers}}
 
 
 def beside_production(ws: "Workspace", *, as_json: bool) -> int:
