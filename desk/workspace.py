@@ -3,7 +3,7 @@
 import os
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -28,8 +28,10 @@ from quant_assets.features.catalogue import find_set
 from quant_assets.features.intraday import OnBars
 from quant_assets.features.sets import FeatureSet
 from quant_assets.frames import bounds
+from quant_assets.market_data.arrivals import Shared
 from quant_assets.market_data.closures import with_changes
-from quant_assets.market_data.markets import named
+from quant_assets.market_data.datasets import dataset
+from quant_assets.market_data.markets import named, of_no_market
 from quant_assets.market_data.own_checks import rules_of
 from quant_assets.market_data.rules import Rule
 from quant_assets.market_data.vendors import Beside
@@ -40,6 +42,7 @@ from quant_assets.records import Book
 from quant_assets.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, NAV, VERDICTS
 from resources.ledger.open import Ledger
+from resources.sources.bars_of import BarsOf
 from resources.sources.contracts import Contracts
 from resources.sources.files import PriceFile
 from resources.sources.market import Simulated
@@ -255,15 +258,23 @@ class Workspace:
 
     @property
     def sources(self) -> list[MarketDataSource]:
-        """Every source: that of daily bars, those that back it up, and those of other datasets."""
-        return [self.source, *self.backups, *(f for of_dataset in self.feeds.values() for f in of_dataset)]
+        """Every source: that of daily bars, those that back it up, and those of other datasets; these come first where
+        daily bars are made of them.
+        """
+        daily, fed = [self.source, *self.backups], [f for of_dataset in self.feeds.values() for f in of_dataset]
+        return [*fed, *daily] if isinstance(self.deployment.source, BarsOf) else [*daily, *fed]
 
     @cached_property
     def feeds(self) -> dict[str, list[MarketDataSource]]:
-        """The sources of other datasets that the deployment names, by dataset; none in a research home."""
+        """The sources of other datasets that the deployment names, by dataset, those that are of no market among them
+        in each; none in a research home.
+        """
         found: dict[str, list[MarketDataSource]] = {}
         if self.production:
             return found
+        if self.venue:
+            rates = {name: f for name, f in self.peers[0].feeds.items() if of_no_market(dataset(name).table)}
+            found |= {name: [*feeds] for name, feeds in rates.items()}
         for declared in self.deployment.feeds:
             found.setdefault(declared.dataset, []).append(self._open(declared))
         names = [f.name for of_dataset in found.values() for f in of_dataset]
@@ -273,6 +284,20 @@ class Workspace:
                 "each a name (name: …)"
             )
         return found
+
+    @property
+    def shared(self) -> Shared | None:
+        """What all markets share; None where there is one."""
+        own, *others = self.peers
+        if not any(w.venue for w in others):
+            return None
+        names = [f.name for name, feeds in own.feeds.items() if of_no_market(dataset(name).table) for f in feeds]
+        read = {w.venue: w.knowledge for w in self.peers}.values()
+
+        def latest() -> datetime | None:
+            return max((cut for log in read if (cut := log.latest_cut()) is not None), default=None)
+
+        return Shared(frozenset(names), own.store, latest)
 
     def _open(self, declared: Source | AnyFeed) -> MarketDataSource:
         from resources.clock import SystemClock

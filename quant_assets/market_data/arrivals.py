@@ -1,6 +1,7 @@
 """Ingest every outstanding delivery of a source: new or changed. A notification lists what could not be read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import msgspec
@@ -26,6 +27,17 @@ from quant_assets.vendor_tables import ANNOUNCEMENTS
 SHOWN = 3  # notes in a notification
 
 
+@dataclass(frozen=True)
+class Shared:
+    """The sources, by their `names`, of datasets that are of no market, such as rates: each lane ingests them before it
+    decides, into the same `store`. `latest`: the latest cut that was read of any market.
+    """
+
+    names: frozenset[str]
+    store: Store
+    latest: Callable[[], datetime | None]
+
+
 def arrivals(
     source: MarketDataSource,
     store: Store,
@@ -46,7 +58,7 @@ def arrivals(
     try:
         found = outstanding(source, store, last)
         absent = list(found.absent)
-        report = ingest(source, store, cuts_latest, now, found.labels, calendar, progress, evidence)
+        report = ingest(source, store, cuts_latest, now, found.labels, calendar, progress, evidence, found.beyond)
         unread = source.unread if isinstance(source, PartlyRead) else ()
         notes = [*report.notes, *unread, *_missed(store, source, absent, now)]
     except (CaptureUnreadable, ContractViolation, ConfigurationError, CalendarUnknown) as error:
@@ -96,6 +108,7 @@ def ingest_deliveries(
     progress: Progress = quiet,
     vendors: Sequence[Vendor] = (),
     announced: Announced | None = None,
+    shared: Shared | None = None,
 ) -> Iterator[StageReport]:
     """Ingest every delivery up to the last of `sessions` that has arrived by now; a report for each of `sources`, one
     of what was `announced` and one of the comparison with other `vendors`, if their sources are among them.
@@ -106,8 +119,10 @@ def ingest_deliveries(
     # what instruments and deliveries are known is held in memory from one delivery to the next
     with undivided(), watching(store, cuts, notifier, last):
         for source in sources:
-            latest = knowledge.latest_cut()
-            yield arrivals(source, store, notifier, latest, now, last, cuts.calendar, progress, evidence)
+            where, latest = store, knowledge.latest_cut()
+            if shared and source.name in shared.names:
+                where, latest = shared.store, shared.latest()
+            yield arrivals(source, where, notifier, latest, now, last, cuts.calendar, progress, evidence)
         if announced and any(source.name.startswith(f"{ANNOUNCEMENTS.name}/") for source in sources):
             yield announce(store, knowledge, cuts, announced, before, now, last)
         if vendors and any(source.name.startswith(BESIDE) for source in sources):

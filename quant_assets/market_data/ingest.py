@@ -74,8 +74,10 @@ def ingest(
     calendar: Calendar,
     progress: Progress = quiet,
     evidence: Evidence = EVIDENCE,
+    beyond: date | None = None,
 ) -> StageReport:
-    """Ingest the deliveries of `labels`: new labels first, then labels ingested before, each in ascending order.
+    """Ingest the deliveries of `labels`: new labels first, then labels ingested before, each in ascending order. Of
+    the label `beyond` no bars are ingested.
 
     A delivery that is unchanged, or that arrives after `now`, is skipped. `cuts_latest`: the latest cut that anything
     has read; a row declared known by then is known at `now`, and so is each difference of a label ingested before
@@ -88,7 +90,7 @@ def ingest(
     known.changed = [label for label in todo if label in known.taken]
     fresh = [label for label in todo if label not in known.taken]
     numbers, unreadable = Counter[str](), list[str]()
-    fetched = _fetched(source, known, fresh, arrival, unreadable, calendar, progress)
+    fetched = _fetched(source, known, fresh, arrival, unreadable, calendar, progress, beyond)
     for batch in _batches(fetched, lambda d: _size(d.capture)):
         absorbed = take(known, others, batch, arrival.effective, calendar)
         _commit(store, known, others, absorbed.tables)
@@ -124,13 +126,18 @@ def _fetched(
     unreadable: list[str],
     calendar: Calendar,
     progress: Progress,
+    beyond: date | None,
 ) -> Iterator[Delivery]:
-    """The deliveries of new labels that have arrived; `unreadable` collects those that cannot be read."""
+    """The deliveries of new labels that have arrived; `unreadable` collects those that cannot be read. Of `beyond`, of
+    which nothing may have come yet, no error counts.
+    """
     for i, label in enumerate(labels, 1):
         try:
             capture = delivered(source, label, calendar)
         except UNREADABLE as error:
-            unreadable.append(f"{label}: {error}")
+            unreadable += [f"{label}: {error}"] if label != beyond else []
+            continue
+        if label == beyond and capture.dataset == BARS.name:
             continue
         if arrived := so_far(capture, arrival.now):
             delivery = Delivery(arrived, arrival.known_at(arrived.known_at, known.moment))

@@ -30,11 +30,13 @@ def market_of(source: str) -> str:
     return source.partition(AT)[2]
 
 
-def is_of(table: Table, market: str) -> pl.Expr | None:
-    """Whether a row of `table` is of the market, by its own columns; None where the table has nothing to tell by.
+def of_no_market(table: Table) -> bool:
+    """Whether the rows of a dataset are of every market: they have no symbol, as rates of currencies have none."""
+    return "symbol" not in table.schema
 
-    Rows of a dataset without symbols, such as rates, are of every market.
-    """
+
+def is_of(table: Table, market: str) -> pl.Expr | None:
+    """Whether a row of `table` is of the market, by its own columns; None where the table has nothing to tell by."""
     if table.name == LISTINGS.name:
         return pl.col("calendar") == market
     by_source = table.name in {CAPTURES.name, QUARANTINE.name} or {"source", "symbol"} <= {*table.schema}

@@ -24,11 +24,13 @@ BELIEVED = 0.05  # of a source's labels may lose their last row at once, and one
 class Outstanding:
     """Labels to ingest, ascending: new ones, and those that have changed.
 
-    `absent`: labels that were ingested and can no longer be read.
+    `absent`: labels that were ingested and can no longer be read. `beyond`: the last of `labels`, where it is later
+    than what was asked for: a delivery of another dataset than bars may have rows that are known already.
     """
 
     labels: Sequence[date]
     absent: Sequence[date]
+    beyond: date | None = None
 
 
 class Taken:
@@ -54,6 +56,11 @@ class Taken:
     def labels(self) -> Sequence[date]:
         """All labels of which a delivery was ingested, ascending."""
         return sorted(self._latest)
+
+    @property
+    def of_bars(self) -> bool:
+        """Whether deliveries of daily bars were ingested."""
+        return any(row["dataset"] == BARS.name for row in self._latest.values())
 
     @property
     def moment(self) -> datetime | None:
@@ -134,16 +141,21 @@ def taken_of(source: MarketDataSource, store: Store) -> Taken:
 
 
 def outstanding(source: MarketDataSource, store: Store, last: date) -> Outstanding:
-    """The labels to ingest up to `last`, and those that have disappeared.
+    """The labels to ingest up to `last` and the one after it, and those that have disappeared.
 
     Raises CaptureUnreadable if the source cannot be read at all.
     """
     taken = taken_of(source, store)
-    there = set(asked(source.name, lambda: source.labels(None, last)))
-    before = [label for label in taken.labels if label <= last]
+    every = sorted(asked(source.name, source.labels))
+    there = {label for label in every if label <= last}
+    beyond = None if taken.of_bars else next((label for label in every if label > last), None)
+    before = [label for label in taken.labels if label <= last or label == beyond]
     said = asked(source.name, lambda: source.fingerprints(before)) if before else {}
     changed = {label for label, fingerprint in said.items() if label in taken and not taken.same(label, fingerprint)}
-    return Outstanding(sorted((there - set(before)) | changed), [label for label in before if label not in said])
+    # of a delivery of which a part was ingested the rest may have come under another label
+    changed -= {label for label, fingerprint in said.items() if fingerprint is None and label not in {*there, beyond}}
+    new = (there | ({beyond} if beyond else set[date]())) - set(before)
+    return Outstanding(sorted(new | changed), [label for label in before if label not in said], beyond)
 
 
 def _plain(sha256: str) -> str:
