@@ -31,7 +31,7 @@ from quant_assets.frames import bounds
 from quant_assets.market_data.arrivals import Shared
 from quant_assets.market_data.closures import with_changes
 from quant_assets.market_data.datasets import dataset
-from quant_assets.market_data.markets import named, of_no_market
+from quant_assets.market_data.markets import named, shared_by_markets
 from quant_assets.market_data.own_checks import rules_of
 from quant_assets.market_data.rules import Rule
 from quant_assets.market_data.vendors import Beside
@@ -273,7 +273,7 @@ class Workspace:
         if self.production:
             return found
         if self.venue:
-            rates = {name: f for name, f in self.peers[0].feeds.items() if of_no_market(dataset(name).table)}
+            rates = {name: f for name, f in self.peers[0].feeds.items() if shared_by_markets(dataset(name).table)}
             found |= {name: [*feeds] for name, feeds in rates.items()}
         for declared in self.deployment.feeds:
             found.setdefault(declared.dataset, []).append(self._open(declared))
@@ -291,7 +291,7 @@ class Workspace:
         own, *others = self.peers
         if not any(w.venue for w in others):
             return None
-        names = [f.name for name, feeds in own.feeds.items() if of_no_market(dataset(name).table) for f in feeds]
+        names = [f.name for name, feeds in own.feeds.items() if shared_by_markets(dataset(name).table) for f in feeds]
         read = {w.venue: w.knowledge for w in self.peers}.values()
 
         def latest() -> datetime | None:

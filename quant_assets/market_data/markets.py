@@ -30,7 +30,7 @@ def market_of(source: str) -> str:
     return source.partition(AT)[2]
 
 
-def of_no_market(table: Table) -> bool:
+def shared_by_markets(table: Table) -> bool:
     """Whether the rows of a dataset are of every market: they have no symbol, as rates of currencies have none."""
     return "symbol" not in table.schema
 

@@ -58,7 +58,7 @@ class Taken:
         return sorted(self._latest)
 
     @property
-    def of_bars(self) -> bool:
+    def has_bars(self) -> bool:
         """Whether deliveries of daily bars were ingested."""
         return any(row["dataset"] == BARS.name for row in self._latest.values())
 
@@ -148,7 +148,7 @@ def outstanding(source: MarketDataSource, store: Store, last: date) -> Outstandi
     taken = taken_of(source, store)
     every = sorted(asked(source.name, source.labels))
     there = {label for label in every if label <= last}
-    beyond = None if taken.of_bars else next((label for label in every if label > last), None)
+    beyond = None if taken.has_bars else next((label for label in every if label > last), None)
     before = [label for label in taken.labels if label <= last or label == beyond]
     said = asked(source.name, lambda: source.fingerprints(before)) if before else {}
     changed = {label for label, fingerprint in said.items() if label in taken and not taken.same(label, fingerprint)}
