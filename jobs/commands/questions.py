@@ -32,8 +32,8 @@ def today(session: Day = None, as_json: AsJson = False) -> None:
     by_lane = _once({lane.name: _answers(lane, session) for lane in ws.lanes})
     fine = all(a.fine for answers in by_lane.values() for a in answers)
     titles = {lane.name: f"{lane.deployment.calendar} {session or lane.latest()}" for lane in ws.lanes}
-    said = [(titles[name] if len(by_lane) > 1 else "", answers) for name, answers in by_lane.items()]
-    statuses(said, day, next_step(ws) if fine and session is None else None, as_json=as_json)
+    shown = [(titles[name] if len(by_lane) > 1 else "", answers) for name, answers in by_lane.items()]
+    statuses(shown, day, next_step(ws) if fine and session is None else None, as_json=as_json)
     raise typer.Exit(0 if fine else 20)
 
 

@@ -20,23 +20,23 @@ DAYS = [FIRST + n * DAY for n in range(9)]
 MAPPING = {"session": "day", "base": "base", "quote": "quote", "rate": "rate"}
 
 
-class Told:
+class Notices:
     """A notifier that keeps what it was given."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.sent: list[str] = []
 
     def notify(self, _severity: str, subject: str, body: str = "") -> None:
         """See the port."""
-        self.said.append(f"{subject}: {body}")
+        self.sent.append(f"{subject}: {body}")
 
 
 @pytest.fixture
-def told() -> Iterator[Told]:
-    """Nothing is to be told."""
-    one = Told()
+def notices() -> Iterator[Notices]:
+    """Nothing is to be sent."""
+    one = Notices()
     yield one
-    assert one.said == []
+    assert one.sent == []
 
 
 def written(folder: Path, days: list[date], rate: float = 1.0) -> Tabular:
@@ -46,50 +46,50 @@ def written(folder: Path, days: list[date], rate: float = 1.0) -> Tabular:
     return Tabular(Feed("fx_rates", str(folder / "fx.csv"), MAPPING, known_at="event+1d"))
 
 
-def ingested(store: DeltaStore, source: Tabular, told: Told, day: date, cut: datetime | None) -> datetime:
+def ingested(store: DeltaStore, source: Tabular, notices: Notices, day: date, cut: datetime | None) -> datetime:
     """Ingest in the evening of a day, when what the midnight before made known is read; that moment."""
     now = datetime.combine(day, time(20), UTC)
-    assert arrivals(source, store, told, cut, now, day, RULE).state in {"done", "empty"}
+    assert arrivals(source, store, notices, cut, now, day, RULE).state in {"done", "empty"}
     return now
 
 
 def rows(store: DeltaStore, as_of: datetime | None = None) -> pl.DataFrame:
     """The versions stored."""
-    told = ("session", "base", "quote", "rate", "known_at", "declared_known_at")
-    return store.read(FX_RATES, as_of=as_of).select(told).sort("session", "known_at")
+    shown = ("session", "base", "quote", "rate", "known_at", "declared_known_at")
+    return store.read(FX_RATES, as_of=as_of).select(shown).sort("session", "known_at")
 
 
 @pytest.mark.parametrize("grows", [False, True], ids=["reaches past the present", "grows by a line a day"])
-def test_each_row_is_there_when_it_is_known(tmp_path: Path, told: Told, grows: bool) -> None:
+def test_each_row_is_there_when_it_is_known(tmp_path: Path, notices: Notices, grows: bool) -> None:
     """Day by day each row is read from the moment on at which it is declared known; a range has the same rows."""
     store, cut = DeltaStore(tmp_path / "days"), None
     for day in DAYS[:-1]:
         source = written(tmp_path, [d for d in DAYS if d <= day] if grows else DAYS)
-        cut = ingested(store, source, told, day, cut)
+        cut = ingested(store, source, notices, day, cut)
         assert rows(store, cut)["session"].to_list() == [d for d in DAYS if d < day]
     one = DeltaStore(tmp_path / "range")
-    ingested(one, written(tmp_path, DAYS), told, DAYS[-2], None)
+    ingested(one, written(tmp_path, DAYS), notices, DAYS[-2], None)
     assert rows(store).equals(rows(one))
 
 
-def test_a_correction_of_what_came_already_is_known_when_it_comes(tmp_path: Path, told: Told) -> None:
+def test_a_correction_of_what_came_already_is_known_when_it_comes(tmp_path: Path, notices: Notices) -> None:
     """The rest is known as declared, and a row that was sent otherwise before, at its arrival."""
     store = DeltaStore(tmp_path / "days")
-    cut = ingested(store, written(tmp_path, DAYS), told, DAYS[4], None)
+    cut = ingested(store, written(tmp_path, DAYS), notices, DAYS[4], None)
     lines = (tmp_path / "fx.csv").read_text().replace("1.01", "1.5")
     source = written(tmp_path, DAYS)
     (tmp_path / "fx.csv").write_text(lines)
-    now = ingested(store, source, told, DAYS[6], cut)
+    now = ingested(store, source, notices, DAYS[6], cut)
     late = rows(store).filter(pl.col("known_at") != pl.col("declared_known_at"))
     assert late.select("session", "rate", "known_at").rows() == [(DAYS[1], 1.5, now)]
     assert rows(store, cut).filter(session=DAYS[1])["rate"].to_list() == [1.01]
     assert rows(store).filter(session=DAYS[5])["known_at"].to_list() == [datetime.combine(DAYS[6], time(), UTC)]
 
 
-def test_an_earlier_day_that_is_run_again_takes_nothing_back(tmp_path: Path, told: Told) -> None:
+def test_an_earlier_day_that_is_run_again_takes_nothing_back(tmp_path: Path, notices: Notices) -> None:
     """What was known later is there already."""
     store, source = DeltaStore(tmp_path / "days"), written(tmp_path, DAYS)
-    cut = ingested(store, source, told, DAYS[5], None)
+    cut = ingested(store, source, notices, DAYS[5], None)
     before = rows(store)
-    ingested(store, source, told, DAYS[2], cut)
+    ingested(store, source, notices, DAYS[2], cut)
     assert rows(store).equals(before)
