@@ -17,7 +17,7 @@ from desk.lane_faults import market_faults, strategy_faults
 from desk.packages import load_packages
 from quant_assets.calendars import Calendar
 from quant_assets.calendars.venues import calendar, codes
-from quant_assets.currencies import CURRENCIES
+from quant_assets.currencies import CURRENCIES, HUNDREDTHS, paid_in
 from quant_assets.errors import CalendarUnknown, ConfigurationError
 from quant_assets.features.bars_read import bars_of
 from quant_assets.features.catalogue import find_set, find_sets
@@ -163,7 +163,7 @@ def _books(parts: Parts) -> None:
     names = [s["name"] for s in strategies if "name" in s]
     strategy_of, markets = {s["name"]: s for s in strategies if "name" in s}, parts.found.each("markets").values()
     own = parts.source.currency if parts.source else None
-    elsewhere = {m.calendar: m.priced_in for m in markets}
+    elsewhere, converted = {m.calendar: m.priced_in for m in markets}, "fx_rates" in parts.fed
     for path, book in parts.found.partly("books").items():
         strategy, broker, currency = book.get("strategy"), book.get("broker", RESEARCH), book.get("currency", "USD")
         if strategy is not None and strategy not in names and len(names) == len(strategies):
@@ -173,15 +173,15 @@ def _books(parts: Parts) -> None:
         priced = elsewhere.get(strategy_of.get(strategy, {}).get("calendar", ""), own)
         if currency not in CURRENCIES:
             parts.fault(f"{path}.currency", f"ISO 4217 has no such currency; {_near(currency, sorted(CURRENCIES), 3)}")
-        elif priced and currency != priced:
-            what = f"the source's prices are in {priced}, and no rates convert them yet: keep the book in {priced}"
+        elif priced and currency != (paid := paid_in(quoted := book.get("quoted", priced))[0]) and not converted:
+            what = f"its prices are in {quoted}, and no feed of fx_rates converts them: keep the book in {paid}"
             say = (
                 ", or declare the currency of the prices (source: currency)"
                 if isinstance(parts.source, PriceFile | HistoryFiles | PluggedSource)
                 else ""
             )
             parts.fault(f"{path}.currency", what + say, "source.currency")
-    if own and own not in CURRENCIES:
+    if own and own not in (*CURRENCIES, *HUNDREDTHS):
         parts.fault("source.currency", f"ISO 4217 has no such currency; {_near(own, sorted(CURRENCIES), 3)}")
 
 

@@ -116,8 +116,13 @@ class Deployment(Frozen, frozen=True, forbid_unknown_fields=True):
     ] = EVIDENCE
 
     def __post_init__(self) -> None:
-        """A source or feed given as keys and values, as in the file, becomes its declaration."""
+        """A source or feed given as keys and values, as in the file, becomes its declaration; a book in another
+        currency than the prices of its market knows theirs.
+        """
         _declare(self)
+        prices = {m.calendar: m.priced_in for m in self.markets}
+        priced = {s.name: prices.get(s.calendar, self.source.currency) for s in self.strategies}
+        msgspec.structs.force_setattr(self, "books", tuple(_quoted(b, priced.get(b.strategy)) for b in self.books))
 
     def strategy(self, name: str) -> Strategy:
         """The strategy of that name. Raises ConfigurationError listing those that exist."""
@@ -142,6 +147,13 @@ def _declare(market: Deployment | Market) -> None:
     source, *feeds = (declared(v) if isinstance(v, Mapping) else v for v in as_in_the_file)
     msgspec.structs.force_setattr(market, "source", source)
     msgspec.structs.force_setattr(market, "feeds", tuple(feeds))
+
+
+def _quoted(book: Book, prices: str | None) -> Book:
+    """The book with the currency of its market's prices, where it declares none and keeps another."""
+    if prices in {None, book.currency} or not isinstance(book.quoted, msgspec.UnsetType):
+        return book
+    return msgspec.structs.replace(book, quoted=prices)
 
 
 T = TypeVar("T", Strategy, Book)

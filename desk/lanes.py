@@ -72,7 +72,9 @@ def _lane(whole: Deployment, market: str, moment: Moment, strategies: Sequence[S
     there = _market(whole, market)
     start = calendar(market).on_or_after(whole.start)
     of |= {"calendar": market, "source": there.source, "feeds": there.feeds, "start": start, "backups": ()}
-    return Lane(name, market, moment, there.priced_in, msgspec.structs.replace(whole, **of))
+    made = msgspec.structs.replace(whole, **of)
+    msgspec.structs.force_setattr(made, "books", books)  # the market's currency may be another than its source's
+    return Lane(name, market, moment, there.priced_in, made)
 
 
 def _market(whole: Deployment, code: str) -> Market:

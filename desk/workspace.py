@@ -374,8 +374,8 @@ class Workspace:
         def traded(book: Book) -> bool:
             return has_traded(self.ledger, book)
 
-        def valued(base: str, session: date, held: Holdings, sids: Collection[int]) -> Valuation:
-            return valuation(self.store, base, self.cuts, session, held, sids)
+        def valued(book: Book, session: date, held: Holdings, sids: Collection[int]) -> Valuation:
+            return valuation(self.store, book, self.cuts, session, held, sids)
 
         def hours(book: Book) -> SlotMarket | None:
             strategy = self.strategy_of(book)

@@ -1,4 +1,9 @@
-"""The currencies of ISO 4217 that are in use, and the coins that others are priced in."""
+"""The currencies of ISO 4217 that are in use, the coins that others are priced in, and the hundredths in which some
+venues quote.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
 
 CURRENCIES = frozenset(
     [
@@ -161,3 +166,13 @@ CURRENCIES = frozenset(
 
 COINS = frozenset(["BNB", "BTC", "BUSD", "DAI", "ETH", "FDUSD", "TUSD", "USDC", "USDT"])
 """Coins that a coin may be priced in; each is a currency of its own, with a rate to any other."""
+
+HUNDREDTHS: Mapping[str, str] = {"GBX": "GBP", "GBp": "GBP", "ZAC": "ZAR", "ZAc": "ZAR", "ILA": "ILS"}
+"""Units of quotation that are a hundredth of a currency: pence, cents and agorot. Nothing is paid or held in them."""
+
+
+def paid_in(quoted: str) -> tuple[str, Decimal]:
+    """The currency in which what is quoted so is paid, and what one unit of the quotation is of it."""
+    if quoted in HUNDREDTHS:
+        return HUNDREDTHS[quoted], Decimal("0.01")
+    return quoted, Decimal(1)

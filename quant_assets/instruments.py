@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from quant_assets.currencies import paid_in
 from quant_assets.records import Frozen
 
 Kind = Literal["equity", "fund", "future", "option", "fx", "spot", "perpetual"]
@@ -64,5 +65,8 @@ class Instrument(Frozen, frozen=True):
 
 
 def plain(sid: int, currency: str, symbol: str = "") -> Instrument:
-    """An instrument of which the security master has nothing: a share, counted one by one, in this currency."""
-    return Instrument(sid=sid, symbol=symbol, currency=currency)
+    """An instrument of which the security master has nothing: a share, counted one by one, in this currency, or in the
+    one of which this is a hundredth.
+    """
+    paid, each = paid_in(currency)
+    return Instrument(sid=sid, symbol=symbol, currency=paid, multiplier=each)

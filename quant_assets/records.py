@@ -218,7 +218,7 @@ class Book(Frozen, frozen=True, forbid_unknown_fields=True):
     account: Annotated[Name, Meta(description="The account at the broker; each book has its own.")]
     capital: Annotated[Money, Meta(description="With how much it begins, in its currency.")]
     currency: Annotated[
-        Currency, Meta(description="In what it is kept: that of the source's prices, for nothing converts yet.")
+        Currency, Meta(description="In what it is kept. Prices in another one are converted by `fx_rates`.")
     ] = "USD"
     broker: Annotated[
         Plug, Meta(description="The venue where it trades; `research` trades nowhere.", extra={"plug": "broker"})
@@ -236,11 +236,23 @@ class Book(Frozen, frozen=True, forbid_unknown_fields=True):
             extra={"plug": "costs"},
         ),
     ] = msgspec.UNSET
+    quoted: Annotated[
+        Currency | msgspec.UnsetType,
+        Meta(
+            description="In what prices are quoted of names whose currency `instruments` does not have: that of their "
+            "market's source where it is unset. GBX (pence), ZAC and ILA are hundredths."
+        ),
+    ] = msgspec.UNSET
 
     def __post_init__(self) -> None:
         """See the class."""
         for name in (self.name, self.strategy, self.account):
             safe_name(name)
+
+    @property
+    def priced_in(self) -> str:
+        """In what the names are quoted of which the security master has nothing."""
+        return self.currency if isinstance(self.quoted, msgspec.UnsetType) else self.quoted
 
     @property
     def research(self) -> bool:

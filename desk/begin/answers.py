@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 
 from quant_assets.calendars.venues import codes
-from quant_assets.currencies import CURRENCIES
+from quant_assets.currencies import CURRENCIES, HUNDREDTHS
 from quant_assets.errors import ConfigurationError
 
 FIELDS = ("symbol", "session", "open", "high", "low", "close", "volume", "adj_close", "label")
@@ -39,7 +39,7 @@ def refuse_unknown(answers: Mapping[str, str]) -> None:
             )
     if (code := answers.get("calendar", "XNYS")) not in codes():
         raise ConfigurationError(f"--set calendar={code}: no calendar has this code; there are {', '.join(codes())}")
-    if (currency := answers.get("currency", "USD")) not in CURRENCIES:
+    if (currency := answers.get("currency", "USD")) not in (*CURRENCIES, *HUNDREDTHS):
         raise ConfigurationError(f"--set currency={currency}: no currency has this code; write one such as EUR")
     try:
         date.fromisoformat(answers.get("start", "2000-01-01"))

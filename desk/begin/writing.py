@@ -6,13 +6,14 @@ import msgspec
 
 from desk.begin.fitting import ALWAYS, DEFAULT, Fit
 from desk.begin.sizing import Sizes
+from quant_assets.currencies import paid_in
 from resources.sources.preview import Preview
 from resources.sources.reading.declaring import as_yaml, flow
 
 WIDTH = 110  # of a comment
 KNOWN_AT = """an assumption: each row was known an hour after the close of its session. Write when you really had it;
 results are marked ASSUMED until a column names the delivery (mapping: label)"""
-CURRENCY = "not in the files: in what the prices are; that of the books too"
+CURRENCY = "not in the files: in what the prices are; that of the books too (pounds for pence, GBX)"
 
 
 def text(found: Preview, fit: Fit, sized: Sizes) -> str:
@@ -35,7 +36,7 @@ def text(found: Preview, fit: Fit, sized: Sizes) -> str:
             "",
             *_strategy(fit, sized),
             "",
-            *_books(currency),
+            *_books(paid_in(currency)[0]),
             "",
         ]
     )

@@ -227,7 +227,7 @@ def _step_of_slots(
 def _valued(loop: _Run, session: date, bars: pl.DataFrame, actions: pl.DataFrame, traded: Collection[int]) -> Valuation:
     """By what the book is valued and charged in the session, `traded` names included."""
     names = {*loop.holdings.quantities, *traded, *handed_out(actions, bars)}
-    return valuation(loop.store, loop.book.currency, loop.cuts, session, loop.holdings, names)
+    return valuation(loop.store, loop.book, loop.cuts, session, loop.holdings, names)
 
 
 def _book(

@@ -40,7 +40,7 @@ def holdings_of(store: Store, book: Book, session: date) -> Holdings:
     last: date = nav["session"][-1]
     held = store.read(POSITIONS, as_of=None, first=last, last=last, where={"book": book.name})
     cash = store.read(CASH, as_of=None, first=last, last=last, where={"book": book.name})
-    terms = terms_of(store, book.currency, held["sid"].to_list(), nav["known_at"][-1])
+    terms = terms_of(store, book, held["sid"].to_list(), nav["known_at"][-1])
     rates = dict(cash.select("currency", "rate").iter_rows())
     amounts = dict(cash.select("currency", "amount").iter_rows())
     return Holdings(
@@ -136,7 +136,7 @@ def _day(
             if c.fee and c.execution in sids and c.exec_id not in paid
         ],
         entries=new,
-        by=valuation(store, book.currency, cuts, session, held, names),
+        by=valuation(store, book, cuts, session, held, names),
     )
 
 

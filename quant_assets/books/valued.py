@@ -16,29 +16,31 @@ from quant_assets.instruments import plain
 from quant_assets.market_data.master import instruments
 from quant_assets.market_data.securities import resolve
 from quant_assets.ports import Store
+from quant_assets.records import Book
 from quant_assets.tables import LISTINGS
 from quant_assets.vendor_tables import BORROW_RATES, FUNDING_RATES
 
 RECENT = timedelta(days=30)  # a rate of borrowing that is older is looked for in the whole table
 
 
-def terms_of(store: Store, base: str, sids: Collection[int], cut: datetime, currencies: Iterable[str] = ()) -> Terms:
-    """The terms of these names at `cut` for a book in `base`, with the rates of their currencies and of `currencies`.
+def terms_of(store: Store, book: Book, sids: Collection[int], cut: datetime, currencies: Iterable[str] = ()) -> Terms:
+    """The terms of these names at `cut` for a book, with the rates of their currencies and of `currencies`.
 
     Raises RateUnknown where one has none.
     """
-    found = {s: i for s, i in instruments(store, sids, cut, base).items() if i != plain(s, base)} if sids else {}
+    base, known = book.currency, instruments(store, sids, cut, book.priced_in) if sids else {}
+    found = {sid: one for sid, one in known.items() if one != plain(sid, base)}
     asked = {*currencies, *(i.currency for i in found.values())} - {"", base}
     rates = {c: rate for c, rate in fx_rates(store, asked, base, cut).items() if c != base} if asked else {}
     return Terms(base=base, instruments=found, rates=rates)
 
 
-def valuation(store: Store, base: str, cuts: Cuts, session: date, held: Holdings, sids: Collection[int]) -> Valuation:
-    """By what a book in `base` that holds `held` since the session booked before is valued and charged in `session`, as
+def valuation(store: Store, book: Book, cuts: Cuts, session: date, held: Holdings, sids: Collection[int]) -> Valuation:
+    """By what a book that holds `held` since the session booked before is valued and charged in `session`, as
     known at its cut; `sids`: the names held and traded.
     """
     cut = cuts.of(session)
-    terms = terms_of(store, base, sids, cut, held.others)
+    terms = terms_of(store, book, sids, cut, held.others)
     perpetual = [sid for sid, one in terms.instruments.items() if one.kind == "perpetual"]
     return Valuation(
         terms=terms,

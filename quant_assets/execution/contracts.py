@@ -44,7 +44,7 @@ def prepared(
 
 def with_terms(store: Store, book: Book, holdings: Holdings, sids: Collection[int], cut: datetime) -> Holdings:
     """The holdings with the terms of what is held and of `sids`, as known at the cut. Raises RateUnknown."""
-    terms = terms_of(store, book.currency, {*holdings.quantities, *sids}, cut, holdings.others)
+    terms = terms_of(store, book, {*holdings.quantities, *sids}, cut, holdings.others)
     rates = dict(holdings.terms.rates) | dict(terms.rates)
     return msgspec.structs.replace(holdings, terms=msgspec.structs.replace(terms, rates=rates))
 

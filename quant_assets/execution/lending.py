@@ -28,7 +28,7 @@ def lent_only(
     lent = lending(store, asked, cut, holdings.session)
     if lent is None:
         return list(orders), []
-    return lendable(orders, holdings, working, lent, terms_of(store, book.currency, asked, cut))
+    return lendable(orders, holdings, working, lent, terms_of(store, book, asked, cut))
 
 
 def lendable(

@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from quant_assets.calendars import Cuts
 from quant_assets.contract import UTC_MICROS, Table, known_by
+from quant_assets.currencies import paid_in
 from quant_assets.market_data.actions import COLUMNS
 from quant_assets.market_data.adjustment import ADJUSTING, SPLITS
 from quant_assets.market_data.proposals import opened
@@ -217,9 +218,10 @@ def _terms(row: Mapping[str, Any], kind: Kind, currency: str) -> Terms | str:
     if kind == "dividend":
         if row["cash"] is None or row["cash"] <= 0:
             return "a dividend without an amount"
-        if row["currency"] not in (None, "", currency):
+        (paid, each), (booked, unit) = paid_in(row["currency"] or currency), paid_in(currency)
+        if paid != booked:
             return f"a dividend in {row['currency']}, which is not booked in {currency}"
-        return Terms(None, None, Decimal(str(row["cash"])).quantize(Decimal("0.000001")), place)
+        return Terms(None, None, (Decimal(str(row["cash"])) * each / unit).quantize(Decimal("0.000001")), place)
     new, old = row["numerator"], row["denominator"]
     if not new or not old or new < 0 or old < 0:
         return "a ratio that is not there"

@@ -6,7 +6,7 @@ from typing import get_args
 import polars as pl
 
 from quant_assets.calendars.venues import codes
-from quant_assets.currencies import COINS, CURRENCIES
+from quant_assets.currencies import COINS, CURRENCIES, HUNDREDTHS
 from quant_assets.identifiers import is_valid
 from quant_assets.instruments import Kind
 from quant_assets.market_data.rules import Rule
@@ -34,8 +34,8 @@ TERMS = (
     _refuse("kind", f"Is each of a kind ({', '.join(KINDS)})?", ~pl.col("kind").fill_null("").is_in(KINDS)),
     _refuse(
         "currency",
-        "Is each currency one of ISO 4217 or a coin that prices are made in (pence: GBP with a multiplier of 0.01)?",
-        ~pl.col("currency").fill_null("").is_in([*CURRENCIES, *COINS]),
+        "Is each currency one of ISO 4217 or a coin that prices are made in (GBX for pence)?",
+        ~pl.col("currency").fill_null("").is_in([*CURRENCIES, *COINS, *HUNDREDTHS]),
     ),
     _refuse("calendar", "Is each calendar a known one?", _each("calendar", wrong=lambda row: row[0] not in codes())),
     _refuse("step", "Is each step positive?", pl.col("step") <= 0),

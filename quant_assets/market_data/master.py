@@ -14,6 +14,7 @@ import polars as pl
 from msgspec.structs import replace
 
 from quant_assets.contract import Table, in_force, known_by
+from quant_assets.currencies import paid_in
 from quant_assets.errors import InstrumentUnknown
 from quant_assets.identifiers import CHECKED, is_valid
 from quant_assets.instruments import NONE, ONE, Instrument, plain
@@ -145,13 +146,15 @@ def _resolved(store: Store, rows: pl.DataFrame, cut: datetime, *by: str, unliste
 
 
 def _instrument(row: Mapping[str, Any], ids: dict[str, str]) -> Instrument:
+    currency, each = paid_in(row["currency"])  # of one of pence all amounts of money are
     amounts = {c: other if row[c] is None else _plainly(row[c]) for c, other in _AMOUNTS.items()}
+    amounts |= {c: amounts[c] * each for c in ("multiplier", "min_notional")}
     margin, per_unit = (None if row[c] is None else _plainly(row[c]) for c in ("initial_margin", "contract_margin"))
     return Instrument(
         sid=row["sid"],
         symbol=row["symbol"],
         kind=row["kind"],
-        currency=row["currency"],
+        currency=currency,
         calendar=row["calendar"],
         underlying=row["underlying"] or "",
         expiry=row["expiry"],
@@ -159,7 +162,7 @@ def _instrument(row: Mapping[str, Any], ids: dict[str, str]) -> Instrument:
         ids=ids,
         **amounts,
         initial_margin=margin,
-        contract_margin=per_unit,
+        contract_margin=None if per_unit is None else per_unit * each,
     )
 
 

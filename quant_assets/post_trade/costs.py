@@ -44,7 +44,7 @@ def write_costs(store: Store, book: Book, cuts: Cuts, session: date) -> StageRep
     journal = store.read(JOURNAL, as_of=None, first=session, last=session, where=where)
     moved = journal.filter(pl.col("kind").is_in(["trade", "fee"]))
     sids = {*orders["sid"], *moved["sid"]}
-    terms = terms_of(store, book.currency, sids, cuts.of(session), moved["currency"].drop_nulls())
+    terms = terms_of(store, book, sids, cuts.of(session), moved["currency"].drop_nulls())
     fills = _booked(store, where, session, moved, terms)
     ended = _ended_before(store, where, session, orders, fills)
     current = orders.join(ended, on="client_order_id", how="anti")

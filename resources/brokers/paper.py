@@ -78,11 +78,11 @@ _CHANGE = "UPDATE orders SET state = ?, filled = ?, reason = ?, changed = ? WHER
 
 Market = Callable[[date], tuple[pl.DataFrame, pl.DataFrame]]
 """Session to its bars (sid, symbol, open, close, volume) and all ACTIONS versions, as known at the session's cut."""
-Valued = Callable[[str, date, Holdings, Collection[int]], Valuation]
-"""By what an account in a currency is valued and charged in a session: what it held before, the names that count."""
+Valued = Callable[[Book, date, Holdings, Collection[int]], Valuation]
+"""By what an account is valued and charged in a session: what it held before, the names that count."""
 
 
-def plainly(_base: str, _session: date, _held: Holdings, _sids: Collection[int]) -> Valuation:
+def plainly(_book: Book, _session: date, _held: Holdings, _sids: Collection[int]) -> Valuation:
     """All names are shares in the account's currency, borrowed for nothing."""
     return PLAINLY
 
@@ -281,7 +281,7 @@ class PaperBroker:
             ids = {w.key: (row_id, w) for row_id, w in self._working()}
             names = {w.order.sid for _, w in ids.values()}
             valued = {*evening.quantities, *names, *handed_out(actions, bars)}
-            by = self._valued(self._book.currency, session, before, valued)
+            by = self._valued(self._book, session, before, valued)
             day = Day(session=session, bars=bars, actions=actions, fills=(), by=by)
             carried = carry(priced(before, by), actions, bars, session, self._cuts, past)
             fills, changed = match(

@@ -142,7 +142,7 @@ REFUSED = [
     ("broker: paper", "broker: papr", 10, "books[0].broker", "did you mean paper?"),
     ("broker: paper, ", "", 10, "books[0].armed", "a research book cannot be armed"),
     ("strategy: slow", "strategy: slwo", 10, "books[0].strategy", "did you mean slow?"),
-    ("broker: paper", "broker: paper, currency: EUR", 10, "books[0].currency", "no rates convert"),
+    ("broker: paper", "broker: paper, currency: EUR", 10, "books[0].currency", "no feed of fx_rates converts"),
     ("broker: paper", "broker: paper, currency: XXX", 10, "books[0].currency", "ISO 4217"),
     ("holdings: 10", "feature_set: alpha15", 7, "strategies[0].feature_set", "did you mean alpha158?"),
     ("holdings: 10", "feature_set: alpha158_1m", 7, "strategies[0].feature_set", "once a session"),
@@ -278,6 +278,25 @@ def test_a_book_is_kept_in_what_its_source_is_priced_in(place: Path) -> None:
     place.write_text(text.replace("broker: paper", "broker: paper, currency: GBP"))
     assert load(place).books[0].currency == "GBP"
     assert "GBP" in refused(place, text).faults[0].what
+
+
+@pytest.mark.parametrize(("prices", "book", "quoted"), [
+    ("GBX", "GBP", "GBX"), ("GBP", "GBP", "GBP"), ("GBX", "USD", None), ("GBP", "USD", None), ("GBX", "GBX", None),
+    ("GBP", "GBP, quoted: GBX", "GBX"), ("GBP", "GBP, quoted: USD", None), ("GBX", "USD, quoted: USD", "USD"),
+])  # fmt: skip
+def test_a_book_knows_in_what_its_prices_are(place: Path, prices: str, book: str, quoted: str | None) -> None:
+    """Pence are paid in pounds; pounds in a book in dollars need rates; what the book declares comes first."""
+    text = BASE.replace(SIMULATED, FILE.replace("}", f", currency: {prices}}}"))
+    text = text.replace("broker: paper", f"broker: paper, currency: {book}")
+    given = "known_at: event+1d, mapping: {session: day, base: one, quote: other, rate: costs}"
+    rates = f"feeds:\n  - {{kind: tabular, dataset: fx_rates, files: r.csv, {given}}}\n"
+    place.write_text(text + rates if book != "GBX" else text)
+    if book == "GBX":
+        assert "ISO 4217" in refused(place, text).faults[0].what
+        return
+    assert load(place).books[0].priced_in == (quoted or (prices if "quoted" not in book else "USD"))
+    if quoted is None:
+        assert "no feed of fx_rates" in refused(place, text).faults[0].what
 
 
 UNREADABLE = [

@@ -173,8 +173,8 @@ def desk(store: DeltaStore, root: Path) -> BrokerDesk:
             ACTIONS, as_of=as_of, last=session
         )
 
-    def valued(base: str, session: date, held: Holdings, sids: Collection[int]) -> Valuation:
-        return valuation(store, base, CUTS, session, held, sids)
+    def valued(book: Book, session: date, held: Holdings, sids: Collection[int]) -> Valuation:
+        return valuation(store, book, CUTS, session, held, sids)
 
     return BrokerDesk(root, market, CUTS, valued=valued)
 

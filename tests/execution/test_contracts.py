@@ -303,8 +303,8 @@ def test_live_equals_the_range(market: DeltaStore, ranged: list[pl.DataFrame], t
         bars = in_force(store.read(BARS, as_of=CUTS.of(session), first=session, last=session), BARS)
         return bars, store.read(ACTIONS, as_of=CUTS.of(session), last=session)
 
-    def valued(base: str, session: date, before: Holdings, sids: Any) -> Any:
-        return valuation(store, base, CUTS, session, before, sids)
+    def valued(book: Book, session: date, before: Holdings, sids: Any) -> Any:
+        return valuation(store, book, CUTS, session, before, sids)
 
     broker = BrokerDesk(tmp_path / "brokers", prices, CUTS, valued=valued).open(PAPER)
     outbox, executions, breaks = ledger.outbox, ledger.executions, ledger.breaks

@@ -121,6 +121,18 @@ def test_the_margin_of_a_count(store: DeltaStore, given: tuple[str | None, ...],
     assert [known[sid].margin(Decimal(5000)) for sid in (2, 4)] == [asked, 0]
 
 
+@pytest.mark.parametrize("quoted", ["GBX", "GBp"])
+def test_what_is_quoted_in_pence_is_paid_in_pounds(store: DeltaStore, quoted: str) -> None:
+    """All amounts of money in the row are in pence, ticks and prices stay so."""
+    share = ("XLON", "AAPL", "equity", quoted, "0.5", "100", None, "250", None, None, None, None, "40")
+    deliver(store, "instruments", share)
+    one = instruments(store, [4], CUT, "USD")[4]
+    assert (one.currency, one.multiplier, one.tick) == ("GBP", Decimal("0.01"), Decimal("0.5"))
+    assert (one.min_notional, one.contract_margin) == (Decimal("2.5"), Decimal("0.4"))
+    assert one.worth(3, Decimal("252.5")) == Decimal("757.5")
+    assert plain(9, quoted).worth(100, Decimal(250)) == 250
+
+
 def test_terms_are_those_of_the_day_as_known_at_the_cut(store: DeltaStore) -> None:
     """A step announced for a later day holds from that day on; one corrected later is read from then on."""
     deliver(store, "instruments", BTC)
@@ -144,7 +156,7 @@ def test_terms_from_before_the_listing_are_of_the_first_that_was_listed(store: D
 
 REFUSED = {
     "kind": (*BTC[:2], "coin", *BTC[3:]),
-    "currency": (*BTC[:3], "GBX", *BTC[4:]),
+    "currency": (*BTC[:3], "GBY", *BTC[4:]),
     "calendar": ("XXXX", *BTC[1:]),
     "tick": (*BTC[:4], "-0.01", *BTC[5:]),
     "step": (*BTC[:5], "0", *BTC[6:]),
