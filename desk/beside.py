@@ -10,14 +10,18 @@ from datetime import date, datetime, timedelta
 from fnmatch import fnmatch
 from pathlib import Path
 
+import polars as pl
+
 from desk.deployment import DEFAULT, load
 from desk.home import own_deployment
+from desk.lanes import OWN, called
 from desk.ledger import TABLES
 from quant_assets import chain, durable
 from quant_assets.errors import CaptureUnreadable, ConfigurationError
+from quant_assets.market_data.markets import is_named, named
 from quant_assets.ports import KnowledgeLog
 from quant_assets.records import Capture
-from quant_assets.tables import BARS, CAPTURES, DECISIONS
+from quant_assets.tables import BARS, CAPTURES, DECISIONS, LISTINGS, VERDICTS
 from resources.tables.beside import ResearchTables
 from resources.tables.store import DeltaStore
 
@@ -62,13 +66,14 @@ def beside(own: DeltaStore, production: Path) -> ResearchTables:
 class Within:
     """The KnowledgeLog port of a research home: its own, and never beyond what production has read."""
 
-    def __init__(self, own: KnowledgeLog, store: ResearchTables) -> None:
+    def __init__(self, own: KnowledgeLog, store: ResearchTables, market: str = OWN) -> None:
         self._own = own
         self._store = store
+        self._market = market
 
     def note_cut(self, as_of: datetime) -> None:
         """See the port. Raises ConfigurationError where production has not read up to that cut yet."""
-        if as_of > (latest := reached(self._store)):
+        if as_of > (latest := reached(self._store, self._market)):
             raise ConfigurationError(
                 f"production has decided on what was known by {latest:%Y-%m-%d %H:%M} UTC, and this asks for what is "
                 f"known by {as_of:%Y-%m-%d %H:%M} UTC: until then rows may still come. Ask for earlier sessions, or "
@@ -126,21 +131,37 @@ def begin(folder: Path, production: Path) -> Path:
     return file
 
 
-def ingested(store: ResearchTables) -> Sequence[date]:
-    """The labels of the deliveries of daily bars that production has ingested, ascending."""
-    rows = store.production.read(CAPTURES, as_of=None, where={"dataset": BARS.name}, columns=())
-    return rows["capture"].unique().sort().to_list()
+def ingested(store: ResearchTables, market: str = OWN) -> Sequence[date]:
+    """The labels of the deliveries of daily bars of a market that production has ingested, ascending."""
+    rows = store.production.read(CAPTURES, as_of=None, where={"dataset": BARS.name}, columns=("source",))
+    return rows.filter(is_named(pl.col("source"), market))["capture"].unique().sort().to_list()
 
 
-def reached(store: ResearchTables) -> datetime:
-    """The latest cut that production has decided on. Raises ConfigurationError where it has decided nothing."""
-    known = ingested(store)
+def reached(store: ResearchTables, market: str = OWN) -> datetime:
+    """The latest cut of a market that production has decided on, or judged where it decides nothing there. Raises
+    ConfigurationError where there is none.
+    """
+    known = ingested(store, market)
     lately = known[-1] - LATELY if known else None  # what was decided last is near what came last: not all is read
     for first in (lately, None):
-        rows = store.production.read(DECISIONS, as_of=None, first=first, columns=("as_of",))
-        if isinstance(found := rows["as_of"].max(), datetime):
+        rows = store.production.read(DECISIONS, as_of=None, first=first, columns=("as_of", "sid"))
+        here = rows.filter(_listed(store, market)) if rows.height else rows
+        if isinstance(found := here["as_of"].max(), datetime):
             return found
+    if market:
+        judged = store.production.read(VERDICTS, as_of=None, where={"table": named(BARS.name, called(market))})
+        if isinstance(found := judged["known_at"].max(), datetime):
+            return found
+    where = f"the production home {store.production.root.parent}"
     raise ConfigurationError(
-        f"the production home {store.production.root.parent} has decided nothing yet, and what it may still ingest "
-        "is not known: run `quant backfill` there first"
+        f"{where} has decided nothing{f' of {market}' if market else ''} yet, and what it may still ingest is not "
+        "known: run `quant backfill` there first"
     )
+
+
+def _listed(store: ResearchTables, market: str) -> pl.Expr:
+    """Whether the instrument of a row is of the market; one without a listing is of the deployment's own."""
+    listed = store.production.read(LISTINGS, as_of=None, columns=("calendar",))
+    chosen = pl.col("calendar") == market if market else pl.col("calendar") != OWN
+    found = pl.col("sid").is_in(listed.filter(chosen)["sid"].unique().implode())
+    return found if market else ~found

@@ -167,7 +167,9 @@ def derive(
 
 
 def _stages(ws: Workspace, stages: Sequence[Stage]) -> Sequence[Stage]:
-    """The stages as the strategies of the lane have them: on bars, where they decide at slots."""
+    """The stages as the lane has them: on bars, where its strategies decide at slots; or of a market without any."""
+    if not ws.deployment.strategies:
+        return [chain.UNTRADED[s.name] for s in stages]
     if not isinstance(ws.moment, Every):
         return stages
     return [chain.AT_SLOTS[s.name] for s in stages if s.name in chain.AT_SLOTS]

@@ -58,7 +58,7 @@ def lanes(whole: Deployment) -> tuple[Lane, ...]:
         first = all(lane.market != market for lane in found)
         found.append(_lane(whole, market, moment, strategies, _name(market, whole.calendar, moment, first=first)))
     silent = () if research else [m.calendar for m in whole.markets if m.calendar not in traded]
-    found += [_lane(whole, code, BeforeClose(), (), _safe(code)) for code in silent]
+    found += [_lane(whole, code, BeforeClose(), (), called(code)) for code in silent]
     return tuple(found)
 
 
@@ -90,7 +90,7 @@ def _market(whole: Deployment, code: str) -> Market:
 def _name(market: str, own: str, moment: Moment, *, first: bool) -> str:
     """A market's first lane is called after its calendar, the others after their moment too."""
     if first:
-        return _safe(market)
+        return called(market)
     match moment:
         case BeforeOpen():
             when = f"open_{moment.minutes}m"
@@ -100,8 +100,9 @@ def _name(market: str, own: str, moment: Moment, *, first: bool) -> str:
             when = moment.time
         case Every():
             when = f"every_{moment.minutes}m"
-    return _safe(f"{market or own}_{when}")
+    return called(f"{market or own}_{when}")
 
 
-def _safe(name: str) -> str:
+def called(name: str) -> str:
+    """What a market's first lane is called: its code, of letters, digits and underscores alone."""
     return re.sub(r"[^A-Za-z0-9_]", "_", name)

@@ -211,9 +211,14 @@ class Workspace:
         """The cuts with what is known of the calendar up to now, by `quant calendar`, and with each day that
         was booked.
         """
-        if self.lanes[0] is not self and not self.lane:
+        if self._several:
             return self.lanes[0].current_cuts()
         return Cuts(with_changes(calendar(self.deployment.calendar), self.store, self._books_there), self.moment)
+
+    @property
+    def _several(self) -> bool:
+        """Whether it is above lanes; what is asked of the whole about days is then that of the first one."""
+        return not self.lane and self.lanes[0] is not self
 
     @property
     def moment(self) -> Moment:
@@ -342,7 +347,7 @@ class Workspace:
         has not.
         """
         own = self.ledger.knowledge_of(self.venue) if self.venue else self.ledger.knowledge
-        return Within(own, self._beside) if self._beside else own
+        return Within(own, self._beside, self.venue) if self._beside else own
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -389,9 +394,11 @@ class Workspace:
     @property
     def span(self) -> tuple[date, date | None]:
         """The first session of the deployment's data, and the last where its source ends."""
+        if self._several:
+            return self.lanes[0].span
         source = self.deployment.source
         first, last = getattr(source, "first", None), getattr(source, "last", None)
-        labels = () if first else ingested(self._beside) if self._beside else self.source.labels()
+        labels = () if first else ingested(self._beside, self.venue) if self._beside else self.source.labels()
         begins = first or (labels[0] if labels else self.deployment.start)
         ends = last or (labels[-1] if labels and self.deployment.clock == "session" else None)
         sessions = self.cuts.calendar
@@ -402,9 +409,11 @@ class Workspace:
         """The last session of which a range may know: where the source ends, on the system's clock never beyond what
         is due, and in a research home never beyond what production has decided.
         """
+        if self._several:
+            return self.lanes[0].until
         end = self.span[1]
         if self._beside:
-            decided = self.cuts.due(reached(self._beside))
+            decided = self.cuts.due(reached(self._beside, self.venue))
             return min(end, decided) if end else decided
         if end and self.deployment.clock == "session":
             return end

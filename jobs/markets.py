@@ -13,7 +13,7 @@ from jobs.left import left_lately
 from jobs.research import BACKFILL, WORK
 from quant_assets.assets import quarter_partitions, session_partitions
 from quant_assets.backtest import assets as backtest_assets
-from quant_assets.chain import HISTORY, STAGES
+from quant_assets.chain import HISTORY, UNTRADED
 from quant_assets.market_data import assets as market_data_assets
 from quant_assets.market_data import checks as market_data_checks
 from quant_assets.market_data.assets import MARKET_DATA
@@ -28,10 +28,11 @@ def build(ws: Workspace) -> Part:
     first, last = ws.span
     sessions = session_partitions(ws.cuts.calendar, min(ws.deployment.start, last or ws.deployment.start), last)
     fed, lane = [dataset(name) for name in ws.feeds], ws.name
-    history, *_ = backtest_assets.build(quarter_partitions(first, last), STAGES, HISTORY, [], [])
+    slices = {name: [UNTRADED[s.name] for s in stages] for name, stages in HISTORY.items()}
+    history, *_ = backtest_assets.build(quarter_partitions(first, last), UNTRADED, slices, [], [])
     docs = ws.reports / "data_docs"
     assets, checks = in_lane(
-        [*market_data_assets.build(sessions, STAGES, fed), history],
+        [*market_data_assets.build(sessions, UNTRADED, fed), history],
         market_data_checks.build(docs, fed, ws.rules),
         lane,
     )

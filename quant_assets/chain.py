@@ -28,7 +28,7 @@ from quant_assets.features.audit.gate import audit_sets
 from quant_assets.features.labels import label_strategies
 from quant_assets.features.publish import publish_sets
 from quant_assets.market_data.arrivals import ingest_deliveries
-from quant_assets.market_data.quality import judge_sessions
+from quant_assets.market_data.quality import judge_sessions, judge_untraded
 from quant_assets.market_data.universe import draw_universes
 from quant_assets.models.drift import measure_strategies
 from quant_assets.models.scoring import score_strategies
@@ -132,6 +132,10 @@ ON_BARS: Stages = {
 
 AT_SLOTS: Stages = {name: ON_BARS.get(name, s) for name, s in STAGES.items() if name != "feature_drift"}
 """The stages of such a lane by session; drift is of days."""
+
+
+UNTRADED: Stages = {**STAGES, "verdicts": replace(STAGES["verdicts"], function=judge_untraded)}
+"""The stages of a market on which nothing is decided; those of strategies and books have nothing to do."""
 
 
 SLOT: tuple[Stage, ...] = (

@@ -65,11 +65,12 @@ def beside_production(ws: "Workspace", *, as_json: bool) -> int:
     from quant_assets.tables import DECISIONS
 
     own = ws.tables.read(DECISIONS, as_of=None, columns=())["session"].max()
-    told = {"research": True, "production": str(ws.production), "decided": str(ws.until), "own": str(own or "")}
+    reach = ", ".join(f"{lane.until}{f' of {lane.name}' if lane.name else ''}" for lane in ws.lanes)
+    told = {"research": True, "production": str(ws.production), "decided": reach, "own": str(own or "")}
     if as_json:
         typer.echo(json.dumps(told))
         return 0
-    say(f"A research home: nothing is due here. It reads {escape(str(ws.production))}, which has decided {ws.until}.")
+    say(f"A research home: nothing is due here. It reads {escape(str(ws.production))}, which has decided {reach}.")
     say(f"Decisions of its own: up to {own}." if own else "It has no decisions of its own yet: [bold]quant backfill[/]")
     return 0
 

@@ -14,7 +14,7 @@ from quant_assets.market_data.partitions import JUDGED, partitions
 from quant_assets.market_data.rules import Rule, findings, verdicts
 from quant_assets.market_data.vendors import Vendor
 from quant_assets.portable import ln, log
-from quant_assets.ports import Store
+from quant_assets.ports import KnowledgeLog, Store
 from quant_assets.records import StageReport, frame_hash
 from quant_assets.tables import BARS, DATA_FINDINGS, VERDICTS
 
@@ -279,4 +279,19 @@ def judge_sessions(
     """Judge the bars of each session by the quality rules, and by other vendors where that is declared, and store the
     verdicts.
     """
+    yield write_verdicts(store, cuts, sessions, rules, vendors=vendors)
+
+
+def judge_untraded(
+    store: Store,
+    knowledge: KnowledgeLog,
+    cuts: Cuts,
+    sessions: Sequence[date],
+    vendors: Sequence[Vendor] = (),
+    rules: Sequence[Rule] = RULES,
+) -> Iterator[StageReport]:
+    """The same of a market on which nothing is decided. Its cut counts as read, as a decision would have read it: what
+    arrives behind it is known later.
+    """
+    knowledge.note_cut(cuts.of(max(sessions)))
     yield write_verdicts(store, cuts, sessions, rules, vendors=vendors)

@@ -5,6 +5,7 @@ import shutil
 import signal
 from collections import Counter
 from datetime import date
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def run(home: Path, point: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def starter() -> multiprocessing.context.ForkServerContext:
+def starter() -> ForkServerContext:
     """Starts processes that have imported everything and used nothing."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.jobs.test_kill_lanes"])
@@ -52,7 +53,7 @@ def starter() -> multiprocessing.context.ForkServerContext:
 def test_a_day_of_london_killed_and_run_again(
     points: tuple[str, ...],
     christmas: Path,
-    starter: multiprocessing.context.ForkServerContext,
+    starter: ForkServerContext,
     tmp_path: Path,
 ) -> None:
     """It ends with the rows, orders, executions and pages of a day that nothing disturbed; and so does New York's day
