@@ -16,7 +16,7 @@ from jobs.hours import at_slots
 from jobs.lanes import Part, called, in_lane, key
 from jobs.left import left_lately
 from jobs.resources import build as resources
-from quant_assets.assets import quarter_partitions, session_partitions
+from quant_assets.assets import UNDER_WAY, quarter_partitions, session_partitions
 from quant_assets.backtest import assets as backtest_assets
 from quant_assets.backtest.slot_stages import read_by
 from quant_assets.chain import AT_SLOTS, HISTORY, STAGES
@@ -90,7 +90,8 @@ def _lane(ws: Workspace) -> Part:
         return markets.build(ws)
     strategies, first, last, lane = ws.deployment.strategies, *ws.span, ws.name
     # what lies before the start is history, by quarters: no key for it, so nothing can send it
-    sessions = session_partitions(ws.cuts.calendar, min(ws.deployment.start, last or ws.deployment.start), last)
+    begins, ahead = min(ws.deployment.start, last or ws.deployment.start), UNDER_WAY if at_slots(ws) else 0
+    sessions = session_partitions(ws.cuts.calendar, begins, last, ahead)
     quarters = quarter_partitions(first, last)
     sets = _at_slots(ws, sessions) if at_slots(ws) else _by_session(ws, sessions)
     stages, fed = sets.stages, [dataset(name) for name in ws.feeds]

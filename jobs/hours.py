@@ -27,6 +27,7 @@ WITHIN = timedelta(days=3)  # before now: no session is longer
 AHEAD = timedelta(days=10)  # longer than any holiday
 WAITING = (OrderState.PENDING, OrderState.SUBMITTING, OrderState.UNKNOWN)
 EARLIER = 10  # sessions whose end is made up for before a slot
+JOB, ASSET = "run_slots", "slots"  # a job that is called like the step of its asset cannot be loaded beside it
 COUNTED = ("decisions", "deliver", "fills")  # stages whose numbers a run of slots shows
 
 
@@ -121,7 +122,7 @@ def _summed(
     }
     refused = dict.fromkeys(r.reason for r in delivered if r.state == "refused")
     return StageReport(
-        stage="slots",
+        stage=ASSET,
         first=session,
         last=session,
         state=state,

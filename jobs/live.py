@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from desk.lock import QUEUED_SECONDS, only_range, only_run
-from jobs.hours import at_slots, slots_due
+from jobs.hours import ASSET, JOB, at_slots, slots_due
 from jobs.lanes import called
 from jobs.left import DAY, day_of, left
 from quant_assets.books.apart import FAILED as BOOKS_FAILED
@@ -18,9 +18,6 @@ from quant_assets.records import Frozen
 if TYPE_CHECKING:
     from desk.workspace import Workspace
     from jobs.execute import Runner
-
-
-SLOTS = "slots"  # the job that does the slots of a session
 
 
 class Exit(IntEnum):
@@ -114,11 +111,11 @@ def run_daily(runner: "Runner", sessions: "Sequence[date | tuple[Workspace, date
                 if (ws.name, session.session) in begun:
                     continue  # a run does all that have come
                 begun.add((ws.name, session.session))
-                yield _step(runner, ws, SLOTS, session.session)
+                yield _step(runner, ws, JOB, session.session)
                 continue
             begin = left(ws, [session]).get(session, DAY[0])
             if at_slots(ws) and ws.deployment.clock == "session" and begin == DAY[0]:
-                yield _step(runner, ws, SLOTS, session)
+                yield _step(runner, ws, JOB, session)
             for job in day_of(ws)[DAY.index(begin) :]:
                 yield _step(runner, ws, job, session)
 
@@ -142,7 +139,7 @@ def outcome(steps: list[Step]) -> Exit:
     """
     if any(numbers.get(BOOKS_FAILED) for s in steps for numbers in s.assets.values()):
         return Exit.BLOCKED
-    delivered = [s.assets.get("orders", s.assets.get(SLOTS, {})) for s in steps if s.job.startswith(("deliver", SLOTS))]
+    delivered = [s.assets.get("orders", s.assets.get(ASSET, {})) for s in steps if s.job.startswith(("deliver", JOB))]
     if any(d.get("state") == "refused" or any(d.get(n) for n in (*FAILED, "unsure")) for d in delivered):
         return Exit.BLOCKED
     orders = sum(float(str(d.get("orders", d.get("sent", 0)))) for d in delivered)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from desk.workspace import Workspace
-from jobs.hours import run_slots, slots_due, slots_of_session
+from jobs.hours import ASSET, JOB, run_slots, slots_due, slots_of_session
 from jobs.lanes import called, chosen, tagged
 from jobs.sensors import EVERY
 from quant_assets.assets import OWNERS, result
@@ -20,7 +20,7 @@ from quant_assets.moments import Every
 if TYPE_CHECKING:  # what define_asset_job returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
 
-NAME, GROUP = "slots", "0_today"
+GROUP = "0_today"
 SHOWN = 48  # of a session's slots in its table
 GRACE = timedelta(minutes=2)  # after a cut: the schedule has its turn before the sensor goes on with what is left
 LEAST = 30  # seconds between two looks for what is left
@@ -30,7 +30,7 @@ def asset(ws: Workspace, sessions: dg.PartitionsDefinition[str]) -> dg.AssetsDef
     """The asset `slots`, partitioned by `sessions`."""
 
     @dg.asset(
-        name=NAME,
+        name=ASSET,
         partitions_def=sessions,
         backfill_policy=dg.BackfillPolicy.multi_run(1),
         required_resource_keys={"store", "progress"},
@@ -56,10 +56,10 @@ def _table(ws: Workspace, session: date) -> str:
 
 
 def job(lane: str) -> "AssetJob":
-    """The job `slots` of a lane."""
+    """The job `run_slots` of a lane."""
     return dg.define_asset_job(
-        called(NAME, lane),
-        chosen([NAME], lane),
+        called(JOB, lane),
+        chosen([ASSET], lane),
         description="The slots of a session that have come, each from its bars to its orders.",
         executor_def=dg.in_process_executor,
         tags=tagged(lane),
@@ -85,19 +85,19 @@ def schedule(ws: Workspace, moment: Every, slots_job: "AssetJob") -> dg.Schedule
         if last.session < ws.deployment.start:
             return dg.SkipReason(f"session {last.session} lies before {ws.deployment.start}, the first that is traded")
         return dg.RunRequest(
-            partition_key=last.session.isoformat(), run_key=f"{called(NAME, ws.name)} {last.session} {last.slot}"
+            partition_key=last.session.isoformat(), run_key=f"{called(JOB, ws.name)} {last.session} {last.slot}"
         )
 
     return as_they_come
 
 
 def left(ws: Workspace, sessions_left: Callable[[], Mapping[date, str]]) -> Callable[[], Mapping[date, str]]:
-    """`sessions_left`, and `slots` of the session under way where the schedule left a slot that may still be traded."""
+    """`sessions_left`, and `run_slots` of the session under way where the schedule left a slot undone."""
 
     def found() -> Mapping[date, str]:
         cuts: Cuts = ws.current_cuts()
         due = [s for s in slots_due(ws, cuts) if ws.clock.now() - s.cut >= GRACE]
-        return {**sessions_left(), **{s.session: NAME for s in due}}
+        return {**sessions_left(), **{s.session: JOB for s in due}}
 
     return found
 

@@ -21,9 +21,15 @@ Result = dg.MaterializeResult[Any]
 _Declared = Callable[[Callable[..., Any]], dg.AssetsDefinition]
 
 
-def session_partitions(calendar: Calendar, first: date, last: date | None) -> dg.DailyPartitionsDefinition:
+UNDER_WAY = 1
+"""Days after today: a session that is run while it lasts begins on the evening before in New York (Tokyo, UTC, FX)."""
+
+
+def session_partitions(
+    calendar: Calendar, first: date, last: date | None, ahead: int = 0
+) -> dg.DailyPartitionsDefinition:
     """One partition a trading session: every day on which the venue trades, as its calendar knows; to `last`, or to
-    today, and never past the calendar's end.
+    today and `ahead` days, and never past the calendar's end.
     """
     end = last or calendar.last
     known = set(calendar.between(first, end))
@@ -38,7 +44,7 @@ def session_partitions(calendar: Calendar, first: date, last: date | None) -> dg
         start_date=first.isoformat(),
         end_date=(end + timedelta(days=1)).isoformat(),
         timezone=NEW_YORK,
-        end_offset=0 if last else 1,
+        end_offset=0 if last else 1 + ahead,
         exclusions=[*weekends, *holidays],
     )
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 
-from quant_assets.assets import session_partitions, staged
+from quant_assets.assets import UNDER_WAY, session_partitions, staged
 from quant_assets.calendars import calendar
 from quant_assets.features.catalogue import find_set
 from quant_assets.features.intraday import OnBars, publish_bars
@@ -156,7 +156,7 @@ def build_at_slots(
 
 def of_bars(declared: Sequence[OnBars], first: date, last: date | None) -> Sequence[dg.AssetsDefinition]:
     """An asset for each set on a venue's bars, with a partition for each session of that venue."""
-    return [_on_bars(one, session_partitions(calendar(one.calendar), first, last)) for one in declared]
+    return [_on_bars(one, session_partitions(calendar(one.calendar), first, last, UNDER_WAY)) for one in declared]
 
 
 def _on_bars(one: OnBars, sessions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
