@@ -5,7 +5,8 @@
 The minutes of the files are made into hours. The files have one or two names and few days, so the model is no question
 here: a small one is fitted on the first sessions and put in force by hand. What is asked is whether a range of slots
 gives the scores, decisions, orders, fills and cash of slots that are decided one by one, each in a store that has only
-what was known by its cut.
+what was known by its cut; and those of a home in which the same strategy trades at a paper venue, by the functions of
+the daily run (`desk.day.run_slot`, `run_day`), on the clock of the session.
 """
 
 import os
@@ -16,14 +17,18 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import polars as pl
 
+from desk.day import arrive, derive, run_day, run_slot, slots_in
+from desk.deployment import Deployment
+from desk.workspace import Workspace
 from quant_assets.backtest.loop import run
 from quant_assets.calendars import Cuts, calendar
 from quant_assets.calendars.slots import Slot, slots_between
+from quant_assets.contract import Table
 from quant_assets.features.declared import declare
 from quant_assets.features.drift import freeze
 from quant_assets.features.intraday import OnBars, publish_bars
@@ -94,8 +99,10 @@ class Compared(NamedTuple):
     fills: int
     equity: Decimal
     range_seconds: float
+    slots_seconds: float
     live_seconds: float
     differ: tuple[str, ...]
+    live_differ: tuple[str, ...]
 
 
 class _Market:
@@ -239,6 +246,45 @@ def by_slots(market: _Market, store: DeltaStore, hours: pl.DataFrame) -> None:
             market.trade(store, [day])
 
 
+class _Registry:
+    """Keeps nothing: no model is trained in these days."""
+
+    def log(self, **_: object) -> str:
+        """See the port."""
+        return "1"
+
+    def promote(self, strategy: str, registry_version: str) -> None:
+        """See the port."""
+
+
+def at_a_venue(market: _Market, home: Path, hours: pl.DataFrame) -> DeltaStore:
+    """A home in which the strategy trades at a paper venue, slot by slot, each session with its end."""
+    real, after = market.real, [d for d in market.days if d > market.real.trained]
+    source: Any = {"kind": "bars_of", "venue": real.venue, "frequency": "1h", "delay": EVERY.delay}
+    book = msgspec.structs.replace(market.book, broker="paper", armed=True)
+    declared = Deployment(
+        source=source,
+        strategies=(market.strategy,),
+        books=(book,),
+        start=after[0],
+        clock="session",
+        calendar=real.calendar,
+        bars=(market.on_bars,),
+    )
+    ws = Workspace(home, declared, registry=_Registry())
+    before = [d for d in market.days if d <= real.trained]
+    ws.tables.append(INTRADAY_BARS, hours)
+    list(arrive(ws, real.trained))
+    list(derive(ws, before, train_at=[]))
+    market.learnt(ws.tables, before)
+    list(run_day(ws, real.trained))
+    for session in after:
+        for slot in slots_in(ws, [session]):
+            list(run_slot(ws, slot))
+        list(run_day(ws, session))
+    return ws.tables
+
+
 def compare(folder: Path, real: Real, work: Path) -> Compared:
     """A venue through its hours, by range and live."""
     market = _Market(real)
@@ -249,23 +295,30 @@ def compare(folder: Path, real: Real, work: Path) -> Compared:
     middle = time.process_time()
     by_slots(market, live, hours)
     ended = time.process_time()
+    venue = at_a_venue(market, work / f"{real.venue}_home", hours)
+    traded = time.process_time()
 
-    def content(store: DeltaStore, name: str) -> pl.DataFrame:
-        table = next(t for t in COMPARED if t.name == name)
-        return store.read(table, as_of=None).select(table.content)
+    def content(store: DeltaStore, table: Table) -> pl.DataFrame:
+        rows = store.read(table, as_of=None).filter(pl.col("session") > real.trained).select(table.content)
+        return rows.sort(*(c for c in table.key if c in table.content))
 
-    differ = [t.name for t in COMPARED if not content(ranged, t.name).equals(content(live, t.name))]
-    decisions = content(ranged, "decisions")
+    first = {t.name: content(ranged, t) for t in COMPARED}
+    differ, live_differ = (
+        tuple(t.name for t in COMPARED if not first[t.name].equals(content(other, t))) for other in (live, venue)
+    )
+    decisions = first["decisions"]
     return Compared(
         venue=real.venue,
         slots=len(asked),
         decisions=decisions.height,
         trades=decisions.filter(verdict="TRADE").height,
-        fills=content(ranged, "fills").height,
-        equity=content(ranged, "nav")["equity"][-1],
+        fills=first["fills"].height,
+        equity=first["nav"]["equity"][-1],
         range_seconds=middle - began,
-        live_seconds=ended - middle,
-        differ=tuple(differ),
+        slots_seconds=ended - middle,
+        live_seconds=traded - ended,
+        differ=differ,
+        live_differ=live_differ,
     )
 
 
@@ -277,5 +330,6 @@ if __name__ == "__main__":
             print(  # its answer
                 f"{found.venue}: {found.slots} slots, {found.decisions} decisions ({found.trades} TRADE), "
                 f"{found.fills} fills, equity {found.equity:,.2f}; CPU {found.range_seconds:.1f} s by range, "
-                f"{found.live_seconds:.1f} s slot by slot; differ: {', '.join(found.differ) or 'nothing'}"
+                f"{found.slots_seconds:.1f} s slot by slot, {found.live_seconds:.1f} s at the paper venue; differ: "
+                f"{', '.join(found.differ) or 'nothing'} slot by slot, {', '.join(found.live_differ) or 'nothing'} live"
             )
