@@ -41,6 +41,7 @@ from quant_assets.ports import Brokers, Channel, Clock, KnowledgeLog, MarketData
 from quant_assets.records import Book
 from quant_assets.strategy import Strategy
 from quant_assets.tables import ACTIONS, BARS, DECISIONS, NAV, VERDICTS
+from quant_assets.vendor_tables import INTRADAY_BARS
 from resources.ledger.open import Ledger
 from resources.sources.bars_of import BarsOf
 from resources.sources.contracts import Contracts
@@ -398,11 +399,18 @@ class Workspace:
             return self.lanes[0].span
         source = self.deployment.source
         first, last = getattr(source, "first", None), getattr(source, "last", None)
-        labels = () if first else ingested(self._beside, self.venue) if self._beside else self.source.labels()
+        labels = () if first else ingested(self._beside, self.venue) if self._beside else self._labels
         begins = first or (labels[0] if labels else self.deployment.start)
         ends = last or (labels[-1] if labels and self.deployment.clock == "session" else None)
         sessions = self.cuts.calendar
         return sessions.on_or_after(begins), sessions.on_or_before(ends) if ends else None
+
+    @property
+    def _labels(self) -> Sequence[date]:
+        """The days of which there are deliveries of what daily bars come from."""
+        if not isinstance(self.deployment.source, BarsOf):
+            return self.source.labels()
+        return sorted({d for feed in self.feeds.get(INTRADAY_BARS.name, ()) for d in feed.labels()})
 
     @property
     def until(self) -> date:
