@@ -28,6 +28,7 @@ from quant_assets.tables import (
     DECISIONS,
     LISTINGS,
     MODELS,
+    NAV,
     PROMOTIONS,
     PROPOSED_ACTIONS,
     SCORES,
@@ -193,6 +194,17 @@ def run_day(ws: Workspace, session: date, progress: Progress = quiet, run_id: st
     given = ports(ws, clock_of(ws, session), progress)
     asked = slots_in(ws, [session])
     yield from chain.run(_stages(ws, chain.CHAIN), given | {"sessions": [session], "run_id": run_id, "asked": asked})
+
+
+def open_books(ws: Workspace, session: date, progress: Progress = quiet) -> Reports:
+    """Before the first slots of books that were never booked: their capital, booked on the evening before the session
+    and compared with the venue. A slot trades from there.
+    """
+    booked = set(ws.store.read(NAV, as_of=None, columns=("book",))["book"])
+    if new := [b for b in ws.books(live=True) if b.name not in booked]:
+        before = ws.cuts.decided_before(session)
+        given = ports(ws, clock_of(ws, before), progress) | {"sessions": [before], "books": new}
+        yield from chain.run([chain.STAGES["positions"], chain.STAGES["reconciliation"]], given)
 
 
 def run_slot(ws: Workspace, slot: Slot, progress: Progress = quiet, run_id: str = "") -> Reports:

@@ -408,9 +408,9 @@ class Workspace:
     @property
     def _labels(self) -> Sequence[date]:
         """The days of which there are deliveries of what daily bars come from."""
-        if not isinstance(self.deployment.source, BarsOf):
-            return self.source.labels()
-        return sorted({d for feed in self.feeds.get(INTRADAY_BARS.name, ()) for d in feed.labels()})
+        made = isinstance(self.deployment.source, BarsOf)
+        fed = {d for feed in self.feeds.get(INTRADAY_BARS.name, ()) for d in feed.labels()} if made else set[date]()
+        return sorted(fed) or self.source.labels()
 
     @property
     def until(self) -> date:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from desk.day import run_day, run_slot, slots_in
+from desk.day import open_books, run_day, run_slot, slots_in
 from jobs.left import left_lately
 from quant_assets.backtest.slot_stages import undecided
 from quant_assets.calendars import Cuts
@@ -95,6 +95,7 @@ def run_slots(ws: "Workspace", session: date, progress: Progress = quiet, run_id
         if day < session:
             list(run_day(ws, day, progress, run_id))
             notes.append(f"the end of {day} was made up for first")
+    list(open_books(ws, session, progress))
     asked = [s for s in slots_due(ws) if s.session == session]
     if ws.deployment.clock == "session":
         asked = slots_in(ws, [session])

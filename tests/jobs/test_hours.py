@@ -141,7 +141,9 @@ def test_the_sensor_goes_on_with_a_slot_that_was_left(repository: dg.RepositoryD
 
 
 def test_hours_beside_days(tmp_path: Path) -> None:
-    """In a home of New York's days a lane of another market's hours loads with the definitions, and its slots run."""
+    """In a home of New York's days a lane of another market's hours loads with the definitions, and its slots run from
+    the first one on: a new book begins with its capital, compared with the venue.
+    """
     there: Any = {"kind": "bars_of", "venue": market.VENUE, "frequency": "1h", "delay": 20}
     whole = msgspec.structs.replace(
         two_venues.deployment(),
@@ -157,7 +159,6 @@ def test_hours_beside_days(tmp_path: Path) -> None:
     list(arrive(hours, TRAINED))
     list(derive(hours, [d for d in market.DAYS if d <= TRAINED], train_at=[TRAINED]))
     list(derive(hours, SESSIONS[:1], train_at=[]))
-    list(run_day(hours, SESSIONS[0]))
     assert due_in_order(ws, None, own.name) == []
     assert due_in_order(ws, None) == [(hours, SESSIONS[1])]
     with runner(ws) as started:
