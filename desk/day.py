@@ -204,7 +204,7 @@ def open_books(ws: Workspace, session: date, progress: Progress = quiet) -> Repo
     if new := [b for b in ws.books(live=True) if b.name not in booked]:
         before = ws.cuts.decided_before(session)
         given = ports(ws, clock_of(ws, before), progress) | {"sessions": [before], "books": new}
-        yield from chain.run([chain.STAGES["positions"], chain.STAGES["reconciliation"]], given)
+        yield from chain.run(chain.between("market_data", "reconciliation"), given)
 
 
 def run_slot(ws: Workspace, slot: Slot, progress: Progress = quiet, run_id: str = "") -> Reports:

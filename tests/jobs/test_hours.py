@@ -166,6 +166,6 @@ def test_hours_beside_days(tmp_path: Path) -> None:
         assert {"daily", "run_slots_24_7", "daily_24_7", "backfill_24_7"} <= names
         steps = list(run_daily(started, [(hours, SESSIONS[1])]))
     assert [s.job for s in steps] == [f"{n}_24_7" for n in ("run_slots", "daily", "deliver", "post_trade", "today")]
-    assert steps[0].assets["slots"]["state"] == "done"
+    assert steps[0].assets["slots"]["state"] == "done", steps[0].assets["slots"]
     assert {w.order.slot for w in ws.ledger.outbox.orders(BOOK.name)} >= {"00:00", "01:00"}
     assert what_is_done(hours, SESSIONS[1:])[BOOK.name][SESSIONS[1]].next_job is None
