@@ -311,7 +311,7 @@ def _twin(folder: Path) -> None:
 
 def _interrupted(session: date) -> None:
     """Deliver a session; die as in a power cut once the venue has accepted some orders."""
-    from quant_assets.execution.delivery import deliver
+    from quant_assets.execution.session_delivery import deliver
     from resources.brokers.paper import PaperBroker
 
     accepted = 0

@@ -5,7 +5,7 @@ state after D is what the tables say of D, so that a range equals its days.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -28,11 +28,9 @@ from quant_assets.calendars import Cuts
 from quant_assets.calendars.auctions import auction_time, closing
 from quant_assets.contract import in_force, known_by
 from quant_assets.errors import ConfigurationError, DataError
-from quant_assets.execution.contracts import prepared, whole_rolls
-from quant_assets.execution.doubtful import without_doubtful
-from quant_assets.execution.lending import lent_only
-from quant_assets.execution.limits import exposure_of, within_limits
-from quant_assets.execution.orders import orders_for, too_small
+from quant_assets.execution.contracts import prepared
+from quant_assets.execution.sizing import sized
+from quant_assets.execution.turns import after
 from quant_assets.features.bars_read import bars_of
 from quant_assets.features.intraday import OnBars
 from quant_assets.ports import CostModel, Progress, Store, quiet
@@ -176,19 +174,13 @@ def _step(
     book, cuts = loop.book, loop.cuts
     past, loop.bars[session] = _past(loop), bars
     if loop.begun:
-        decisions, held = prepared(loop.store, book, loop.strategy, cuts, decisions, loop.holdings)
-        asked = orders_for(book, loop.strategy, decisions, held, loop.working, session, cuts.calendar, {})
-        if not asked and (why := too_small(loop.strategy, decisions, held)):
-            loop.notes.append(f"{session}: {why}")
-        wanted, unsure = without_doubtful(asked, loop.holdings, past, cuts)
-        wanted, unlent = lent_only(loop.store, book, wanted, held, loop.working, cuts)
-        within, refused = within_limits(book, wanted, exposure_of(held, loop.working, wanted, trading))
-        within, refused = whole_rolls(asked, within, refused, held, cuts.calendar)
-        loop.working += [Working(order=o) for o in within]
-        loop.notes += [
-            f"{session}: {r.order.side * r.order.quantity} of sid {r.order.sid} was not sent: {r.reason}"
-            for r in (*unsure, *unlent, *refused)
-        ]
+        decided = cuts.calendar.before(session)
+        turn = replace(after(cuts, decided), session=session, booked=loop.holdings.session)
+        decisions, held = prepared(loop.store, book, loop.strategy, cuts, turn, decisions, loop.holdings)
+        about = (decisions, held, loop.working, past, trading, dict[int, str]())
+        found = sized(loop.store, book, loop.strategy, cuts, turn, *about)
+        loop.working += [Working(order=o) for o in found.orders]
+        loop.notes += found.unsent(turn)
     names, called = {w.order.sid for w in loop.working}, dict(bars.select("symbol", "sid").iter_rows())
     by = _valued(loop, session, bars, actions, names)
     fills, updated = match(
@@ -212,12 +204,21 @@ def _step_of_slots(
 ) -> None:
     """One session of an intraday strategy: `decisions` are those of its slots."""
     assert loop.bars_of_slots is not None  # noqa: S101  # asked for where it is
-    loop.bars[session] = bars
+    past, loop.bars[session] = _past(loop), bars
     traded = Traded((), (), ())
     if loop.begun:
         begin, _ = fund(loop.holdings, loop.book.capital, loop.paid)
         traded = trade_slots(
-            loop.store, loop.strategy, loop.book, loop.cuts, loop.bars_of_slots, session, decisions, begin, loop.model
+            loop.store,
+            loop.strategy,
+            loop.book,
+            loop.cuts,
+            loop.bars_of_slots,
+            session,
+            decisions,
+            begin,
+            loop.model,
+            past,
         )
     loop.notes += traded.notes
     by = _valued(loop, session, bars, actions, {f.sid for f in traded.fills})

@@ -11,7 +11,7 @@ import polars as pl
 
 from quant_assets.calendars import Cuts
 from quant_assets.calendars.slots import Slot
-from quant_assets.execution.slots import slots_of
+from quant_assets.execution.turns import slots_of
 from quant_assets.features.audit.gate import audit_bars_if_due
 from quant_assets.features.bars_read import bars_of
 from quant_assets.features.catalogue import find_set

@@ -14,12 +14,15 @@ import polars as pl
 from quant_assets.backtest.fills import match
 from quant_assets.backtest.funding import purse
 from quant_assets.books.due import stopped
+from quant_assets.books.explained import Past
 from quant_assets.books.holdings import Holdings, apply_fills, mark
 from quant_assets.calendars import Cuts
 from quant_assets.calendars.slots import Slot
 from quant_assets.contract import known_by
-from quant_assets.execution.contracts import with_terms
-from quant_assets.execution.slots import held_at, opens, slot_orders, slots_of, tradable
+from quant_assets.execution.contracts import prepared
+from quant_assets.execution.sizing import sized
+from quant_assets.execution.slots import held_at, opens, tradable
+from quant_assets.execution.turns import at, slots_of, trading
 from quant_assets.features.intraday import OnBars
 from quant_assets.ports import CostModel, Store
 from quant_assets.records import Book, Fill, Working
@@ -72,27 +75,30 @@ def trade_slots(
     decisions: pl.DataFrame,
     evening: Holdings,
     model: CostModel,
+    past: Past,
 ) -> Traded:
     """Trade the slots of a session: `decisions` (DECISIONS rows) are those of all of them, `evening` what the book
-    holds before the first.
+    holds before the first, `past` the evenings up to then.
     """
     asked = slots_of(strategy, cuts, session)
     market = opens(store, strategy, bars, cuts, asked)
     actions = store.read(ACTIONS, as_of=cuts.of(session), last=session)
+    turns = [at(slot, asked[0].cut, evening.session) for slot in asked]
+    if turns:  # a session has the terms that were known when it began
+        decisions, evening = prepared(store, book, strategy, cuts, turns[0], decisions, evening)
     by_slot = decisions.partition_by("slot", as_dict=True)
-    if asked:  # a session has the terms that were known when it began
-        evening = with_terms(store, book, evening, decisions["sid"].unique().to_list(), asked[0].cut)
     fills, ended, notes = list[Fill](), list[Working](), list[str]()
-    for slot in asked:
+    for slot, turn in zip(asked, turns, strict=True):
         decided = by_slot.get((slot.slot,))
         if decided is None:
             continue
-        holdings = held_at(evening, fills, decided, session)
-        orders, unsent = slot_orders(strategy, book, cuts, decided, holdings, {})
-        working = [Working(order=o) for o in orders]
+        holdings = held_at(evening, fills, decided, past, cuts, session)
+        about = (decided, holdings, (), past, trading(store, turn, decided), dict[int, str]())
+        found = sized(store, book, strategy, cuts, turn, *about)
+        working = [Working(order=o) for o in found.orders]
         held, _ = apply_fills(evening, fills)
         filled, after = fill_slot(working, market[session, slot.slot], actions, book, held, cuts, slot, model)
         fills += filled
         ended += after
-        notes += unsent
+        notes += found.unsent(turn)
     return Traded(fills, ended, notes)

@@ -11,6 +11,7 @@ from quant_assets.books.valued import terms_of
 from quant_assets.calendars import Calendar, Cuts
 from quant_assets.execution.limits import Refused
 from quant_assets.execution.orders import IN, OUT, client_order_id
+from quant_assets.execution.turns import Turn
 from quant_assets.instruments import Instrument
 from quant_assets.market_data.continuous import InForce, in_force
 from quant_assets.ports import Store
@@ -19,10 +20,16 @@ from quant_assets.strategy import Strategy
 
 
 def prepared(
-    store: Store, book: Book, strategy: Strategy, cuts: Cuts, decisions: pl.DataFrame, holdings: Holdings
+    store: Store,
+    book: Book,
+    strategy: Strategy,
+    cuts: Cuts,
+    turn: Turn,
+    decisions: pl.DataFrame,
+    holdings: Holdings,
 ) -> tuple[pl.DataFrame, Holdings]:
     """The set (DECISIONS rows) as the book trades it, and its holdings with the terms of every name of both, as known
-    at the cut of the session that decided.
+    at the cut of the turn.
 
     A row on a series is one on the contract in force in the session that trades, at that contract's own close; one that
     has to be left and has no successor is to be sold. `symbol` is what the book's venue calls the name. Raises
@@ -30,10 +37,9 @@ def prepared(
     """
     if decisions.is_empty():
         return decisions, holdings
-    session = decisions["session"][0]
-    chained = isinstance(strategy.universe.chains, tuple)
-    traded = in_contracts(decisions, in_force(store, cuts, strategy.universe, session)) if chained else decisions
-    held = with_terms(store, book, holdings, traded["sid"].to_list(), cuts.of(session))
+    before, chained = cuts.calendar.before(turn.session), isinstance(strategy.universe.chains, tuple)
+    traded = in_contracts(decisions, in_force(store, cuts, strategy.universe, before)) if chained else decisions
+    held = with_terms(store, book, holdings, traded["sid"].to_list(), turn.cut)
     called = {sid: name for sid, one in held.terms.instruments.items() if (name := venue_symbol(one, book.venue))}
     if called:
         traded = traded.with_columns(

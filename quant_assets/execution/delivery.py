@@ -1,42 +1,50 @@
-"""Delivery: the decision set of a session becomes orders at a book's venue, once; or a refusal that says why.
+"""Delivery: the decision set of a turn becomes orders at a book's venue, once; or a refusal that says why.
 
 Any number of times and killed anywhere, the venue ends with the same orders. What triggers it is a hint.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import date, datetime
-from functools import partial
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 
-from quant_assets.books.apart import apart
-from quant_assets.books.booking import holdings_of, past_of
+from quant_assets.books.booking import past_of
 from quant_assets.books.holdings import Holdings
 from quant_assets.calendars import Cuts
-from quant_assets.calendars.auctions import auction_time
 from quant_assets.contract import in_force
 from quant_assets.errors import DeliveryRefused, LeaseLost, OrderUncertain, RateUnknown, Tampered
-from quant_assets.execution.contracts import endangered, prepared, whole_rolls
-from quant_assets.execution.doubtful import expire_restated, without_doubtful
+from quant_assets.execution.contracts import endangered, prepared
+from quant_assets.execution.doubtful import expire_restated
 from quant_assets.execution.leaving import leaving
-from quant_assets.execution.lending import lent_only
-from quant_assets.execution.limits import exposure_of, within_limits
-from quant_assets.execution.orders import orders_for, too_small
+from quant_assets.execution.orders import good_till
 from quant_assets.execution.outbox import LEASE_SECONDS, OPEN, expire, recover, send
 from quant_assets.execution.outcome import RECONCILED, ended, outcome
-from quant_assets.market_data.quality import released, session_hash
+from quant_assets.execution.sizing import sized
+from quant_assets.execution.turns import Turn, trading
 from quant_assets.moments import Every
-from quant_assets.ports import Breaks, Broker, Brokers, Clock, Facts, KillSwitch, Notifier, Outbox, Store, Writer
+from quant_assets.ports import Breaks, Broker, Clock, Facts, KillSwitch, Notifier, Outbox, Store, Writer
 from quant_assets.records import SLOT, Book, Order, OrderState, StageReport
 from quant_assets.signals.decide import first_recorded
 from quant_assets.signals.rederived import altered, beyond
 from quant_assets.strategy import Strategy
-from quant_assets.tables import BARS, DECISIONS, LISTINGS, VERDICTS
+from quant_assets.tables import DECISIONS, LISTINGS
 
 REFUSED = "refused"  # the fact
 
 
-def deliver(
+@dataclass(frozen=True)
+class Occasion:
+    """A turn to deliver, and what differs between a session and a slot: what must hold of the decisions at a time
+    (raises DeliveryRefused), and from which holdings it trades.
+    """
+
+    turn: Turn
+    clear: Callable[[pl.DataFrame, datetime], None]
+    holdings: Callable[[pl.DataFrame], Holdings]
+
+
+def deliver_turn(
     store: Store,
     outbox: Outbox,
     kill_switch: KillSwitch,
@@ -45,69 +53,57 @@ def deliver(
     book: Book,
     strategy: Strategy,
     cuts: Cuts,
-    session: date,
+    occasion: Occasion,
     clock: Clock,
     notifier: Notifier,
 ) -> StageReport:
-    """Send the orders of the decisions of `session`, and what an interrupted run left.
+    """Send the orders of the decisions of a turn, and what an interrupted run left of it.
 
     State: done | empty (nothing to trade, or the book is not armed) | refused (also where every order came to
     nothing). Numbers: orders (of the set that binds), sent, over_limit, unsure (the venue did not answer yet),
     notional, and of the orders rejected, expired, canceled and held.
     """
+    turn, calendar = occasion.turn, cuts.calendar
     if not book.armed and not book.research:
         # as declared, every day: nobody has to act on it
         reason = f"NOT_ARMED: {book.name} is not armed in the deployment"
-        return ended(session, "empty", reason, numbers={"orders": 0, "sent": 0})
+        return ended(turn.decided, "empty", reason, numbers={"orders": 0, "sent": 0})
     try:
         if book.research:
             raise DeliveryRefused(f"RESEARCH_BOOK: {book.name} has no venue")  # noqa: TRY301  # one place reports every refusal
         with outbox.lease(book, LEASE_SECONDS) as writer:
+            every = strategy.moment if isinstance(strategy.moment, Every) else None
             unsure = recover(outbox, writer, broker, book, clock=clock, notifier=notifier)
-            expire(outbox, writer, book, clock=clock, calendar=cuts.calendar, notifier=notifier)
+            expire(outbox, writer, book, clock=clock, calendar=calendar, notifier=notifier, every=every)
             now = clock.now()
-            decisions = binding_set(store, outbox, writer, book, strategy, session, now, notifier)
-            if now >= cuts.trades_at(session) and _all_left(outbox, book, strategy, session):
-                # the open has passed and nothing waits for it: there is no delivery to refuse
-                return outcome(outbox, book, strategy, session, unsure=unsure)
-            holdings = _clear(store, kill_switch, breaks, book, cuts, session, now, decisions)
-            decisions, holdings = _prepared(store, book, strategy, cuts, decisions, holdings)
+            decisions = binding_set(store, outbox, writer, book, strategy, turn, now, notifier)
+            if now >= turn.over and _all_left(outbox, book, strategy, turn):
+                # its time has passed and nothing waits for it: there is no delivery to refuse
+                return outcome(outbox, book, strategy, turn, unsure=unsure)
+            _allowed(kill_switch, breaks, book, occasion, decisions, now)
+            decisions, holdings = _prepared(store, book, strategy, cuts, occasion, decisions)
             expire_restated(store, outbox, writer, book, cuts, now, notifier)
-            trading = _trading(store, cuts, session)
-            symbols = symbols_of(store, cuts.of(session), set(holdings.quantities) - set(decisions["sid"]))
-            over = _bind(
-                store,
-                outbox,
-                writer,
-                book,
-                strategy,
-                cuts,
-                decisions,
-                holdings,
-                trading,
-                symbols,
-                clock.now(),
-                notifier,
-            )
+            trades = trading(store, turn, decisions)
+            symbols = symbols_of(store, turn.cut, set(holdings.quantities) - set(decisions["sid"]))
+            found = (decisions, holdings, trades, symbols)
+            over = _bind(store, outbox, writer, book, strategy, cuts, turn, *found, clock.now(), notifier)
             known_there(outbox, broker, book)
-            following = cuts.calendar.after(session)
-            last = cuts.calendar.shift(following, strategy.good_for_sessions - 1)
-            compare = leaving(outbox, book, decisions, holdings, following, last, trading, symbols)
-            sent = send(
-                outbox, writer, broker, book, clock=clock, calendar=cuts.calendar, notifier=notifier, compare=compare
-            )
+            last = good_till(strategy, turn.session, calendar)
+            compare = leaving(outbox, book, decisions, holdings, turn.session, last, trades, symbols)
+            about = (outbox, writer, broker, book)
+            sent = send(*about, clock=clock, calendar=calendar, notifier=notifier, compare=compare, slot=turn.slot)
     except (DeliveryRefused, LeaseLost) as refusal:
         severity = "critical" if isinstance(refusal, Tampered) else "warning"
-        notifier.notify(severity, f"{book.name}: nothing delivered for {session}", str(refusal))
-        return ended(session, "refused", str(refusal))
-    return outcome(outbox, book, strategy, session, unsure=unsure, sent=sent, over=over)
+        notifier.notify(severity, f"{book.name}: nothing delivered for {turn.words}", str(refusal))
+        return ended(turn.decided, "refused", str(refusal))
+    return outcome(outbox, book, strategy, turn, unsure=unsure, sent=sent, over=over)
 
 
-def _all_left(outbox: Outbox, book: Book, strategy: Strategy, session: date) -> bool:
-    """Whether a set is bound, and neither of its orders nor of earlier ones any waits to be sent."""
-    return outbox.bound(book.name, strategy.name, session) is not None and not outbox.orders(
-        book.name, (OrderState.PENDING,)
-    )
+def _all_left(outbox: Outbox, book: Book, strategy: Strategy, turn: Turn) -> bool:
+    """Whether a set is bound at a turn, and none of its orders waits to be sent."""
+    waiting = outbox.orders(book.name, (OrderState.PENDING,), since=turn.decided)
+    bound = outbox.bound(book.name, strategy.name, turn.decided, turn.name)
+    return bound is not None and not any(turn.has(w.order) for w in waiting)
 
 
 def binding_set(
@@ -116,17 +112,16 @@ def binding_set(
     writer: Writer,
     book: Book,
     strategy: Strategy,
-    session: date,
+    turn: Turn,
     now: datetime,
     notifier: Notifier,
-    slot: str = SLOT,
 ) -> pl.DataFrame:
-    """The DECISIONS rows of the set that binds, or would: the first recorded; of a slot, where the strategy decides at
-    several of a session.
+    """The DECISIONS rows of the set that binds at a turn, or would: the first recorded.
 
     Every other one is DIVERGED: recorded, and somebody is notified.
     """
-    where = {"strategy": strategy.name} | ({"slot": slot} if isinstance(strategy.moment, Every) else {})
+    session, slot = turn.decided, turn.name
+    where = {"strategy": strategy.name} | ({} if turn.slot is None else {"slot": slot})
     rows = store.read(DECISIONS, as_of=None, first=session, last=session, where=where)
     if rows.is_empty():
         raise DeliveryRefused(f"NO_DECISIONS: {strategy.name} has decided nothing for {session}")
@@ -165,59 +160,19 @@ def known_there(outbox: Outbox, broker: Broker, book: Book) -> None:
         )
 
 
-def _trading(store: Store, cuts: Cuts, session: date) -> set[int]:
-    """The names with a bar of the session, as known at its cut."""
-    return set(in_force(store.read(BARS, as_of=cuts.of(session), first=session, last=session), BARS)["sid"])
-
-
-def _clear(
-    store: Store,
-    kill_switch: KillSwitch,
-    breaks: Breaks,
-    book: Book,
-    cuts: Cuts,
-    session: date,
-    now: datetime,
-    decisions: pl.DataFrame,
-) -> Holdings:
-    """The holdings to trade from, where nothing forbids the delivery. Raises DeliveryRefused."""
+def _allowed(
+    kill_switch: KillSwitch, breaks: Breaks, book: Book, occasion: Occasion, decisions: pl.DataFrame, now: datetime
+) -> None:
+    """Raise DeliveryRefused where something forbids the delivery."""
     switch = kill_switch.state(book)
     if switch.on:
         raise DeliveryRefused(f"KILL_SWITCH: {switch.reason} (on for {switch.scope})")
-    valid_until = decisions["valid_until"].min()
-    if not isinstance(valid_until, datetime) or now >= valid_until:
-        raise DeliveryRefused(f"EXPIRED: the decisions were valid until {valid_until}, it is {now}")
-    following = cuts.calendar.after(session)
-    auction = cuts.auction(session)
-    next_one = auction_time(cuts.calendar, following, auction)
-    if valid_until != next_one:
-        raise DeliveryRefused(
-            f"CLOSED: decided for the {auction} at {valid_until:%Y-%m-%d %H:%M} UTC, which does not come; the next is "
-            f"that of {following} at {next_one:%Y-%m-%d %H:%M}, and nothing is traded that was not "
-            "decided for it"
-        )
-    _released(store, cuts, session)
+    occasion.clear(decisions, now)
     if broken := breaks.listed(book.name):
         raise DeliveryRefused(
             f"OPEN_BREAKS: {len(broken)} unexplained difference(s) with the venue, the first {broken[0]['break_id']}; "
             "`quant breaks list`"
         )
-    holdings = holdings_of(store, book, session)
-    if holdings.session != session:
-        raise DeliveryRefused(
-            f"NOT_BOOKED: {book.name} is booked up to {holdings.session}, the decisions are of {session}"
-        )
-    return holdings
-
-
-def _released(store: Store, cuts: Cuts, session: date) -> None:
-    """Raise DeliveryRefused unless the session's bars, as known at its cut, were judged and no blocking rule failed."""
-    cut = cuts.of(session)
-    content = session_hash(in_force(store.read(BARS, as_of=cut, first=session, last=session), BARS))
-    verdicts = store.read(VERDICTS, as_of=None, first=session, last=session, where={"content_hash": content})
-    good, why = released(verdicts, session, content)
-    if not good:
-        raise DeliveryRefused(f"DATA: {why}")
 
 
 def _bind(
@@ -227,9 +182,10 @@ def _bind(
     book: Book,
     strategy: Strategy,
     cuts: Cuts,
+    turn: Turn,
     decisions: pl.DataFrame,
     holdings: Holdings,
-    trading: Collection[int],
+    trades: Collection[int],
     symbols: Mapping[int, str],
     now: datetime,
     notifier: Notifier,
@@ -238,31 +194,17 @@ def _bind(
 
     Returns a sentence for each order beyond the book's limits.
     """
-    session = holdings.session
-    if outbox.bound(book.name, strategy.name, session) is not None:
+    if outbox.bound(book.name, strategy.name, turn.decided, turn.name) is not None:
         return []
     working = outbox.orders(book.name, OPEN)
-    asked = orders_for(
-        book,
-        strategy,
-        decisions,
-        holdings,
-        working,
-        cuts.calendar.after(session),
-        cuts.calendar,
-        symbols,
-    )
-    if not asked and (why := too_small(strategy, decisions, holdings)):
-        raise DeliveryRefused(why)
-    wanted, doubtful = without_doubtful(asked, holdings, past_of(store, book, cuts), cuts)
-    wanted, unlent = lent_only(store, book, wanted, holdings, working, cuts)
-    orders, refused = within_limits(book, wanted, exposure_of(holdings, working, wanted, trading))
-    refused = [*doubtful, *unlent, *refused]
-    orders, refused = whole_rolls(asked, orders, refused, holdings, cuts.calendar)
-    writer.bind(book.name, strategy.name, session, decisions["decision_set_id"][0], orders, now=now)
-    if late := endangered(
-        holdings, [*orders, *(w.order for w in working)], cuts.calendar.after(session), cuts.calendar
-    ):
+    about = (decisions, holdings, working, past_of(store, book, cuts), trades, symbols)
+    orders, refused, nothing = sized(store, book, strategy, cuts, turn, *about)
+    if nothing:
+        raise DeliveryRefused(nothing)
+    set_id = decisions["decision_set_id"][0]
+    writer.bind(book.name, strategy.name, turn.decided, set_id, orders, now=now, slot=turn.name)
+    left = [*orders, *(w.order for w in working)]
+    if late := endangered(holdings, left, turn.session, cuts.calendar):
         notifier.notify("critical", f"{book.name}: {len(late)} contract(s) would be delivered", "\n".join(late))
     over = [f"{_words(r.order)}: {r.reason}" for r in refused]
     if over:
@@ -273,11 +215,11 @@ def _bind(
 
 
 def _prepared(
-    store: Store, book: Book, strategy: Strategy, cuts: Cuts, decisions: pl.DataFrame, holdings: Holdings
+    store: Store, book: Book, strategy: Strategy, cuts: Cuts, occasion: Occasion, decisions: pl.DataFrame
 ) -> tuple[pl.DataFrame, Holdings]:
     """The set as the book trades it, and its holdings with the terms of all names. Raises DeliveryRefused."""
     try:
-        return prepared(store, book, strategy, cuts, decisions, holdings)
+        return prepared(store, book, strategy, cuts, occasion.turn, decisions, occasion.holdings(decisions))
     except RateUnknown as error:
         raise DeliveryRefused(f"FX: {error}") from error
 
@@ -296,37 +238,17 @@ def _words(order: Order) -> str:
     return f"{'buy' if order.side > 0 else 'sell'} {order.quantity} {order.symbol}"
 
 
-def deliver_books(
-    store: Store,
-    outbox: Outbox,
-    kill_switch: KillSwitch,
-    breaks: Breaks,
-    brokers: Brokers,
-    books: Sequence[Book],
-    strategies: Sequence[Strategy],
-    cuts: Cuts,
-    clock: Clock,
-    notifier: Notifier,
-    facts: Facts,
-    sessions: Sequence[date],
-) -> Iterator[StageReport]:
-    """Deliver the decisions of each session to the venue of every book that trades them. Why nothing was delivered is
-    recorded as the fact `refused`.
+def recorded(
+    outbox: Outbox, facts: Facts, book: Book, turn: Turn, clock: Clock, work: Callable[[], StageReport]
+) -> StageReport:
+    """What `work` delivers of a turn, where the evening from which it trades was compared with the venue. Why nothing
+    was delivered is recorded as the fact `refused`.
     """
-    by_name = {s.name: s for s in strategies}
-
-    def one(book: Book, session: date) -> StageReport:
-        strategy = by_name[book.strategy]
-        if book.armed and RECONCILED not in facts.recorded(book.name, SLOT).get(session, {}):
-            why = f"NOT_RECONCILED: {session} was not compared with the venue"
-            report = ended(session, "refused", why)
-        else:
-            broker = brokers.open(book)
-            report = deliver(store, outbox, kill_switch, breaks, broker, book, strategy, cuts, session, clock, notifier)
-        if outbox.bound(book.name, strategy.name, session) is None:
-            facts.record(book.name, session, SLOT, REFUSED, report.reason, now=clock.now())
-        return report
-
-    for session in sessions:
-        for book in books:
-            yield apart("deliver", book, session, notifier, partial(one, book, session))
+    if book.armed and RECONCILED not in facts.recorded(book.name, SLOT).get(turn.booked, {}):
+        why = f"NOT_RECONCILED: {turn.booked} was not compared with the venue"
+        report = ended(turn.decided, "refused", why)
+    else:
+        report = work()
+    if outbox.bound(book.name, book.strategy, turn.decided, turn.name) is None:
+        facts.record(book.name, turn.decided, turn.name, REFUSED, report.reason, now=clock.now())
+    return report

@@ -1,12 +1,11 @@
 """Orders on names whose shares may have been restated without a known action: they are not sent."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 import polars as pl
 
 from quant_assets.books.explained import Past, waiting
-from quant_assets.books.holdings import Holdings
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.execution.limits import Refused
@@ -17,10 +16,12 @@ from quant_assets.tables import ACTIONS
 
 
 def without_doubtful(
-    orders: Sequence[Order], holdings: Holdings, past: Past, cuts: Cuts
+    orders: Sequence[Order], past: Past, cuts: Cuts, booked: date
 ) -> tuple[list[Order], list[Refused]]:
-    """The orders on names whose price is explained, in the order given, and the others, each with why it stays."""
-    since = waiting(holdings.quantities, past, cuts, holdings.session)
+    """The orders on names whose price is explained at the end of the session `booked`, in the order given, and the
+    others, each with why it stays.
+    """
+    since = waiting([o.sid for o in orders], past, cuts, booked)
     refused = [
         Refused(
             order=o,

@@ -25,7 +25,8 @@ from quant_assets.errors import CursorUnknown
 from quant_assets.execution.corrections import Step, charged_on, effective, fee_entries, in_force, reversal, steps
 from quant_assets.execution.follow import after_the_end, follow, restate
 from quant_assets.execution.outbox import LEASE_SECONDS
-from quant_assets.execution.slots import opens, slots_of, tradable
+from quant_assets.execution.slots import opens, tradable
+from quant_assets.execution.turns import slots_of
 from quant_assets.features.bars_read import bars_of
 from quant_assets.features.intraday import OnBars
 from quant_assets.ports import (

@@ -7,42 +7,37 @@ import msgspec
 
 from quant_assets.books.accruals import STALE_AFTER, Borrow
 from quant_assets.books.holdings import Holdings
-from quant_assets.books.terms import Terms
-from quant_assets.books.valued import lending, terms_of
-from quant_assets.calendars import Cuts
+from quant_assets.books.valued import lending
 from quant_assets.execution.limits import Refused
+from quant_assets.execution.turns import Turn
 from quant_assets.ports import Store
-from quant_assets.records import Book, Order, Working
+from quant_assets.records import Order, Working
 
 
 def lent_only(
-    store: Store, book: Book, orders: Sequence[Order], holdings: Holdings, working: Sequence[Working], cuts: Cuts
+    store: Store, orders: Sequence[Order], holdings: Holdings, working: Sequence[Working], turn: Turn
 ) -> tuple[list[Order], list[Refused]]:
-    """The orders as far as what they sell short can be borrowed, by what the cut of the holdings' session knows; and
-    what is left of the others, each with why. Where no feed ever brought a rate, everything can.
+    """The orders as far as what they sell short can be borrowed, by what the cut of the turn knows; and what is left of
+    the others, each with why. Where no feed ever brought a rate, everything can.
     """
     asked = {o.sid for o in orders if _opened(o, holdings, working)}
-    if not asked:
-        return list(orders), []
-    cut = cuts.of(holdings.session)
-    lent = lending(store, asked, cut, holdings.session)
-    if lent is None:
-        return list(orders), []
-    return lendable(orders, holdings, working, lent, terms_of(store, book, asked, cut))
+    lent = lending(store, asked, turn.cut, turn.decided) if asked else None
+    return (list(orders), []) if lent is None else lendable(orders, holdings, working, lent)
 
 
 def lendable(
-    orders: Sequence[Order], holdings: Holdings, working: Sequence[Working], lent: Mapping[int, Borrow], terms: Terms
+    orders: Sequence[Order], holdings: Holdings, working: Sequence[Working], lent: Mapping[int, Borrow]
 ) -> tuple[list[Order], list[Refused]]:
     """The same from what is `lent`: a rate of the last week, and no more than is available. Of what is margined nothing
     is borrowed.
     """
+    terms = holdings.terms
     kept: list[Order] = []
     refused: list[Refused] = []
     given: dict[int, int] = {}
     for order in orders:
         borrowed = 0 if terms.margined(order.sid) else _opened(order, holdings, [*working, *map(_at_work, kept)])
-        most, why = _available(order, holdings, lent.get(order.sid), terms)
+        most, why = _available(order, holdings, lent.get(order.sid))
         may = borrowed if most is None else min(borrowed, max(0, most - given.get(order.sid, 0)))
         given[order.sid] = given.get(order.sid, 0) + may
         left = order.quantity - (borrowed - may)
@@ -66,7 +61,7 @@ def _opened(order: Order, holdings: Holdings, working: Sequence[Working]) -> int
     return max(0, order.quantity - max(0, before))
 
 
-def _available(order: Order, holdings: Holdings, lent: Borrow | None, terms: Terms) -> tuple[int | None, str]:
+def _available(order: Order, holdings: Holdings, lent: Borrow | None) -> tuple[int | None, str]:
     """How many counts can be borrowed (None: any number), and why no more."""
     if lent is None:
         return 0, "BORROW: no rate of it is known, so it is not sold short"
@@ -74,5 +69,5 @@ def _available(order: Order, holdings: Holdings, lent: Borrow | None, terms: Ter
         return 0, f"BORROW: its last rate is of {lent.since}, so it is not sold short"
     if lent.available is None:
         return None, ""
-    most = int(Decimal(lent.available) / terms.of(order.sid).step)
+    most = int(Decimal(lent.available) / holdings.terms.of(order.sid).step)
     return most, f"BORROW: {lent.available} can be borrowed"

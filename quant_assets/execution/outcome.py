@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import date
 
+from quant_assets.execution.turns import Turn
 from quant_assets.ports import Outbox
 from quant_assets.records import Book, OrderState, StageReport, Working
 from quant_assets.strategy import Strategy
@@ -34,21 +35,17 @@ def outcome(
     outbox: Outbox,
     book: Book,
     strategy: Strategy,
-    session: date,
+    turn: Turn,
     *,
     unsure: int,
     sent: int = 0,
     over: Sequence[str] = (),
-    slot: str | None = None,
 ) -> StageReport:
-    """The report on a bound set: what became of its orders so far, of one slot where it is named. Refused where every
-    one of them came to nothing.
+    """The report on the set that is bound at a turn: what became of its orders so far. Refused where every one of them
+    came to nothing.
     """
-    orders = [
-        w
-        for w in outbox.orders(book.name, since=session)
-        if (w.order.strategy, w.order.decided) == (strategy.name, session) and slot in {None, w.order.slot}
-    ]
+    session, all_of = turn.decided, outbox.orders(book.name, since=turn.decided)
+    orders = [w for w in all_of if w.order.strategy == strategy.name and turn.has(w.order)]
     failed = counted(orders)
     numbers = {
         "orders": len(orders),

@@ -12,23 +12,21 @@ from functools import partial
 import polars as pl
 
 from quant_assets.books.apart import apart
-from quant_assets.books.booking import holdings_of, paid_in
+from quant_assets.books.booking import holdings_of, paid_in, past_of
 from quant_assets.books.holdings import Holdings, Movement, fund, move
 from quant_assets.calendars import Cuts
-from quant_assets.calendars.slots import Slot, slot_named
-from quant_assets.errors import DeliveryRefused, LeaseLost, Tampered
+from quant_assets.calendars.slots import Slot
+from quant_assets.errors import DeliveryRefused
 from quant_assets.execution.contracts import with_terms
-from quant_assets.execution.delivery import REFUSED, binding_set, known_there, symbols_of
+from quant_assets.execution.delivery import REFUSED, Occasion, deliver_turn, recorded
 from quant_assets.execution.drop_copy import booked_of, opens_of, reported_since
-from quant_assets.execution.leaving import leaving
-from quant_assets.execution.outbox import LEASE_SECONDS, OPEN, expire, recover, send
-from quant_assets.execution.outcome import RECONCILED, ended, outcome
-from quant_assets.execution.slots import held_at, priced_in, slot_orders, slots_of
+from quant_assets.execution.outbox import LEASE_SECONDS
+from quant_assets.execution.outcome import ended
+from quant_assets.execution.slots import held_at
+from quant_assets.execution.turns import Turn, at, slots_of
 from quant_assets.features.intraday import OnBars
-from quant_assets.moments import Every
 from quant_assets.ports import (
     Breaks,
-    Broker,
     Brokers,
     Clock,
     Executions,
@@ -39,7 +37,7 @@ from quant_assets.ports import (
     Store,
     TradesSlots,
 )
-from quant_assets.records import SLOT, Book, OrderState, StageReport
+from quant_assets.records import Book, StageReport
 from quant_assets.strategy import Strategy
 
 
@@ -101,16 +99,14 @@ def deliver_slots(
     by_name = {s.name: s for s in strategies}
 
     def one(book: Book, slot: Slot) -> StageReport:
-        strategy, before = by_name[book.strategy], cuts.decided_before(slot.session)
-        if book.armed and RECONCILED not in facts.recorded(book.name, SLOT).get(before, {}):
-            why = f"NOT_RECONCILED: {before} was not compared with the venue"
-            report = ended(slot.session, "refused", why)
-        else:
-            about = (store, outbox, executions, kill_switch, breaks, brokers.open(book), book, strategy, cuts)
-            report = deliver_slot(*about, slot, clock, notifier)
-        if outbox.bound(book.name, strategy.name, slot.session, slot.slot) is None:
-            facts.record(book.name, slot.session, slot.slot, REFUSED, report.reason, now=clock.now())
-        return report
+        strategy = by_name[book.strategy]
+        occasion = _occasion(store, outbox, executions, book, strategy, cuts, slot)
+
+        def work() -> StageReport:
+            about = (store, outbox, kill_switch, breaks, brokers.open(book), book, strategy, cuts)
+            return deliver_turn(*about, occasion, clock, notifier)
+
+        return recorded(outbox, facts, book, occasion.turn, clock, work)
 
     for book in books:
         over = [s for s in asked if book.armed and _over(outbox, book, s, clock.now())]
@@ -141,93 +137,25 @@ def _too_late(facts: Facts, notifier: Notifier, book: Book, over: Sequence[Slot]
     return ended(last.session, "refused", reason)
 
 
-def deliver_slot(
-    store: Store,
-    outbox: Outbox,
-    executions: Executions,
-    kill_switch: KillSwitch,
-    breaks: Breaks,
-    broker: Broker,
-    book: Book,
-    strategy: Strategy,
-    cuts: Cuts,
-    slot: Slot,
-    clock: Clock,
-    notifier: Notifier,
-) -> StageReport:
-    """Send the orders of the decisions of a slot, and what an interrupted run left of it; what an earlier slot left is
-    EXPIRED. The report is as of `deliver`, of this slot's orders.
-    """
-    if not book.armed:
-        reason = f"NOT_ARMED: {book.name} is not armed in the deployment"
-        return ended(slot.session, "empty", reason, numbers={"orders": 0, "sent": 0})
-    moment, session = strategy.moment, slot.session
-    assert isinstance(moment, Every)  # noqa: S101  # the strategy of a lane of slots
-    try:
-        with outbox.lease(book, LEASE_SECONDS) as writer:
-            unsure = recover(outbox, writer, broker, book, clock=clock, notifier=notifier)
-            expire(outbox, writer, book, clock=clock, calendar=cuts.calendar, notifier=notifier, every=moment)
-            now = clock.now()
-            decisions = binding_set(store, outbox, writer, book, strategy, session, now, notifier, slot.slot)
-            if now >= slot.valid_until and _all_left(outbox, book, strategy, slot):
-                return outcome(outbox, book, strategy, session, unsure=unsure, slot=slot.slot)
-            _may_trade(kill_switch, breaks, book, cuts, moment, slot, now, decisions)
-            holdings = _holdings(store, outbox, executions, book, strategy, cuts, slot, decisions)
-            symbols = symbols_of(store, slot.cut, set(holdings.quantities) - set(decisions["sid"]))
-            over: list[str] = []
-            if outbox.bound(book.name, strategy.name, session, slot.slot) is None:
-                working = outbox.orders(book.name, OPEN)
-                orders, over = slot_orders(strategy, book, cuts, decisions, holdings, symbols, working)
-                set_id = decisions["decision_set_id"][0]
-                writer.bind(book.name, strategy.name, session, set_id, orders, now=clock.now(), slot=slot.slot)
-            known_there(outbox, broker, book)
-            compare = leaving(outbox, book, decisions, holdings, session, session, priced_in(decisions), symbols)
-            about = (outbox, writer, broker, book)
-            sent = send(*about, clock=clock, calendar=cuts.calendar, notifier=notifier, compare=compare, slot=slot)
-    except (DeliveryRefused, LeaseLost) as refusal:
-        severity = "critical" if isinstance(refusal, Tampered) else "warning"
-        notifier.notify(severity, f"{book.name}: nothing delivered for {session} {slot.slot}", str(refusal))
-        return ended(session, "refused", str(refusal))
-    if over:
-        subject = f"{book.name}: {len(over)} order(s) beyond the book's limits were not sent"
-        notifier.notify("warning", subject, "\n".join(over))
-    return outcome(outbox, book, strategy, session, unsure=unsure, sent=sent, over=over, slot=slot.slot)
+def _occasion(
+    store: Store, outbox: Outbox, executions: Executions, book: Book, strategy: Strategy, cuts: Cuts, slot: Slot
+) -> Occasion:
+    """What a delivery asks of a slot."""
+    there = slots_of(strategy, cuts, slot.session) or [slot]
+    turn = at(slot, there[0].cut, cuts.decided_before(slot.session))
+    held = partial(_holdings, store, outbox, executions, book, cuts, turn)
+    return Occasion(turn, partial(_clear, strategy, cuts, slot), held)
 
 
-def _all_left(outbox: Outbox, book: Book, strategy: Strategy, slot: Slot) -> bool:
-    """Whether a set is bound at a slot, and none of its orders waits to be sent."""
-    about = (slot.session, slot.slot)
-    waiting = outbox.orders(book.name, (OrderState.PENDING,), since=slot.session)
-    bound = outbox.bound(book.name, strategy.name, *about) is not None
-    return bound and not any((w.order.session, w.order.slot) == about for w in waiting)
-
-
-def _may_trade(
-    kill_switch: KillSwitch,
-    breaks: Breaks,
-    book: Book,
-    cuts: Cuts,
-    moment: Every,
-    slot: Slot,
-    now: datetime,
-    decisions: pl.DataFrame,
-) -> None:
-    """Raise DeliveryRefused where something forbids the delivery of a slot."""
-    switch = kill_switch.state(book)
-    if switch.on:
-        raise DeliveryRefused(f"KILL_SWITCH: {switch.reason} (on for {switch.scope})")
-    there = slot_named(cuts.calendar, moment, slot.session, slot.slot)
+def _clear(strategy: Strategy, cuts: Cuts, slot: Slot, decisions: pl.DataFrame, now: datetime) -> None:
+    """Raise DeliveryRefused where the venue does not trade in the bar that was decided for, or that bar is over."""
+    there = next((s for s in slots_of(strategy, cuts, slot.session) if s.slot == slot.slot), None)
     if there is None:
         raise DeliveryRefused(f"CLOSED: {slot.session} has no slot {slot.slot} now")
     if set(decisions["valid_until"]) != {there.valid_until}:
         raise DeliveryRefused(f"CLOSED: the bar of {slot.session} {slot.slot} is not the one it was decided for")
     if now >= there.valid_until:
         raise DeliveryRefused(f"EXPIRED: the decisions were valid until {there.valid_until}, it is {now}")
-    if broken := breaks.listed(book.name):
-        raise DeliveryRefused(
-            f"OPEN_BREAKS: {len(broken)} unexplained difference(s) with the venue, the first {broken[0]['break_id']}; "
-            "`quant breaks list`"
-        )
 
 
 def _holdings(
@@ -235,24 +163,19 @@ def _holdings(
     outbox: Outbox,
     executions: Executions,
     book: Book,
-    strategy: Strategy,
     cuts: Cuts,
-    slot: Slot,
+    turn: Turn,
     decisions: pl.DataFrame,
 ) -> Holdings:
     """What the book holds at a slot: the evening before and what orders of other slots came to since. Raises
     DeliveryRefused where that evening is not booked.
     """
-    session, before = slot.session, cuts.decided_before(slot.session)
+    session, before = turn.session, turn.booked
     evening, paid = holdings_of(store, book, before), paid_in(store, book)
     if paid is None or evening.session != before:
         raise DeliveryRefused(f"NOT_BOOKED: {book.name} is not booked up to {before}, the evening before {session}")
     begin, _ = fund(evening, book.capital, paid)
-    own = {
-        w.order.client_order_id
-        for w in outbox.orders(book.name, since=session)
-        if (w.order.session, w.order.slot) == (session, slot.slot)
-    }
+    own = {w.order.client_order_id for w in outbox.orders(book.name, since=session) if turn.has(w.order)}
     fills = [f for f in executions.fills(book.name, session, session) if f.client_order_id not in own and f.quantity]
     sids = {f.exec_id: f.sid for f in fills}
     fees = [
@@ -260,6 +183,5 @@ def _holdings(
         for _, c in executions.fees(book.name, session, session)
         if c.execution in sids
     ]
-    names = [*decisions["sid"], *(f.sid for f in fills)]
-    begun = with_terms(store, book, begin, names, slots_of(strategy, cuts, session)[0].cut)
-    return held_at(move(begun, fees), fills, decisions, session)
+    begun = with_terms(store, book, begin, [*decisions["sid"], *(f.sid for f in fills)], turn.cut)
+    return held_at(move(begun, fees), fills, decisions, past_of(store, book, cuts), cuts, session)

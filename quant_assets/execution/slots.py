@@ -1,4 +1,4 @@
-"""What a book trades on at the slots of a session: the bars in which it trades, what it holds then, and its orders."""
+"""What a book trades on at the slots of a session: the bars in which it trades, and what it holds then."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,19 +6,18 @@ from datetime import date, timedelta
 
 import polars as pl
 
+from quant_assets.books.explained import Past, waiting
 from quant_assets.books.holdings import Holdings, apply_fills, mark
 from quant_assets.calendars import Cuts
-from quant_assets.calendars.slots import Slot, slots
+from quant_assets.calendars.slots import Slot
 from quant_assets.contract import UTC_MICROS, in_force
 from quant_assets.execution.contracts import with_terms
-from quant_assets.execution.limits import exposure_of, within_limits
-from quant_assets.execution.orders import orders_for
+from quant_assets.execution.turns import slots_of
 from quant_assets.features.catalogue import find_set
 from quant_assets.features.intraday import OnBars, seconds_of
 from quant_assets.market_data.venue_names import names_of, with_sids
-from quant_assets.moments import Every
 from quant_assets.ports import Store
-from quant_assets.records import Book, Fill, Order, Working
+from quant_assets.records import Book, Fill
 from quant_assets.strategy import Strategy
 from quant_assets.vendor_tables import INTRADAY_BARS
 
@@ -47,12 +46,6 @@ def market_of(store: Store, book: Book, strategy: Strategy, bars: OnBars, cuts: 
         opens=lambda asked: opens(store, strategy, bars, cuts, asked),
         with_terms=termed,
     )
-
-
-def slots_of(strategy: Strategy, cuts: Cuts, session: date) -> list[Slot]:
-    """The slots at which an intraday strategy decides in a session."""
-    assert isinstance(strategy.moment, Every)  # noqa: S101  # the strategy of a lane of slots
-    return slots(cuts.calendar, strategy.moment, session)
 
 
 def opens(
@@ -91,36 +84,12 @@ def tradable(market: pl.DataFrame) -> pl.DataFrame:
     return market.filter(pl.col("open").is_finite(), pl.col("open") > 0)
 
 
-def held_at(evening: Holdings, fills: Sequence[Fill], decisions: pl.DataFrame, session: date) -> Holdings:
+def held_at(
+    evening: Holdings, fills: Sequence[Fill], decisions: pl.DataFrame, past: Past, cuts: Cuts, session: date
+) -> Holdings:
     """What a book holds at a slot: the evening before and what was filled since, at the prices that the slot's
-    decisions (DECISIONS rows) read; a name without one keeps its mark.
+    decisions (DECISIONS rows) read; a name without one keeps its mark, and one whose price waits to be explained.
     """
-    priced = decisions.filter(pl.col("reference_price") > 0).select("sid", "reference_price")
-    return mark(apply_fills(evening, fills)[0], session, dict(priced.iter_rows()))
-
-
-def priced_in(decisions: pl.DataFrame) -> set[int]:
-    """The names that traded in the bar that DECISIONS rows of a slot read."""
-    return set(decisions.filter(pl.col("reference_price") > 0)["sid"])
-
-
-def slot_orders(
-    strategy: Strategy,
-    book: Book,
-    cuts: Cuts,
-    decisions: pl.DataFrame,
-    holdings: Holdings,
-    symbols: Mapping[int, str],
-    working: Sequence[Working] = (),
-) -> tuple[list[Order], list[str]]:
-    """The orders of one slot's decisions (DECISIONS rows) within the book's limits, and what was not sent, in words.
-
-    `working`: orders of earlier slots that a venue has not ended yet.
-    """
-    session = holdings.session
-    wanted = orders_for(book, strategy, decisions, holdings, working, session, cuts.calendar, symbols)
-    within, refused = within_limits(book, wanted, exposure_of(holdings, working, wanted, priced_in(decisions)))
-    return within, [
-        f"{session} {r.order.slot}: {r.order.side * r.order.quantity} of sid {r.order.sid} was not sent: {r.reason}"
-        for r in refused
-    ]
+    doubtful = waiting(evening.quantities, past, cuts, evening.session)
+    priced = decisions.filter(pl.col("reference_price") > 0, ~pl.col("sid").is_in(list(doubtful)))
+    return mark(apply_fills(evening, fills)[0], session, dict(priced.select("sid", "reference_price").iter_rows()))

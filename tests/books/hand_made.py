@@ -12,8 +12,8 @@ from msgspec import structs
 from quant_assets.backtest.loop import run
 from quant_assets.books.booking import book_session
 from quant_assets.contract import Table, in_force
-from quant_assets.execution.delivery import deliver
 from quant_assets.execution.drop_copy import collect
+from quant_assets.execution.session_delivery import deliver
 from quant_assets.market_data.quality import session_hash
 from quant_assets.post_trade.costs import write_costs
 from quant_assets.post_trade.reconciliation import reconcile_session

@@ -165,7 +165,7 @@ class Book:
         following = CUTS.calendar.after(session)
         asked = orders_for(PAPER, FREE, frame, self.held, self.working, following, CUTS.calendar, {})
         past = Past(self.evening, lambda s: self.market(s)[0])
-        for order in without_doubtful(asked, self.held, past, CUTS)[0]:
+        for order in without_doubtful(asked, past, CUTS, session)[0]:
             self.venue.submit(order)
             self.working.append(Working(order=order))
 

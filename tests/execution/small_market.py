@@ -16,8 +16,8 @@ from quant_assets.books.holdings import Holdings
 from quant_assets.books.valued import valuation
 from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import in_force
-from quant_assets.execution.delivery import deliver
 from quant_assets.execution.drop_copy import collect
+from quant_assets.execution.session_delivery import deliver
 from quant_assets.market_data.quality import session_hash
 from quant_assets.ports import Broker
 from quant_assets.post_trade.costs import write_costs

@@ -26,10 +26,10 @@ from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import in_force
 from quant_assets.errors import DataError
 from quant_assets.execution.contracts import endangered, whole_rolls
-from quant_assets.execution.delivery import deliver
 from quant_assets.execution.drop_copy import collect
 from quant_assets.execution.limits import Refused, exposure_of, within_limits
 from quant_assets.execution.orders import IN, OUT, orders_for, target_counts
+from quant_assets.execution.session_delivery import deliver
 from quant_assets.instruments import Instrument
 from quant_assets.market_data.chains import Series
 from quant_assets.market_data.continuous import extend

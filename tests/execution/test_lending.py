@@ -61,10 +61,10 @@ CASES: dict[str, tuple[int, int, list[int], list[int], Borrow | None, list[int]]
 @pytest.mark.parametrize("case", CASES)
 def test_a_short_is_opened_as_far_as_it_can_be_borrowed(case: str):
     sid, held, at_work, wanted, lent, sent = CASES[case]
-    holdings = Holdings(session=TODAY, cash=Decimal(0), quantities={sid: held}, marks={sid: Decimal(10)})
+    holdings = Holdings(session=TODAY, cash=Decimal(0), quantities={sid: held}, marks={sid: Decimal(10)}, terms=TERMS)
     working = [Working(order=order(sid, q, f"w{n}")) for n, q in enumerate(at_work)]
     orders = [order(sid, q, f"leg{n}") for n, q in enumerate(wanted)]
-    kept, refused = lendable(orders, holdings, working, {sid: lent} if lent else {}, TERMS)
+    kept, refused = lendable(orders, holdings, working, {sid: lent} if lent else {})
     assert [o.side * o.quantity for o in kept] == sent
     assert sum(o.quantity for o in kept) + sum(r.order.quantity for r in refused) == sum(map(abs, wanted))
     assert all(r.reason.startswith("BORROW: ") for r in refused)

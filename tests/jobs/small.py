@@ -18,7 +18,7 @@ from desk.workspace import Workspace
 from quant_assets.backtest.loop import run
 from quant_assets.calendars import Cuts, calendar
 from quant_assets.contract import Table
-from quant_assets.execution.delivery import deliver
+from quant_assets.execution.session_delivery import deliver
 from quant_assets.features.catalogue import find_set
 from quant_assets.ports import MarketDataSource
 from quant_assets.records import Book, StageReport, frame_hash
