@@ -21,7 +21,7 @@ class Turn:
     """What was decided in the session `decided`, at `slot` where it has slots, trades in `session`.
 
     `booked`: the session whose evening the book trades from. `cut`: what is known by then counts of instruments, rates
-    and loans. From `over` on nothing of it leaves any more.
+    and loans. From `over` on nothing of it leaves.
     """
 
     decided: date
