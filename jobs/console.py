@@ -337,8 +337,10 @@ def findings(found: "Sequence[Finding]", file: str, *, as_json: bool) -> None:
         say(f"[{colour}]{one.state:8}[/] {one.what:9} [bold]{escape(one.name)}[/]  {escape(one.says)}")
 
 
-def explained(answers: "Mapping[str, pl.DataFrame]", session: date, *, as_json: bool) -> None:
-    """The reasons of a session for each strategy, with the numbers behind them."""
+def explained(
+    answers: "Mapping[str, pl.DataFrame]", left_out: "Mapping[str, Sequence[str]]", session: date, *, as_json: bool
+) -> None:
+    """The reasons of a session for each strategy, with the numbers behind them; then what was `left_out` by book."""
     if as_json:
         _json([row for rows in answers.values() for row in rows.to_dicts()])
         return
@@ -349,6 +351,11 @@ def explained(answers: "Mapping[str, pl.DataFrame]", session: date, *, as_json: 
             + (f"{rows['names'].sum()} names, decision set {sets}" if sets else "nothing was decided")
         )
         _reasons(rows)
+    for book, lines in left_out.items():
+        if lines:
+            say(f"[bold]{escape(book)} {session}[/]: not sent")
+        for line in lines:
+            _indented(line, 8)
 
 
 def _reasons(rows: "pl.DataFrame") -> None:

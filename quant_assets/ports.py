@@ -276,7 +276,7 @@ class Facts(Protocol):
     """What was done of a session of a strategy or book, where no other row proves it."""
 
     def record(self, name: str, session: date, slot: str, fact: str, detail: str, *, now: datetime) -> None:
-        """Record a fact: refused | reconciled | published. Again: the latest detail and time are kept."""
+        """Record a fact: refused | not_sent | reconciled | published. Again: the latest detail and time are kept."""
         ...
 
     def recorded(self, name: str, slot: str) -> Mapping[date, Mapping[str, str]]:

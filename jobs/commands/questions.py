@@ -89,7 +89,18 @@ def why(
     ws = workspace()
     with working("reading the decisions", quiet=as_json):
         answers = {s.name: explain(w.store, s.name, session, slot) for w in ws.lanes for s in w.deployment.strategies}
-    explained(answers, session, as_json=as_json)
+        left_out = {b.name: _left_out(w, b.name, session, slot) for w in ws.lanes for b in w.books(live=True)}
+    explained(answers, left_out, session, as_json=as_json)
+
+
+def _left_out(ws: "Workspace", book: str, session: date, slot: str | None) -> list[str]:
+    """Why a book's delivery was refused, and which orders were beyond its limits."""
+    from quant_assets.execution.delivery import REFUSED
+    from quant_assets.execution.outcome import NOT_SENT
+    from quant_assets.records import SLOT
+
+    known = ws.ledger.facts.recorded(book, slot or SLOT).get(session, {})
+    return [line for fact in (REFUSED, NOT_SENT) for line in known.get(fact, "").splitlines()]
 
 
 def sql(

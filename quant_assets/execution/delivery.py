@@ -19,7 +19,7 @@ from quant_assets.execution.doubtful import expire_restated
 from quant_assets.execution.leaving import leaving
 from quant_assets.execution.orders import good_till
 from quant_assets.execution.outbox import LEASE_SECONDS, OPEN, expire, recover, send
-from quant_assets.execution.outcome import RECONCILED, ended, outcome
+from quant_assets.execution.outcome import NOT_SENT, RECONCILED, ended, outcome
 from quant_assets.execution.sizing import sized
 from quant_assets.execution.turns import Turn, trading
 from quant_assets.moments import Every
@@ -242,7 +242,7 @@ def recorded(
     outbox: Outbox, facts: Facts, book: Book, turn: Turn, clock: Clock, work: Callable[[], StageReport]
 ) -> StageReport:
     """What `work` delivers of a turn, where the evening from which it trades was compared with the venue. Why nothing
-    was delivered is recorded as the fact `refused`.
+    was delivered is recorded as the fact `refused`, what was beyond the limits of the book as `not_sent`.
     """
     if book.armed and RECONCILED not in facts.recorded(book.name, SLOT).get(turn.booked, {}):
         why = f"NOT_RECONCILED: {turn.booked} was not compared with the venue"
@@ -251,4 +251,6 @@ def recorded(
         report = work()
     if outbox.bound(book.name, book.strategy, turn.decided, turn.name) is None:
         facts.record(book.name, turn.decided, turn.name, REFUSED, report.reason, now=clock.now())
+    elif report.numbers.get("over_limit"):
+        facts.record(book.name, turn.decided, turn.name, NOT_SENT, "\n".join(report.notes), now=clock.now())
     return report

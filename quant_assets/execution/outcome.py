@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from datetime import date
 
+from quant_assets.calendars.auctions import CLOSE
 from quant_assets.execution.turns import Turn
 from quant_assets.ports import Outbox
-from quant_assets.records import Book, OrderState, StageReport, Working
+from quant_assets.records import SLOT, Book, OrderState, StageReport, Working
 from quant_assets.strategy import Strategy
 
 STAGE = "deliver"
 RECONCILED = "reconciled"  # the fact that a session was compared with the venue
+NOT_SENT = "not_sent"  # the fact that orders were beyond the book's limits: a sentence for each, a line each
 NO_NUMBERS: Mapping[str, float] = {}
 FAILED: Mapping[str, OrderState] = {
     "rejected": OrderState.REJECTED,
@@ -22,7 +24,14 @@ FAILED: Mapping[str, OrderState] = {
 
 def counted(orders: Sequence[Working]) -> dict[str, int]:
     """How many of the orders came to each of `FAILED`."""
-    return {name: sum(w.state is state for w in orders) for name, state in FAILED.items()}
+    nothing = [w.state for w in orders if came_to_nothing(w)]
+    return {name: nothing.count(state) for name, state in FAILED.items()}
+
+
+def came_to_nothing(one: Working) -> bool:
+    """Whether an order is not fine. One of a bar that its bar did not fill whole is: the next slot decides anew."""
+    within = one.order.slot not in {SLOT, CLOSE}
+    return one.state in FAILED.values() and not (within and one.state is OrderState.EXPIRED and one.filled)
 
 
 def in_words(failed: Mapping[str, int], orders: int) -> str:

@@ -8,7 +8,7 @@ import polars as pl
 from quant_assets.calendars import Cuts
 from quant_assets.calendars.slots import slots
 from quant_assets.execution.delivery import REFUSED
-from quant_assets.execution.outcome import RECONCILED, counted
+from quant_assets.execution.outcome import NOT_SENT, RECONCILED, counted
 from quant_assets.moments import Every
 from quant_assets.ports import Clock, Facts, Outbox, Store
 from quant_assets.post_trade.report import PUBLISHED
@@ -27,8 +27,9 @@ class Done(Frozen, frozen=True):
 
     `decided`: its strategy decided. `trades`: a decision asks for a trade. `bound`: a decision set binds (of a
     strategy that decides at slots, each has one or was refused). `orders`: those of the session. `refused`: why
-    nothing was delivered, as it was recorded last. `passed`: no later run can deliver. `booked`: NAV has the session.
-    `reconciled`: it was compared with the venue. `published`: its page is there.
+    nothing was delivered, as it was recorded last. `not_sent`: a line for each order beyond the book's limits.
+    `passed`: no later run can deliver. `booked`: NAV has the session. `reconciled`: it was compared with the venue.
+    `published`: its page is there.
     """
 
     decided: bool
@@ -37,6 +38,7 @@ class Done(Frozen, frozen=True):
     bound: bool
     orders: tuple[Working, ...]
     refused: str
+    not_sent: str
     passed: bool
     booked: bool
     reconciled: bool
@@ -114,6 +116,7 @@ def done(
             bound=bound(session),
             orders=tuple(w for w in orders if w.order.decided == session),
             refused=refused,
+            not_sent=known.get(NOT_SENT, ""),
             passed=earlier or refused.startswith(FINAL) or (now is not None and now >= cuts.trades_at(session)),
             booked=session in booked,
             reconciled=earlier or RECONCILED in known,

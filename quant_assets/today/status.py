@@ -9,7 +9,7 @@ from quant_assets.acts import head, kept_heads, verify
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
 from quant_assets.errors import NoChampion
-from quant_assets.execution.outcome import FAILED, in_words
+from quant_assets.execution.outcome import came_to_nothing, in_words
 from quant_assets.market_data.quality import released, session_hash
 from quant_assets.models.promotion import champion
 from quant_assets.ports import Audit, Breaks, KillSwitch, Store
@@ -196,7 +196,7 @@ def _orders(day: Day, book: Book, done: Done) -> Status:
             next_command="ask the venue, then see docs/operations.md, 'An order is HELD'",
         )
     if failed := in_words(done.failed, len(done.orders)):
-        which = [w.order.client_order_id for w in done.orders if w.state in FAILED.values()]
+        which = [w.order.client_order_id for w in done.orders if came_to_nothing(w)]
         return Status(
             name,
             question,
@@ -205,6 +205,11 @@ def _orders(day: Day, book: Book, done: Done) -> Status:
             answer=f"{failed}: {', '.join(which[:3])}",
             next_command="see docs/operations.md, 'Orders that came to nothing'",
         )
+    return _delivered(name, question, day, done)
+
+
+def _delivered(name: str, question: str, day: Day, done: Done) -> Status:
+    """Of a book of whose orders none failed."""
     if done.decided and not done.trades:
         return Status(name, question, "done", fine=True, answer="nothing may trade, so nothing was ordered")
     if done.refused and not done.bound:
@@ -217,12 +222,23 @@ def _orders(day: Day, book: Book, done: Done) -> Status:
             answer=f"nothing was delivered{', and the open has passed' if late else ''}: {done.refused}",
             next_command=f"quant why {day.session}" if late else _run(day),
         )
+    over = done.not_sent.splitlines()
+    if over and not done.orders:
+        return Status(
+            name,
+            question,
+            "blocked",
+            fine=False,
+            answer=f"all {len(over)} order(s) were beyond the book's limits: {over[0]}",
+            next_command=f"quant why {day.session}",
+        )
     return _answer(
         name,
         question,
         day,
         done=done.bound and not done.waiting,
-        answer=f"{len(done.orders)} orders delivered",
+        answer=f"{len(done.orders)} orders delivered"
+        + (f", {len(over)} beyond the book's limits in whole or part" if over else ""),
         missing=f"{done.waiting} order(s) wait to be sent" if done.bound else "no decision set is bound",
     )
 
