@@ -23,6 +23,7 @@ from quant_assets.features.catalogue import find_set
 from quant_assets.records import Book, Capture, Frozen
 from quant_assets.strategy import Strategy
 from resources.clock import SystemClock
+from resources.sources.bars_of import BarsOf, bring_bars
 from resources.sources.exchange import ExchangeFeed
 from resources.sources.ib import IbFeed
 from resources.sources.open import AnyFeed, Source, open_source
@@ -79,8 +80,10 @@ def _tried(what: str, name: str, ask: Callable[[], str]) -> Finding:
 def _captures(ws: Workspace, declared: Source | AnyFeed, cache: Path) -> str:
     if isinstance(declared, ExchangeFeed | IbFeed):
         return f"from {declared.first} on; it is asked over the network when it is ingested (quant ingest --plan)"
-    source = open_source(declared, ws.cuts.calendar, cache=cache, clock=SystemClock())
+    source = open_source(declared, ws.cuts.calendar, cache=cache, clock=SystemClock(), store=ws.store)
     labels = source.labels()
+    if isinstance(declared, BarsOf) and not labels and (feeds := bring_bars(declared, ws.deployment.feeds)):
+        return f"{source.name}: made of what {', '.join(one.name or one.dataset for one in feeds)} brings"
     if not labels:
         raise _NothingThereError(f"{source.name} has no captures: is the path right, and are files there?")
     if declared is ws.deployment.source:

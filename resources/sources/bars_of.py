@@ -8,7 +8,7 @@ frequency: 1h
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 from msgspec import Meta
@@ -41,6 +41,13 @@ class BarsOf(Declared, frozen=True, kw_only=True, tag="bars_of"):
     delay: Annotated[int, Meta(ge=0, le=3600, description="Seconds after the close until a session is known.")] = 0
     name: Annotated[Name | None, Meta(description="What the source is called; by default the venue.")] = None
     currency: Annotated[Currency, Meta(description="In what its prices are.")] = "USD"
+
+
+def bring_bars(declared: BarsOf, feeds: Sequence[Any]) -> list[Any]:
+    """Those of the feeds that bring intraday bars, of the venue where they name one."""
+    bars = [one for one in feeds if one.dataset == INTRADAY_BARS.name]
+    venues = [getattr(one, "venue", getattr(one, "exchange", declared.venue)) for one in bars]
+    return [one for one, venue in zip(bars, venues, strict=True) if venue == declared.venue]
 
 
 class DailyBars:
