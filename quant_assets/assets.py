@@ -210,7 +210,7 @@ def merged(reports: Sequence[StageReport]) -> StageReport:
         first=min(r.first for r in reports),
         last=max(r.last for r in reports),
         state="refused" if "refused" in states else states.pop() if len(states) == 1 else "done",
-        reason="; ".join(r.reason for r in reports if r.reason),
+        reason="; ".join(dict.fromkeys(r.reason for r in reports if r.reason)),
         rows=sum(r.rows for r in reports),
         numbers={k: sum(r.numbers.get(k, 0.0) for r in reports) for k in names},
         notes=tuple(n for r in reports for n in r.notes),

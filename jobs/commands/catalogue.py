@@ -119,21 +119,20 @@ def backfill(
                 asked = sessions(there, first, last)
                 there.knowledge.note_cut(there.cuts.of(asked[-1]))
                 reports.append(publish(there.store, one, universe or among(there, one), there.cuts, asked, tick))
-        elif venue is None or first is None or last is None:
-            raise ConfigurationError(
-                f"{name} is a set on bars: say whose and when (--venue binance --from 2026-11-02 --to "
-                "2026-11-06 --calendar 24/7)"
-            )
         else:
-            declared = [b for b in ws.deployment.bars if (b.feature_set, b.venue) == (name, venue)]
-            of = (
-                declared[0] if declared else OnBars(feature_set=name, venue=venue, calendar=calendar)
-            )  # as it is declared, so that history is what is published live
+            # as it is declared, so that history is what is published live
+            declared = [b for b in ws.deployment.bars if b.feature_set == name and venue in {None, b.venue}]
+            if (len(declared) != 1 and venue is None) or first is None or last is None:
+                raise ConfigurationError(
+                    f"{name} is a set on bars: say whose and when (--venue binance --from 2026-11-02 --to "
+                    "2026-11-06 --calendar 24/7); `quant backfill` publishes the sets that strategies read"
+                )
+            of = declared[0] if declared else OnBars(feature_set=name, venue=str(venue), calendar=calendar)
             reports = [
                 publish_bars(
                     ws.store,
                     one,
-                    venue,
+                    of.venue,
                     hours(of.calendar),
                     hours(of.calendar).between(first, last),
                     delay=timedelta(seconds=of.delay),

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from jobs.commands.data import planned, previewed
-from jobs.commands.options import AsJson, Day, From, LaneName, To, producing, workspace
+from jobs.commands.options import AsJson, Day, From, LaneName, To, lanes_of, producing, workspace
 
 run_app = typer.Typer(no_args_is_help=True, help="Run what is due.")
 
@@ -81,7 +81,7 @@ def run_daily(session: Day = None, as_json: AsJson = False, lane: LaneName = Non
     raise typer.Exit(int(outcome(ran)))
 
 
-def backfill(first: From = None, last: To = None) -> None:
+def backfill(first: From = None, last: To = None, lane: LaneName = None) -> None:
     """Compute a range: history, features, models at month ends, decisions, research books. It sends nothing."""
     from jobs.console import progress, steps
     from jobs.execute import runner
@@ -91,7 +91,7 @@ def backfill(first: From = None, last: To = None) -> None:
     with progress() as tick:
         tick(0, 0, "loading the definitions")
         with runner(whole, tick) as started:
-            for ws in whole.lanes:
+            for ws in lanes_of(whole, lane):
                 begin, end = ws.span
                 sessions = ws.cuts.calendar
                 before = sessions.shift(ws.deployment.start, -1) if end else ws.cuts.due(ws.clock.now())
@@ -101,8 +101,8 @@ def backfill(first: From = None, last: To = None) -> None:
 
 
 def backtest(book: str = "research", first: From = None, last: To = None) -> None:
-    """Backfill a range, then write its full report."""
-    backfill(first, last)
+    """Backfill a range of the book's lane, then write its full report."""
+    backfill(first, last, book)
     report(book, None, first, last)
 
 

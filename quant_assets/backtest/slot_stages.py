@@ -19,7 +19,7 @@ from quant_assets.features.intraday import OnBars, publish_bars
 from quant_assets.features.labels.bars import publish_bar_labels
 from quant_assets.features.sets import FeatureSet
 from quant_assets.models.slot_scoring import score_slots
-from quant_assets.models.training import month_ends, retrain
+from quant_assets.models.training import month_ends, retrain, untrained
 from quant_assets.ports import Clock, KillSwitch, KnowledgeLog, ModelRegistry, Notifier, Progress, Stamp, Store, quiet
 from quant_assets.records import StageReport
 from quant_assets.signals.decide import STAGE as DECIDE
@@ -116,7 +116,10 @@ def train_on_bars(
     train_at: Sequence[date] | None = None,
 ) -> Iterator[StageReport]:
     """Train a model of each strategy at each month end among `sessions`, or `train_at`; used from the session after."""
-    for cut in month_ends(cuts.calendar, min(sessions), max(sessions)) if train_at is None else train_at:
+    ends = month_ends(cuts.calendar, min(sessions), max(sessions)) if train_at is None else train_at
+    if not ends:
+        yield untrained(sessions)
+    for cut in ends:
         for strategy, bars in read_by(strategies, on_bars):
             features = find_set(strategy.feature_set)
             yield retrain(store, registry, features, strategy, cuts, cut, notifier=notifier, bars=bars)

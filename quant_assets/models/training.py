@@ -320,6 +320,12 @@ def _judged(store: Store, strategy: Strategy, cuts: Cuts, model: Model, validate
     )
 
 
+def untrained(sessions: Sequence[date]) -> StageReport:
+    """The report on sessions in which no model is trained."""
+    reason = "no month ends in these sessions"
+    return StageReport(stage=STAGE, first=min(sessions), last=max(sessions), state="empty", reason=reason)
+
+
 def train_champions(
     store: Store,
     registry: ModelRegistry,
@@ -333,8 +339,7 @@ def train_champions(
     """Train a model of each strategy at each month end among `sessions`, or `train_at`; used from the session after."""
     ends = month_ends(cuts.calendar, min(sessions), max(sessions)) if train_at is None else train_at
     if not ends:
-        first, last = min(sessions), max(sessions)
-        yield StageReport(stage=STAGE, first=first, last=last, state="empty", reason="no month ends in these sessions")
+        yield untrained(sessions)
     for done, cut in enumerate(ends):
         progress(done, len(ends), f"model {cut}")
         for strategy in strategies:
