@@ -1,6 +1,6 @@
 """A deployment that decides by the hour: from the feed's bars to the research book, in one range or by the day."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import msgspec
 import polars as pl
 import pytest
 
+from desk.checkup import checkup
 from desk.day import arrive, derive, ports, slots_in
 from desk.deployment import Deployment, Market
 from desk.workspace import Workspace
@@ -18,6 +19,8 @@ from quant_assets.records import Book
 from quant_assets.strategy import UniverseRule
 from quant_assets.tables import BARS, DECISIONS, FILLS, MODELS, NAV, ORDERS, SCORES, UNIVERSE
 from quant_assets.vendor_tables import INTRADAY_BARS
+from resources.sources.bars_of import BarsOf
+from resources.sources.simulated_bars import SimulatedBars
 from tests.jobs import two_venues
 from tests.signals import hourly_market as market
 
@@ -119,3 +122,19 @@ def test_a_lane_of_slots_beside_a_lane_of_days(tmp_path: Path) -> None:
     assert rows.filter(verdict="TRADE").height > 100
     assert own.store.read(BARS, as_of=None).is_empty()
     assert slots_in(own, [date(2026, 2, 9)]) == []
+
+
+def test_a_home_begins_with_what_its_feed_has(tmp_path: Path) -> None:
+    """`quant check` opens daily bars that are made of intraday ones, before any is stored and after; without a feed
+    that brings them it says that there are none.
+    """
+    feed: Any = {"kind": "simulated_bars", "first": date(2026, 2, 1), "last": date(2026, 2, 4), "names": 2}
+    own = opened(tmp_path / "a").deployment
+    fed = msgspec.structs.replace(own, feeds=(msgspec.convert(feed, SimulatedBars),))
+    found = []
+    for n, declared in enumerate((msgspec.structs.replace(fed, source=BarsOf(venue="simulated")), own)):
+        ws = Workspace(tmp_path / f"home{n}", declared, registry=Registry())
+        answers = {one.name: one for one in checkup(ws, datetime(2026, 2, 5, tzinfo=UTC)) if one.what == "source"}
+        found += [(one.state, one.says) for one in answers.values()]
+    assert [state for state, _ in found] == ["fine", "refused"]
+    assert found[0][1].endswith("made of what intraday_bars brings")

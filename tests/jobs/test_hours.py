@@ -87,6 +87,7 @@ def test_a_historical_run_goes_through_the_slots(home: Path, tmp_path: Path) -> 
     planned = len(slots_in(ws, [SESSIONS[0]]))
     for of in (steps[0].assets["slots"], steps[1].assets["decisions"]):
         assert (of["slots_due"], of["slots_decided"], of["slots_late"]) == (planned, planned, 0)
+    assert steps[1].assets["champion"]["reason"] == "no month ends in these sessions"
     assert str(steps[0].assets["slots"]["table"]).count("decided") == planned
     ((_, following),) = due_in_order(ws, None)
     assert following == SESSIONS[1]
