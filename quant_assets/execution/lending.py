@@ -6,6 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from quant_assets.books.accruals import STALE_AFTER, Borrow
+from quant_assets.books.explained import Past
 from quant_assets.books.holdings import Holdings
 from quant_assets.books.valued import lending
 from quant_assets.execution.limits import Refused
@@ -13,28 +14,42 @@ from quant_assets.execution.turns import Turn
 from quant_assets.ports import Store
 from quant_assets.records import Order, Working
 
+NOTHING: Mapping[int, int] = {}
+
 
 def lent_only(
-    store: Store, orders: Sequence[Order], holdings: Holdings, working: Sequence[Working], turn: Turn
+    store: Store, orders: Sequence[Order], holdings: Holdings, working: Sequence[Working], past: Past, turn: Turn
 ) -> tuple[list[Order], list[Refused]]:
     """The orders as far as what they sell short can be borrowed, by what the cut of the turn knows; and what is left of
     the others, each with why. Where no feed ever brought a rate, everything can.
     """
     asked = {o.sid for o in orders if _opened(o, holdings, working)}
     lent = lending(store, asked, turn.cut, turn.decided) if asked else None
-    return (list(orders), []) if lent is None else lendable(orders, holdings, working, lent)
+    if lent is None:
+        return list(orders), []
+    evening = past.evening(turn.booked).quantities  # an earlier slot borrowed of what the feed had then
+    begun = {sid: max(0, _short(holdings.quantities, sid) - _short(evening, sid)) for sid in asked}
+    return lendable(orders, holdings, working, lent, begun)
+
+
+def _short(quantities: Mapping[int, int], sid: int) -> int:
+    return max(0, -quantities.get(sid, 0))
 
 
 def lendable(
-    orders: Sequence[Order], holdings: Holdings, working: Sequence[Working], lent: Mapping[int, Borrow]
+    orders: Sequence[Order],
+    holdings: Holdings,
+    working: Sequence[Working],
+    lent: Mapping[int, Borrow],
+    begun: Mapping[int, int] = NOTHING,
 ) -> tuple[list[Order], list[Refused]]:
-    """The same from what is `lent`: a rate of the last week, and no more than is available. Of what is margined nothing
-    is borrowed.
+    """The same from what is `lent`: a rate of the last week, and no more than is available, less what was `begun` of it
+    already. Of what is margined nothing is borrowed.
     """
     terms = holdings.terms
     kept: list[Order] = []
     refused: list[Refused] = []
-    given: dict[int, int] = {}
+    given = dict(begun)
     for order in orders:
         borrowed = 0 if terms.margined(order.sid) else _opened(order, holdings, [*working, *map(_at_work, kept)])
         most, why = _available(order, holdings, lent.get(order.sid))

@@ -58,7 +58,7 @@ def sized(
     asked = orders_for(book, strategy, decisions, holdings, working, turn.session, cuts.calendar, symbols)
     nothing = "" if asked else too_small(strategy, decisions, holdings)
     explained, doubtful = without_doubtful(asked, past, cuts, turn.booked)
-    wanted, unlent = lent_only(store, explained, holdings, working, turn)
+    wanted, unlent = lent_only(store, explained, holdings, working, past, turn)
     within, refused = within_limits(book, wanted, exposure_of(holdings, working, wanted, trading))
     kept, refused = whole_rolls(asked, within, [*doubtful, *unlent, *refused], holdings, cuts.calendar)
     return Sized(kept, refused, nothing)

@@ -279,7 +279,8 @@ class PaperBroker:
             before, count = self._funded(tx, evening, session), _next(tx)
             past = Past(self._evening, self._bars)
             ids = {w.key: (row_id, w) for row_id, w in self._working()}
-            names = {w.order.sid for _, w in ids.values()}
+            done = self._traded_in(session) if self._hours is not None else []
+            names = {*(w.order.sid for _, w in ids.values()), *(f.sid for f in done)}
             valued = {*evening.quantities, *names, *handed_out(actions, bars)}
             by = self._valued(self._book, session, before, valued)
             day = Day(session=session, bars=bars, actions=actions, fills=(), by=by)
@@ -299,7 +300,7 @@ class PaperBroker:
             if self._hours is not None:  # what is left is of slots that did not come
                 late = [w for _, w in ids.values() if w.order.session <= session]
                 changed = [msgspec.structs.replace(w, state=OrderState.EXPIRED, reason="CLOSED") for w in late]
-            day = msgspec.structs.replace(day, fills=fills if self._hours is None else self._traded_in(session))
+            day = msgspec.structs.replace(day, fills=[*fills, *done])
             evening, _ = live(before, carried, day, self._cuts, past)
             _record(tx, session, fills, changed, ids, count)
             content = msgspec.json.encode(_kept(evening)).decode()
