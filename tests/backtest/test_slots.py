@@ -10,11 +10,16 @@ import msgspec
 import polars as pl
 import pytest
 
+from quant_assets.backtest.fills import costs_of
 from quant_assets.backtest.loop import run
-from quant_assets.books.holdings import exact
+from quant_assets.backtest.slots import trade_slots
+from quant_assets.books.explained import Past
+from quant_assets.books.holdings import Holdings, exact
+from quant_assets.books.terms import Terms
+from quant_assets.execution.slots import held_at
 from quant_assets.market_data.ingest import ingest
 from quant_assets.records import Book, StageReport
-from quant_assets.tables import BARS, FILLS, JOURNAL, NAV, ORDERS, POSITIONS
+from quant_assets.tables import BARS, DECISIONS, FILLS, JOURNAL, NAV, ORDERS, POSITIONS
 from quant_assets.vendor_tables import INTRADAY_BARS
 from resources.sources.bars_of import BarsOf, DailyBars
 from resources.tables.store import DeltaStore
@@ -120,3 +125,23 @@ def test_an_account_that_cannot_pay_does_not_buy(decided: Path, tmp_path: Path) 
     run(store, STRATEGY, poor, CUTS, TRADED, bars=ON_BARS)
     assert store.read(ORDERS, as_of=None).is_empty()
     assert store.read(NAV, as_of=None)["cash"].to_list() == [Decimal(50)] * len(TRADED)
+
+
+@pytest.mark.parametrize(("close", "orders"), [(100.0, False), (50.0, True)], ids=["doubtful", "explained"])
+def test_a_doubtful_name_keeps_its_mark_and_is_not_sized(decided: Path, close: float, orders: bool) -> None:
+    """A name whose mark of the evening is not the close that was printed is not traded at any slot of the session."""
+    store, session = DeltaStore(decided), TRADED[-1]
+    rows = store.read(DECISIONS, as_of=None, first=session, last=session)
+    sid = rows.filter(pl.col("target_weight") > 0)["sid"][0]
+    evening = Holdings(
+        session=TRADED[-2], cash=Decimal(90_000), quantities={sid: 100}, marks={sid: Decimal(50)}, terms=Terms("USD")
+    )
+    printed = pl.DataFrame({"sid": [sid], "symbol": ["n"], "open": [close], "close": [close]})
+    past = Past(evening=lambda _: evening, bars=lambda _: printed)
+    found = trade_slots(store, STRATEGY, BOOK, CUTS, ON_BARS, session, rows, evening, costs_of(BOOK), past)
+    assert (sid in {w.order.sid for w in found.orders}) is orders
+    assert any("PRICE_UNEXPLAINED" in note for note in found.notes) is not orders
+    first = next(s.slot for s in market.slots_after(TRADED[-2]) if s.session == session)
+    at_first = rows.filter(slot=first)
+    held = held_at(evening, (), at_first, past, CUTS, session)
+    assert (held.marks[sid] == Decimal(50)) is not orders
