@@ -145,6 +145,8 @@ def _repeated(derived: pl.DataFrame, evidence: pl.DataFrame, told: pl.DataFrame)
     """Those of `derived` that an earlier capture placed elsewhere: inside the sessions that a pair spans, or a few days
     before, with terms that differ by what an exchange rate does.
     """
+    if derived.is_empty() or told.is_empty():
+        return derived.clear().select(KEY)
     before = told.select(
         "sid",
         "kind",

@@ -107,6 +107,9 @@ def events(
     `standing`: the latest version of each action; `given`: actions of this capture, `rows`: its rows; where the vendor
     declares a merger or delisting, none is derived.
     """
+    if changed.is_empty():  # most deliveries change no listing
+        none = pl.DataFrame(schema={c: ACTIONS.schema[c] for c in COLUMNS})
+        return none, standing.clear().select(*COLUMNS, pl.lit(value=True).alias("withdrawn"))
     given = given if "withdrawn" in given.columns else given.with_columns(withdrawn=pl.lit(value=False))
     declared = pl.concat(
         [

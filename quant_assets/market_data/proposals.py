@@ -40,13 +40,15 @@ def news(given: pl.DataFrame, evidence: pl.DataFrame, standing: pl.DataFrame, ac
     action is in force, nothing is proposed. If the prices around an ex-session now show that there was no action, or an
     action is found there or a few days later, the proposal is settled.
     """
+    waiting = opened(standing)
+    if given.is_empty() and waiting.is_empty():
+        return waiting.select(ROW)
     told = actions.filter(~pl.col("withdrawn") & pl.col("kind").is_in(ADJUSTING)).select(SUBJECT).unique()
     fresh = given.join(told, on=SUBJECT, how="anti").unique(SUBJECT, keep="last", maintain_order=True)
     same = standing.filter(~pl.col("withdrawn")).select(*SUBJECT, "state", was="explanations")
     fresh = fresh.join(same, on=SUBJECT, how="left", maintain_order="left").filter(
         pl.col("state").is_null() | ((pl.col("state") != "confirmed") & (pl.col("explanations") != pl.col("was")))
     )
-    waiting = opened(standing)
     near = waiting.join(told.rename({"session": "found"}), on="sid").filter(
         (pl.col("found") == pl.col("session"))
         | (pl.col("after").is_null() & ((pl.col("found") - pl.col("session")).abs() <= AGAIN))
