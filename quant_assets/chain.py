@@ -85,7 +85,7 @@ CHAIN = _in_order(
         ("outbox", "venue", "facts"),
         deliver_books,
     ),
-    Stage("costs", (*MARKET, "fills", "orders", *BOOKED), ("costs",), cost_books),
+    Stage("costs", (*MARKET, "datasets_*", "fills", "orders", *BOOKED), ("costs",), cost_books),
     Stage(
         "report",
         (
