@@ -7,7 +7,7 @@ frequency: 1h
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 
 import polars as pl
@@ -77,13 +77,15 @@ class DailyBars:
         return dict.fromkeys(labels)
 
     def fetch(self, label: date) -> Capture:
-        """See the port. Raises CaptureUnreadable where no bar of that session is stored."""
+        """See the port. Raises CaptureUnreadable where no bar of that session is stored, or where its last bars are
+        known only after it.
+        """
         close = self._calendar.close(label)
         known_at = close + timedelta(seconds=self._declared.delay)
         rows = self._bars(self._calendar.open(label).date(), close.date())
-        inside = rows.filter(
-            pl.col("known_at") <= known_at, pl.col("ts") >= self._calendar.open(label), pl.col("ts") < close
-        )
+        inside = rows.filter(pl.col("ts") >= self._calendar.open(label), pl.col("ts") < close)
+        self._all_in_time(label, inside, close, known_at)
+        inside = inside.filter(pl.col("known_at") <= known_at)
         bars = in_force(inside, INTRADAY_BARS).sort("symbol", "ts")
         if bars.is_empty():
             raise CaptureUnreadable(
@@ -113,6 +115,19 @@ class DailyBars:
             actions=None,
             malformed=pl.DataFrame(schema=MALFORMED),
         )
+
+    def _all_in_time(self, label: date, inside: pl.DataFrame, close: datetime, known_at: datetime) -> None:
+        """Raise CaptureUnreadable where the session would lack its last bars: they are longer than what is left of it,
+        and declared known at an end that lies after the close.
+        """
+        ended = pl.col("ts") + pl.duration(seconds=self._seconds)
+        late = inside.group_by("ts").agg(pl.col("known_at").min()).filter(ended > close, pl.col("known_at") > known_at)
+        if late.height:
+            raise CaptureUnreadable(
+                f"{self.name}: the bars of {self._declared.frequency} that begin at {late['ts'].min():%H:%M} UTC on "
+                f"{label} end after the close and are known only then, so the session would have no close; feed bars "
+                "of a length that fills it, such as 30m"
+            )
 
     @property
     def _seconds(self) -> int:

@@ -9,9 +9,11 @@ import polars as pl
 import pytest
 
 from quant_assets.calendars import calendar
+from quant_assets.errors import CaptureUnreadable
 from quant_assets.market_data.ingest import ingest, pending
 from quant_assets.testing import LAWS
 from quant_assets.vendor_tables import INTRADAY_BARS
+from resources.sources.bars_of import BarsOf, DailyBars
 from resources.sources.simulated_bars import SimulatedBars, SimulatedIntraday
 from resources.tables.store import DeltaStore
 
@@ -76,3 +78,22 @@ def test_a_historical_run_has_of_each_day_what_had_ended(tmp_path: Path) -> None
     assert (again.state, again.numbers["observed"]) == ("empty", 0), (
         "an earlier hour that is run again takes nothing back"
     )
+
+
+@pytest.mark.parametrize(("frequency", "fits"), [("1h", False), ("30m", True)])
+def test_a_day_is_not_made_without_its_last_bars(tmp_path: Path, frequency: str, fits: bool) -> None:
+    """New York trades six hours and a half: a bar of an hour that begins half an hour before the close is known too
+    late to be in the close of the day. That is an error, and no other close.
+    """
+    venue, day, store = calendar("XNYS"), date(2025, 2, 4), DeltaStore(tmp_path)
+    market = msgspec.structs.replace(MARKET, frequency=frequency)
+    source = SimulatedIntraday(market, venue)
+    ingest(source, store, None, datetime(2025, 2, 6, tzinfo=UTC), [day], venue)
+    daily = DailyBars(BarsOf(venue=market.venue, frequency=frequency), store, venue)
+    if fits:
+        rows = source.fetch(day).others[INTRADAY_BARS.name].sort("ts").group_by("symbol", maintain_order=True).last()
+        made = daily.fetch(day).prices.sort("symbol")
+        assert made["close"].to_list() == rows.sort("symbol")["close"].to_list()
+    else:
+        with pytest.raises(CaptureUnreadable, match="begin at 20:30 UTC on 2025-02-04 end after the close"):
+            daily.fetch(day)
