@@ -336,6 +336,10 @@ def _set(parts: Parts, path: str, name: str, *, at_slots: bool = False) -> None:
             f"it has a value for each bar of {one.frequency}, and a strategy decides once a session; sets "
             f"on bars are declared under `bars`",
         )
+    there = {parts.code, *(m.calendar for m in parts.found.each("markets").values())}
+    if strange := sorted({of for i in one.inputs for of in i.markets} - there):
+        what = f"{name} reads the bars of {', '.join(strange)}; declare their source under `markets`"
+        parts.fault(path, what, "markets")
     needed = sorted({t for i in one.inputs for t in i.tables if t in parts.datasets and t not in i.without} - parts.fed)
     if needed:
         parts.fault(path, f"{name} reads {', '.join(needed)}, which no feed brings; add one under `feeds`", "feeds")

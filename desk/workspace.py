@@ -1,7 +1,7 @@
 """Everything of one deployment, opened: the adapters behind the ports."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from functools import cached_property
@@ -292,18 +292,36 @@ class Workspace:
         return found
 
     @property
-    def shared(self) -> Shared | None:
-        """What all markets share; None where there is one."""
-        own, *others = self.peers
-        if not any(w.venue for w in others):
-            return None
+    def read_elsewhere(self) -> frozenset[str]:
+        """The calendars of other markets whose bars its feature sets read."""
+        read = {of for s in self.deployment.strategies for one in self.feature_set_of(s).inputs for of in one.markets}
+        return frozenset(read - {self.deployment.calendar})
+
+    @property
+    def beside_own(self) -> list[MarketDataSource]:
+        """The sources of the markets whose bars its feature sets read; none in a research home."""
+        read = frozenset[str]() if self.production else self.read_elsewhere
+        return [source for w in self.peers_of_markets if w.deployment.calendar in read for source in w.sources]
+
+    @property
+    def peers_of_markets(self) -> Sequence["Workspace"]:
+        """The first lane of each market."""
+        return (self._above or self).markets
+
+    @property
+    def shared(self) -> list[Shared]:
+        """What lanes share: rates, and each market whose bars another one reads; nothing where there is one market."""
+        own, *others = self.peers_of_markets
+        if not others or self.production:
+            return []
         names = [f.name for name, feeds in own.feeds.items() if shared_by_markets(dataset(name).table) for f in feeds]
-        read = {w.venue: w.knowledge for w in self.peers}.values()
-
-        def latest() -> datetime | None:
-            return max((cut for log in read if (cut := log.latest_cut()) is not None), default=None)
-
-        return Shared(frozenset(names), own.store, latest)
+        found = [Shared(frozenset(names), own.store, own.cuts.calendar, _latest_of(self.peers))]
+        for market in self.peers_of_markets:
+            readers = [w for w in self.peers if market.deployment.calendar in w.read_elsewhere]
+            its = frozenset(s.name for s in market.sources) - frozenset(names)
+            latest = _latest_of([*readers, *(w for w in self.peers if w.venue == market.venue)])
+            found += [Shared(its, market.store, market.cuts.calendar, latest)] if readers else []
+        return found
 
     def _open(self, declared: Source | AnyFeed) -> MarketDataSource:
         from resources.clock import SystemClock
@@ -333,7 +351,8 @@ class Workspace:
         if self.lane and self._above:
             others = {s.universe.name for s in self._above.deployment.strategies}
             hidden = others - {s.universe.name for s in self.deployment.strategies}
-            return LaneStore(self._above.store, market=self.venue, lane=self.name, hidden=hidden)
+            own = self._above.deployment.calendar
+            return LaneStore(self._above.store, market=self.venue, lane=self.name, own=own, hidden=hidden)
         return beside(self.tables, self.production) if self.production else self.tables
 
     @property
@@ -481,3 +500,9 @@ class Workspace:
     def feature_set_of(self, strategy: Strategy) -> FeatureSet:
         """The feature set that a strategy reads."""
         return find_set(strategy.feature_set)
+
+
+def _latest_of(lanes: Sequence[Workspace]) -> Callable[[], datetime | None]:
+    """What tells the latest cut at which any of the lanes read."""
+    logs = {w.venue: w.knowledge for w in lanes}.values()
+    return lambda: max((cut for log in logs if (cut := log.latest_cut()) is not None), default=None)

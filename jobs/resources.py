@@ -80,6 +80,7 @@ def _ports(ws: Workspace, found: Callable[[dg.DagsterRun | None], Workspace], pr
         "sessions_between": sessions_between,
         "source": ws.source,
         "backups": ws.backups,
+        "beside_own": ws.beside_own,
         "feeds": ws.feeds,
         "status": questions,
     }

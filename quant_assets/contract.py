@@ -26,7 +26,8 @@ Schema = Mapping[str, pl.DataType | type[pl.DataType]]
 class Table:
     """One stored table. ``schema`` is in stored order and does not contain the partition column. ``defaults``: columns
     that came later, with what they are in rows written before, and in rows given without them; these may be in the
-    key. Raises ValueError where a folder could not be called after its name.
+    key. ``market``: whose rows are meant, by its calendar; empty: of the market that reads. Raises ValueError where a
+    folder could not be called after its name.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Table:
     beside: tuple[str, ...] = ()
     units: Mapping[str, str] = field(default_factory=dict[str, str])
     defaults: Mapping[str, str] = field(default_factory=dict[str, str])
+    market: str = ""
 
     def __post_init__(self) -> None:
         """See the class."""

@@ -46,7 +46,7 @@ class Input:
     `read` returns session, sid and `columns` (name and dtype of what it brings), from `tables`. Joined on session and
     sid they are in the members' rows before the cross-section; `on` the session alone they are in the panel before the
     kernel, where the value of row i is the one known at the cut of i. `without`: those of the tables that it does
-    without if no feed brings them.
+    without if no feed brings them. `markets`: the calendars of other markets of whose instruments it reads.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Input:
     read: Reader
     on: tuple[str, ...] = ("session", "sid")
     without: tuple[str, ...] = ()
+    markets: tuple[str, ...] = ()
 
     @property
     def reads_panel(self) -> bool:

@@ -29,12 +29,14 @@ SHOWN = 3  # notes in a notification
 
 @dataclass(frozen=True)
 class Shared:
-    """The sources, by their `names`, of datasets that are of no market, such as rates: each lane ingests them before it
-    decides, into the same `store`. `latest`: the latest cut that was read of any market.
+    """Sources, by their `names`, that several lanes read: of datasets that are of no market, such as rates, and those
+    of a market whose bars features of another one read. Each of these lanes ingests them before it decides, into the
+    same `store`, on the market's own `calendar`. `latest`: the latest cut at which any of them read.
     """
 
     names: frozenset[str]
     store: Store
+    calendar: Calendar
     latest: Callable[[], datetime | None]
 
 
@@ -108,7 +110,7 @@ def ingest_deliveries(
     progress: Progress = quiet,
     vendors: Sequence[Vendor] = (),
     announced: Announced | None = None,
-    shared: Shared | None = None,
+    shared: Sequence[Shared] = (),
 ) -> Iterator[StageReport]:
     """Ingest every delivery up to the last of `sessions` that has arrived by now; a report for each of `sources`, one
     of what was `announced` and one of the comparison with other `vendors`, if their sources are among them.
@@ -119,10 +121,12 @@ def ingest_deliveries(
     # what instruments and deliveries are known is held in memory from one delivery to the next
     with undivided(), watching(store, cuts, notifier, last):
         for source in sources:
-            where, latest = store, knowledge.latest_cut()
-            if shared and source.name in shared.names:
-                where, latest = shared.store, shared.latest()
-            yield arrivals(source, where, notifier, latest, now, last, cuts.calendar, progress, evidence)
+            group = next((g for g in shared if source.name in g.names), None)
+            where, hours = (group.store, group.calendar) if group else (store, cuts.calendar)
+            latest = group.latest() if group else knowledge.latest_cut()
+            # elsewhere there may be sessions between the last one here and its cut
+            until = max(last, cuts.of(last).date()) if group else last
+            yield arrivals(source, where, notifier, latest, now, until, hours, progress, evidence)
         if announced and any(source.name.startswith(f"{ANNOUNCEMENTS.name}/") for source in sources):
             yield announce(store, knowledge, cuts, announced, before, now, last)
         if vendors and any(source.name.startswith(BESIDE) for source in sources):

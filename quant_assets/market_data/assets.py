@@ -42,12 +42,13 @@ def build(
         specs=specs,
         partitions_def=sessions,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        required_resource_keys={*_ports(ingest), "source", "backups"},
+        required_resource_keys={*_ports(ingest), "source", "backups", "beside_own"},
         op_tags={"dagster/priority": "0"},
     )
     def market_data(context: dg.AssetExecutionContext) -> Iterable[dg.MaterializeResult[Any]]:
         days = sessions_of(context)
-        report = _ingested(ingest, context, days, [context.resources.source, *context.resources.backups])
+        given = context.resources
+        report = _ingested(ingest, context, days, [*given.beside_own, given.source, *given.backups])
         for name, table in MARKET_DATA.items():
             yield result(report, key=context.asset_key_for_output(name), extra=_stored(table, context, days))
 

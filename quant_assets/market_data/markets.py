@@ -5,6 +5,9 @@ another market is named NAME@CALENDAR, so its captures, its rows and the ids of 
 instrument's listings have the calendar.
 """
 
+import re
+from dataclasses import replace
+
 import polars as pl
 
 from quant_assets.contract import Table
@@ -13,6 +16,11 @@ from quant_assets.tables import ACTIONS, BARS, CAPTURES, LABELS, LISTINGS, PROPO
 AT = "@"
 OF_INSTRUMENTS = tuple(t.name for t in (BARS, ACTIONS, PROPOSED_ACTIONS, LABELS))
 """Tables of which a market sees the rows of its own instruments."""
+
+
+def elsewhere(table: Table, calendar: str) -> Table:
+    """A table of instruments as the market of that calendar sees it, for a lane of another one to read."""
+    return replace(table, name=f"{table.name}_of_{re.sub('[^A-Za-z0-9]', '_', calendar)}", market=calendar)
 
 
 def named(name: str, of: str) -> str:

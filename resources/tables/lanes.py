@@ -1,6 +1,7 @@
 """The tables of a home as one of its lanes sees them."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 
 import polars as pl
@@ -23,14 +24,22 @@ class LaneStore:
     """
 
     def __init__(
-        self, below: "DeltaStore | ResearchTables | LaneStore", *, market: str, lane: str, hidden: Collection[str] = ()
+        self,
+        below: "DeltaStore | ResearchTables | LaneStore",
+        *,
+        market: str,
+        lane: str,
+        own: str = "",
+        hidden: Collection[str] = (),
     ) -> None:
+        """`own`: the calendar of the deployment's own market, which nothing is marked with."""
         self._below = below
         self.market = market
+        self._own = own
         self._marked = {ANCHORS.name: ("feature_set", market), LABELS.name: ("label", lane)}
         self._marked[VERDICTS.name] = ("table", lane)
         self._hidden = sorted(hidden)
-        self._listed: tuple[int, pl.Series] = (-2, pl.Series(dtype=pl.Int64))
+        self._listed: dict[str, tuple[int, pl.Series]] = {}
 
     def read(
         self,
@@ -42,7 +51,13 @@ class LaneStore:
         where: Mapping[str, str | int] | None = None,
         columns: Sequence[str] | None = None,
     ) -> pl.DataFrame:
-        """See the port."""
+        """See the port. Of a table that is read `elsewhere`, the rows of that market's instruments."""
+        if table.market:
+            there = "" if table.market == self._own else table.market
+            plain = replace(table, name=table.name.partition("_of_")[0], market="")
+            needed = None if columns is None else [*columns, "sid"]
+            rows = self._below.read(plain, as_of=as_of, first=first, last=last, where=where, columns=needed)
+            return rows.filter(self._traded_in(there)).select(projected(plain, columns))
         column, of = self._marked.get(table.name, ("", ""))
         if where and column in where:
             where = {**where, column: named(str(where[column]), of)}
@@ -50,7 +65,7 @@ class LaneStore:
         needed = None if columns is None else [*columns, *(name for one in keep for name in one.meta.root_names())]
         rows = self._below.read(table, as_of=as_of, first=first, last=last, where=where, columns=needed)
         if table.name in OF_INSTRUMENTS:
-            keep.append(self._traded_here())
+            keep.append(self._traded_in(self.market))
         if table.name == UNIVERSE.name:
             keep.append(~pl.col("universe").is_in(self._hidden))
         if column:
@@ -77,12 +92,13 @@ class LaneStore:
         """The versions of the tables, by name."""
         return self._below.versions(tables)
 
-    def _traded_here(self) -> pl.Expr:
-        """Whether the instrument of a row is of this market; one without a listing is of the deployment's own."""
+    def _traded_in(self, market: str) -> pl.Expr:
+        """Whether the instrument of a row is of a market; one without a listing is of the deployment's own."""
         version = self.version(LISTINGS)
-        if self._listed[0] != version:
+        held = self._listed.get(market)
+        if held is None or held[0] != version:
             rows = self._below.read(LISTINGS, as_of=None, columns=["calendar"])
-            chosen = pl.col("calendar") == self.market if self.market else pl.col("calendar") != ""
-            self._listed = version, rows.filter(chosen)["sid"].unique()
-        found = pl.col("sid").is_in(self._listed[1].implode())
-        return found if self.market else ~found
+            chosen = pl.col("calendar") == market if market else pl.col("calendar") != ""
+            held = self._listed[market] = version, rows.filter(chosen)["sid"].unique()
+        found = pl.col("sid").is_in(held[1].implode())
+        return found if market else ~found
