@@ -503,6 +503,6 @@ class Workspace:
 
 
 def _latest_of(lanes: Sequence[Workspace]) -> Callable[[], datetime | None]:
-    """What tells the latest cut at which any of the lanes read."""
+    """A function for the latest cut at which any of the lanes read."""
     logs = {w.venue: w.knowledge for w in lanes}.values()
     return lambda: max((cut for log in logs if (cut := log.latest_cut()) is not None), default=None)
