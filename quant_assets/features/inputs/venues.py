@@ -34,7 +34,7 @@ def venue_return(calendar: str) -> Input:
         closes = store.read(bars, **known, columns=("close", "withdrawn"))  # type: ignore[arg-type]
         moved = store.read(actions, **known, columns=(*_TERMS, "withdrawn"))  # type: ignore[arg-type]
         adjusting = moved.filter(pl.col("kind").is_in(ADJUSTING))
-        rows = [(s, *_of_the_last(closes, adjusting, cuts, s)) for s in sessions]
+        rows = [(s, *_last_known(closes, adjusting, cuts, s)) for s in sessions]
         schema = {"session": pl.Date, "venue_return": pl.Float64, "venue_age": pl.Float64}
         return pl.DataFrame(rows, schema=schema, orient="row")
 
@@ -48,7 +48,7 @@ def venue_return(calendar: str) -> Input:
     )
 
 
-def _of_the_last(
+def _last_known(
     closes: pl.DataFrame, moved: pl.DataFrame, cuts: Cuts, session: date
 ) -> tuple[float | None, float | None]:
     """The mean return of the last session known at a session's cut, and its age in days."""
