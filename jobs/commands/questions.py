@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from desk.workspace import Workspace
     from quant_assets.today.status import Status
 
+OF_THE_HOME = ("kill_switch", "acts", "heartbeat")
+"""The questions that are not about a lane."""
+
 
 def today(session: Day = None, as_json: AsJson = False) -> None:
     """Show what is due, done or blocked, and the next command; on a fine day, until when nothing is due.
@@ -50,10 +53,9 @@ def _answers(lane: "Workspace", session: date | None) -> "list[Status]":
 
 
 def _once(by_lane: "Mapping[str, Sequence[Status]]") -> "Mapping[str, Sequence[Status]]":
-    """The answers without those of other lanes that repeat one of the first: about the whole home there is one."""
+    """The answers by lane, those about the whole home with the first alone."""
     first, *others = by_lane
-    known = {(a.question, a.answer) for a in by_lane[first]}
-    rest = {name: [a for a in by_lane[name] if (a.question, a.answer) not in known] for name in others}
+    rest = {n: [a for a in by_lane[n] if a.name.removeprefix(f"{n} ") not in OF_THE_HOME] for n in others}
     return {first: by_lane[first], **{name: answers for name, answers in rest.items() if answers}}
 
 
