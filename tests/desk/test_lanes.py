@@ -1,5 +1,6 @@
 """Several markets and moments in one deployment: its lanes, what each sees of the tables, and what is refused."""
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -150,3 +151,13 @@ def test_what_does_not_fit_is_refused_when_it_is_read(tmp_path: Path, change: st
     (tmp_path / "d.yaml").write_text(FILE.replace(was, now))
     with pytest.raises(DeploymentRefused, match=fault):
         load(tmp_path / "d.yaml")
+
+
+def test_the_deployment_of_the_page_has_no_fault(tmp_path: Path) -> None:
+    """The file in docs/markets.md is read without a fault, and each of its strategies has a lane."""
+    page = Path(__file__).parents[2] / "docs" / "markets.md"
+    (code,) = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    (tmp_path / "deployment.yaml").write_text(code)
+    found = lanes(load(tmp_path / "deployment.yaml"))
+    named = [("", "USD"), ("XLON", "GBP"), ("XEUR", "EUR"), ("24_7", "USD")]
+    assert [(one.name, one.currency) for one in found] == named
