@@ -480,7 +480,8 @@ class Entry(Frozen, frozen=True):
     """What a person books by hand: `quantity` shares of `sid` more (or less), and `amount` of cash more (or less).
 
     `session`: booked with it, or with the first one after it that is not booked yet. `corrects`: the exec_id that it
-    puts right, if any. Without a name (`sid` 0) it moves cash alone.
+    puts right, if any. Without a name (`sid` 0) it moves cash alone, in `currency`, which is the book's where it is
+    empty; cash with a name is in that name's.
     """
 
     entry_id: str
@@ -493,6 +494,7 @@ class Entry(Frozen, frozen=True):
     by: str
     reason: str
     at: datetime
+    currency: str = ""
 
 
 class Artifact(Frozen, frozen=True):

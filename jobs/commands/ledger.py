@@ -30,6 +30,9 @@ def ledger_book(
     cash: Annotated[
         Decimal, typer.Option("--cash", metavar="AMOUNT", parser=_money, help="Cash more; negative: less.")
     ] = Decimal(0),
+    currency: Annotated[
+        str, typer.Option("--currency", metavar="CODE", help="Of the cash, without a name; by default the book's.")
+    ] = "",
     corrects: Annotated[str, typer.Option("--corrects", metavar="EXEC", help="The execution that it puts right.")] = "",
 ) -> None:
     """Book shares, cash or both of a traded book, so that it agrees with the venue. The next session that is booked has
@@ -56,9 +59,11 @@ def ledger_book(
             amount=cash,
             corrects=corrects,
             act=acted(by, reason),
+            currency=currency.upper(),
         )
+    what = f"{quantity:+,} shares and {cash:+,f}{f' {entry.currency}' if entry.currency else ''} in cash"
     say(
-        f"Entry {entry.entry_id} by {escape(by)}: {quantity:+,} shares and {cash:+,f} in cash. {when} books it, and "
+        f"Entry {entry.entry_id} by {escape(by)}: {what}. {when} books it, and "
         f"{escape(book)} trades again once its positions and cash agree with the venue's."
     )
 

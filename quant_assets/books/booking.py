@@ -136,7 +136,7 @@ def _day(
             if c.fee and c.execution in sids and c.exec_id not in paid
         ],
         entries=new,
-        by=valuation(store, book, cuts, session, held, names),
+        by=valuation(store, book, cuts, session, held, names, [e.currency for e in new if e.currency]),
     )
 
 

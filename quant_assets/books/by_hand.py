@@ -7,6 +7,7 @@ import polars as pl
 
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
+from quant_assets.currencies import CURRENCIES
 from quant_assets.errors import ConfigurationError, DataError, ExecutionError
 from quant_assets.ports import Entries, Executions, Store
 from quant_assets.records import Act, Book, Entry, content_id
@@ -29,6 +30,7 @@ def book_by_hand(
     amount: Decimal,
     corrects: str,
     act: Act,
+    currency: str = "",
 ) -> tuple[Entry, date]:
     """Store an entry of `session`, and return it with the session that will book it: the first from there on that is
     not booked yet.
@@ -37,6 +39,11 @@ def book_by_hand(
     moves nothing or cannot be booked, or corrects an execution that is not booked.
     """
     _check(book, sid, quantity, amount)
+    if sid and currency:
+        raise ExecutionError("cash with a name is in that name's currency; leave out --currency")
+    if currency and currency not in CURRENCIES:
+        raise ExecutionError(f"ISO 4217 has no currency {currency!r}")
+    other = "" if currency == book.currency else currency
     cuts.calendar.index(session)
     nav = store.read(NAV, as_of=None, where={"book": book.name}, columns=())
     if nav.is_empty():
@@ -48,7 +55,7 @@ def book_by_hand(
         raise ExecutionError(f"{book.name} has booked no execution {corrects}; the table `fills` has their exec_id")
     terms = (book.name, session, sid, quantity, f"{amount:f}", corrects, act.by, act.reason, act.at)
     entry = Entry(
-        entry_id=content_id("entry", *terms, length=16),
+        entry_id=content_id("entry", *terms, *([other] if other else []), length=16),
         book=book.name,
         session=session,
         sid=sid,
@@ -58,6 +65,7 @@ def book_by_hand(
         by=act.by,
         reason=act.reason,
         at=act.at,
+        currency=other,
     )
     entries.add(entry)
     return entry, max(session, following)

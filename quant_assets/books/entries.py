@@ -22,7 +22,9 @@ def apply_entries(holdings: Holdings, entries: Sequence[Entry]) -> tuple[Holding
         if entry.quantity:
             quantities[entry.sid] = quantities.get(entry.sid, 0) + entry.quantity
             marks.setdefault(entry.sid, implied(entry, holdings.terms))
-        moved.append(Movement(sid=entry.sid, kind=KIND, reference=entry.entry_id, amount=entry.amount))
+        moved.append(
+            Movement(sid=entry.sid, kind=KIND, reference=entry.entry_id, amount=entry.amount, currency=entry.currency)
+        )
     return changed(holdings, moved, quantities, marks), moved
 
 

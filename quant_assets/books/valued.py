@@ -35,12 +35,20 @@ def terms_of(store: Store, book: Book, sids: Collection[int], cut: datetime, cur
     return Terms(base=base, instruments=found, rates=rates)
 
 
-def valuation(store: Store, book: Book, cuts: Cuts, session: date, held: Holdings, sids: Collection[int]) -> Valuation:
+def valuation(
+    store: Store,
+    book: Book,
+    cuts: Cuts,
+    session: date,
+    held: Holdings,
+    sids: Collection[int],
+    currencies: Iterable[str] = (),
+) -> Valuation:
     """By what a book that holds `held` since the session booked before is valued and charged in `session`, as
-    known at its cut; `sids`: the names held and traded.
+    known at its cut; `sids`: the names held and traded; `currencies`: those in which cash comes in besides.
     """
     cut = cuts.of(session)
-    terms = terms_of(store, book, sids, cut, held.others)
+    terms = terms_of(store, book, sids, cut, [*held.others, *currencies])
     perpetual = [sid for sid, one in terms.instruments.items() if one.kind == "perpetual"]
     return Valuation(
         terms=terms,

@@ -21,6 +21,7 @@ class SqliteEntries:
     def add(self, entry: Entry) -> None:
         """See the port."""
         what = f"{entry.book} {entry.session}: {entry.quantity:+d} of sid {entry.sid}, {entry.amount:+f} in cash"
+        what += f" ({entry.currency})" if entry.currency else ""
         subject = f"{what}, corrects {entry.corrects}" if entry.corrects else what
         with self._db.transaction() as tx:
             record_act(tx, "book entry", subject, by=entry.by, reason=entry.reason, now=entry.at)

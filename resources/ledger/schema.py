@@ -131,6 +131,7 @@ ENTRIES = _table(
     *_texts("amount", "corrects"),
     _text("by", "by <> ''"),
     *_texts("reason", "at"),
+    _added("currency"),
 )
 FACTS = _table("facts", *_key("name", "session", "slot", "fact"), *_texts("detail", "at"))
 MARKS = _table("marks", *_key("name"), _number("version"), *_texts("entry"))

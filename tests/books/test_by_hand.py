@@ -1,16 +1,19 @@
 """What a person books by hand, and that an explanation alone does not let a book trade."""
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import msgspec
+import polars as pl
 import pytest
 
 from quant_assets.books.by_hand import book_by_hand
 from quant_assets.books.entries import KIND
-from quant_assets.errors import CalendarUnknown, ConfigurationError, ExecutionError
+from quant_assets.errors import CalendarUnknown, ConfigurationError, ExecutionError, RateUnknown
 from quant_assets.records import Act
-from quant_assets.tables import JOURNAL, NAV, PNL, POSITIONS
+from quant_assets.tables import CASH, JOURNAL, NAV, PNL, POSITIONS
+from quant_assets.vendor_tables import FX_RATES
 from tests.execution.small_market import CUTS, PAPER, RESEARCH
 from tests.execution.test_drop_copy import DAYS, Traded, traded
 
@@ -19,7 +22,9 @@ D1, D2, D3, D4 = DAYS[:4]
 ACT = Act(by="ann", reason="the venue's letter of today", at=datetime(2024, 1, 5, tzinfo=UTC))
 
 
-def by_hand(traded: Traded, book=PAPER, *, session=D2, sid=1, quantity=0, amount="0", corrects="", act=ACT):
+def by_hand(
+    traded: Traded, book=PAPER, *, session=D2, sid=1, quantity=0, amount="0", corrects="", act=ACT, currency=""
+):
     """What `quant ledger book` does."""
     return book_by_hand(
         traded.store,
@@ -33,6 +38,7 @@ def by_hand(traded: Traded, book=PAPER, *, session=D2, sid=1, quantity=0, amount
         amount=Decimal(amount),
         corrects=corrects,
         act=act,
+        currency=currency,
     )
 
 
@@ -99,6 +105,44 @@ def test_cash_alone_and_shares_alone(traded: Traded):
     assert pnl[4]["trading"] == nav["long_value"]
 
 
+def test_cash_in_another_currency(traded: Traded):
+    """It is a balance of its own, converted at the rate of each evening: what the rate made of it is the gain of the
+    currency, and all of it adds up. Without a rate the session waits; the book's own currency is no other one.
+    """
+    traded.settle(D1)
+    entry, _ = by_hand(traded, sid=0, amount="-100.10", currency="EUR")
+    assert entry.currency == "EUR"
+    assert by_hand(traded, sid=0, amount="5", currency=PAPER.currency)[0].currency == ""
+    traded.at(D2, cut=True)
+    with pytest.raises(RateUnknown, match="EUR"):
+        traded.book(D2)
+    traded.store.append(FX_RATES, rates({D2: 1.10, D3: 1.12}))
+    traded.settle(D2)
+    traded.settle(D3)
+    cash, nav, pnl = (traded.store.read(t, as_of=None) for t in (CASH, NAV, PNL))
+    euros = cash.filter(currency="EUR").sort("session").select("session", "amount", "rate", "value").rows()
+    assert [(s, a, v) for s, a, _, v in euros] == [
+        (D2, Decimal("-100.10"), Decimal("-110.11")),
+        (D3, Decimal("-100.10"), Decimal("-112.112")),
+    ]
+    by_session = {s: pnl.filter(session=s, sid=0).row(0, named=True) for s in (D2, D3)}
+    assert (by_session[D2]["trading"], by_session[D2]["currencies"]) == (Decimal("-105.11"), Decimal(0))
+    assert (by_session[D3]["trading"], by_session[D3]["currencies"]) == (Decimal(0), Decimal("-2.002"))
+    for session in (D2, D3):
+        assert nav.filter(session=session)["pnl"][0] == pnl.filter(session=session)["total"].sum()
+
+
+def rates(of: Mapping[date, float]) -> pl.DataFrame:
+    """FX_RATES rows of euros in dollars, each known in the evening of its day."""
+    rows = [
+        {"session": day, "base": "EUR", "quote": "USD", "rate": rate, "withdrawn": False, "source": "x", "file": "f"}
+        | {"capture": day, "line": n, "known_at": at, "declared_known_at": at}
+        for n, (day, rate) in enumerate(of.items(), 2)
+        for at in [datetime(day.year, day.month, day.day, 23, tzinfo=UTC)]
+    ]
+    return FX_RATES.conform(pl.DataFrame(rows, schema=dict(FX_RATES.schema)))
+
+
 def test_what_cannot_be_booked_is_refused(traded: Traded):
     """With the reason, and nothing is stored."""
     with pytest.raises(ExecutionError, match="no session booked"):
@@ -113,6 +157,8 @@ def test_what_cannot_be_booked_is_refused(traded: Traded):
         ({"quantity": 10**15}, "below"),
         ({"quantity": 1, "corrects": "never"}, "no execution never"),
         ({"quantity": 1, "session": D3}, f"books is {D2}"),
+        ({"amount": "5", "currency": "EUR"}, "that name's currency"),
+        ({"amount": "5", "sid": 0, "currency": "XYZ"}, "no currency 'XYZ'"),
         ({"quantity": 1, "act": Act(by=" ", reason="x", at=ACT.at)}, "say who does it"),
     ):
         with pytest.raises((ExecutionError, ConfigurationError), match=why):

@@ -46,6 +46,7 @@ CREATE TABLE orders_0004 (
     f"INSERT INTO orders_0004 ({_ORDER}, decided_slot) SELECT {_ORDER}, 'open' FROM orders",
     "DROP TABLE orders",
     "ALTER TABLE orders_0004 RENAME TO orders",
+    "ALTER TABLE entries ADD COLUMN currency TEXT NOT NULL DEFAULT ''",
 )
 
 
