@@ -126,6 +126,32 @@ def test_funding_of_a_perpetual(tmp_path: Path) -> None:
     assert rates["session"][1] == "later"
 
 
+def test_what_a_perpetual_paid(tmp_path: Path) -> None:
+    """Each payment is a row, as it was, known when due; a line without a time is refused with its place."""
+    text = "20201229 08:00:00,0.0001\nlater,0.1\n20201229 16:00:00,-0.0002\n"
+    (tmp_path / "binance" / "margin_interest").mkdir(parents=True)
+    (tmp_path / "binance" / "margin_interest" / "btcusd.csv").write_text(text)
+    source = Tabular(Feed("funding_rates", str(tmp_path / "binance/*/*.csv"), layout="lean_payments"))
+    clean, refused = taken(source)
+    at = [datetime(2020, 12, 29, hour, tzinfo=UTC) for hour in (8, 16)]
+    assert clean.select("ts", "venue", "symbol", "rate", "declared_known_at").rows() == [
+        (t, "binance", "BTCUSD.PERP", rate, t) for t, rate in zip(at, (0.0001, -0.0002), strict=True)
+    ]
+    assert refused.select("line", "reason").rows() == [(2, "ts is no time, UTC")]
+
+
+def test_the_real_funding_of_lean(shared_data: Path) -> None:
+    """Every line of the real file is a payment, eight hours after the one before or on a later day."""
+    file = shared_data / "lean/cryptofuture/binance/margin_interest/btcusd.csv"
+    given = [line.split(",") for line in file.read_text().splitlines()]
+    source = Tabular(Feed("funding_rates", str(file), layout="lean_payments"))
+    rows, refused = taken(source)
+    assert refused.is_empty()
+    assert rows.sort("ts")["rate"].to_list() == [float(rate) for _, rate in given]
+    assert rows.filter(pl.col("ts").dt.hour() % 8 != 0).is_empty()
+    assert (rows["declared_known_at"] == rows["ts"]).all()
+
+
 def test_spells(tmp_path: Path) -> None:
     """A spell is an entry and an exit; one that overlaps, ends before it begins or has no readable end is refused
     whole, with what it said.

@@ -17,6 +17,7 @@ Layout = Callable[[Path, Path, Sequence[Path]], pl.DataFrame]
 LAYOUTS: Mapping[str, Layout] = {
     "lean_bars": lean.bars,
     "lean_funding": lean.funding,
+    "lean_payments": lean.payments,
     "spells": membership.spells,
     "changes": membership.changes,
     "lists": membership.lists,

@@ -121,3 +121,22 @@ def funding(path: Path, root: Path, earlier: Sequence[Path]) -> pl.DataFrame:
         fault="#fault",
         content="#content",
     )
+
+
+def payments(path: Path, root: Path, earlier: Sequence[Path]) -> pl.DataFrame:
+    """Rows of funding_rates: what who is long in a perpetual paid, of its last close. Known when it is due."""
+    del earlier
+    found = sheet(path, root, ("time", "rate")).collect()
+    due = pl.col("time").str.to_datetime("%Y%m%d %H:%M:%S", time_unit="us", time_zone="UTC", strict=False)
+    return found.select(
+        ts=due,
+        venue=pl.lit(path.parts[-3]),
+        symbol=pl.lit(f"{path.stem.upper()}.PERP"),
+        rate="rate",
+        price=pl.lit(None, pl.Float64),
+        file="#file",
+        line="#line",
+        known_at=due,
+        fault=pl.coalesce("#fault", pl.when(due.is_null()).then(pl.lit("ts is no time, UTC"))),
+        content="#content",
+    )
