@@ -22,6 +22,7 @@ from quant_assets.tables import (
     COSTS,
     DATA_FINDINGS,
     DECISIONS,
+    JOURNAL,
     LISTINGS,
     NAV,
     ORDERS,
@@ -30,6 +31,14 @@ from quant_assets.tables import (
     QUARANTINE,
     VERDICTS,
 )
+
+CARRIED: Mapping[str, str] = {
+    "borrow": "what was borrowed for shorts",
+    "funding": "perpetual contracts",
+    "variation": "what margined names gained",
+    "expiry": "contracts that ended",
+}
+"""The kinds of the journal that come of holding, with what they are of."""
 
 Row = dict[str, Any]
 BreakRows = Sequence[Mapping[str, str]]
@@ -48,6 +57,7 @@ class Facts:
     history: pl.DataFrame
     pnl: pl.DataFrame
     cash: pl.DataFrame
+    journal: pl.DataFrame
     positions: pl.DataFrame
     orders: pl.DataFrame
     costs: pl.DataFrame
@@ -90,6 +100,7 @@ def read(store: Store, book: Book, first: date, last: date) -> Facts:
         history=history,
         pnl=rows(PNL, book=book.name),
         cash=rows(CASH, book=book.name),
+        journal=rows(JOURNAL, book=book.name),
         positions=store.read(POSITIONS, as_of=cut, first=last, last=last, where={"book": book.name}),
         orders=rows(ORDERS, book=book.name),
         costs=rows(COSTS, book=book.name),
@@ -153,6 +164,20 @@ def balances(facts: Facts) -> list[Row]:
     gains = facts.cash.group_by("currency").agg(pl.col("gain").sum())
     last = facts.cash.filter(pl.col("session") == facts.last).drop("gain")
     return last.join(gains, on="currency").sort("currency").rows(named=True)
+
+
+def carried(facts: Facts) -> list[Row]:
+    """What holding brought or cost over the range, by kind and currency, with how many names and what it is; empty
+    where the book had no shorts, nothing that is margined, and no contract that ended.
+    """
+    found = facts.journal.filter(pl.col("kind").is_in(list(CARRIED)))
+    summed = (
+        found.with_columns(pl.col("currency").fill_null(facts.book.currency))
+        .group_by("kind", "currency")
+        .agg(amount=pl.col("amount").sum(), names=pl.col("sid").n_unique())
+        .sort("kind", "currency")
+    )
+    return [row | {"meaning": CARRIED[row["kind"]]} for row in summed.iter_rows(named=True)]
 
 
 def positions(facts: Facts, top: int) -> list[Row]:

@@ -11,7 +11,7 @@ from quant_assets.post_trade import sections
 from quant_assets.post_trade.headline import answers, overall
 from quant_assets.post_trade.report import range_report, session_report
 from quant_assets.records import Book
-from quant_assets.tables import DATA_FINDINGS, VERDICTS
+from quant_assets.tables import DATA_FINDINGS, JOURNAL, VERDICTS
 from resources.tables.store import DeltaStore
 from tests.post_trade.invented import trade
 
@@ -179,3 +179,40 @@ def test_what_became_known_after_the_cut_does_not_change_the_page(store, book, c
 def test_numbers_are_written_as_on_a_desk(value, options, text):
     """Thousands, a true minus, no sign on zero, a dash for what is not known."""
     assert rendering.number(value, **options) == text
+
+
+def test_what_holding_cost_is_on_the_page(cuts, tmp_path):
+    """Borrowing and funding by currency, each with its names; a book without shorts has no such table."""
+    store = DeltaStore(tmp_path / "tables")
+    book = Book(name="alpha", strategy="s", account="A1", capital=Decimal(100_000), broker="paper", armed=True)
+    trade(store, book, cuts, DAYS[:2], 6)
+    plain = text_of(session_report(store, [], book, DAYS[1], folder=tmp_path / "plain"))
+    assert "What holding brought" not in plain
+    known = cuts.of(DAYS[1])
+    paid = [
+        (1, "borrow", "-3.25", None),
+        (2, "borrow", "-1", None),
+        (3, "funding", "7.5", "EUR"),
+        (3, "trade", "9", None),
+    ]
+    rows = [
+        {
+            "session": DAYS[1],
+            "book": book.name,
+            "sid": sid,
+            "kind": kind,
+            "reference": f"r{n}",
+            "amount": Decimal(amount),
+        }
+        | {"known_at": known, "currency": currency}
+        for n, (sid, kind, amount, currency) in enumerate(paid)
+    ]
+    store.append(JOURNAL, pl.DataFrame(rows, schema=dict(JOURNAL.schema)))
+    facts = sections.read(store, book, DAYS[0], DAYS[1])
+    assert [(r["kind"], r["names"], r["amount"], r["currency"]) for r in sections.carried(facts)] == [
+        ("borrow", 2, Decimal("-4.25"), "USD"),
+        ("funding", 1, Decimal("7.5"), "EUR"),
+    ]
+    page = text_of(session_report(store, [], book, DAYS[1], folder=tmp_path / "short"))
+    assert "What holding brought and cost" in page
+    assert "what was borrowed for shorts" in page
