@@ -88,7 +88,7 @@ class Guarded:
             try:
                 found = SimpleCookie(line).get(COOKIE)
             except CookieError:
-                continue
+                continue  # of another program on this host: without ours the request is refused below
             if found and secrets.compare_digest(found.value.encode(), self._token.encode()):
                 return True
         return False

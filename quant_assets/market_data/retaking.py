@@ -119,4 +119,4 @@ class Retaking:
             try:
                 yield delivered(self._source, later, self._calendar)
             except CaptureUnreadable:
-                continue
+                continue  # reported when that label is itself ingested

@@ -70,7 +70,7 @@ def drift(
         try:
             model = known.of(session, cuts.of(session))
         except ModelError:
-            continue
+            continue  # decisions of the session record why there is no model
         if (model.feature_set, model.feature_version) != (feature_set.name, feature_set.version):
             continue
         rows = by_session.get(session, feature_set.table.empty())

@@ -139,7 +139,7 @@ def forms(cells: pl.Series, name: str, zone: str) -> list[Form]:
         try:
             read = days("session", cells.dtype, column)(cells).struct.field("value").drop_nulls()
         except ConfigurationError:
-            continue
+            continue  # cells of this kind are never written so: the form is not proposed
         if column.unit and column.unit != "excel":
             read = read.filter(read.dt.year() >= RECENT)
         if count and read.len() >= ALSO * count:
