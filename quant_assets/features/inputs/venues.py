@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from datetime import date, timedelta
+from functools import cache
 
 import polars as pl
 
@@ -18,15 +19,18 @@ BACK = timedelta(days=21)  # before a session: no venue rests longer, and no ven
 _TERMS = ("numerator", "denominator", "cash", "value")
 
 
+@cache  # sets that read the same venue have one and the same input, and can be put together
 def venue_return(calendar: str) -> Input:
-    """Columns venue_return and venue_age, in the panel: of the market of another calendar, which the deployment
-    declares under `markets`, the mean return of its names from the close before to the close of the last session that
-    is known, splits and payments included, each name as much as the other; and how many days it lies before the cut.
+    """Columns return_XLON and age_XLON (after the calendar; what is no letter or digit is _), in the panel: of the
+    market of another calendar, which the deployment declares under `markets`, the mean return of its names from the
+    close before to the close of the last session that is known, splits and payments included, each name as much as the
+    other; and how many days it lies before the cut.
 
     Both are as known at the cut of one's own session, whichever day it is there: a bar counts from its knowledge time.
     Null where fewer than two of its sessions are known.
     """
     bars, actions = elsewhere(BARS, calendar), elsewhere(ACTIONS, calendar)
+    returned, aged = (f"{what}{bars.name.removeprefix(f'{BARS.name}_of')}" for what in ("return", "age"))
 
     def read(store: Store, cuts: Cuts, universe: str, sessions: Sequence[date]) -> pl.DataFrame:  # noqa: ARG001  # the port's
         first, last = min(sessions) - BACK, max(sessions) + timedelta(days=7)  # a cut may lie days after its session
@@ -35,12 +39,12 @@ def venue_return(calendar: str) -> Input:
         moved = store.read(actions, **known, columns=(*_TERMS, "withdrawn"))  # type: ignore[arg-type]
         adjusting = moved.filter(pl.col("kind").is_in(ADJUSTING))
         rows = [(s, *_last_known(closes, adjusting, cuts, s)) for s in sessions]
-        schema = {"session": pl.Date, "venue_return": pl.Float64, "venue_age": pl.Float64}
+        schema = {"session": pl.Date, returned: pl.Float64, aged: pl.Float64}
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     return Input(
         name=f"venue_return_{bars.name}",
-        columns={"venue_return": pl.Float64, "venue_age": pl.Float64},
+        columns={returned: pl.Float64, aged: pl.Float64},
         tables=(bars.name, actions.name),
         read=read,
         on=("session",),
