@@ -8,6 +8,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from desk.lock import step_aside
+from desk.shared import beside_own, shared
 from desk.workspace import Workspace
 from quant_assets import chain
 from quant_assets.backtest.slot_stages import all_slots
@@ -92,8 +93,8 @@ def ports(ws: Workspace, clock: Clock, progress: Progress = quiet) -> dict[str, 
         "entries": ws.ledger.entries,
         "audit": ws.ledger.audit,
         "facts": ws.ledger.facts,
-        "sources": [*ws.beside_own, *ws.sources],
-        "shared": ws.shared,
+        "sources": [*beside_own(ws), *ws.sources],
+        "shared": shared(ws),
         "vendors": ws.deployment.backups,
         "announced": ws.deployment.announcements,
         "evidence": ws.deployment.evidence,

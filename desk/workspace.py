@@ -1,9 +1,9 @@
 """Everything of one deployment, opened: the adapters behind the ports."""
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from datetime import date, datetime
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -28,7 +28,6 @@ from quant_assets.features.catalogue import find_set
 from quant_assets.features.intraday import OnBars
 from quant_assets.features.sets import FeatureSet
 from quant_assets.frames import bounds
-from quant_assets.market_data.arrivals import Shared
 from quant_assets.market_data.closures import with_changes
 from quant_assets.market_data.datasets import dataset
 from quant_assets.market_data.markets import named, shared_by_markets
@@ -157,7 +156,7 @@ class Workspace:
     @property
     def markets(self) -> tuple["Workspace", ...]:
         """The first lane of each market, the deployment's own first: what is of a market's data is asked of it."""
-        return tuple(one for n, one in enumerate(self.lanes) if one.venue not in {w.venue for w in self.lanes[:n]})
+        return tuple(one for n, one in enumerate(self.peers) if one.venue not in {w.venue for w in self.peers[:n]})
 
     def lane_of(self, name: str) -> "Workspace":
         """The lane of that name, or that of a strategy or book, or the first one of a calendar; the deployment's own
@@ -289,38 +288,6 @@ class Workspace:
                 f"two feeds are named {sorted(twice)}; what one of them took in would count for the other. Give "
                 "each a name (name: …)"
             )
-        return found
-
-    @property
-    def read_elsewhere(self) -> frozenset[str]:
-        """The calendars of other markets whose bars its feature sets read."""
-        read = {of for s in self.deployment.strategies for one in self.feature_set_of(s).inputs for of in one.markets}
-        return frozenset(read - {self.deployment.calendar})
-
-    @property
-    def beside_own(self) -> list[MarketDataSource]:
-        """The sources of the markets whose bars its feature sets read; none in a research home."""
-        read = frozenset[str]() if self.production else self.read_elsewhere
-        return [source for w in self.peers_of_markets if w.deployment.calendar in read for source in w.sources]
-
-    @property
-    def peers_of_markets(self) -> Sequence["Workspace"]:
-        """The first lane of each market."""
-        return (self._above or self).markets
-
-    @property
-    def shared(self) -> list[Shared]:
-        """What lanes share: rates, and each market whose bars another one reads; nothing where there is one market."""
-        own, *others = self.peers_of_markets
-        if not others or self.production:
-            return []
-        names = [f.name for name, feeds in own.feeds.items() if shared_by_markets(dataset(name).table) for f in feeds]
-        found = [Shared(frozenset(names), own.store, own.cuts.calendar, _latest_of(self.peers))]
-        for market in self.peers_of_markets:
-            readers = [w for w in self.peers if market.deployment.calendar in w.read_elsewhere]
-            its = frozenset(s.name for s in market.sources) - frozenset(names)
-            latest = _latest_of([*readers, *(w for w in self.peers if w.venue == market.venue)])
-            found += [Shared(its, market.store, market.cuts.calendar, latest)] if readers else []
         return found
 
     def _open(self, declared: Source | AnyFeed) -> MarketDataSource:
@@ -500,9 +467,3 @@ class Workspace:
     def feature_set_of(self, strategy: Strategy) -> FeatureSet:
         """The feature set that a strategy reads."""
         return find_set(strategy.feature_set)
-
-
-def _latest_of(lanes: Sequence[Workspace]) -> Callable[[], datetime | None]:
-    """A function for the latest cut at which any of the lanes read."""
-    logs = {w.venue: w.knowledge for w in lanes}.values()
-    return lambda: max((cut for log in logs if (cut := log.latest_cut()) is not None), default=None)

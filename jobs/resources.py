@@ -9,6 +9,7 @@ import dagster as dg
 
 from desk.day import clock_of, ports, slots_in, status
 from desk.lock import QUEUED_SECONDS, only_range, only_run
+from desk.shared import beside_own
 from desk.workspace import Workspace
 from jobs.lanes import by_lane, lane_of
 from jobs.research import is_range
@@ -80,7 +81,7 @@ def _ports(ws: Workspace, found: Callable[[dg.DagsterRun | None], Workspace], pr
         "sessions_between": sessions_between,
         "source": ws.source,
         "backups": ws.backups,
-        "beside_own": ws.beside_own,
+        "beside_own": beside_own(ws),
         "feeds": ws.feeds,
         "status": questions,
     }

@@ -19,7 +19,12 @@ OF_INSTRUMENTS = tuple(t.name for t in (BARS, ACTIONS, PROPOSED_ACTIONS, LABELS)
 
 
 def elsewhere(table: Table, calendar: str) -> Table:
-    """A table of instruments as the market of that calendar sees it, for a lane of another one to read."""
+    """A table of instruments as the market of that calendar sees it, for a lane of another one to read.
+
+    Raises ValueError for a table of which a market does not see its own instruments alone.
+    """
+    if table.name not in OF_INSTRUMENTS:
+        raise ValueError(f"{table.name} is not among the tables of instruments: {', '.join(OF_INSTRUMENTS)}")
     return replace(table, name=f"{table.name}_of_{re.sub('[^A-Za-z0-9]', '_', calendar)}", market=calendar)
 
 

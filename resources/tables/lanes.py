@@ -54,7 +54,7 @@ class LaneStore:
         """See the port. Of a table that is read `elsewhere`, the rows of that market's instruments."""
         if table.market:
             there = "" if table.market == self._own else table.market
-            plain = replace(table, name=table.name.partition("_of_")[0], market="")
+            plain = replace(table, name=table.name.rpartition("_of_")[0], market="")
             needed = None if columns is None else [*columns, "sid"]
             rows = self._below.read(plain, as_of=as_of, first=first, last=last, where=where, columns=needed)
             return rows.filter(self._traded_in(there)).select(projected(plain, columns))

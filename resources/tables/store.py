@@ -169,9 +169,13 @@ class DeltaStore:
     ) -> pl.DataFrame:
         """See the port. `version` reads the table as of that commit. Days are days in UTC where the event is a time.
 
-        Raises ContractViolation where the stored columns are not the contract's; columns that the contract has added
-        since are null.
+        Raises ContractViolation where the stored columns are not the contract's, and for what another market sees,
+        which only a lane among several has; columns that the contract has added since are null.
         """
+        if table.market:
+            raise ContractViolation(
+                f"{table.name}: there is no market of {table.market} here; declare its source under `markets`"
+            )
         if (version is not None and version < 0) or not self.exists(table):
             return table.empty().select(projected(table, columns))
         keep = [within(table, first, last)]

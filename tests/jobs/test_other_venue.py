@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from textwrap import dedent
 
 import msgspec
 import polars as pl
@@ -14,14 +15,17 @@ from desk.deployment import Deployment, load
 from desk.workspace import Workspace
 from quant_assets.calendars import Cuts
 from quant_assets.contract import in_force
-from quant_assets.errors import ConfigurationError
+from quant_assets.errors import ConfigurationError, ContractViolation
+from quant_assets.features import declared
 from quant_assets.features.audit.audit import audit
 from quant_assets.features.declared import declare
 from quant_assets.features.inputs.venues import venue_return
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.markets import elsewhere
 from quant_assets.ports import Store
-from quant_assets.tables import BARS
+from quant_assets.tables import BARS, UNIVERSE
+from resources.tables.store import DeltaStore
+from tests.conftest import REPOSITORY
 from tests.jobs import two_venues
 
 LONDON = venue_return("XLON")
@@ -137,3 +141,20 @@ def test_one_set_reads_two_venues() -> None:
     always, tokyo = venue_return("24/7"), venue_return("XTKS")
     assert [*always.columns, *tokyo.columns] == ["return_24_7", "age_24_7", "return_XTKS", "age_XTKS"]
     assert venue_return("XLON") is LONDON
+
+
+def test_the_example_of_the_page_is_a_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines of decision 046 declare a set that reads London."""
+    monkeypatch.setattr(declared, "DECLARED", {})
+    page = (REPOSITORY / "docs/decisions/046-other-venues.md").read_text()
+    block = page.partition("A set that reads it:\n")[2].partition("**Rejected.**")[0]
+    exec(dedent(block), {"pl": pl, "declare": declare, "FeatureSet": FeatureSet})  # noqa: S102  # our own page
+    assert [one.markets for one in declared.DECLARED["after_london"].inputs] == [("XLON",)]
+
+
+def test_without_the_market_nothing_is_read_in_silence(tmp_path: Path) -> None:
+    """A home of one market has no other one's bars; and only tables of instruments are read elsewhere."""
+    with pytest.raises(ContractViolation, match="no market of XLON here"):
+        DeltaStore(tmp_path).read(elsewhere(BARS, "XLON"), as_of=None)
+    with pytest.raises(ValueError, match="universe is not among the tables of instruments"):
+        elsewhere(UNIVERSE, "XLON")
