@@ -175,7 +175,8 @@ def _stages(rows: Iterable[tuple[str, str, str]]) -> Table:
 def show(reports: Sequence[StageReport]) -> None:
     """A row for each stage, with its first notes below."""
     for r in reports:
-        console.print(_stages([(r.state, r.stage, f"{_numbers(r.numbers.items())} {r.reason}".strip())]))
+        numbers = _numbers({**r.numbers, **r.measures}.items())
+        console.print(_stages([(r.state, r.stage, f"{numbers} {r.reason}".strip())]))
         for note in r.notes[:5]:
             say(f"         {escape(note)}")
 

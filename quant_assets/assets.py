@@ -197,13 +197,13 @@ def result(report: StageReport, *, key: dg.AssetKey | None = None, extra: Mappin
 
 
 def merged(reports: Sequence[StageReport]) -> StageReport:
-    """Reports of one stage, one for each book or strategy, as one: numbers add up, reasons are listed; refused
-    where any was, empty where there is none.
+    """Reports of one stage, one for each book or strategy, as one: numbers add up, reasons are listed, measures are
+    kept where one report alone has them; refused where any was, empty where there is none.
     """
     if not reports:
         reason = "the deployment has no book or strategy that this is done for"
         return StageReport(stage="", first=date.min, last=date.min, state="empty", reason=reason)
-    names = sorted({k for r in reports for k in r.numbers})
+    names, measured = sorted({k for r in reports for k in r.numbers}), [r.measures for r in reports if r.measures]
     states = {r.state for r in reports}
     return StageReport(
         stage=reports[0].stage,
@@ -215,4 +215,5 @@ def merged(reports: Sequence[StageReport]) -> StageReport:
         numbers={k: sum(r.numbers.get(k, 0.0) for r in reports) for k in names},
         notes=tuple(n for r in reports for n in r.notes),
         links={k: v for r in reports for k, v in r.links.items()},
+        measures=measured[0] if len(measured) == 1 else {},
     )

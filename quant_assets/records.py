@@ -527,7 +527,9 @@ class Provenance(Frozen, frozen=True):
 
 
 class StageReport(Frozen, frozen=True):
-    """What a stage did: shown by the CLI, attached to the asset as metadata. `state`: done | empty | refused."""
+    """What a stage did: shown by the CLI, attached to the asset as metadata. `state`: done | empty | refused.
+    `numbers` add up over reports; `measures` do not: shown where one report has them.
+    """
 
     stage: str
     first: date
@@ -539,6 +541,7 @@ class StageReport(Frozen, frozen=True):
     notes: tuple[str, ...] = ()
     links: Mapping[str, str] = msgspec.field(default_factory=dict)
     book: str = ""
+    measures: Mapping[str, float] = msgspec.field(default_factory=dict)
 
     def metadata(self) -> dict[str, Any]:
         """The report as flat, stable names."""
@@ -547,4 +550,5 @@ class StageReport(Frozen, frozen=True):
             "rows": self.rows,
             **({"reason": self.reason} if self.reason else {}),
             **self.numbers,
+            **self.measures,
         }

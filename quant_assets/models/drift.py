@@ -43,8 +43,8 @@ def measure(
         state="done" if rows.height else "empty",
         reason="" if rows.height else "no champion of this feature version was in force",
         rows=store.append(FEATURE_DRIFT, rows),
-        numbers={
-            "sessions": rows["session"].n_unique(),
+        numbers={"sessions": rows["session"].n_unique()},
+        measures={
             **({"median_psi": last} if last is not None else {}),
             **({"largest_psi": worst["psi"][0]} if worst.height and worst["psi"][0] is not None else {}),
         },

@@ -83,19 +83,28 @@ def retrain(
             notifier.notify("warning", f"{strategy.name}: no model was cut on {cut_session}", str(error))
         return StageReport(stage=STAGE, first=cut_session, last=cut_session, state="refused", reason=str(error))
     m = model.metrics
-    numbers = {
-        "ic": m.ic,
-        "ic_error": m.ic_error,
-        **({} if m.ic_t is None else {"ic_t": m.ic_t}),
-        "ic_sessions": m.ic_sessions,
-        "ic_left_out": m.ic_left_out,
-        "decile_spread": m.decile_spread,
-        "sessions": m.sessions,
-        "promoted": float(ruling.promoted),
-    }
-    notes = (f"model {model.model_id}", f"{'promoted' if ruling.promoted else 'not promoted'}: {ruling.reason}")
     return StageReport(
-        stage=STAGE, first=cut_session, last=cut_session, state="done", rows=m.rows, numbers=numbers, notes=notes
+        stage=STAGE,
+        first=cut_session,
+        last=cut_session,
+        state="done",
+        rows=m.rows,
+        numbers={
+            "ic_sessions": m.ic_sessions,
+            "ic_left_out": m.ic_left_out,
+            "sessions": m.sessions,
+            "promoted": float(ruling.promoted),
+        },
+        measures={
+            "ic": m.ic,
+            "ic_error": m.ic_error,
+            **({} if m.ic_t is None else {"ic_t": m.ic_t}),
+            "decile_spread": m.decile_spread,
+        },
+        notes=(
+            f"model {model.model_id} of {cut_session}, IC {m.ic:.3f} ± {m.ic_error:.3f}",
+            f"{'promoted' if ruling.promoted else 'not promoted'}: {ruling.reason}",
+        ),
     )
 
 

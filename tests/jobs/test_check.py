@@ -12,6 +12,7 @@ from desk.deployment import Deployment
 from desk.workspace import Workspace
 from quant_assets.assets import merged
 from quant_assets.books.holdings import Holdings
+from quant_assets.records import StageReport
 from quant_assets.strategy import Strategy
 from resources.brokers.paper import SCHEMA, VERSION
 from resources.ledger.database import open_versioned
@@ -135,6 +136,18 @@ def test_a_stage_without_books_is_empty_with_a_reason() -> None:
     report = merged([])
     assert (report.state, report.rows) == ("empty", 0)
     assert "no book" in report.reason
+
+
+def test_counts_add_up_and_measures_do_not() -> None:
+    """The IC of two models is no sum; of one model among refused ones it is that model's."""
+    day = date(2025, 6, 30)
+    kept = [
+        StageReport("champion", day, day, "done", rows=10, numbers={"promoted": 1.0}, measures={"ic": ic})
+        for ic in (0.1, 0.2)
+    ]
+    refused = StageReport("champion", day, day, "refused", reason="too few sessions")
+    assert merged(kept).metadata() == {"state": "done", "rows": 20, "promoted": 2.0}
+    assert merged([refused, kept[1]]).metadata()["ic"] == 0.2
 
 
 def test_the_kill_switch_needs_no_deployment(

@@ -104,7 +104,7 @@ def test_retraining_is_recorded_once(planted, strategy, store, registry):
     assert [r.state for r in reports] == ["done"] * 3
     models, promotions = store.read(MODELS, as_of=None), store.read(PROMOTIONS, as_of=None)
     assert models.height == promotions.height == len(registry.logged) == 3
-    assert all(r.numbers["ic"] > 0.2 and r.numbers["ic_t"] > 3 for r in reports)
+    assert all(r.measures["ic"] > 0.2 and r.measures["ic_t"] > 3 for r in reports)
     for row in models.rows(named=True):
         assert row["known_at"] == planted.cuts.of(row["session"])
         assert row["model_id"] == content_id(row["text"])
@@ -429,7 +429,7 @@ def test_a_strategy_learns_the_label_it_declares(planted, strategy, tmp_path, re
     assert frame["session"].max() == planted.cuts.calendar.shift(cut, -6) > whole
     judged = json.loads(one["metrics"])["ic_sessions"]
     assert judged == strategy.model.validation
-    assert report.numbers["ic"] == pytest.approx(_ic_of(frame.filter(pl.col("session") <= whole), planted, strategy))
+    assert report.measures["ic"] == pytest.approx(_ic_of(frame.filter(pl.col("session") <= whole), planted, strategy))
 
 
 def _ic_of(frame, planted, strategy):
