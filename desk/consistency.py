@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from desk.account_faults import account_faults
 from desk.document.reading import Reading
 from desk.document.scalars import nearest
 from desk.lane_faults import market_faults, strategy_faults
@@ -140,7 +141,7 @@ def _names(parts: Parts) -> None:
     _once(parts, "strategies", "name")
     _once(parts, "books", "name")
     _once(parts, "backups", "name", ": what one of them delivered would count for the other")
-    _once(parts, "books", "account", ": the venue cannot separate the positions of two books on one account")
+    account_faults(parts.found)
     rules: dict[str, tuple[str, Strategy]] = {}
     for path, one in parts.strategies.items():
         first, same = rules.setdefault(one.universe.name.lower(), (path, one))

@@ -375,7 +375,14 @@ class Workspace:
             return market_of(self.store, book, strategy, bars, self.cuts) if bars else None
 
         return self._brokers or BrokerDesk(
-            self.home / VENUES, self.market, self.cuts, traded=traded, valued=valued, hours=hours
+            self.home / VENUES,
+            self.market,
+            self.cuts,
+            traded=traded,
+            valued=valued,
+            hours=hours,
+            books=(self._above or self).books(live=True),
+            outbox=self.ledger.outbox,
         )
 
     @property

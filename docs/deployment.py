@@ -28,9 +28,10 @@ stays text if text is expected, and tags and merge keys are not read. `quant che
 the file: an editor with YAML support that finds `# yaml-language-server: $schema=deployment.schema.json` in the first
 line completes keys and shows their meaning.
 
-An account belongs to one book, because the positions of two books on one account could not be separated. A book has the
-currency of the source's prices; nothing is converted yet. A strategy has the deployment's calendar, and each dataset
-that its feature set reads needs a feed. Secrets are never in the file.
+Books may share an account: they have one broker, currency and costs, trade at one moment on a paper venue, and none is
+called like the account. Their orders leave as one order of the account for each name, and what is executed is shared
+out ([Operations](operations.md#several-books-on-one-account)). A strategy has the deployment's calendar, and each
+dataset that its feature set reads needs a feed. Secrets are never in the file.
 """
 
 

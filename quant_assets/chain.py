@@ -21,7 +21,7 @@ from quant_assets.backtest.slot_stages import (
     train_on_bars,
 )
 from quant_assets.books.booking import book_sessions
-from quant_assets.execution.drop_copy import collect_fills
+from quant_assets.execution.collecting import collect_fills
 from quant_assets.execution.session_delivery import deliver_books
 from quant_assets.execution.slot_delivery import collect_slots, deliver_slots
 from quant_assets.features.audit.gate import audit_sets

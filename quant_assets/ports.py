@@ -26,6 +26,7 @@ from quant_assets.records import (
     Notice,
     Order,
     OrderState,
+    Part,
     Provenance,
     Switch,
     Working,
@@ -157,10 +158,12 @@ class Writer(Protocol):
         *,
         now: datetime,
         slot: str = SLOT,
+        parts: Sequence[Part] = (),
     ) -> str:
         """Commit the first decision set of a slot of a session and its orders together; return the set that binds.
 
-        `slot`: the bar's, where a strategy decides at several of a session. Where another set came first, only the
+        `slot`: the bar's, where a strategy decides at several of a session. `parts`: of which orders of books these
+        are, where they are an account's; they are committed with them. Where another set came first, only the
         divergence is recorded.
         """
         ...
@@ -219,6 +222,10 @@ class Outbox(Protocol):
         """Orders in these states (None: in any) that were decided in session `since` or later, by client order id."""
         ...
 
+    def parts(self, account: str, *, since: date | None = None) -> Sequence[Part]:
+        """Of which orders of books the account's orders for session `since` or later are, by client order id."""
+        ...
+
     def since(self, client_order_id: str) -> datetime:
         """When the last event of an order was recorded, in the clock of the run that recorded it."""
         ...
@@ -238,6 +245,12 @@ class Executions(Protocol):
         """Book an execution once, whichever path brought it: False where it is booked already.
 
         Raises ExecutionError where its exec_id is booked with other content.
+        """
+        ...
+
+    def book_shares(self, shares: Mapping[str, Sequence[Fill]]) -> int:
+        """Book what books have of executions of their account, by book, all or none, as `book_fill` does each; return
+        how many are new.
         """
         ...
 
@@ -410,6 +423,20 @@ class ByCurrency(Protocol):
     def balances(self) -> Mapping[str, Decimal]:
         """The account's cash by currency, `cash` under the account's own."""
         ...
+
+
+@runtime_checkable
+class SharesAccount(Protocol):
+    """The venue of a book whose account other books trade too: an order waits for theirs, and leaves as one of the
+    account's.
+
+    `account`: the account as a book, named after it, with the capital of all; `books`: those that trade it; `venue`:
+    where its orders go.
+    """
+
+    account: Book
+    books: Sequence[Book]
+    venue: "Broker"
 
 
 @runtime_checkable

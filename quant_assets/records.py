@@ -215,7 +215,10 @@ class Book(Frozen, frozen=True, forbid_unknown_fields=True):
 
     name: Annotated[Name, Meta(description="What the book is called, in commands, rows and the names of pages.")]
     strategy: Annotated[Name, Meta(description="The name of the strategy that it trades.")]
-    account: Annotated[Name, Meta(description="The account at the broker; each book has its own.")]
+    account: Annotated[
+        Name,
+        Meta(description="The account at the broker. Books may share one."),
+    ]
     capital: Annotated[Money, Meta(description="With how much it begins, in its currency.")]
     currency: Annotated[
         Currency, Meta(description="In what it is kept. Prices in another one are converted by `fx_rates`.")
@@ -330,6 +333,24 @@ class Working(Frozen, frozen=True):
     def remaining(self) -> int:
         """Shares still to be filled."""
         return self.order.quantity - self.filled
+
+
+class Part(Frozen, frozen=True):
+    """What a book's order is of its account's, where several books trade it: `crossed` counts are traded with other
+    books at the auction's price, `ordered` counts are of the account's order `parent`. Both are 0 where it did not
+    leave.
+    """
+
+    client_order_id: str
+    account: str
+    book: str
+    session: date
+    slot: str
+    sid: int
+    side: int
+    parent: str
+    crossed: int
+    ordered: int
 
 
 class BrokerOrder(Frozen, frozen=True):

@@ -7,10 +7,8 @@ execution of it is shared by what each book still wants, so that counts and fees
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-import msgspec
-
 from quant_assets.books.terms import TICK
-from quant_assets.records import Fill, Frozen
+from quant_assets.records import Frozen
 
 
 class Netted(Frozen, frozen=True):
@@ -41,27 +39,26 @@ def netted(wanted: Mapping[str, int]) -> Netted:
     return Netted(crossed=dict(sorted(crossed.items())), left={book: q for book, q in left.items() if q})
 
 
-def allocated(left: Mapping[str, int], fills: Sequence[Fill]) -> dict[str, list[Fill]]:
-    """The executions of an account's order as fills of the books that it was for, in the order given; the same id in
-    each book. A book never gets more than what it still wants.
+def counts_of(quantity: int, open_: Mapping[str, int], ordered: Mapping[str, int]) -> dict[str, int]:
+    """How many of the counts that were executed each of the account's parts gets, by name; they add up.
 
-    `left`: as `netted` has it. Raises ValueError where more was executed than ordered, or on the other side.
+    `open_`: what each still wants. What a venue executed beyond all of it goes by what was `ordered`.
     """
-    open_, found = {book: abs(q) for book, q in sorted(left.items())}, {book: list[Fill]() for book in sorted(left)}
-    for fill in fills:
-        if fill.quantity > sum(open_.values()) or any(q * fill.side < 0 for q in left.values()):
-            raise ValueError(f"{fill.exec_id}: {fill.side * fill.quantity} executed, the books want {left}")
-        counts = apportioned(fill.quantity, list(open_.values()))
-        fees = apportioned(int(fill.fee / TICK), counts)
-        for book, count, fee in zip(open_, counts, fees, strict=True):
-            if count:
-                open_[book] -= count
-                found[book].append(_part(fill, count, fee * TICK))
-    return found
+    names = sorted(ordered)
+    wanted = [max(0, open_[name]) for name in names]
+    within = min(quantity, sum(wanted))
+    beyond = apportioned(quantity - within, [ordered[name] for name in names])
+    return {n: a + b for n, a, b in zip(names, apportioned(within, wanted), beyond, strict=True)}
 
 
-def _part(fill: Fill, quantity: int, fee: Decimal) -> Fill:
-    return msgspec.structs.replace(fill, quantity=quantity, fee=fee)
+def fees_of(fee: Decimal, counts: Mapping[str, int]) -> dict[str, Decimal]:
+    """What each part pays of a fee, by what it got; the parts add up to it."""
+    names = sorted(name for name, count in counts.items() if count)
+    ticks = int(fee / TICK)
+    parts = [n * TICK for n in apportioned(ticks, [counts[name] for name in names])]
+    if parts:
+        parts[0] += fee - ticks * TICK  # of a venue that charges finer
+    return dict(zip(names, parts, strict=True))
 
 
 def apportioned(total: int, weights: Sequence[int]) -> list[int]:

@@ -87,7 +87,7 @@ def deliver_turn(
             symbols = symbols_of(store, turn.cut, set(holdings.quantities) - set(decisions["sid"]))
             found = (decisions, holdings, trades, symbols)
             over = _bind(store, outbox, writer, book, strategy, cuts, turn, *found, clock.now(), notifier)
-            known_there(outbox, broker, book)
+            known_there(outbox, broker, book.name)
             last = good_till(strategy, turn.session, calendar)
             compare = leaving(outbox, book, decisions, holdings, turn.session, last, trades, symbols)
             about = (outbox, writer, broker, book)
@@ -146,9 +146,11 @@ def binding_set(
     return decisions
 
 
-def known_there(outbox: Outbox, broker: Broker, book: Book) -> None:
-    """Raise DeliveryRefused where the venue works an order that the outbox does not have: our record is older."""
-    ours = {w.order.client_order_id for w in outbox.orders(book.name)}
+def known_there(outbox: Outbox, broker: Broker, *books: str) -> None:
+    """Raise DeliveryRefused where the venue works an order that the outbox has of none of these books: our record is
+    older.
+    """
+    ours = {w.order.client_order_id for name in books for w in outbox.orders(name)}
     try:
         unknown = sorted({o.client_order_id for o in broker.open_orders()} - ours)
     except OrderUncertain as error:

@@ -5,17 +5,15 @@ our orders → write FILLS and ORDERS → advance the cursor. The cursor comes l
 again for what it did not finish.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from typing import NamedTuple
 
 import msgspec
 import polars as pl
 
-from quant_assets.books.apart import apart
-from quant_assets.books.booking import COLLECTED, record_fills, record_orders
+from quant_assets.books.booking import record_fills, record_orders
 from quant_assets.books.holdings import exact
 from quant_assets.calendars import Calendar, Cuts
 from quant_assets.calendars.auctions import closing
@@ -31,19 +29,13 @@ from quant_assets.features.bars_read import bars_of
 from quant_assets.features.intraday import OnBars
 from quant_assets.ports import (
     Advances,
-    Breaks,
     Broker,
-    Brokers,
-    Clock,
     Executions,
-    Facts,
-    Notifier,
     Outbox,
     Store,
     Writer,
 )
 from quant_assets.records import (
-    SLOT,
     VERSION,
     Book,
     Commission,
@@ -89,11 +81,17 @@ def collect(
         events = reported_since(broker, None if whole else executions.cursor(book.name))
         taken = booked_of(store, outbox, executions, writer, broker, book, cuts, session, now, events, at_slots)
         written = record_fills(store, book, taken.known, cuts.of(session))
-        written += record_orders(store, book, session, _to_record(store, outbox, book, session), cuts.of(session))
+        written += record_orders(store, book, session, to_record(store, outbox, book, session), cuts.of(session))
         if not taken.later and events.cursor != executions.cursor(book.name):
             executions.advance(book.name, events.cursor)
+    return report(executions, book, session, taken.new, [*reversed_in(taken.new), *taken.changed], written)
+
+
+def report(
+    executions: Executions, book: Book, session: date, new: Sequence[Fill], corrected: Sequence[str], written: int
+) -> StageReport:
+    """The report on what was collected: `new` entries, what was `corrected` in words, how many rows were written."""
     today = effective(executions.fills(book.name, session, session)).values()
-    new, corrected = taken.new, [*_corrected(taken.new), *taken.changed]
     return StageReport(
         stage="fills",
         first=session,
@@ -152,41 +150,6 @@ def booked_of(
     paid = charged_on([*booked, *new], [*fees, *charged])
     known = [msgspec.structs.replace(f, fee=paid[f.exec_id]) for f in [*booked, *new]]
     return Taken(new, known, [*late, *changed], bool(later))
-
-
-def collect_fills(
-    store: Store,
-    outbox: Outbox,
-    executions: Executions,
-    breaks: Breaks,
-    brokers: Brokers,
-    books: Sequence[Book],
-    cuts: Cuts,
-    clock: Clock,
-    notifier: Notifier,
-    facts: Facts,
-    sessions: Sequence[date],
-    strategies: Sequence[Strategy] = (),
-    on_bars: Sequence[OnBars] = (),
-) -> Iterator[StageReport]:
-    """Collect what each book's venue reported in the sessions, in order: a fact of the session. What a venue changed of
-    its record is notified. While a break of the book is open, the venue is asked for its whole record: it may have
-    changed, or added, what our cursor has passed.
-    """
-
-    def one(book: Book, session: date) -> StageReport:
-        broker, differs = brokers.open(book), bool(breaks.listed(book.name))
-        at_slots = opens_of(store, book, strategies, on_bars, cuts)
-        about = (store, outbox, executions, broker, book, cuts, session, clock.now())
-        report = collect(*about, whole=differs, at_slots=at_slots)
-        facts.record(book.name, session, SLOT, COLLECTED, "", now=clock.now())
-        if report.notes:
-            notifier.notify("warning", f"{book.name}: the venue changed its record", "\n".join(report.notes))
-        return report
-
-    for session in sessions:
-        for book in books:
-            yield apart("fills", book, session, notifier, partial(one, book, session))
 
 
 def session_at(calendar: Calendar, ts: datetime) -> date:
@@ -296,7 +259,7 @@ def _arrivals(
         return {}
     # what is executed from the close on is measured against it
     auctions = {key: "close" if e.ts >= closing(cuts.calendar, sessions[key]) else "open" for key, e in new.items()}
-    found = {a: _prices(store, cuts, set(sessions.values()), a) for a in sorted(set(auctions.values()))}
+    found = {a: auction_prices(store, cuts, set(sessions.values()), a) for a in sorted(set(auctions.values()))}
     market = {key: found[auctions[key]].get((sessions[key], e.sid)) for key, e in new.items()}
     orders = {w.order.client_order_id: w.order for w in outbox.orders(book.name)} if None in market.values() else {}
     return {key: market[key] or _reference(orders, e) for key, e in new.items()}
@@ -340,7 +303,7 @@ def _reference(orders: Mapping[str, Order], execution: Execution) -> Decimal:
     return execution.price if order is None else order.reference_price
 
 
-def _prices(store: Store, cuts: Cuts, sessions: set[date], auction: str) -> dict[tuple[date, int], Decimal]:
+def auction_prices(store: Store, cuts: Cuts, sessions: set[date], auction: str) -> dict[tuple[date, int], Decimal]:
     """The opens or closes by session and sid, as known at the cut of each session."""
     first, last = min(sessions), max(sessions)
     bars = store.read(BARS, as_of=cuts.of(last), first=first, last=last).partition_by("session", as_dict=True)
@@ -371,7 +334,7 @@ def _fill(step: Step, session: date, arrival: Decimal, fee: Decimal) -> Fill:
     )
 
 
-def _corrected(entries: Sequence[Fill]) -> list[str]:
+def reversed_in(entries: Sequence[Fill]) -> list[str]:
     """A sentence for each execution that was reversed."""
     instead = {f.corrects: f for f in entries if f.corrects and f.quantity and not f.reverses}
     found: list[str] = []
@@ -384,7 +347,7 @@ def _corrected(entries: Sequence[Fill]) -> list[str]:
     return found
 
 
-def _to_record(store: Store, outbox: Outbox, book: Book, session: date) -> Sequence[Working]:
+def to_record(store: Store, outbox: Outbox, book: Book, session: date) -> Sequence[Working]:
     """The orders that may have a row of `session` to be written: the recent ones, and those open when rows were last
     written.
     """

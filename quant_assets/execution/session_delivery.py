@@ -14,9 +14,10 @@ from quant_assets.calendars.auctions import auction_time
 from quant_assets.contract import in_force
 from quant_assets.errors import DeliveryRefused
 from quant_assets.execution.delivery import Occasion, deliver_turn, recorded
+from quant_assets.execution.together import here, order_together
 from quant_assets.execution.turns import after
 from quant_assets.market_data.quality import released, session_hash
-from quant_assets.ports import Breaks, Broker, Brokers, Clock, Facts, KillSwitch, Notifier, Outbox, Store
+from quant_assets.ports import Breaks, Broker, Brokers, Clock, Facts, KillSwitch, Notifier, Outbox, SharesAccount, Store
 from quant_assets.records import Book, StageReport
 from quant_assets.strategy import Strategy
 from quant_assets.tables import BARS, VERDICTS
@@ -98,18 +99,28 @@ def deliver_books(
     facts: Facts,
     sessions: Sequence[date],
 ) -> Iterator[StageReport]:
-    """Deliver the decisions of each session to the venue of every book that trades them. Why nothing was delivered is
-    recorded as the fact `refused`.
+    """Deliver the decisions of each session to the venue of every book that trades them; what books of one account want
+    leaves together, once all of them have delivered. Why nothing was delivered is recorded as the fact `refused`.
     """
     by_name = {s.name: s for s in strategies}
+    shared: dict[str, SharesAccount] = {}
 
     def one(book: Book, session: date) -> StageReport:
         def work() -> StageReport:
-            about = (store, outbox, kill_switch, breaks, brokers.open(book), book, by_name[book.strategy], cuts)
+            broker = brokers.open(book)
+            if isinstance(broker, SharesAccount):
+                shared[book.account] = broker
+            about = (store, outbox, kill_switch, breaks, broker, book, by_name[book.strategy], cuts)
             return deliver(*about, session, clock, notifier)
 
         return recorded(outbox, facts, book, after(cuts, session), clock, work)
 
+    def together(shares: SharesAccount, session: date) -> StageReport:
+        at = (here(shares, books), after(cuts, session), cuts, None)
+        return order_together(outbox, kill_switch, shares, *at, clock, notifier)
+
     for session in sessions:
         for book in books:
             yield apart("deliver", book, session, notifier, partial(one, book, session))
+        for account in shared.values():
+            yield apart("deliver", account.account, session, notifier, partial(together, account, session))

@@ -17,7 +17,19 @@ from quant_assets.calendars import Calendar, Cuts
 from quant_assets.execution.corrections import charged_on, effective, in_force
 from quant_assets.execution.drop_copy import session_at
 from quant_assets.execution.outcome import RECONCILED
-from quant_assets.ports import Breaks, Broker, Brokers, ByCurrency, Clock, Executions, Facts, Notifier, Outbox, Store
+from quant_assets.ports import (
+    Breaks,
+    Broker,
+    Brokers,
+    ByCurrency,
+    Clock,
+    Executions,
+    Facts,
+    Notifier,
+    Outbox,
+    SharesAccount,
+    Store,
+)
 from quant_assets.records import (
     SLOT,
     Book,
@@ -206,8 +218,9 @@ def reconcile_session(
             "which was compared when it was the last"
         )
         return _report(session, [], [], TheirSide((), (), {}, {}), len(breaks.listed(book.name)), reason)
-    theirs = _their_side(broker, book)
-    found = reconcile(book, cuts.calendar, session, _our_side(store, outbox, executions, book, session), theirs)
+    venue, books = (broker.venue, broker.books) if isinstance(broker, SharesAccount) else (broker, [book])
+    theirs = _their_side(venue, book)
+    found = reconcile(book, cuts.calendar, session, _our_side(store, outbox, executions, books, session), theirs)
     new = [b for b in found if breaks.open(b, now=now)]
     breaks.compared(book.name, found)
     left = [b for b in breaks.listed(book.name) if b["state"] != "open"]
@@ -227,14 +240,27 @@ def reconcile_session(
     return _report(session, found, new, theirs, len(breaks.listed(book.name)))
 
 
-def _our_side(store: Store, outbox: Outbox, executions: Executions, book: Book, session: date) -> OurSide:
-    holdings = holdings_of(store, book, session)
+def _our_side(store: Store, outbox: Outbox, executions: Executions, books: Sequence[Book], session: date) -> OurSide:
+    """What we have of the account of these books: its own record where they share it, and what they hold together."""
+    positions: dict[int, int] = defaultdict(int)
+    cash: dict[str, Decimal] = defaultdict(Decimal)
+    for book in books:
+        holdings = holdings_of(store, book, session)
+        for sid, quantity in holdings.quantities.items():
+            positions[sid] += quantity
+        for currency, amount in {book.currency: holdings.cash, **holdings.others}.items():
+            cash[currency] += amount
+    alone, account = len(books) == 1, books[0].account
+    record = books[0].name if alone else account
+    # what a book sent while it was alone on the account is at the venue as it is
+    parts = set[str]() if alone else {p.client_order_id for p in outbox.parts(account)}
+    own = [] if alone else [w for b in books for w in outbox.orders(b.name) if w.order.client_order_id not in parts]
     return OurSide(
-        orders=outbox.orders(book.name),
-        fills=executions.fills(book.name),
-        positions={s: q for s, q in holdings.quantities.items() if q},
-        cash={book.currency: holdings.cash, **holdings.others},
-        fees=[commission for _, commission in executions.fees(book.name)],
+        orders=[*outbox.orders(record), *own],
+        fills=executions.fills(record),
+        positions={sid: q for sid, q in positions.items() if q},
+        cash=cash,
+        fees=[commission for _, commission in executions.fees(record)],
     )
 
 

@@ -1,6 +1,6 @@
 """Opens the venue that a book names: paper, or a plug-in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from quant_assets.backtest.fills import costs_of
@@ -9,9 +9,10 @@ from quant_assets.errors import ConfigurationError, HomeDamaged
 from quant_assets.execution.slots import SlotMarket
 from quant_assets.plugged import opened
 from quant_assets.plugins import broker
-from quant_assets.ports import Broker, CostModel
+from quant_assets.ports import Broker, CostModel, Outbox
 from quant_assets.records import RESEARCH, Book
 from resources.brokers.paper import Market, PaperBroker, Valued, is_opened, plainly
+from resources.brokers.shared import SharedAccount, account_of
 from resources.clock import SystemClock
 
 PAPER = "paper"
@@ -48,7 +49,8 @@ def _is_new(_: Book) -> bool:
 class BrokerDesk:
     """The Brokers port. `root`: where paper venues keep their records; `market`: what they trade on; `traded`: whether
     our own ledger has anything of a book's account: then its venue has a record, and no other account is opened;
-    `valued`: by what accounts are valued; `hours`: on what the venue of a book trades at slots, if it does.
+    `valued`: by what accounts are valued; `hours`: on what the venue of a book trades at slots, if it does. `books`:
+    all that are traded; those that name one account share it by `outbox`.
     """
 
     def __init__(
@@ -61,7 +63,11 @@ class BrokerDesk:
         traded: Callable[[Book], bool] = _is_new,
         valued: Valued = plainly,
         hours: Callable[[Book], SlotMarket | None] = _by_session,
+        books: Sequence[Book] = (),
+        outbox: Outbox | None = None,
     ) -> None:
+        self._books = books
+        self._outbox = outbox
         self._root = root
         self._traded = traded
         self._valued = valued
@@ -72,8 +78,14 @@ class BrokerDesk:
 
     def open(self, book: Book) -> Broker:
         """See the port. Raises HomeDamaged where the record of an account that was traded is missing."""
+        together = [b for b in self._books if (b.account, b.venue) == (book.account, book.venue)]
+        if len(together) <= 1 or self._outbox is None:
+            return self._venue(book, [book])
+        return SharedAccount(together, self._venue(account_of(together), together), self._outbox)
+
+    def _venue(self, book: Book, books: Sequence[Book]) -> Broker:
         path = self._root / f"{book.account}.sqlite"
-        if book.venue == PAPER and not is_opened(path) and self._traded(book):
+        if book.venue == PAPER and not is_opened(path) and any(map(self._traded, books)):
             raise HomeDamaged(
                 f"{path}: the paper venue's record is missing, and our ledger has traded on account {book.account}; "
                 f"restore it from a backup with `quant restore FOLDER --only brokers/{book.account}.sqlite`"
@@ -88,5 +100,5 @@ class BrokerDesk:
             cuts=self._cuts,
             costs=self._model or costs_of(book),
             valued=self._valued,
-            hours=self._hours(book),
+            hours=self._hours(books[0]),
         )

@@ -1,9 +1,10 @@
 """The Executions port: what the venue executed, booked once, and up to where its record is booked."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from sqlite3 import Connection
 
 from quant_assets.errors import ExecutionError
 from quant_assets.records import Commission, Fill
@@ -32,15 +33,12 @@ class SqliteExecutions:
     def book_fill(self, book: str, fill: Fill) -> bool:
         """See the port."""
         with self._db.transaction() as tx:
-            found = tx.execute("SELECT * FROM fills WHERE book = ? AND exec_id = ?", (book, fill.exec_id)).fetchone()
-            if found is None:
-                insert(tx, "fills", {"book": book, **columns(fill)})
-            elif (booked := record(found, Fill)) != fill:
-                raise ExecutionError(
-                    f"execution {fill.exec_id} of {book} is booked as {booked} and now reported as {fill}; "
-                    "a correction needs its own exec_id"
-                )
-        return found is None
+            return _booked(tx, book, fill)
+
+    def book_shares(self, shares: Mapping[str, Sequence[Fill]]) -> int:
+        """See the port."""
+        with self._db.transaction() as tx:
+            return sum(_booked(tx, book, fill) for book, fills in shares.items() for fill in fills)
 
     def book_fee(self, book: str, commission: Commission, *, session: date) -> bool:
         """See the port."""
@@ -81,6 +79,19 @@ class SqliteExecutions:
         """See the port."""
         with self._db.transaction() as tx:
             tx.execute(_ADVANCE, (book, cursor))
+
+
+def _booked(tx: Connection, book: str, fill: Fill) -> bool:
+    """Book a fill once: False where it is there."""
+    found = tx.execute("SELECT * FROM fills WHERE book = ? AND exec_id = ?", (book, fill.exec_id)).fetchone()
+    if found is None:
+        insert(tx, "fills", {"book": book, **columns(fill)})
+    elif (booked := record(found, Fill)) != fill:
+        raise ExecutionError(
+            f"execution {fill.exec_id} of {book} is booked as {booked} and now reported as {fill}; "
+            "a correction needs its own exec_id"
+        )
+    return found is None
 
 
 def _edges(first: date | None, last: date | None) -> tuple[str, str]:

@@ -22,7 +22,7 @@ FILE = "ledger.sqlite"
 REVISION = "0004"  # the newest migration; without Alembic here, whose import costs a second
 TABLES = frozenset(
     {"cuts", "bindings", "divergences", "orders", "order_events", "fills", "fees", "cursors", "kill_switch", "breaks"}
-    | {"audit", "entries", "facts", "marks", "leases", "market_cuts"}
+    | {"audit", "entries", "facts", "marks", "leases", "market_cuts", "parts"}
 )
 _VERSIONS = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('alembic_version', 'schema_version')"
 _NAMES = "SELECT name FROM sqlite_master WHERE type = 'table'"

@@ -7,7 +7,7 @@ from sqlite3 import Connection, Row
 
 from quant_assets.errors import ExecutionError, OrderHeld
 from quant_assets.execution.outbox import allowed
-from quant_assets.records import SLOT, Book, Order, OrderState, Working
+from quant_assets.records import SLOT, Book, Order, OrderState, Part, Working
 from resources.ledger.database import Database
 from resources.ledger.kill_switch import in_force
 from resources.ledger.leases import Lease
@@ -21,6 +21,7 @@ _DIVERGENCES = "SELECT * FROM divergences WHERE book = ? ORDER BY session, slot,
 _SINCE = "SELECT at FROM order_events WHERE client_order_id = ? ORDER BY seq DESC LIMIT 1"
 _EVENTS = "SELECT state, filled, reason, at FROM order_events WHERE client_order_id = ? ORDER BY seq"
 _TAMPERED = "TAMPERED: its row in the ledger is not the order that was bound"
+_PARTS = "SELECT * FROM parts WHERE account = ? AND session >= ? ORDER BY client_order_id"
 _CHANGE = "UPDATE orders SET state = ?, filled = ?, broker_order_id = ? WHERE client_order_id = ?"
 
 
@@ -48,6 +49,7 @@ class SqliteWriter:
         *,
         now: datetime,
         slot: str = SLOT,
+        parts: Sequence[Part] = (),
     ) -> str:
         """See the port."""
         self._own(book)
@@ -63,6 +65,8 @@ class SqliteWriter:
                     began = {"state": OrderState.PENDING.value, "filled": 0, "hash": order_hash(values)}
                     insert(tx, "orders", {**values, **began, "decided_slot": slot})
                     self._event(tx, order.client_order_id, OrderState.PENDING, 0, "", now)
+                for part in parts:
+                    insert(tx, "parts", columns(part))
             elif bound != decision_set_id:
                 tx.execute(_DIVERGED, (*about, decision_set_id, utc(now)))
         return bound or decision_set_id
@@ -182,6 +186,10 @@ class SqliteOutbox:
         query = f"SELECT * FROM orders WHERE book = ? AND decided >= ? AND state IN ({marks}) ORDER BY client_order_id"
         found = self._db.rows(query, book, (since or date.min).isoformat(), *wanted)
         return [Working(record(r, Order), OrderState(r["state"]), r["filled"]) for r in found]
+
+    def parts(self, account: str, *, since: date | None = None) -> list[Part]:
+        """See the port."""
+        return [record(r, Part) for r in self._db.rows(_PARTS, account, (since or date.min).isoformat())]
 
     def altered(self) -> Sequence[str]:
         """The client order ids of rows that are not the orders that were bound, in order."""

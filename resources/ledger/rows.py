@@ -9,9 +9,9 @@ from typing import TypeVar
 
 import msgspec
 
-from quant_assets.records import Break, Entry, Fill, Order
+from quant_assets.records import Break, Entry, Fill, Order, Part
 
-T = TypeVar("T", Order, Fill, Entry)
+T = TypeVar("T", Order, Fill, Entry, Part)
 
 
 def utc(at: datetime) -> str:
@@ -21,7 +21,7 @@ def utc(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def columns(record: Order | Fill | Break | Entry) -> dict[str, object]:
+def columns(record: Order | Fill | Break | Entry | Part) -> dict[str, object]:
     """The values of a record by column, as SQLite stores them."""
     return {f: _plain(getattr(record, f)) for f in record.__struct_fields__}
 

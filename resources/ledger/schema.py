@@ -88,6 +88,17 @@ ORDERS = _table(
         ["bindings.book", "bindings.strategy", "bindings.session", "bindings.slot"],
     ),
 )
+PARTS = _table(
+    "parts",
+    *_key("client_order_id"),
+    *_texts("account", "book", "session", "slot"),
+    _number("sid"),
+    _whole("side", "side IN (-1, 1)"),
+    *_texts("parent"),
+    _whole("crossed", "crossed >= 0"),
+    _whole("ordered", "ordered >= 0"),
+    Index("parts_of", "account", "session"),
+)
 ORDER_EVENTS = _table(
     "order_events",
     _sequence(),

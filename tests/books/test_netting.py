@@ -1,15 +1,13 @@
 """What several books want of a name becomes one order of their account, and comes back to them whole."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_assets.books.netting import allocated, apportioned, netted
-from quant_assets.records import Fill
+from quant_assets.books.netting import apportioned, counts_of, fees_of, netted
 
 CASES: dict[str, tuple[Mapping[str, int], Mapping[str, int], Mapping[str, int]]] = {
     # wanted, crossed, left
@@ -46,43 +44,32 @@ def test_crosses_sum_to_zero_and_nobody_gets_what_it_did_not_want(wanted: dict[s
         assert min(0, quantity) <= got <= max(0, quantity)
 
 
-def fill(n: int, side: int, quantity: int, fee: Decimal) -> Fill:
-    """An execution of the account's order."""
-    return Fill(
-        exec_id=f"e{n}", client_order_id="c", session=date(2024, 1, 3), sid=1, side=side, quantity=quantity,
-        price=Decimal("10.25"), fee=fee, arrival_price=Decimal(10), ts=datetime(2024, 1, 3, 14, 30, tzinfo=UTC),
-    )  # fmt: skip
-
-
 @given(
     st.dictionaries(st.sampled_from("abcde"), st.integers(1, 10**9), min_size=1),
-    st.sampled_from((1, -1)),
     st.lists(st.tuples(st.floats(0, 1), st.integers(-(10**6), 10**9)), max_size=5),
 )
-def test_executions_come_back_whole(wanted: dict[str, int], side: int, parts: list[tuple[float, int]]):
-    """Counts, fees and worth of the parts add up to those of each execution; no book gets more than it wants."""
-    left, fills = sum(wanted.values()), list[Fill]()
-    for n, (part, fee) in enumerate(parts):
-        if quantity := int(left * part):
-            left -= quantity
-            fills.append(fill(n, side, quantity, Decimal(fee).scaleb(-6)))
-    found = allocated({book: side * q for book, q in wanted.items()}, fills)
-    for one in fills:
-        shares = [f for of_book in found.values() for f in of_book if f.exec_id == one.exec_id]
-        assert sum(f.quantity for f in shares) == one.quantity
-        assert sum(f.fee for f in shares) == one.fee
-        assert {(f.side, f.price, f.ts) for f in shares} == {(one.side, one.price, one.ts)}
-    for book, of_book in found.items():
-        assert sum(f.quantity for f in of_book) <= wanted[book]
-    if not left:
-        assert {book: sum(f.quantity for f in of_book) for book, of_book in found.items()} == wanted
+def test_executions_come_back_whole(wanted: dict[str, int], executed: list[tuple[float, int]]):
+    """Counts and fees of the parts add up to those of each execution; no part gets more than it wants, and all get what
+    they want where all is executed.
+    """
+    open_ = dict(wanted)
+    for share, micros in [*executed, (1.0, 7)]:
+        quantity, fee = int(sum(open_.values()) * share), Decimal(micros).scaleb(-6)
+        counts = counts_of(quantity, open_, wanted)
+        assert sum(counts.values()) == quantity
+        assert sum(fees_of(fee, counts).values()) == (fee if quantity else 0)
+        open_ = {name: open_[name] - counts[name] for name in open_}
+        assert min(open_.values()) >= 0
+    assert set(open_.values()) == {0}
 
 
-def test_more_than_was_ordered_is_no_part_of_anybody():
-    with pytest.raises(ValueError, match="e0: 11 executed"):
-        allocated({"a": 10}, [fill(0, 1, 11, Decimal(0))])
-    with pytest.raises(ValueError, match="e0: -1 executed"):
-        allocated({"a": 10}, [fill(0, -1, 1, Decimal(0))])
+def test_more_than_was_ordered_is_of_all_by_what_they_ordered():
+    assert counts_of(14, {"a": 2, "b": 3}, {"a": 4, "b": 8}) == {"a": 5, "b": 9}
+
+
+def test_a_fee_finer_than_money_is_stored_is_not_lost():
+    fee = Decimal("0.12345678")
+    assert sum(fees_of(fee, {"a": 1, "b": 2, "c": 0}).values()) == fee
 
 
 @given(st.integers(-(10**15), 10**15), st.lists(st.integers(0, 10**12), max_size=8))

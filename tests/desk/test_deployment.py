@@ -225,7 +225,8 @@ def test_what_it_cannot_mean_is_refused(place: Path, good: str, bad: str, line: 
     [
         ("{name: desk, strategy: slow, account: B1, capital: 5, broker: paper}", "name"),
         ("{name: Desk, strategy: slow, account: B1, capital: 5}", "name"),
-        ("{name: other, strategy: slow, account: A7, capital: 5, broker: paper, armed: true}", "account"),
+        ("{name: other, strategy: slow, account: A7, capital: 5}", "account"),
+        ("{name: other, strategy: slow, account: A7, capital: 5, broker: paper, costs: {kind: per_share}}", "account"),
         ("{name: other, strategy: slow, account: a7, capital: 5}", "account"),
     ],
 )
@@ -234,6 +235,16 @@ def test_names_and_accounts_are_of_one_book(place: Path, twice: str, key: str) -
     (fault,) = refused(place, f"{BASE}  - {twice}\n").faults
     assert fault.path == f"books[1].{key}"
     assert "books[0]" in fault.what
+
+
+def test_books_may_share_an_account(place: Path) -> None:
+    """With one venue and at one moment; but none has the name under which the account's own record is kept."""
+    place.write_text(f"{BASE}  - {{name: other, strategy: slow, account: A7, capital: 5, broker: paper}}\n")
+    assert [b.account for b in load(place).books] == ["A7", "A7"]
+    (fault,) = refused(
+        place, f"{BASE}  - {{name: a7, strategy: slow, account: A7, capital: 5, broker: paper}}\n"
+    ).faults
+    assert (fault.path, "called like the account" in fault.what) == ("books[1].name", True)
 
 
 LOADED: list[tuple[str, str, Any, Any]] = [

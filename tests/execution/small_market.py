@@ -19,7 +19,7 @@ from quant_assets.contract import in_force
 from quant_assets.execution.drop_copy import collect
 from quant_assets.execution.session_delivery import deliver
 from quant_assets.market_data.quality import session_hash
-from quant_assets.ports import Broker
+from quant_assets.ports import Broker, Outbox
 from quant_assets.post_trade.costs import write_costs
 from quant_assets.post_trade.reconciliation import reconcile_session
 from quant_assets.records import Book, StageReport
@@ -99,7 +99,11 @@ ACTED = actions(
 
 
 def decisions(
-    session: date, weights: dict[int, float], verdict: dict[int, str] | None = None, variant: str = ""
+    session: date,
+    weights: dict[int, float],
+    verdict: dict[int, str] | None = None,
+    variant: str = "",
+    strategy: str = STRATEGY.name,
 ) -> pl.DataFrame:
     """One decision set. Reference prices are the session's closes, or the last ones before."""
     known = bars().filter(pl.col("session") <= session).sort("session").unique("sid", keep="last")
@@ -107,7 +111,7 @@ def decisions(
     rows = [
         {c: "" for c, t in DECISIONS.schema.items() if t == pl.String}
         | {
-            "session": session, "slot": "open", "strategy": STRATEGY.name, "sid": sid, "symbol": f"S{sid}",
+            "session": session, "slot": "open", "strategy": strategy, "sid": sid, "symbol": f"S{sid}",
             "inputs_hash": variant, "strategy_hash": STRATEGY.config_hash,
             "verdict": (verdict or {}).get(sid, "TRADE"), "score": 0.0, "rank": 1, "target_weight": weight,
             "reference_price": closes[sid],
@@ -164,8 +168,8 @@ def verdict(session: date, *, passed: bool = True) -> pl.DataFrame:
     return pl.DataFrame([row], schema=dict(VERDICTS.schema))
 
 
-def desk(store: DeltaStore, root: Path) -> BrokerDesk:
-    """Paper venues on the store's market."""
+def desk(store: DeltaStore, root: Path, books: Sequence[Book] = (), outbox: Outbox | None = None) -> BrokerDesk:
+    """Paper venues on the store's market; those of `books` that name one account share it."""
 
     def market(session: date) -> tuple[pl.DataFrame, pl.DataFrame]:
         as_of = CUTS.of(session)
@@ -176,7 +180,7 @@ def desk(store: DeltaStore, root: Path) -> BrokerDesk:
     def valued(book: Book, session: date, held: Holdings, sids: Collection[int]) -> Valuation:
         return valuation(store, book, CUTS, session, held, sids)
 
-    return BrokerDesk(root, market, CUTS, valued=valued)
+    return BrokerDesk(root, market, CUTS, valued=valued, books=books, outbox=outbox)
 
 
 class Home:

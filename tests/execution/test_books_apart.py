@@ -11,7 +11,7 @@ import pytest
 from quant_assets.books.apart import FAILED
 from quant_assets.books.booking import book_sessions
 from quant_assets.errors import ExecutionError, HomeDamaged
-from quant_assets.execution.drop_copy import collect_fills
+from quant_assets.execution.collecting import collect_fills
 from quant_assets.execution.session_delivery import deliver_books
 from quant_assets.ports import Broker
 from quant_assets.post_trade.costs import cost_books

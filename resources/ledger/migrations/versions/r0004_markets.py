@@ -46,6 +46,12 @@ CREATE TABLE orders_0004 (
     f"INSERT INTO orders_0004 ({_ORDER}, decided_slot) SELECT {_ORDER}, 'open' FROM orders",
     "DROP TABLE orders",
     "ALTER TABLE orders_0004 RENAME TO orders",
+    """
+CREATE TABLE parts (
+    client_order_id TEXT NOT NULL PRIMARY KEY, account TEXT NOT NULL, book TEXT NOT NULL, session TEXT NOT NULL,
+    slot TEXT NOT NULL, sid INTEGER NOT NULL, side INTEGER NOT NULL CHECK (side IN (-1, 1)), parent TEXT NOT NULL,
+    crossed INTEGER NOT NULL CHECK (crossed >= 0), ordered INTEGER NOT NULL CHECK (ordered >= 0)) STRICT""",
+    "CREATE INDEX parts_of ON parts (account, session)",
     "ALTER TABLE entries ADD COLUMN currency TEXT NOT NULL DEFAULT ''",
 )
 
