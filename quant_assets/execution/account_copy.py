@@ -28,7 +28,7 @@ class Shared:
     """
 
     def __init__(self, fills: Mapping[str, Sequence[Fill]], parts: Sequence[Part], owners: Mapping[str, str]) -> None:
-        self.fills = {name: {f.exec_id: f for f in of_book} for name, of_book in fills.items()}
+        self.fills = {name: {f.exec_id: f for f in booked} for name, booked in fills.items()}
         self.owners = owners
         self.parts: dict[str, list[Part]] = defaultdict(list)
         self.numbers: dict[str, int] = {}
@@ -36,14 +36,14 @@ class Shared:
             # an execution is booked once for each order that one book has of one order of the account
             self.numbers[part.client_order_id] = sum(p.book == part.book for p in self.parts[part.parent])
             self.parts[part.parent].append(part)
-        self._of: dict[str, list[Fill]] = defaultdict(list)
-        for fill in (f for of_book in self.fills.values() for f in of_book.values()):
-            self._of[fill.client_order_id].append(fill)
+        self._by_order: dict[str, list[Fill]] = defaultdict(list)
+        for fill in (f for booked in self.fills.values() for f in booked.values()):
+            self._by_order[fill.client_order_id].append(fill)
 
     def add(self, book: str, fill: Fill) -> None:
         """Count what was just booked."""
         self.fills[book][fill.exec_id] = fill
-        self._of[fill.client_order_id].append(fill)
+        self._by_order[fill.client_order_id].append(fill)
 
     def found(self, exec_id: str, part: Part) -> Fill | None:
         """What is booked to the book of a part of an entry of the account."""
@@ -51,7 +51,7 @@ class Shared:
 
     def filled(self, part: Part, *, crossed: bool) -> int:
         """How much of a book's order is executed: of what it ordered with others, or with what crossed."""
-        mine = [f for f in self._of[part.client_order_id] if crossed or not f.exec_id.startswith(CROSS)]
+        mine = [f for f in self._by_order[part.client_order_id] if crossed or not f.exec_id.startswith(CROSS)]
         return sum(part.side * f.side * f.quantity for f in mine)
 
 
@@ -185,7 +185,7 @@ def follow_account(
     what is booked; by book a sentence for each that had ended otherwise. `over`: the last session that is over.
     """
     parents = {w.order.client_order_id: w for w in outbox.orders(account.name)}
-    parts = {p.client_order_id: p for of_parent in found.parts.values() for p in of_parent}
+    parts = {p.client_order_id: p for siblings in found.parts.values() for p in siblings}
     changed: dict[str, list[str]] = defaultdict(list)
     for book in books:
         with outbox.lease(book, LEASE_SECONDS) as writer:

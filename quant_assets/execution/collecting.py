@@ -97,7 +97,7 @@ class Copied(NamedTuple):
     new: Sequence[tuple[str, Fill]]
     changed: Mapping[str, Sequence[str]]
 
-    def of(self, book: Book) -> list[Fill]:
+    def entries(self, book: Book) -> list[Fill]:
         """The new entries of one book."""
         return [fill for name, fill in self.new if name == book.name]
 
@@ -134,7 +134,12 @@ def copy_account(
         new = share_out(executions, account, found, since)
         share_fees(executions, account, found, since)
         names = {b.name for b in books}
-        parts = [p for of in found.parts.values() for p in of if p.book in names and session - RECENT <= p.session]
+        parts = [
+            p
+            for siblings in found.parts.values()
+            for p in siblings
+            if p.book in names and session - RECENT <= p.session
+        ]
         prices = _cross_prices(store, outbox, books, cuts, [p for p in parts if p.session <= session], at_slots, every)
         new += crossed(executions, found, parts, prices)
         if not taken.later and events.cursor != executions.cursor(cursor):
@@ -203,5 +208,5 @@ def _recorded(
     known = [msgspec.structs.replace(f, fee=paid[f.exec_id]) for f in fills if f.session <= session]
     written = record_fills(store, book, known, cuts.of(session))
     written += record_orders(store, book, session, to_record(store, outbox, book, session), cuts.of(session))
-    new = copied.of(book)
+    new = copied.entries(book)
     return report(executions, book, session, new, [*reversed_in(new), *copied.changed.get(book.name, ())], written)
