@@ -249,6 +249,7 @@ def what_is_done(ws: Workspace, sessions: Sequence[date]) -> Mapping[str, Mappin
             book,
             sessions,
             lambda p: (ws.reports / p).exists(),
+            shared=len(ws.sharing(book)) > 1,
         )
         for book in ws.books(live=True)
     }

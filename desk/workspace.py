@@ -445,6 +445,11 @@ class Workspace:
         """The books with a broker, or those for research."""
         return [b for b in self.deployment.books if b.research is not live]
 
+    def sharing(self, book: Book) -> list[Book]:
+        """The books that trade its account, itself among them, in whichever lane."""
+        there = (self._above or self).books(live=True)
+        return [b for b in there if (b.account, b.venue) == (book.account, book.venue)]
+
     def latest(self) -> date:
         """The session that an operator asks about: the last one whose decision time has come; in a historical run
         the last one decided, or judged where nothing is decided.

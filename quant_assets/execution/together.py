@@ -8,17 +8,19 @@ are committed in one transaction with what each book's order is of them, and lea
 from collections.abc import Sequence
 from itertools import groupby
 
+import msgspec
+
 from quant_assets.books.netting import netted
 from quant_assets.calendars import Cuts
 from quant_assets.errors import DeliveryRefused, LeaseLost, OrderUncertain
 from quant_assets.execution.delivery import known_there
 from quant_assets.execution.orders import client_order_id
-from quant_assets.execution.outbox import LEASE_SECONDS, Check, expire, recover, send
+from quant_assets.execution.outbox import LEASE_SECONDS, UNSURE, Check, expire, recover, send
 from quant_assets.execution.outcome import ended
 from quant_assets.execution.turns import Turn
 from quant_assets.moments import Every
 from quant_assets.ports import Clock, KillSwitch, Notifier, Outbox, SharesAccount, Writer
-from quant_assets.records import Book, Order, OrderState, Part, StageReport, content_id
+from quant_assets.records import Book, Order, OrderState, Part, StageReport, Working, content_id
 
 NETTED = "netted"  # the strategy of an account's orders; later ones of one turn have a number behind it
 
@@ -138,6 +140,22 @@ def waiting(outbox: Outbox, shares: SharesAccount, books: Sequence[Book], turn: 
         return [o for o in ours if shares.venue.find(o.client_order_id) is None]
     except OrderUncertain as error:
         raise DeliveryRefused(f"VENUE: it cannot be asked about orders: {error}") from error
+
+
+def as_sent(outbox: Outbox, account: str, orders: Sequence[Working]) -> list[Working]:
+    """The orders of a book of a shared account, in the order given: one that waits there, or whose account's order was
+    not sent yet, is as PENDING as that.
+    """
+    parts = {p.client_order_id: p for p in outbox.parts(account)}
+    unsent = {w.order.client_order_id: w.state for w in outbox.orders(account, (OrderState.PENDING, *UNSURE))}
+
+    def state(item: Working) -> OrderState:
+        part = parts.get(item.order.client_order_id)
+        if item.state is not OrderState.ACKED:
+            return item.state
+        return OrderState.PENDING if part is None else unsent.get(part.parent, item.state)
+
+    return [msgspec.structs.replace(w, state=state(w)) for w in orders]
 
 
 def _parts(outbox: Outbox, account: Book, turn: Turn) -> list[Part]:

@@ -9,6 +9,7 @@ from quant_assets.calendars import Cuts
 from quant_assets.calendars.slots import slots
 from quant_assets.execution.delivery import REFUSED
 from quant_assets.execution.outcome import NOT_SENT, RECONCILED, counted
+from quant_assets.execution.together import as_sent
 from quant_assets.moments import Every
 from quant_assets.ports import Clock, Facts, Outbox, Store
 from quant_assets.post_trade.report import PUBLISHED
@@ -80,11 +81,14 @@ def done(
     book: Book,
     sessions: Sequence[date],
     page: Callable[[str], bool],
+    *,
+    shared: bool = False,
 ) -> Mapping[date, Done]:
     """What is done of each of the sessions (ascending).
 
     `clock`: the wall, or None in a historical run, which goes on as its sessions are run. `page`: whether a published
     page, by its name, is still there.
+    `shared`: whether other books trade its account, where its orders wait for theirs.
     """
     if not sessions:
         return {}
@@ -101,6 +105,8 @@ def done(
     decided, trades = (set(d["session"]) for d in (decisions, decisions.filter(pl.col("verdict") == TRADE)))
     booked = set(store.read(NAV, as_of=None, first=first, where={"book": book.name}, columns=())["session"])
     recorded, orders = facts.recorded(book.name, SLOT), outbox.orders(book.name, since=first)
+    if shared:
+        orders = as_sent(outbox, book.account, orders)
     bound = _bound(outbox, facts, cuts, book)
     now = clock.now() if clock else None
     begun = min(recorded, default=None)  # sessions before it were run by a release that recorded no facts
