@@ -39,16 +39,21 @@ def netted(wanted: Mapping[str, int]) -> Netted:
     return Netted(crossed=dict(sorted(crossed.items())), left={book: q for book, q in left.items() if q})
 
 
-def counts_of(quantity: int, open_: Mapping[str, int], ordered: Mapping[str, int]) -> dict[str, int]:
+def counts_of(quantity: int, *claims: Mapping[str, int]) -> dict[str, int]:
     """How many of the counts that were executed each of the account's parts gets, by name; they add up.
 
-    `open_`: what each still wants. What a venue executed beyond all of it goes by what was `ordered`.
+    `claims`: one after another, each shared out in proportion as far as it goes; what is left goes by the last of them.
+    What is below zero claims nothing.
     """
-    names = sorted(ordered)
-    wanted = [max(0, open_[name]) for name in names]
-    within = min(quantity, sum(wanted))
-    beyond = apportioned(quantity - within, [ordered[name] for name in names])
-    return {n: a + b for n, a, b in zip(names, apportioned(within, wanted), beyond, strict=True)}
+    names = sorted({name for claim in claims for name in claim})
+    counts, left = dict.fromkeys(names, 0), quantity
+    for place, claim in enumerate(claims, 1):
+        weights = [max(0, claim.get(name, 0)) for name in names]
+        given = left if place == len(claims) else min(left, sum(weights))
+        for name, part in zip(names, apportioned(given, weights), strict=True):
+            counts[name] += part
+        left -= given
+    return counts
 
 
 def fees_of(fee: Decimal, counts: Mapping[str, int]) -> dict[str, Decimal]:

@@ -78,12 +78,15 @@ def shared(outbox: Outbox, executions: Executions, shares: SharesAccount) -> Sha
 
 def share_out(executions: Executions, account: Book, found: Shared, first: date | None) -> list[tuple[str, Fill]]:
     """Book what is recorded of the account since session `first` to its books; the new entries, with their book."""
-    waits = sorted(executions.fills(account.name, first), key=lambda f: (bool(f.corrects), f.session, f.ts, f.exec_id))
+    record = {f.exec_id: f for f in executions.fills(account.name)}
+    # what is taken back is wanted again, and what replaces it is of those who had it
+    since = (f for f in record.values() if first is None or f.session >= first)
+    waits = sorted(since, key=lambda f: (not f.reverses, not f.corrects, f.session, f.ts, f.exec_id))
     new: list[tuple[str, Fill]] = []
     while waits:
         left: list[Fill] = []
         for entry in waits:
-            split = _split(entry, found)
+            split = _split(entry, record, found, executions)
             if split is None:
                 left.append(entry)
                 continue
@@ -92,45 +95,74 @@ def share_out(executions: Executions, account: Book, found: Shared, first: date 
                 found.add(name, fill)
                 new.append((name, fill))
         if len(left) == len(waits):
-            break  # corrections of what no book ordered
+            break
         waits = left
     return new
 
 
-def _split(entry: Fill, found: Shared) -> dict[str, list[Fill]] | None:
+def _split(
+    entry: Fill, record: Mapping[str, Fill], found: Shared, executions: Executions
+) -> dict[str, list[Fill]] | None:
     """What is to be booked of an entry of the account, by book: nothing where it is booked, or of no book; None where
     what it corrects is not booked yet.
     """
     if owner := found.owners.get(entry.client_order_id):
         return {} if entry.exec_id in found.fills[owner] else {owner: [entry]}
-    parts = found.parts.get(entry.client_order_id, [])
-    if any(found.found(entry.exec_id, p) for p in parts):
+    named = {p.client_order_id: p for p in found.parts.get(entry.client_order_id, [])}
+    if not named or any(found.found(entry.exec_id, p) for p in named.values()):
         return {}
-    named = {p.client_order_id: p for p in parts}
-    if entry.corrects:
-        had = {n: f.quantity for n, p in named.items() if (f := found.found(entry.corrects, p))}
-        if not had:
-            return None
-        counts = counts_of(entry.quantity, had, {n: had.get(n, 0) for n in named})
-        kept = {n for n in named if counts[n] or n in had}
-    else:
-        open_ = {n: p.ordered - found.filled(p, crossed=False) for n, p in named.items()}
-        counts = counts_of(entry.quantity, open_, {n: p.ordered for n, p in named.items()})
-        kept = {n for n in named if counts[n]}
+    had = _had(entry, record, found, named)
+    if had is None:
+        return None
+    ordered = {n: p.ordered for n, p in named.items()}
+    open_ = {n: p.ordered - found.filled(p, crossed=False) for n, p in named.items()}
+    kept = {n: min(count, open_[n]) for n, count in had.items()}
+    rest = {n: open_[n] - max(0, kept.get(n, 0)) for n in named}
+    counts = counts_of(entry.quantity, had) if entry.reverses else counts_of(entry.quantity, kept, rest, ordered)
     fees = fees_of(entry.fee, counts)
+    if entry.reverses and sum(charged := _charged(executions, found, entry, named, had)) == -entry.fee:
+        fees = {n: -fee for n, fee in zip(had, charged, strict=True)}
     split: dict[str, list[Fill]] = {}
-    for name in sorted(kept):
+    for name in sorted(n for n in named if counts.get(n) or n in had):
         number = found.numbers[name]
         share = msgspec.structs.replace(
             entry,
             exec_id=own_id(entry.exec_id, number),
             client_order_id=name,
             corrects=own_id(entry.corrects, number) if entry.corrects else "",
-            quantity=counts[name],
+            quantity=counts.get(name, 0),
             fee=fees.get(name, Decimal(0)),
         )
         split.setdefault(named[name].book, []).append(share)
     return split
+
+
+def _had(entry: Fill, record: Mapping[str, Fill], found: Shared, named: Mapping[str, Part]) -> dict[str, int] | None:
+    """How much each part has of what an entry corrects, through corrections without a quantity; nothing of one that
+    corrects nothing that was booked. None where that is not shared out yet.
+    """
+    at = record.get(entry.corrects)
+    while at is not None:
+        had = {n: f.quantity for n, p in named.items() if (f := found.found(at.exec_id, p)) and f.quantity}
+        if had:
+            return had
+        if at.quantity:
+            return None
+        at = record.get(at.corrects)
+    return {}
+
+
+def _charged(
+    executions: Executions, found: Shared, entry: Fill, named: Mapping[str, Part], had: Mapping[str, int]
+) -> list[Decimal]:
+    """What each of the parts that `had` something of a reversed entry was charged on it."""
+    paid: list[Decimal] = []
+    for name in had:
+        fill = found.found(entry.corrects, named[name])
+        assert fill is not None  # noqa: S101  # it had something
+        fees = [c.fee for _, c in executions.fees(named[name].book) if c.execution == fill.exec_id]
+        paid.append(fill.fee + sum(fees, Decimal(0)))
+    return paid
 
 
 def share_fees(executions: Executions, account: Book, found: Shared, first: date | None) -> None:

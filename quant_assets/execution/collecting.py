@@ -131,6 +131,7 @@ def copy_account(
         about = (store, outbox, executions, writer, venue, account, cuts, session, now)
         taken = booked_of(*about, events, at_slots)
         found = shared(outbox, executions, shares)
+        share_fees(executions, account, found, since)  # what was charged on an execution is taken back with it
         new = share_out(executions, account, found, since)
         share_fees(executions, account, found, since)
         names = {b.name for b in books}

@@ -65,6 +65,7 @@ def test_executions_come_back_whole(wanted: dict[str, int], executed: list[tuple
 
 def test_more_than_was_ordered_is_of_all_by_what_they_ordered():
     assert counts_of(14, {"a": 2, "b": 3}, {"a": 4, "b": 8}) == {"a": 5, "b": 9}
+    assert counts_of(5, {"a": -1, "b": 3}, {"a": 1}, {"a": 1, "b": 1}) == {"a": 2, "b": 3}
 
 
 def test_a_fee_finer_than_money_is_stored_is_not_lost():
