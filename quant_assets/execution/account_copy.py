@@ -13,7 +13,9 @@ from decimal import Decimal
 
 import msgspec
 
+from quant_assets.books.holdings import ALIKE
 from quant_assets.books.netting import counts_of, fees_of
+from quant_assets.books.terms import Terms
 from quant_assets.execution.outbox import LEASE_SECONDS, allowed
 from quant_assets.ports import Executions, Outbox, SharesAccount
 from quant_assets.records import REVERSAL, VERSION, Book, Commission, Fill, OrderState, Part, Working
@@ -25,11 +27,19 @@ CROSS = "cross-"  # begins the exec_id of what two books traded with each other
 class Shared:
     """The books of an account by name with what is booked to them (`fills`, by exec_id), of which of the account's
     orders theirs are (`parts`, by parent), and whose the orders are that a book sent while it was alone (`owners`).
+    `terms`: of the names.
     """
 
-    def __init__(self, fills: Mapping[str, Sequence[Fill]], parts: Sequence[Part], owners: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        fills: Mapping[str, Sequence[Fill]],
+        parts: Sequence[Part],
+        owners: Mapping[str, str],
+        terms: Terms = ALIKE,
+    ) -> None:
         self.fills = {name: {f.exec_id: f for f in booked} for name, booked in fills.items()}
         self.owners = owners
+        self.terms = terms
         self.parts: dict[str, list[Part]] = defaultdict(list)
         self.numbers: dict[str, int] = {}
         for part in sorted(parts, key=lambda p: (p.book, p.client_order_id)):
@@ -49,6 +59,11 @@ class Shared:
         """What is booked to the book of a part of an entry of the account."""
         return self.fills[part.book].get(own_id(exec_id, self.numbers[part.client_order_id]))
 
+    def paid(self, fill: Fill, quantity: int) -> Decimal:
+        """What so many counts of a fill cost, fees apart; below zero what they bring."""
+        worth = Decimal(0) if self.terms.margined(fill.sid) else self.terms.worth(fill.sid, quantity, fill.price)
+        return fill.side * worth
+
     def filled(self, part: Part, *, crossed: bool) -> int:
         """How much of a book's order is executed: of what it ordered with others, or with what crossed."""
         mine = [f for f in self._by_order[part.client_order_id] if crossed or not f.exec_id.startswith(CROSS)]
@@ -67,13 +82,13 @@ def own_id(exec_id: str, number: int) -> str:
     return f"{exec_id}/{number + 1}"
 
 
-def shared(outbox: Outbox, executions: Executions, shares: SharesAccount) -> Shared:
-    """What is booked of an account so far."""
+def shared(outbox: Outbox, executions: Executions, shares: SharesAccount, terms: Terms = ALIKE) -> Shared:
+    """What is booked of an account so far; `terms`: of the names that it trades."""
     parts = outbox.parts(shares.account.name)
     taken = {p.client_order_id for p in parts}
     orders = [w.order for b in shares.books for w in outbox.orders(b.name)]
     owners = {o.client_order_id: o.book for o in orders if o.client_order_id not in taken}
-    return Shared({b.name: executions.fills(b.name) for b in shares.books}, parts, owners)
+    return Shared({b.name: executions.fills(b.name) for b in shares.books}, parts, owners, terms)
 
 
 def share_out(executions: Executions, account: Book, found: Shared, first: date | None) -> list[tuple[str, Fill]]:
@@ -119,8 +134,10 @@ def _split(
     kept = {n: min(count, open_[n]) for n, count in had.items()}
     rest = {n: open_[n] - max(0, kept.get(n, 0)) for n in named}
     counts = counts_of(entry.quantity, had) if entry.reverses else counts_of(entry.quantity, kept, rest, ordered)
-    fees = fees_of(entry.fee, counts)
-    if entry.reverses and sum(charged := _charged(executions, found, entry, named, had)) == -entry.fee:
+    # each amount is rounded, and their sum is not what the account paid: the difference is charged with the fee
+    fee = entry.fee + found.paid(entry, entry.quantity) - sum(found.paid(entry, n) for n in counts.values())
+    fees = fees_of(fee, counts)
+    if entry.reverses and sum(charged := _charged(executions, found, entry, named, had)) == -fee:
         fees = {n: -fee for n, fee in zip(had, charged, strict=True)}
     split: dict[str, list[Fill]] = {}
     for name in sorted(n for n in named if counts.get(n) or n in had):
@@ -187,7 +204,7 @@ def crossed(
     """Book what crossed between books at the `prices` (by client order id, with their times); the new entries, with
     their book. What has no price does not cross.
     """
-    new: dict[str, list[Fill]] = defaultdict(list)
+    crosses: dict[tuple[date, str, int], list[tuple[str, Fill]]] = defaultdict(list)
     for part in parts:
         exec_id = CROSS + part.client_order_id
         if part.crossed and part.client_order_id in prices and exec_id not in found.fills[part.book]:
@@ -204,8 +221,14 @@ def crossed(
                 arrival_price=price,
                 ts=at,
             )
-            new[part.book].append(fill)
-            found.add(part.book, fill)
+            crosses[part.session, part.slot, part.sid].append((part.book, fill))
+    new: dict[str, list[Fill]] = defaultdict(list)
+    for fills in crosses.values():
+        left = sum((found.paid(f, f.quantity) for _, f in fills), Decimal(0))  # of amounts that were rounded
+        (name, first), *others = fills
+        for book, fill in [(name, msgspec.structs.replace(first, fee=-left)), *others]:
+            new[book].append(fill)
+            found.add(book, fill)
     executions.book_shares(new)
     return [(name, fill) for name, fills in new.items() for fill in fills]
 

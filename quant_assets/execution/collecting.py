@@ -11,6 +11,7 @@ import msgspec
 from quant_assets.books.apart import apart
 from quant_assets.books.booking import COLLECTED, record_fills, record_orders
 from quant_assets.books.due import stopped
+from quant_assets.books.terms import Terms
 from quant_assets.calendars import Cuts
 from quant_assets.calendars.auctions import CLOSE, closing
 from quant_assets.calendars.slots import slot_named
@@ -32,7 +33,8 @@ from quant_assets.execution.outbox import LEASE_SECONDS
 from quant_assets.execution.together import here
 from quant_assets.features.intraday import OnBars
 from quant_assets.market_data.jumps import jumped
-from quant_assets.moments import Every
+from quant_assets.market_data.master import instruments
+from quant_assets.moments import Every, Moment
 from quant_assets.ports import (
     Advances,
     Breaks,
@@ -72,11 +74,12 @@ def collect_fills(
 
     def one(book: Book, session: date) -> StageReport:
         broker, differs = brokers.open(book), bool(breaks.listed(book.name))
-        at_slots = opens_of(store, book, strategies, on_bars, cuts)
+        together = here(broker, books) if isinstance(broker, SharesAccount) else [book]
+        at_slots = opens_together(store, together, strategies, on_bars, cuts)
         ledger = (store, outbox, executions)
         if isinstance(broker, SharesAccount):
-            every = next((s.moment for s in strategies if s.name == book.strategy), None)
-            about = (*ledger, broker, here(broker, books), cuts, session, clock.now())
+            about = (*ledger, broker, together, cuts, session, clock.now())
+            every = moment_of(book, strategies)
             copied = copy_account(*about, session, whole=differs, at_slots=at_slots, every=every)
             found = _recorded(*ledger, book, cuts, session, copied)
         else:
@@ -89,6 +92,21 @@ def collect_fills(
     for session in sessions:
         for book in books:
             yield apart("fills", book, session, notifier, partial(one, book, session))
+
+
+def moment_of(book: Book, strategies: Sequence[Strategy]) -> Moment | None:
+    """When the book's strategy decides, where that is known."""
+    return next((s.moment for s in strategies if s.name == book.strategy), None)
+
+
+def opens_together(
+    store: Store, books: Sequence[Book], strategies: Sequence[Strategy], on_bars: Sequence[OnBars], cuts: Cuts
+) -> AtSlots | None:
+    """The opens of the bars in which the orders of these books trade; None where they do not trade at slots."""
+    found = [known for b in books if (known := opens_of(store, b, strategies, on_bars, cuts)) is not None]
+    if not found:
+        return None
+    return lambda orders: {key: price for known in found for key, price in known(orders).items()}
 
 
 class Copied(NamedTuple):
@@ -115,7 +133,7 @@ def copy_account(
     *,
     whole: bool = False,
     at_slots: AtSlots | None = None,
-    every: object = None,
+    every: Moment | None = None,
 ) -> Copied:
     """Book what the venue reported of an account up to `session` to those of its `books` that trade here. Again: a
     no-op. `over`: the last session that is over; `every`: the moment of its slots. Raises LeaseLost.
@@ -130,7 +148,8 @@ def copy_account(
         events = _without(events, {p.parent for p in outbox.parts(account.name)} - _parents(outbox, account, books))
         about = (store, outbox, executions, writer, venue, account, cuts, session, now)
         taken = booked_of(*about, events, at_slots)
-        found = shared(outbox, executions, shares)
+        traded = {f.sid for f in executions.fills(account.name, since)} | {p.sid for p in outbox.parts(account.name)}
+        found = shared(outbox, executions, shares, _terms(store, account, traded, cuts.of(session)))
         share_fees(executions, account, found, since)  # what was charged on an execution is taken back with it
         new = share_out(executions, account, found, since)
         share_fees(executions, account, found, since)
@@ -146,6 +165,11 @@ def copy_account(
         if not taken.later and events.cursor != executions.cursor(cursor):
             executions.advance(cursor, events.cursor)
     return Copied(new, follow_account(outbox, account, books, found, session - RECENT, over, now))
+
+
+def _terms(store: Store, account: Book, sids: set[int], cut: datetime) -> Terms:
+    """The terms of the names without rates: what is shared out is in each name's own currency."""
+    return Terms(base=account.currency, instruments=instruments(store, sids, cut, account.priced_in))
 
 
 def _parents(outbox: Outbox, account: Book, books: Sequence[Book]) -> set[str]:
@@ -172,7 +196,7 @@ def _cross_prices(
     cuts: Cuts,
     parts: Sequence[Part],
     at_slots: AtSlots | None,
-    every: object,
+    every: Moment | None,
 ) -> dict[str, tuple[Decimal, datetime]]:
     """By client order id the price and time of the auction at which an order crosses. None where its name does not
     trade there, was restated, or jumps without an explanation: a venue would not fill it either.

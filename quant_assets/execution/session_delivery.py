@@ -14,7 +14,7 @@ from quant_assets.calendars.auctions import auction_time
 from quant_assets.contract import in_force
 from quant_assets.errors import DeliveryRefused
 from quant_assets.execution.delivery import Occasion, deliver_turn, recorded
-from quant_assets.execution.together import here, order_together
+from quant_assets.execution.together import here, noted, order_together
 from quant_assets.execution.turns import after
 from quant_assets.market_data.quality import released, session_hash
 from quant_assets.ports import Breaks, Broker, Brokers, Clock, Facts, KillSwitch, Notifier, Outbox, SharesAccount, Store
@@ -107,9 +107,7 @@ def deliver_books(
 
     def one(book: Book, session: date) -> StageReport:
         def work() -> StageReport:
-            broker = brokers.open(book)
-            if isinstance(broker, SharesAccount):
-                shared[book.account] = broker
+            broker = noted(brokers.open(book), book, shared)
             about = (store, outbox, kill_switch, breaks, broker, book, by_name[book.strategy], cuts)
             return deliver(*about, session, clock, notifier)
 

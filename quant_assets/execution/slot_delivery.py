@@ -17,14 +17,17 @@ from quant_assets.books.holdings import Holdings, Movement, fund, move
 from quant_assets.calendars import Cuts
 from quant_assets.calendars.slots import Slot
 from quant_assets.errors import DeliveryRefused
+from quant_assets.execution.collecting import Copied, copy_account, opens_together
 from quant_assets.execution.contracts import with_terms
 from quant_assets.execution.delivery import REFUSED, Occasion, deliver_turn, recorded
 from quant_assets.execution.drop_copy import booked_of, opens_of, reported_since
 from quant_assets.execution.outbox import LEASE_SECONDS
 from quant_assets.execution.outcome import ended
 from quant_assets.execution.slots import held_at
+from quant_assets.execution.together import here, noted, order_together
 from quant_assets.execution.turns import Turn, at, slots_of
 from quant_assets.features.intraday import OnBars
+from quant_assets.moments import Every, Moment
 from quant_assets.ports import (
     Breaks,
     Brokers,
@@ -34,10 +37,11 @@ from quant_assets.ports import (
     KillSwitch,
     Notifier,
     Outbox,
+    SharesAccount,
     Store,
     TradesSlots,
 )
-from quant_assets.records import Book, StageReport
+from quant_assets.records import Book, Fill, StageReport
 from quant_assets.strategy import Strategy
 
 
@@ -62,16 +66,29 @@ def collect_slots(
     def one(book: Book) -> StageReport:
         broker, now = brokers.open(book), clock.now()
         strategy = next(s for s in strategies if s.name == book.strategy)
-        if isinstance(broker, TradesSlots):
-            broker.trade([s for s in slots_of(strategy, cuts, session) if s.settles <= now])
+        venue = broker.venue if isinstance(broker, SharesAccount) else broker
+        if isinstance(venue, TradesSlots):
+            venue.trade([s for s in slots_of(strategy, cuts, session) if s.settles <= now])
+        if isinstance(broker, SharesAccount):
+            copied = together(broker, strategy.moment, now)
+            return reported(book, copied.entries(book), copied.changed.get(book.name, ()))
         at_slots = opens_of(store, book, strategies, on_bars, cuts)
         with outbox.lease(book, LEASE_SECONDS) as writer:
             events = reported_since(broker, executions.cursor(book.name))
             about = (store, outbox, executions, writer, broker, book, cuts, session, now)
             taken = booked_of(*about, events, at_slots)
-        if taken.changed:
-            notifier.notify("warning", f"{book.name}: the venue changed its record", "\n".join(taken.changed))
-        state, numbers = "done" if taken.new else "empty", {"booked": len(taken.new)}
+        return reported(book, taken.new, taken.changed)
+
+    def together(broker: SharesAccount, moment: Moment, now: datetime) -> Copied:
+        those = here(broker, books)
+        at_slots, over = opens_together(store, those, strategies, on_bars, cuts), cuts.calendar.before(session)
+        about = (store, outbox, executions, broker, those, cuts, session, now, over)
+        return copy_account(*about, at_slots=at_slots, every=moment)
+
+    def reported(book: Book, new: Sequence[Fill], changed: Sequence[str]) -> StageReport:
+        if changed:
+            notifier.notify("warning", f"{book.name}: the venue changed its record", "\n".join(changed))
+        state, numbers = "done" if new else "empty", {"booked": len(new)}
         return StageReport(stage="fills", first=session, last=session, state=state, numbers=numbers)
 
     for book in books:
@@ -97,16 +114,25 @@ def deliver_slots(
     recorded as the fact `refused` of the slot; of slots that are over one notice is given.
     """
     by_name = {s.name: s for s in strategies}
+    shared: dict[str, SharesAccount] = {}
 
     def one(book: Book, slot: Slot) -> StageReport:
         strategy = by_name[book.strategy]
         occasion = _occasion(store, outbox, executions, book, strategy, cuts, slot)
 
         def work() -> StageReport:
-            about = (store, outbox, kill_switch, breaks, brokers.open(book), book, strategy, cuts)
+            broker = noted(brokers.open(book), book, shared)
+            about = (store, outbox, kill_switch, breaks, broker, book, strategy, cuts)
             return deliver_turn(*about, occasion, clock, notifier)
 
         return recorded(outbox, facts, book, occasion.turn, clock, work)
+
+    def together(shares: SharesAccount, slot: Slot) -> StageReport:
+        those = here(shares, books)
+        strategy = by_name[those[0].strategy]
+        turn = _occasion(store, outbox, executions, those[0], strategy, cuts, slot).turn
+        every = strategy.moment if isinstance(strategy.moment, Every) else None
+        return order_together(outbox, kill_switch, shares, those, turn, cuts, every, clock, notifier)
 
     for book in books:
         over = [s for s in asked if book.armed and _over(outbox, book, s, clock.now())]
@@ -116,6 +142,8 @@ def deliver_slots(
         for book in books:
             if not (book.armed and _over(outbox, book, slot, clock.now())):
                 yield apart("deliver", book, slot.session, notifier, partial(one, book, slot))
+        for account in shared.values():
+            yield apart("deliver", account.account, slot.session, notifier, partial(together, account, slot))
 
 
 def _over(outbox: Outbox, book: Book, slot: Slot, now: datetime) -> bool:

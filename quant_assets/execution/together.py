@@ -19,10 +19,17 @@ from quant_assets.execution.outbox import LEASE_SECONDS, UNSURE, Check, expire, 
 from quant_assets.execution.outcome import ended
 from quant_assets.execution.turns import Turn
 from quant_assets.moments import Every
-from quant_assets.ports import Clock, KillSwitch, Notifier, Outbox, SharesAccount, Writer
+from quant_assets.ports import Broker, Clock, KillSwitch, Notifier, Outbox, SharesAccount, Writer
 from quant_assets.records import Book, Order, OrderState, Part, StageReport, Working, content_id
 
 NETTED = "netted"  # the strategy of an account's orders; later ones of one turn have a number behind it
+
+
+def noted(broker: Broker, book: Book, shared: dict[str, SharesAccount]) -> Broker:
+    """The venue of a book, noted in `shared` under its account where other books trade that too."""
+    if isinstance(broker, SharesAccount):
+        shared[book.account] = broker
+    return broker
 
 
 def here(shares: SharesAccount, books: Sequence[Book]) -> list[Book]:

@@ -1,10 +1,15 @@
 """Opens the venue that a book names: paper, or a plug-in."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
+
+import polars as pl
 
 from quant_assets.backtest.fills import costs_of
 from quant_assets.calendars import Cuts
+from quant_assets.calendars.slots import Slot
 from quant_assets.errors import ConfigurationError, HomeDamaged
 from quant_assets.execution.slots import SlotMarket
 from quant_assets.plugged import opened
@@ -40,6 +45,18 @@ def paper(
 
 def _by_session(_: Book) -> SlotMarket | None:
     return None
+
+
+def _together(hours: Sequence[SlotMarket]) -> SlotMarket | None:
+    """What several books of one account trade on at slots: the bars of all of them."""
+    if len(hours) <= 1:
+        return hours[0] if hours else None
+
+    def opens(asked: Sequence[Slot]) -> Mapping[tuple[date, str], pl.DataFrame]:
+        found = [one.opens(asked) for one in hours]
+        return {key: pl.concat([f[key] for f in found]).unique("sid", keep="first").sort("sid") for key in found[0]}
+
+    return replace(hours[0], opens=opens)
 
 
 def _is_new(_: Book) -> bool:
@@ -100,5 +117,5 @@ class BrokerDesk:
             cuts=self._cuts,
             costs=self._model or costs_of(book),
             valued=self._valued,
-            hours=self._hours(books[0]),
+            hours=_together([hours for b in books if (hours := self._hours(b)) is not None]),
         )
