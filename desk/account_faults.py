@@ -3,7 +3,6 @@
 from typing import Any
 
 from desk.document.reading import Reading
-from quant_assets.plugged import name_of
 from quant_assets.records import RESEARCH
 
 ALIKE = {"broker": RESEARCH, "currency": "USD", "quoted": None, "costs": None}
@@ -43,9 +42,8 @@ def _differences(
         return [f"{account} differs from the account of {first} in capitals alone; change one"]
     if key := next((k for k, unset in ALIKE.items() if book.get(k, unset) != other.get(k, unset)), None):
         return [f"{too}, and has another {key}: books of one account agree in it; change one"]
-    when = [moments.get(b.get("strategy", "")) for b in (book, other)]
-    if name_of(book.get("broker") or RESEARCH) == "paper" and when[0] != when[1]:
-        return [f"{too}, at another moment or calendar: a paper venue trades an account by one; give each its own"]
+    if moments.get(book.get("strategy", "")) != moments.get(other.get("strategy", "")):
+        return [f"{too}, at another moment or calendar: books of one account trade at the same; give each its own"]
     return []
 
 

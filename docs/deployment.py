@@ -28,7 +28,7 @@ stays text if text is expected, and tags and merge keys are not read. `quant che
 the file: an editor with YAML support that finds `# yaml-language-server: $schema=deployment.schema.json` in the first
 line completes keys and shows their meaning.
 
-Books may share an account: they have one broker, currency and costs, trade at one moment on a paper venue, and none is
+Books may share an account: they have one broker, currency and costs, trade one calendar at one moment, and none is
 called like the account. Their orders leave as one order of the account for each name, and what is executed is shared
 out ([Operations](operations.md#several-books-on-one-account)). A strategy has the deployment's calendar, and each
 dataset that its feature set reads needs a feed. Secrets are never in the file.

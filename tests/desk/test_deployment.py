@@ -247,6 +247,15 @@ def test_books_may_share_an_account(place: Path) -> None:
     assert (fault.path, "called like the account" in fault.what) == ("books[1].name", True)
 
 
+def test_books_of_one_account_trade_at_one_moment(place: Path) -> None:
+    """Between two moments the venue has what only one of the books has booked."""
+    second = "  - {name: late, decide: {kind: before_close, minutes: 30}, label: {kind: traded_close_to_close}}\n"
+    text = BASE.replace("books:\n", f"{second}books:\n") + (
+        "  - {name: other, strategy: late, account: A7, capital: 5, broker: paper}\n"
+    )
+    assert "at another moment" in next(f.what for f in refused(place, text).faults if f.path == "books[1].account")
+
+
 LOADED: list[tuple[str, str, Any, Any]] = [
     ("name: slow\n", "name: NO\n", lambda d: d.strategies[0].name, "NO"),
     ("name: slow\n", "name: 007\n", lambda d: d.strategies[0].name, "007"),

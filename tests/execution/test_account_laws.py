@@ -1,7 +1,7 @@
 """Whatever a venue reports of an account, in whatever order, what its books have of it adds up to its record."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -11,14 +11,17 @@ import msgspec
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from quant_assets.execution.account_copy import own_id
+from quant_assets.books.terms import Terms
+from quant_assets.execution.account_copy import Shared, _split, crossed, own_id
 from quant_assets.execution.collecting import copy_account
 from quant_assets.execution.orders import client_order_id
 from quant_assets.execution.together import order_together
 from quant_assets.execution.turns import after
-from quant_assets.records import REVERSAL, VERSION, Commission, Execution, Order, OrderState
+from quant_assets.instruments import plain
+from quant_assets.records import REVERSAL, VERSION, Commission, Execution, Fill, Order, OrderState, Part
 from resources.brokers.shared import SharedAccount
 from resources.clock import SessionClock
+from resources.ledger.executions import SqliteExecutions
 from resources.ledger.open import open_ledger
 from tests.execution.accounts import BOOKS, OTHER
 from tests.execution.small_market import CUTS, PAPER, SESSIONS, Told
@@ -170,3 +173,50 @@ def test_an_execution_has_another_id_for_each_order_of_one_book():
     assert own_id("x1" + REVERSAL, 1) == own_id("x1", 1) + REVERSAL
     assert own_id(f"x1{VERSION}2", 1) == f"x1/2{VERSION}2"
     assert own_id(f"x1{VERSION}2{REVERSAL}", 2) == f"x1/3{VERSION}2{REVERSAL}"
+
+
+COIN = msgspec.structs.replace(plain(1, "USD"), kind="coin", step=Decimal("0.00000001"))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 10**9), min_size=2, max_size=4), st.integers(1, 10**9), st.sampled_from((1, -1)))
+def test_amounts_of_fractions_add_up(ordered: list[int], micros: int, side: int):
+    """Each part's amount is rounded to the sixth decimal; with the fees they are what the account paid, and a cross
+    brings one book what it costs the other.
+    """
+    about = {"account": "A1", "session": TRADED, "slot": "open", "sid": 1}
+    parts = [
+        Part(client_order_id=f"o{n}", book=f"b{n}", side=side, parent="p", crossed=0, ordered=q, **about)
+        for n, q in enumerate(ordered)
+    ]
+    price = Decimal(micros).scaleb(-6)
+    entry = Fill(
+        exec_id="x", client_order_id="p", session=TRADED, sid=1, side=side, quantity=sum(ordered), price=price,
+        fee=Decimal("0.000003"), arrival_price=price, ts=CUTS.calendar.open(TRADED),
+    )  # fmt: skip
+    terms = Terms(base="USD", instruments={1: COIN})
+    found = Shared({p.book: [] for p in parts}, parts, {}, terms)
+    split = _split(entry, {"x": entry}, found, Booked())
+    assert split is not None
+    cash = [-found.paid(f, f.quantity) - f.fee for fills in split.values() for f in fills]
+    assert sum(cash) == -found.paid(entry, entry.quantity) - entry.fee
+    total = sum(ordered)
+    sides = [(total, -side), *((q, side) for q in ordered)]
+    crossing = [
+        Part(client_order_id=f"c{n}", book=f"b{n}", side=s, parent="", crossed=q, ordered=0, **about)
+        for n, (q, s) in enumerate(sides)
+    ]
+    found = Shared({p.book: [] for p in crossing}, crossing, {}, terms)
+    new = crossed(Booked(), found, crossing, {p.client_order_id: (price, entry.ts) for p in crossing})
+    assert sum(-found.paid(f, f.quantity) - f.fee for _, f in new) == 0
+
+
+class Booked(SqliteExecutions):
+    """Executions that keep nothing."""
+
+    def __init__(self) -> None:
+        """Without a database."""
+
+    def book_shares(self, shares: Mapping[str, Sequence[Fill]]) -> int:
+        """See the port."""
+        return len(shares)

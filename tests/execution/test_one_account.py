@@ -13,10 +13,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from quant_assets.backtest.loop import run
 from quant_assets.records import OrderState
-from quant_assets.tables import FILLS, NAV, ORDERS, POSITIONS
+from quant_assets.tables import ACTIONS, BARS, CASH, DECISIONS, FILLS, NAV, ORDERS, POSITIONS
+from resources.tables.store import DeltaStore
 from tests.execution import accounts
-from tests.execution.accounts import BOOKS, OTHER, Account
+from tests.execution.accounts import BOOKS, OTHER, STRATEGIES, Account
 from tests.execution.small_market import CUTS, PAPER, SESSIONS
 
 
@@ -39,6 +41,32 @@ def test_books_of_one_account_add_up_to_it(tmp_path: Path) -> None:
     names = [(o.sid, p.session) for o in sent for p in parts if p.parent == o.client_order_id]
     assert len({o.client_order_id for o in sent}) == len(sent) == len(set(names))
     assert not [s for s in account.home.told.subjects if s.startswith("critical")]
+
+
+FREE = {"kind": "per_share", "commission_per_share": 0, "min_commission": 0, "slippage_bps": 0, "participation": 1}
+
+
+def test_without_costs_the_books_are_those_of_research(tmp_path: Path) -> None:
+    """Where the venue fills whole at the auction, each book ends each session as research has it, which trades it
+    alone: what crossed and what was ordered cost the same. Later on names are halted, and one book's cash pays for the
+    other's purchases.
+    """
+    books, sessions = [msgspec.structs.replace(b, costs=FREE) for b in BOOKS], SESSIONS[:6]
+    account = Account(tmp_path, books)
+    for session in sessions:
+        account.decide(session)
+        account.settle(session)
+        account.deliver(session)
+    assert any(p.crossed for p in account.ledger.outbox.parts(PAPER.account))
+    alone = DeltaStore(tmp_path / "alone")
+    for table in (BARS, ACTIONS, DECISIONS):
+        alone.append(table, account.store.read(table, as_of=None))
+    for book, strategy in zip(books, STRATEGIES, strict=True):
+        run(alone, strategy, msgspec.structs.replace(book, broker="research", armed=False), CUTS, sessions)
+        for table in (NAV, POSITIONS, CASH):
+            one, other = (s.read(table, as_of=None, where={"book": book.name}) for s in (account.store, alone))
+            assert one.height > 0
+            assert one.equals(other), table.name
 
 
 def outcome(account: Account) -> dict[str, object]:
