@@ -15,7 +15,7 @@ import pytest
 
 from quant_assets.backtest.loop import run
 from quant_assets.records import OrderState
-from quant_assets.tables import ACTIONS, BARS, CASH, DECISIONS, FILLS, NAV, ORDERS, POSITIONS
+from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, NAV, ORDERS, POSITIONS
 from resources.tables.store import DeltaStore
 from tests.execution import accounts
 from tests.execution.accounts import BOOKS, OTHER, STRATEGIES, Account
@@ -63,7 +63,7 @@ def test_without_costs_the_books_are_those_of_research(tmp_path: Path) -> None:
         alone.append(table, account.store.read(table, as_of=None))
     for book, strategy in zip(books, STRATEGIES, strict=True):
         run(alone, strategy, msgspec.structs.replace(book, broker="research", armed=False), CUTS, sessions)
-        for table in (NAV, POSITIONS, CASH):
+        for table in (NAV, POSITIONS):
             one, other = (s.read(table, as_of=None, where={"book": book.name}) for s in (account.store, alone))
             assert one.height > 0
             assert one.equals(other), table.name
