@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from quant_assets.books.holdings import ALIKE, Holdings, Movement
+from quant_assets.books.netting import apportioned
 from quant_assets.books.terms import TICK, Terms
 from quant_assets.records import Frozen
 
@@ -35,12 +36,15 @@ class Funding(Frozen, frozen=True):
 
 class Valuation(Frozen, frozen=True):
     """By what a book is valued and charged in a session: the terms of its names, what shorts cost (None: no feed
-    reports it), and what perpetual contracts paid since the session before.
+    reports it), and what perpetual contracts paid since the session before. `account`: what each book of its account
+    held the evening before, by name, where several trade it, itself (`book`) among them.
     """
 
     terms: Terms = ALIKE
     lent: Mapping[int, Borrow] | None = None
     funding: Sequence[Funding] = ()
+    book: str = ""
+    account: Mapping[str, Mapping[int, int]] = {}
 
 
 PLAINLY = Valuation()  # shares in the book's currency, borrowed for nothing
@@ -49,15 +53,34 @@ PLAINLY = Valuation()  # shares in the book's currency, borrowed for nothing
 def borrowed(before: Holdings, by: Valuation, session: date) -> list[Movement]:
     """What the shorts of the evening before cost until `session`: rate × days / 360 of what they were worth. What is
     margined is not borrowed, and a name of which no rate was ever known costs nothing.
+
+    An account borrows what its books are short of together. So a book pays for all of its short, and what the account
+    need not pay of that goes to the books that are long of it: they lend it.
     """
     days = (session - before.session).days
     moved: list[Movement] = []
-    for sid in shorts(before, by.terms):
-        if lent := (by.lent or {}).get(sid):
-            worth = by.terms.worth(sid, -before.quantities[sid], before.marks[sid])
-            cost = (worth * lent.rate * days / YEAR).quantize(TICK)
-            moved.append(Movement(sid=sid, kind="borrow", reference=f"{lent.rate:f} for {days} days", amount=-cost))
+    for sid, held in before.quantities.items():
+        if by.terms.margined(sid) or not (lent := (by.lent or {}).get(sid)):
+            continue
+        mark, yearly = before.marks[sid], lent.rate * days / YEAR
+
+        def cost(short: int, sid: int = sid, mark: Decimal = mark, yearly: Decimal = yearly) -> Decimal:
+            return (by.terms.worth(sid, short, mark) * yearly).quantize(TICK) if short > 0 else Decimal(0)
+
+        amount = _within(sid, by, cost) - cost(-held)
+        moved.append(Movement(sid=sid, kind="borrow", reference=f"{lent.rate:f} for {days} days", amount=amount))
     return [m for m in moved if m.amount]
+
+
+def _within(sid: int, by: Valuation, cost: Callable[[int], Decimal]) -> Decimal:
+    """What a book gets of what the books of its account pay for their shorts and the account does not."""
+    held = {name: quantities.get(sid, 0) for name, quantities in sorted(by.account.items())}
+    short = {name: -q for name, q in held.items() if q < 0}
+    lenders = {name: q for name, q in held.items() if q > 0}
+    left = sum(map(cost, short.values()), Decimal(0)) - cost(sum(short.values()) - sum(lenders.values()))
+    those = lenders or short  # without a lender it is what was rounded
+    parts = dict(zip(those, apportioned(int(left / TICK), list(those.values())), strict=True))
+    return parts.get(by.book, 0) * TICK
 
 
 def shorts(held: Holdings, terms: Terms) -> list[int]:

@@ -61,12 +61,13 @@ def book_session(
     fills: Sequence[Fill],
     fees: Sequence[Commission] = (),
     entries: Sequence[Entry] = (),
+    account: Sequence[Book] = (),
 ) -> StageReport:
     """Book `session` from what was known at its cut and write POSITIONS, JOURNAL, CASH, PNL and NAV.
 
     Again: a no-op. Of `fills`, those up to `session` that no earlier session booked are taken: a late one is booked
     in the session in which it is first seen. The same holds for `fees`, which came apart from their executions, and for
-    `entries` of people.
+    `entries` of people. `account`: the books that trade its account, where they are several.
     Raises DataError where the session before is not booked though the book has begun, for its actions would be lost.
     """
     nav = store.read(NAV, as_of=None, last=session, where={"book": book.name})
@@ -81,7 +82,7 @@ def book_session(
             f"next {cuts.calendar.after(yesterday)}"
         )
     held = holdings_of(store, book, yesterday)
-    day = _day(store, book, cuts, session, held, fills, fees, entries)
+    day = _day(store, book, cuts, session, held, fills, fees, entries, account)
     booked = step(book, cuts, day, held, paid_in(store, book), past_of(store, book, cuts))
     tables = (
         (JOURNAL, booked.journal),
@@ -112,6 +113,7 @@ def _day(
     fills: Sequence[Fill],
     fees: Sequence[Commission],
     entries: Sequence[Entry],
+    account: Sequence[Book],
 ) -> Day:
     """What happened in the session, as known at its cut, less the fills, fees and entries of earlier sessions."""
     cut, yesterday = cuts.of(session), session - timedelta(days=1)
@@ -125,6 +127,7 @@ def _day(
     new = [e for e in entries if e.session <= session and e.entry_id not in entered]
     acted = store.read(ACTIONS, as_of=cut, last=session)
     names = {*held.quantities, *(f.sid for f in due), *(e.sid for e in new if e.sid), *handed_out(acted, bars)}
+    those = {b.name: holdings_of(store, b, yesterday).quantities for b in account}
     return Day(
         session=session,
         bars=bars.select("sid", "symbol", "open", "close").filter(pl.col("close").is_finite()),
@@ -136,7 +139,7 @@ def _day(
             if c.fee and c.execution in sids and c.exec_id not in paid
         ],
         entries=new,
-        by=valuation(store, book, cuts, session, held, names, [e.currency for e in new if e.currency]),
+        by=valuation(store, book, cuts, session, held, names, [e.currency for e in new if e.currency], those),
     )
 
 
@@ -197,7 +200,9 @@ def book_sessions(
     def one(book: Book, session: date) -> StageReport:
         fees = [fee for _, fee in executions.fees(book.name)]
         by_hand = entries.of(book.name, last=session)
-        return book_session(store, book, cuts, session, executions.fills(book.name), fees, by_hand)
+        together = [b for b in books if b.account == book.account]
+        account = together if len(together) > 1 else ()
+        return book_session(store, book, cuts, session, executions.fills(book.name), fees, by_hand, account)
 
     for session in sessions:
         for book in books:

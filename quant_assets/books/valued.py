@@ -43,18 +43,27 @@ def valuation(
     held: Holdings,
     sids: Collection[int],
     currencies: Iterable[str] = (),
+    account: Mapping[str, Mapping[int, int]] | None = None,
 ) -> Valuation:
     """By what a book that holds `held` since the session booked before is valued and charged in `session`, as
-    known at its cut; `sids`: the names held and traded; `currencies`: those in which cash comes in besides.
+    known at its cut; `sids`: the names held and traded; `currencies`: those in which cash comes in besides;
+    `account`: what each book of its account held then, by name, where several trade it.
     """
     cut = cuts.of(session)
     terms = terms_of(store, book, sids, cut, [*held.others, *currencies])
     perpetual = [sid for sid, one in terms.instruments.items() if one.kind == "perpetual"]
     return Valuation(
         terms=terms,
-        lent=lending(store, shorts(held, terms), cut, session),
+        lent=lending(store, {*shorts(held, terms), *_short(account or {}, held)}, cut, session),
         funding=_funding(store, perpetual, cuts, session, held.session) if perpetual else (),
+        book=book.name,
+        account=account or {},
     )
+
+
+def _short(account: Mapping[str, Mapping[int, int]], held: Holdings) -> set[int]:
+    """The names held that another book of the account is short of."""
+    return {sid for one in account.values() for sid, q in one.items() if q < 0 and sid in held.quantities}
 
 
 def lending(store: Store, sids: Collection[int], cut: datetime, session: date) -> Mapping[int, Borrow] | None:

@@ -11,15 +11,17 @@ from decimal import Decimal
 from pathlib import Path
 
 import msgspec
+import polars as pl
 import pytest
 
 from quant_assets.backtest.loop import run
 from quant_assets.records import OrderState
-from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, NAV, ORDERS, POSITIONS
+from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, JOURNAL, LISTINGS, NAV, ORDERS, POSITIONS
+from quant_assets.vendor_tables import BORROW_RATES
 from resources.tables.store import DeltaStore
 from tests.execution import accounts
 from tests.execution.accounts import BOOKS, OTHER, STRATEGIES, Account
-from tests.execution.small_market import CUTS, PAPER, SESSIONS
+from tests.execution.small_market import CUTS, PAPER, SESSIONS, decisions
 
 
 def test_books_of_one_account_add_up_to_it(tmp_path: Path) -> None:
@@ -41,6 +43,32 @@ def test_books_of_one_account_add_up_to_it(tmp_path: Path) -> None:
     names = [(o.sid, p.session) for o in sent for p in parts if p.parent == o.client_order_id]
     assert len({o.client_order_id for o in sent}) == len(sent) == len(set(names))
     assert not [s for s in account.home.told.subjects if s.startswith("critical")]
+
+
+def test_one_book_is_short_of_what_another_holds(tmp_path: Path) -> None:
+    """The account borrows what both are short of together; who holds the name is paid by who is short of it."""
+    account = Account(tmp_path, [msgspec.structs.replace(b, max_order_notional=Decimal(10**7)) for b in BOOKS])
+    feed = {c: None if t != pl.String else "hand" for c, t in BORROW_RATES.schema.items()}
+    rate = {"session": SESSIONS[0], "symbol": "S4", "rate": 0.04, "available": None, "withdrawn": False}
+    known = {"capture": SESSIONS[0], "line": 1, "known_at": CUTS.of(SESSIONS[0])} | {
+        "declared_known_at": CUTS.of(SESSIONS[0])
+    }
+    account.store.append(BORROW_RATES, pl.DataFrame([feed | rate | known], schema=dict(BORROW_RATES.schema)))
+    listed = {c: "hand" if t == pl.String else None for c, t in LISTINGS.schema.items()}
+    named = {"session": SESSIONS[0], "sid": 4, "symbol": "S4", "listed": True, "withdrawn": False}
+    account.store.append(LISTINGS, pl.DataFrame([listed | named | known], schema=dict(LISTINGS.schema)))
+    for i, session in enumerate(SESSIONS[:6]):
+        for strategy, weight in ((PAPER.strategy, 0.3), (OTHER.strategy, -0.9 + 0.1 * i)):
+            account.store.append(DECISIONS, decisions(session, {4: weight}, strategy=strategy, variant="hedge"))
+        account.settle(session)
+        account.deliver(session)
+        assert account.sums(session) == (account.venue().venue.cash(), dict(account.venue().venue.positions()))
+    assert account.ledger.breaks.listed(open_only=False) == []
+    lent = account.store.read(JOURNAL, as_of=None).filter(kind="borrow")
+    assert {(r["book"], r["amount"] > 0) for r in lent.iter_rows(named=True)} == {
+        (PAPER.name, True),
+        (OTHER.name, False),
+    }
 
 
 FREE = {"kind": "per_share", "commission_per_share": 0, "min_commission": 0, "slippage_bps": 0, "participation": 1}
