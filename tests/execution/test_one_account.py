@@ -48,7 +48,7 @@ def test_books_of_one_account_add_up_to_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", [3, 4])
 def test_actions_are_the_accounts(tmp_path: Path, seed: int) -> None:
-    """A split that leaves a fraction in a book, and dividends of parts of a cent: together the books have what the venue
+    """A split may leave a fraction in a book, a dividend parts of a cent: together the books have what the venue
     gives the account, and what each gained is explained to the cent.
     """
     account, choice = Account(tmp_path), random.Random(seed)  # noqa: S311  # the same choice each time
