@@ -127,7 +127,7 @@ def _day(
     new = [e for e in entries if e.session <= session and e.entry_id not in entered]
     acted = store.read(ACTIONS, as_of=cut, last=session)
     names = {*held.quantities, *(f.sid for f in due), *(e.sid for e in new if e.sid), *handed_out(acted, bars)}
-    members = {b.name: (holdings_of(store, b, yesterday), past_of(store, b, cuts)) for b in account}
+    members = {b.name: (holdings_of(store, b, held.session), past_of(store, b, cuts)) for b in account}
     those = {name: one.quantities for name, (one, _) in members.items()}
     names |= {sid for quantities in those.values() for sid in quantities}
     return Day(
