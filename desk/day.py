@@ -5,13 +5,16 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 
 from desk.lock import step_aside
 from desk.shared import beside_own, shared
 from desk.workspace import Workspace
+from desk.worth import worth
 from quant_assets import chain
 from quant_assets.backtest.slot_stages import all_slots
+from quant_assets.calendars.beside import deadline
 from quant_assets.calendars.slots import Slot
 from quant_assets.errors import ConfigurationError
 from quant_assets.features.audit.audit import standing
@@ -85,6 +88,7 @@ def ports(ws: Workspace, clock: Clock, progress: Progress = quiet) -> dict[str, 
 
     return {
         "store": ws.store,
+        "market": ws.market_store,
         "knowledge": ws.knowledge,
         "outbox": ws.ledger.outbox,
         "executions": ws.ledger.executions,
@@ -99,6 +103,7 @@ def ports(ws: Workspace, clock: Clock, progress: Progress = quiet) -> dict[str, 
         "announced": ws.deployment.announcements,
         "evidence": ws.deployment.evidence,
         "rules": ws.rules,
+        "worth": partial(worth, ws),
         "cuts": ws.cuts,
         "clock": clock,
         "brokers": ws.brokers,
@@ -223,7 +228,7 @@ def late(ws: Workspace, sessions: Sequence[date], now: datetime) -> bool:
     """
     session = max(sessions)
     live = ws.deployment.clock == "system" and len(sessions) == 1 and session >= ws.deployment.start
-    if not live or now < ws.cuts.trades_at(session):
+    if not live or now < deadline(ws.cuts, session):
         return False
     decided = ws.store.read(DECISIONS, as_of=None, first=session, last=session, columns=())["strategy"]
     if {s.name for s in ws.deployment.strategies} & set(decided):

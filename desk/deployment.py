@@ -120,9 +120,10 @@ class Deployment(Frozen, frozen=True, forbid_unknown_fields=True):
         currency than the prices of its market knows theirs.
         """
         _declare(self)
-        prices = {m.calendar: m.priced_in for m in self.markets}
-        priced = {s.name: prices.get(s.calendar, self.source.currency) for s in self.strategies}
-        msgspec.structs.force_setattr(self, "books", tuple(_quoted(b, priced.get(b.strategy)) for b in self.books))
+        prices = {self.calendar: self.source.currency} | {m.calendar: m.priced_in for m in self.markets}
+        by_name = {s.name: s for s in self.strategies}
+        books = tuple(_quoted(b, by_name[b.strategy], prices) if b.strategy in by_name else b for b in self.books)
+        msgspec.structs.force_setattr(self, "books", books)
 
     def strategy(self, name: str) -> Strategy:
         """The strategy of that name. Raises ConfigurationError listing those that exist."""
@@ -149,11 +150,17 @@ def _declare(market: Deployment | Market) -> None:
     msgspec.structs.force_setattr(market, "feeds", tuple(feeds))
 
 
-def _quoted(book: Book, prices: str | None) -> Book:
-    """The book with the currency of its market's prices, where it declares none and keeps another."""
-    if prices in {None, book.currency} or not isinstance(book.quoted, msgspec.UnsetType):
-        return book
-    return msgspec.structs.replace(book, quoted=prices)
+def _quoted(book: Book, strategy: Strategy, prices: Mapping[str, str]) -> Book:
+    """The book with the currency of its market's prices, where it declares none and keeps another, and with those of
+    the other markets of its strategy.
+    """
+    own, beside = prices.get(strategy.calendar), strategy.venues_beside
+    if own not in {None, book.currency} and isinstance(book.quoted, msgspec.UnsetType):
+        book = msgspec.structs.replace(book, quoted=own)
+    if beside and isinstance(book.quoted_elsewhere, msgspec.UnsetType):
+        there = {code: prices[code] for code in beside if code in prices}
+        book = msgspec.structs.replace(book, quoted_elsewhere=there)
+    return book
 
 
 T = TypeVar("T", Strategy, Book)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from desk.document.reading import Reading
+from desk.span_faults import span_faults
 from quant_assets.calendars import Cuts, calendar
 from quant_assets.calendars.venues import codes
 from quant_assets.errors import CalendarUnknown, ConfigurationError
@@ -78,13 +79,14 @@ def strategy_faults(found: Reading) -> None:
             _fault(found, f"{path}.calendar", what + ", ".join(markets), "calendar", "markets")
             continue
         first, same = lanes.setdefault(one.universe.name.lower(), (path, one))
-        if (same.calendar, same.moment) != (one.calendar, one.moment):
+        if (same.calendar, same.moment, same.venues_beside) != (one.calendar, one.moment, one.venues_beside):
             what = (
                 f"{first}, which decides at another time or venue, has the universe {one.universe.name} too: what is "
                 "drawn and computed for one would count for the other. Give it another name"
             )
             _fault(found, f"{path}.universe.name", what)
         _label(found, path, one)
+    span_faults(found, markets)
     there = {s.calendar for s in _strategies(found).values()}
     if there and _own(found) not in there and not found.values.get("production"):  # research ingests nothing of it
         what = f"no strategy has this calendar; there are {sorted(there)}; make one of these the deployment's own"

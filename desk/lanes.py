@@ -9,7 +9,7 @@ read them. Its moment is that of the latest decision that a session's data could
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -26,7 +26,7 @@ OWN = ""
 @dataclass(frozen=True)
 class Lane:
     """`name`: what its assets and jobs are called after; `market`: its calendar; both are empty where they are the
-    deployment's own. `currency`: of the market's prices.
+    deployment's own. `currency`: of the market's prices. `beside`: other markets whose names it decides too.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Lane:
     moment: Moment
     currency: str
     deployment: Deployment
+    beside: tuple[str, ...] = ()
 
 
 def lanes(whole: Deployment) -> tuple[Lane, ...]:
@@ -42,21 +43,24 @@ def lanes(whole: Deployment) -> tuple[Lane, ...]:
     A research home has only lanes of strategies: it ingests nothing. Raises ConfigurationError where a strategy's
     calendar is that of no market, or outside research no strategy has the deployment's.
     """
-    grouped: dict[tuple[str, Moment], list[Strategy]] = {}
+    grouped: dict[tuple[str, Moment, tuple[str, ...]], list[Strategy]] = {}
     for strategy in sorted(whole.strategies, key=lambda s: s.calendar != whole.calendar):
-        grouped.setdefault((strategy.calendar, strategy.moment), []).append(strategy)
+        grouped.setdefault((strategy.calendar, strategy.moment, strategy.venues_beside), []).append(strategy)
     research = isinstance(whole, ResearchDeployment)
-    traded = {code for code, _ in grouped}
+    traded = {code for code, *_ in grouped}
     if whole.calendar not in traded and not research:
         raise ConfigurationError(
             f"no strategy has the deployment's calendar, {whole.calendar}: make that of a strategy its own, and the "
             "others `markets`"
         )
     found: list[Lane] = []
-    for (code, moment), strategies in grouped.items():
+    for (code, moment, beside), strategies in grouped.items():
         market = OWN if code == whole.calendar else code
         first = all(lane.market != market for lane in found)
-        found.append(_lane(whole, market, moment, strategies, _name(market, whole.calendar, moment, first=first)))
+        same = any((lane.market, lane.moment) == (market, moment) for lane in found)
+        name = _name(market, whole.calendar, moment, first=first)
+        lane_name = called("_with_".join((name, *beside))) if same else name
+        found.append(replace(_lane(whole, market, moment, strategies, lane_name), beside=beside))
     silent = () if research else [m.calendar for m in whole.markets if m.calendar not in traded]
     found += [_lane(whole, code, BeforeClose(), (), called(code)) for code in silent]
     return tuple(found)

@@ -11,9 +11,10 @@ from quant_assets.ports import MarketDataSource
 
 
 def read_elsewhere(lane: Workspace) -> frozenset[str]:
-    """The calendars of the other markets whose bars the feature sets of a lane read."""
+    """The calendars of the other markets whose bars the feature sets of a lane read, or whose names it decides."""
     strategies = lane.deployment.strategies
-    read = {code for s in strategies for one in lane.feature_set_of(s).inputs for code in one.markets}
+    read = {code for s in strategies for code in s.venues_beside}
+    read |= {code for s in strategies for one in lane.feature_set_of(s).inputs for code in one.markets}
     return frozenset(read - {lane.deployment.calendar})
 
 

@@ -19,7 +19,7 @@ from desk.ledger import TABLES, VENUES, MarksOf, has_traded, ledger_of
 from quant_assets.books.accruals import Valuation
 from quant_assets.books.holdings import Holdings
 from quant_assets.books.valued import valuation
-from quant_assets.calendars import Cuts, calendar
+from quant_assets.calendars import Calendar, Cuts, calendar
 from quant_assets.contract import in_force
 from quant_assets.errors import ConfigurationError
 from quant_assets.execution.slots import SlotMarket, market_of
@@ -50,6 +50,7 @@ from resources.sources.open import AnyFeed, Source, open_source
 from resources.sources.simulated_bars import SimulatedBars
 from resources.tables.beside import ResearchTables
 from resources.tables.lanes import LaneStore
+from resources.tables.spanning import SpanningStore
 from resources.tables.store import DeltaStore
 
 
@@ -213,7 +214,12 @@ class Workspace:
         """
         if self._several:
             return self.lanes[0].current_cuts()
-        return Cuts(with_changes(calendar(self.deployment.calendar), self.store, self._books_there), self.moment)
+        beside = [self._calendar(code) for code in (self.lane.beside if self.lane else ())]
+        return Cuts(self._calendar(self.deployment.calendar), self.moment, beside)
+
+    def _calendar(self, code: str) -> Calendar:
+        """A venue's calendar with what is known of it up to now."""
+        return with_changes(calendar(code), self.store, self._books_at(code))
 
     @property
     def _several(self) -> bool:
@@ -225,12 +231,11 @@ class Workspace:
         """When its lane decides; that of the deployment's own."""
         return self.lane.moment if self.lane else self.deployment.strategies[0].moment
 
-    @property
-    def _books_there(self) -> list[str] | None:
-        """The books of its market; None where there is one market, and all are."""
+    def _books_at(self, code: str) -> list[str] | None:
+        """The books whose sessions are those of a calendar; None where there is one market, and all are."""
         if not self._above or not self._above.deployment.markets:
             return None
-        return [b.name for w in self._above.lanes if w.venue == self.venue for b in w.deployment.books]
+        return [b.name for w in self._above.lanes if w.deployment.calendar == code for b in w.deployment.books]
 
     @cached_property
     def clock(self) -> Clock:
@@ -311,16 +316,42 @@ class Workspace:
         return DeltaStore(self.home / TABLES, MarksOf(self.home, lambda: self.ledger))
 
     @cached_property
-    def store(self) -> DeltaStore | ResearchTables | LaneStore:
+    def store(self) -> DeltaStore | ResearchTables | LaneStore | SpanningStore:
         """The tables; in a research home production's, with its own rows beside them; as a lane among several sees
-        them.
+        them, which may decide names of other markets.
         """
-        if self.lane and self._above:
-            others = {s.universe.name for s in self._above.deployment.strategies}
-            hidden = others - {s.universe.name for s in self.deployment.strategies}
-            own = self._above.deployment.calendar
-            return LaneStore(self._above.store, market=self.venue, lane=self.name, own=own, hidden=hidden)
-        return beside(self.tables, self.production) if self.production else self.tables
+        if not self.lane or not self._above:
+            return beside(self.tables, self.production) if self.production else self.tables
+        own = self._rows_in(self.venue)
+        if not self.lane.beside:
+            return own
+        others = {code: self._rows_in(self._market_called(code)) for code in self.lane.beside}
+        return SpanningStore(own, others, lambda: self.cuts)
+
+    @cached_property
+    def market_store(self) -> "DeltaStore | ResearchTables | LaneStore | SpanningStore":
+        """The tables with the rows of its own market alone: into these its data is ingested."""
+        return self._rows_in(self.venue) if self.lane and self.lane.beside else self.store
+
+    def _rows_in(self, market: str) -> LaneStore:
+        """The tables with the rows of one market, and what is computed at the cuts of this lane."""
+        assert self.lane  # noqa: S101  # the deployment as a whole has no market of its own
+        assert self._above  # noqa: S101  # as above
+        below = self._above.store
+        assert not isinstance(below, SpanningStore)  # noqa: S101  # only a lane spans
+        others = {s.universe.name for s in self._above.deployment.strategies}
+        return LaneStore(
+            below,
+            market=market,
+            lane=self.name,
+            own=self._above.deployment.calendar,
+            hidden=others - {s.universe.name for s in self.deployment.strategies},
+            beside=[self._market_called(code) for code in self.lane.beside],
+        )
+
+    def _market_called(self, code: str) -> str:
+        """The market of a calendar; empty for the deployment's own."""
+        return OWN if self._above and code == self._above.deployment.calendar else code
 
     @property
     def _beside(self) -> ResearchTables | None:

@@ -138,13 +138,24 @@ def _named(stage: str, numbers: Mapping[str, float]) -> dict[str, float]:
 
 OF_SESSIONS = {"clock": "clock_of", "asked": "slots_of"}
 """What a stage takes of the sessions of its run, and the resource that gives it."""
+WHERE_DECLARED = (
+    "progress",
+    "evidence",
+    "vendors",
+    "announced",
+    "on_bars",
+    "strategies",
+    "rules",
+    "shared",
+    "market",
+    "worth",
+)
+"""What a stage can do without, and is given all the same."""
 
 
 def resources_of(stage: Stage) -> set[str]:
     """The resources that a stage takes, by name; its clock is that of the sessions."""
-    # what a deployment declares and a stage can do without is a resource too
-    declared = {"progress", "evidence", "vendors", "announced", "on_bars"}
-    taken = {*stage.needs, *declared} & {*stage.takes}
+    taken = {*stage.needs, *WHERE_DECLARED} & {*stage.takes}
     given_by = {by for name, by in OF_SESSIONS.items() if name in taken}
     return (taken | given_by) - {"sessions", *OF_SESSIONS}
 

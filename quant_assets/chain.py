@@ -90,6 +90,7 @@ CHAIN = _in_order(
         "report",
         (
             *MARKET,
+            "datasets_*",
             "quarantine",
             "data_findings",
             "verdicts",

@@ -176,3 +176,8 @@ def paid_in(quoted: str) -> tuple[str, Decimal]:
     if quoted in HUNDREDTHS:
         return HUNDREDTHS[quoted], Decimal("0.01")
     return quoted, Decimal(1)
+
+
+def quoted_in(currency: str, multiplier: Decimal) -> str:
+    """The unit of quotation of what is paid in a currency, each unit of it being `multiplier` of that currency."""
+    return next((q for q in HUNDREDTHS if paid_in(q) == (currency, multiplier)), currency)

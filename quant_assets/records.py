@@ -246,6 +246,10 @@ class Book(Frozen, frozen=True, forbid_unknown_fields=True):
             "market's source where it is unset. GBX (pence), ZAC and ILA are hundredths."
         ),
     ] = msgspec.UNSET
+    quoted_elsewhere: Annotated[
+        dict[str, Currency] | msgspec.UnsetType,
+        Meta(description="The same of names of the other markets of its strategy, by calendar."),
+    ] = msgspec.UNSET
 
     def __post_init__(self) -> None:
         """See the class."""
@@ -256,6 +260,11 @@ class Book(Frozen, frozen=True, forbid_unknown_fields=True):
     def priced_in(self) -> str:
         """In what the names are quoted of which the security master has nothing."""
         return self.currency if isinstance(self.quoted, msgspec.UnsetType) else self.quoted
+
+    @property
+    def elsewhere(self) -> Mapping[str, str]:
+        """In what the names of other markets are quoted, by calendar."""
+        return {} if isinstance(self.quoted_elsewhere, msgspec.UnsetType) else self.quoted_elsewhere
 
     @property
     def research(self) -> bool:

@@ -301,6 +301,11 @@ class Strategy(Frozen, frozen=True, forbid_unknown_fields=True):
         ),
     ] = msgspec.UNSET
 
+    spans: Annotated[
+        tuple[Word, ...] | msgspec.UnsetType,
+        Meta(description="Calendars of other markets whose names its universe has too."),
+    ] = msgspec.UNSET
+
     def __post_init__(self) -> None:
         """See the class."""
         safe_name(self.name)
@@ -318,6 +323,11 @@ class Strategy(Frozen, frozen=True, forbid_unknown_fields=True):
     def days(self) -> str:
         """Whose days its sessions are, as a snapshot has it; undeclared it is UTC, the clock of all knowledge times."""
         return "UTC" if isinstance(self.timezone, msgspec.UnsetType) else str(self.timezone)
+
+    @property
+    def venues_beside(self) -> tuple[str, ...]:
+        """The calendars of the other markets whose names it decides; ascending."""
+        return () if isinstance(self.spans, msgspec.UnsetType) else tuple(sorted({*self.spans} - {self.calendar}))
 
     @property
     def moment(self) -> Moment:

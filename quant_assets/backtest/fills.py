@@ -20,6 +20,7 @@ from quant_assets.records import Book, Fill, Frozen, Order, OrderState, Working,
 
 PRICE = Decimal("0.0001")
 NO_MARKET = (Decimal(0), 0)
+NOWHERE: Mapping[str, datetime] = {}
 FINER = 100  # a price on a tick below PRICE is made of one so many times as large
 MOST = 2**63 - 1  # counts
 
@@ -70,6 +71,7 @@ def match(
     account: Purse | None = None,
     closing: datetime | None = None,
     terms: Terms = ALIKE,
+    opened_at: Mapping[str, datetime] = NOWHERE,
 ) -> tuple[list[Fill], list[Working]]:
     """The fills of `working` at the auctions of `session`, and the orders that it changed, as they are after it.
 
@@ -79,7 +81,8 @@ def match(
     it is EXPIRED (with reason CLOSED where that session did not come). Orders on a name in `stopped` count other
     shares, or those of a name that is paid out: EXPIRED with reason CORPORATE_ACTION. So is, with PRICE_UNEXPLAINED,
     an order whose name opens at a jump from its reference price, less what was `paid` on a share since (sid,
-    ex-session, amount): its shares may be other ones too. `ts`: the open, UTC.
+    ex-session, amount): its shares may be other ones too. `ts`: the open, UTC; `opened_at`: that of other venues, by
+    calendar.
 
     `account` pays for what is bought; what it cannot pay carries as well, and expires with reason UNFUNDED. None: it
     can pay for anything. `terms`: of the names. Quantities count their steps, of a volume in whole units; a price that
@@ -108,7 +111,8 @@ def match(
     for (item, wanted, why), quantity in zip(found, _paid_for(found, market, model, account, terms), strict=True):
         opened = market.get(_auction(item.order), NO_MARKET)[0]
         if quantity:
-            at = (closing if item.order.slot == CLOSE else None) or ts
+            opens = opened_at.get(terms.of(item.order.sid).calendar, ts)
+            at = (closing if item.order.slot == CLOSE else None) or opens
             fills.append(_fill(item, quantity, opened, session, at, model, terms))
         traded = _auction(item.order) in market
         lacking = "UNFUNDED" if quantity < wanted else "PARTICIPATION" if traded else "NO_MARKET"

@@ -26,6 +26,7 @@ from quant_assets.books.rows import fill_rows, order_rows
 from quant_assets.books.valued import handed_out, valuation
 from quant_assets.calendars import Cuts
 from quant_assets.calendars.auctions import auction_time, closing
+from quant_assets.calendars.beside import opened
 from quant_assets.contract import in_force, known_by
 from quant_assets.errors import ConfigurationError, DataError
 from quant_assets.execution.contracts import prepared
@@ -194,6 +195,7 @@ def _step(
         purse(book, fund(loop.holdings, book.capital, loop.paid)[0]),
         closing(cuts.calendar, session),
         by.terms,
+        opened(cuts, session),
     )
     changed = {w.key: w for w in updated}
     _book(loop, session, bars, actions, fills, [changed.get(w.key, w) for w in loop.working], by)

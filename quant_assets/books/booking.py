@@ -127,9 +127,7 @@ def _day(
     new = [e for e in entries if e.session <= session and e.entry_id not in entered]
     acted = store.read(ACTIONS, as_of=cut, last=session)
     names = {*held.quantities, *(f.sid for f in due), *(e.sid for e in new if e.sid), *handed_out(acted, bars)}
-    members = {b.name: (holdings_of(store, b, held.session), past_of(store, b, cuts)) for b in account}
-    those = {name: one.quantities for name, (one, _) in members.items()}
-    names |= {sid for quantities in those.values() for sid in quantities}
+    those = {b.name: holdings_of(store, b, yesterday).quantities for b in account}
     return Day(
         session=session,
         bars=bars.select("sid", "symbol", "open", "close").filter(pl.col("close").is_finite()),
@@ -142,7 +140,6 @@ def _day(
         ],
         entries=new,
         by=valuation(store, book, cuts, session, held, names, [e.currency for e in new if e.currency], those),
-        members=members or None,
     )
 
 

@@ -17,7 +17,6 @@ from quant_assets.books.entries import apply_entries, implied
 from quant_assets.books.evening import evening
 from quant_assets.books.explained import Past
 from quant_assets.books.holdings import Holdings, Movement, apply_fills, exact, fund, move
-from quant_assets.books.pooled import Members, with_account
 from quant_assets.books.profit import balances, nav, profit
 from quant_assets.books.rows import movements, rows
 from quant_assets.calendars import Cuts
@@ -30,8 +29,7 @@ class Day(Frozen, frozen=True):
 
     `bars`: sid, symbol, open, close (raw; the close finite). `actions`: all ACTIONS versions up to the session.
     `fills`: the executions to book. `fees`: movements of fees that came apart from their executions and are due in this
-    session. `entries`: what people booked by hand and is due. `by`: of the names held and traded. `members`: the books
-    of its account, where several trade it.
+    session. `entries`: what people booked by hand and is due. `by`: of the names held and traded.
     """
 
     session: date
@@ -41,7 +39,6 @@ class Day(Frozen, frozen=True):
     fees: Sequence[Movement] = ()
     entries: Sequence[Entry] = ()
     by: Valuation = PLAINLY
-    members: Members | None = None
 
 
 class Booked(Frozen, frozen=True):
@@ -63,15 +60,8 @@ def step(book: Book, cuts: Cuts, day: Day, before: Holdings, paid: Decimal | Non
 
     `paid`: the capital paid in so far, None where the book begins.
     """
-
-    def acted(held: Holdings, past: Past) -> Carried:
-        return carry(priced(held, day.by), day.actions, day.bars, day.session, cuts, past)
-
     held, paid_now = fund(before, book.capital, paid)
-    if day.members is None:
-        carried = acted(held, past)
-    else:
-        carried = with_account(book.name, {**day.members, book.name: (priced(held, day.by), past)}, acted)
+    carried = carry(priced(held, day.by), day.actions, day.bars, day.session, cuts, past)
     booked = book_day(book, held, carried, day, cuts, past)
     notes = (
         *late_changes(day.actions, cuts, day.session, before.session),

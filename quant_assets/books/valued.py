@@ -28,7 +28,7 @@ def terms_of(store: Store, book: Book, sids: Collection[int], cut: datetime, cur
 
     Raises RateUnknown where one has none.
     """
-    base, known = book.currency, instruments(store, sids, cut, book.priced_in) if sids else {}
+    base, known = book.currency, instruments(store, sids, cut, book.priced_in, elsewhere=book.elsewhere) if sids else {}
     found = {sid: one for sid, one in known.items() if one != plain(sid, base)}
     asked = {*currencies, *(i.currency for i in found.values())} - {"", base}
     rates = {c: rate for c, rate in fx_rates(store, asked, base, cut).items() if c != base} if asked else {}

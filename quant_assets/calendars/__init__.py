@@ -6,6 +6,7 @@ session
 of one date are half a day apart. The calendars themselves come from `venues`.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
@@ -54,9 +55,11 @@ class Cuts:
 
     A cut is what was so at the time: a closure that became known only after the cut moves it no more. What becomes
     known within the minutes before an auction, such as an early close, is acted on at once.
+
+    `beside`: the calendars of other venues whose names are decided at the same cuts.
     """
 
-    def __init__(self, sessions: Calendar, moment: Moment = DEFAULT) -> None:
+    def __init__(self, sessions: Calendar, moment: Moment = DEFAULT, beside: Sequence[Calendar] = ()) -> None:
         if not isinstance(moment, AtTime) and moment.minutes < 0:
             raise ConfigurationError(
                 f"{sessions.code}: a cut {-moment.minutes} minutes after the auction would know prices at which its "
@@ -64,6 +67,7 @@ class Cuts:
             )
         self.calendar = sessions
         self.moment = moment
+        self.beside = tuple(beside)
         self._known: dict[date, Edges] = {}
 
     def of(self, session: date) -> datetime:
@@ -102,7 +106,9 @@ class Cuts:
     def as_of(self, known_at: datetime) -> "Cuts":
         """The cuts by the calendar as it was known at a time."""
         then = self.calendar.as_of(known_at)
-        return self if then is self.calendar else Cuts(then, self.moment)
+        beside = [other.as_of(known_at) for other in self.beside]
+        same = then is self.calendar and all(a is b for a, b in zip(beside, self.beside, strict=True))
+        return self if same else Cuts(then, self.moment, beside)
 
     def decides(self, session: date) -> bool:
         """Whether `session` is one to decide: one that trades, and that was known to by its own cut."""

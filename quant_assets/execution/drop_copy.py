@@ -15,7 +15,7 @@ import polars as pl
 
 from quant_assets.books.booking import record_fills, record_orders
 from quant_assets.books.holdings import exact
-from quant_assets.calendars import Calendar, Cuts
+from quant_assets.calendars import Cuts
 from quant_assets.calendars.auctions import closing
 from quant_assets.contract import in_force as rows_in_force
 from quant_assets.contract import known_by
@@ -134,11 +134,11 @@ def booked_of(
     at_slots: AtSlots | None = None,
 ) -> Taken:
     """Book the executions and fees that the venue reported up to `session`, and move our orders. Again: a no-op."""
-    due = [e for e in events.executions if session_at(cuts.calendar, e.ts) <= session]
+    due = [e for e in events.executions if session_at(cuts, e.ts) <= session]
     later = {e.exec_id for e in events.executions} - {e.exec_id for e in due}
     apart = [c for c in events.commissions if c.exec_id not in later]
     booked = _trades(executions, book, due, apart)
-    fees = _fees(executions, book, cuts.calendar, booked, apart)
+    fees = _fees(executions, book, cuts, booked, apart)
     entries = _entries(store, outbox, book, cuts, session, due, booked, fees, at_slots)
     new = [f for f in entries if executions.book_fill(book.name, f)]
     charged = fee_entries(_stated(due, apart), [*booked, *new], fees)
@@ -152,8 +152,14 @@ def booked_of(
     return Taken(new, known, [*late, *changed], bool(later))
 
 
-def session_at(calendar: Calendar, ts: datetime) -> date:
-    """The session to which an execution at `ts` belongs: the last one that had opened by then."""
+def session_at(cuts: Cuts, ts: datetime) -> date:
+    """The session to which an execution at `ts` belongs: the last one that had opened by then. Where names of other
+    venues are traded too, the one by whose cut its venue closes.
+    """
+    calendar = cuts.calendar
+    if cuts.beside:
+        day = calendar.on_or_before(calendar.local(ts).date() - timedelta(days=1))
+        return next(s for s in calendar.between(day, calendar.last) if cuts.of(s) >= ts)
     session = calendar.on_or_before(calendar.local(ts).date())
     if calendar.open(session) > ts:
         return calendar.before(session)
@@ -178,7 +184,7 @@ def _trades(
 
 
 def _fees(
-    executions: Executions, book: Book, calendar: Calendar, booked: Sequence[Fill], apart: Sequence[Commission]
+    executions: Executions, book: Book, cuts: Cuts, booked: Sequence[Fill], apart: Sequence[Commission]
 ) -> Sequence[Commission]:
     """The fees booked apart from these trades: none is seen before the session in which its execution was made, if that
     is booked.
@@ -186,7 +192,7 @@ def _fees(
     if not booked and not apart:
         return []
     known = {c.exec_id for c in apart} <= {f.reported_as for f in booked}
-    first = session_at(calendar, min(f.ts for f in booked)) if known else None
+    first = session_at(cuts, min(f.ts for f in booked)) if known else None
     return [fee for _, fee in executions.fees(book.name, first)]
 
 
@@ -220,7 +226,7 @@ def _entries(
     for passed in (e for step in plan for e in step.passed if e.corrects in before):
         before[passed.exec_id] = before[passed.corrects]
     new = {s.exec_id: s.version for s in plan if s.version and s.version.quantity and s.corrects not in before}
-    sessions = {exec_id: session_at(cuts.calendar, e.ts) for exec_id, e in new.items()}
+    sessions = {exec_id: session_at(cuts, e.ts) for exec_id, e in new.items()}
     arrivals = (
         _arrivals(store, outbox, book, cuts, new, sessions)
         if at_slots is None

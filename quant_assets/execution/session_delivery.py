@@ -56,7 +56,7 @@ def _clear(store: Store, cuts: Cuts, session: date, decisions: pl.DataFrame, now
     following = cuts.calendar.after(session)
     auction = cuts.auction(session)
     next_one = auction_time(cuts.calendar, following, auction)
-    if valid_until != next_one:
+    if next_one not in set(decisions["valid_until"]):
         raise DeliveryRefused(
             f"CLOSED: decided for the {auction} at {valid_until:%Y-%m-%d %H:%M} UTC, which does not come; the next is "
             f"that of {following} at {next_one:%Y-%m-%d %H:%M}, and nothing is traded that was not "

@@ -7,6 +7,7 @@ from datetime import date, datetime
 import polars as pl
 
 from quant_assets.calendars import Cuts
+from quant_assets.calendars.beside import deadline
 from quant_assets.calendars.slots import Slot, slots
 from quant_assets.contract import in_force
 from quant_assets.moments import Every
@@ -48,7 +49,7 @@ class Turn:
 
 def after(cuts: Cuts, session: date) -> Turn:
     """The turn of what was decided at the cut of a session: in the one that follows."""
-    return Turn(session, cuts.calendar.after(session), session, cuts.of(session), cuts.trades_at(session))
+    return Turn(session, cuts.calendar.after(session), session, cuts.of(session), deadline(cuts, session))
 
 
 def at(slot: Slot, begun: datetime, booked: date) -> Turn:

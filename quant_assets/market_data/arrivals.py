@@ -111,13 +111,17 @@ def ingest_deliveries(
     vendors: Sequence[Vendor] = (),
     announced: Announced | None = None,
     shared: Sequence[Shared] = (),
+    market: Store | None = None,
 ) -> Iterator[StageReport]:
     """Ingest every delivery up to the last of `sessions` that has arrived by now; a report for each of `sources`, one
     of what was `announced` and one of the comparison with other `vendors`, if their sources are among them.
 
+    `market`: the tables with the rows of its market alone, where `store` shows names of others too.
+
     A notification is sent if rows changed on which sessions were decided.
     """
     last, now, before = max(sessions), clock.now(), knowledge.latest_cut()
+    store = store if market is None else market
     # what instruments and deliveries are known is held in memory from one delivery to the next
     with undivided(), watching(store, cuts, notifier, last):
         for source in sources:

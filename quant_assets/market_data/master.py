@@ -24,19 +24,39 @@ from quant_assets.tables import LISTINGS
 from quant_assets.vendor_tables import IDENTIFIERS, INSTRUMENTS, SECURITIES
 
 SYMBOL = "symbol"  # the scheme of our own symbols: those that bars come under
+NOWHERE: Mapping[str, str] = {}
 _AMOUNTS: Mapping[str, Decimal] = {"tick": NONE, "step": ONE, "multiplier": ONE, "min_notional": NONE}
 
 
 def instruments(
-    store: Store, sids: Collection[int], cut: datetime, currency: str, day: date | None = None
+    store: Store,
+    sids: Collection[int],
+    cut: datetime,
+    currency: str,
+    day: date | None = None,
+    elsewhere: Mapping[str, str] = NOWHERE,
 ) -> Mapping[int, Instrument]:
     """The terms of each sid in force on `day` (the day of the cut in UTC), as known at `cut`; `plain` in `currency` for
-    one of which the master has nothing.
+    one of which the master has nothing, or, by the calendar of its market, in that of `elsewhere`.
     """
     asked, when = set(sids), day or cut.date()
     found = {one.sid: one for one in listed(store, cut, when) if one.sid in asked}
     named = {sid: ids for sid, ids in _identifiers(store, cut, when).items() if sid in asked - set(found)}
-    return {sid: found.get(sid) or _named(plain(sid, currency), named.get(sid)) for sid in sids}
+    of = _calendars(store, cut, asked - set(found), elsewhere) if elsewhere else {}
+    return {
+        sid: found.get(sid) or _named(_plain(sid, currency, of.get(sid), elsewhere), named.get(sid)) for sid in sids
+    }
+
+
+def _plain(sid: int, currency: str, code: str | None, elsewhere: Mapping[str, str]) -> Instrument:
+    return plain(sid, currency) if code is None else replace(plain(sid, elsewhere[code]), calendar=code)
+
+
+def _calendars(store: Store, cut: datetime, sids: Collection[int], codes: Collection[str]) -> dict[int, str]:
+    """Of the names that are listed in a market of one of these calendars, by sid, which it is."""
+    rows = store.read(LISTINGS, as_of=cut, columns=("calendar",))
+    there = rows.filter(pl.col("sid").is_in(list(sids)), pl.col("calendar").is_in(list(codes)))
+    return dict(there.select("sid", "calendar").iter_rows())
 
 
 def listed(store: Store, cut: datetime, day: date | None = None) -> list[Instrument]:

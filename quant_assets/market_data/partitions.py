@@ -9,7 +9,9 @@ from datetime import date, datetime
 import polars as pl
 
 from quant_assets.calendars import Cuts
+from quant_assets.calendars.beside import resting
 from quant_assets.contract import in_force, known_by
+from quant_assets.market_data.spanning import sids_of
 from quant_assets.market_data.vendors import filled
 from quant_assets.ports import Store
 from quant_assets.tables import ACTIONS, BARS, CAPTURES, LISTINGS, QUARANTINE, UNIVERSE
@@ -44,8 +46,8 @@ def partitions(store: Store, cuts: Cuts, sessions: Sequence[date]) -> Iterator[P
     start = calendar.shift(min(sessions), -HISTORY - 1)
     latest = cuts.of(max(sessions))
     bars = store.read(BARS, as_of=latest, first=start, last=max(sessions)).partition_by("session", as_dict=True)
-    counts = {
-        s: in_force(known_by(bars.get((s,), BARS.empty()), cuts.of(s)), BARS).height
+    there = {
+        s: in_force(known_by(bars.get((s,), BARS.empty()), cuts.of(s)), BARS)
         for s in calendar.between(start, max(sessions))
     }
     actions, captures, quarantine = (
@@ -54,12 +56,19 @@ def partitions(store: Store, cuts: Cuts, sessions: Sequence[date]) -> Iterator[P
     listings, universe = store.read(LISTINGS, as_of=latest), store.read(UNIVERSE, as_of=latest, last=max(sessions))
     for session in sessions:
         cut, before = cuts.of(session), calendar.shift(session, -1)
+        idle = sids_of(listings, resting(cuts, session))  # a venue that rests has no bar
+        here = ~pl.col("sid").is_in(idle.implode())
         now, was = (in_force(known_by(bars.get((s,), BARS.empty()), cut), BARS) for s in (session, before))
+        was = was.filter(here)
         absent = _absent(now, was, listings, cut, session)
         came = known_by(_bar_rows(captures, session), cut)
         refused = in_force(known_by(_bar_rows(quarantine, session), cut), QUARANTINE).height
         usual = pl.Series(
-            [n for s in calendar.between(calendar.shift(session, -HISTORY), before) if (n := counts[s])],
+            [
+                n
+                for s in calendar.between(calendar.shift(session, -HISTORY), before)
+                if (n := there[s].filter(here).height)
+            ],
             dtype=pl.Float64,
         )
         fixed = {
@@ -67,7 +76,7 @@ def partitions(store: Store, cuts: Cuts, sessions: Sequence[date]) -> Iterator[P
             "usual_rows": usual.median() if usual.len() else float(now.height),
             "quarantined_share": refused / max(1, int(came["rows"].sum())),
             "gap_share": absent.height / max(1, was.height),
-            "uncovered_share": _uncovered(now, known_by(universe, cut), session),
+            "uncovered_share": _uncovered(now, known_by(universe, cut).filter(here), session),
         }
         acts = in_force(known_by(actions.filter(pl.col("session") == session), cut), ACTIONS)
         rows = now.select(JUDGED).join(

@@ -3,8 +3,8 @@
 `membership.Membership` answers who was a member.
 """
 
-from collections.abc import Iterator, Sequence
-from datetime import date
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime
 
 import polars as pl
 
@@ -14,14 +14,23 @@ from quant_assets.market_data.chains import LISTED, series_of
 from quant_assets.market_data.continuous import extend
 from quant_assets.market_data.membership import Membership
 from quant_assets.market_data.securities import resolve
+from quant_assets.market_data.spanning import sids_of
 from quant_assets.ports import Store
 from quant_assets.records import StageReport
 from quant_assets.strategy import Eligibility, Strategy, UniverseRule
 from quant_assets.tables import BARS, LISTINGS, UNIVERSE
 from quant_assets.vendor_tables import INDEX_MEMBERS, INSTRUMENTS, SECTORS
 
+Worth = Callable[[datetime], Mapping[str, float]]
+"""By the calendar of another market what one unit of its prices is worth in that of one's own, as known at a cut."""
 
-def update(store: Store, cuts: Cuts, rule: UniverseRule, sessions: Sequence[date]) -> StageReport:
+
+def alike(_: datetime) -> Mapping[str, float]:
+    """The same everywhere."""
+    return {}
+
+
+def update(store: Store, cuts: Cuts, rule: UniverseRule, sessions: Sequence[date], worth: Worth = alike) -> StageReport:
     """Write the intervals of membership that begin in `sessions`.
 
     One begins at each month's first session and ends before the next month's; the very first one, at the session that
@@ -45,7 +54,7 @@ def update(store: Store, cuts: Cuts, rule: UniverseRule, sessions: Sequence[date
             continue
         if not monthly and not _enough(store, cuts, rule, session):
             continue
-        chosen = select(store, cuts, rule, session)
+        chosen = select(store, cuts, rule, session, worth)
         written += store.append(UNIVERSE, chosen)
         names = chosen.height
         if names:
@@ -77,9 +86,9 @@ def _enough(store: Store, cuts: Cuts, rule: UniverseRule, session: date) -> bool
     return store.read(BARS, as_of=cuts.of(session), first=first, last=session)["session"].n_unique() >= rule.lookback
 
 
-def select(store: Store, cuts: Cuts, rule: UniverseRule, session: date) -> pl.DataFrame:
+def select(store: Store, cuts: Cuts, rule: UniverseRule, session: date, worth: Worth = alike) -> pl.DataFrame:
     """The members from `session` on (rows of UNIVERSE): the `rule.size` listed names with the largest median of close ×
-    volume over `rule.lookback` sessions, ties by sid.
+    volume over `rule.lookback` sessions, ties by sid; of names of other markets by what their prices are worth.
 
     A name needs bars in half of these sessions, a last close of `rule.min_price`, and what `rule.eligible` asks for,
     all as known at the cut of `session`.
@@ -94,6 +103,9 @@ def select(store: Store, cuts: Cuts, rule: UniverseRule, session: date) -> pl.Da
         .agg(bars=pl.len(), close=pl.col("close").last(), dollar_volume=(pl.col("close") * pl.col("volume")).median())
     )
     listings = known_by(store.read(LISTINGS, as_of=cut), cut)
+    for code, rate in worth(cut).items():
+        each = pl.when(pl.col("sid").is_in(sids_of(listings, [code]).implode())).then(rate).otherwise(1.0)
+        turnover = turnover.with_columns(pl.col("close", "dollar_volume") * each)
     listed = listings.sort("sid", "known_at").unique("sid", keep="last", maintain_order=True).filter("listed")
     liquid = turnover.filter((pl.col("bars") * 2 >= rule.lookback) & (pl.col("close") >= rule.min_price)).join(
         listed.select("sid"), on="sid", how="semi"
@@ -164,10 +176,10 @@ def _eligible(
 
 
 def draw_universes(
-    store: Store, cuts: Cuts, strategies: Sequence[Strategy], sessions: Sequence[date]
+    store: Store, cuts: Cuts, strategies: Sequence[Strategy], sessions: Sequence[date], worth: Worth = alike
 ) -> Iterator[StageReport]:
     """Draw the universe of each strategy, its continuous series first; strategies that share one draw it once."""
     for rule in dict.fromkeys(s.universe for s in strategies):
         for series in series_of(cuts.calendar.code, rule) if sessions else ():
             extend(store, cuts, series, max(sessions))
-        yield update(store, cuts, rule, sessions)
+        yield update(store, cuts, rule, sessions, worth)

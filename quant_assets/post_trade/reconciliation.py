@@ -77,7 +77,7 @@ class TheirSide(Frozen, frozen=True):
     coverage: Coverage = Coverage()
 
 
-def reconcile(book: Book, calendar: Calendar, session: date, ours: OurSide, theirs: TheirSide) -> list[Break]:
+def reconcile(book: Book, cuts: Cuts, session: date, ours: OurSide, theirs: TheirSide) -> list[Break]:
     """Every difference, by kind and subject.
 
     order: missing at the venue though it acknowledged it, unknown to us, held twice under one client id, executed
@@ -88,8 +88,8 @@ def reconcile(book: Book, calendar: Calendar, session: date, ours: OurSide, thei
     hold to be working must be open there, however old it is. Session and arrival price of a fill are ours alone.
     """
     found = [
-        *_orders(calendar, session, ours.orders, theirs),
-        *_fills(calendar, session, ours, theirs),
+        *_orders(cuts.calendar, session, ours.orders, theirs),
+        *_fills(cuts, session, ours, theirs),
         *(
             ("position", str(sid), str(ours.positions.get(sid, 0)), str(theirs.positions.get(sid, 0)))
             for sid in sorted({*ours.positions, *theirs.positions})
@@ -149,7 +149,7 @@ def _word(held: BrokerOrder) -> str:
     return f"{held.state} {held.filled}/{held.side * held.quantity} of {held.sid}"
 
 
-def _fills(calendar: Calendar, session: date, ours: OurSide, theirs: TheirSide) -> Iterator[Difference]:
+def _fills(cuts: Cuts, session: date, ours: OurSide, theirs: TheirSide) -> Iterator[Difference]:
     """Of each trade the version in force on both sides: what was corrected before is no difference."""
     charged = {c.exec_id: c.fee for c in theirs.fees}
     paid = charged_on(ours.fills, ours.fees)
@@ -158,7 +158,7 @@ def _fills(calendar: Calendar, session: date, ours: OurSide, theirs: TheirSide) 
     left = dict(everything)
     for name, execution in sorted(in_force(theirs.executions).items()):
         fill = left.pop(name, None)
-        at = session_at(calendar, execution.ts) if fill is None else fill.session
+        at = session_at(cuts, execution.ts) if fill is None else fill.session
         if at > session:
             continue
         our_fee = Decimal(0) if fill is None else paid[fill.exec_id]
@@ -220,7 +220,7 @@ def reconcile_session(
         return _report(session, [], [], TheirSide((), (), {}, {}), len(breaks.listed(book.name)), reason)
     venue, books = (broker.venue, broker.books) if isinstance(broker, SharesAccount) else (broker, [book])
     theirs = _their_side(venue, book)
-    found = reconcile(book, cuts.calendar, session, _our_side(store, outbox, executions, books, session), theirs)
+    found = reconcile(book, cuts, session, _our_side(store, outbox, executions, books, session), theirs)
     new = [b for b in found if breaks.open(b, now=now)]
     breaks.compared(book.name, found)
     left = [b for b in breaks.listed(book.name) if b["state"] != "open"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -11,8 +11,11 @@ import polars as pl
 
 from quant_assets.contract import Table, in_force
 from quant_assets.frames import bounds
+from quant_assets.instruments import Instrument
 from quant_assets.market_data.listings import sectors
+from quant_assets.market_data.master import instruments
 from quant_assets.ports import Store
+from quant_assets.post_trade.in_units import in_units
 from quant_assets.post_trade.performance import BPS, called, pnl_by_name, pnl_by_sector
 from quant_assets.records import Book
 from quant_assets.signals.guardrails import REASONS, TRADE
@@ -32,6 +35,7 @@ from quant_assets.tables import (
     VERDICTS,
 )
 
+ALWAYS = datetime.max.replace(tzinfo=UTC)
 CARRIED: Mapping[str, str] = {
     "borrow": "what was borrowed for shorts",
     "funding": "perpetual contracts",
@@ -47,7 +51,7 @@ BreakRows = Sequence[Mapping[str, str]]
 @dataclass(frozen=True)
 class Facts:
     """Rows of one book and its strategy in [first, last] as known at `cut`; `history` is NAV from the book's
-    beginning.
+    beginning; `instruments` are the terms of what it held and ordered.
     """
 
     book: Book
@@ -68,6 +72,7 @@ class Facts:
     findings: pl.DataFrame
     captures: pl.DataFrame
     listings: pl.DataFrame
+    instruments: Mapping[int, Instrument]
 
     @property
     def nav(self) -> pl.DataFrame:
@@ -92,6 +97,9 @@ def read(store: Store, book: Book, first: date, last: date) -> Facts:
         .unique("session", keep="first", maintain_order=True)
         .select("session", "decision_set_id")
     )
+    positions = store.read(POSITIONS, as_of=cut, first=last, last=last, where={"book": book.name})
+    orders = rows(ORDERS, book=book.name)
+    sids = {*positions["sid"], *orders["sid"]}
     return Facts(
         book=book,
         first=first,
@@ -101,8 +109,8 @@ def read(store: Store, book: Book, first: date, last: date) -> Facts:
         pnl=rows(PNL, book=book.name),
         cash=rows(CASH, book=book.name),
         journal=rows(JOURNAL, book=book.name),
-        positions=store.read(POSITIONS, as_of=cut, first=last, last=last, where={"book": book.name}),
-        orders=rows(ORDERS, book=book.name),
+        positions=positions,
+        orders=orders,
         costs=rows(COSTS, book=book.name),
         decisions=decisions.join(bound, on=["session", "decision_set_id"], how="semi"),
         other_sets=decisions["decision_set_id"].n_unique() - bound.height,
@@ -111,6 +119,7 @@ def read(store: Store, book: Book, first: date, last: date) -> Facts:
         findings=in_force(rows(DATA_FINDINGS), DATA_FINDINGS).filter(pl.col("severity") != "refuse"),
         captures=rows(CAPTURES),
         listings=store.read(LISTINGS, as_of=cut),
+        instruments=instruments(store, sids, cut or ALWAYS, book.priced_in, last, book.elsewhere),
     )
 
 
@@ -134,6 +143,10 @@ def _named(frame: pl.DataFrame, facts: Facts) -> pl.DataFrame:
     return frame.join(names(facts), on="sid", how="left", maintain_order="left").with_columns(
         called(), pl.col("sector").fill_null("unknown")
     )
+
+
+def _in_units(row: Row, facts: Facts, counts: Sequence[str], prices: Sequence[str]) -> Row:
+    return in_units(row, facts.instruments[row["sid"]], facts.book.currency, counts, prices)
 
 
 def pnl(facts: Facts, top: int) -> tuple[list[Row], list[Row], list[Row]]:
@@ -187,7 +200,8 @@ def positions(facts: Facts, top: int) -> list[Row]:
         value=pl.col("value").cast(pl.Float64), size=pl.col("value").cast(pl.Float64).abs()
     )
     weight = pl.col("value") / equity if equity > 0 else pl.lit(None, pl.Float64)  # of nothing there is no share
-    return rows.with_columns(weight=weight).sort("size", "sid", descending=[True, False]).head(top).rows(named=True)
+    largest = rows.with_columns(weight=weight).sort("size", "sid", descending=[True, False]).head(top)
+    return [_in_units(row, facts, ["quantity"], ["mark"]) for row in largest.iter_rows(named=True)]
 
 
 def orders(facts: Facts, top: int) -> list[Row]:
@@ -203,7 +217,9 @@ def orders(facts: Facts, top: int) -> list[Row]:
         whole=pl.col("filled") == pl.col("quantity"),
         size=money.abs().fill_null(0.0),
     )
-    return rows.sort("whole", "size", "client_order_id", descending=[False, True, False]).head(top).rows(named=True)
+    dearest = rows.sort("whole", "size", "client_order_id", descending=[False, True, False]).head(top)
+    prices = ["reference_price", "arrival_price", "fill_price"]
+    return [_in_units(row, facts, ["quantity", "filled"], prices) for row in dearest.iter_rows(named=True)]
 
 
 def filled_value() -> pl.Expr:

@@ -79,13 +79,7 @@ def decisions(
         days.append(day(stored, feature_set, strategy, cuts, session))
     progress(len(days), len(sessions), "decide")
     rows = switched(pl.concat(days), kill_switch, features_refused, late=late)
-    opens = pl.DataFrame(
-        [(s, cuts.trades_at(s)) for s in sessions],
-        schema={"session": pl.Date, "valid_until": UTC_MICROS},
-        orient="row",
-    )
-    timed = rows.join(opens, on="session", maintain_order="left").with_columns(slot=pl.lit(slot_of(strategy.moment)))
-    return judged(timed, feature_set, strategy)
+    return judged(rows.with_columns(slot=pl.lit(slot_of(strategy.moment))), feature_set, strategy)
 
 
 def switched(
@@ -135,7 +129,8 @@ def first_recorded(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _weighted(rows: pl.DataFrame, strategy: Strategy) -> pl.DataFrame:
     """Rank and target weight among the members that have a bar and a score, and whose shares are known."""
-    offered = pl.when(pl.col("member") & HAS_BAR & CLEAR).then("score").alias("score")
+    there = HAS_BAR | pl.col("rests") if "rests" in rows.columns else HAS_BAR
+    offered = pl.when(pl.col("member") & there & CLEAR).then("score").alias("score")
     ranked = construction_of(strategy).weights(rows.select("session", "sid", offered))
     return rows.join(
         ranked.select("session", "sid", "rank", "target_weight"), on=["session", "sid"], maintain_order="left"

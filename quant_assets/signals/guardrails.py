@@ -23,6 +23,7 @@ REASONS: Mapping[str, str] = {
     "LATE": "nothing was ready by the deadline",
     "DATA_MISSING": "no capture of the session was known by the cut",
     "DATA_NO_MEMBERS": "the universe had no members as known at the cut",
+    "DATA_VENUE_RESTS": "the name's venue had no session before this decision, or has none before the next: hold",
     "DATA_THIN": "too few members have a bar of the session",
     "DATA_NO_VERDICT": "no quality verdict is stored for the session's rows as they stand",
     "DATA_VERDICT_FAILED": "a quality rule failed on the session's rows",
@@ -65,7 +66,7 @@ class Guard:
 
 def chain(limits: Limits) -> tuple[Guard, ...]:
     """The guards in order."""
-    of_members = pl.col("members")
+    of_members, expected = pl.col("members"), pl.col("expected")
 
     def guard(code: str, holds: pl.Expr, **numbers: pl.Expr | float) -> Guard:
         return Guard(
@@ -75,10 +76,10 @@ def chain(limits: Limits) -> tuple[Guard, ...]:
         )
 
     def share(counted: pl.Expr) -> pl.Expr:
-        return counted / of_members
+        return counted / expected
 
     def enough(counted: pl.Expr) -> pl.Expr:
-        return (of_members > 0) & (share(counted) >= limits.min_coverage)
+        return (expected > 0) & (share(counted) >= limits.min_coverage)
 
     weight, gross = pl.col("target_weight"), pl.col("gross")
     share_tied = pl.when(pl.col("scored") > 1).then(pl.col("tied") / pl.col("scored")).otherwise(0.0)
@@ -87,13 +88,14 @@ def chain(limits: Limits) -> tuple[Guard, ...]:
         guard("LATE", ~pl.col("late")),
         guard("DATA_MISSING", pl.col("captured")),
         guard("DATA_NO_MEMBERS", (of_members > 0) & pl.col("member").is_not_null(), members=of_members),
+        guard("DATA_VENUE_RESTS", ~pl.col("rests")),
         guard(
             "DATA_THIN",
             enough(pl.col("with_bar")),
             coverage=share(pl.col("with_bar")),
             minimum=limits.min_coverage,
             with_bar=pl.col("with_bar"),
-            members=of_members,
+            members=expected,
         ),
         guard("DATA_NO_VERDICT", pl.col("released").is_not_null(), content_hash=pl.col("content_hash")),
         guard(
@@ -124,7 +126,7 @@ def chain(limits: Limits) -> tuple[Guard, ...]:
             coverage=share(pl.col("scored")),
             minimum=limits.min_coverage,
             scored=pl.col("scored"),
-            members=of_members,
+            members=expected,
         ),
         guard(
             "MODEL_TIED",
@@ -161,7 +163,8 @@ def guardrails(rows: pl.DataFrame, limits: Limits) -> pl.DataFrame:
 
     Per row: session, sid, member (false: left the universe), close (raw; null without a bar), score, target_weight, and
     of an action that waits for a person what it may be and when it goes ex (unconfirmed, ex; null where none does), of
-    an unexplained jump its ratio and its session (jump, since). The same in all rows of a session: kill_switch,
+    an unexplained jump its ratio and its session (jump, since), and whether its venue rests (rests; where there is but
+    one venue it may be left out). The same in all rows of a session: kill_switch,
     kill_reason, late, captured (a capture of the session was known),
     content_hash of its bars, released (null: no verdict), findings, features_refused (what speaks against them; "":
     nothing), psi (median over features), model_id, model_age (sessions). A refusal that rests on those is one for every
@@ -195,19 +198,23 @@ def guardrails(rows: pl.DataFrame, limits: Limits) -> pl.DataFrame:
 
 def _counted(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows with what the session's members amount to."""
+    rests = pl.col("rests") if "rests" in rows.columns else pl.lit(value=False)
     known = rows.with_columns(
+        rests=rests,
         has_bar=HAS_BAR,
         has_score=pl.col("score").is_finite().fill_null(value=False),
     )
+    expected = pl.col("member") & ~pl.col("rests")
     tradable = pl.col("has_bar") & pl.col("has_score") & CLEAR
     alike = (pl.col("member") & pl.col("has_score")).sum().over("session", "score")
     return known.with_columns(
         *[
-            (pl.col("member") & of).sum().over("session").cast(pl.Int64).alias(name)
+            (expected & of).sum().over("session").cast(pl.Int64).alias(name)
             for name, of in {"with_bar": pl.col("has_bar"), "scored": pl.col("has_score"), "tradable": tradable}.items()
         ],
         tied=pl.when(pl.col("member") & pl.col("has_score")).then(alike).max().over("session").cast(pl.Int64),
         members=pl.col("member").sum().over("session").cast(pl.Int64),
+        expected=expected.sum().over("session").cast(pl.Int64),
         gross=pl.col("target_weight").abs().sum().over("session"),
     )
 

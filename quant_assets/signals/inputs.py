@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import msgspec
 import polars as pl
 
 from quant_assets.calendars import Cuts
-from quant_assets.contract import in_force, known_by
+from quant_assets.calendars.beside import opens, resting
+from quant_assets.contract import UTC_MICROS, in_force, known_by
 from quant_assets.errors import ModelError
 from quant_assets.features.blocks import quarter_start
 from quant_assets.features.drift import median_psi, psi, vanished
@@ -21,6 +22,7 @@ from quant_assets.market_data.jumps import unexplained
 from quant_assets.market_data.membership import Membership
 from quant_assets.market_data.proposals import unconfirmed
 from quant_assets.market_data.quality import released, session_hash
+from quant_assets.market_data.spanning import sids_of
 from quant_assets.market_data.vendors import filled
 from quant_assets.models.promotion import Champions, Model, champions
 from quant_assets.moments import slot_of
@@ -32,6 +34,7 @@ from quant_assets.vendor_tables import INDEX_MEMBERS
 
 PRICES_READ = ("open", "close")
 WINDOW = 60  # sessions in which a price before a jump is looked for, halts included
+RESTS = timedelta(days=15)  # at most, of a venue; so long the names there keep their last score
 ACTIONS_READ = ("numerator", "denominator", "cash")
 
 
@@ -59,7 +62,7 @@ class Stored:
 def read(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, sessions: Sequence[date]) -> Stored:
     """One read of each table, for all of `sessions` (ascending)."""
     first, last = sessions[0], sessions[-1]
-    as_of = cuts.of(last)
+    as_of, seen = cuts.of(last), first - RESTS if cuts.beside else first
     starts = dict(anchors(store, feature_set, cuts, sessions).select("session", "anchor").iter_rows())
     anchor = min(starts.values())
     return Stored(
@@ -75,7 +78,7 @@ def read(store: Store, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts, 
             last=last,
             where={"version": feature_set.version, "universe": strategy.universe.name},
         ),
-        scores=store.read(SCORES, as_of=as_of, first=first, last=last, where={"strategy": strategy.name}),
+        scores=store.read(SCORES, as_of=as_of, first=seen, last=last, where={"strategy": strategy.name}),
         anchors=starts,
         champions=champions(store, strategy.name, as_of),
         listings=store.read(LISTINGS, as_of=as_of),
@@ -114,7 +117,13 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
     drift = median_psi(psi(model.metrics.drift, published)) if model else None
     gone = vanished(model.metrics.drift, published) if model else []
     champions_own = pl.col("model_id") == (model.model_id if model else "")
-    scores = known_by(stored.scores.filter(of_session, champions_own, pl.col("slot") == slot_of(strategy.moment)), cut)
+    own_slot = known_by(stored.scores.filter(pl.col("slot") == slot_of(strategy.moment)), cut)
+    scores = own_slot.filter(of_session, champions_own)
+    venues = opens(cuts, session)
+    idle = {*resting(cuts, session), *(code for code, moment in venues.items() if moment is None)}
+    rests = pl.col("sid").is_in(sids_of(stored.listings, idle).implode())
+    if idle:
+        scores = pl.concat([scores.filter(~rests), _last_scores(own_slot, session).filter(rests)])
     brought = [
         f.filter(past if i.reads_panel else of_session) for i in feature_set.inputs for f in [stored.inputs[i.name]]
     ]
@@ -131,6 +140,9 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
         .join(jumps, on="sid", how="left")
         .sort("sid")
     )
+    rows = rows.with_columns(valid_until=_until(stored.listings, cuts, session, venues))
+    if cuts.beside:
+        rows = rows.with_columns(rests=rests)
     return rows.with_columns(
         pl.lit(session).alias("session"),
         pl.col("symbol").fill_null(""),
@@ -158,6 +170,23 @@ def day(stored: Stored, feature_set: FeatureSet, strategy: Strategy, cuts: Cuts,
             )
         ),
     )
+
+
+def _until(listings: pl.DataFrame, cuts: Cuts, session: date, venues: Mapping[str, datetime | None]) -> pl.Expr:
+    """Until when a row may be ordered: the auction of its own venue that comes next after the session's cut."""
+    until = pl.lit(cuts.trades_at(session), UTC_MICROS)
+    for code, moment in venues.items():
+        there = pl.col("sid").is_in(sids_of(listings, [code]).implode())
+        until = until if moment is None else pl.when(there).then(pl.lit(moment, UTC_MICROS)).otherwise(until)
+    return until
+
+
+def _last_scores(scores: pl.DataFrame, session: date) -> pl.DataFrame:
+    """Of each name its score of the last session up to this one, whichever model gave it."""
+    past = scores.filter(pl.col("session").is_between(session - RESTS, session)).sort(
+        "sid", "session", "known_at", "model_id"
+    )
+    return past.unique("sid", keep="last", maintain_order=True)
 
 
 def gone_in_words(features: Sequence[str]) -> str:

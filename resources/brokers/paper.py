@@ -28,6 +28,7 @@ from quant_assets.books.explained import Past
 from quant_assets.books.holdings import Holdings, apply_fills, fund
 from quant_assets.books.valued import handed_out
 from quant_assets.calendars import Cuts, auctions
+from quant_assets.calendars.beside import opened
 from quant_assets.calendars.slots import Slot
 from quant_assets.errors import ConfigurationError, CursorUnknown, OrderRejected
 from quant_assets.execution.slots import SlotMarket
@@ -296,6 +297,7 @@ class PaperBroker:
                 purse(self._book, before),
                 auctions.closing(self._cuts.calendar, session),
                 by.terms,
+                opened(self._cuts, session),
             )
             if self._hours is not None:  # what is left is of slots that did not come
                 late = [w for _, w in ids.values() if w.order.session <= session]

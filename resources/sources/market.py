@@ -83,6 +83,11 @@ class Simulated(Declared, frozen=True, kw_only=True, tag="simulated"):
         bool, Meta(description="Otherwise adj_close tells of them, as in the vendor's drops.")
     ] = True
 
+    delivered: Annotated[
+        Annotated[int, Meta(ge=0, le=1440)] | None,
+        Meta(description="Minutes after its close; by default a session comes at 11:00 UTC a day later."),
+    ] = None
+
     @property
     def currency(self) -> str:
         """In what its prices are."""

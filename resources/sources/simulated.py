@@ -75,6 +75,8 @@ class SimulatedMarket:
         label = paths(self.market).sessions[t]
         if late:
             return (self.market.calendar.open(self.market.calendar.shift(label, 1)) + LATE_BY).astimezone(UTC)
+        if self.market.delivered is not None:
+            return self.market.calendar.close(label) + timedelta(minutes=self.market.delivered)
         return datetime.combine(label + timedelta(days=1), DELIVERED, UTC)
 
     def _listings(self, t: int) -> pl.DataFrame:

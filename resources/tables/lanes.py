@@ -31,12 +31,16 @@ class LaneStore:
         lane: str,
         own: str = "",
         hidden: Collection[str] = (),
+        beside: Collection[str] = (),
     ) -> None:
-        """`own`: the calendar of the deployment's own market, which nothing is marked with."""
+        """`own`: the calendar of the deployment's own market, which nothing is marked with. `beside`: the other markets
+        whose names the lane decides; it has labels of them.
+        """
         self._below = below
         self.market = market
         self._own = own
-        self._marked = {ANCHORS.name: ("feature_set", market), LABELS.name: ("label", lane)}
+        self._markets = (market, *beside)
+        self._marked = {ANCHORS.name: ("feature_set", "+".join(self._markets)), LABELS.name: ("label", lane)}
         self._marked[VERDICTS.name] = ("table", lane)
         self._hidden = sorted(hidden)
         self._listed: dict[str, tuple[int, pl.Series]] = {}
@@ -65,7 +69,8 @@ class LaneStore:
         needed = None if columns is None else [*columns, *(name for one in keep for name in one.meta.root_names())]
         rows = self._below.read(table, as_of=as_of, first=first, last=last, where=where, columns=needed)
         if table.name in OF_INSTRUMENTS:
-            keep.append(self._traded_in(self.market))
+            markets = self._markets if table.name == LABELS.name else self._markets[:1]
+            keep.append(pl.any_horizontal(map(self._traded_in, markets)))
         if table.name == UNIVERSE.name:
             keep.append(~pl.col("universe").is_in(self._hidden))
         if column:

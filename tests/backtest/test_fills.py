@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from quant_assets.backtest.fills import FillModel, match
-from quant_assets.calendars import calendar
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.calendars.auctions import closing
 from quant_assets.execution.drop_copy import session_at
 from quant_assets.records import Order, OrderState, Working
@@ -148,4 +148,4 @@ def test_a_close_that_is_the_next_open_belongs_to_the_session_that_ends() -> Non
     for code, before in (("24/7", timedelta(microseconds=1)), ("XLON", timedelta(0))):
         venue = calendar(code)
         assert closing(venue, date(2025, 3, 4)) == venue.close(date(2025, 3, 4)) - before
-        assert session_at(venue, closing(venue, date(2025, 3, 4))) == date(2025, 3, 4)
+        assert session_at(Cuts(venue), closing(venue, date(2025, 3, 4))) == date(2025, 3, 4)

@@ -154,9 +154,14 @@ def test_what_does_not_fit_is_refused_when_it_is_read(tmp_path: Path, change: st
 
 
 def test_the_deployment_of_the_page_has_no_fault(tmp_path: Path) -> None:
-    """The file in docs/markets.md is read without a fault, and each of its strategies has a lane."""
+    """The files in docs/markets.md are read without a fault, and each of their strategies has a lane."""
     page = Path(__file__).parents[2] / "docs" / "markets.md"
-    (code,) = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    code, spanning = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    (tmp_path / "deployment.yaml").write_text(spanning)
+    assert [(one.name, one.beside) for one in lanes(load(tmp_path / "deployment.yaml"))] == [
+        ("", ("XLON",)),
+        ("XLON", ()),
+    ]
     (tmp_path / "deployment.yaml").write_text(code)
     found = lanes(load(tmp_path / "deployment.yaml"))
     named = [("", "USD"), ("XLON", "GBP"), ("XEUR", "EUR"), ("24_7", "USD")]

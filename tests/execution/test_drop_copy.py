@@ -241,4 +241,4 @@ def test_nothing_new_reads_no_history(traded, monkeypatch: pytest.MonkeyPatch):
 )
 def test_the_session_of_an_execution(after_open, session):
     """It is the last one that had opened: after its close, and before the next open, that session goes on."""
-    assert session_at(CUTS.calendar, OPEN(SESSIONS[2]) + after_open) == SESSIONS[session]
+    assert session_at(CUTS, OPEN(SESSIONS[2]) + after_open) == SESSIONS[session]

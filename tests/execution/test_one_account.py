@@ -4,7 +4,6 @@ The books trade a market made by hand with splits, dividends, a halt, a delistin
 """
 
 import multiprocessing
-import random
 import shutil
 import signal
 from collections import Counter
@@ -17,7 +16,7 @@ import pytest
 
 from quant_assets.backtest.loop import run
 from quant_assets.records import OrderState
-from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, JOURNAL, LISTINGS, NAV, ORDERS, PNL, POSITIONS
+from quant_assets.tables import ACTIONS, BARS, DECISIONS, FILLS, JOURNAL, LISTINGS, NAV, ORDERS, POSITIONS
 from quant_assets.vendor_tables import BORROW_RATES
 from resources.tables.store import DeltaStore
 from tests.execution import accounts
@@ -44,29 +43,6 @@ def test_books_of_one_account_add_up_to_it(tmp_path: Path) -> None:
     names = [(o.sid, p.session) for o in sent for p in parts if p.parent == o.client_order_id]
     assert len({o.client_order_id for o in sent}) == len(sent) == len(set(names))
     assert not [s for s in account.home.told.subjects if s.startswith("critical")]
-
-
-@pytest.mark.parametrize("seed", [3, 4])
-def test_actions_are_the_accounts(tmp_path: Path, seed: int) -> None:
-    """A split may leave a fraction in a book, a dividend parts of a cent: together the books have what the venue
-    gives the account, and what each gained is explained to the cent.
-    """
-    account, choice = Account(tmp_path), random.Random(seed)  # noqa: S311  # the same choice each time
-    for i, session in enumerate(SESSIONS[:10]):
-        sides = [0, 0.1, 0.2, -0.1 if seed % 2 else 0.15]
-        wanted = {sid: choice.choice(sides) for sid in range(1, 9) if not (sid == 6 and i >= 9)}
-        account.store.append(DECISIONS, decisions(session, wanted, strategy=OTHER.strategy))
-        account.settle(session)
-        account.deliver(session)
-    assert account.ledger.breaks.listed(open_only=False) == []
-    kinds = set(account.store.read(JOURNAL, as_of=None)["kind"])
-    assert {"dividend", "cash_in_lieu"} <= kinds
-    by = ["session", "book"]
-    names = account.store.read(PNL, as_of=None).group_by(by).agg(pl.col("total").sum()).sort(by)
-    books = account.store.read(NAV, as_of=None).select(*by, "pnl").sort(by)
-    both = books.join(names, on=by)
-    assert both.height > 10
-    assert both["pnl"].to_list() == both["total"].to_list()
 
 
 def test_one_book_is_short_of_what_another_holds(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from jobs.definitions import build
 from jobs.execute import runner
 from jobs.resources import build as resources
 from quant_assets import chain
-from quant_assets.assets import resources_of
+from quant_assets.assets import OF_SESSIONS, resources_of
 from quant_assets.backtest.assets import REPORT
 from quant_assets.chain import CHAIN, HISTORY, RESEARCH, STAGES
 from quant_assets.contract import Table
@@ -134,6 +134,8 @@ def test_every_port_is_given(stage: Stage, tmp_path: Path) -> None:
     given = ports(ws, ws.clock)
     assert set(stage.needs) - {"sessions"} <= set(given)
     assert resources_of(stage) <= set(resources(ws))
+    # what it can do without is left out in no job: a deployment's own rules, say, would count in a day alone
+    assert set(stage.takes) - resources_of(stage) <= {"sessions", "run_id", "train_at", *OF_SESSIONS}
 
 
 def test_the_what_if_leaves_out_what_it_says() -> None:

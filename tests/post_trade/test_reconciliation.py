@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from quant_assets.books.booking import book_session
-from quant_assets.calendars import calendar
+from quant_assets.calendars import Cuts, calendar
 from quant_assets.post_trade.reconciliation import OurSide, TheirSide, reconcile, reconcile_session
 from quant_assets.records import (
     Break,
@@ -25,6 +25,7 @@ from quant_assets.tables import BARS
 
 D1, D2 = date(2024, 1, 3), date(2024, 1, 4)
 CALENDAR = calendar("XNYS")
+CUTS = Cuts(CALENDAR)
 NOW = datetime(2024, 1, 4, 14, 15, tzinfo=UTC)
 
 
@@ -131,14 +132,14 @@ SEEDED: dict[str, tuple[Callable[[OurSide, TheirSide], tuple[OurSide, TheirSide]
 
 def test_agreeing_ledgers_have_no_break(book, agreed):
     """Equal money in another scale, an unsent order and one for tomorrow are no differences."""
-    assert reconcile(book, CALENDAR, D1, *agreed) == []
+    assert reconcile(book, CUTS, D1, *agreed) == []
 
 
 @pytest.mark.parametrize("name", SEEDED)
 def test_each_seeded_difference_is_found_and_nothing_else(name, book, agreed):
     """Exactly the seeded difference is reported."""
     seed, expected = SEEDED[name]
-    assert [(b.kind, b.subject) for b in reconcile(book, CALENDAR, D1, *seed(*agreed))] == expected
+    assert [(b.kind, b.subject) for b in reconcile(book, CUTS, D1, *seed(*agreed))] == expected
 
 
 def test_what_is_older_than_the_coverage_is_not_missing(book, agreed, desk):
@@ -153,39 +154,39 @@ def test_what_is_older_than_the_coverage_is_not_missing(book, agreed, desk):
         (since, since, []),
     ):
         covered = change(nothing, coverage=Coverage(executions_since=executions, orders_since=orders))
-        assert [(b.kind, b.subject) for b in reconcile(book, CALENDAR, D1, ours, covered)] == missing
+        assert [(b.kind, b.subject) for b in reconcile(book, CUTS, D1, ours, covered)] == missing
     working = change(ours, orders=[change(ours.orders[0], state=OrderState.PARTIAL), *ours.orders[1:]])
     old = change(nothing, coverage=Coverage(executions_since=since, orders_since=since))
-    assert [b.subject for b in reconcile(book, CALENDAR, D1, working, old)] == ["c1"]
+    assert [b.subject for b in reconcile(book, CUTS, D1, working, old)] == ["c1"]
     poor = change(old, cash={"USD": Decimal(1)}, positions={})
-    assert [b.kind for b in reconcile(book, CALENDAR, D1, ours, poor)] == ["position", "cash"]
+    assert [b.kind for b in reconcile(book, CUTS, D1, ours, poor)] == ["position", "cash"]
 
 
 def test_a_fee_is_compared_wherever_it_comes(book, agreed):
     """Reported apart it counts as if it came with the execution; not reported yet it is no difference."""
     ours, theirs = agreed
     apart = change(theirs, executions=[change(theirs.executions[0], fee=None)])
-    assert reconcile(book, CALENDAR, D1, ours, apart) == []
+    assert reconcile(book, CUTS, D1, ours, apart) == []
     for fee, breaks in (("1", 0), ("1.01", 1)):
         charged = change(apart, fees=[Commission("e1", Decimal(fee))])
-        assert len(reconcile(book, CALENDAR, D1, ours, charged)) == breaks
+        assert len(reconcile(book, CUTS, D1, ours, charged)) == breaks
     late = change(ours, fills=[change(ours.fills[0], fee=Decimal(0))], fees=[Commission("e1", Decimal(1))])
-    assert reconcile(book, CALENDAR, D1, late, change(apart, fees=late.fees)) == []
+    assert reconcile(book, CUTS, D1, late, change(apart, fees=late.fees)) == []
 
 
 def test_session_and_arrival_price_are_ours(book, agreed):
     """They are not compared with a venue that has neither."""
     ours, theirs = agreed
     other = change(ours, fills=[change(ours.fills[0], arrival_price=Decimal(9), session=D1 - timedelta(days=1))])
-    assert reconcile(book, CALENDAR, D1, other, theirs) == []
+    assert reconcile(book, CUTS, D1, other, theirs) == []
 
 
 def test_later_executions_wait_for_their_session(book, agreed, desk):
     """A fill of tomorrow on one side is no break of today."""
     ours, theirs = agreed
     late = desk.fill("e2", "c4", 1, -1, 10, "10", session=D2)
-    assert reconcile(book, CALENDAR, D1, ours, change(theirs, executions=[*theirs.executions, execution(late)])) == []
-    assert reconcile(book, CALENDAR, D1, change(ours, fills=[*ours.fills, late]), theirs) == []
+    assert reconcile(book, CUTS, D1, ours, change(theirs, executions=[*theirs.executions, execution(late)])) == []
+    assert reconcile(book, CUTS, D1, change(ours, fills=[*ours.fills, late]), theirs) == []
 
 
 def test_a_break_has_one_id_however_long_it_stands(book, agreed):
@@ -193,8 +194,7 @@ def test_a_break_has_one_id_however_long_it_stands(book, agreed):
     ours, theirs = agreed
     levels = ((D1, 100, 90), (D2, 50, 40), (D2, 50, 41))
     found = [
-        reconcile(book, CALENDAR, d, change(ours, positions={1: q}), change(theirs, positions={1: p}))
-        for d, q, p in levels
+        reconcile(book, CUTS, d, change(ours, positions={1: q}), change(theirs, positions={1: p})) for d, q, p in levels
     ]
     ids = [b.break_id for breaks in found for b in breaks if b.kind == "position"]
     assert ids[0] == ids[1] != ids[2]

@@ -6,9 +6,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from quant_assets.instruments import Instrument, plain
 from quant_assets.pages import rendering
 from quant_assets.post_trade import sections
 from quant_assets.post_trade.headline import answers, overall
+from quant_assets.post_trade.in_units import in_units
 from quant_assets.post_trade.report import range_report, session_report
 from quant_assets.records import Book
 from quant_assets.tables import DATA_FINDINGS, JOURNAL, VERDICTS
@@ -216,3 +218,23 @@ def test_what_holding_cost_is_on_the_page(cuts, tmp_path):
     page = text_of(session_report(store, [], book, DAYS[1], folder=tmp_path / "short"))
     assert "What holding brought and cost" in page
     assert "what was borrowed for shorts" in page
+
+
+COIN = Instrument(sid=1, currency="USDT", step=Decimal("0.00000001"), tick=Decimal("0.0001"), kind="spot")
+
+
+@pytest.mark.parametrize(
+    ("one", "quantity", "mark", "shown"),
+    [
+        (plain(1, "USD"), 1_200, Decimal("59.531"), ("1,200", "59.53")),
+        (plain(1, "GBP"), 1_200, Decimal("59.531"), ("1,200", "59.53 GBP")),
+        (plain(1, "GBX"), -3, Decimal("5953.1"), ("−3", "5,953.10 GBX")),
+        (plain(1, "USD"), 5, Decimal("0.01234"), ("5", "0.012340")),
+        (COIN, 150_000_000, Decimal("3.14159"), ("1.5", "3.1416 USDT")),
+        (COIN, 0, None, ("0", "–")),
+    ],
+)
+def test_counts_are_shown_in_units_and_prices_in_their_currency(one, quantity, mark, shown):
+    """1e-8 of a coin is no coin, and a mark in pence is not one in the book's dollars."""
+    row = in_units({"quantity": quantity, "mark": mark}, one, "USD", ["quantity"], ["mark"])
+    assert (row["quantity"], row["mark"]) == shown
