@@ -35,11 +35,12 @@ from quant_assets.execution.turns import after
 from quant_assets.features.bars_read import bars_of
 from quant_assets.features.intraday import OnBars
 from quant_assets.ports import CostModel, Progress, Store, quiet
-from quant_assets.post_trade.costs import write_costs
+from quant_assets.post_trade.costs import CARRIED, costs
+from quant_assets.read_once import ReadOnce
 from quant_assets.records import Book, Fill, Order, OrderState, StageReport, Working
 from quant_assets.signals.decide import first_recorded
 from quant_assets.strategy import Strategy
-from quant_assets.tables import ACTIONS, BARS, CASH, DECISIONS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS
+from quant_assets.tables import ACTIONS, BARS, CASH, COSTS, DECISIONS, FILLS, JOURNAL, NAV, ORDERS, PNL, POSITIONS
 
 STAGE = "backtest"
 CHUNK = 63  # sessions read and written at once
@@ -157,7 +158,8 @@ def _chunk(loop: _Run, sessions: Sequence[date]) -> int:
         for table in (ORDERS, FILLS, JOURNAL, CASH, PNL, POSITIONS)
     )
     # costs follow from orders and fills; before NAV, so that a session that counts as booked has them
-    written += sum(write_costs(store, loop.book, cuts, session).rows for session in sessions)
+    there = ReadOnce(store, (ORDERS, JOURNAL, FILLS, BARS, ACTIONS), first - CARRIED, last)
+    written += store.append(COSTS, pl.concat(costs(there, loop.book, cuts, session) for session in sessions))
     return written + store.append(NAV, pl.concat(loop.rows.pop(NAV.name)))
 
 

@@ -33,7 +33,23 @@ CARRIED = timedelta(days=10)  # how long the last close stands for a name withou
 
 
 def write_costs(store: Store, book: Book, cuts: Cuts, session: date) -> StageReport:
-    """Write the COSTS rows of `session` from its ORDERS rows and the fills and fees that it booked; a stored row stays.
+    """Write the COSTS rows of `session`; a stored row stays. See `costs`."""
+    rows = costs(store, book, cuts, session)
+    stored = store.read(COSTS, as_of=None, first=session, last=session, where={"book": book.name})
+    written = store.append(COSTS, rows.join(stored, on="client_order_id", how="anti"))
+    numbers = {c: float(rows[c].sum()) for c in ("delay", "trading", "opportunity", "fees", "shortfall")}
+    return StageReport(
+        stage="costs",
+        first=session,
+        last=session,
+        state="done" if rows.height else "empty",
+        rows=written,
+        numbers=numbers,
+    )
+
+
+def costs(store: Store, book: Book, cuts: Cuts, session: date) -> pl.DataFrame:
+    """The COSTS rows of `session`, from its ORDERS rows and the fills and fees that it booked.
 
     A fill, fee or correction that came late counts in the session that booked it, so that COSTS adds up to the fees of
     NAV. The end price is the last close known at the cut, restated to the shares of the order where a split went by
@@ -51,18 +67,7 @@ def write_costs(store: Store, book: Book, cuts: Cuts, session: date) -> StageRep
     missed = current.filter(pl.col("filled") < pl.col("quantity"))
     rows = session_costs(current, fills, _end_prices(store, missed, session, cuts.of(session)), terms=terms)
     late = [_amended(store, where, session, cuts, group, fills, terms) for group in ended.partition_by("session")]
-    rows = pl.concat([rows, *late])
-    stored = store.read(COSTS, as_of=None, first=session, last=session, where=where)
-    written = store.append(COSTS, rows.join(stored, on="client_order_id", how="anti"))
-    numbers = {c: float(rows[c].sum()) for c in ("delay", "trading", "opportunity", "fees", "shortfall")}
-    return StageReport(
-        stage="costs",
-        first=session,
-        last=session,
-        state="done" if rows.height else "empty",
-        rows=written,
-        numbers=numbers,
-    )
+    return pl.concat([rows, *late])
 
 
 def _booked(
