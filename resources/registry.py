@@ -105,11 +105,20 @@ class MlflowRegistry:
         return False
 
     def _log_booster(self, client: "MlflowClient", run_id: str, text: str) -> None:
-        """The raw booster in LightGBM's text format: nothing in the artifact is pickled."""
+        """The raw booster in LightGBM's text format, as MLflow's flavor loads it: nothing in the artifact is pickled.
+
+        Not by `mlflow.lightgbm.save_model`, which looks through every package installed here for one version.
+        """
         import lightgbm as lgb
-        from mlflow.lightgbm import save_model
+        from mlflow.models import Model
+        from mlflow.pyfunc import add_to_model
 
         with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch) / "model"
-            save_model(lgb.Booster(model_str=text), str(folder), pip_requirements=[f"lightgbm=={lgb.__version__}"])
+            folder, data = Path(scratch), "model.lgb"
+            lgb.Booster(model_str=text).save_model(folder / data)
+            (folder / "requirements.txt").write_text(f"lightgbm=={lgb.__version__}\n")
+            model = Model()
+            add_to_model(model, loader_module="mlflow.lightgbm", data=data)
+            model.add_flavor("lightgbm", lgb_version=lgb.__version__, data=data, model_class="lightgbm.basic.Booster")
+            model.save(str(folder / "MLmodel"))
             client.log_artifacts(run_id, str(folder), "model")

@@ -67,7 +67,7 @@ def partitions(store: Store, cuts: Cuts, sessions: Sequence[date]) -> Iterator[P
             [
                 n
                 for s in calendar.between(calendar.shift(session, -HISTORY), before)
-                if (n := there[s].filter(here).height)
+                if (n := (there[s].filter(here) if idle.len() else there[s]).height)
             ],
             dtype=pl.Float64,
         )

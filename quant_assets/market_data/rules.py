@@ -92,13 +92,15 @@ def findings(table: Table, rows: pl.DataFrame, rules: Sequence[Rule], known_at: 
     """Rows of DATA_FINDINGS: one for each row that a rule with a boolean measure calls wrong, with that row's own
     subject. `rows` has the table's event and subject columns.
     """
+    if rows.is_empty():
+        return DATA_FINDINGS.empty()
     judged = measured(rows, rules)
     known = known_at if isinstance(known_at, pl.Expr) else pl.lit(known_at)
     parts = [DATA_FINDINGS.empty()]
     for rule in (r for r in rules if judged.schema[r.name] == pl.Boolean):
-        wrong = rows.filter(judged[rule.name])
-        if wrong.is_empty():
+        if not judged[rule.name].any():
             continue
+        wrong = rows.filter(judged[rule.name])
         found, expected = (pl.lit(None) if e is None else e for e in (rule.found, rule.expected))
         symbol = pl.col("symbol") if "symbol" in rows.columns else pl.lit(None)
         shown = wrong.select(

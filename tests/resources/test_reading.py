@@ -14,7 +14,7 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quant_assets.calendars import calendar
@@ -195,6 +195,20 @@ def test_numbers_as_people_write_them(cell: str, decimal: Any, number: float | N
     cells = pl.Series([cell])
     assert numbers("x", pl.String(), column)(cells).struct.field("value").to_list() == [number]
     assert whole("x", pl.String(), column)(cells).struct.field("value").to_list() == [count]
+
+
+@given(st.lists(st.text(alphabet="0123456789.,+-eE _inf", max_size=6), min_size=1, max_size=4), st.sampled_from(".,"))
+@example(["1000.0", "2.5"], ".").via("programs write so")
+@example(["12", "-3"], ".").via("programs write so")
+@example(["inf", "1"], ".").via("no number, though it converts")
+@example(["1.000", "2"], ",").via("a thousand, with a decimal comma")
+def test_a_number_is_read_alike_whatever_its_neighbours(texts: list[str], decimal: str):
+    """A column of plain numbers is converted at once, another cell by cell: a cell's value and fault are the same."""
+    column = Column(column="x", decimal=decimal)
+    for reader in (numbers, whole):
+        read = reader("x", pl.String(), column)
+        beside = read(pl.Series([*texts, "x"]))
+        assert read(pl.Series(texts)).to_list() == beside.to_list()[:-1]
 
 
 ZONES = st.sampled_from(["UTC", "America/New_York", "Asia/Tokyo", "Europe/London", "Australia/Sydney", "Asia/Kolkata"])

@@ -43,6 +43,10 @@ def test_model_is_tracked_registered_and_aliased_without_pickle(tmp_path, capfd)
     assert np.array_equal(
         lgb.Booster(model_file=str(model)).predict(values), lgb.Booster(model_str=text).predict(values)
     )
+    from mlflow.lightgbm import load_model  # after the registry has made it quiet
+
+    loaded = load_model(str(model.parent))
+    assert np.array_equal(loaded.predict(values), lgb.Booster(model_str=text).predict(values))
     assert not [p for p in files if b"\x80\x04" in p.read_bytes()[:4] or p.suffix in {".pkl", ".pickle", ".skops"}]
     printed = capfd.readouterr()
     assert printed.out + printed.err == ""

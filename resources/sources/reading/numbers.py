@@ -22,6 +22,9 @@ def numbers(field: str, held: pl.DataType, column: Column) -> Read:
     _hold_numeric(field, held, column)
 
     def read(s: pl.Series) -> pl.Series:
+        quick = _quick(s, column, pl.Float64())
+        if quick is not None and column.scale == 1.0 and quick.is_finite().all():
+            return _sound(quick)
         value = plain(s, column).cast(pl.Float64, strict=False)
         said = given(s)
         if column.scale != 1.0:  # by 100 and not by 0.01, which no binary number is
@@ -41,6 +44,8 @@ def whole(field: str, held: pl.DataType, column: Column) -> Read:
     _hold_numeric(field, held, column)
 
     def read(s: pl.Series) -> pl.Series:
+        if (quick := _quick(s, column, pl.Int64())) is not None:
+            return _sound(quick)
         cells = plain(s, column)
         value = cells.cast(pl.Int64, strict=False)
         if s.dtype != pl.String and not s.dtype.is_integer():
@@ -82,6 +87,19 @@ def _hold_numeric(field: str, held: pl.DataType, column: Column) -> None:
         raise ConfigurationError(
             f"column {column.column!r} for {field} holds {held}, which is no number; map another column"
         )
+
+
+def _quick(s: pl.Series, column: Column, wanted: pl.DataType) -> pl.Series | None:
+    """The texts as numbers, where all of them are written as programs do; None where a closer look is needed."""
+    if s.dtype != pl.String or column.decimal == ",":
+        return None
+    value = s.cast(wanted, strict=False)
+    return None if value.null_count() else value
+
+
+def _sound(value: pl.Series) -> pl.Series:
+    """What `_struct` makes of cells with which nothing is wrong."""
+    return pl.DataFrame({"value": value}).select(pl.struct("value", why=pl.lit(None, pl.String))).to_series()
 
 
 def _struct(value: pl.Series, wrong: pl.Series, why: str) -> pl.Series:
