@@ -44,17 +44,20 @@ def delimited(
     named, first = (
         (Header(tuple(c.strip() for c in header), delimiter or ",", ""), 1) if header else _named(text, delimiter)
     )
-    rest = ""
+    rest, some = "", False
     while True:
         piece = text.read(CHARACTERS)
         end = text.readline(MAX_LINE) if piece and not piece.endswith("\n") else ""
         whole, final = rest + piece + end, not piece
+        if some and not whole:
+            return
         if len(end) == MAX_LINE and not end.endswith("\n"):
             raise CaptureUnreadable(f"line {first + whole.count(chr(10))} has more than {MAX_LINE:,} characters")
         frame, rest = _rows(whole, first, named, final=final or len(rest) > MAX_LINE)
         first += whole.count("\n") - rest.count("\n")
         if frame.height or final:
-            yield frame  # the last one may be empty: it has the columns
+            yield frame  # the only one may be empty: it has the columns
+            some = True
         if final:
             return
 
