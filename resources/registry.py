@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,18 +108,18 @@ class MlflowRegistry:
     def _log_booster(self, client: "MlflowClient", run_id: str, text: str) -> None:
         """The raw booster in LightGBM's text format, as MLflow's flavor loads it: nothing in the artifact is pickled.
 
-        Not by `mlflow.lightgbm.save_model`, which looks through every package installed here for one version.
+        Not by `mlflow.lightgbm.save_model`, which looks through every package installed here for one version; nor with
+        LightGBM itself, which imports scikit-learn.
         """
-        import lightgbm as lgb
         from mlflow.models import Model
         from mlflow.pyfunc import add_to_model
 
         with tempfile.TemporaryDirectory() as scratch:
-            folder, data = Path(scratch), "model.lgb"
-            lgb.Booster(model_str=text).save_model(folder / data)
-            (folder / "requirements.txt").write_text(f"lightgbm=={lgb.__version__}\n")
+            folder, data, made_by = Path(scratch), "model.lgb", version("lightgbm")
+            (folder / data).write_text(text)
+            (folder / "requirements.txt").write_text(f"lightgbm=={made_by}\n")
             model = Model()
             add_to_model(model, loader_module="mlflow.lightgbm", data=data)
-            model.add_flavor("lightgbm", lgb_version=lgb.__version__, data=data, model_class="lightgbm.basic.Booster")
+            model.add_flavor("lightgbm", lgb_version=made_by, data=data, model_class="lightgbm.basic.Booster")
             model.save(str(folder / "MLmodel"))
             client.log_artifacts(run_id, str(folder), "model")
