@@ -2,7 +2,7 @@
 expected.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -46,10 +46,7 @@ def partitions(store: Store, cuts: Cuts, sessions: Sequence[date]) -> Iterator[P
     start = calendar.shift(min(sessions), -HISTORY - 1)
     latest = cuts.of(max(sessions))
     bars = store.read(BARS, as_of=latest, first=start, last=max(sessions)).partition_by("session", as_dict=True)
-    there = {
-        s: in_force(known_by(bars.get((s,), BARS.empty()), cuts.of(s)), BARS)
-        for s in calendar.between(start, max(sessions))
-    }
+    there = {s: _in_force(bars, s, cuts.of(s)) for s in calendar.between(start, max(sessions))}
     actions, captures, quarantine = (
         store.read(t, as_of=latest, first=start, last=max(sessions)) for t in (ACTIONS, CAPTURES, QUARANTINE)
     )
@@ -58,8 +55,8 @@ def partitions(store: Store, cuts: Cuts, sessions: Sequence[date]) -> Iterator[P
         cut, before = cuts.of(session), calendar.shift(session, -1)
         idle = sids_of(listings, resting(cuts, session))  # a venue that rests has no bar
         here = ~pl.col("sid").is_in(idle.implode())
-        now, was = (in_force(known_by(bars.get((s,), BARS.empty()), cut), BARS) for s in (session, before))
-        was = was.filter(here)
+        now = there[session] if session in there else _in_force(bars, session, cut)
+        was = _in_force(bars, before, cut).filter(here)
         absent = _absent(now, was, listings, cut, session)
         came = known_by(_bar_rows(captures, session), cut)
         refused = in_force(known_by(_bar_rows(quarantine, session), cut), QUARANTINE).height
@@ -93,6 +90,11 @@ def partitions(store: Store, cuts: Cuts, sessions: Sequence[date]) -> Iterator[P
             ),
             absent,
         )
+
+
+def _in_force(bars: Mapping[tuple[object, ...], pl.DataFrame], session: date, cut: datetime) -> pl.DataFrame:
+    """The bars of a session in force at a cut, of those given by session."""
+    return in_force(known_by(bars.get((session,), BARS.empty()), cut), BARS)
 
 
 def _bar_rows(frame: pl.DataFrame, session: date) -> pl.DataFrame:

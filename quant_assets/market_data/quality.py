@@ -11,7 +11,7 @@ import polars as pl
 
 from quant_assets.calendars import Cuts
 from quant_assets.market_data.partitions import JUDGED, partitions
-from quant_assets.market_data.rules import Rule, findings, verdicts
+from quant_assets.market_data.rules import Rule, findings, measured, verdicts
 from quant_assets.market_data.vendors import Vendor
 from quant_assets.portable import ln, log
 from quant_assets.ports import KnowledgeLog, Store
@@ -209,13 +209,13 @@ def write_verdicts(
     found: list[pl.DataFrame] = []
     notes: list[str] = []
     for part in partitions(store, cuts, asked):
-        session = part.session
-        rows = part.rows
+        session, rows = part.session, part.rows
         if limited:
             theirs = {"table": BARS.name, "rule": "vendor_close"}
             apart = store.read(DATA_FINDINGS, as_of=cuts.of(session), first=session, last=session, where=theirs)
             rows = _beside(rows, apart, limited)
-        said = verdict(session, rows, cuts, rules)
+        seen = measured(rows, rules)
+        said = verdict(session, rows, cuts, rules, seen)
         failed = said.filter((pl.col("severity") == "block") & ~pl.col("passed"))["rule"].to_list()
         if failed:
             notes.append(f"{session}: {', '.join(failed)}")
@@ -224,7 +224,7 @@ def write_verdicts(
             "passed"
         ].all()  # of a missing or thin session only that verdict is reported
         found += [
-            findings(BARS, rows, rules, cuts.of(session)),
+            findings(BARS, rows, rules, cuts.of(session), seen),
             findings(BARS, part.absent if whole else part.absent.clear(), (GAP,), cuts.of(session)),
         ]
     frame = pl.concat([VERDICTS.empty(), *judged])
@@ -251,9 +251,13 @@ def write_verdicts(
     )
 
 
-def verdict(session: date, rows: pl.DataFrame, cuts: Cuts, rules: Sequence[Rule] = RULES) -> pl.DataFrame:
-    """Rows of VERDICTS for one partition. Rows that are not there fail every rule."""
-    return verdicts(BARS, rows, rules, session=session, content_hash=session_hash(rows), known_at=cuts.of(session))
+def verdict(
+    session: date, rows: pl.DataFrame, cuts: Cuts, rules: Sequence[Rule] = RULES, judged: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """Rows of VERDICTS for one partition. Rows that are not there fail every rule. `judged`: see `verdicts`."""
+    return verdicts(
+        BARS, rows, rules, session=session, content_hash=session_hash(rows), known_at=cuts.of(session), judged=judged
+    )
 
 
 def released(standing: pl.DataFrame, session: date, content_hash: str) -> tuple[bool, str]:

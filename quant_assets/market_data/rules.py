@@ -60,11 +60,22 @@ def measured(rows: pl.DataFrame, rules: Sequence[Rule]) -> pl.DataFrame:
 
 
 def verdicts(
-    table: Table, rows: pl.DataFrame, rules: Sequence[Rule], *, session: date, content_hash: str, known_at: datetime
+    table: Table,
+    rows: pl.DataFrame,
+    rules: Sequence[Rule],
+    *,
+    session: date,
+    content_hash: str,
+    known_at: datetime,
+    judged: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """Rows of VERDICTS: the result of each rule on `rows`. Missing rows fail every rule."""
+    """Rows of VERDICTS: the result of each rule on `rows`. Missing rows fail every rule. `judged`: what `measured` made
+    of them, where that is known already.
+    """
     shares = (
-        measured(rows, rules).select(pl.all().cast(pl.Float64).mean()).row(0, named=True)
+        (measured(rows, rules) if judged is None else judged)
+        .select(pl.all().cast(pl.Float64).mean())
+        .row(0, named=True)
         if rows.height and rules
         else dict.fromkeys((r.name for r in rules), None)
     )
@@ -88,13 +99,20 @@ def verdicts(
     )
 
 
-def findings(table: Table, rows: pl.DataFrame, rules: Sequence[Rule], known_at: datetime | pl.Expr) -> pl.DataFrame:
+def findings(
+    table: Table,
+    rows: pl.DataFrame,
+    rules: Sequence[Rule],
+    known_at: datetime | pl.Expr,
+    judged: pl.DataFrame | None = None,
+) -> pl.DataFrame:
     """Rows of DATA_FINDINGS: one for each row that a rule with a boolean measure calls wrong, with that row's own
-    subject. `rows` has the table's event and subject columns.
+    subject. `rows` has the table's event and subject columns. `judged`: what `measured` made of them, where that is
+    known already.
     """
     if rows.is_empty():
         return DATA_FINDINGS.empty()
-    judged = measured(rows, rules)
+    judged = measured(rows, rules) if judged is None else judged
     known = known_at if isinstance(known_at, pl.Expr) else pl.lit(known_at)
     parts = [DATA_FINDINGS.empty()]
     for rule in (r for r in rules if judged.schema[r.name] == pl.Boolean):
