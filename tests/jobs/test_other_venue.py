@@ -1,8 +1,8 @@
 """Features of New York that read the bars of London, as far as they are known at New York's cut."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from textwrap import dedent
 
@@ -22,7 +22,8 @@ from quant_assets.features.declared import declare
 from quant_assets.features.inputs.venues import venue_return
 from quant_assets.features.sets import FeatureSet
 from quant_assets.market_data.markets import elsewhere
-from quant_assets.ports import Store
+from quant_assets.ports import MarketDataSource, Store
+from quant_assets.records import Capture
 from quant_assets.tables import BARS, UNIVERSE
 from resources.tables.store import DeltaStore
 from tests.conftest import REPOSITORY
@@ -61,6 +62,30 @@ def deployment(*, strategies: bool = True) -> Deployment:
     return msgspec.structs.replace(whole, strategies=(new_york, *other), books=())
 
 
+class Late:
+    """London's vendor, of which one delivery came a day later in New York's afternoon, behind its cut."""
+
+    def __init__(self, vendor: MarketDataSource, label: date) -> None:
+        self.name = vendor.name
+        self._vendor = vendor
+        self._label = label
+
+    def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
+        """See the port."""
+        return self._vendor.labels(first, last)
+
+    def fingerprints(self, labels: Sequence[date]) -> Mapping[date, str | None]:
+        """See the port."""
+        return self._vendor.fingerprints(labels)
+
+    def fetch(self, label: date) -> Capture:
+        """See the port."""
+        found = self._vendor.fetch(label)
+        if label != self._label:
+            return found
+        return msgspec.structs.replace(found, known_at=datetime.combine(label + timedelta(days=1), time(20), UTC))
+
+
 @pytest.fixture(scope="module")
 def ranged(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """New York's features of a range."""
@@ -69,18 +94,18 @@ def ranged(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return own
 
 
-def lived(own: Workspace, *, by_day: bool) -> None:
+def lived(own: Workspace, *, by_day: bool, over: tuple[date, date] = WEEKS) -> None:
     """History, then the weeks in one range or a day at a time; London's deliveries come with New York's run."""
     calendar = own.cuts.calendar
-    before, weeks = calendar.between(date(2025, 8, 1), date(2025, 8, 15)), calendar.between(*WEEKS)
+    before, weeks = calendar.between(date(2025, 8, 1), calendar.before(over[0])), calendar.between(*over)
     for part in [before, *([[d] for d in weeks] if by_day else [weeks])]:
         list(arrive(own, part[-1]))
         list(derive(own, part, train_at=[]))
 
 
-def features(own: Workspace) -> pl.DataFrame:
+def features(own: Workspace, over: tuple[date, date] = WEEKS) -> pl.DataFrame:
     """What was published of the weeks."""
-    rows = own.store.read(AFTER_LONDON.table, as_of=None, first=WEEKS[0], last=WEEKS[1])
+    rows = own.store.read(AFTER_LONDON.table, as_of=None, first=over[0], last=over[1])
     return rows.select("session", "sid", "london", "age", "beyond").sort("session", "sid")
 
 
@@ -112,6 +137,39 @@ def test_a_range_equals_its_days(ranged: Workspace, tmp_path: Path, strategies: 
     own = two_venues.workspace(tmp_path, deployment(strategies=strategies)).lanes[0]
     lived(own, by_day=True)
     assert features(own).equals(features(ranged))
+
+
+@pytest.mark.parametrize(
+    ("over", "late", "ages"),
+    [
+        # New York opens an hour nearer to London's close while London alone has changed its clocks
+        ((date(2025, 10, 20), date(2025, 11, 7)), None, {date(2025, 10, 23): 1.0, date(2025, 10, 28): 1.0}),
+        # half days of both on the 24th, London rests on the 25th and 26th too
+        ((date(2025, 12, 18), date(2025, 12, 30)), None, {date(2025, 12, 24): 2.0, date(2025, 12, 26): 5.0}),
+        # London's Wednesday comes on Thursday evening: Wednesday's cut here knows Tuesday
+        (
+            (date(2025, 9, 8), date(2025, 9, 19)),
+            date(2025, 9, 10),
+            {date(2025, 9, 9): 1.0, date(2025, 9, 10): 2.0, date(2025, 9, 11): 1.0},
+        ),
+    ],
+    ids=["clocks", "half days", "a late delivery"],
+)
+def test_clocks_half_days_and_late_deliveries(
+    tmp_path: Path, over: tuple[date, date], late: date | None, ages: dict[date, float]
+) -> None:
+    """What was known at each cut, by day and by range; what comes late changes no earlier cut."""
+    found: list[pl.DataFrame] = []
+    for by_day in (True, False):
+        own = two_venues.workspace(tmp_path / str(by_day), deployment()).lanes[0]
+        london = own.peers[1]
+        if late is not None:
+            london.source = Late(london.source, late)
+        lived(own, by_day=by_day, over=over)
+        found.append(features(own, over))
+    assert found[0].equals(found[1])
+    known = dict(found[0].select("session", "age").unique().iter_rows())
+    assert {session: known[session] for session in ages} == ages
 
 
 def test_the_audit_looks_at_both_venues(ranged: Workspace) -> None:
