@@ -30,8 +30,8 @@ line completes keys and shows their meaning.
 
 Books may share an account: they have one broker, currency and costs, trade one calendar at one moment, and none is
 called like the account. Their orders leave as one order of the account for each name, and what is executed is shared
-out ([Operations](operations.md#several-books-on-one-account)). A strategy has the deployment's calendar, and each
-dataset that its feature set reads needs a feed. Secrets are never in the file.
+out ([Operations](operations.md#several-books-on-one-account)). A strategy has the calendar of the deployment or
+of one of its `markets`, and each dataset that its feature set reads needs a feed. Secrets are never in the file.
 """
 
 

@@ -258,7 +258,9 @@ class Strategy(Frozen, frozen=True, forbid_unknown_fields=True):
     """
 
     name: Annotated[Name, Meta(description="What the strategy is called, in commands and rows.")]
-    calendar: Annotated[str, Meta(description="The venue's calendar: that of the deployment.")] = "XNYS"
+    calendar: Annotated[str, Meta(description="Its venue's: the deployment's, or that of one of its `markets`.")] = (
+        "XNYS"
+    )
     universe: Annotated[UniverseRule, Meta(description="Which names it looks at.")] = UniverseRule()
     feature_set: Annotated[str, Meta(description="The features that its model reads.")] = "price_volume"
     model: Annotated[ModelRule, Meta(description="How its model is trained and promoted.")] = ModelRule()
