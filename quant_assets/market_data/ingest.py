@@ -1,4 +1,4 @@
-"""Ingest deliveries in the order of their labels: fetch, absorb, commit.
+"""Ingest deliveries in the order in which they were known: fetch, absorb, commit.
 
 A delivery becomes bars, actions, listings, observations of other datasets, and quarantined rows.
 """
@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from typing import TypeVar
 
 import polars as pl
@@ -76,7 +78,7 @@ def ingest(
     evidence: Evidence = EVIDENCE,
     beyond: date | None = None,
 ) -> StageReport:
-    """Ingest the deliveries of `labels`: new labels first, then labels ingested before, each in ascending order. Of
+    """Ingest the deliveries of `labels`: new labels first, as they arrived, then labels ingested before, ascending. Of
     the label `beyond` no bars are ingested.
 
     A delivery that is unchanged, or that arrives after `now`, is skipped. `cuts_latest`: the latest cut that anything
@@ -87,14 +89,18 @@ def ingest(
     arrival = Arrival(now, cuts_latest)
     known, others = Known(store, source.name, calendar, evidence), Observations(store)
     todo = sorted(labels)
-    known.changed = [label for label in todo if label in known.taken]
+    changed = known.changed = [label for label in todo if label in known.taken]
     fresh = [label for label in todo if label not in known.taken]
     numbers, unreadable = Counter[str](), list[str]()
-    fetched = _fetched(source, known, fresh, arrival, unreadable, calendar, progress, beyond)
-    for batch in _batches(fetched, lambda d: _size(d.capture)):
-        absorbed = take(known, others, batch, arrival.effective, calendar)
-        _commit(store, known, others, absorbed.tables)
-        numbers.update(absorbed.numbers)
+    fetched = _fetched(source, fresh, arrival, unreadable, calendar, progress, beyond)
+    for run, captures in groupby(_by_runs(in_order(fetched)), key=itemgetter(0)):
+        if run:  # it meets what is stored, as it would have if nothing had been ingested with it
+            known, others = Known(store, source.name, calendar, evidence), Observations(store)
+            known.changed = changed
+        for batch in _batches(_known(known, arrival, captures), lambda d: _size(d.capture)):
+            absorbed = take(known, others, batch, arrival.effective, calendar)
+            _commit(store, known, others, absorbed.tables)
+            numbers.update(absorbed.numbers)
     if known.changed:
         retaking = Retaking(source, store, known.taken, others, calendar, evidence)
         for again in _batches(_fetched_again(retaking, known, arrival, unreadable, progress), lambda a: a.size):
@@ -118,16 +124,41 @@ def _batches(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
         yield batch
 
 
+def in_order(captures: Iterable[Capture]) -> Iterator[Capture]:
+    """Deliveries in the order in which they were known: one that the next overtook comes after it."""
+    held: list[Capture] = []
+    for capture in captures:
+        yield from sorted((h for h in held if h.known_at <= capture.known_at), key=lambda h: h.known_at)
+        held = [*(h for h in held if h.known_at > capture.known_at), capture]
+    yield from sorted(held, key=lambda h: h.known_at)
+
+
+def _by_runs(captures: Iterable[Capture]) -> Iterator[tuple[int, Capture]]:
+    """The deliveries, each with the number of its run: one that was overtaken is a run of its own."""
+    run, highest, behind = 0, date.min, False
+    for capture in captures:
+        was, behind = behind, capture.label < highest
+        run, highest = run + (was or behind), max(highest, capture.label)
+        yield run, capture
+
+
+def _known(known: Known, arrival: Arrival, captures: Iterable[tuple[int, Capture]]) -> Iterator[Delivery]:
+    """Each delivery with when it is known; `known` learns that it came."""
+    for _, capture in captures:
+        delivery = Delivery(capture, arrival.known_at(capture.known_at, known.moment))
+        known.done(*delivery)
+        yield delivery
+
+
 def _fetched(
     source: MarketDataSource,
-    known: Known,
     labels: Sequence[date],
     arrival: Arrival,
     unreadable: list[str],
     calendar: Calendar,
     progress: Progress,
     beyond: date | None,
-) -> Iterator[Delivery]:
+) -> Iterator[Capture]:
     """The deliveries of new labels that have arrived; `unreadable` collects those that cannot be read. Of `beyond`, of
     which nothing may have come yet, no error counts.
     """
@@ -140,10 +171,8 @@ def _fetched(
         if label == beyond and capture.dataset == BARS.name:
             continue
         if arrived := so_far(capture, arrival.now):
-            delivery = Delivery(arrived, arrival.known_at(arrived.known_at, known.moment))
-            known.done(*delivery)
-            yield delivery
-        progress(i, len(labels) + len(known.changed), f"delivery {label}")
+            yield arrived
+        progress(i, len(labels), f"delivery {label}")
 
 
 @dataclass(frozen=True)

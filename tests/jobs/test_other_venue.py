@@ -63,12 +63,13 @@ def deployment(*, strategies: bool = True) -> Deployment:
 
 
 class Late:
-    """London's vendor, of which one delivery came a day later in New York's afternoon, behind its cut."""
+    """London's vendor, of which one delivery came some days later in New York's afternoon, behind its cut."""
 
-    def __init__(self, vendor: MarketDataSource, label: date) -> None:
+    def __init__(self, vendor: MarketDataSource, label: date, days: int) -> None:
         self.name = vendor.name
         self._vendor = vendor
         self._label = label
+        self._days = days
 
     def labels(self, first: date | None = None, last: date | None = None) -> Sequence[date]:
         """See the port."""
@@ -83,7 +84,9 @@ class Late:
         found = self._vendor.fetch(label)
         if label != self._label:
             return found
-        return msgspec.structs.replace(found, known_at=datetime.combine(label + timedelta(days=1), time(20), UTC))
+        return msgspec.structs.replace(
+            found, known_at=datetime.combine(label + timedelta(days=self._days), time(20), UTC)
+        )
 
 
 @pytest.fixture(scope="module")
@@ -149,14 +152,20 @@ def test_a_range_equals_its_days(ranged: Workspace, tmp_path: Path, strategies: 
         # London's Wednesday comes on Thursday evening: Wednesday's cut here knows Tuesday
         (
             (date(2025, 9, 8), date(2025, 9, 19)),
-            date(2025, 9, 10),
+            (date(2025, 9, 10), 1),
+            {date(2025, 9, 9): 1.0, date(2025, 9, 10): 2.0, date(2025, 9, 11): 1.0},
+        ),
+        # it comes on Friday evening, when Thursday's has been there since the morning
+        (
+            (date(2025, 9, 8), date(2025, 9, 19)),
+            (date(2025, 9, 10), 2),
             {date(2025, 9, 9): 1.0, date(2025, 9, 10): 2.0, date(2025, 9, 11): 1.0},
         ),
     ],
-    ids=["clocks", "half days", "a late delivery"],
+    ids=["clocks", "half days", "a late delivery", "one that is overtaken"],
 )
 def test_clocks_half_days_and_late_deliveries(
-    tmp_path: Path, over: tuple[date, date], late: date | None, ages: dict[date, float]
+    tmp_path: Path, over: tuple[date, date], late: tuple[date, int] | None, ages: dict[date, float]
 ) -> None:
     """What was known at each cut, by day and by range; what comes late changes no earlier cut."""
     found: list[pl.DataFrame] = []
@@ -164,7 +173,7 @@ def test_clocks_half_days_and_late_deliveries(
         own = two_venues.workspace(tmp_path / str(by_day), deployment()).lanes[0]
         london = own.peers[1]
         if late is not None:
-            london.source = Late(london.source, late)
+            london.source = Late(london.source, *late)
         lived(own, by_day=by_day, over=over)
         found.append(features(own, over))
     assert found[0].equals(found[1])
